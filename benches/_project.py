@@ -89,6 +89,9 @@ def set_up() -> None:
     )
     FeatureFlag.objects.get(key="listed").allowed_users.add(outside("listed"))
     KeyValueStore.objects.create(key="gateway", value="stripe")
+    for key in ("context", "staff"):
+        rules = [{"conditions": [RULES[f"rule_{key}"]], "value": "paypal"}]
+        KeyValueStore.objects.create(key=f"value_{key}", value="stripe", rules=rules)
     _start_experiments()
 
 

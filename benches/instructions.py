@@ -107,6 +107,11 @@ def _evaluations() -> dict[str, Callable[[], object]]:
         "resolve_flag, 50 %": lambda: resolve_flag("flag_7", user),
         "resolve_flag, everyone": lambda: resolve_flag("everyone", user),
         "get_value, short text": lambda: get_value("gateway", None),
+        "get_value, short text, with a user": lambda: get_value("gateway", None, user=user),
+        "get_value, rule on the context": lambda: get_value(
+            "value_context", None, user=user, context=country
+        ),
+        "get_value, rule on is_staff": lambda: get_value("value_staff", None, user=user),
         "flag_enabled, rule on the context": lambda: flag_enabled(
             "rule_context", user, context=country
         ),

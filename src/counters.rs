@@ -1,5 +1,6 @@
 //! Counts that evaluations add to, and a thread of the engine collects.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A number that grows, and the part of it that was collected already.
@@ -92,6 +93,59 @@ impl Counters {
         self.results.iter().for_each(Tally::reset);
         self.take_served();
         self.registered.store(false, Ordering::Relaxed);
+    }
+}
+
+/// How often each result of a value with rules was returned. Outlives the snapshot.
+#[derive(Debug)]
+pub struct ResultCounters {
+    /// The key of the value.
+    pub key: Arc<str>,
+    /// The value itself, then the result of each rule.
+    results: Box<[Tally]>,
+    /// Whether a registry collects them.
+    pub(crate) registered: AtomicBool,
+}
+
+impl ResultCounters {
+    /// Nothing counted yet, of a value with so many rules.
+    #[must_use]
+    pub fn new(key: Arc<str>, rules: usize) -> Self {
+        let results = (0..=rules).map(|_| Tally::new()).collect();
+        Self { key, results, registered: AtomicBool::new(false) }
+    }
+
+    /// How many rules they count.
+    pub(crate) fn rules(&self) -> usize {
+        self.results.len() - 1
+    }
+
+    /// Counts the result of the rule with this number, or with 0 the value itself. The caller holds
+    /// the GIL.
+    #[inline]
+    pub fn count(&self, number: u8) {
+        if let Some(tally) = self.results.get(usize::from(number)) {
+            tally.count();
+        }
+    }
+
+    /// The number of each result since the last call, without those that were not returned.
+    pub(crate) fn take(&self) -> impl Iterator<Item = (u8, u64)> {
+        let counted = self.results.iter().zip(0..).map(|(tally, number)| (number, tally.take()));
+        counted.filter(|(_, count)| *count > 0)
+    }
+
+    /// Restarts at zero in a forked child.
+    pub(crate) fn reset(&self) {
+        self.results.iter().for_each(Tally::reset);
+        self.registered.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Always equal: counts do not make two values different.
+impl PartialEq for ResultCounters {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 

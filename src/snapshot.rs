@@ -38,6 +38,7 @@ use crate::row::{
     AllowedUsersRow, ExperimentRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow,
 };
 use crate::token_set::TokenSet;
+use crate::value_rules::ValueRules;
 use crate::watch::Watch;
 
 /// All flags and values at one point in time.
@@ -133,6 +134,11 @@ impl Snapshot {
     #[must_use]
     pub fn segment_count(&self) -> usize {
         self.segments.len()
+    }
+
+    /// The rules of all values that have any, in no order.
+    pub fn value_rules(&self) -> impl Iterator<Item = &Arc<ValueRules>> {
+        self.values.by_key().iter().filter_map(Stored::rules)
     }
 
     /// How many values there are.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, ResultCounters};
 use crate::flag::Identity;
 use crate::snapshot::Snapshot;
 
@@ -146,21 +146,56 @@ pub struct KeyUsage {
     pub served: [bool; 2],
 }
 
-/// The counters of all flags of this process. Keeps the counters of a deleted flag until its last
-/// snapshot is dropped.
+/// How often one result of a value was returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultUsage {
+    /// The key.
+    pub key: Arc<str>,
+    /// The number of the rule that gave it, 0 for the value itself.
+    pub number: u8,
+    /// How often it was returned.
+    pub count: u64,
+}
+
+/// The counters of all flags of this process, and of the values with rules. Keeps the counters of
+/// a deleted row until its last snapshot is dropped.
 #[derive(Debug, Default)]
-pub struct CounterRegistry(Mutex<Vec<Arc<Identity>>>);
+pub struct CounterRegistry {
+    flags: Mutex<Vec<Arc<Identity>>>,
+    values: Mutex<Vec<Arc<ResultCounters>>>,
+}
 
 impl CounterRegistry {
-    /// Adds the counters of a snapshot's flags.
+    /// Adds the counters of a snapshot's flags and values.
     pub fn add(&self, snapshot: &Snapshot) {
-        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = snapshot.value_rules().map(|rules| &rules.counters);
+        let added = counters.filter(|one| !one.registered.swap(true, Ordering::Relaxed));
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).extend(added.cloned());
+        let mut registry = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
         let all = || snapshot.flags().map(|(_, flag)| &flag.identity);
         let new = all().filter(|one| !one.counters.registered.load(Ordering::Relaxed));
         // Exact: growing by doubling would leave up to half of it unused.
         registry.reserve_exact(new.count());
         let added = all().filter(|one| !one.counters.registered.swap(true, Ordering::Relaxed));
         registry.extend(added.cloned());
+    }
+
+    /// The results of values with rules since the last call.
+    #[must_use]
+    pub fn take_results(&self) -> Vec<ResultUsage> {
+        let mut usage = Vec::new();
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).retain(|value| {
+            // Read before taking, as below.
+            let is_in_use = Arc::strong_count(value) > 1;
+            let key = &value.key;
+            usage.extend(value.take().map(|(number, count)| ResultUsage {
+                key: key.clone(),
+                number,
+                count,
+            }));
+            is_in_use
+        });
+        usage
     }
 
     /// The usage since the last call, of flags and of unknown keys.
@@ -173,7 +208,7 @@ impl CounterRegistry {
                 usage.push(KeyUsage { key: key.into(), defined, false_count, true_count, served });
             }
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|flag| {
+        self.flags.lock().unwrap_or_else(PoisonError::into_inner).retain(|flag| {
             // Read before taking: without another owner, no count can follow the last one taken.
             let is_in_use = Arc::strong_count(flag) > 1;
             take(&flag.key, &flag.counters, true);
@@ -189,5 +224,8 @@ pub fn reset_after_fork(inherited: Option<&Snapshot>, unknown_keys: &UnknownKeys
     unknown_keys.reset();
     for (_, flag) in inherited.into_iter().flat_map(Snapshot::flags) {
         flag.identity.counters.reset();
+    }
+    for rules in inherited.into_iter().flat_map(Snapshot::value_rules) {
+        rules.counters.reset();
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bucketing_unit::VISITOR;
+use crate::counters::ResultCounters;
 use crate::evaluate::Evaluation;
 use crate::row_rules::RowRules;
 use crate::rules::Rules;
@@ -16,13 +17,16 @@ pub struct ValueRules {
     pub targeting: Targeting,
     /// What each rule gives, in order; none if the rules could never be read.
     results: Box<[StoredValue]>,
+    /// How often each result was returned.
+    pub counters: Arc<ResultCounters>,
 }
 
 impl ValueRules {
     /// The rules of a row, shared with what it had `before` if they are the same. `None` without
-    /// rules. With `opaque`, the model field decodes every result.
+    /// rules. `key` is the key of the value. With `opaque`, the model field decodes every result.
     #[must_use]
     pub fn next(
+        key: &Arc<str>,
         before: Option<&Arc<Self>>,
         rules: Option<Arc<RowRules>>,
         bucket_by: Option<Box<str>>,
@@ -36,8 +40,19 @@ impl ValueRules {
             if opaque { StoredValue::Json(text.clone()) } else { StoredValue::from_json(text) }
         };
         let results = rules.rules().map(|rules| rules.results().iter().map(result).collect());
+        let results: Box<[_]> = results.unwrap_or_default();
+        let kept = before.map(|before| &before.counters);
+        let kept = kept.filter(|kept| kept.rules() == results.len() && kept.key == *key).cloned();
+        let new = || Arc::new(ResultCounters::new(key.clone(), results.len()));
+        let counters = kept.unwrap_or_else(new);
         let targeting = Targeting { rules: Some(rules), bucket_by, watch: None };
-        Some(Arc::new(Self { targeting, results: results.unwrap_or_default() }))
+        Some(Arc::new(Self { targeting, results, counters }))
+    }
+
+    /// Counts a result. The caller holds the GIL.
+    #[inline]
+    pub fn count(&self, decided: Evaluation) {
+        self.counters.count(decided.rule.filter(|_| decided.value).unwrap_or(0));
     }
 
     fn has(&self, rules: &Arc<RowRules>, bucket_by: Option<&str>) -> bool {

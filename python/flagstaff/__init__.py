@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         snapshot,
     )
     from flagstaff._engine.direct import read_own_writes
-    from flagstaff._engine.explain import explain
+    from flagstaff._engine.explain import explain, explain_value
     from flagstaff._engine.impact import impact
     from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
     from flagstaff._engine.status import status
@@ -34,6 +34,7 @@ __all__ = [
     "aready",
     "close",
     "explain",
+    "explain_value",
     "flag_enabled",
     "get_value",
     "impact",
@@ -76,6 +77,7 @@ _MODULES = {
     "aready": "flagstaff._engine.lifecycle",
     "close": "flagstaff._engine.lifecycle",
     "explain": "flagstaff._engine.explain",
+    "explain_value": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
     "impact": "flagstaff._engine.impact",

@@ -43,7 +43,9 @@ class _Evaluator(Protocol):
         self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
     ) -> _core.Resolution[bool]: ...
 
-    def resolve_value(self, key: str, default: Any = None) -> _core.Resolution[Any]: ...
+    def resolve_value(
+        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
+    ) -> _core.Resolution[Any]: ...
 
     def resolve_variant(
         self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
@@ -144,15 +146,7 @@ class FlagstaffProvider(AbstractProvider):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[bool]:
         """The same for async code: reads the user of the request by `request.auser()`."""
-        given = (flag_key, default_value, evaluation_context)
-        if not _names_user(evaluation_context):
-            attributes = _attributes(evaluation_context)
-            if observed := await aobserved_snapshot(flag_key, attributes):
-                return _resolved(_boolean, *given, observed)
-        elif conf.attributes.callable is not None:
-            # The function may query the database, which Django forbids in an event loop.
-            return await sync_to_async(_resolved)(_boolean, *given)
-        return _resolved(_boolean, *given)
+        return await _aresolved(_boolean, flag_key, default_value, evaluation_context)
 
     def resolve_string_details(
         self,
@@ -163,6 +157,15 @@ class FlagstaffProvider(AbstractProvider):
         """Returns a value that is a text, or the variant of an experiment, which is recorded."""
         return _resolved(_string, flag_key, default_value, evaluation_context)
 
+    async def resolve_string_details_async(
+        self,
+        flag_key: str,
+        default_value: str,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[str]:
+        """The same for async code, as for a boolean."""
+        return await _aresolved(_string, flag_key, default_value, evaluation_context)
+
     def resolve_integer_details(
         self,
         flag_key: str,
@@ -171,6 +174,15 @@ class FlagstaffProvider(AbstractProvider):
     ) -> FlagResolutionDetails[int]:
         """Returns a value that is a whole number."""
         return _resolved(_integer, flag_key, default_value, evaluation_context)
+
+    async def resolve_integer_details_async(
+        self,
+        flag_key: str,
+        default_value: int,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[int]:
+        """The same for async code, as for a boolean."""
+        return await _aresolved(_integer, flag_key, default_value, evaluation_context)
 
     def resolve_float_details(
         self,
@@ -181,6 +193,15 @@ class FlagstaffProvider(AbstractProvider):
         """Returns a value that is a number, and that a float can represent."""
         return _resolved(_float, flag_key, default_value, evaluation_context)
 
+    async def resolve_float_details_async(
+        self,
+        flag_key: str,
+        default_value: float,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[float]:
+        """The same for async code, as for a boolean."""
+        return await _aresolved(_float, flag_key, default_value, evaluation_context)
+
     def resolve_object_details(
         self,
         flag_key: str,
@@ -189,6 +210,15 @@ class FlagstaffProvider(AbstractProvider):
     ) -> FlagResolutionDetails[_Object]:
         """Returns a value that is a list or a dict, as a new object."""
         return _resolved(_object, flag_key, default_value, evaluation_context)
+
+    async def resolve_object_details_async(
+        self,
+        flag_key: str,
+        default_value: _Object,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[_Object]:
+        """The same for async code, as for a boolean."""
+        return await _aresolved(_object, flag_key, default_value, evaluation_context)
 
 
 def _resolved(
@@ -207,6 +237,21 @@ def _resolved(
         return resolve(evaluator, key, default, user, context)
     except (_ContextError, TypeError) as error:
         return _error(default, ErrorCode.INVALID_CONTEXT, str(error))
+
+
+async def _aresolved(
+    resolve: Callable[[_Evaluator, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
+    key: str,
+    default: _T,
+    given: EvaluationContext | None,
+) -> FlagResolutionDetails[_T]:
+    if not _names_user(given):
+        if observed := await aobserved_snapshot(key, _attributes(given)):
+            return _resolved(resolve, key, default, given, observed)
+    elif conf.attributes.callable is not None:
+        # The function may query the database, which Django forbids in an event loop.
+        return await sync_to_async(_resolved)(resolve, key, default, given)
+    return _resolved(resolve, key, default, given)
 
 
 def _names_user(given: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
@@ -250,7 +295,7 @@ def _boolean(
     if evaluator.kind_of(key) in {"flag", None}:
         found = evaluator.resolve_flag(key, user, default=default, context=context)
         return _details(key, found)
-    return _value(evaluator, key, default, _as_boolean)
+    return _value(evaluator, key, default, (user, context), _as_boolean)
 
 
 def _string(
@@ -259,36 +304,41 @@ def _string(
     if evaluator.kind_of(key) == "variant":
         found = evaluator.resolve_variant(key, user, default=default, context=context)
         return _details(key, found)
-    return _value(evaluator, key, default, _as_string)
+    return _value(evaluator, key, default, (user, context), _as_string)
 
 
 def _integer(
-    evaluator: _Evaluator, key: str, default: int, _user: UserLike, _context: Context
+    evaluator: _Evaluator, key: str, default: int, user: UserLike, context: Context
 ) -> FlagResolutionDetails[int]:
-    return _value(evaluator, key, default, _as_integer)
+    return _value(evaluator, key, default, (user, context), _as_integer)
 
 
 def _float(
-    evaluator: _Evaluator, key: str, default: float, _user: UserLike, _context: Context
+    evaluator: _Evaluator, key: str, default: float, user: UserLike, context: Context
 ) -> FlagResolutionDetails[float]:
-    return _value(evaluator, key, default, _as_float)
+    return _value(evaluator, key, default, (user, context), _as_float)
 
 
 def _object(
-    evaluator: _Evaluator, key: str, default: _Object, _user: UserLike, _context: Context
+    evaluator: _Evaluator, key: str, default: _Object, user: UserLike, context: Context
 ) -> FlagResolutionDetails[_Object]:
-    return _value(evaluator, key, default, _as_object)
+    return _value(evaluator, key, default, (user, context), _as_object)
 
 
 def _value(
-    evaluator: _Evaluator, key: str, default: _T, converted: Callable[[Any], _T | None]
+    evaluator: _Evaluator,
+    key: str,
+    default: _T,
+    given: tuple[UserLike, Context],
+    converted: Callable[[Any], _T | None],
 ) -> FlagResolutionDetails[_T]:
     """Returns a value as the requested type; `converted` returns None for other types."""
-    found = evaluator.resolve_value(key, default)
+    user, context = given
+    found = evaluator.resolve_value(key, default, user=user, context=context)
     if found.error_code is None:
         value = converted(found.value)
         if value is not None:
-            return FlagResolutionDetails(value, reason=found.reason)
+            return _succeeded(value, found)
         message = f"the value {key!r} is of type {type(found.value).__name__}"
     elif kind := evaluator.kind_of(key):
         message = f"{key!r} is the key of {_KINDS[kind]}"
@@ -339,9 +389,13 @@ def _details(key: str, found: _core.Resolution[_T]) -> FlagResolutionDetails[_T]
     if found.error_code is not None:
         message = _MESSAGES[found.error_code].format(key=key)
         return _error(found.value, ErrorCode(found.error_code), message)
+    return _succeeded(found.value, found)
+
+
+def _succeeded(value: _T, found: _core.Resolution[Any]) -> FlagResolutionDetails[_T]:
     metadata: FlagMetadata = {} if found.rule is None else {"rule": found.rule}
     return FlagResolutionDetails(
-        found.value, reason=found.reason, variant=found.variant, flag_metadata=metadata
+        value, reason=found.reason, variant=found.variant, flag_metadata=metadata
     )
 
 

@@ -196,20 +196,25 @@ class WatchGroups(PostgresOperation):
     """Installs triggers that notify workers of changed groups: members and names.
 
     Only groups that rules and segments read count; any other change costs a look-up. The tables are
-    those of the field `groups` of the users that the flag model allows. Leave out the flag model if
+    those of the field `groups` of the users that the flag model allows. Leave out a model if
     flagstaff's own is used.
     """
 
-    def __init__(self, flag_model: str | None = None) -> None:
+    def __init__(self, flag_model: str | None = None, value_model: str | None = None) -> None:
         self.flag_model = flag_model
+        self.value_model = value_model
 
     @property
-    def _label(self) -> str:
-        return self.flag_model or "flagstaff.FeatureFlag"
+    def _labels(self) -> tuple[str, str]:
+        return (
+            self.flag_model or "flagstaff.FeatureFlag",
+            self.value_model or "flagstaff.KeyValueStore",
+        )
 
-    def covers(self, model: type[Model]) -> bool:
-        """Whether this operation watches the groups for a flag model."""
-        return model._meta.label_lower == self._label.lower()
+    def covers(self, flag_model: type[Model], value_model: type[Model]) -> bool:
+        """Whether this operation watches the groups for these models."""
+        models = flag_model, value_model
+        return [*map(str.lower, self._labels)] == [model._meta.label_lower for model in models]
 
     def describe(self) -> str:
         return "Watch the groups of users that rules read"
@@ -225,9 +230,11 @@ class WatchGroups(PostgresOperation):
         if watched is None:
             return
         connection = schema_editor.connection
-        flag_model = migrated_model(self._label, connection, state)
-        if flag_model and (problem := problem_of_rules(connection, flag_model)):
-            raise FlagstaffError(problem)
+        flag_model, value_model = self._models(connection, state)
+        if flag_model and value_model:
+            problem = problem_of_rules(connection, flag_model, value_model)
+            if problem:
+                raise FlagstaffError(problem)
         schema = schema_of_functions(schema_editor)
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for statement in watched.install():
@@ -246,9 +253,9 @@ class WatchGroups(PostgresOperation):
     ) -> WatchedGroups | None:
         """Returns the tables to watch; None if they are not in this database."""
         connection = schema_editor.connection
-        flag_model = migrated_model(self._label, connection, state)
+        flag_model, value_model = self._models(connection, state)
         segment_model = migrated_model("flagstaff.Segment", connection, state)
-        if flag_model is None or segment_model is None:
+        if flag_model is None or value_model is None or segment_model is None:
             return None
         users = user_field(flag_model).model
         fields = group_fields(users)
@@ -265,7 +272,16 @@ class WatchGroups(PostgresOperation):
         ):
             return None
         schema = schema_of_functions(schema_editor)
-        return watched_groups(connection, flag_model, segment_model, schema)
+        return watched_groups(connection, flag_model, value_model, segment_model, schema)
+
+    def _models(
+        self, connection: BaseDatabaseWrapper, state: ProjectState
+    ) -> tuple[type[Model] | None, type[Model] | None]:
+        flag_label, value_label = self._labels
+        return (
+            migrated_model(flag_label, connection, state),
+            migrated_model(value_label, connection, state),
+        )
 
 
 def _owner_of_tokens(schema_editor: BaseDatabaseSchemaEditor) -> str:

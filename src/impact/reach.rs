@@ -84,12 +84,12 @@ impl Reach {
         value: &'a ValueState,
         inputs: &Inputs<'_, A, K>,
     ) -> Option<&'a str> {
-        let mut results = Results::default();
-        self.decide(value.targeting.as_deref(), 0, inputs, |rule, within| {
-            results.add_each(within, value.result(rule), &value.own);
-        })?;
-        let result = results.only();
-        self.on += u64::from(result.is_some_and(|result| *result != *value.own));
+        let (mut results, own) = (Results::default(), &*value.own);
+        let decided = self.decide(value.targeting.as_deref(), 0, inputs, |rule, within| {
+            results.add_each(within, value.result(rule), own);
+        });
+        let result = decided.and_then(|()| results.only());
+        self.on += u64::from(result.is_some_and(|result| result != own));
         self.unsure += u64::from(result.is_none());
         result
     }

@@ -115,4 +115,6 @@ templates! {
     NOT_COUNTED, "users_not_counted", "the users cannot be counted: %(why)s";
     UNREADABLE_RULES, "impact_of_unreadable_rules",
         "the rules of flag %(key)s cannot be read: %(problem)s";
+    UNREADABLE_VALUE_RULES, "impact_of_unreadable_value_rules",
+        "the rules of value %(key)s cannot be read: %(problem)s";
 }

@@ -118,8 +118,9 @@ pub(super) fn get_value<'py>(
     Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
 }
 
-/// The result of `get_value` with its reason, and the rule that decided. Never raises for an unknown
-/// key.
+/// The result of `get_value` with its reason, and the rule that decided.
+///
+/// Never raises for an unknown key.
 #[pyfunction]
 #[pyo3(signature = (key, default=None, *, user=None, context=None))]
 pub(super) fn resolve_value<'py>(

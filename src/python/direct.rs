@@ -221,7 +221,8 @@ fn value_row<'py>(key: &Bound<'py, PyString>) -> PyResult<Result<DirectValue<'py
         Some(Err(code)) => return Ok(Err(code)),
         rules => rules.and_then(Result::ok).flatten(),
     };
-    let rules = ValueRules::next(None, rules, bucket_by.map(Into::into), opaque);
+    let rules =
+        ValueRules::next(&key.to_str()?.into(), None, rules, bucket_by.map(Into::into), opaque);
     Ok(Ok(DirectValue { own, is_secret, rules }))
 }
 

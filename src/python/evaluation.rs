@@ -302,6 +302,7 @@ impl<'a> Evaluator<'a> {
         let context = context.with_snapshot(self.context);
         let groups = GroupSource::Snapshot(snapshot);
         let decided = value_by_rules(key, rules, user, context, groups)?;
+        rules.count(decided);
         Ok(Ok(FoundValue::decided(stored, rules, decided)))
     }
 

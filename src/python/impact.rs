@@ -173,7 +173,10 @@ fn rules_of(
     match rules.unreadable() {
         Some(why) => {
             let values = [("key", format!("{key:?}").into()), ("problem", why.into())];
-            let why = texts::UNREADABLE_RULES.with(values);
+            let why = match kind {
+                RuleKind::Flag => texts::UNREADABLE_RULES.with(values),
+                RuleKind::Value => texts::UNREADABLE_VALUE_RULES.with(values),
+            };
             let message = texts::NOT_COUNTED.with([("why", why.into())]);
             Err(raising(py, message, FlagstaffError::new_err))
         }

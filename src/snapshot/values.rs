@@ -109,8 +109,8 @@ impl ValueSources<'_> {
         let same = last.filter(|last| last.pk == pk);
         let rules = self.rules.of(&pk, same, rules);
         let before = same.and_then(|last| last.rules.as_ref());
-        let rules = ValueRules::next(before, rules, bucket_by, self.opaque);
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
+        let rules = ValueRules::next(&key, before, rules, bucket_by, self.opaque);
         Ok(Stored { key, pk, value, is_secret, rules })
     }
 
@@ -119,7 +119,7 @@ impl ValueSources<'_> {
         let before = stored.rules.as_ref();
         let bucket_by = before.and_then(|before| before.targeting.bucket_by.clone());
         let rules = self.rules.current(stored);
-        let rules = ValueRules::next(before, rules, bucket_by, self.opaque);
+        let rules = ValueRules::next(&stored.key, before, rules, bucket_by, self.opaque);
         Stored { rules, ..stored.clone() }
     }
 }

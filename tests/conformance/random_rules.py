@@ -1,4 +1,4 @@
-"""Random flags with rules, and random users and contexts, by a seed.
+"""Random flags and values with rules, and random users and contexts, by a seed.
 
 Most conditions compare an attribute with values of its own type, so that many of them are true.
 """
@@ -21,7 +21,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
 
-from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, exact_json, loads
+from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, Value, exact_json, loads
 
 ZONE = ZoneInfo("Europe/Berlin")
 #: The setting: columns of the user, and a callable. The callable returns a column, too.
@@ -128,9 +128,9 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Triple:
-    """A flag, a user and contexts, with what they mean for the reference."""
+    """A flag or a value, a user and contexts, with what they mean for the reference."""
 
-    flag: Flag
+    flag: Any
     user: Any
     #: The contexts of the call and of its snapshot.
     call: dict[str, object] | None
@@ -168,6 +168,41 @@ def _flag(random: Random, key: str, segments: dict[str, Any], names: list[str]) 
     percent = random.choice((0, 0, 30, 50, 100))
     bucket_by = "user" if random.random() < 0.6 else random.choice(_UNITS)
     return Flag(key, random.random() < 0.95, percent, allowed, rules, segments, bucket_by)
+
+
+#: What a value or a rule of one may give. jsonb keeps them as they are.
+_RESULTS: tuple[Any, ...] = (
+    0,
+    10,
+    50,
+    -7,
+    2**70,
+    1.5,
+    "",
+    "many",
+    "größe 😀",
+    True,
+    False,
+    [],
+    [1, "a"],
+    {"a": {}},
+)
+
+
+def random_values(random: Random, count: int) -> list[Value]:
+    """Values with rules, which share segments."""
+    segments = {f"segment_{i}": _conditions(random, ()) for i in range(12)}
+    names = [*segments, "gone"]
+    return [_value_of_rules(random, f"value_{i}", segments, names) for i in range(count)]
+
+
+def _value_of_rules(random: Random, key: str, segments: dict[str, Any], names: list[str]) -> Value:
+    count = random.choice((0, 1, 1, 2, 3, 5))
+    rules = [_rule(random, names) | {"value": random.choice(_RESULTS)} for _ in range(count)]
+    if rules and random.random() < 0.3:
+        rules[-1] |= {"conditions": [], "rollout_percent": random.choice((1, 25, 50, 99))}
+    bucket_by = "user" if random.random() < 0.6 else random.choice(_UNITS)
+    return Value(key, random.choice(_RESULTS), rules, segments, bucket_by)
 
 
 def _rule(random: Random, segments: list[str]) -> dict[str, Any]:
@@ -213,8 +248,8 @@ def _type_of(random: Random, attribute: str) -> _Type:
     return _TYPES[random.choice(list(_TYPES)) if unusual else _ATTRIBUTES[attribute]]
 
 
-def random_triple(random: Random, flag: Flag) -> Triple:
-    """A user and contexts for a flag."""
+def random_triple(random: Random, flag: Flag | Value) -> Triple:
+    """A user and contexts for a flag or a value."""
     call, snapshot = _context(random), _context(random)
     attributes = dict.fromkeys(_ATTRIBUTES, MISSING)
     user, pk, of_user = random.choice(_KINDS)(random)

@@ -69,10 +69,21 @@ class Flag:
     bucket_by: str = "user"
 
 
+@dataclass(frozen=True)
+class Value:
+    """A value of its own, its rules, and the segments that exist."""
+
+    key: str
+    value: Any
+    rules: list[dict[str, Any]]
+    segments: Mapping[str, list[dict[str, Any]]]
+    bucket_by: str = "user"
+
+
 class Result(NamedTuple):
     """A result, its reason, and the number of the rule that decided."""
 
-    value: bool
+    value: Any
     reason: str
     bucket: int | None
     rule: int | None
@@ -98,6 +109,27 @@ def evaluate(
     return _split(flag, flag.rollout_percent, pk, attributes)
 
 
+def evaluate_value(
+    value: Value, pk: str | None, attributes: Mapping[str, Any], time_zone: tzinfo
+) -> Result:
+    """Evaluates a value for the user with this primary key, `None` for an anonymous one."""
+    if not value.rules:
+        return Result(value.value, "STATIC", None, None)
+    conditions = _Conditions(value.segments, attributes, time_zone)
+    for number, rule in enumerate(value.rules, 1):
+        if all(conditions.state(condition) is True for condition in rule["conditions"]):
+            percent = rule.get("rollout_percent", 100)
+            if percent in {0, 100}:
+                found = rule["value"] if percent else value.value
+                return Result(found, "TARGETING_MATCH", None, number)
+            bucket = bucket_of(value, pk, attributes)
+            if bucket is None:
+                return Result(value.value, "DEFAULT", None, number)
+            found = rule["value"] if bucket < percent else value.value
+            return Result(found, "SPLIT", bucket, number)
+    return Result(value.value, "DEFAULT", None, None)
+
+
 def _split(flag: Flag, percent: int, pk: str | None, attributes: Mapping[str, Any]) -> Result:
     if percent <= 0 and (pk is not None or flag.bucket_by != "user"):
         return Result(False, "SPLIT", None, None)
@@ -107,8 +139,8 @@ def _split(flag: Flag, percent: int, pk: str | None, attributes: Mapping[str, An
     return Result(bucket < percent, "SPLIT", bucket, None)
 
 
-def bucket_of(flag: Flag, pk: str | None, attributes: Mapping[str, Any]) -> int | None:
-    """Returns the bucket of the flag's unit, `None` if there is no unit."""
+def bucket_of(flag: Flag | Value, pk: str | None, attributes: Mapping[str, Any]) -> int | None:
+    """Returns the bucket of the unit of a flag or value, `None` if there is no unit."""
     unit = pk if flag.bucket_by == "user" else _unit(attributes.get(flag.bucket_by, MISSING))
     if unit is None:
         return None

@@ -1,4 +1,4 @@
-"""Flags with rules, and segments, stored with the exact text of their numbers."""
+"""Flags and values with rules, and segments, stored with the exact text of their numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from flagstaff.models import FeatureFlag, Segment
-from tests.conformance.rules_oracle import Flag, exact_json
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.conformance.rules_oracle import Flag, Value, exact_json
 from tests.support.sql import rows
 
 User: Any = get_user_model()
 
 _FLAG = "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, bucket_by) VALUES"
+_VALUE = "INSERT INTO flagstaff_keyvaluestore (key, value, rules, bucket_by) VALUES"
 _SEGMENT = "INSERT INTO flagstaff_segment (key, conditions) VALUES"
 
 
@@ -25,18 +26,33 @@ def store(flags: Iterable[Flag]) -> None:
     The models would write numbers as Python formats them.
     """
     flags = list(flags)
-    segments: dict[str, str] = {}
-    for flag in flags:
-        for key, conditions in flag.segments.items():
-            text = exact_json(conditions)
-            assert segments.setdefault(key, text) == text, "one segment has several conditions"
     stored = [
         (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)
         for flag in flags
     ]
     _insert(_FLAG, "(%s, %s, %s, %s::jsonb, %s)", stored)
-    _insert(_SEGMENT, "(%s, %s::jsonb)", list(segments.items()))
+    _store_segments(flags)
     _allow({flag.key: flag.allowed for flag in flags if flag.allowed})
+
+
+def store_values(values: Iterable[Value]) -> None:
+    """Writes the values and their segments, as `store` does flags."""
+    values = list(values)
+    stored = [
+        (value.key, exact_json(value.value), exact_json(value.rules), value.bucket_by)
+        for value in values
+    ]
+    _insert(_VALUE, "(%s, %s::jsonb, %s::jsonb, %s)", stored)
+    _store_segments(values)
+
+
+def _store_segments(rows_with_rules: Iterable[Flag | Value]) -> None:
+    segments: dict[str, str] = {}
+    for row in rows_with_rules:
+        for key, conditions in row.segments.items():
+            text = exact_json(conditions)
+            assert segments.setdefault(key, text) == text, "one segment has several conditions"
+    _insert(_SEGMENT, "(%s, %s::jsonb)", list(segments.items()))
 
 
 def store_groups(members: Mapping[str, Iterable[int]]) -> None:
@@ -49,8 +65,8 @@ def store_groups(members: Mapping[str, Iterable[int]]) -> None:
 
 
 def clear() -> None:
-    """Deletes all flags, segments, users and groups."""
-    for model in (FeatureFlag, Segment, User, Group):
+    """Deletes all flags, values, segments, users and groups."""
+    for model in (FeatureFlag, KeyValueStore, Segment, User, Group):
         model._default_manager.all().delete()
 
 

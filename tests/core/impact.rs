@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
-use flagstaff::impact::{Decided, Impact, Reach};
+use flagstaff::impact::{Decided, Impact, Reach, ValueImpact, ValueState};
 use flagstaff::row_rules::RowRules;
 use flagstaff::rules::{RuleKind, SegmentConditions};
 use flagstaff::subject::Subject;
@@ -236,4 +236,70 @@ fn user_who_is_unsure_before_or_after_neither_gains_nor_loses() {
     impact.count_with(&Subject::Integer(1), &in_country("DE"), |name| name == "country");
     assert_eq!((impact.gain, impact.lose), (0, 0));
     assert_eq!((impact.reach.0.unsure, impact.reach.1.on, impact.reach.1.unsure), (1, 1, 0));
+}
+
+/// A value with these rules, each a JSON list of conditions, a percentage, and what it gives.
+fn value_with(own: &str, rules: &[(&str, u8, &str)]) -> ValueState {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(conditions, percent, value)| {
+            format!(
+                r#"{{"conditions": {conditions}, "rollout_percent": {percent}, "value": {value}}}"#
+            )
+        })
+        .collect();
+    let text = format!("[{}]", rules.join(","));
+    let rules = RowRules::next(None, Ok(text.into()), RuleKind::Value, |_| None);
+    ValueState { own: own.into(), targeting: Targeting::new(rules, None) }
+}
+
+/// The impact on users of whom only the country is known.
+fn value_impact(before: ValueState, after: ValueState, countries: &[&str]) -> ValueImpact {
+    let mut impact = ValueImpact::between("max_items", (before, after), 10);
+    for (country, pk) in countries.iter().zip(1..) {
+        let is_known = |name: &str| name == "country";
+        impact.count_with(&Subject::Integer(pk), &in_country(country), is_known);
+    }
+    impact
+}
+
+#[test]
+fn value_changes_for_users_whose_results_differ() {
+    let before = value_with("10", &[(IS_DE, 100, "20")]);
+    let after = value_with("20", &[(IS_DE, 100, "20")]);
+    let impact = value_impact(before, after, &["DE", "AT", "DE", "CH"]);
+    assert_eq!((impact.users, impact.changed), (4, 2));
+    assert_eq!((impact.reach.0.on, impact.reach.1.on), (2, 0));
+    assert_eq!(impact.reach.0.rules, [decided(2, 2, 0)]);
+    assert_eq!(impact.reach.0.others, decided(2, 0, 0));
+    assert_eq!(impact.into_sample(), ["2", "4"].map(Box::from));
+}
+
+#[test]
+fn value_by_a_percentage_has_the_users_whose_bucket_is_below() {
+    let (none, quarter) = (value_with("10", &[]), value_with("10", &[("[]", 25, "20")]));
+    let mut impact = ValueImpact::between("new_checkout", (none, quarter), 0);
+    for pk in 1..=1000 {
+        impact.count_with(&Subject::Integer(pk), &in_country("DE"), |_| true);
+    }
+    assert_eq!((impact.changed, impact.reach.1.on), (between(0, 25), between(0, 25)));
+    assert_eq!(impact.reach.1.rules, [decided(1000, between(0, 25), 0)]);
+}
+
+#[test]
+fn value_is_unsure_only_if_an_unknown_attribute_can_change_it() {
+    let same = value_with("10", &[(IS_PRO, 100, "10")]);
+    let other = value_with("10", &[(IS_PRO, 100, "20"), (IS_DE, 100, "20")]);
+    let impact = value_impact(same, other, &["DE", "AT"]);
+    assert_eq!((impact.reach.0.unsure, impact.reach.0.on), (0, 0));
+    // The user in Germany has 20 by one rule or the other.
+    assert_eq!((impact.reach.1.unsure, impact.reach.1.on), (1, 1));
+    assert_eq!(impact.changed, 1);
+}
+
+#[test]
+fn value_whose_rules_cannot_be_read_is_unsure() {
+    let impact =
+        value_impact(value_with("10", &[("{}", 100, "20")]), value_with("10", &[]), &["DE"]);
+    assert_eq!((impact.reach.0.unsure, impact.changed), (1, 0));
 }

@@ -7,6 +7,7 @@ mod bucketing_unit;
 mod changed_keys;
 mod conformance;
 mod conformance_rules;
+mod conformance_values;
 mod evaluate;
 mod experiments;
 mod exposures;

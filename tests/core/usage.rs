@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use flagstaff::counters::Bulk;
+use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::flag::Flag;
+use flagstaff::row::ValueRow;
 use flagstaff::snapshot::Snapshot;
 use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
 
-use crate::rows::{flag, flags, snapshot};
+use crate::rows::{flag, flags, snapshot, value, values};
 
 fn usage(key: &str, false_count: u64, true_count: u64) -> KeyUsage {
     KeyUsage { key: key.into(), defined: true, false_count, true_count, ..KeyUsage::default() }
@@ -256,4 +258,67 @@ fn unknown_keys_are_bounded_in_number() {
     let found = registry.take(&unknown);
     assert_eq!(found.len(), 1001);
     assert_eq!(found.iter().map(|usage| usage.false_count).sum::<u64>(), 6000);
+}
+
+mod values_with_rules {
+    use super::*;
+
+    const RULE: &str =
+        r#"{"conditions": [{"attribute": "a", "operator": "in", "values": [1]}], "value": 5}"#;
+
+    fn with_rules(count: usize) -> Snapshot {
+        let rules = format!("[{}]", vec![RULE; count].join(", "));
+        let row = ValueRow { rules: Ok(Some(rules.into())), ..value("1", "a", "1") };
+        snapshot([values([row])])
+    }
+
+    /// Counts a result of the rule with this number, or of the value itself.
+    fn count(snapshot: &Snapshot, rule: Option<u8>, is_result_of_rule: bool) {
+        let rules = snapshot.value("a").and_then(|stored| stored.rules()).expect("rules");
+        let reason = Reason::TargetingMatch;
+        rules.count(Evaluation { value: is_result_of_rule, reason, bucket: None, rule });
+    }
+
+    fn taken(registry: &CounterRegistry) -> Vec<(u8, u64)> {
+        registry.take_results().into_iter().map(|one| (one.number, one.count)).collect()
+    }
+
+    #[test]
+    fn results_are_counted_by_number_and_taken_once() {
+        let snapshot = with_rules(2);
+        let (registry, _) = registered(&snapshot);
+        for (rule, is_result_of_rule) in [(None, false), (Some(1), false), (Some(2), true)] {
+            count(&snapshot, rule, is_result_of_rule);
+        }
+        assert_eq!(taken(&registry), [(0, 2), (2, 1)]);
+        assert_eq!(taken(&registry), []);
+    }
+
+    #[test]
+    fn counts_of_other_rules_are_taken_once_more_and_then_dropped() {
+        let before = with_rules(2);
+        let (registry, _) = registered(&before);
+        count(&before, Some(2), true);
+        drop(before);
+        registry.add(&with_rules(1));
+        assert_eq!(taken(&registry), [(2, 1)]);
+        assert_eq!(taken(&registry), []);
+    }
+
+    #[test]
+    fn child_after_a_fork_starts_at_zero() {
+        let inherited = with_rules(1);
+        count(&inherited, Some(1), true);
+        reset_after_fork(Some(&inherited), &UnknownKeys::new());
+        let (registry, _) = registered(&inherited);
+        assert_eq!(taken(&registry), []);
+        count(&inherited, Some(1), true);
+        assert_eq!(taken(&registry), [(1, 1)]);
+    }
+
+    #[test]
+    fn value_without_rules_is_not_counted() {
+        let snapshot = snapshot([values([value("1", "a", "1")])]);
+        assert_eq!(snapshot.value_rules().count(), 0);
+    }
 }

@@ -46,12 +46,16 @@ values:
     secret: true
     type: ''
     choices: []
+    rules: []
+    bucket_by: user
   page_size:
     value: 20
     description: ''
     secret: false
     type: ''
     choices: []
+    rules: []
+    bucket_by: user
 """
 
 # A file that changes and creates flags and values of the shop.

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from flagstaff._core import RULE_FORMAT
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers import overview
 from tests.support.sql import rows
@@ -36,7 +37,7 @@ class FakeWorker:
         database: str = "",
         options: str = "",
         table: int | None = None,
-        rule_format: int | None = 1,
+        rule_format: int | None = RULE_FORMAT,
     ) -> None:
         names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
         server: Any = {name: connection.settings_dict[key] for name, key in names.items()}

@@ -147,3 +147,4 @@ def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
     # The engine's last report. Times of flags with the same key would change other tests.
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM flagstaff_bulk_usage")
+        cursor.execute("DELETE FROM flagstaff_value_usage")

@@ -135,10 +135,10 @@ def open_shop() -> None:
     FeatureFlag.objects.get(key="new_checkout").allowed_users.add(alice)
     FeatureFlag.objects.update(created_at=OPENED, changed_at=OPENED)
     KeyValueStore.objects.create(
-        key="payment_gateway", value="stripe", description="Who takes the money"
+        pk=1, key="payment_gateway", value="stripe", description="Who takes the money"
     )
-    KeyValueStore.objects.create(key="page_size", value=20)
-    KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
+    KeyValueStore.objects.create(pk=2, key="page_size", value=20)
+    KeyValueStore.objects.create(pk=3, key="mail_password", value="hunter2", secret=True)
     KeyValueStore.objects.update(changed_at=OPENED)
     Segment.objects.create(
         pk=1,
@@ -153,13 +153,19 @@ def open_shop() -> None:
 
 def _reset_sequences() -> None:
     """Sets the sequences after the explicit primary keys."""
-    for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag, Segment]):
+    models = [User, FeatureFlag, KeyValueStore, Segment]
+    for statement in connection.ops.sequence_reset_sql(no_style(), models):
         sql.rows(statement)
 
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    tables = ("flagstaff_usage", "flagstaff_bulk_usage", "flagstaff_worker")
+    tables = (
+        "flagstaff_usage",
+        "flagstaff_bulk_usage",
+        "flagstaff_value_usage",
+        "flagstaff_worker",
+    )
     sql.rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
     for table in tables:
         sql.rows(f"DELETE FROM {table}")

@@ -54,6 +54,11 @@ def serve(*kinds: str) -> None:
         _KINDS[kind]()
 
 
+def values_of(key: str, users: int) -> list[object]:
+    """Evaluates a value for the users 1 to `users`, and for none."""
+    return [flagstaff.get_value(key, user=user or None) for user in range(users + 1)]
+
+
 def usage_problem() -> str | None:
     """Why usage is not collected."""
     return flagstaff.status().usage_problem

@@ -220,7 +220,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "flag_enabled": lambda key, user=None, default=False: flagstaff.flag_enabled(
         key, user, default=default
     ),
-    "get_value": lambda key, default=None: flagstaff.get_value(key, default),
+    "get_value": lambda key, default=None, user=None: flagstaff.get_value(key, default, user=user),
     "explain": lambda key, user=None: asdict(flagstaff.explain(key, user)),
     "reason_of": lambda key, user=None: flagstaff.explain(key, user).reason,
     "status": lambda: vars(flagstaff.status()),

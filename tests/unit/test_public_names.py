@@ -51,7 +51,8 @@ print([name for name in ("django", "flagstaff._core") if name in sys.modules])
 def test_signature_is_available() -> None:
     evaluation = "(key, user=None, *, default=False, context=None)"
     assert str(inspect.signature(flagstaff.flag_enabled)) == evaluation
-    assert str(inspect.signature(flagstaff.get_value)) == "(key, default=None)"
+    value = "(key, default=None, *, user=None, context=None)"
+    assert str(inspect.signature(flagstaff.get_value)) == value
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)

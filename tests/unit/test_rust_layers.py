@@ -22,7 +22,7 @@ LAYERS = (
     ("last_good", "row_rules"),
     ("targeting",),
     ("flag", "experiment"),
-    ("evaluate", "snapshot", "overrides"),
+    ("evaluate", "snapshot", "overrides", "value_rules"),
     ("usage", "impact", "watch_registry", "assign", "exposures"),
     ("live",),
     ("postgres::texts",),

@@ -1,9 +1,9 @@
-"""Evaluation details: the result of `flag_enabled`, and why."""
+"""Evaluation details: the results of `flag_enabled` and `get_value`, and why."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flagstaff import _core
@@ -98,6 +98,59 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule_name=deciding.name if deciding else None,
         rules=rules,
         rules_problem=problem and message_of(problem),
+    )
+
+
+@dataclass(frozen=True)
+class ValueExplanation:
+    """The result of `get_value`, with its reason."""
+
+    key: str
+    #: What `get_value` returns, with None for its default. Not in `repr`, which logs have: it may
+    #: be secret.
+    value: Any = field(repr=False)
+    #: STATIC for a value without rules or with an override, TARGETING_MATCH or SPLIT if a rule
+    #: decided, DEFAULT if none did, or if its percentage needs a unit and there is none, or ERROR.
+    reason: str
+    #: PROVIDER_NOT_READY or FLAG_NOT_FOUND if the reason is ERROR.
+    error_code: str | None
+    #: Whether the result is the value itself, not that of a rule or an override.
+    has_own: bool
+    #: The bucket of the user or of the value's other unit, 0 to 99; None if the unit is missing.
+    bucket: int | None = None
+    #: What the percentages bucket by: "user", "visitor", or an attribute; None without rules.
+    bucket_by: str | None = None
+    #: "override_flag" if a test decides in place of the value's row, else None.
+    override: str | None = None
+    #: The number and name of the rule that decided.
+    rule: int | None = None
+    rule_name: str | None = None
+    #: All rules of the value, without their results.
+    rules: tuple[ExplainedRule, ...] = ()
+    #: Why the value's rules cannot be read, or None. Then its last good rules decide, if there are
+    #: any.
+    rules_problem: Message | None = None
+
+
+def explain_value(key: str, user: UserLike = None, *, context: Context = None) -> ValueExplanation:
+    """Returns the result of `get_value(key, user=user, context=context)`, and why.
+
+    It runs the same code as `get_value`. It reads the user, even if the result does not depend on
+    it, if the value has rules. Raises TypeError if `user` or `context` has a wrong type. Does not
+    block.
+    """
+    found = _core.explain_value(key, user=user, context=context)
+    rules = explained_rules(*(found.pop("rules") or ("[]", [])))
+    problem, number = found.pop("rules_problem"), found.pop("rule")
+    deciding = next((rule for rule in rules if rule.decides), None)
+    return ValueExplanation(
+        key,
+        override=found.pop("overridden_by"),
+        rule=number,
+        rule_name=deciding.name if deciding else None,
+        rules=rules,
+        rules_problem=problem and message_of(problem),
+        **found,
     )
 
 

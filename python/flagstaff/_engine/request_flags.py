@@ -123,7 +123,7 @@ class RequestFlags:
     async def avalue(self, key: str, default: _T, *, context: Context = None) -> Any | _T: ...
     async def avalue(self, key: str, default: object = None, *, context: Context = None) -> Any:
         """The same for async views: reads the user by `request.auser()`."""
-        user = await user_of_value(self._request, key, self.snapshot, context)
+        user = await user_of(self._request, key, self.snapshot, context)
         return self.snapshot.get_value(key, default, user=user, context=context)
 
     @overload
@@ -285,28 +285,16 @@ def debug_message(key: str) -> str | None:
 async def user_of(
     request: HttpRequest, key: str, snapshot: _core.Snapshot, context: Context
 ) -> UserLike:
-    """Returns the user, or None if the result does not depend on it.
+    """Returns the user, or None if the result of the flag or the value does not depend on it.
 
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
     for the attributes that rules need.
     """
-    user = await _user_if(request, lambda: snapshot.depends_on_user(key))
-    await prepare_attributes(_context_of(request), user, snapshot.attribute_names(key), context)
-    return user
-
-
-async def user_of_value(
-    request: HttpRequest, key: str, snapshot: _core.Snapshot, context: Context
-) -> UserLike:
-    """The same for a value."""
-    user = await _user_if(request, lambda: snapshot.value_depends_on_user(key))
-    names = snapshot.attribute_names_of_value(key)
+    user: UserLike = None
+    if not hasattr(request, "auser"):
+        user = getattr(request, "user", None)
+    elif snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key):
+        user = await request.auser()
+    names = [*snapshot.attribute_names(key), *snapshot.attribute_names_of_value(key)]
     await prepare_attributes(_context_of(request), user, names, context)
     return user
-
-
-async def _user_if(request: HttpRequest, is_needed: Callable[[], bool]) -> UserLike:
-    if not hasattr(request, "auser"):
-        user: UserLike = getattr(request, "user", None)
-        return user
-    return await request.auser() if is_needed() else None

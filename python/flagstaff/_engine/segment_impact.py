@@ -1,4 +1,4 @@
-"""How many users gain or lose flags when segments change, or when several flags are enabled."""
+"""How many users get other results when segments change, or when several flags are enabled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ from flagstaff._engine.impact import (
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
 from flagstaff._engine.user_keys import key_to_text
+from flagstaff._engine.value_impact import (
+    ValueImpact,
+    as_flag_states,
+    core_value,
+    value_impact_of,
+)
 from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.exceptions import FlagstaffError
 
@@ -50,6 +57,13 @@ class UsingRules(NamedTuple):
     state: FlagState
     #: The primary key of a flag, whose allowed users keep it; None for other rules.
     flag_pk: object = None
+    #: The state of a value, whose rules are those of `state`; None for other rules.
+    value: ValueState | None = None
+
+    @classmethod
+    def of_value(cls, key: str, value: ValueState) -> UsingRules:
+        """Returns the rules of a value."""
+        return cls(key, FlagState(enabled=True, rollout_percent=0, rules=value.rules), None, value)
 
     @classmethod
     def granting(cls, key: str, rules: object) -> UsingRules:
@@ -63,16 +77,18 @@ class SegmentImpact:
 
     #: The number of all users; None if nothing was counted.
     users: int | None = None
-    #: The effect on each flag or experiment, in the given order; None for one without a count.
-    counts: list[ChangeImpact | None] = field(default_factory=list)
+    #: The effect on each flag, value or experiment, in the given order; None without a count.
+    counts: list[ChangeImpact | ValueImpact | None] = field(default_factory=list)
     #: The different users who gain something, and those who lose something.
     gained: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    #: The different users who get another value.
+    revalued: set[str] = field(default_factory=set)
 
     @property
     def changed(self) -> int:
-        """How many different users gain or lose something."""
-        return len(self.gained | self.lost)
+        """How many different users gain or lose something, or get another value."""
+        return len(self.gained | self.lost | self.revalued)
 
 
 def impact_of_segments(
@@ -134,6 +150,8 @@ class _Compared(NamedTuple):
     states: tuple[CoreState, CoreState]
     inputs: Inputs
     allowed: list[str]
+    #: The two states of a value; None for a flag.
+    values: tuple[ValueState, ValueState] | None = None
 
 
 class _Counter:
@@ -150,8 +168,10 @@ class _Counter:
         self._rows = list(read_users(deadline, columns, groups))
         self._names = list(columns) if groups is None else [*columns, "groups"]
 
-    def count(self, one: _Compared, found: SegmentImpact) -> ChangeImpact | None:
-        """Counts one flag. Adds its users to `found`, which has them all."""
+    def count(self, one: _Compared, found: SegmentImpact) -> ChangeImpact | ValueImpact | None:
+        """Counts one flag or value. Adds its users to `found`, which has them all."""
+        if one.values is not None:
+            return self._count_value(one, one.values, found)
         try:
             counts = self._run(one, one.states, self._rows, sample=len(self._rows))
             users, gain, lose, changed, _reached = counts
@@ -166,6 +186,25 @@ class _Counter:
         found.gained |= gained
         found.lost |= set(changed) - gained
         return change_impact(counts, (one.state, one.state), one.inputs)
+
+    def _count_value(
+        self, one: _Compared, values: tuple[ValueState, ValueState], found: SegmentImpact
+    ) -> ValueImpact | None:
+        before, after = values
+        try:
+            counts = _core.impact_on_value(
+                one.key,
+                len(self._rows),
+                (core_value(before), core_value(after)),
+                one.inputs.segments,
+                self._until_deadline(self._rows),
+                (self._names, one.inputs.unknown),
+            )
+        except FlagstaffError:
+            return None
+        found.users, _changed, changed, _reached = counts
+        found.revalued.update(changed)
+        return replace(value_impact_of(one.key, counts, (before, before), one.inputs), sample=())
 
     def impact(self, one: _Compared) -> ChangeImpact | str:
         """Counts one flag. The rules may read what only a call knows, but not the unit alone."""
@@ -206,6 +245,10 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     names = dict(zip(named & changed.keys(), free, strict=False))
     renamed = replace(one.state, rules=with_segment_names(one.state.rules, names))
     first, second = core_state(one.state), core_state(renamed)
+    values = None
+    if one.value is not None:
+        values = one.value, replace(one.value, rules=renamed.rules)
+        first, second = as_flag_states(map(core_value, values))
     given = {
         name: None if conditions is None else json.dumps(conditions)
         for key in names
@@ -214,7 +257,8 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     inputs = inputs_of((first, second), given)
     if inputs.unknown:
         return None
-    return _Compared(one.key, one.state, (first, second), inputs, _allowed(one.flag_pk))
+    allowed = _allowed(one.flag_pk)
+    return _Compared(one.key, one.state, (first, second), inputs, allowed, values)
 
 
 def _enabled(flags: Sequence[EnabledFlag]) -> list[_Compared]:

@@ -10,7 +10,12 @@ from typing import TypeAlias
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
+from flagstaff._engine.explain import (
+    ExplainedCondition,
+    ExplainedRule,
+    Explanation,
+    ValueExplanation,
+)
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._words.message import localized
@@ -81,15 +86,15 @@ _OUTCOMES = {
 def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[EvaluationStep]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
     if explanation.override is not None:
-        why = _OVERRIDES[explanation.override] % {"variable": VARIABLE}
-        return [EvaluationStep("override", met=True, decides=True, why=why)]
+        return [override_step(explanation.override)]
     decided_by_rules = explanation.rule is not None or explanation.error_code == "PARSE_ERROR"
     last = list(_STEPS).index(_RULES if decided_by_rules else explanation.reason)
     missing = _missing(unit_of(explanation), hint)
     steps: list[EvaluationStep] = []
     for place, reason in enumerate(_STEPS):
         if reason == _RULES:
-            steps += _rule_steps(explanation, missing, is_reached=place <= last)
+            steps += _unreadable_step(explanation)
+            steps += rule_steps(explanation, hint, is_reached=place <= last)
         elif place <= last:
             steps.append(_step(explanation, user, missing, reason, decides=place == last))
         else:
@@ -98,14 +103,20 @@ def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[Eva
     return steps
 
 
+def override_step(override: str) -> EvaluationStep:
+    """Returns the only step of an evaluation that an override decides."""
+    why = _OVERRIDES[override] % {"variable": VARIABLE}
+    return EvaluationStep("override", met=True, decides=True, why=why)
+
+
 def deciding_step(steps: Sequence[EvaluationStep]) -> str:
     """Returns why the result is as it is, in one line."""
     step = next(step for step in steps if step.decides)
     return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
 
 
-def unit_of(explanation: Explanation) -> str:
-    """Returns the bucketing unit of the flag."""
+def unit_of(explanation: Explanation | ValueExplanation) -> str:
+    """Returns the bucketing unit of the flag or the value."""
     return USER if explanation.bucket_by is None else explanation.bucket_by
 
 
@@ -172,21 +183,22 @@ def _missing(unit: str, hint: Hint) -> str:
     return _("%(unit)s is missing") % {"unit": unit} + hint(f"{unit}=VALUE")
 
 
-def _rule_steps(
-    explanation: Explanation, missing: str, *, is_reached: bool
-) -> Iterator[EvaluationStep]:
-    """Yields a step for each rule that was checked, with its conditions, and for each other rule.
-
-    If the rules cannot be read, yields one step for all.
-    """
+def _unreadable_step(explanation: Explanation) -> Iterator[EvaluationStep]:
+    """Yields one step for all rules of a flag if they cannot be read."""
     if explanation.error_code == "PARSE_ERROR":
         text = _("cannot be read, so the result is the default of the call: %(problem)s")
         why = text % {"problem": localized(explanation.rules_problem or "")}
         yield EvaluationStep(_RULES, met=False, decides=True, why=why)
+
+
+def rule_steps(
+    explanation: Explanation | ValueExplanation, hint: Hint, *, is_reached: bool = True
+) -> Iterator[EvaluationStep]:
+    """Yields a step for each rule, and for each condition of those that were checked."""
     for rule in explanation.rules:
         name = f"rule {rule.number}"
         if is_reached and rule.number <= (explanation.rule or rule.number):
-            text = _rule_text(rule, explanation, missing)
+            text = _rule_text(rule, explanation, hint)
             yield EvaluationStep(name, rule.decides, rule.decides, text)
             for number, condition in enumerate(rule.conditions, start=1):
                 yield from _condition_steps(condition, number, level=1)
@@ -194,21 +206,27 @@ def _rule_steps(
             yield EvaluationStep(name, met=None, decides=False, why="")
 
 
-def _rule_text(rule: ExplainedRule, explanation: Explanation, missing: str) -> str:
+def _rule_text(rule: ExplainedRule, explanation: Explanation | ValueExplanation, hint: Hint) -> str:
     name = "" if rule.name is None else f"{json.dumps(rule.name, ensure_ascii=False)}, "
-    return f"{name}{rule.rollout_percent} %: {_rule_outcome(rule, explanation, missing)}"
+    return f"{name}{rule.rollout_percent} %: {_rule_outcome(rule, explanation, hint)}"
 
 
-def _rule_outcome(rule: ExplainedRule, explanation: Explanation, missing: str) -> str:
+def _rule_outcome(
+    rule: ExplainedRule, explanation: Explanation | ValueExplanation, hint: Hint
+) -> str:
     percent, bucket, unit = rule.rollout_percent, explanation.bucket, unit_of(explanation)
+    is_flag = isinstance(explanation, Explanation)
     if not rule.decides:
         return _("does not match")
     if percent >= _ALL_USERS:
         return _("matches")
     if percent == 0:
-        return _("matches, so the flag is off")
+        own = _("matches, so the value itself is the result")
+        return _("matches, so the flag is off") if is_flag else own
     if bucket is None:
-        return _("matches, but %(problem)s, so the flag is off") % {"problem": missing}
+        own = _("matches, but %(problem)s, so the value itself is the result")
+        text = _("matches, but %(problem)s, so the flag is off") if is_flag else own
+        return text % {"problem": _missing(unit, hint)}
     comparison = _below(unit) if bucket < percent else _not_below(unit)
     texts = {"bucket": bucket, "percent": percent, "unit": unit}
     return _("matches; %(comparison)s") % {"comparison": comparison % texts}

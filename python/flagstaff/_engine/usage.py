@@ -54,6 +54,18 @@ class BulkUsage:
 
 
 @dataclass(frozen=True)
+class ValueUsage:
+    """How often one result of a value with rules was returned."""
+
+    key: str
+    #: The number of the rule that gave it then, 0 for the value itself.
+    rule: int
+    count: int
+    #: The start of the last hour in which it was returned.
+    last_hour: datetime
+
+
+@dataclass(frozen=True)
 class Usage:
     """The usage that all workers have reported."""
 
@@ -68,9 +80,11 @@ class Usage:
     interval: float | None = None
     #: The flags that were served in bulk, by key.
     bulk: tuple[BulkUsage, ...] = ()
+    #: The results of values with rules. Values without rules are not counted.
+    values: tuple[ValueUsage, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the usage as a dict. Hours, lost workers and bulk usage are lists of dicts."""
+        """Returns the usage as a dict. Hours, lost workers, bulk usage and values are lists."""
         return {
             "hours": [asdict(hour) for hour in self.hours],
             "lost": [asdict(worker) for worker in self.lost],
@@ -78,6 +92,7 @@ class Usage:
             "until": self.until,
             "interval": self.interval,
             "bulk": [asdict(flag) for flag in self.bulk],
+            "values": [asdict(value) for value in self.values],
         }
 
 
@@ -85,7 +100,7 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     """Returns the usage by hour and key, of all workers; without `key`, of all keys.
 
     `since` is a time, or how long ago. A worker's evaluations are included after its next flush.
-    Makes four queries. Raises NoUsageError on SQLite, and before the migration.
+    Makes five queries. Raises NoUsageError on SQLite, and before the migration.
     """
     connection, names = usage_tables()
     first = timezone.now() - since if isinstance(since, timedelta) else since
@@ -96,8 +111,10 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
         hours = tuple(HourlyUsage(*row) for row in cursor.fetchall())
         bulk = _read_bulk(cursor, names, None if key is None else [key], first)
+        cursor.execute(fill(sql("read_value_usage_v1"), names), [key, first])
+        values = tuple(ValueUsage(*row) for row in cursor.fetchall())
     lost = lost_workers("usage", since=first)
-    return Usage(hours, lost, since_hour, until, interval, bulk)
+    return Usage(hours, lost, since_hour, until, interval, bulk, values)
 
 
 def _read_bulk(

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import qualified, query_catalog, schema_of, type_of_column
+from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import (
     fill,
     flag_names,
@@ -18,20 +19,21 @@ from flagstaff._tables.names import (
     segment_names,
     sql,
     user_field,
+    value_names,
 )
-from flagstaff._tables.optional_fields import RULES, FlagModel
+from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
 
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
-# Where the conditions are in the rules of a flag, and in the conditions of a segment.
+# Where the conditions are in the rules of a flag or a value, and in the conditions of a segment.
 _IN_RULES, _IN_CONDITIONS = "$[*].conditions[*]", "$[*]"
 
 
 @dataclass(frozen=True)
 class _Index:
-    """An index of the groups that a table of flags or segments reads. All names are quoted."""
+    """An index of the groups that a table of flags, values or segments reads. Names are quoted."""
 
     name: str
     schema: str
@@ -107,6 +109,7 @@ def watch_of(connection: BaseDatabaseWrapper, watched: WatchedGroups) -> Watch:
 def watched_groups(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model],
+    value_model: type[Model],
     segment_model: type[Model],
     function_schema: str,
 ) -> WatchedGroups | None:
@@ -119,50 +122,56 @@ def watched_groups(
     if not groups:
         return None
     flags = flag_names(connection, flag_model)
+    values = value_names(connection, value_model)
     segments = segment_names(connection, segment_model)
-    names = {**flags, **segments, **groups}
-    names |= {
-        name: qualified(connection, table)
-        for name, table in names.items()
-        if name.endswith("_table")
-    }
-    of_flags = _Index(
-        "flagstaff_flag_groups",
-        schema_of(connection, flags["flag_table"]),
-        names["flag_table"],
-        names["flag_rules"],
-        _references(names["flag_rules"], _IN_RULES),
-    )
-    of_segments = _Index(
-        "flagstaff_segment_groups",
-        schema_of(connection, segments["segment_table"]),
-        names["segment_table"],
-        names["segment_conditions"],
-        _references(names["segment_conditions"], _IN_CONDITIONS),
-    )
+    names = {**flags, **values, **segments, **groups}
+    unqualified = {name: table for name, table in names.items() if name.endswith("_table")}
+    names |= {name: qualified(connection, table) for name, table in unqualified.items()}
+
+    def index(name: str, document: str, conditions: str) -> _Index:
+        return _Index(
+            f"flagstaff_{name}_groups",
+            schema_of(connection, unqualified[f"{name}_table"]),
+            names[f"{name}_table"],
+            names[document],
+            _references(names[document], conditions),
+        )
+
+    of_flags = index("flag", "flag_rules", _IN_RULES)
+    of_values = index("value", "value_rules", _IN_RULES)
+    of_segments = index("segment", "segment_conditions", _IN_CONDITIONS)
     names |= {
         "schema": function_schema,
         "flag_references": of_flags.references,
+        "value_references": of_values.references,
         "segment_references": of_segments.references,
     }
-    return WatchedGroups(
-        names["membership_table"],
-        names["group_table"],
-        names,
-        (of_flags, of_segments) if FlagModel.of(flag_model).has(RULES) else (of_segments,),
-    )
+    # Without a column, there is nothing to index.
+    with_rules = {
+        of_flags: FlagModel.of(flag_model).has(RULES),
+        of_values: bool(value_rule_fields(value_model)),
+        of_segments: True,
+    }
+    indexes = tuple(index for index, is_needed in with_rules.items() if is_needed)
+    return WatchedGroups(names["membership_table"], names["group_table"], names, indexes)
 
 
-def problem_of_rules(connection: BaseDatabaseWrapper, flag_model: type[Model]) -> str | None:
-    """Returns why the rules of a flag model cannot be indexed, and what to do; None if they can."""
-    field = FlagModel.of(flag_model).fields.get(RULES)
-    if field is None:
-        return None
-    names = flag_names(connection, flag_model)
-    found = type_of_column(connection, names["flag_table"], str(field.column))
+def problem_of_rules(
+    connection: BaseDatabaseWrapper, flag_model: type[Model], value_model: type[Model]
+) -> str | None:
+    """Returns why the rules of these models cannot be indexed, and what to do; None if they can."""
+    fields = FlagModel.of(flag_model).fields.get(RULES), value_rule_fields(value_model).get(RULES)
+    problems = (_problem_of_type(connection, field) for field in fields if field is not None)
+    return next(filter(None, problems), None)
+
+
+def _problem_of_type(connection: BaseDatabaseWrapper, field: AnyField) -> str | None:
+    quote = connection.ops.quote_name
+    name, column = quote(field.model._meta.db_table), quote(str(field.column))
+    found = type_of_column(connection, name, str(field.column))
     if found in (None, "jsonb"):
         return None
-    table, column = qualified(connection, names["flag_table"]), names["flag_rules"]
+    table = qualified(connection, name)
     return (
         f"the column {column} of {table} has the type {found}, but the index that WatchGroups "
         f"creates needs jsonb; run: ALTER TABLE {table} ALTER COLUMN {column} TYPE jsonb "

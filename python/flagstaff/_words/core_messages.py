@@ -392,6 +392,10 @@ _TEMPLATES: Final = {
             "impact_of_unreadable_rules",
             _("the rules of flag %(key)s cannot be read: %(problem)s"),
         ),
+        Template(
+            "impact_of_unreadable_value_rules",
+            _("the rules of value %(key)s cannot be read: %(problem)s"),
+        ),
     )
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.optional_fields import RULES
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.planned import (
     COUNT_TIMEOUT,
@@ -16,7 +18,14 @@ from flagstaff.changes.planned import (
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.history.kinds import Kind
 
-#: The effect on the users of one flag, or of the flags and experiments that use some segments.
+# The conditions of segments are compared apart.
+_DECIDING: Mapping[Kind, Collection[str]] = {
+    Kind.FLAG: DECIDING_FIELDS,
+    Kind.VALUE: {"value", RULES, BUCKET_BY},
+    Kind.SEGMENT: (),
+}
+
+#: The effect on the users of one flag, or of the rules that use some segments.
 ChangePlan: TypeAlias = Planned | SegmentPlan
 
 
@@ -41,13 +50,13 @@ def plan_segment_changes(
 
     Several changes of one row are in the order in which they are made. Returns None if no
     conditions change, or if nothing uses the segments. Counts the users of all segments together
-    for at most `timeout` seconds, but not those of a flag that one of the changes is about.
+    for at most `timeout` seconds, but not those of a flag or value that a change is about.
     """
     changes_made = [*changes]
-    flags = {
-        changed.key for kind, changed in changes_made if kind is Kind.FLAG and _decides(changed)
+    rows = {
+        (kind, changed.key) for kind, changed in changes_made if _decides(changed, _DECIDING[kind])
     }
-    return plan_segments(_changed_conditions(changes_made), changed_flags=flags, timeout=timeout)
+    return plan_segments(_changed_conditions(changes_made), changed_rows=rows, timeout=timeout)
 
 
 def plan_text(plan: ChangePlan | None) -> str:
@@ -74,10 +83,10 @@ def _changed_conditions(
     return conditions
 
 
-def _decides(changed: Changed) -> bool:
-    """Whether a change of a flag decides which users have it."""
+def _decides(changed: Changed, deciding: Collection[str]) -> bool:
+    """Whether a change of a flag or a value decides about results, by the fields that do so."""
     if not changed.written:
         return False
     is_created_or_deleted = not changed.field and None in (changed.old, changed.new)
     fields = {changed.field} if changed.field else {*(changed.new or ())}
-    return is_created_or_deleted or not DECIDING_FIELDS.isdisjoint(fields)
+    return is_created_or_deleted or not fields.isdisjoint(deciding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from flagstaff._engine.impact import ChangeImpact
+from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 
 _HALF = 50
@@ -51,6 +52,14 @@ def by_users(impact: ChangeImpact, *, is_raised: bool = False) -> Consequence:
         is_most = impact.after.on * 2 > impact.users
         return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
     return Consequence.WIDENS if is_raised else Consequence.NARROWS
+
+
+def value_consequence(impact: ValueImpact) -> Consequence:
+    """Returns the consequence of a change of a value, by the counts alone."""
+    if not impact.changed:
+        return Consequence.NONE
+    is_most = impact.changed * 2 > impact.users
+    return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
 
 
 def _by_fields(before: FlagState, after: FlagState, *, is_raised: bool) -> Consequence:

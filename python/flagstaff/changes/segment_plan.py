@@ -1,4 +1,4 @@
-"""What other conditions of segments would do to the flags and experiments that use them."""
+"""What other conditions of segments would do to the flags, values and experiments that use them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ from flagstaff._engine.segment_impact import (
     UsingRules,
     impact_of_segments,
 )
+from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
-from flagstaff._words.rule_parts import matches_anonymous
+from flagstaff._words.rule_parts import matches_anonymous, named_segments
 from flagstaff.changes import messages
-from flagstaff.changes.consequence import Consequence, by_users
+from flagstaff.changes.consequence import Consequence, by_users, value_consequence
 from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
-from flagstaff.changes.segment_use import flags_using, other_rules_by_segment, rules_of_flag
+from flagstaff.changes.segment_use import (
+    rows_using,
+    rules_of_apps,
+    rules_of_flag,
+    rules_of_value,
+)
+from flagstaff.history.kinds import Kind
 
 #: The name of the field.
 CONDITIONS = "conditions"
@@ -33,13 +40,15 @@ CONDITIONS = "conditions"
 
 @dataclass(frozen=True, eq=False)
 class SegmentUse:
-    """A flag or an experiment whose rules name one of the segments."""
+    """A flag, a value or an experiment whose rules name one of the segments."""
 
     label: str
     key: str
     model: type[Model]
-    #: The row of a flag; None for an experiment.
-    flag: Any
+    #: The row of a flag or a value; None for an experiment.
+    row: Any
+    #: None for an experiment.
+    kind: Kind | None
     #: Whether its rules decide about results now.
     is_active: bool
     rules: UsingRules
@@ -60,14 +69,14 @@ class SegmentPlan:
     adds_anonymous: bool
 
     @cached_property
-    def counts(self) -> Mapping[SegmentUse, ChangeImpact | None]:
-        """The effect on each flag and experiment that changes; None for one without a count."""
+    def counts(self) -> Mapping[SegmentUse, ChangeImpact | ValueImpact | None]:
+        """The effect on each flag, value and experiment that changes; None without a count."""
         counted = zip(_counted(self.uses), self.impact.counts, strict=True)
         return {**{use: None for use in self.uses if use.changes_itself}, **dict(counted)}
 
     @cached_property
     def consequence(self) -> Consequence:
-        """The largest consequence for one of the flags and experiments."""
+        """The largest consequence for one of the flags, values and experiments."""
         consequences = [self._consequence(impact) for impact in self.counts.values()]
         return max(consequences, default=Consequence.NONE)
 
@@ -103,35 +112,43 @@ class SegmentPlan:
         return text % values
 
     def sides(self, use: SegmentUse) -> tuple[str, str]:
-        """How many users have a flag or an experiment now, and how many afterwards."""
-        if use.changes_itself:
-            return _("not counted"), _("not counted: this undo also changes the flag")
-        if not use.is_active:
-            text = _("not running") if use.flag is None else _("off")
-            return text, text
-        return user_counts(self.counts[use])
+        """How many users have a flag or an experiment now, and how many afterwards.
 
-    def _consequence(self, impact: ChangeImpact | None) -> Consequence:
+        Of a value, how many have another one than the value itself.
+        """
+        if use.changes_itself:
+            of_value = _("not counted: this undo also changes the value")
+            of_flag = _("not counted: this undo also changes the flag")
+            return _("not counted"), of_value if use.kind is Kind.VALUE else of_flag
+        if not use.is_active:
+            text = _("not running") if use.kind is None else _("off")
+            return text, text
+        impact = self.counts[use]
+        return _others(impact) if isinstance(impact, ValueImpact) else user_counts(impact)
+
+    def _consequence(self, impact: ChangeImpact | ValueImpact | None) -> Consequence:
         if impact is None or not impact.users or self.adds_anonymous:
             return Consequence.WIDENS_TO_MOST
+        if isinstance(impact, ValueImpact):
+            return value_consequence(impact)
         return by_users(impact)
 
 
 def plan_segments(
     changed: ChangedConditions,
     *,
-    changed_flags: Collection[str] = (),
+    changed_rows: Collection[tuple[Kind, str]] = (),
     timeout: float = COUNT_TIMEOUT,
 ) -> SegmentPlan | None:
     """Returns what other conditions would do; None if nothing uses the segments, or none changes.
 
-    `changed_flags` are the keys of flags that change themselves, which are not counted. Counts
+    `changed_rows` are the flags and values that change themselves, which are not counted. Counts
     users for at most `timeout` seconds, for all segments together; with 0 it does not count.
     """
     changed = {key: sides for key, sides in changed.items() if not _is_equal(*sides)}
     if not changed:
         return None
-    uses = [*_flags(changed, changed_flags), *_other_uses(changed)]
+    uses = [*_rows(changed, changed_rows), *_other_uses(changed)]
     if not uses:
         return None
     counted = [use.rules for use in _counted(uses)]
@@ -156,20 +173,45 @@ def _is_equal(before: object, after: object) -> bool:
         return False
 
 
-def _flags(changed: ChangedConditions, changed_flags: Collection[str]) -> Iterator[SegmentUse]:
-    for flag in flags_using(*changed):
-        rules, changes_itself = rules_of_flag(flag), flag.key in changed_flags
+def _others(impact: ValueImpact) -> tuple[str, str]:
+    """Returns how many users have another value than the value itself, before and after."""
+    users = local_number(impact.users)
+    before, after = (
+        _("another value: %(count)s of %(users)s")
+        % {"count": local_number(reach.others), "users": users}
+        for reach in (impact.before, impact.after)
+    )
+    return before, after
+
+
+def _rows(
+    changed: ChangedConditions, changed_rows: Collection[tuple[Kind, str]]
+) -> Iterator[SegmentUse]:
+    for flag in rows_using(Kind.FLAG, *changed):
+        rules, changes_itself = rules_of_flag(flag), (Kind.FLAG, flag.key) in changed_rows
+        active = bool(flag.enabled)
         yield SegmentUse(
-            flag.key, flag.key, type(flag), flag, bool(flag.enabled), rules, changes_itself
+            flag.key, flag.key, type(flag), flag, Kind.FLAG, active, rules, changes_itself
+        )
+    for row in rows_using(Kind.VALUE, *changed):
+        rules, changes_itself = rules_of_value(row), (Kind.VALUE, row.key) in changed_rows
+        label = f"{row._meta.verbose_name} {row.key}"
+        yield SegmentUse(
+            label,
+            row.key,
+            type(row),
+            row,
+            Kind.VALUE,
+            is_active=True,
+            rules=rules,
+            changes_itself=changes_itself,
         )
 
 
 def _other_uses(changed: ChangedConditions) -> Iterator[SegmentUse]:
-    by_segment = other_rules_by_segment()
-    owners = {
-        (owner.model, owner.pk): owner for key in changed for owner in by_segment.get(key, ())
-    }
-    for owner in owners.values():
+    for owner in rules_of_apps():
+        if changed.keys().isdisjoint(dict(named_segments(owner.rules))):
+            continue
         label = f"{owner.model._meta.verbose_name} {owner.key}"
         rules = UsingRules.granting(owner.key, owner.rules)
-        yield SegmentUse(label, owner.key, owner.model, None, owner.is_active, rules)
+        yield SegmentUse(label, owner.key, owner.model, None, None, owner.is_active, rules)

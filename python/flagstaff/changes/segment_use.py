@@ -1,4 +1,4 @@
-"""Which segments the rules of flags and experiments name. A segment in use must exist."""
+"""Which segments the rules of flags, values and experiments name. A segment in use must exist."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import read_json
 from flagstaff._words.lists import some
 from flagstaff._words.message import Message
@@ -168,7 +169,7 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
 
     Reads all rules.
     """
-    flags, other_rules = flags_by_segment(), other_rules_by_segment()
+    flags, other_rules = rows_by_segment(Kind.FLAG), other_rules_by_segment()
     names_by_key = {
         key: [
             *(repr(flag) for flag, _pk in flags.get(key, ())),
@@ -183,51 +184,68 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
 
 
 def other_rules_by_segment(*, ended: bool = False) -> dict[str, list[OtherRules]]:
-    """Returns the rules that are not those of flags, by the segments that they name.
+    """Returns the rules of values and of optional apps, by the segments that they name.
 
-    With `ended`, also rules that never decide again.
+    With `ended`, also rules that never decide again. Reads all rules of values.
     """
+    of_values = (
+        OtherRules(conf.value_model, pk, key, rules, is_active=True)
+        for key, pk, rules in rules_of_rows(Kind.VALUE)
+    )
     by_segment: dict[str, list[OtherRules]] = {}
-    for app in optional_apps():
-        for owner in app.other_rules(ended=ended):
-            for segment in dict(named_segments(owner.rules)):
-                by_segment.setdefault(segment, []).append(owner)
+    for owner in (*of_values, *rules_of_apps(ended=ended)):
+        for segment in dict(named_segments(owner.rules)):
+            by_segment.setdefault(segment, []).append(owner)
     return by_segment
 
 
-def flags_that_name(key: str) -> list[str]:
-    """Returns the keys of the flags whose rules name a segment. Reads all rules."""
-    return [flag for flag, _pk in flags_by_segment().get(key, ())]
+def rules_of_apps(*, ended: bool = False) -> Iterator[OtherRules]:
+    """Yields the rules of the optional apps. With `ended`, also rules that never decide again."""
+    for app in optional_apps():
+        yield from app.other_rules(ended=ended)
 
 
-def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
-    """Returns the key and primary key of the flags whose rules name each segment.
+def keys_that_name(key: str) -> dict[str, list[str]]:
+    """Returns the keys of the flags, values and experiments whose rules name a segment.
 
     Reads all rules.
     """
+    others = other_rules_by_segment().get(key, ())
+    values = [one.key for one in others if one.model is conf.value_model]
+    experiments = [one.key for one in others if one.model is not conf.value_model]
+    flags = [flag for flag, _pk in rows_by_segment(Kind.FLAG).get(key, ())]
+    return {"flags": flags, "values": values, "experiments": experiments}
+
+
+def rows_by_segment(kind: Kind) -> dict[str, list[tuple[str, Any]]]:
+    """Returns the key and primary key of the flags, or values, whose rules name each segment.
+
+    Reads all their rules.
+    """
     by_segment: dict[str, list[tuple[str, Any]]] = {}
-    for flag, pk, rules in rules_of_flags():
+    for key, pk, rules in rules_of_rows(kind):
         for segment in dict(named_segments(rules)):
-            by_segment.setdefault(segment, []).append((flag, pk))
+            by_segment.setdefault(segment, []).append((key, pk))
     return by_segment
 
 
-def flags_using(*keys: str) -> list[Any]:
-    """Returns the rows of the flags whose rules name one of these segments. Reads all rules."""
-    by_segment = flags_by_segment()
-    pks = dict.fromkeys(pk for key in keys for _flag, pk in by_segment.get(key, ()))
+def rows_using(kind: Kind, *keys: str) -> list[Any]:
+    """Returns the flags, or values, whose rules name one of these segments. Reads all rules."""
+    by_segment = rows_by_segment(kind)
+    pks = dict.fromkeys(pk for key in keys for _key, pk in by_segment.get(key, ()))
     return [
-        flag
+        row
         for batch in batches(pks)
-        for flag in all_rows(conf.flag_model).filter(pk__in=batch).order_by("key")
+        for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
     ]
 
 
 def rules_using(key: str) -> list[UsingRules]:
     """Returns the rules that name a segment and decide about results now. Reads all rules."""
-    owners = other_rules_by_segment().get(key, ())
+    owners = [one for one in rules_of_apps() if key in dict(named_segments(one.rules))]
     return [
-        *(rules_of_flag(flag) for flag in flags_using(key) if flag.enabled),
+        *(rules_of_flag(flag) for flag in rows_using(Kind.FLAG, key) if flag.enabled),
+        *(rules_of_value(value) for value in rows_using(Kind.VALUE, key)),
         *(UsingRules.granting(owner.key, owner.rules) for owner in owners if owner.is_active),
     ]
 
@@ -237,11 +255,20 @@ def rules_of_flag(flag: Any) -> UsingRules:
     return UsingRules(flag.key, replace(FlagState.of(flag), enabled=True), flag.pk)
 
 
-def rules_of_flags() -> Iterator[tuple[str, Any, object]]:
-    """Yields the key, primary key and rules of each flag, by key, whatever JSON SQL has written."""
-    if not flag_model().has(RULES):
+def rules_of_value(row: Any) -> UsingRules:
+    """Returns the rules of a value as an impact counts them."""
+    return UsingRules.of_value(row.key, ValueState.of(row))
+
+
+def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
+    """Yields the key, primary key and rules of each flag, or value, by key.
+
+    The rules are whatever JSON SQL has written.
+    """
+    is_flag = kind is Kind.FLAG
+    if not (flag_model().has(RULES) if is_flag else value_rule_fields(conf.value_model)):
         return
-    flags = all_rows(conf.flag_model).exclude(key=None).order_by("key")
+    rows = all_rows(kind.model).exclude(key=None).order_by("key")
     # As text: the field of a project fails at JSON that Python cannot decode.
-    for flag, pk, text in flags.values_list("key", "pk", Cast(RULES, TextField())):
-        yield flag, pk, None if text is None else read_json(text)
+    for key, pk, text in rows.values_list("key", "pk", Cast(RULES, TextField())):
+        yield key, pk, None if text is None else read_json(text)

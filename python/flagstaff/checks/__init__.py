@@ -128,6 +128,12 @@ _ON_ANY_DATABASE = (
         "keys are case-sensitive, so these are different flags; delete those that the code does "
         "not use",
     ),
+    Check(
+        "flagstaff.W054",
+        flags.keys_of_flags_and_values,
+        "both work, but people confuse them, and their users have equal buckets; delete one of the "
+        "two, or create it again with another key",
+    ),
     Check("flagstaff.W025", flags.unknown_forced_off_keys),
     Check(
         "flagstaff.W033",
@@ -153,8 +159,8 @@ _ON_ANY_DATABASE = (
     Check(
         "flagstaff.W037",
         flags.unusable_units,
-        "these flags are off for percentages from 1 to 99; set another unit in the admin or with "
-        '"manage.py flags update KEY --bucket-by UNIT"',
+        "percentages from 1 to 99 include no user; set another unit in the admin, or with "
+        '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"',
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
     Check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from django.db import Error, transaction
@@ -22,7 +22,7 @@ from flagstaff._tables.groups import (
 )
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import own_names, user_field
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff._words.json_text import read_json
@@ -45,11 +45,14 @@ class StoredRules:
 
     flags: Texts | None
     segments: Texts | None
+    values: Texts | None = field(default_factory=dict)
 
     @cached_property
     def rules(self) -> dict[str, object]:
-        """The decoded rules by the key of the flag."""
-        return _decoded(self.flags)
+        """The decoded rules by what has them, as "'new_checkout'" or "value 'max_items'"."""
+        of_flags = {repr(key): rules for key, rules in _decoded(self.flags).items()}
+        of_values = {_of_value(key): rules for key, rules in _decoded(self.values).items()}
+        return of_flags | of_values
 
     @cached_property
     def conditions(self) -> dict[str, object]:
@@ -71,20 +74,34 @@ class Database:
     @cached_property
     def keys(self) -> list[str] | None:
         """The keys of all flags; None if the table cannot be read."""
+        return self._keys_of(conf.flag_model)
+
+    @cached_property
+    def keys_of_values(self) -> list[str]:
+        """The keys of all values; none if the table cannot be read."""
+        return self._keys_of(conf.value_model) or []
+
+    def _keys_of(self, model: type[Model]) -> list[str] | None:
         try:
             with transaction.atomic(using=self.connection.alias):
-                return list(
-                    _with_keys(conf.flag_model, self.connection).values_list("key", flat=True)
-                )
+                return list(_with_keys(model, self.connection).values_list("key", flat=True))
         except Error:  # W013 and W014 report it
             return None
 
     @cached_property
     def units(self) -> dict[str, str]:
-        """The bucketing units by flag, without those of users; none if they cannot be read."""
-        if not flag_model().has(BUCKET_BY):
-            return {}
-        rows = _with_keys(conf.flag_model, self.connection)
+        """The bucketing units by flag or value, as in `rules`, without those of users.
+
+        None if they cannot be read.
+        """
+        flags, values = conf.flag_model, conf.value_model
+        of_flags = self._units_of(flags) if flag_model().has(BUCKET_BY) else {}
+        of_values = self._units_of(values) if value_rule_fields(values) else {}
+        units = {repr(key): unit for key, unit in of_flags.items()}
+        return units | {_of_value(key): unit for key, unit in of_values.items()}
+
+    def _units_of(self, model: type[Model]) -> dict[str, str]:
+        rows = _with_keys(model, self.connection)
         others = rows.exclude(**{BUCKET_BY: None}).exclude(**{BUCKET_BY: USER})
         try:
             with transaction.atomic(using=self.connection.alias):
@@ -97,7 +114,10 @@ class Database:
         """The rules and the conditions."""
         has_rules = flag_model().has(RULES)
         flags = _texts(self.connection, conf.flag_model, RULES) if has_rules else {}
-        return StoredRules(flags, _texts(self.connection, segment_model(), "conditions"))
+        has_value_rules = value_rule_fields(conf.value_model)
+        values = _texts(self.connection, conf.value_model, RULES) if has_value_rules else {}
+        segments = _texts(self.connection, segment_model(), "conditions")
+        return StoredRules(flags, segments, values)
 
     @cached_property
     def groups(self) -> GroupFields | UnreadableGroups | None:
@@ -147,6 +167,10 @@ def database_without_engine(database: Database) -> Iterator[Problem]:
     )
 
 
+def _of_value(key: str) -> str:
+    return f"value {key!r}"
+
+
 def _decoded(texts: Texts | None) -> dict[str, object]:
     """Returns the JSON of the texts; None for a text that is cut off."""
     return {
@@ -155,12 +179,12 @@ def _decoded(texts: Texts | None) -> dict[str, object]:
     }
 
 
-def _texts(connection: BaseDatabaseWrapper, model: type[Model], field: str) -> Texts | None:
+def _texts(connection: BaseDatabaseWrapper, model: type[Model], name: str) -> Texts | None:
     """Returns the JSON of a field as workers read it, by key; None if the table is unreadable.
 
     As text, because the field of a project's model fails at JSON that Python cannot decode.
     """
-    text = Substr(Cast(field, TextField()), 1, _MAX_LENGTH)
+    text = Substr(Cast(name, TextField()), 1, _MAX_LENGTH)
     try:
         with transaction.atomic(using=connection.alias):
             rows = _with_keys(model, connection).values_list("key", text)

@@ -1,4 +1,4 @@
-"""Checks the rows of the flags: their keys, bucketing units and rules; and those of segments."""
+"""Checks the rows of flags: their keys, bucketing units and rules; and those of other rows."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def invalid_keys(database: Database) -> Iterator[Problem]:
         flags = "1 flag has a key that is" if count == 1 else f"{count:,} flags have keys that are"
         shown = join_some(map(repr, keys), _MAX_SHOWN)
         yield Problem(f"{flags} not valid: {shown}", conf.flag_model)
+
+
+def keys_of_flags_and_values(database: Database) -> Iterator[Problem]:
+    """Yields that a flag and a value have the same key."""
+    both = {*(database.keys or ())}.intersection(database.keys_of_values)
+    if shown := join_some(map(repr, sorted(both)), _MAX_SHOWN):
+        yield Problem(f"a flag and a value have the same key: {shown}", conf.flag_model)
 
 
 def keys_that_differ_in_case(database: Database) -> Iterator[Problem]:
@@ -75,7 +82,7 @@ def missing_segments(database: Database) -> Iterator[Problem]:
 
 
 def unreadable_rules(database: Database) -> Iterator[Problem]:
-    """Yields that workers cannot read rules of flags or conditions of segments."""
+    """Yields that workers cannot read rules of flags or values, or conditions of segments."""
     if shown := _problems(database.stored.flags, _core.check_rules):
         yield Problem(
             f"workers cannot read the rules of {shown}",
@@ -83,6 +90,14 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             what="rules",
             verb="set-rules",
             otherwise="return the default of the call",
+        )
+    if shown := _problems(database.stored.values, _core.check_value_rules):
+        yield Problem(
+            f"workers cannot read the rules of the values {shown}",
+            conf.value_model,
+            what="rules",
+            verb="value update --rules",
+            otherwise="give everyone the value itself",
         )
     if shown := _problems(database.stored.segments, _core.check_conditions):
         yield Problem(
@@ -108,11 +123,11 @@ def misspelled_attributes(database: Database) -> Iterator[Problem]:
 
 
 def unusable_units(database: Database) -> Iterator[Problem]:
-    """Yields that flags have bucketing units that are not usable."""
-    problems = {key: unit_problem(unit) for key, unit in database.units.items()}
-    unusable = (f"{key!r} ({problem})" for key, problem in problems.items() if problem)
+    """Yields that flags or values have bucketing units that are not usable."""
+    problems = {owner: unit_problem(unit) for owner, unit in database.units.items()}
+    unusable = (f"{owner} ({problem})" for owner, problem in problems.items() if problem)
     if shown := join_some(unusable, _MAX_SHOWN, separator="; "):
-        yield Problem(f"flags have unusable bucketing units: {shown}", conf.flag_model)
+        yield Problem(f"unusable bucketing units: {shown}", conf.flag_model)
 
 
 def misspelled_units(database: Database) -> Iterator[Problem]:
@@ -122,25 +137,23 @@ def misspelled_units(database: Database) -> Iterator[Problem]:
     """
     known = [USER, VISITOR, *conf.attributes.columns]
     misspelled = (
-        f"{unit!r} of {key!r} (did you mean {similar!r}?)"
-        for key, unit in database.units.items()
+        f"{unit!r} of {owner} (did you mean {similar!r}?)"
+        for owner, unit in database.units.items()
         if unit not in known
         and unit_problem(unit) is None
         and (similar := most_similar(unit, known, SIMILAR))
     )
     if shown := join_some(misspelled, _MAX_SHOWN):
-        yield Problem(
-            f"flags are bucketed by attributes that may be misspelled: {shown}", conf.flag_model
-        )
+        yield Problem(f"bucketing units that may be misspelled: {shown}", conf.flag_model)
 
 
 def visitors_without_middleware(database: Database) -> Iterator[Problem]:
-    """Yields that flags are bucketed by visitor, but no middleware gives browsers their cookie."""
-    keys = [key for key, unit in database.units.items() if unit == VISITOR]
-    if keys and not any(map(_is_ours, settings.MIDDLEWARE)):
+    """Yields that something is bucketed by visitor, but no middleware gives browsers a cookie."""
+    owners = [owner for owner, unit in database.units.items() if unit == VISITOR]
+    if owners and not any(map(_is_ours, settings.MIDDLEWARE)):
         yield Problem(
-            f"flags are bucketed by visitor: {join_some(map(repr, keys), _MAX_SHOWN)}; but no "
-            "browser has a visitor, because FlagstaffMiddleware is not in MIDDLEWARE",
+            f"bucketed by visitor: {join_some(owners, _MAX_SHOWN)}; but no browser has a "
+            "visitor, because FlagstaffMiddleware is not in MIDDLEWARE",
             conf.flag_model,
         )
 
@@ -156,10 +169,10 @@ def _missing(stored: StoredRules) -> Iterator[str]:
     """Yields the missing segments, each with its rule; none if the segments cannot be read."""
     if stored.segments is None:
         return
-    for flag, rules in stored.rules.items():
+    for owner, rules in stored.rules.items():
         for segment, place in dict.fromkeys(named_segments(rules)):
             if segment not in stored.segments:
-                yield f"{segment!r} in {place} of {flag!r}"
+                yield f"{segment!r} in {place} of {owner}"
 
 
 def _is_ours(path: str) -> bool:

@@ -53,7 +53,8 @@ def unwatched_groups(database: Database) -> Iterator[Problem]:
     connection, fields, schema = database.connection, database.groups, database.token_schema
     if not isinstance(fields, GroupFields) or schema is None:
         return
-    tables = watched_groups(connection, conf.flag_model, segment_model(), schema)
+    models = conf.flag_model, conf.value_model, segment_model()
+    tables = watched_groups(connection, *models, schema)
     watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
     if tables is None or watch is Watch.CURRENT:
         return
@@ -107,9 +108,9 @@ def _table_problems(database: Database, name: str) -> Iterator[Problem]:
 
 def _named(stored: StoredRules) -> Iterator[tuple[str, str]]:
     """Yields the groups that rules and segments name, each with its place."""
-    for flag, rules in stored.rules.items():
+    for owner, rules in stored.rules.items():
         for name, place in named_groups(rules):
-            yield name, f"{place} of {flag!r}"
+            yield name, f"{place} of {owner}"
     for segment, conditions in stored.conditions.items():
         for name in groups_of_conditions(conditions):
             yield name, f"segment {segment!r}"

@@ -86,14 +86,15 @@ def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None
         key
         for key, migration in loader.disk_migrations.items()
         for operation in migration.operations
-        if isinstance(operation, WatchGroups) and operation.covers(conf.flag_model)
+        if isinstance(operation, WatchGroups)
+        and operation.covers(conf.flag_model, conf.value_model)
     )
     alias = alias_to_migrate(conf.flag_model)
     if found and found[-1] not in applied_migrations(alias):
         return None if is_migrating() else migrate(alias)
     if found and not outdated:
         return INSTALL_AGAIN
-    return _migration_of_groups({conf.flag_model, *models}, loader)
+    return _migration_of_groups({conf.flag_model, conf.value_model, *models}, loader)
 
 
 def _migration_of_groups(models: Iterable[type[Model]], loader: MigrationLoader) -> str:
@@ -101,8 +102,12 @@ def _migration_of_groups(models: Iterable[type[Model]], loader: MigrationLoader)
     labels = sorted({"flagstaff", *(model._meta.app_label for model in models)})
     leaves = [leaf for label in labels for leaf in loader.graph.leaf_nodes(label)]
     dependencies = "".join(f'        ("{app}", "{name}"),\n' for app, name in leaves)
-    is_own = conf.flag_model._meta.app_label == "flagstaff"
-    argument = "" if is_own else f'"{conf.flag_model._meta.label}"'
+    given = {"flag_model": conf.flag_model, "value_model": conf.value_model}
+    arguments = ", ".join(
+        f'{name}="{model._meta.label}"'
+        for name, model in given.items()
+        if model._meta.app_label != "flagstaff"
+    )
     return (
         'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add '
         "the import and the dependencies, and replace the operations:\n"
@@ -110,7 +115,7 @@ def _migration_of_groups(models: Iterable[type[Model]], loader: MigrationLoader)
         "    dependencies = [\n"
         f"        ...,\n{dependencies}"
         "    ]\n"
-        f"    operations = [WatchGroups({argument})]"
+        f"    operations = [WatchGroups({arguments})]"
     )
 
 

@@ -118,7 +118,7 @@ def _require_readable(kind: Kind, key: str, row: Row) -> None:
         value = getattr(row, field.attname)
         if not isinstance(value, UnreadableJson) or is_secret(row):
             continue
-        if kind is Kind.VALUE:
+        if field.name == "value":
             text = VALUE_NOT_EXPORTABLE(key=repr(key), problem=value.problem)
         else:
             template = FIELD_NOT_EXPORTABLE[kind]

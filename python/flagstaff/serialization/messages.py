@@ -193,6 +193,13 @@ FIELD_NOT_EXPORTABLE = {
             "its %(field)s"
         ),
     ),
+    Kind.VALUE: Template(
+        "value_field_not_exportable",
+        _(
+            "the value %(key)s cannot be exported: the JSON of its %(field)s %(problem)s; replace "
+            "its %(field)s"
+        ),
+    ),
     Kind.SEGMENT: Template(
         "segment_not_exportable",
         _(

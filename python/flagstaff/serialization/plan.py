@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.utils.translation import override
 
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.lists import some
@@ -20,7 +20,8 @@ from flagstaff._words.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.changes.locking import raise_errors, require_version
-from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_flags
+from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_rows
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users, difference
@@ -209,11 +210,14 @@ class _Comparison:
         steps = list(steps)
         deleted = {step.key for step in steps if (step.kind, step.action) == ("segment", "delete")}
         existing = {key for kind, key in (*self._rows, *self.items) if kind is Kind.SEGMENT}
-        flags = [step for step in steps if step.kind == "flag"]
-        for step in flags:
-            if item := self.items.get((Kind.FLAG, step.key)):
+        for step in steps:
+            if item := self.items.get((Kind(step.kind), step.key)):
                 _check_named(item, step.fields, existing, deleted, self._problems)
-        written = {step.key for step in flags if step.action == "delete" or RULES in step.fields}
+        written = {
+            (Kind(step.kind), step.key)
+            for step in steps
+            if step.action == "delete" or RULES in step.fields
+        }
         _check_unused(deleted, written, self._problems)
 
     def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Row | None]]:
@@ -326,7 +330,7 @@ def _conflict(item: Item, row: Row | None) -> ConflictError | None:
 
 
 def _segments_of(item: Item) -> set[str]:
-    """Returns the keys of the segments that the rules of a flag in the file name."""
+    """Returns the keys of the segments that the rules of an item of the file name."""
     return {key for key, _place in _named(item.kind, item.fields)}
 
 
@@ -356,21 +360,27 @@ def _check_named(
             problems.add(path, SEGMENT_NOWHERE(place=place, key=repr(key)))
 
 
-def _check_unused(deleted: Collection[str], written: Collection[str], problems: Problems) -> None:
-    """Adds a problem for each segment to delete that flags or experiments of the database name.
+def _check_unused(
+    deleted: Collection[str], written: Collection[tuple[Kind, str]], problems: Problems
+) -> None:
+    """Adds a problem for each segment to delete that rules of the database name.
 
-    `written` are the keys of the flags that the import deletes, or whose rules it writes.
+    `written` are the flags and values that the import deletes, or whose rules it writes.
     """
     if not deleted:
         return
     named: dict[str, list[str]] = {key: [] for key in sorted(deleted)}
-    for flag, _pk, rules in rules_of_flags():
+    for flag, _pk, rules in rules_of_rows(Kind.FLAG):
         for key in {key for key, _place in named_segments(rules)} & named.keys():
-            if flag not in written:
+            if (Kind.FLAG, flag) not in written:
                 named[key].append(repr(flag))
     for key, owners in other_rules_by_segment().items():
         if key in named:
-            named[key] += (f"{owner.model._meta.verbose_name} {owner.key!r}" for owner in owners)
+            named[key] += (
+                f"{owner.model._meta.verbose_name} {owner.key!r}"
+                for owner in owners
+                if owner.model is not conf.value_model or (Kind.VALUE, owner.key) not in written
+            )
     for key, users in named.items():
         if users:
             text = SEGMENT_STILL_USED(key=repr(key), users=some(users))
@@ -378,5 +388,9 @@ def _check_unused(deleted: Collection[str], written: Collection[str], problems: 
 
 
 def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, Message]]:
-    if kind is Kind.FLAG:
-        yield from named_segments(flag_model().read(fields).rules)
+    models = {
+        Kind.FLAG: lambda: flag_model().fields,
+        Kind.VALUE: lambda: value_rule_fields(conf.value_model),
+    }
+    if kind in models and RULES in models[kind]():
+        yield from named_segments(fields.get(RULES))

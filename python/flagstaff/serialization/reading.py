@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._stored_value_schema import CHOICES, TYPE
-from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
@@ -37,7 +37,7 @@ _OF_FLAGS = RULES, BUCKET_BY, OWNER, TAGS, REVIEW_ON
 # Optional fields of a model, and what a row of a model without the field has.
 _OPTIONAL: dict[Kind, dict[str, object]] = {
     Kind.FLAG: {name: getattr(OptionalFields(), name) for name in _OF_FLAGS},
-    Kind.VALUE: {TYPE: "", CHOICES: []},
+    Kind.VALUE: {TYPE: "", CHOICES: [], RULES: [], BUCKET_BY: USER},
     Kind.SEGMENT: {},
 }
 

@@ -25,6 +25,17 @@ WITH {accepted}, served AS (
     ON CONFLICT (key) DO UPDATE SET
         served_in_bulk_at = greatest(b.served_in_bulk_at, EXCLUDED.served_in_bulk_at),
         served_to_browsers_at = greatest(b.served_to_browsers_at, EXCLUDED.served_to_browsers_at)
+), results AS (
+    INSERT INTO {value_usage_table} AS v (hour, key, result, count)
+    SELECT pg_catalog.to_timestamp(n.hour), n.key, n.result, n.count
+    FROM accepted
+    CROSS JOIN ROWS FROM (
+        pg_catalog.unnest($18), pg_catalog.unnest($19), pg_catalog.unnest($20),
+        pg_catalog.unnest($21)
+    ) AS n (hour, key, result, count)
+    ORDER BY n.hour, n.key, n.result
+    ON CONFLICT (hour, key, result) DO UPDATE SET
+        count = v.count OPERATOR(pg_catalog.+) EXCLUDED.count
 )
 INSERT INTO {usage_table} AS u (hour, key, defined, false_count, true_count, last_evaluated_at)
 SELECT pg_catalog.to_timestamp(n.hour), n.key, n.defined, n.false_count, n.true_count,

@@ -1,4 +1,4 @@
--- Finds the flags or the segments that read a group, however many others there are. Created again,
+-- Finds the flags, values or segments that read a group, however many others there are. Created again,
 -- because the table may be another one than before. Without fastupdate, a look-up reads no list of
 -- pending entries.
 DROP INDEX IF EXISTS {index_schema}.{index};

@@ -4,7 +4,7 @@
 -- a token is written; if no token can be written, workers see the change at their next full load.
 -- The lock timeout is short, because a sign-up may wait for it twice.
 -- With row_security off, a look-up whose rows row level security would hide is such a failure, too.
--- The references are read from the tables themselves. The conditions of both queries are those of
+-- The references are read from the tables themselves. The conditions of the queries are those of
 -- the indexes (group_index_v1).
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_groups_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -56,6 +56,9 @@ BEGIN
                     SELECT FROM {flag_table}
                     WHERE {flag_rules}::text ~~ '%"attribute": "groups"%'
                 ) OR EXISTS (
+                    SELECT FROM {value_table}
+                    WHERE {value_rules}::text ~~ '%"attribute": "groups"%'
+                ) OR EXISTS (
                     SELECT FROM {segment_table}
                     WHERE {segment_conditions}::text ~~ '%"attribute": "groups"%'
                 );
@@ -66,6 +69,10 @@ BEGIN
                 SELECT FROM {flag_table}
                 WHERE {flag_rules}::text ~~ '%"attribute": "groups"%'
                     AND ({flag_references}) ?| concerned_names
+            ) OR EXISTS (
+                SELECT FROM {value_table}
+                WHERE {value_rules}::text ~~ '%"attribute": "groups"%'
+                    AND ({value_references}) ?| concerned_names
             ) OR EXISTS (
                 SELECT FROM {segment_table}
                 WHERE {segment_conditions}::text ~~ '%"attribute": "groups"%'

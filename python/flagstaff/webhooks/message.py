@@ -10,7 +10,7 @@ from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 
 from flagstaff._words.times import aware
-from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
+from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Difference, Event
@@ -20,7 +20,7 @@ from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import all_entries
 from flagstaff.webhooks.impact import ImpactCounts
 
-# The keys of flags and experiments in a message about a segment.
+# The keys of flags, values and experiments in a message about a segment.
 _MAX_KEYS = 50
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80
@@ -32,24 +32,26 @@ class UsedBy:
     """The keys of what uses a segment."""
 
     flags: Sequence[str]
+    values: Sequence[str]
     experiments: Sequence[str]
 
     @classmethod
     def of(cls, key: str) -> UsedBy:
         """Returns what uses a segment now. Reads all rules."""
-        others = [one.key for one in other_rules_by_segment().get(key, ())]
-        return cls(flags_that_name(key), others)
+        return cls(**keys_that_name(key))
 
     @property
     def count(self) -> int:
         """The number of all."""
-        return len(self.flags) + len(self.experiments)
+        return len(self.flags) + len(self.values) + len(self.experiments)
 
     def as_dict(self) -> dict[str, object]:
         """Returns the fields of the format "json": the first keys, and the number of all."""
         flags = self.flags[:_MAX_KEYS]
-        experiments = self.experiments[: _MAX_KEYS - len(flags)]
-        return {"flags": flags, "experiments": experiments, "used_by": self.count}
+        values = self.values[: _MAX_KEYS - len(flags)]
+        experiments = self.experiments[: _MAX_KEYS - len(flags) - len(values)]
+        shown = {"flags": flags, "values": values, "experiments": experiments}
+        return {**shown, "used_by": self.count}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class WebhookMessage:
     impact: ImpactCounts | None
     #: The URL of the page of the flag, value or segment in the admin.
     link: str | None
-    #: The flags and experiments that use a segment; None for other events.
+    #: What uses a segment; None for other events.
     used_by: UsedBy | None = None
 
     @property

@@ -75,7 +75,8 @@ def _impact(impact: ImpactCounts, *, is_segment: bool) -> str:
 
 
 def _used_by(used_by: UsedBy) -> str:
-    keys = [*used_by.flags, *(f"experiment {key}" for key in used_by.experiments)]
+    values = (f"value {key}" for key in used_by.values)
+    keys = [*used_by.flags, *values, *(f"experiment {key}" for key in used_by.experiments)]
     if not keys:
         return "used by no flag"
     more = used_by.count - len(keys[:_MAX_KEYS])

@@ -1,8 +1,9 @@
 //! The usage that is not written yet, by key and hour, and when keys were served in bulk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::usage::KeyUsage;
+use crate::usage::{KeyUsage, ResultUsage};
 
 const HOUR: i64 = 3600;
 /// The number of keys and hours that a worker keeps while it cannot write. The oldest go first.
@@ -22,6 +23,8 @@ pub(super) struct Counts {
     /// The last times at which a key was served, and served to a browser. No more than there were
     /// flags.
     served: BTreeMap<Box<str>, [Option<i64>; 2]>,
+    /// How often each result of a value was returned, by hour, key and number.
+    results: BTreeMap<(i64, Arc<str>, u8), i64>,
 }
 
 /// The same as columns, the parameters of one statement.
@@ -36,6 +39,10 @@ pub(super) struct Columns {
     pub(super) served_keys: Vec<String>,
     pub(super) served_in_bulk: Vec<Option<i64>>,
     pub(super) served_to_browsers: Vec<Option<i64>>,
+    pub(super) result_hours: Vec<i64>,
+    pub(super) result_keys: Vec<String>,
+    pub(super) result_numbers: Vec<i16>,
+    pub(super) result_counts: Vec<i64>,
 }
 
 impl Counts {
@@ -49,7 +56,7 @@ impl Counts {
             if (false_count, true_count) == (0, 0) {
                 continue;
             }
-            let hour = (now - now.rem_euclid(HOUR), key, defined);
+            let hour = (hour_of(now), key, defined);
             let hourly = self.hourly.entry(hour).or_default();
             hourly.false_count = hourly.false_count.saturating_add_unsigned(false_count);
             hourly.true_count = hourly.true_count.saturating_add_unsigned(true_count);
@@ -60,8 +67,19 @@ impl Counts {
         }
     }
 
+    /// Adds the results of values up to `now`.
+    pub(super) fn add_results(&mut self, usage: Vec<ResultUsage>, now: i64) {
+        for ResultUsage { key, number, count } in usage {
+            let counted = self.results.entry((hour_of(now), key, number)).or_default();
+            *counted = counted.saturating_add_unsigned(count);
+        }
+        while self.results.len() > MAX_COUNTS {
+            self.results.pop_first();
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.hourly.is_empty() && self.served.is_empty()
+        self.hourly.is_empty() && self.served.is_empty() && self.results.is_empty()
     }
 
     /// Removes and returns everything.
@@ -80,8 +98,19 @@ impl Counts {
             columns.served_in_bulk.push(in_bulk);
             columns.served_to_browsers.push(to_browsers);
         }
+        for ((hour, key, number), count) in std::mem::take(&mut self.results) {
+            columns.result_hours.push(hour);
+            columns.result_keys.push((*key).into());
+            columns.result_numbers.push(number.into());
+            columns.result_counts.push(count);
+        }
         columns
     }
+}
+
+/// The start of the hour of `now`.
+fn hour_of(now: i64) -> i64 {
+    now - now.rem_euclid(HOUR)
 }
 
 /// The seconds until the hour of `now` ends.
@@ -138,6 +167,21 @@ mod tests {
             (columns.served_keys, columns.served_in_bulk),
             (vec!["a".into()], vec![Some(7200)])
         );
+    }
+
+    #[test]
+    fn results_of_a_value_are_added_up_by_hour_and_number() {
+        let result = |number, count| ResultUsage { key: "a".into(), number, count };
+        let mut counts = Counts::default();
+        counts.add_results(vec![result(0, 1), result(2, 5)], 7200);
+        counts.add_results(vec![result(2, 6)], 10_799);
+        counts.add_results(vec![result(2, 7)], 10_800);
+        assert!(!counts.is_empty());
+        let columns = counts.take();
+        assert_eq!(columns.result_hours, [7200, 7200, 10_800]);
+        assert_eq!(columns.result_numbers, [0, 2, 2]);
+        assert_eq!(columns.result_counts, [1, 11, 7]);
+        assert!(counts.is_empty());
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl Report for Counts {
             (&columns.served_keys, Type::TEXT_ARRAY),
             (&columns.served_in_bulk, Type::INT8_ARRAY),
             (&columns.served_to_browsers, Type::INT8_ARRAY),
+            (&columns.result_hours, Type::INT8_ARRAY),
+            (&columns.result_keys, Type::TEXT_ARRAY),
+            (&columns.result_numbers, Type::INT2_ARRAY),
+            (&columns.result_counts, Type::INT8_ARRAY),
         ]
     }
 
@@ -83,6 +87,7 @@ fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
         let wait = due.saturating_duration_since(Instant::now()).min(left);
         let signal = stopped.recv_timeout(wait);
         sender.report.add(context.registry.take(context.live.unknown_keys()), unix_seconds());
+        sender.report.add_results(context.registry.take_results(), unix_seconds());
         match signal {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),

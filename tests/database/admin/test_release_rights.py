@@ -451,7 +451,7 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     assert problem.startswith(
         "This cannot be undone: you need the permission to change or toggle 1 flag"
     )
-    assert preview_of(response) == {"flags and experiments that you may not see": ["1", "1"]}
+    assert preview_of(response) == {"flags, values and experiments that you may not see": ["1", "1"]}
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)
@@ -514,7 +514,7 @@ def test_undo_refused_by_a_flag_that_the_user_may_not_see_does_not_name_it() -> 
     version = changes.create_segment("team", STAFF).version
     changes.create("by_team", rules=BY_SEGMENT)
     client = staff("delete_segment", "view_segment")
-    for shown in ("flags and experiments that you may not see", "'by_team'"):
+    for shown in ("flags, values and experiments that you may not see", "'by_team'"):
         [problem] = problems_of(client.get(undo_url(version)))
         assert problem == (
             f"This cannot be undone: the segment 'team' is used by the rules of {shown}; "
@@ -529,7 +529,7 @@ def test_flags_that_the_user_may_not_see_are_a_number(team: Segment) -> None:
     html = client.get(segment_url(team)).content.decode()
     assert "1 flag, 1 experiment" in html
     rows = preview_of(edit_segment(client, team, LOGGED_IN))
-    assert rows["flags and experiments that you may not see"] == ["1", "1"]
+    assert rows["flags, values and experiments that you may not see"] == ["1", "1"]
     assert "experiment price" not in rows
     may("delete_segment")
     response = client.post(segment_url(team, "delete"), {"post": "yes"}, follow=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,8 +81,8 @@ def test_rules_that_are_not_valid_are_refused(
     fields: dict[str, Any], message: str, ruled: KeyValueStore
 ) -> None:
     for change in (
-        lambda: update_value(KEY, fields),
-        lambda: create_value("other", 10, **fields),
+        partial(update_value, KEY, fields),
+        partial(create_value, "other", 10, **fields),
     ):
         with pytest.raises(InvalidChangeError) as caught:
             change()
@@ -223,10 +224,7 @@ def test_rules_of_values_need_format_2(join: Join) -> None:
     with_rules = update_value(KEY, {"rules": RULES}, force=True).version or 0
     assert create_value("other", 10, rules=RULES, force=True).written
     set_value(KEY, 5, everyone=True)
-    for change in (
-        lambda **named: undo_value(KEY, **named),
-        lambda **named: restore_value(KEY, to=with_rules, **named),
-    ):
+    for change in (partial(undo_value, KEY), partial(restore_value, KEY, to=with_rules)):
         with pytest.raises(InvalidChangeError, match="cannot read format 2"):
             change()
         assert change(force=True).written
@@ -256,10 +254,7 @@ def test_history_of_a_secret_value_has_none_of_its_rules(secret: str) -> None:
 @COMMITTED
 def test_undo_of_secret_rules_is_refused_and_of_other_fields_is_not(secret: str) -> None:
     change = update_value(KEY, {"rules": of_values("opensesame")}).version or 0
-    for refused in (
-        lambda: undo_value(KEY, change),
-        lambda: restore_value(KEY, to=int(secret)),
-    ):
+    for refused in (partial(undo_value, KEY, change), partial(restore_value, KEY, to=int(secret))):
         with pytest.raises(InvalidChangeError, match="stores only a digest of max_items"):
             refused()
     update_value(KEY, {"description": "The mail server"})
@@ -274,6 +269,11 @@ def test_undo_of_secret_rules_is_refused_and_of_other_fields_is_not(secret: str)
     assert KeyValueStore.objects.get(key="other").rules == []
     with pytest.raises(InvalidChangeError, match="stores only a digest of other"):
         undo_value("other")
+    first = update_value("other", {"rules": of_values("c")}).version
+    update_value("other", {"rules": of_values("d")})
+    with pytest.raises(ConflictError, match="rules"):
+        undo_value("other", first)
+    assert KeyValueStore.objects.get(key="other").rules == of_values("d")
 
 
 # The keys of flags and values.

@@ -22,7 +22,7 @@ from flagstaff.checks.database import Database
 from flagstaff.checks.flags import unknown_forced_off_keys
 from flagstaff.conf import Conf
 from flagstaff.middleware import FlagstaffMiddleware
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.models_of_others import flag_fields, model_of, value_fields
 from tests.support.routers import RefusingRouter
@@ -175,6 +175,7 @@ CONSEQUENCES = {
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
     "flagstaff_bulk_usage": "usage cannot be read or is incomplete",
+    "flagstaff_value_usage": "usage cannot be read or is incomplete",
     "flagstaff_worker": "usage cannot be read, and lost workers are not found",
     "flagstaff_receiver": "webhooks are not delivered",
     "flagstaff_delivery": "webhooks are not delivered",
@@ -582,14 +583,14 @@ def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
     assert only_message() == (
         "flagstaff.W037",
         (
-            "flags have unusable bucketing units: 'a' (\"groups\" cannot be the "
+            "unusable bucketing units: 'a' (\"groups\" cannot be the "
             'bucketing unit, because it is built in; use "user", "visitor", or the name of an '
             "attribute, such as \"organization\"); 'b' (the bucketing unit is empty; use "
             '"user", "visitor", or the name of an attribute, such as "organization")'
         ),
         (
-            "these flags are off for percentages from 1 to 99; set another unit in the admin or "
-            'with "manage.py flags update KEY --bucket-by UNIT"'
+            "percentages from 1 to 99 include no user; set another unit in the admin, or with "
+            '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"'
         ),
     )
 
@@ -601,7 +602,7 @@ def test_bucketing_unit_that_is_nearly_a_known_one_is_reported(settings: Any) ->
     assert only_message() == (
         "flagstaff.I038",
         (
-            "flags are bucketed by attributes that may be misspelled: "
+            "bucketing units that may be misspelled: "
             "'lastname' of 'e' (did you mean 'last_name'?), 'User' of 'f' (did you mean 'user'?), "
             "'visitors' of 'g' (did you mean 'visitor'?)"
         ),
@@ -614,7 +615,7 @@ def test_flag_that_counts_visitors_needs_the_middleware(settings: Any) -> None:
     assert only_message() == (
         "flagstaff.W042",
         (
-            "flags are bucketed by visitor: 'a', 'c'; but no browser has a visitor, because "
+            "bucketed by visitor: 'a', 'c'; but no browser has a visitor, because "
             "FlagstaffMiddleware is not in MIDDLEWARE"
         ),
         (
@@ -628,6 +629,35 @@ def test_flag_that_counts_visitors_needs_the_middleware(settings: Any) -> None:
         assert messages() == []
 
 
+def a_value(*rules: object, **fields: Any) -> None:
+    KeyValueStore.objects.create(key="max_items", value=10, rules=[*rules], **fields)
+
+
+def test_rules_of_a_value_are_checked_like_those_of_a_flag() -> None:
+    a_value({**rule("gone"), "value": 50}, {"conditions": [condition("is_stafff", "in", True)]})
+    KeyValueStore.objects.create(key="page_size", value=10, rules={})
+    found = {message.id: message for message in messages()}
+    assert found["flagstaff.W033"].msg == (
+        "rules name segments that do not exist: 'gone' in rule 1 (\"beta\") of value 'max_items'"
+    )
+    assert "'is_stafff' (did you mean 'is_staff'?)" in found["flagstaff.I036"].msg
+    unreadable = found["flagstaff.W034"]
+    assert unreadable.msg.startswith("workers cannot read the rules of the values 'max_items' (")
+    assert "'page_size' (the rules must be a list" in unreadable.msg
+    assert unreadable.obj is KeyValueStore
+    assert '"manage.py flags value update --rules"' in str(unreadable.hint)
+
+
+def test_bucketing_unit_of_a_value_is_checked(settings: Any) -> None:
+    a_value(bucket_by="groups")
+    assert only_message()[1].startswith("unusable bucketing units: value 'max_items' (")
+    KeyValueStore.objects.update(bucket_by="visitor")
+    assert only_message()[1].startswith("bucketed by visitor: value 'max_items'; ")
+    settings.MIDDLEWARE = ["flagstaff.middleware.FlagstaffMiddleware"]
+    KeyValueStore.objects.update(bucket_by="visitors")
+    assert "'visitors' of value 'max_items' (did you mean 'visitor'?)" in only_message()[1]
+
+
 class OwnMiddleware(FlagstaffMiddleware):
     """A project may extend the middleware."""
 
@@ -637,7 +667,8 @@ def test_rules_and_conditions_are_read_once() -> None:
     with CaptureQueriesContext(connection) as queries:
         messages()
     read = [query["sql"] for query in queries if "::text" in query["sql"]]
-    assert sum('"rules")::text' in one for one in read) == 1
+    # Those of flags, and those of values.
+    assert sum('"rules")::text' in one for one in read) == 2
     assert sum('"conditions")::text' in one for one in read) == 1
 
 

@@ -14,7 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
 from flagstaff._tables import groups
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.operations import WatchGroups
 from tests.support.sql import rows
 from tests.support.watched_groups import watch_groups
@@ -85,6 +85,18 @@ def test_groups_that_are_not_watched_are_reported_with_a_migration_that_watches_
     loader = MigrationLoader(connection)
     assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
     assert messages() == []
+
+
+@pytest.mark.usefixtures("beta")
+def test_rules_of_a_value_that_read_groups_are_checked() -> None:
+    rules = [{"conditions": reads("beta", "bta"), "value": 50}]
+    KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
+    assert NOT_WATCHED in messages()
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    watch_groups()
+    [(identifier, text, _hint)] = messages()
+    assert identifier == "flagstaff.W041"
+    assert text.endswith("in rule 1 of value 'max_items'")
 
 
 @pytest.mark.usefixtures("flag")

@@ -61,7 +61,7 @@ def stored() -> list[Any]:
         ("on summer_banner", f"summer_banner: {TO_BOTH} Everybody who is not logged in gains"),
         ("rollout new_checkout 60", "25 → 60 %: 1 user gains the flag. Afterwards 2 of 2 users"),
         ("set-rules search_v2 rules.json", "1 user gains the flag. Afterwards 1 of 2 users have"),
-        ("update new_checkout --bucket-by visitor", "The new unit reassigns every user; if"),
+        ("update new_checkout --bucket-by visitor", "The new unit reassigns every user; where"),
         ("allow search_v2 alice bob", "search_v2: 2 allowed users will be added. Go on? [y/N]"),
         ("segment update team --conditions known.json", "team: 1 user gains or loses something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),

@@ -18,8 +18,8 @@ from tests.support.terminals import document, run, typed
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
 REASSIGNED = (
-    "new_checkout: the new unit reassigns every user; if the flag is on for a percentage, some "
-    "users gain it and others lose it\n"
+    "new_checkout: the new unit reassigns every user; where a percentage decides, some users get "
+    "another result\n"
 )
 
 

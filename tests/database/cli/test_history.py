@@ -133,7 +133,8 @@ def test_history_shows_flags_and_values_newest_first(since: str) -> None:
 
 
 def test_history_of_a_key_shows_the_flag_and_the_value_of_this_key() -> None:
-    run("value create new_checkout 5")
+    # As SQL can: a new value with the key of a flag is refused.
+    KeyValueStore.objects.create(key="new_checkout", value=5)
     run("value create limit 5")
     assert changes("limit") == [("value", "limit")]
     kinds = [kind for kind, _key in changes("new_checkout")]

@@ -136,6 +136,25 @@ def test_usage_shows_flags_that_were_only_served_in_bulk_without_counts() -> Non
     assert usage(since=served + timedelta(minutes=61)).bulk == ()
 
 
+def test_usage_of_values_shows_how_often_each_result_was_returned() -> None:
+    rows(
+        "INSERT INTO flagstaff_value_usage VALUES "
+        "('2026-11-20 13:00Z', 'max_items', 0, 7), ('2026-11-20 14:00Z', 'max_items', 0, 5), "
+        "('2026-11-20 13:00Z', 'max_items', 2, 3), ('2026-11-20 13:00Z', 'other', 1, 1)"
+    )
+    found = json.loads(flags("usage", "max_items", "--values", "--json").out)
+    assert found == [
+        {
+            "key": "max_items",
+            "result": "own value",
+            "count": 12,
+            "last_hour": "2026-11-20T14:00:00Z",
+        },
+        {"key": "max_items", "result": "rule 2", "count": 3, "last_hour": "2026-11-20T13:00:00Z"},
+    ]
+    assert flags("usage", "nothing", "--values", "--json").out == "[]\n"
+
+
 def test_time_of_bulk_usage_before_the_period_is_left_out() -> None:
     delete_usage()
     rows("INSERT INTO flagstaff_bulk_usage VALUES ('menu', now() - interval '9 days', now())")
@@ -197,7 +216,9 @@ def test_prune_does_not_wait_for_a_worker_that_writes_bulk_usage() -> None:
         assert rows("DELETE FROM flagstaff_bulk_usage RETURNING key") == [("used",)]
 
 
-@pytest.mark.parametrize("table", ["flagstaff_usage", "flagstaff_bulk_usage"])
+@pytest.mark.parametrize(
+    "table", ["flagstaff_usage", "flagstaff_bulk_usage", "flagstaff_value_usage"]
+)
 def test_usage_without_tables_is_an_error(table: str) -> None:
     rows(f"DROP TABLE {table}")
     with pytest.raises(NoUsageError, match="usage is not available"):

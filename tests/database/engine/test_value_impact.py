@@ -19,7 +19,7 @@ from tests.support.conditions import condition
 pytestmark = pytest.mark.django_db
 
 KEY = "max_items"
-STAFF = [condition("is_staff", True)]
+STAFF = [condition("is_staff", "in", True)]
 USERS = 200
 
 
@@ -72,11 +72,11 @@ STATES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations(STATES, 2))
+@pytest.mark.parametrize(("before", "after"), [*itertools.permutations(STATES, 2)])
 def test_changed_users_are_those_whose_value_differs(
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    with override_settings(FLAGSTAFF={"ATTRIBUTES": {"username": "username"}}):
+    with override_settings(FLAGSTAFF={"ATTRIBUTES": ["username"]}):
         row = KeyValueStore.objects.create(key=KEY, **{"value": 10, **before})
         old = values_now()
         found = value_impact(KEY, {"value": 10, "rules": [], "bucket_by": "user", **after})
@@ -103,7 +103,7 @@ def test_other_value_itself_leaves_the_users_of_rules_with_theirs() -> None:
 
 
 def test_users_whose_value_depends_on_the_context_are_unsure() -> None:
-    store(rule(STAFF, 50), rule([condition("country", "DE")], 20))
+    store(rule(STAFF, 50), rule([condition("country", "in", "DE")], 20))
     found = value_impact(KEY, {"value": 11})
     assert (found.others, found.unsure, found.changed, found.is_exact) == (20, 180, 0, False)
     own, staff, country = found.by_result
@@ -115,7 +115,7 @@ def test_users_whose_value_depends_on_the_context_are_unsure() -> None:
 
 
 def test_unknown_rule_that_gives_the_value_itself_leaves_no_user_unsure() -> None:
-    store(rule([condition("country", "DE")], 10))
+    store(rule([condition("country", "in", "DE")], 10))
     assert value_impact(KEY).unsure == 0
 
 
@@ -128,7 +128,7 @@ def test_percentage_of_an_unknown_unit_is_unsure() -> None:
 
 
 def test_groups_and_segments_are_read() -> None:
-    Segment.objects.create(key="testers", conditions=[condition("groups", "beta")])
+    Segment.objects.create(key="testers", conditions=[condition("groups", "in", "beta")])
     beta = Group.objects.create(name="beta")
     beta.user_set.set(User.objects.order_by("pk")[:7])
     store(rule([{"segment": "testers"}], 50))
@@ -137,7 +137,7 @@ def test_groups_and_segments_are_read() -> None:
 
 def test_unreadable_rules_cannot_be_counted() -> None:
     store({"value": None})
-    with pytest.raises(FlagstaffError, match="not counted"):
+    with pytest.raises(FlagstaffError, match='the rules of value "max_items" cannot be read: '):
         value_impact(KEY)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -180,6 +181,21 @@ def test_decoder_of_a_custom_field_is_used(store: Any, subtests: pytest.Subtests
     assert_equal_to_the_orm(store, subtests)
     with live_engine():
         assert_equal_to_the_orm(store, subtests)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("store", [DecimalStore], indirect=True)
+def test_decoder_of_a_custom_field_is_used_for_results_of_rules(store: Any) -> None:
+    rules = [{"conditions": [], "rollout_percent": 99, "value": 1.1}]
+    store.objects.create(key="price", value=2.5, rules=rules)
+
+    def found() -> set[Any]:
+        return {repr(get_value("price", user=user)) for user in range(500)}
+
+    expected = {repr(Decimal("1.1")), repr(Decimal("2.5"))}
+    assert found() == expected
+    with live_engine():
+        assert found() == expected
 
 
 UNDECODABLE = {"digits": "1e5000", "list of digits": "[1e5000]", "depth": "[" * 501 + "]" * 501}

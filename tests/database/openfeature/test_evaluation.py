@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
@@ -169,6 +170,63 @@ def test_view_evaluates_from_the_snapshot_of_its_request(
 
     assert in_request(AnonymousUser(), view) == (1, 1)
     assert client.get_integer_value("limit", 0) == 2
+
+
+@pytest.fixture
+def ruled_values(load: Load) -> dict[str, Any]:
+    """What staff gets of values of each type; everyone else gets the second."""
+    kinds: dict[str, Any] = {
+        "boolean": (True, False),
+        "string": ("many", "few"),
+        "integer": (50, 10),
+        "float": (1.5, 0.5),
+        "object": ([1], {"a": 1}),
+    }
+    for kind, (of_staff, own) in kinds.items():
+        rules = [{"conditions": COUNTRY, "value": own}, {"conditions": STAFF, "value": of_staff}]
+        KeyValueStore.objects.create(key=f"a_{kind}", value=own, rules=rules)
+    load()
+    return kinds
+
+
+@pytest.mark.parametrize("kind", ["boolean", "string", "integer", "float", "object"])
+def test_value_with_rules_is_evaluated_for_the_user(
+    client: OpenFeatureClient, ruled_values: dict[str, Any], kind: str
+) -> None:
+    of_staff, own = ruled_values[kind]
+    default = type(own)()
+    details = getattr(client, f"get_{kind}_details")
+    staff: Any = User(pk=1, is_staff=True)
+    found = details(f"a_{kind}", default, EvaluationContext("", {"user": staff}))
+    assert (found.value, found.reason, found.flag_metadata) == (
+        of_staff,
+        "TARGETING_MATCH",
+        {"rule": 2},
+    )
+    found = details(f"a_{kind}", default, EvaluationContext("1", {"country": "FR"}))
+    assert (found.value, found.reason, found.flag_metadata) == (own, "DEFAULT", {})
+    assert in_request(staff, lambda _: details(f"a_{kind}", default)).value == of_staff
+
+
+@pytest.mark.parametrize("kind", ["boolean", "string", "integer", "float", "object"])
+def test_async_view_gets_the_value_of_its_user(
+    client: OpenFeatureClient, ruled_values: dict[str, Any], kind: str
+) -> None:
+    of_staff, own = ruled_values[kind]
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        evaluate = getattr(client, f"get_{kind}_value_async")
+        return HttpResponse(json.dumps(await evaluate(f"a_{kind}", type(own)())))
+
+    async def auser() -> User:
+        return User(pk=1, is_staff=True)
+
+    request: Any = RequestFactory().get("/")
+    request.user = SimpleLazyObject(lambda: pytest.fail("the user was read in the event loop"))
+    request.auser = auser
+    handle: Any = FlagstaffMiddleware(view)
+    response: Any = async_to_sync(handle)(request)
+    assert json.loads(response.content) == of_staff
 
 
 @pytest.mark.usefixtures("flag")

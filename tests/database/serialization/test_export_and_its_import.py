@@ -143,7 +143,12 @@ FLAG = st.fixed_dictionaries(
     }
 )
 FLAGS = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(FLAG, USERS), max_size=4)
-VALUES = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(JSON, TEXTS), max_size=4)
+VALUE_RULE = st.builds(lambda rule, value: {**rule, "value": value}, RULE, JSON)
+VALUE_RULES = st.lists(VALUE_RULE, max_size=2)
+# No value has the key of a flag.
+VALUES = st.dictionaries(
+    KEYS.map(lambda key: f"{key[:250]}.v"), st.tuples(JSON, TEXTS, VALUE_RULES), max_size=4
+)
 
 
 def delete_everything() -> None:
@@ -164,8 +169,8 @@ def test_import_restores_deleted_rows_exactly(
     for key, (fields, usernames) in flags.items():
         flag = FeatureFlag.objects.create(key=key, **fields)
         flag.allowed_users.set([users[name] for name in usernames])
-    for key, (value, description) in values.items():
-        KeyValueStore.objects.create(key=key, value=value, description=description)
+    for key, (value, description, rules) in values.items():
+        KeyValueStore.objects.create(key=key, value=value, description=description, rules=rules)
     Segment.objects.create(key="enterprise", conditions=conditions)
     # As jsonb stores its numbers.
     stored = Segment.objects.get().conditions

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
 
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.sql import Tokens, copy_in, rows
 from tests.support.watched_groups import unwatch_groups, watch_groups
@@ -236,6 +236,27 @@ def test_conditions_of_a_segment_count_as_a_reference(
     assert tokens() == (["g"] if is_read else [])
 
 
+@pytest.mark.parametrize(("rules", "is_read"), READ_BY_RULES.values(), ids=READ_BY_RULES)
+def test_rules_of_a_value_count_as_those_of_a_flag(
+    rules: Any, is_read: bool, beta: Group, bob: User, tokens: Tokens
+) -> None:
+    FeatureFlag.objects.update(rules=[])
+    KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
+    tokens()
+    beta.user_set.add(bob)
+    assert tokens() == (["g"] if is_read else [])
+
+
+def test_truncate_writes_a_token_if_only_the_rules_of_a_value_read_a_group(
+    tokens: Tokens,
+) -> None:
+    FeatureFlag.objects.update(rules=[])
+    KeyValueStore.objects.create(key="max_items", value=10, rules=rule(reads("beta")))
+    tokens()
+    rows(f"TRUNCATE {MEMBERSHIPS}")
+    assert tokens() == ["g"]
+
+
 def test_very_deep_rules_can_be_written(tokens: Tokens) -> None:
     # An error of the index would make the write fail.
     deep = f'{"[" * 5000}{{"attribute": "groups"}}{"]" * 5000}'
@@ -351,13 +372,18 @@ def test_token_is_written_if_row_security_hides_references_from_the_owner(
     assert tokens() == ["g"]
 
 
-def test_look_up_of_references_does_not_read_the_other_flags(
-    staff: Group, bob: User, tokens: Tokens
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [("flagstaff_featureflag", "(key)"), ("flagstaff_keyvaluestore", "(key, value)")],
+)
+def test_look_up_of_references_does_not_read_the_other_rows(
+    table: str, columns: str, staff: Group, bob: User, tokens: Tokens
 ) -> None:
-    rows("INSERT INTO flagstaff_featureflag (key) SELECT 'f' || n FROM generate_series(1, 3000) n")
-    rows("ANALYZE flagstaff_featureflag")
+    selected = "'k' || n, '1'" if "value" in columns else "'k' || n"
+    rows(f"INSERT INTO {table} {columns} SELECT {selected} FROM generate_series(1, 3000) n")
+    rows(f"ANALYZE {table}")
     tokens()
-    scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'flagstaff_featureflag'"
+    scans = f"SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = '{table}'"
     before = rows(scans)
     staff.user_set.add(bob)
     assert (rows(scans), tokens()) == (before, [])
@@ -429,7 +455,8 @@ LOCKED = {
     "token table": "flagstaff_token",
     "flags": "flagstaff_featureflag",
     "segments": "flagstaff_segment",
-    "all three": "flagstaff_token, flagstaff_featureflag, flagstaff_segment",
+    "values": "flagstaff_keyvaluestore",
+    "all": "flagstaff_token, flagstaff_featureflag, flagstaff_keyvaluestore, flagstaff_segment",
 }
 
 

@@ -18,7 +18,7 @@ LOADER = (ROOT / "src" / "postgres" / "refresh" / "rows.rs").read_text()
 QUERIES = {
     "load_flags_v1": "flag rules bucket_by",
     "load_allowed_users_v1": "allowed_users users",
-    "load_values_v1": "value",
+    "load_values_v1": "value rules bucket_by",
     "load_segments_v1": "segment",
     "load_groups_v1": "group users",
 }

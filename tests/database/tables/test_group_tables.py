@@ -17,7 +17,7 @@ from flagstaff._tables.groups import NoGroups, UnreadableGroups, group_fields, u
 from flagstaff._tables.names import engine_names, fill, names, names_of_groups, sql
 from flagstaff._tables.watched_groups import watched_groups
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.operations import WatchGroups
 from tests.support.conditions import condition
 from tests.support.sql import Tokens, rows
@@ -231,10 +231,10 @@ def test_removed_triggers_leave_no_object() -> None:
         "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'flagstaff_groups%' UNION ALL "
         "SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff_groups%' UNION ALL "
         "SELECT relname FROM pg_class WHERE relname IN "
-        "('flagstaff_flag_groups', 'flagstaff_segment_groups')"
+        "('flagstaff_flag_groups', 'flagstaff_value_groups', 'flagstaff_segment_groups')"
     )
     watch_groups(WATCH, state)
-    assert len(rows(objects)) == 8 + 1 + 2
+    assert len(rows(objects)) == 8 + 1 + 3
     unwatch_groups(WATCH, state)
     assert rows(objects) == []
 
@@ -257,6 +257,16 @@ def test_second_installation_changes_nothing() -> None:
 def test_flag_model_without_rules_is_watched_for_segments(alice: User) -> None:
     state = PROJECTS["other models"].migrated()
     state.remove_field("common", "featureflag", "rules")
+    watch_groups(WATCH, state)
+    Segment.objects.create(key="insiders", conditions=[condition("groups", "in", "beta")])
+    tokens = Tokens()
+    state.apps.get_model("common.Team").objects.create(name="beta")
+    assert tokens() == ["g"]
+
+
+def test_value_model_without_rules_is_watched_for_segments() -> None:
+    state = PROJECTS["other models"].migrated()
+    state.remove_field("flagstaff", "keyvaluestore", "rules")
     watch_groups(WATCH, state)
     Segment.objects.create(key="insiders", conditions=[condition("groups", "in", "beta")])
     tokens = Tokens()
@@ -319,14 +329,17 @@ def test_models_without_groups_have_a_reason_and_cannot_be_watched(
 
 
 @pytest.mark.parametrize("column_type", ["json", "text"])
-def test_rules_of_another_type_than_jsonb_cannot_be_watched(column_type: str) -> None:
-    table = "ALTER TABLE flagstaff_featureflag"
-    rows(f"{table} ALTER rules DROP DEFAULT, ALTER rules TYPE {column_type}")
+@pytest.mark.parametrize("table", ["flagstaff_featureflag", "flagstaff_keyvaluestore"])
+def test_rules_of_another_type_than_jsonb_cannot_be_watched(table: str, column_type: str) -> None:
+    rows(
+        f"ALTER TABLE {table} ALTER rules DROP DEFAULT, "
+        f"ALTER rules TYPE {column_type} USING rules::text::{column_type}"
+    )
     with pytest.raises(FlagstaffError) as error:
         watch_groups()
     assert str(error.value) == (
-        f'the column "rules" of public.flagstaff_featureflag has the type {column_type}, but the '
-        "index that WatchGroups creates needs jsonb; run: ALTER TABLE public.flagstaff_featureflag "
+        f'the column "rules" of public.{table} has the type {column_type}, but the '
+        f"index that WatchGroups creates needs jsonb; run: ALTER TABLE public.{table} "
         'ALTER COLUMN "rules" TYPE jsonb USING "rules"::jsonb;'
     )
 
@@ -389,7 +402,7 @@ def test_shared_groups_are_read_from_the_shared_schema() -> None:
 
 def test_index_and_function_have_the_same_expression() -> None:
     # Otherwise PostgreSQL would not use the index.
-    found = watched_groups(connection, FeatureFlag, Segment, "public")
+    found = watched_groups(connection, FeatureFlag, KeyValueStore, Segment, "public")
     assert found is not None
     *indexes, function = found.install()
     for index in found.indexes:

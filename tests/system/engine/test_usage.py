@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import Any
@@ -256,6 +257,20 @@ def test_bulk_results_are_kept_as_times_and_not_counted(
     assert served(query, "on_the_server") == (expected[0], False)
     hours = query("SELECT count(*) FROM flagstaff_usage")
     assert hours == (1 if count else 0,)
+
+
+def test_results_of_values_with_rules_are_counted_by_rule(database: str, query: Query) -> None:
+    rules = '[{"conditions": [], "rollout_percent": 50, "value": 20}]'
+    query("INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('a', '10', %s)", rules)
+    query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('without rules', '10')")
+    with ready_worker(database) as worker:
+        found = worker.ask("call", f"{REPORTS}.values_of", "a", 100)
+        worker.ask("call", f"{REPORTS}.values_of", "without rules", 100)
+    [counted] = query(
+        "SELECT jsonb_object_agg(key || result, count)::text FROM flagstaff_value_usage"
+    )
+    assert json.loads(counted) == {"a0": found.count(10), "a1": found.count(20)}
+    assert 20 < found.count(20) < 80
 
 
 def test_workers_write_the_time_of_bulk_results_once_an_hour(database: str, query: Query) -> None:

@@ -89,6 +89,26 @@ def test_user_that_joins_and_leaves_a_group_gains_and_loses_the_flag(
             sees(each, pk, False)
 
 
+def test_member_that_sql_adds_gets_the_value_of_a_rule_that_alone_reads_the_group(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute("UPDATE flagstaff_featureflag SET rules = '[]'")
+    session.execute("DELETE FROM flagstaff_segment")
+    session.execute(
+        "INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('max_items', '10', %s)",
+        [json.dumps([{**json.loads(rules("beta"))[0], "value": 50}])],
+    )
+    pk = call(worker, add_user, "grace")
+    worker.sees(["get_value", "max_items", None, 1], 50, within=SOON)
+    assert worker.ask("get_value", "max_items", None, pk) == 10
+    session.execute(
+        "INSERT INTO auth_user_groups (user_id, group_id) SELECT %s, id FROM auth_group "
+        "WHERE name = 'beta'",
+        [pk],
+    )
+    worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
+
+
 @pytest.mark.parametrize(
     ("disable", "enable"),
     [

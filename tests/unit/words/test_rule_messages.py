@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from flagstaff import _core
 from flagstaff._words.core_messages import message_of
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.message import _TEMPLATES, Message, Value, localized
-from flagstaff.validators import condition_problem, rule_problem
+from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german
 
@@ -55,6 +57,12 @@ WRONG_RULES: tuple[object, ...] = (
     conditions(negate=1),
     conditions(segment="s1"),
 )
+WRONG_RULES_OF_VALUES: tuple[object, ...] = (
+    [{"conditions": [IN]}],
+    [{"conditions": [IN], "value": None}],
+    [{"conditions": [], "value": 1}],
+    [{"conditions": [IN], "value": json.loads("[" * 501 + "]" * 501)}],
+)
 WRONG_CONDITIONS: tuple[object, ...] = ({}, [], [{"segment": "s1"}], [{**IN, "values": [None]}])
 # Python writes no such JSON.
 WRONG_TEXTS = (
@@ -76,6 +84,13 @@ def test_problem_of_rules_is_translated(rules: object) -> None:
     assert_translated(problem)
 
 
+@pytest.mark.parametrize("rules", WRONG_RULES_OF_VALUES)
+def test_problem_of_rules_of_values_is_translated(rules: object) -> None:
+    problem = value_rule_problem(rules)
+    assert problem is not None
+    assert_translated(problem)
+
+
 @pytest.mark.parametrize("conditions", WRONG_CONDITIONS)
 def test_problem_of_conditions_is_translated(conditions: object) -> None:
     problem = condition_problem(conditions)
@@ -92,6 +107,7 @@ def assert_translated(problem: Message) -> None:
 
 def test_every_message_of_rust_gets_all_its_values() -> None:
     problems = [*map(rule_problem, WRONG_RULES), *map(condition_problem, WRONG_CONDITIONS)]
+    problems += map(value_rule_problem, WRONG_RULES_OF_VALUES)
     texts = filter(None, map(_core.check_rules, WRONG_TEXTS))
     problems += map(message_of, texts)
     seen = {code for problem in problems if problem for code in codes_in(problem)}

@@ -39,7 +39,7 @@ from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.admin.segment.plan import (
     Use,
     Uses,
-    is_flag,
+    kind_of_use,
     segment_rows,
     use_names,
     uses_by_segment,
@@ -216,7 +216,7 @@ class SegmentUses(Part):
 
     @admin.display(description=gettext_lazy("used by"))
     def use(self, segment: Segment) -> SafeString:
-        """The number of flags and experiments whose rules use the segment."""
+        """The number of flags, values and experiments whose rules use the segment."""
         page = page_of_row(segment)
         uses = page.kept(Uses) if page else None
         text = _count_text(uses[segment.key]) if uses else ""
@@ -229,7 +229,7 @@ class SegmentUses(Part):
 
     @admin.display(description=gettext_lazy("used by"))
     def used_by(self, segment: Segment) -> SafeString | str:
-        """The flags and experiments that use the segment, as links for users who may view them."""
+        """What uses the segment, as links for users who may view all of it."""
         uses = uses_by_segment()[segment.key]
         if not uses:
             return _("no flag")
@@ -290,10 +290,11 @@ def _why_in_use(site: AdminSite, request: HttpRequest, segments: Iterable[Segmen
 
 
 def _count_text(uses: Collection[Use]) -> str:
-    flags = sum(map(is_flag, uses))
-    others = len(uses) - flags
+    kinds = [*map(kind_of_use, uses)]
+    flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
     texts = (
         (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),
+        (values, ngettext("%(count)s value", "%(count)s values", values)),
         (others, ngettext("%(count)s experiment", "%(count)s experiments", others)),
     )
     return ", ".join(text % {"count": local_number(count)} for count, text in texts if count)

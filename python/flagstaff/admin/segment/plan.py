@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
@@ -17,29 +17,31 @@ from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.links import may_view
+from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.permissions import may
 from flagstaff.changes.change_plan import ChangePlan
 from flagstaff.changes.messages import NAMED_ALREADY, SEGMENT_IN_USE
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
+from flagstaff.changes.segment_use import other_rules_by_segment, rows_by_segment
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 # The flags and experiments that a page lists.
 _MAX_ROWS = 50
 
 
 def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) -> str:
-    """Returns which flags the user may not release, as a reason; empty if there are none.
+    """Returns which flags and values the user may not change, as a reason; empty without any.
 
     The right to change segments decides about experiments.
     """
-    active = [use for use in plan.uses if use.is_active and use.flag is not None]
-    missing = [use for use in active if not may(site, request, "toggle", use.flag)]
+    active = [use for use in plan.uses if use.is_active]
+    missing = [use for use in active if not _may_release(site, request, use)]
     if not missing:
         return ""
     names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
-    if hidden := len(missing) - len(names):
+    hidden = [use.kind for use in missing if not _is_visible(site, request, use)]
+    if hidden:
         names.append(_hidden_text(hidden))
     named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
@@ -61,7 +63,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
     if isinstance(text, Message) and text.template in {SEGMENT_IN_USE, NAMED_ALREADY}:
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
-            hidden = _("flags and experiments that you may not see")
+            hidden = _("flags, values and experiments that you may not see")
             text = text.template(key=text.values["key"], flags=hidden)
     return localized(text)
 
@@ -69,7 +71,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
 def segment_rows(
     site: AdminSite, request: HttpRequest, plan: ChangePlan | None
 ) -> list[PreviewRow]:
-    """Returns a line for each flag and experiment: how many users have it now, and afterwards.
+    """Returns a line for what uses a segment: how many users have it now, and afterwards.
 
     Those that the user may not see are a number. Empty if the change is not one of segments.
     """
@@ -77,8 +79,8 @@ def segment_rows(
         return []
     visible = [use for use in plan.uses if _is_visible(site, request, use)]
     numbers = {
-        _("more flags and experiments"): len(visible) - _MAX_ROWS,
-        _("flags and experiments that you may not see"): len(plan.uses) - len(visible),
+        _("more flags, values and experiments"): len(visible) - _MAX_ROWS,
+        _("flags, values and experiments that you may not see"): len(plan.uses) - len(visible),
     }
     rows = [PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
@@ -86,7 +88,7 @@ def segment_rows(
 
 
 class Use(NamedTuple):
-    """A flag or an experiment whose rules name a segment."""
+    """A flag, a value or an experiment whose rules name a segment."""
 
     model: type[Model]
     pk: Any
@@ -103,7 +105,7 @@ def uses_by_segment(*, ended: bool = False) -> Uses:
     With `ended`, also experiments that have ended.
     """
     uses = Uses(list)
-    for segment, flags in flags_by_segment().items():
+    for segment, flags in rows_by_segment(Kind.FLAG).items():
         uses[segment] += [Use(conf.flag_model, pk, key) for key, pk in flags]
     for segment, others in other_rules_by_segment(ended=ended).items():
         uses[segment] += [Use(one.model, one.pk, one.key) for one in others]
@@ -113,28 +115,44 @@ def uses_by_segment(*, ended: bool = False) -> Uses:
 def use_names(site: AdminSite, request: HttpRequest, uses: Collection[Use]) -> list[str]:
     """Returns what uses a segment, in words; as a number, what the user may not see."""
     names = [_name(use) for use in uses if may_view(site, request, use.model)]
-    hidden = len(uses) - len(names)
+    hidden = [kind_of_use(use) for use in uses if not may_view(site, request, use.model)]
     return [*names, _hidden_text(hidden)] if hidden else names
 
 
-def is_flag(use: Use) -> bool:
-    """Whether a flag uses the segment."""
-    return use.model is conf.flag_model
+def kind_of_use(use: Use) -> Kind | None:
+    """Returns what uses the segment; None for an experiment."""
+    return next((kind for kind in (Kind.FLAG, Kind.VALUE) if use.model is kind.model), None)
 
 
 def _name(use: Use) -> str:
     kind = use.model._meta.verbose_name
-    return quoted(use.key) if is_flag(use) else f"{kind} {quoted(use.key)}"
+    return quoted(use.key) if kind_of_use(use) is Kind.FLAG else f"{kind} {quoted(use.key)}"
 
 
-def _hidden_text(count: int) -> str:
-    text = ngettext(
-        "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
-    )
+def _hidden_text(kinds: Sequence[Kind | None]) -> str:
+    """Returns how many rows of these kinds the user may not see; None is another kind."""
+    count = len(kinds)
+    if all(kind is Kind.FLAG for kind in kinds):
+        text = ngettext(
+            "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
+        )
+    else:
+        text = ngettext(
+            "%(count)s key that you may not see", "%(count)s keys that you may not see", count
+        )
     return text % {"count": local_number(count)}
 
 
+def _may_release(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
+    if use.kind is Kind.FLAG:
+        return may(site, request, "toggle", use.row)
+    if use.kind is Kind.VALUE:
+        admin = admin_of(site, use.model)
+        return admin is not None and admin.has_change_permission(request, use.row)
+    return True
+
+
 def _is_visible(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
-    if use.flag is None:
-        return may_view(site, request, use.model)
-    return may(site, request, "view", use.flag)
+    if use.kind is Kind.FLAG:
+        return may(site, request, "view", use.row)
+    return may_view(site, request, use.model)

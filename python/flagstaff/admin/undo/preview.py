@@ -20,7 +20,7 @@ from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import restore_url
-from flagstaff.admin.segment.plan import is_flag, use_names, uses_by_segment, visible_refusal
+from flagstaff.admin.segment.plan import kind_of_use, use_names, uses_by_segment, visible_refusal
 from flagstaff.admin.undo.permissions import Write, require_release, write_of
 from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.allowed_users import ALLOWED
@@ -149,12 +149,12 @@ class UndoPreview:
     def _notes_about_rules(self) -> Iterator[str]:
         """Whose rules get the key that a segment had before, and will have again."""
         rows = self.plan.rows
-        deleted = {row.item.pk for row in rows if row.written is not None and row.key is None}
+        deleted = {row.item.id for row in rows if row.written is not None and row.key is None}
         if not self.plan.renamed_segments:
             return
         uses = uses_by_segment(ended=True)
         for key, new_key in self.plan.renamed_segments.items():
-            kept = [use for use in uses[key] if not (is_flag(use) and str(use.pk) in deleted)]
+            kept = [use for use in uses[key] if (kind_of_use(use), str(use.pk)) not in deleted]
             if names := use_names(self.site, self.request, kept):
                 text = _("The rules of %(uses)s get the key “%(key)s”.")
                 yield text % {"uses": local_list(names, _MAX_NAMES), "key": new_key}

@@ -32,13 +32,17 @@ def undo(
 
 
 def undo_value(
-    key: str, change: int | None = None, *, expect_version: int | None = None
+    key: str,
+    change: int | None = None,
+    *,
+    expect_version: int | None = None,
+    force: bool = False,
 ) -> Changed:
     """Undoes one event of a value, as `undo` does of a flag.
 
     Raises InvalidChangeError if the value is secret, because the history has only a digest of it.
     """
-    return _undo(Kind.VALUE, key, change, expect_version, force=False)
+    return _undo(Kind.VALUE, key, change, expect_version, force=force)
 
 
 def undo_segment(

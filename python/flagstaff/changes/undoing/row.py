@@ -150,9 +150,16 @@ def _columns_to_undo(
     """The columns that the events changed and that still differ from what was before."""
     before, after, present = comparable(before, after, row)
     changed = {name for name in before.columns if not is_same_column(before, after, name)}
-    if any(run.first <= entry <= run.last for entry in undo.past.masked_changes):
+    masked = undo.past.masked_changes
+    if any(run.first <= entry <= run.last for entry in masked):
         # They are masked before and after. Their undo is refused by `writable_columns`.
-        return changed | masked_columns(undo.kind, before)
+        if lost := masked_columns(undo.kind, before):
+            return changed | lost
+        # There were none before. What newer changes have written is not removed.
+        if any(entry > run.last for entry in masked):
+            again = changed & masked_columns(undo.kind, after)
+            return Conflict(undo.past, run, columns=frozenset(again))
+        return changed
     to_undo = {
         name
         for name in changed - {*auto_now_columns(undo.kind.model)}

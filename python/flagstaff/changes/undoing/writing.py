@@ -24,9 +24,9 @@ from flagstaff.changes.restore_version import recreate
 from flagstaff.changes.row_changes import finished, write_fields
 from flagstaff.changes.segment_rename import (
     RenamedRules,
-    UnlockedFlagsError,
-    flags_to_rename,
+    UnlockedRowsError,
     rename_in_rules,
+    rows_to_rename,
 )
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
@@ -86,8 +86,8 @@ def undo_selected(
         except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
             # Decides again: a concurrent call may have undone the same deletion.
             refused = refusal.added_to(refused)
-        except UnlockedFlagsError as unlocked:
-            also |= {RowId(*row) for row in unlocked.flags}
+        except UnlockedRowsError as unlocked:
+            also |= {RowId(*row) for row in unlocked.rows}
 
 
 def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoPlan:
@@ -104,8 +104,8 @@ def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoP
                 return plan
         except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
             refused = refusal.added_to(refused)
-        except UnlockedFlagsError as unlocked:
-            also |= {RowId(*row) for row in unlocked.flags}
+        except UnlockedRowsError as unlocked:
+            also |= {RowId(*row) for row in unlocked.rows}
 
 
 def _write(plan: UndoPlan) -> list[UndoneEvents]:
@@ -113,16 +113,16 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
     with checked_together(), ignoring_old_workers(ignore=True):
         renamed = plan.renamed_segments
         rows = [_with_new_keys(row, renamed) for row in plan.rows]
-        others = _flags_of_others(plan, rows)
+        others = _rows_of_others(plan, rows)
         for row in _in_order(rows):
             _record_undo_of(row.events)
             _write_row(row)
         if renamed:
-            # One statement writes the rules of these flags. A range says nothing about other rows.
-            pks = {str(flag.pk) for flag in others}
-            flags = (row for row in rows if row.item.kind is Kind.FLAG and row.item.pk in pks)
-            _record_undo_of([event for row in flags for event in row.events])
-            rows = _with_renamed(rows, rename_in_rules(renamed, others))
+            # One statement writes each of these rules. A range says nothing about other rows.
+            written = (row for row in rows if row.item.id in others)
+            _record_undo_of([event for row in written for event in row.events])
+            named = [(kind, row) for (kind, _pk), row in others.items()]
+            rows = _with_renamed(rows, rename_in_rules(renamed, named))
         _record_undo_of(())
     return _finished(rows)
 
@@ -141,21 +141,21 @@ def _with_new_keys(plan: RowPlan, renamed: Mapping[str, str]) -> RowPlan:
     return replace(plan, inserted=(row, version))
 
 
-def _flags_of_others(plan: UndoPlan, rows: Iterable[RowPlan]) -> list[Row]:
-    """The flags that get new keys of segments, and whose rules the undo does not write itself."""
+def _rows_of_others(plan: UndoPlan, rows: Iterable[RowPlan]) -> Mapping[tuple[Kind, str], Row]:
+    """The rows that get new keys of segments, and whose rules the undo does not write itself."""
     if not plan.renamed_segments:
-        return []
+        return {}
     locked = {*plan.also, *(row.item.id for row in plan.rows)}
     done = {row.item.id for row in rows if _writes_rules(row) or (row.written and row.key is None)}
-    named = flags_to_rename(plan.renamed_segments, locked)
-    return [flag for row, flag in named if row not in done]
+    named = rows_to_rename(plan.renamed_segments, locked)
+    return {found: row for found, row in named if found not in done}
 
 
 def _with_renamed(rows: Iterable[RowPlan], renamed: RenamedRules) -> list[RowPlan]:
     """Returns the rows with the rules that got new keys of segments."""
     return [
-        replace(row, changed=_with_rules(row.changed, *renamed.flags[row.changed.key]))
-        if row.item.kind is Kind.FLAG and row.changed and row.changed.key in renamed.flags
+        replace(row, changed=_with_rules(row.changed, *sides))
+        if row.changed and (sides := renamed.rows.get((row.item.kind, row.changed.key)))
         else row
         for row in rows
     ]

@@ -34,8 +34,9 @@ def _all(module: str, names: str, kind: Kind, about: About = About.FLAG) -> dict
 #: By the name that a project imports.
 BY_NAME: dict[str, Function] = {
     **_all("flagstaff", "flag_enabled explain resolve_flag", Kind.EVALUATION),
-    **_all("flagstaff", "get_value resolve_value", Kind.EVALUATION, About.VALUE),
+    **_all("flagstaff", "explain_value get_value resolve_value", Kind.EVALUATION, About.VALUE),
     **_all("flagstaff", "impact usage", Kind.QUERY),
+    **_all("flagstaff", "value_impact", Kind.QUERY, About.VALUE),
     **_all(
         "flagstaff.experiments",
         "explain_variant get_variant peek_variant resolve_variant",

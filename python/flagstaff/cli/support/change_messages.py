@@ -14,8 +14,7 @@ from flagstaff.history.describe import Names, describe_change, describe_value, f
 
 #: What a new bucketing unit does.
 REASSIGNED = (
-    "the new unit reassigns every user; if the flag is on for a percentage, some users gain it and "
-    "others lose it"
+    "the new unit reassigns every user; where a percentage decides, some users get another result"
 )
 
 
@@ -30,6 +29,8 @@ def change_messages(changed: Changed, names: Names) -> Iterator[str]:
             difference.field == BUCKET_BY for difference in written.differences
         ):
             yield f"{changed.key}: {REASSIGNED}"
+    if changed.kept_by_rules:
+        yield f"{changed.key}: {changed.kept_by_rules}"
     if changed.missing:
         yield f"skipped users that do not exist: {join_some(changed.missing)}"
 

@@ -16,7 +16,7 @@ def add_context(parser: CommandParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an attribute that the flag reads, such as country=DE, seats=5 or visitor=ID; may be "
+        help="an attribute that rules read, such as country=DE, seats=5 or visitor=ID; may be "
         "repeated",
     )
 

@@ -1,15 +1,22 @@
-"""How many users a change would give a flag to, or take it from, before it is made."""
+"""How many users get another result by a change, before it is made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._engine.value_impact import (
+    ValueImpact,
+    impact_of_value_change,
+    value_impact,
+)
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import find_row
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
 from flagstaff._words.message import Template
@@ -24,6 +31,8 @@ from flagstaff.history.kinds import Kind
 
 _UNKNOWN = Template("impact_unknown", _("impact unknown: %(why)s"))
 _STATE = "enabled", "rollout_percent"
+# What decides about the results of a value.
+_OF_VALUES = frozenset({"value", RULES, BUCKET_BY})
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
 # The flags and experiments that a message lists.
@@ -68,8 +77,49 @@ def _sentence(impact: ChangeImpact) -> str:
     return f"{text}; {at_least}{impact.after.on:,} of {users} would have it"
 
 
+def value_dry_run(changed: Changed) -> tuple[ValueImpact | None, str]:
+    """Returns the impact of a change of a value that the open transaction has made, and a text.
+
+    They are None and empty if nothing that decides about results changes. If the users cannot be
+    counted, the text says why. Counts for at most two seconds.
+    """
+    old = {name: value for name, value in _old_fields(changed).items() if name in _OF_VALUES}
+    row = find_row(conf.value_model, changed.key)
+    if row is None or not old:
+        return None, ""
+    after = ValueState.of(row)
+    before = replace(after, **old)
+    try:
+        impact = impact_of_value_change(changed.key, before, after, timeout=_TIMEOUT)
+    except FlagstaffError as error:
+        return None, str(_UNKNOWN(why=error.message))
+    return impact, f"{value_sentence(impact)}, not counting anonymous users"
+
+
+def kept_text(key: str) -> str:
+    """Returns how many users keep another value than the value itself; empty if none is counted.
+
+    Counts for at most two seconds.
+    """
+    try:
+        impact = value_impact(key, sample=0, timeout=_TIMEOUT)
+    except FlagstaffError:
+        return ""
+    at_least = "" if impact.is_exact else "at least "
+    verb = "keeps" if impact.others == 1 else "keep"
+    return f"{at_least}{impact.others:,} of {counted(impact.users, 'user')} {verb} another value"
+
+
+def value_sentence(impact: ValueImpact) -> str:
+    """Returns how many users get another value, and how many get each result then."""
+    at_least = "" if impact.is_exact else "at least "
+    users = counted(impact.users, "user")
+    text = f"{at_least}{impact.changed:,} of {users} would get another value"
+    return "; ".join([text, *impact.after.texts])
+
+
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:
-    """Returns the impact of a change of a segment on the flags and experiments that use it.
+    """Returns the impact of a change of a segment on the flags, values and experiments that use it.
 
     Returns None if nothing uses it, or if its conditions stay. Counts for at most two seconds.
     """
@@ -78,7 +128,7 @@ def segment_dry_run(changed: Changed) -> SegmentPlan | None:
 
 
 def segment_lines(plan: SegmentPlan) -> Iterator[str]:
-    """Yields a line for each of the first flags and experiments that use a segment."""
+    """Yields a line for each of the first flags, values and experiments that use a segment."""
     for use in plan.uses[:_MAX_USES]:
         before, after = plan.sides(use)
         is_counted = plan.counts.get(use) is not None
@@ -101,7 +151,7 @@ def segment_document(plan: SegmentPlan | None) -> Record | None:
 def _use_document(plan: SegmentPlan, use: SegmentUse) -> Record:
     impact = plan.counts.get(use)
     return {
-        "kind": str(use.model._meta.verbose_name) if use.flag is None else Kind.FLAG.value,
+        "kind": str(use.model._meta.verbose_name) if use.kind is None else use.kind.value,
         "key": use.key,
         "active": use.is_active,
         "impact": None if impact is None else impact.as_dict(),
@@ -109,7 +159,7 @@ def _use_document(plan: SegmentPlan, use: SegmentUse) -> Record:
 
 
 def _old_fields(changed: Changed) -> Mapping[str, Any]:
-    """Returns the fields of an existing flag that differ, with their old values."""
+    """Returns the fields of an existing row that differ, with their old values."""
     if not changed.written:
         return {}
     if changed.field:

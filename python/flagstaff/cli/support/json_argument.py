@@ -1,4 +1,4 @@
-"""A JSON list as an argument: the rules of a flag, or the conditions of a segment."""
+"""A JSON list as an argument: rules, or the conditions of a segment."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def add_json_file(parser: CommandParser, name: str, content: str) -> None:
     )
 
 
+def read_rules(text: str) -> Any:
+    """Returns rules from JSON, which begins with a bracket, or from a file. Raises CommandError."""
+    return _parsed(text) if text.lstrip().startswith("[") else read_json_file(text)
+
+
 def read_json_file(name: str) -> Any:
     """Returns the JSON of the file, or of the standard input. Raises CommandError."""
     try:
@@ -29,6 +34,10 @@ def read_json_file(name: str) -> Any:
         raise CommandError(f"cannot read {name}: {error.strerror}", returncode=USAGE) from error
     except UnicodeDecodeError as error:
         raise CommandError(f"{name} is not UTF-8 text", returncode=USAGE) from error
+    return _parsed(text)
+
+
+def _parsed(text: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:

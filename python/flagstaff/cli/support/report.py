@@ -14,9 +14,11 @@ from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.dry_run_impact import (
     impact_of_dry_run,
+    kept_text,
     segment_document,
     segment_dry_run,
     segment_lines,
+    value_dry_run,
 )
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
@@ -60,9 +62,20 @@ def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
 
 
 def report_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a value."""
+    """Prints a change of a value, and how many users keep another one because of its rules.
+
+    Of a dry run, prints how many users would get another value.
+    """
     _print_change(changed, out)
-    finish(_document(changed), out, options, written=changed.written)
+    document = {**_document(changed), "kept_by_rules": changed.kept_by_rules}
+    if out.is_dry_run:
+        impact, text = value_dry_run(changed)
+        document["impact"] = None if impact is None else impact.as_dict()
+    else:
+        text = kept_text(changed.key) if changed.written and changed.kept_by_rules else ""
+    if text:
+        out.message(f"{changed.key}: {text}")
+    finish(document, out, options, written=changed.written)
 
 
 def report_segment_change(

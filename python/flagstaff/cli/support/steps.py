@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from flagstaff._engine.explain import Explanation
+from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.steps import EvaluationStep, unit_of
 from flagstaff._engine.steps import steps_of as steps_with_hint
+from flagstaff._engine.value_steps import steps_of_value as value_steps_with_hint
 from flagstaff._tables.bucket_units import USER
 from flagstaff._words.cells import Column, Record
 
 
 def steps_of(explanation: Explanation, user: str | None) -> list[EvaluationStep]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
-    return steps_with_hint(explanation, user, lambda example: f" (pass --context {example})")
+    return steps_with_hint(explanation, user, _hint)
 
 
-def unit_text(explanation: Explanation) -> str:
+def steps_of_value(explanation: ValueExplanation) -> list[EvaluationStep]:
+    """Returns all steps of a value; one of them decides. None shows the value."""
+    return value_steps_with_hint(explanation, _hint)
+
+
+def _hint(example: str) -> str:
+    return f" (pass --context {example})"
+
+
+def unit_text(explanation: Explanation | ValueExplanation) -> str:
     """Returns a sentence about the bucket of another unit than the user, or ""."""
     unit, bucket = unit_of(explanation), explanation.bucket
     if unit == USER:

@@ -56,6 +56,12 @@ def label(user: FoundUser) -> str:
     return f"user {user.pk} ({user.name})" if has_name else f"user {user.pk}"
 
 
+def evaluated_user(user: FoundUser | None) -> Any:
+    """Returns the user to evaluate for; None for an anonymous one."""
+    # Rules read the columns of the row. A primary key without a row is a user, too.
+    return user and (user.pk if user.row is None else user.row)
+
+
 def _lines(path: str | None) -> Iterable[str]:
     """Returns the lines of a file, or the first column of a CSV file."""
     if path is None:

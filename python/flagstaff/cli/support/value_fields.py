@@ -1,4 +1,4 @@
-"""--description, --secret, --type and --choices: the fields of a value beside its JSON."""
+"""--description, --secret, --type, --choices, --rules and --bucket-by: the fields of a value."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from flagstaff._stored_value_schema import CHOICES, TYPE, has_value_schema
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._words.json_text import parse_json
 from flagstaff._words.value_schema import TYPES
+from flagstaff.cli.support.change_arguments import add_force
+from flagstaff.cli.support.json_argument import read_rules
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -18,7 +22,7 @@ _ANY = "any"
 
 
 def add_value_fields(parser: CommandParser) -> None:
-    """Adds the options that set these fields."""
+    """Adds the options that set these fields, and --force."""
     parser.add_argument("--description", metavar="TEXT", help="what the value is for")
     parser.add_argument(
         "--secret",
@@ -35,17 +39,40 @@ def add_value_fields(parser: CommandParser) -> None:
         help="the JSON list of allowed values, such as "
         """'["stripe", "paypal"]'; '[]' allows any value""",
     )
+    parser.add_argument(
+        "--rules",
+        metavar="JSON",
+        help='the targeting rules as a JSON list, or a file with it; "-" is the standard input',
+    )
+    parser.add_argument(
+        "--bucket-by",
+        metavar="UNIT",
+        help='what the percentages of rules count: "user", "visitor", or an attribute such as '
+        '"organization"',
+    )
+    add_force(parser)
 
 
 def value_fields(options: Options) -> dict[str, Any]:
-    """Returns the fields to set. Raises InvalidChangeError if the value model has no rules."""
-    names = ("description", "secret", TYPE, CHOICES)
+    """Returns the fields to set. Reads the file of rules.
+
+    Raises CommandError for rules that are not JSON, and InvalidChangeError if the value model lacks
+    a field.
+    """
+    names = ("description", "secret", TYPE, CHOICES, RULES, BUCKET_BY)
     fields = {name: options[name] for name in names if options[name] is not None}
     if {TYPE, CHOICES}.intersection(fields) and not has_value_schema(conf.value_model):
         raise InvalidChangeError(
             "the value model of this project has no columns for types and choices; add the fields "
             "`type` and `choices` of AbstractKeyValueStore, and run makemigrations and migrate"
         )
+    if {RULES, BUCKET_BY}.intersection(fields) and not value_rule_fields(conf.value_model):
+        raise InvalidChangeError(
+            "the value model of this project has no columns for rules; add the fields `rules` and "
+            "`bucket_by` of AbstractKeyValueStore, and run makemigrations and migrate"
+        )
+    if RULES in fields:
+        fields[RULES] = read_rules(fields[RULES])
     if fields.get(TYPE) == _ANY:
         fields[TYPE] = ""
     return fields

@@ -16,7 +16,7 @@ from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.lists import join_some
 from flagstaff.changes.segment_rename import renamed_segment
-from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
+from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
@@ -65,8 +65,7 @@ def _count(conditions: object) -> str:
 def _show(options: Options, out: Output) -> None:
     row = segment_row(options["key"])
     record: Record = with_fields(row, {"key": row.key})  # type: ignore[arg-type]
-    experiments = [one.key for one in other_rules_by_segment().get(row.key, ())]
-    used_by: Record = {"flags": flags_that_name(row.key), "experiments": experiments}
+    used_by: Record = {**keys_that_name(row.key)}
     columns = [
         *(Column(name) for name in record),
         *(Column(name, partial(_keys, name)) for name in used_by),
@@ -149,9 +148,10 @@ def _rename(options: Options, out: Output) -> None:
     done = renamed_segment(
         options["key"], options["new_key"], expect_version=options["expect_version"]
     )
-    uses = {"flags": done.flags, "experiments": done.experiments}
+    uses = {"flags": done.flags, "values": done.values, "experiments": done.experiments}
     if any(uses.values()):
-        keys = [*done.flags, *(f"experiment {key}" for key in done.experiments)]
+        values = (f"value {key}" for key in done.values)
+        keys = [*done.flags, *values, *(f"experiment {key}" for key in done.experiments)]
         out.message(f"rules with the new key: {join_some(keys)}")
     report_segment_change(done.changed, out, options, more=uses)
     if done.changed.written:
@@ -207,7 +207,7 @@ SEGMENT = verb_group(
     ),
     Verb(
         name="show",
-        help="show the conditions of a segment, and the flags and experiments that use it",
+        help="show the conditions of a segment, and what uses it",
         examples=("segment show enterprise", "segment show enterprise --json"),
         add_arguments=_add_segment_key,
         run=_show,

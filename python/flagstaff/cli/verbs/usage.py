@@ -33,13 +33,23 @@ _BULK = (
 )
 _TURNED_OFF = "usage is turned off in this process: USAGE_INTERVAL is 0"
 _NO_REPORTS = "no worker is reporting now"
+_VALUE_COLUMNS = (
+    _KEY,
+    Column("result"),
+    Column("count", align_right=True),
+    Column("last_hour", header="LAST HOUR"),
+)
 _UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
 
 
 def _add_usage(parser: CommandParser) -> None:
     parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all flags")
     _add_days(parser)
-    parser.add_argument("--hours", action="store_true", help="show each hour separately")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--hours", action="store_true", help="show each hour separately")
+    shown.add_argument(
+        "--values", action="store_true", help="show the results of values with rules instead"
+    )
     add_prune(parser)
 
 
@@ -48,6 +58,9 @@ def _usage(options: Options, out: Output) -> None:
         run_prune(options, out, prune_usage, "usage")
         return
     counts = usage(options["key"], since=options["days"])
+    if options["values"]:
+        _show_values(counts, options["days"], out)
+        return
     hours = [hour for hour in counts.hours if hour.defined]
     if not hours and not counts.bulk:
         out.message("no matching entries")
@@ -59,6 +72,22 @@ def _usage(options: Options, out: Output) -> None:
     out.message(_period(counts, options["days"]))
     for worker in counts.lost:
         out.message(_lost_worker(worker))
+
+
+def _show_values(counts: Usage, age: timedelta | None, out: Output) -> None:
+    if not counts.values:
+        out.message("no matching entries")
+    records = [
+        {
+            "key": value.key,
+            "result": f"rule {value.rule}" if value.rule else "own value",
+            "count": value.count,
+            "last_hour": value.last_hour,
+        }
+        for value in counts.values
+    ]
+    out.records(_VALUE_COLUMNS, records)
+    out.message(_period(counts, age))
 
 
 def _period(counts: Usage | UnknownKeys, age: timedelta | None) -> str:
@@ -138,6 +167,7 @@ USAGE = Verb(
     examples=(
         "usage",
         "usage new_checkout --hours --days 2",
+        "usage max_items --values",
         "usage --json",
         "usage --prune --older-than 365",
     ),

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import models
 
+from flagstaff.validators import validate_value_rules
+
 
 class DecimalDecoder(json.JSONDecoder):
     def __init__(self) -> None:
@@ -34,6 +36,8 @@ class Store(models.Model):
 
 class DecimalStore(Store):
     value = models.JSONField(decoder=DecimalDecoder)
+    rules = models.JSONField(default=list, validators=[validate_value_rules])
+    bucket_by = models.CharField(max_length=100, default="user")
 
     class Meta:
         app_label = "stores"

@@ -1,0 +1,162 @@
+"""`explain_value`: the result of `get_value`, why, and the steps in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flagstaff import explain_value, get_value
+from flagstaff._engine.value_steps import result_name, steps_of_value
+from flagstaff.models import KeyValueStore, Segment
+from flagstaff.testing import override_value
+from tests.support.conditions import condition
+from tests.support.terminals import document, flags, typed
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+
+KEY = "items_per_page"
+GERMANY = {"name": "germany", "conditions": [condition("country", "in", "DE")], "value": 50}
+OTHERS = {"conditions": [], "rollout_percent": 25, "value": 20}
+
+
+def store(*rules: object, value: object = 10, **fields: Any) -> None:
+    KeyValueStore.objects.create(key=KEY, value=value, rules=[*rules], **fields)
+
+
+def steps(user: int | None = None, **context: object) -> list[tuple[str, bool | None, str]]:
+    found = steps_of_value(explain_value(KEY, user, context=context), " ({})".format)
+    assert sum(step.decides for step in found) == 1
+    assert next(step for step in found if step.decides).met
+    return [(step.name, step.met, step.text) for step in found]
+
+
+def test_explanation_is_the_result_of_get_value_with_its_reason() -> None:
+    store(GERMANY, OTHERS)
+    for user in (None, *range(1, 30)):
+        for context in ({}, {"country": "DE"}):
+            found = explain_value(KEY, user, context=context)
+            assert found.value == get_value(KEY, user=user, context=context)
+    found = explain_value(KEY, 1, context={"country": "DE"})
+    assert (found.value, found.reason, found.rule, found.rule_name, found.has_own) == (
+        *(50, "TARGETING_MATCH", 1, "germany"),
+        False,
+    )
+    assert [rule.decides for rule in found.rules] == [True, False]
+    assert [one.outcome for one in found.rules[0].conditions] == ["passed"]
+
+
+def test_value_of_an_explanation_is_not_in_its_repr() -> None:
+    store({**GERMANY, "value": "s3cret"})
+    assert "s3cret" not in repr(explain_value(KEY, context={"country": "DE"}))
+
+
+def test_steps_end_with_the_rule_that_decides() -> None:
+    store(GERMANY, OTHERS)
+    assert steps(1, country="DE") == [
+        ("exists", True, "the value exists"),
+        ("rule 1", True, '"germany", 100 %: matches'),
+        ("condition 1", True, 'passed: country is "DE"'),
+        ("rule 2", None, ""),
+        ("own value", None, ""),
+    ]
+
+
+def test_steps_end_with_the_value_itself_if_no_rule_matches() -> None:
+    store(GERMANY)
+    assert steps(1) == [
+        ("exists", True, "the value exists"),
+        ("rule 1", False, '"germany", 100 %: does not match'),
+        ("condition 1", False, 'missing: country is "DE"'),
+        ("own value", True, "no rule matches"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("percent", "user", "text"),
+    [
+        (0, 1, "0 %: matches, so the value itself is the result"),
+        (25, None, "25 %: matches, but there is no user, so the value itself is the result"),
+    ],
+)
+def test_rule_that_matches_and_leaves_the_value_itself_decides(
+    percent: int, user: int | None, text: str
+) -> None:
+    store(
+        {"conditions": [condition("country", "in", "DE")], "rollout_percent": percent, "value": 5}
+    )
+    assert steps(user, country="DE")[1] == ("rule 1", True, text)
+    found = explain_value(KEY, user, context={"country": "DE"})
+    assert (found.value, found.has_own, result_name(found)) == (10, True, "own value")
+
+
+def test_bucket_is_compared_with_the_percentage() -> None:
+    store(OTHERS)
+    found = explain_value(KEY, 1)
+    assert found.bucket is not None
+    comparison = "is below" if found.value == 20 else "is not below"
+    assert steps(1)[1][2] == f"25 %: matches; {found.bucket} {comparison} 25"
+
+
+def test_conditions_of_a_segment_are_steps() -> None:
+    Segment.objects.create(key="germans", conditions=[condition("country", "in", "DE")])
+    store({"conditions": [{"segment": "germans"}], "value": 5})
+    assert [name for name, _met, _text in steps(1, country="DE")] == [
+        *("exists", "rule 1", "condition 1", "condition 1", "own value")
+    ]
+
+
+def test_value_without_rules_decides_itself() -> None:
+    store()
+    assert steps() == [
+        ("exists", True, "the value exists"),
+        ("own value", True, "the value has no rules"),
+    ]
+
+
+def test_rules_that_cannot_be_read_decide_nothing() -> None:
+    store({"value": None})
+    found = explain_value(KEY, 1)
+    assert (found.value, found.reason, found.rule) == (10, "STATIC", None)
+    [_exists, rules, own] = steps(1)
+    assert rules[0] == "rules"
+    assert rules[2].startswith("cannot be read, so they decide nothing: ")
+    assert own == ("own value", True, "no rule decides")
+
+
+def test_override_decides_in_place_of_the_row() -> None:
+    store(GERMANY)
+    with override_value(KEY, 7):
+        found = explain_value(KEY, 1, context={"country": "DE"})
+        assert (found.value, found.reason, found.has_own) == (7, "STATIC", False)
+        assert steps(1) == [("override", True, "overridden by a test")]
+
+
+def test_unknown_value_is_an_error() -> None:
+    missing = explain_value("nothing", 1)
+    assert (missing.value, missing.reason, missing.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
+    assert [step.name for step in steps_of_value(missing, str) if step.decides] == ["exists"]
+
+
+def test_command_explains_a_value() -> None:
+    store(GERMANY, OTHERS)
+    found = document("explain", KEY, "alice", "--context", "country=DE")
+    assert (found["value"], found["result"], found["rule"]) == (50, "rule 1", 1)
+    assert [step["name"] for step in found["steps"] if step["decides"]] == ["rule 1"]
+    shown = typed(f"flags explain {KEY} --anonymous")
+    assert shown.splitlines()[0] == "items_per_page is 10 for anonymous users."
+
+
+def test_command_shows_no_secret() -> None:
+    store({**GERMANY, "value": "s3cret"}, value="hidden", secret=True)
+    for context in ((), ("--context", "country=DE")):
+        arguments = ("explain", KEY, "alice", *context)
+        shown = [
+            *flags(*arguments),
+            *flags(*arguments, "--json"),
+            typed(" ".join(("flags", *arguments))),
+        ]
+        text = "\n".join(map(str, shown))
+        assert "s3cret" not in text
+        assert "hidden" not in text
+        assert ("the result of rule 1" if context else "the result of own value") in text

@@ -1,0 +1,191 @@
+"""For whom a value with rules is evaluated, and who hears of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AnonymousUser, User
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+
+from flagstaff import get_value, listeners, resolve_value, snapshot
+from flagstaff._engine import log_once
+from flagstaff.listeners import Evaluation
+from flagstaff.middleware import RequestFlags
+from flagstaff.models import KeyValueStore
+from flagstaff.testing import override_value
+from tests.database.test_templates import in_django, in_jinja2
+from tests.support.fixtures import Load
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+STAFF_USER = User(pk=7, is_staff=True)
+
+
+def create(key: str, *rules: object, value: object = 10, **fields: object) -> None:
+    KeyValueStore.objects.create(key=key, value=value, rules=list(rules), **fields)
+
+
+@pytest.fixture(autouse=True, name="reload")
+def with_values(load: Load) -> Load:
+    create("for_staff", {"conditions": STAFF, "value": 50})
+    create("for_germans", {"conditions": GERMAN, "value": [50]})
+    create("for_half", {"conditions": [], "rollout_percent": 50, "value": 50})
+    create("secret", {"conditions": STAFF, "value": "s3cret"}, value="s", secret=True)
+    create("plain")
+    load()
+    return load
+
+
+def request_of(user: Any) -> Any:
+    """A request whose user is lazy, as that of Django's middleware."""
+    request: Any = RequestFactory().get("/")
+    request.user = SimpleLazyObject(lambda: user() if callable(user) else user)
+    request.flags = RequestFlags(request)
+    return request
+
+
+def not_read() -> Any:
+    pytest.fail("the user was read")
+
+
+def flags_of(user: Any) -> RequestFlags:
+    flags: RequestFlags = request_of(user).flags
+    return flags
+
+
+def test_request_evaluates_for_its_user() -> None:
+    assert flags_of(STAFF_USER).value("for_staff") == 50
+    assert flags_of(AnonymousUser()).value("for_staff") == 10
+    assert flags_of(STAFF_USER).value("for_germans", context={"country": "DE"}) == [50]
+
+
+def test_request_does_not_read_the_user_for_a_value_that_does_not_need_it() -> None:
+    flags = flags_of(not_read)
+    flags.context["country"] = "DE"
+    assert flags.value("plain") == 10
+    assert flags.value("for_germans") == [50]
+    assert flags.value("missing", 3) == 3
+
+
+async def _avalues(request: Any) -> list[object]:
+    return [await request.flags.avalue(key) for key in ("for_staff", "for_germans", "plain")]
+
+
+def test_async_view_reads_the_user_only_for_a_value_that_needs_it() -> None:
+    request = request_of(not_read)
+    reads = []
+
+    async def auser() -> User:
+        reads.append(1)
+        return STAFF_USER
+
+    request.auser = auser
+    assert async_to_sync(_avalues)(request) == [50, 10, 10]
+    assert len(reads) == 1
+
+
+TEMPLATES = [
+    (in_django, "{% value 'for_staff' %} {% value 'for_germans' country='DE' %}"),
+    (in_jinja2, "{{ get_value('for_staff') }} {{ get_value('for_germans', context=german) }}"),
+]
+
+
+@pytest.mark.parametrize(("render", "text"), TEMPLATES)
+def test_template_evaluates_for_the_user_of_the_request(render: Any, text: str) -> None:
+    german = {"country": "DE"}
+    assert render(text, german=german, request=request_of(STAFF_USER)) == "50 [50]"
+    assert render(text, german=german, user=STAFF_USER) == "50 [50]"
+    assert render(text, german=german) == "10 [50]"
+
+
+GIVEN_USERS = [
+    (in_django, "{% value 'for_staff' user=other %}"),
+    (in_jinja2, "{{ get_value('for_staff', user=other) }}"),
+]
+
+
+@pytest.mark.parametrize(("render", "text"), GIVEN_USERS)
+def test_template_evaluates_for_a_given_user(render: Any, text: str) -> None:
+    assert render(text, other=STAFF_USER, request=request_of(AnonymousUser())) == "50"
+    assert render(text, request=request_of(STAFF_USER)) == "10"
+
+
+def test_result_of_a_rule_is_a_new_list_each_time() -> None:
+    first = get_value("for_germans", context={"country": "DE"})
+    first.append(1)
+    assert get_value("for_germans", context={"country": "DE"}) == [50]
+
+
+def test_value_that_gets_rules_is_no_longer_the_same_for_everyone(reload: Load) -> None:
+    assert get_value("plain", user=STAFF_USER) == 10
+    KeyValueStore.objects.filter(key="plain").update(rules=[{"conditions": STAFF, "value": 50}])
+    reload()
+    assert get_value("plain", user=STAFF_USER) == 50
+    KeyValueStore.objects.filter(key="plain").update(rules=[])
+    reload()
+    assert get_value("plain", user=STAFF_USER) == 10
+
+
+@pytest.mark.parametrize("wrong", [{"user": 1.5}, {"context": 5}])
+def test_wrong_argument_raises_for_every_value(wrong: Any) -> None:
+    for key in ("plain", "for_staff", "missing"):
+        with pytest.raises(TypeError):
+            get_value(key, **wrong)
+
+
+def test_override_decides_before_rules() -> None:
+    with override_value("for_staff", 3):
+        found = resolve_value("for_staff", user=STAFF_USER)
+        assert (found.value, found.reason, found.rule) == (3, "STATIC", None)
+
+
+def test_listener_gets_the_rule_and_no_secret() -> None:
+    heard: list[Evaluation] = []
+    remove = listeners.add(heard.append)
+    try:
+        assert get_value("for_staff", user=STAFF_USER) == 50
+        assert snapshot().get_value("secret", user=STAFF_USER) == "s3cret"
+    finally:
+        remove()
+    assert [(one.key, one.value, one.reason, one.rule) for one in heard] == [
+        ("for_staff", 50, "TARGETING_MATCH", 1),
+        ("secret", "********", "TARGETING_MATCH", 1),
+    ]
+
+
+def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture) -> None:
+    log_once.after_fork()
+    with caplog.at_level(logging.WARNING, "flagstaff"):
+        for _ in range(2):
+            assert get_value("for_staff") == 10
+            assert get_value("for_half") == 10
+            get_value("for_germans", context={"country": "AT"})
+            get_value("for_staff", user=STAFF_USER)
+            get_value("plain")
+    assert [record.message.split(" need ")[0] for record in caplog.records] == [
+        "the rules of value 'for_staff'",
+        "the rules of value 'for_half'",
+    ]
+
+
+def test_anonymous_user_is_no_missing_user(caplog: pytest.LogCaptureFixture) -> None:
+    log_once.after_fork()
+    with caplog.at_level(logging.WARNING, "flagstaff"):
+        assert get_value("for_staff", user=AnonymousUser()) == 10
+        assert flags_of(AnonymousUser()).value("for_half") == 10
+    assert caplog.records == []
+
+
+def test_rules_that_cannot_be_read_leave_everyone_the_value_itself(reload: Load) -> None:
+    create("unreadable", value=11)
+    rows("UPDATE flagstaff_keyvaluestore SET rules = '[1]' WHERE key = 'unreadable'")
+    reload()
+    found = resolve_value("unreadable", user=STAFF_USER)
+    assert (found.value, found.reason, found.error_code) == (11, "STATIC", None)

@@ -1,0 +1,125 @@
+"""The rules of values in a file: exported, imported, masked, and the segments that they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flagstaff import changes, serialization
+from flagstaff.conf import Conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.models import KeyValueStore
+from tests.support.documents import diff_text, export_text, import_problems, import_text, summaries
+from tests.support.models_of_others import model_of, value_fields
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+
+KEY = "max_items"
+PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
+RULES = [
+    {"conditions": [{"segment": "paying"}], "value": 50},
+    {"conditions": [], "rollout_percent": 25, "value": 20},
+]
+RULES_OF_FILE = """\
+    rules:
+      - conditions:
+          - segment: paying
+        value: 50
+      - conditions: []
+        rollout_percent: 25
+        value: 20
+    bucket_by: organization
+"""
+
+
+@pytest.fixture
+def ruled() -> None:
+    changes.create_segment("paying", PAYING)
+    changes.create_value(KEY, 10, rules=RULES, bucket_by="organization")
+
+
+def stored() -> Any:
+    return KeyValueStore.objects.values_list("value", "rules", "bucket_by").get(key=KEY)
+
+
+def test_export_has_the_rules_and_an_import_brings_them_back(ruled: None) -> None:
+    exported = export_text()
+    assert RULES_OF_FILE in exported
+    assert import_text(exported).plan.steps == ()
+    changes.update_value(KEY, {"rules": [], "bucket_by": "user"})
+    summary = (
+        'rules no rules → rule 1: 50 if in segment "paying"; rule 2: 20 for 25 % of the others, '
+        "bucketing unit user → organization"
+    )
+    assert summaries(diff_text(exported)) == {KEY: summary}
+    import_text(exported)
+    assert stored() == (10, RULES, "organization")
+    changes.delete_value(KEY)
+    changes.delete_segment("paying")
+    import_text(exported)
+    assert stored() == (10, RULES, "organization")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("rules: [{conditions: [{segment: vip}], value: 5}]", "names the segment 'vip', which is"),
+        ("rules: [{conditions: [{segment: paying}]}]", "rule 1"),
+        (
+            "rules: [{conditions: [{segment: paying}], value: '5'}]\n    type: integer",
+            "rule 1: the",
+        ),
+        ("bucket_by: groups", '"groups" cannot be the bucketing unit'),
+    ],
+)
+@pytest.mark.parametrize("key", [KEY, "other"])
+def test_import_names_rules_that_are_not_valid(
+    key: str, fields: str, problem: str, ruled: None
+) -> None:
+    text = f"flagstaff: 1\nvalues:\n  {key}:\n    value: 10\n    {fields}\n"
+    [found] = import_problems(text)
+    place = f"values.{key}.{fields.partition(':')[0]}: "
+    assert found.startswith(f"line 5: {place}")
+    assert problem in found
+
+
+def test_rules_of_a_secret_value_are_masked_and_an_import_keeps_them() -> None:
+    changes.create_value(KEY, "hunter2", secret=True, rules=[{"conditions": PAYING, "value": "a"}])
+    before, exported = stored(), export_text()
+    assert "paid" not in exported
+    changed = import_text(exported.replace("description: ''", "description: The mail server"))
+    assert [list(step.fields) for step in changed.plan.steps] == [["description"]]
+    assert stored() == before
+    changes.delete_value(KEY)
+    problems = import_problems(exported)
+    assert [one.partition(": is masked")[0].split()[-1] for one in problems] == [
+        f"values.{KEY}.value",
+        f"values.{KEY}.rules",
+    ]
+
+
+def test_rules_that_python_cannot_decode_are_not_exported(ruled: None) -> None:
+    rows("UPDATE flagstaff_keyvaluestore SET rules = %s", "[" + "9" * 5000 + "]")
+    with pytest.raises(Exception, match="max_items' cannot be exported: the JSON of its rules"):
+        serialization.export()
+
+
+def test_file_of_a_model_with_rules_fits_one_without_if_there_are_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes.create_value(KEY, 10)
+    model = model_of("KeyValueStore", value_fields())
+    model._meta.db_table = "flagstaff_keyvaluestore"
+    monkeypatch.setattr(Conf, "value_model", model)
+    text = f"flagstaff: 1\nvalues:\n  {KEY}:\n    value: 10\n    rules: []\n    bucket_by: user\n"
+    assert import_text(text).plan.steps == ()
+    [problem] = import_problems(text.replace("bucket_by: user", "bucket_by: visitor"))
+    assert "the value model of this project has no field bucket_by" in problem
+
+
+def test_import_refuses_a_value_with_the_key_of_a_flag() -> None:
+    text = f"flagstaff: 1\nflags:\n  {KEY}: {{}}\nvalues:\n  {KEY}:\n    value: 10\n"
+    with pytest.raises(InvalidChangeError, match="max_items is the key of a flag"):
+        import_text(text)
