@@ -96,5 +96,6 @@ class ValueQuestion(SaveQuestion):
             "title": _("Save a value"),
             "flagstaff_rows": rows,
             "flagstaff_notes": [plan.text, *marks_of(form, RULES)],
-            "flagstaff_other_button": other if plan.keeps_others else None,
+            # Without their field, the form cannot write the rules.
+            "flagstaff_other_button": other if plan.keeps_others and RULES in form.fields else None,
         }
