@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.test import Client
 
-from flagstaff.models import FeatureFlag, Segment
-from tests.support.admin_pages import FLAGS, SEGMENTS, form_data
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, form_data
 from tests.support.form_inputs import inputs_of
 
-
-def url_of(row: FeatureFlag | Segment) -> str:
-    base = FLAGS if isinstance(row, FeatureFlag) else SEGMENTS
-    return f"{base}{row.pk}/change/"
+_Row: TypeAlias = FeatureFlag | KeyValueStore | Segment
+_LISTS = {FeatureFlag: FLAGS, KeyValueStore: VALUES, Segment: SEGMENTS}
 
 
-def browser_form(client: Client, row: FeatureFlag | Segment, **rows: str) -> dict[str, Any]:
+def url_of(row: _Row) -> str:
+    return f"{_LISTS[type(row)]}{row.pk}/change/"
+
+
+def browser_form(client: Client, row: _Row, **rows: str) -> dict[str, Any]:
     """What a browser posts for the page of a row, with other values of some inputs."""
     response = client.get(url_of(row))
     data = form_data(response)
-    field = "rules" if isinstance(row, FeatureFlag) else "conditions"
+    field = "conditions" if isinstance(row, Segment) else "rules"
     data.pop(field)
     found = inputs_of(response.content.decode(), f"{field}-")
     return data | found | {name.replace("_", "-"): value for name, value in rows.items()}
@@ -32,7 +34,7 @@ def rows(html: str) -> dict[str, str]:
     return inputs_of(html, "rules-")
 
 
-def edit(client: Client, row: FeatureFlag | Segment, data: dict[str, Any], button: str) -> str:
+def edit(client: Client, row: _Row, data: dict[str, Any], button: str) -> str:
     """Posts a form with a button of the editor, and returns the page."""
     return client.post(url_of(row), data | {"_rule_edit": button}).content.decode()
 
@@ -47,7 +49,7 @@ def problems(html: str) -> list[tuple[str, str]]:
     return [(name, unescape(text)) for name, text in found]
 
 
-def save(client: Client, row: FeatureFlag | Segment, data: dict[str, Any]) -> None:
+def save(client: Client, row: _Row, data: dict[str, Any]) -> None:
     response = client.post(url_of(row), data)
     assert response.status_code == 302, response.context["adminform"].form.errors
     row.refresh_from_db()

@@ -29,6 +29,7 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.permissions import needs_view_user_text
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.typed_user import TypedUser, typed_user
+from flagstaff.admin.user_values import values_of_user
 from flagstaff.admin.views import extend_template
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
@@ -83,6 +84,7 @@ class FlagsOfUserAdmin(PlainPageAdmin):
             "shown": shown,
             "sentence": _sentence(len(on), len(pks), user),
             "notes": [*user.notes()],
+            "values": values_of_user(self.admin_site, request, user.argument, context),
             "is_only_on": is_only_on,
             "counts": {"all": local_number(len(pks)), "on": local_number(len(on))},
             "rows": [

@@ -459,6 +459,8 @@ def test_each_page_of_the_admin_is_checked() -> None:
 NO_PAGES = {
     f"{FLAGS}<>/impact/",
     f"{FLAGS}marks/",
+    f"{VALUES}marks/",
+    f"{VALUES}<>/marks/",
     f"{SEGMENTS}marks/",
     f"{SEGMENTS}<>/marks/",
     f"{SEGMENTS}<>/delete/",

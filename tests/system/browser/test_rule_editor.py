@@ -13,6 +13,7 @@ from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import enable_scripts
 
 FLAGS, SEGMENTS = "/admin/flagstaff/featureflag/", "/admin/flagstaff/segment/"
+VALUES = "/admin/flagstaff/keyvaluestore/"
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 RULES: list[dict[str, Any]] = [
@@ -262,6 +263,32 @@ def test_conditions_of_a_segment_are_edited(visitor: Visitor, shop: Shop) -> Non
             f"UPDATE flagstaff_segment SET conditions = '{json.dumps(CUSTOMERS)}' "
             "WHERE key = 'customers'"
         )
+
+
+def test_value_for_a_segment_and_for_a_part_of_the_others(
+    script: bool, visitor: Visitor, shop: Shop
+) -> None:
+    shop.query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('max_items', '10')")
+    try:
+        [[pk]] = shop.query("SELECT id FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
+        open_page(visitor, f"{VALUES}{pk}/change/")
+        press(visitor, "add-rule:others", script=script)
+        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "20")
+        visitor.write(".flagstaff-rule-list .flagstaff-rule-percent input", "25")
+        # The rule for all others stays below it.
+        press(visitor, "add-rule:segment", script=script)
+        choose(visitor, ".flagstaff-rule-list .flagstaff-segment", "customers")
+        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "50")
+        visitor.follow(".submit-row [name=_save]")
+        assert visitor.texts("table .flagstaff-own-value") != []
+        visitor.follow(".flagstaff-confirm")
+        [[rules]] = shop.query("SELECT rules FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
+        assert rules == [
+            {"conditions": [{"segment": "customers"}], "value": 50},
+            {"conditions": [], "rollout_percent": 25, "value": 20},
+        ]
+    finally:
+        shop.query("DELETE FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
 
 
 @pytest.mark.parametrize("width", [320, 400, 768, 1280])

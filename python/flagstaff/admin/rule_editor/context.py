@@ -18,6 +18,7 @@ from flagstaff.admin.rule_editor.edits import (
     ADD_RULE,
     ADD_VALUE,
     OF_ATTRIBUTE,
+    OF_OTHERS,
     OF_SEGMENT,
     Place,
     PostedRows,
@@ -36,6 +37,7 @@ from flagstaff.admin.rule_editor.rows import (
     condition_of_row,
     values_text,
 )
+from flagstaff.admin.rule_editor.rule_values import ValueRow
 
 # Labels with "{rule}" and "{condition}", by what they label. A script numbers the rows again.
 _Patterns: TypeAlias = Mapping[str, "str | Promise"]
@@ -53,6 +55,7 @@ _RULE: _Patterns = {
     "row": gettext_lazy("Rule {rule}"),
     "name": gettext_lazy("Rule {rule}: name"),
     "percent": gettext_lazy("Rule {rule}: rollout in percent"),
+    "value": gettext_lazy("Rule {rule}: value"),
     "up": gettext_lazy("Move rule {rule} up"),
     "down": gettext_lazy("Move rule {rule} down"),
     "remove": gettext_lazy("Remove rule {rule}"),
@@ -122,22 +125,25 @@ class Editor:
 
     def context(self, *, is_stored: bool) -> dict[str, Any]:
         """Returns the context. Stored rows have the notes, and submitted ones their problems."""
-        offer, rules = self.offer, self.posted.rules
+        offer, rules, values = self.offer, self.posted.rules, self.posted.values
         notes = dict(enumerate(offer.notes if is_stored else ()))
-        new = replace(self, posted=PostedRows([], self.posted.of_segment, is_edit=True))
+        new = replace(self, posted=replace(self.posted, rules=[], is_edit=True, focus=None))
+        new_value = None if values is None else values.new_row()
         new_token = f"{_NEW_RULE}-{_NEW_CONDITION}"
         condition = new.condition(new_token, (0, 0), ConditionRow())
         segment = new.condition(new_token, (0, 0), ConditionRow(segment=""))
         return {
             "id": self.id,
             "of_segment": self.posted.of_segment,
+            "of_value": values is not None,
+            "is_masked": values is not None and bool(values.masked),
             "marker": marker_of(self.name),
             "marks_url": offer.marks_url,
             "attributes": [
                 (name, _typed(name, one.type), one.type is AttributeType.BOOL)
                 for name, one in offer.attributes.items()
             ],
-            "offers": _offers(offer),
+            "offers": _offers(offer, of_value=values is not None),
             "names_users": offer.user_attribute is not None,
             "bools": _bools(ConditionRow()),
             "samples_by_attribute": [
@@ -149,7 +155,8 @@ class Editor:
                 self.rule(str(index), index, rule) | {"note": notes.get(index, "")}
                 for index, rule in enumerate(rules)
             ],
-            "new_rule": new.rule(_NEW_RULE, 0, RuleRow()) | {"conditions": [condition]},
+            "new_rule": new.rule(_NEW_RULE, 0, RuleRow(value=new_value))
+            | {"conditions": [condition]},
             "new_conditions": {"condition": condition, "segment": segment},
         }
 
@@ -161,14 +168,28 @@ class Editor:
 
     def rule(self, token: str, index: int, rule: RuleRow) -> dict[str, Any]:
         """Returns the context of a rule."""
+        focused = "value" if rule.is_for_others else "name"
         return {
-            **self._row(token, (index, None), _RULE, "name"),
+            **self._row(token, (index, None), _RULE, focused),
             "row": rule,
+            "value": rule.value and self._value(rule.value),
             "title": str(_RULE["row"]).format(rule=index + 1),
             "conditions": [
                 self.condition(f"{token}-{number}", (index, number), condition)
                 for number, condition in enumerate(rule.conditions)
             ],
+        }
+
+    def _value(self, row: ValueRow) -> dict[str, Any]:
+        """The input of the value that a rule gives."""
+        values = self.posted.values
+        chosen = values.input_of(row) if values else "json"
+        options = {"": _("choose"), **{text: text for text in (values.options if values else ())}}
+        return {
+            "row": row,
+            "input": chosen,
+            "options": _options(options, row.text, row.text) if chosen == "select" else None,
+            "step": "1" if values and values.schema.type == "integer" else "any",
         }
 
     def condition(self, token: str, place: Place, row: ConditionRow) -> dict[str, Any]:
@@ -249,12 +270,14 @@ def _options(texts: _Patterns, chosen: str, unknown: str) -> _Options:
     return [(value, str(text), value == chosen) for value, text in known.items()]
 
 
-def _offers(offer: Offer) -> list[tuple[str, str, str]]:
+def _offers(offer: Offer, *, of_value: bool) -> list[tuple[str, str, str]]:
     """Button, text and label of each beginning of a rule."""
     texts = {ADD_RULE: _("attribute"), f"{ADD_RULE}:{OF_SEGMENT}": _("segment")}
     if offer.has_groups:
         texts[f"{ADD_RULE}:{OF_ATTRIBUTE}{GROUPS}"] = pgettext("of a rule", "group")
     if offer.user_attribute is not None:
         texts[f"{ADD_RULE}:{OF_ATTRIBUTE}{offer.user_attribute}"] = pgettext("of a rule", "users")
+    if of_value:
+        texts[f"{ADD_RULE}:{OF_OTHERS}"] = _("all others")
     label = _("Add rule: %(beginning)s")
     return [(button, text, label % {"beginning": text}) for button, text in texts.items()]

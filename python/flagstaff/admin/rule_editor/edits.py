@@ -14,13 +14,14 @@ from flagstaff.admin.rule_editor.rows import (
     conditions_of_rows,
     rules_of_rows,
 )
+from flagstaff.admin.rule_editor.rule_values import RuleValues, ValueRow
 
 #: The name of the buttons that change the rows without saving.
 EDIT = "_rule_edit"
 
 #: The buttons that add a rule or a value, and what a rule can begin with.
 ADD_RULE, ADD_VALUE = "add-rule", "add-value"
-OF_SEGMENT, OF_ATTRIBUTE = "segment", "attribute="
+OF_SEGMENT, OF_ATTRIBUTE, OF_OTHERS = "segment", "attribute=", "others"
 
 #: The index of a rule, and of one of its conditions or None.
 Place = tuple[int, int | None]
@@ -29,7 +30,7 @@ _NEW_ROWS = {"add-condition": ConditionRow(), "add-segment": ConditionRow(segmen
 _STEPS = {"up": -1, "down": 1}
 _INPUT = re.compile(
     "-(?P<rule>[0-9a-z]{1,9})(?:-(?P<condition>[0-9a-z]{1,9}))?"
-    "-(?P<part>name|percent|attribute|operator|values|negate|says_false|segment)"
+    "-(?P<part>name|percent|value|text|kept|attribute|operator|values|negate|says_false|segment)"
 )
 
 
@@ -43,11 +44,13 @@ class PostedRows:
     is_edit: bool = False
     #: The row that gets the focus.
     focus: Place | None = None
+    #: What the rules of a value can give; None for other rules.
+    values: RuleValues | None = None
 
     def as_json(self) -> list[dict[str, Any]]:
         """Returns the rules, or the conditions of the segment."""
         if not self.of_segment:
-            return rules_of_rows(self.rules)
+            return rules_of_rows(self.rules, self.values)
         return conditions_of_rows([one for rule in self.rules for one in rule.conditions])
 
 
@@ -73,8 +76,16 @@ def read_rows(data: Mapping[str, str], name: str) -> tuple[list[RuleRow], dict[s
         for number, condition in enumerate(rows):
             places[f"{token}-{condition}"] = (len(rules), number)
         conditions = [_condition(condition) for condition in rows.values()]
-        rules.append(RuleRow(rule.get("name", ""), rule.get("percent", ""), conditions))
+        name, percent = rule.get("name", ""), rule.get("percent", "")
+        rules.append(RuleRow(name, percent, conditions, _value(rule)))
     return rules, places
+
+
+def _value(texts: Mapping[str, str]) -> ValueRow | None:
+    if {"value", "text"}.isdisjoint(texts):
+        return None
+    is_text = "text" in texts
+    return ValueRow(texts["text" if is_text else "value"], is_text, texts.get("kept", ""))
 
 
 def _condition(texts: Mapping[str, str]) -> ConditionRow:
@@ -107,7 +118,8 @@ def _filled(conditions: list[ConditionRow]) -> list[ConditionRow]:
 
 
 def _is_empty_rule(rule: RuleRow) -> bool:
-    is_unnamed = not rule.name.strip() and not rule.percent.strip()
+    has_value = rule.value is not None and not rule.value.is_empty
+    is_unnamed = not rule.name.strip() and not rule.percent.strip() and not has_value
     return is_unnamed and bool(rule.conditions) and all(map(_is_empty, rule.conditions))
 
 
@@ -116,15 +128,20 @@ def _is_empty(row: ConditionRow) -> bool:
     return stripped in _NEW_ROWS.values()
 
 
-def edit_rows(rules: list[RuleRow], places: Mapping[str, Place], edit: str) -> Place | None:
+def edit_rows(
+    rules: list[RuleRow],
+    places: Mapping[str, Place],
+    edit: str,
+    values: RuleValues | None = None,
+) -> Place | None:
     """Makes the edit of a button, such as "up:1" or "add-condition:0". Returns the row to focus.
 
-    A button of a row that is not there changes nothing.
+    A button of a row that is not there changes nothing. `values` are those of a value's rules.
     """
     word, _colon, token = edit.partition(":")
     row, _colon, value = token.partition(":")
     if word == ADD_RULE:
-        return _add_rule(rules, token)
+        return _add_rule(rules, token, values)
     if row not in places:
         return None
     index, number = place = places[row]
@@ -146,14 +163,22 @@ def edit_rows(rules: list[RuleRow], places: Mapping[str, Place], edit: str) -> P
     return (new, None) if number is None else (index, new)
 
 
-def _add_rule(rules: list[RuleRow], beginning: str) -> Place | None:
-    """Adds a rule that begins with "segment", "attribute=NAME", or an empty attribute."""
+def _add_rule(rules: list[RuleRow], beginning: str, values: RuleValues | None) -> Place | None:
+    """Adds a rule that begins with "segment", "attribute=NAME", or an empty attribute.
+
+    The rule of a value for all others has no conditions, and stays the last one.
+    """
     if is_full(rules):
         return None
+    value = None if values is None else values.new_row()
+    if beginning == OF_OTHERS and value is not None:
+        rules.append(RuleRow(value=value))
+        return len(rules) - 1, None
     attribute = beginning.removeprefix(OF_ATTRIBUTE) if beginning.startswith(OF_ATTRIBUTE) else ""
     row = ConditionRow(segment="") if beginning == OF_SEGMENT else ConditionRow(attribute)
-    rules.append(RuleRow(conditions=[row]))
-    return len(rules) - 1, 0
+    at = len(rules) - (1 if rules and rules[-1].is_for_others else 0)
+    rules.insert(at, RuleRow(conditions=[row], value=value))
+    return at, 0
 
 
 def _with_value(row: ConditionRow, value: str) -> ConditionRow:

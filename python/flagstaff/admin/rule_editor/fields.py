@@ -33,6 +33,7 @@ from flagstaff.admin.rule_editor.rows import (
     rows_of_conditions,
     rows_of_rules,
 )
+from flagstaff.admin.rule_editor.rule_values import RuleValues
 
 # The edits that replace the rows by JSON, and JSON by rows.
 _AS_JSON = "json"
@@ -68,6 +69,8 @@ class RulesWidget(AdminTextareaWidget):
         self.of_segment = of_segment
         self.offer = offer
         self.json_help = json_help
+        #: What the rules of a value can give, which its form knows; None for other rules.
+        self.values: RuleValues | None = None
 
     def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """The context of the template. A text without rows, or typed as JSON, stays JSON."""
@@ -78,7 +81,10 @@ class RulesWidget(AdminTextareaWidget):
         context["edit"] = EDIT
         if posted is None:
             is_refused = isinstance(value, _RefusedText)
-            return {**context, "json_help": self.json_help, "is_refused": is_refused}
+            if is_masked := self.is_masked and not isinstance(value, InvalidJSONInput):
+                context["widget"]["value"] = ""
+            states = {"is_refused": is_refused, "is_masked": is_masked}
+            return {**context, "json_help": self.json_help, **states}
         field_id = str(context["widget"]["attrs"].get("id", f"id_{name}"))
         editor = Editor(name, field_id, self.offer(), posted)
         rows = editor.context(is_stored=posted is not value)
@@ -98,19 +104,25 @@ class RulesWidget(AdminTextareaWidget):
             # It has the conditions of one rule, also without any.
             rules, places = [RuleRow()], {"0": (0, None)}
         if edit == _AS_JSON:
-            value = PostedRows(rules, self.of_segment).as_json()
+            value = PostedRows(rules, self.of_segment, values=self.values).as_json()
             write = conditions_json if self.of_segment else rules_json
             return write(value) if value else ""
         if edit:
-            focus = edit_rows(rules, places, edit)
-            return PostedRows(rules, self.of_segment, is_edit=True, focus=focus)
-        return PostedRows(without_empty(rules, of_segment=self.of_segment), self.of_segment)
+            focus = edit_rows(rules, places, edit, self.values)
+            return PostedRows(rules, self.of_segment, is_edit=True, focus=focus, values=self.values)
+        rules = without_empty(rules, of_segment=self.of_segment)
+        return PostedRows(rules, self.of_segment, values=self.values)
 
     def value_omitted_from_data(
         self, data: Mapping[str, Any], files: Mapping[str, Any], name: str
     ) -> bool:
         """Whether the form had neither rows nor a text area."""
         return marker_of(name) not in data and name not in data
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the page does not contain the values of the stored rules."""
+        return self.values is not None and bool(self.values.masked)
 
     def _rows_of(self, text: str) -> PostedRows | None:
         """The rows of a JSON text; None if rows cannot show it."""
@@ -120,12 +132,14 @@ class RulesWidget(AdminTextareaWidget):
             return None
         rules: list[RuleRow] | None
         if not self.of_segment:
-            rules = rows_of_rules(value)
+            rules = rows_of_rules(value, self.values)
         else:
             # A new segment has one condition without an attribute.
             conditions = [ConditionRow()] if value == [] else rows_of_conditions(value)
             rules = None if conditions is None else [RuleRow(conditions=conditions)]
-        return None if rules is None else PostedRows(rules, self.of_segment, is_edit=True)
+        if rules is None:
+            return None
+        return PostedRows(rules, self.of_segment, is_edit=True, values=self.values)
 
 
 class _RowsField(ValueField):

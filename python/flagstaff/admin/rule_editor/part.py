@@ -177,7 +177,12 @@ class RulePages(Part):
             raise PermissionDenied
         form_class = admin.get_form(request, row, change=row is not None)
         form = form_class(request.POST, instance=row)
-        return JsonResponse({"text": "", "marks": marks_of_rows(form, self.rule_field)})
+        marks = marks_of_rows(form, self.rule_field)
+        return JsonResponse({"text": self.impact_text(form), "marks": marks})
+
+    def impact_text(self, form: MergingForm) -> str:
+        """Returns a sentence about the users of a form that is edited; empty if there is none."""
+        return ""
 
 
 def json_help(example: str) -> SafeString:

@@ -19,11 +19,14 @@ from flagstaff.admin.rule_editor.rows import (
     condition_of_row,
     parse_values,
 )
+from flagstaff.admin.rule_editor.rule_values import RuleValueError, RuleValues
 from flagstaff.validators import condition_problem, is_percent, rule_problem
 
 #: What a problem can be about.
-PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
+PARTS = ("name", "percent", "conditions", "value", "attribute", "values", "segment")
 
+# The percentages of a rule without conditions.
+_OF_OTHERS = range(1, 100)
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 
@@ -39,10 +42,11 @@ def problems_of(
         place: Place = (index, None)
         found[place, "name"] = _name_problem(rule)
         found[place, "percent"] = _percent_problem(rule)
+        found[place, "value"] = _value_problem(rule, posted.values)
         # The field of a segment is required: no conditions are its own error.
         if not rule.conditions and not posted.of_segment:
-            text = _("This rule has no conditions. Add one, or remove the rule.")
-            found[place, "conditions"] = text
+            is_last = index == len(posted.rules) - 1
+            found[place, "conditions"] = _no_conditions_problem(rule, is_last=is_last)
         for number, condition in enumerate(rule.conditions):
             part, problem = _condition_problem(condition, segments)
             found[(index, number), part] = problem
@@ -55,7 +59,27 @@ def _name_problem(rule: RuleRow) -> str:
     return _own_text(rule_problem([{"name": rule.name, "conditions": [_ANY_CONDITION]}]))
 
 
+def _no_conditions_problem(rule: RuleRow, *, is_last: bool) -> str:
+    if not rule.is_for_others:
+        return _("This rule has no conditions. Add one, or remove the rule.")
+    if not is_last:
+        return _("A rule for all others must be the last one. Move it down, or add a condition.")
+    return ""
+
+
+def _value_problem(rule: RuleRow, values: RuleValues | None) -> str:
+    if values is None or rule.value is None:
+        return ""
+    try:
+        values.parse(rule.value)
+    except RuleValueError as error:
+        return str(error)
+    return ""
+
+
 def _percent_problem(rule: RuleRow) -> str:
+    if rule.is_for_others and as_number(rule.percent) not in _OF_OTHERS:
+        return _("Write 1 to 99. For all others, change the value itself instead.")
     if not rule.percent.strip() or is_percent(as_number(rule.percent)):
         return ""
     return _("Write a whole number from 0 to 100, or nothing for 100 %.")

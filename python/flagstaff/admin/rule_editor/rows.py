@@ -12,8 +12,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff.admin.rule_editor.rule_values import RuleValueError, RuleValues, ValueRow
 from flagstaff.changes.fields import canonical_json
-from flagstaff.validators import condition_problem, rule_problem
+from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # These operators have no other values than texts: 1.10 is a version, and no number.
 _TEXT_OPERATORS = frozenset(
@@ -152,21 +153,33 @@ class RuleRow:
     name: str = ""
     percent: str = ""
     conditions: list[ConditionRow] = field(default_factory=list)
+    #: None for a rule of a flag.
+    value: ValueRow | None = None
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether this is a rule of a value without conditions: for all others."""
+        return self.value is not None and not self.conditions
 
 
-def rows_of_rules(rules: object) -> list[RuleRow] | None:
-    """Returns the rows of rules; None for rules that only JSON can show."""
-    if not isinstance(rules, list) or rule_problem(rules):
+def rows_of_rules(rules: object, values: RuleValues | None = None) -> list[RuleRow] | None:
+    """Returns the rows of rules; None for rules that only JSON can show.
+
+    `values` are those of a value's rules; None for the rules of a flag.
+    """
+    problem_of = rule_problem if values is None else value_rule_problem
+    if not isinstance(rules, list) or problem_of(rules):
         return None
     rows = [
         RuleRow(
             rule.get("name", ""),
             str(rule.get("rollout_percent", "")),
             [_row(condition) for condition in rule["conditions"]],
+            None if values is None else values.row_of(rule["value"]),
         )
         for rule in rules
     ]
-    return rows if _is_same(rules_of_rows(rows), rules) and _fits(rows) else None
+    return rows if _is_same(rules_of_rows(rows, values), rules) and _fits(rows) else None
 
 
 def rows_of_conditions(conditions: object) -> list[ConditionRow] | None:
@@ -178,13 +191,16 @@ def rows_of_conditions(conditions: object) -> list[ConditionRow] | None:
     return rows if is_shown and _fits([RuleRow(conditions=rows)]) else None
 
 
-def rules_of_rows(rows: Sequence[RuleRow]) -> list[dict[str, Any]]:
+def rules_of_rows(
+    rows: Sequence[RuleRow], values: RuleValues | None = None
+) -> list[dict[str, Any]]:
     """Returns the JSON of rows. What is not valid stays in it, as text."""
     return [
         {
             **({"name": row.name} if row.name else {}),
             "conditions": conditions_of_rows(row.conditions),
             **({"rollout_percent": as_number(row.percent)} if row.percent.strip() else {}),
+            **({} if values is None or row.value is None else {"value": _value(row.value, values)}),
         }
         for row in rows
     ]
@@ -213,6 +229,13 @@ def as_number(percent: str) -> int | str:
     """Returns the number of a percentage; the text if it is none."""
     text = percent.strip()
     return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else percent
+
+
+def _value(row: ValueRow, values: RuleValues) -> object:
+    try:
+        return values.parse(row)
+    except RuleValueError:
+        return row.text
 
 
 def _row(condition: dict[str, Any]) -> ConditionRow:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.mask import MASK
 from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
@@ -25,13 +29,15 @@ from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
-from flagstaff.validators import condition_problem, rule_problem
+from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # The number of values that a condition shows, and of characters of JSON without sentences.
 _MAX_VALUES = 20
 # The groups whose members are counted.
 _MAX_GROUPS = 20
 _MAX_JSON = 1_000
+# The length of the value that a rule gives.
+_MAX_RESULT = 80
 
 
 class SegmentKeys(dict[str, object]):
@@ -55,10 +61,60 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
     )
     html = None
     if (texts := rule_texts(rules, _style(_segment_links(rules, site, request)))) is not None:
-        # Names and values are escaped.
-        items = format_html_join("", "<li>{}</li>", ((mark_safe(text),) for text in texts))  # noqa: S308
-        html = format_html('<ol class="flagstaff-rules">{}</ol>', items)
+        html = format_html('<ol class="flagstaff-rules">{}</ol>', _items(texts))
     return _with_problem("rules", rules, html, notice, rule_problem)
+
+
+def results_html(
+    state: ValueState, site: AdminSite, request: HttpRequest | None, notes: Sequence[str] = ()
+) -> SafeString:
+    """Returns a sentence for each rule of a value, and for the value itself.
+
+    `notes` are the numbers of their users.
+    """
+    rules, secret = state.rules, state.is_secret
+    notice = _(
+        "Workers cannot read these rules: %(problem)s. A worker keeps the last rules that it "
+        "could read; without any, all users get the value itself."
+    )
+    html = None
+    style = replace(_style(_segment_links(rules, site, request)), value=result_text(secret=secret))
+    if (texts := rule_texts(rules or [], style)) is not None:
+        # The value itself is no rule, and has no number.
+        last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
+        own_text = last % {"value": escape(style.value(state.value))}
+        *shown, own = _noted([*texts, own_text], notes)
+        own_html = format_html('<li class="flagstaff-own-value">{}</li>', own)
+        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(shown), own_html)
+    elif secret:
+        html = SafeString(MASK)
+    return _with_problem("rules", rules, html, notice, value_rule_problem)
+
+
+def _noted(texts: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """The sentences, which are HTML, with their notes."""
+    if len(notes) != len(texts):
+        return [*texts]
+    html = '{} <span class="flagstaff-users-note">· {}</span>'
+    return [
+        format_html(html, mark_safe(text), note)  # noqa: S308 (names and values are escaped)
+        for text, note in zip(texts, notes, strict=True)
+    ]
+
+
+def result_text(*, secret: bool) -> Callable[[object], str]:
+    """Returns a function from the value that a rule gives to its text: short, or masked."""
+
+    def text(value: object) -> str:
+        shown = describe_value(value, secret=secret)
+        return shown if secret else Truncator(shown).chars(_MAX_RESULT)
+
+    return text
+
+
+def _items(texts: Iterable[str]) -> SafeString:
+    # Names and values are escaped.
+    return format_html_join("", "<li>{}</li>", ((mark_safe(text),) for text in texts))  # noqa: S308
 
 
 def conditions_html(conditions: object) -> SafeString:
@@ -128,4 +184,4 @@ def _style(links: dict[str, str]) -> Style:
             return escape(quoted)
         return format_html('<a href="{}">{}</a>', links[key], quoted)
 
-    return Style(escape, segment, _MAX_VALUES)
+    return Style(escape, segment, max_values=_MAX_VALUES)

@@ -27,7 +27,13 @@ from flagstaff._words.local_formats import local_number
 from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
 from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
-from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
+from flagstaff.admin.cells import (
+    changed_cell,
+    key_cell,
+    labelled_cell,
+    newest_change_cell,
+    two_lines,
+)
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.forms import was_submitted
@@ -44,6 +50,8 @@ from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.form import JsonInput, ValueForm
+from flagstaff.admin.value.question import ValueQuestion
+from flagstaff.admin.value.rules import ValueRules, rules_note
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import (
     describe_json_change,
@@ -102,7 +110,11 @@ class ValueList(Part):
         """The value as JSON, truncated. A secret value is masked."""
         text = describe_value(row.value, secret=is_secret(row))
         truncated = Truncator(text).chars(_MAX_SHOWN)
-        return format_html('<span class="flagstaff-json">{}</span>', truncated)
+        html = format_html('<span class="flagstaff-json">{}</span>', truncated)
+        page = page_of_row(row)
+        if (page is None or page.stored is None) and (note := rules_note(row)):
+            return two_lines(html, note)
+        return html
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -230,7 +242,14 @@ class KeyValueStoreAdmin(RowAdmin):
 
     row_kind = Kind.VALUE
     known_model = AbstractKeyValueStore
-    parts: ClassVar[tuple[type[Part], ...]] = (ValueList, ValueFields, History, Deletion)
+    parts: ClassVar[tuple[type[Part], ...]] = (
+        ValueList,
+        ValueFields,
+        ValueRules,
+        ValueQuestion,
+        History,
+        Deletion,
+    )
     form = ValueForm
     docs_page = "how-to/values/"
 

@@ -16,14 +16,21 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import is_secret
-from flagstaff._words.json_text import UnreadableJson, why_undecodable
-from flagstaff._words.message import localized
+from flagstaff._tables.optional_fields import RULES
+from flagstaff._words.json_text import UnreadableJson, parse_json, why_undecodable
+from flagstaff._words.message import MessageError, localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import IndentedField, ListField
 from flagstaff.admin.page import request_of
+from flagstaff.admin.rule_editor.edits import PostedRows
+from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_impossible
+from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
 from flagstaff.admin.saving import set_widget
+from flagstaff.admin.value.rules import has_rules
+from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
@@ -32,6 +39,8 @@ _SHOW = "show"
 _MIN_ROWS, _MAX_ROWS = 4, 24
 # The name of the check box that confirms a new type.
 _NEW_TYPE = "_new_type"
+#: The button that writes the value and removes the rules.
+EVERYONE = "_everyone"
 # Characters of a line on each side of a mistake.
 _AROUND = 30
 
@@ -62,6 +71,36 @@ class ValueForm(MergingForm):
         elif field and isinstance(field.widget, JsonInput):
             rows = str(self[VALUE].value() or "").count("\n") + 2
             field.widget.attrs["rows"] = min(max(rows, _MIN_ROWS), _MAX_ROWS)
+        self._prepare_rules()
+
+    def _prepare_rules(self) -> None:
+        """Tells the editor what the rules can give. An older page has no unit."""
+        unit = self.fields.get(BUCKET_BY)
+        is_omitted = unit is not None and unit.widget.value_omitted_from_data(
+            self.data, self.files, self.add_prefix(BUCKET_BY)
+        )
+        if unit is not None and self.is_bound and is_omitted and self._has_rules():
+            unit.disabled = True
+        widget = self.fields[RULES].widget if RULES in self.fields else None
+        if isinstance(widget, RulesWidget):
+            is_masked = self._is_masked()
+            widget.values = RuleValues(
+                self._rule(),
+                "" if is_masked else self._own_type(),
+                is_secret(self.instance),
+                masked_values(self.initial.get(RULES)) if is_masked else {},
+            )
+
+    def _has_rules(self) -> bool:
+        return has_rules(self._meta.model)
+
+    def _own_type(self) -> str:
+        """Returns the type of the value itself: as it was submitted, or else as it is stored."""
+        text = self.data.get(self.add_prefix(VALUE)) if self.is_bound else None
+        try:
+            return type_of_own(parse_json(str(text)) if text else self.initial.get(VALUE))
+        except ValueError:
+            return ""
 
     def _is_masked(self) -> bool:
         """Whether the page shows the input of a stored secret empty. The link *Show* opens it."""
@@ -86,10 +125,44 @@ class ValueForm(MergingForm):
             self.instance.value = ""
         cleaned = super().clean()
         self._confirm_new_type()
+        if self._has_rules():
+            self._check_rules()
         if self._keeps_secret() and self.cleaned_data.get("secret") is False:
             text = _("Everybody who may view values will see this value. Type it again to confirm.")
             self.add_error(VALUE, forms.ValidationError(text, code="public"))
+        if self._keeps_secret_rules() and self.cleaned_data.get("secret") is False:
+            text = _("Everybody who may view values will see what the rules give. Type it again.")
+            self.add_error(RULES, forms.ValidationError(text, code="public"))
         return cleaned
+
+    def clean_rules(self) -> Any:
+        """Returns the rules, which an empty text keeps if they are masked."""
+        if EVERYONE in self.data:
+            return []
+        keeps = self._masked_rules() == ""
+        return self.initial.get(RULES) if keeps else self.cleaned_data[RULES]
+
+    def _masked_rules(self) -> PostedRows | str | None:
+        """Returns the rows or the text as they were posted; None if the rules are not masked."""
+        widget = self.fields[RULES].widget if RULES in self.fields else None
+        if not isinstance(widget, RulesWidget) or not widget.is_masked:
+            return None
+        posted = widget.value_from_datadict(self.data, self.files, self.add_prefix(RULES))
+        return posted if isinstance(posted, PostedRows) else str(posted or "").strip()
+
+    def _keeps_secret_rules(self) -> bool:
+        """Whether a masked value of a rule was not typed again."""
+        posted = self._masked_rules()
+        if isinstance(posted, PostedRows):
+            return any(rule.value and rule.value.is_kept for rule in posted.rules)
+        return posted == ""
+
+    def _check_rules(self) -> None:
+        """Adds an error to edited rules that name no segment, or give what the schema refuses."""
+        rules = self.cleaned_data.get(RULES) if RULES in self.changed_data else None
+        if problem := missing_segment(rules):
+            self.add_error(RULES, MessageError(problem))
+        refuse_impossible(self, RULES)
 
     def full_clean(self) -> None:
         """Validates. The text area marks a mistake in its text."""

@@ -49,7 +49,10 @@
         const [, beginning = ""] = button.value.split(":");
         const rule = add(editor, "rule");
         const [, attribute] = beginning.split("=");
-        if (beginning === "segment") {
+        if (beginning === "others") {
+            rule.querySelector(".flagstaff-conditions").replaceChildren();
+            rule.querySelector(".flagstaff-rule-value").focus();
+        } else if (beginning === "segment") {
             rule.querySelector(".flagstaff-conditions").replaceChildren();
             add(editor, "segment", rule);
         } else if (attribute) {
@@ -133,9 +136,19 @@
                 attribute.value = text.replaceAll("__condition__", token);
             }
         }
-        (rule ?? editor).querySelector(rule ? ".flagstaff-conditions" : ".flagstaff-rule-list").append(row);
+        const list = (rule ?? editor).querySelector(rule ? ".flagstaff-conditions" : ".flagstaff-rule-list");
+        list.append(row);
+        keepLast(list);
         row.querySelector(".flagstaff-attribute, .flagstaff-segment").focus();
         return row;
+    }
+
+    // The rule of a value for all others, which has no conditions, stays the last one.
+    function keepLast(list) {
+        const others = [...list.children].find((rule) => rule.querySelector(".flagstaff-conditions:empty"));
+        if (others?.querySelector(".flagstaff-rule-value")) {
+            list.append(others);
+        }
     }
 
     function copy(editor, template) {

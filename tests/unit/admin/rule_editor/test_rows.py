@@ -19,9 +19,10 @@ from flagstaff.admin.rule_editor.rows import (
     rows_of_rules,
     rules_of_rows,
 )
+from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values
 from flagstaff.changes.fields import canonical_json
-from flagstaff.validators import rule_problem
-from tests.conformance.random_rules import random_flags
+from flagstaff.validators import rule_problem, value_rule_problem
+from tests.conformance.random_rules import random_flags, random_values
 from tests.conformance.rules_oracle import exact_json
 
 SEEDS = 40
@@ -49,6 +50,20 @@ def test_random_rules_and_conditions_survive_as_rows(seed: int) -> None:
     assert len(valid) > FLAGS_A_SEED // 2
     for rules in valid:
         assert_survives(rules, rows_of_rules(rules), rules_of_rows)
+
+
+@pytest.mark.parametrize("own_type", ["", "string", "number", "boolean", "object"])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_random_rules_of_values_survive_as_rows(own_type: str, is_masked: bool) -> None:
+    for value in random_values(Random(own_type), FLAGS_A_SEED):
+        rules = decoded(value.rules)
+        if not rules or value_rule_problem(rules):
+            continue
+        masked = masked_values(rules) if is_masked else {}
+        values = RuleValues(own_type=own_type, masked=masked)
+        rows = rows_of_rules(rules, values)
+        assert_survives(rules, rows, lambda found, values=values: rules_of_rows(found, values))
+        assert not is_masked or not any(row.value and row.value.text for row in rows or ())
 
 
 def test_rule_is_one_row_with_its_conditions() -> None:
