@@ -9,13 +9,19 @@ from django.db.models import CharField, Field, JSONField, Model
 
 from flagstaff._words.core_messages import IN_PLACES
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import Message
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.rule_parts import places_of
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 from flagstaff.validators import validate_choices, validate_value_rules
 
 #: The names of the fields with the schema of a value, of its own field, and of its rules.
 TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
+#: The names of the fields that say who may read a value.
+SECRET, CLIENT_SIDE = "secret", "client_side"
+_SECRET_FOR_BROWSERS = Template(
+    "secret_for_browsers", _("a secret value cannot be sent to browsers; choose one of the two")
+)
 
 
 def has_value_schema(model: type[Model]) -> bool:
@@ -55,8 +61,15 @@ def value_schema_of(row: Model) -> ValueSchema:
 def value_schema_problems(row: Model) -> dict[str, Message]:
     """Returns what is wrong with the choices, or else with the value and with those of rules.
 
-    A message by field.
+    And whether a secret is for browsers. A message by field.
     """
+    readers: dict[str, Message] = {}
+    if getattr(row, SECRET, False) and getattr(row, CLIENT_SIDE, False) is True:
+        readers = {CLIENT_SIDE: _SECRET_FOR_BROWSERS()}
+    return {**readers, **_schema_problems(row)}
+
+
+def _schema_problems(row: Model) -> dict[str, Message]:
     schema = value_schema_of(row)
     if (
         schema == ANY

@@ -309,6 +309,12 @@ class AbstractKeyValueStore(models.Model):
             'log-in), or the name of an attribute, such as "organization".'
         ),
     )
+    client_side: models.Field[bool | Combinable, bool] = models.BooleanField(
+        _("client side"),
+        default=False,
+        db_default=False,
+        help_text=_("The value may be sent to browsers, so it is public. A secret one never is."),
+    )
     changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )

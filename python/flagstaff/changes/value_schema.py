@@ -9,7 +9,9 @@ from django.db.models import Model
 
 from flagstaff._stored_value_schema import (
     CHOICES,
+    CLIENT_SIDE,
     RULES,
+    SECRET,
     TYPE,
     VALUE,
     has_value_schema,
@@ -17,10 +19,11 @@ from flagstaff._stored_value_schema import (
 )
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.message import Message
 from flagstaff._words.value_schema import TYPES, choices_problem
 from flagstaff.changes.messages import NO_TYPE
+from flagstaff.conf import conf
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
@@ -28,8 +31,8 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
 
     A new value is not refused because of the rules, nor new rules because of the value.
     """
-    written = {VALUE, RULES, TYPE, CHOICES}.intersection(fields)
-    if not written or not has_value_schema(model_of(row)):
+    written = {VALUE, RULES, TYPE, CHOICES, SECRET, CLIENT_SIDE}.intersection(fields)
+    if not written or not isinstance(row, conf.value_model):
         return {}
     changed = copy(cast("Model", row))
     for name, new in fields.items():
@@ -40,7 +43,7 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
     return {
         name: problem
         for name, problem in value_schema_problems(changed).items()
-        if is_new_schema or name in {*written, CHOICES}
+        if is_new_schema or name in {*written, CHOICES, CLIENT_SIDE}
     }
 
 

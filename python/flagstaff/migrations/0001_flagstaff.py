@@ -277,6 +277,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "client_side",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="The value may be sent to browsers, so it is public. A secret one never is.",
+                        verbose_name="client side",
+                    ),
+                ),
+                (
                     "changed_at",
                     models.DateTimeField(
                         auto_now=True,

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
-from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
@@ -171,7 +171,7 @@ class ValueFields(Part):
 
     def allows_lookup(self, field: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
-        return field not in (VALUE, CHOICES)
+        return field not in SECRET_FIELDS
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes the value and its choices JSON."""
@@ -200,7 +200,7 @@ class ValueFields(Part):
                 VALUE if obj is None else self._value_field(request, obj),
                 TYPE,
                 *(() if is_hidden else (CHOICES,)),
-                *("description", "secret"),
+                *("description", "secret", "client_side"),
                 *self.admin.own_fields.other_fields(),
                 # The database sets it at the creation.
                 *(("changed_at",) if obj else ()),

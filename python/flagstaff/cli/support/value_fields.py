@@ -1,4 +1,4 @@
-"""--description, --secret, --type, --choices, --rules and --bucket-by: the fields of a value."""
+"""The options for the fields of a value, such as --description, --type and --rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff._stored_value_schema import CHOICES, TYPE, has_value_schema
+from flagstaff._stored_value_schema import (
+    CHOICES,
+    CLIENT_SIDE,
+    SECRET,
+    TYPE,
+    has_value_schema,
+)
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._words.json_text import parse_json
@@ -28,6 +34,11 @@ def add_value_fields(parser: CommandParser) -> None:
         "--secret",
         action=BooleanOptionalAction,
         help="mask the value in lists, and store only a digest of it in the history",
+    )
+    parser.add_argument(
+        "--client-side",
+        action=BooleanOptionalAction,
+        help="let browsers read the value, by OFREP; a secret one never is",
     )
     parser.add_argument(
         "--type", choices=(_ANY, *TYPES), help="the JSON type that the value must have"
@@ -59,7 +70,7 @@ def value_fields(options: Options) -> dict[str, Any]:
     Raises CommandError for rules that are not JSON, and InvalidChangeError if the value model lacks
     a field.
     """
-    names = ("description", "secret", TYPE, CHOICES, RULES, BUCKET_BY)
+    names = ("description", SECRET, CLIENT_SIDE, TYPE, CHOICES, RULES, BUCKET_BY)
     fields = {name: options[name] for name in names if options[name] is not None}
     if {TYPE, CHOICES}.intersection(fields) and not has_value_schema(conf.value_model):
         raise InvalidChangeError(
