@@ -127,8 +127,10 @@ pub fn evaluate_value(
     attributes: &impl Attributes,
 ) -> Evaluation {
     match decided_by_rule(key, targeting, subject, attributes) {
-        None => Evaluation::new(false, Reason::Default),
-        Some(Evaluation { reason: Reason::Error, .. }) => Evaluation::new(false, Reason::Static),
+        None if targeting.has_rules() => Evaluation::new(false, Reason::Default),
+        None | Some(Evaluation { reason: Reason::Error, .. }) => {
+            Evaluation::new(false, Reason::Static)
+        }
         Some(decided) => decided,
     }
 }

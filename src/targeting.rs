@@ -19,6 +19,13 @@ pub struct Targeting {
 }
 
 impl Targeting {
+    /// Whether there are rules that can be read. The last good ones of a row that had none are empty.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        let rules = self.rules.as_ref().and_then(|rules| rules.rules());
+        rules.is_some_and(|rules| !rules.is_empty())
+    }
+
     /// Those of a flag that no plan watches. `None` for a flag without rules that buckets by the
     /// user.
     #[must_use]

@@ -53,6 +53,12 @@ impl Rules {
         Some(Decision { number, rollout_percent: rule.rollout_percent })
     }
 
+    /// Whether there are no rules.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parsed.is_empty()
+    }
+
     /// Whether a rule may decide by the bucket of the subject.
     #[must_use]
     pub fn splits(&self) -> bool {

@@ -111,7 +111,8 @@ fn every_case_of_values_returns_its_result_and_reason() {
 
 /// The rules of the next version of a value, whose row has these rules and this value.
 fn next(before: &Snapshot, rules: &str, own: &str) -> Snapshot {
-    let row = ValueRow { rules: Ok(Some(rules.into())), ..value("1", KEY, own) };
+    let rules = Some(rules).filter(|rules| *rules != "[]");
+    let row = ValueRow { rules: Ok(rules.map(Into::into)), ..value("1", KEY, own) };
     before.next(Loaded { values: Some(vec![row]), ..Loaded::default() })
 }
 
@@ -153,6 +154,18 @@ fn rules_that_could_never_be_read_leave_everyone_the_value_itself() {
     assert_eq!(decided.map(|decided| decided.reason), Some(Reason::Static));
     let [problem] = &problems(&after)[..] else { panic!("one problem") };
     assert!(problem.contains("so everyone gets the value itself"), "{problem}");
+}
+
+#[test]
+fn rules_that_cannot_be_read_after_none_leave_everyone_the_value_itself() {
+    let before = next(&Snapshot::default(), "[]", "10");
+    let after = next(&before, "[1]", "11");
+    assert_eq!(in_germany(&after), (StoredValue::Integer(11), StoredValue::Integer(11)));
+    let rules = after.value(KEY).and_then(Stored::rules).expect("rules");
+    let anyone = Given::new(Map::new());
+    let decided = evaluate_value(KEY, &rules.targeting, &Subject::Anonymous, &anyone);
+    assert_eq!(decided.reason, Reason::Static);
+    assert_eq!(problems(&after).len(), 1);
 }
 
 #[test]
