@@ -15,7 +15,7 @@ use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::value::or_none;
 use super::{kept_values, start};
-use crate::live::EvaluationMode;
+use crate::live::{EvaluationMode, State};
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 
@@ -98,7 +98,7 @@ fn flag<'py, T: FlagResult>(
 #[pyo3(signature = (key, default=None, *, user=None, context=None))]
 pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
-    default: Option<Bound<'py, PyAny>>,
+    default: Option<&Bound<'py, PyAny>>,
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -106,17 +106,21 @@ pub(super) fn get_value<'py>(
         require_arguments(user, context)?;
     }
     // Most calls find the object of a value that has not changed, and nothing is set over it.
-    if let Some(state) = LIVE.current().as_ref()
+    let current = LIVE.current();
+    if let Some(state) = current.as_ref()
         && state.mode == EvaluationMode::Memory
         && !state.own_writes
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
-        && let Some(object) = kept_values::get(key, snapshot.values_version())
     {
         maintenance::count_evaluation(key.py())?;
-        return Ok(object);
+        return match kept_values::get(key, snapshot.values_version()) {
+            Some(object) => Ok(object),
+            None => value_in_memory(key, default, user, context, state),
+        };
     }
-    other_value(key, default, user, context)
+    drop(current);
+    any_value(key, default, user, context)
 }
 
 /// Raises `TypeError` for a wrong type, also where the result does not depend on it.
@@ -129,17 +133,31 @@ fn require_arguments(
     Ok(())
 }
 
-/// The value of `key` if no object is kept for it. Not inlined: most calls find one.
+/// The value of `key` in memory if no object is kept for it.
 #[inline(never)]
-fn other_value<'py>(
+fn value_in_memory<'py>(
     key: &Bound<'py, PyString>,
-    default: Option<Bound<'py, PyAny>>,
+    default: Option<&Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+    state: &State,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let found = kept_value(key, user, context, &Evaluator::of(state), true)?;
+    Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
+}
+
+/// The value of `key` wherever it is read from.
+#[inline(never)]
+fn any_value<'py>(
+    key: &Bound<'py, PyString>,
+    default: Option<&Bound<'py, PyAny>>,
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let found = found_value(key, user, context, default.as_ref(), true)?;
-    Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
+    let found = found_value(key, user, context, default, true)?;
+    Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
 }
 
 /// The result of `get_value` with its reason, and the rule that decided.
