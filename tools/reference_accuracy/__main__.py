@@ -10,7 +10,6 @@ functions return the same. Exits with 1 if a figure is below its bound or a patc
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -74,5 +73,4 @@ def measured(folder: Path, target: Path) -> tuple[Comparison, Comparison]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     sys.exit(main())

@@ -139,5 +139,4 @@ def _patch(root: Path, result: bool | None) -> list[str]:  # noqa: FBT001
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     sys.exit(main())
