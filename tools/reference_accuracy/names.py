@@ -1,33 +1,24 @@
-"""The names of django-waffle, what replaces them, and which local names stand for them."""
+"""The names of django-waffle that take a key, and which local names stand for them."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
-__all__ = ["ATTRIBUTES", "MODULES", "REPLACED", "bindings", "imported_names", "qualified"]
+__all__ = ["ATTRIBUTES", "KINDS", "bindings", "qualified"]
 
-EVALUATION, DECORATOR, MIXIN, TEST = "evaluation", "decorator", "mixin", "test"
+EVALUATION, DECORATOR, TEST = "evaluation", "decorator", "test"
 
-#: The kind of place, and the name in flagstaff.
-REPLACED: dict[str, tuple[str, str]] = {
-    "waffle.flag_is_active": (EVALUATION, "flagstaff.flag_enabled"),
-    "waffle.switch_is_active": (EVALUATION, "flagstaff.flag_enabled"),
-    "waffle.sample_is_active": (EVALUATION, "flagstaff.flag_enabled"),
-    "waffle.decorators.waffle_flag": (DECORATOR, "flagstaff.decorators.flag_required"),
-    "waffle.decorators.waffle_switch": (DECORATOR, "flagstaff.decorators.flag_required"),
-    "waffle.mixins.WaffleFlagMixin": (MIXIN, "flagstaff.mixins.FlagRequiredMixin"),
-    "waffle.mixins.WaffleSwitchMixin": (MIXIN, "flagstaff.mixins.FlagRequiredMixin"),
-    "waffle.mixins.WaffleSampleMixin": (MIXIN, "flagstaff.mixins.FlagRequiredMixin"),
-    "waffle.testutils.override_flag": (TEST, "flagstaff.testing.override_flag"),
-    "waffle.testutils.override_switch": (TEST, "flagstaff.testing.override_flag"),
-    "waffle.testutils.override_sample": (TEST, "flagstaff.testing.override_flag"),
-}
-MODULES = {
-    "waffle": "flagstaff",
-    "waffle.decorators": "flagstaff.decorators",
-    "waffle.mixins": "flagstaff.mixins",
-    "waffle.testutils": "flagstaff.testing",
+#: The kind of place by the name of a function.
+KINDS = {
+    "waffle.flag_is_active": EVALUATION,
+    "waffle.switch_is_active": EVALUATION,
+    "waffle.sample_is_active": EVALUATION,
+    "waffle.decorators.waffle_flag": DECORATOR,
+    "waffle.decorators.waffle_switch": DECORATOR,
+    "waffle.testutils.override_flag": TEST,
+    "waffle.testutils.override_switch": TEST,
+    "waffle.testutils.override_sample": TEST,
 }
 #: The class attribute of each mixin.
 ATTRIBUTES = {
@@ -35,28 +26,18 @@ ATTRIBUTES = {
     "waffle.mixins.WaffleSwitchMixin": "waffle_switch",
     "waffle.mixins.WaffleSampleMixin": "waffle_sample",
 }
-
-
-def imported_names(node: ast.ImportFrom) -> Iterator[tuple[str, str]]:
-    """Yields the local and the full name of what a `from` import of django-waffle imports."""
-    for alias in node.names:
-        if alias.name != "*":
-            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
-            continue
-        for full in REPLACED:
-            if full.rpartition(".")[0] == node.module:
-                yield full.rpartition(".")[2], full
+_MODULES = {"waffle", "waffle.decorators", "waffle.mixins", "waffle.testutils"}
 
 
 def bindings(tree: ast.Module) -> dict[str, str]:
     """Returns the local names that stand for django-waffle and its members."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in MODULES and not node.level:
-            found.update(imported_names(node))
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES and not node.level:
+            found.update(_imported_names(node))
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name in MODULES:
+                if alias.name in _MODULES:
                     found[alias.asname or "waffle"] = alias.name if alias.asname else "waffle"
     return found
 
@@ -68,3 +49,15 @@ def qualified(node: ast.AST, names: dict[str, str]) -> str | None:
     if isinstance(node, ast.Attribute) and (value := qualified(node.value, names)):
         return f"{value}.{node.attr}"
     return None
+
+
+def _imported_names(node: ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    """Yields the local and the full name of each import."""
+    for alias in node.names:
+        if alias.name != "*":
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+            continue
+        for full in (*KINDS, *ATTRIBUTES):
+            module, _, name = full.rpartition(".")
+            if module == node.module:
+                yield name, full

@@ -2,7 +2,7 @@
 
 `python -m tools.reference_accuracy.own_tests DIR --python P -- -m pytest -q`
 
-Rewrites copies of DIR from django-waffle to flagstaff, and runs the command with P, the Python of
+Rewrites copies of DIR as `flags rewrite waffle` does, and runs the command with P, the Python of
 DIR's virtual environment (3.10 or newer, Django 5.2 or newer), in the root of each copy. P needs no
 flagstaff: this checkout's is used. The command runs pytest (its JUnit XML is read), or unittest by
 `-v`, or Django's by `-v 2` (the output is read). No flag is read from a database: all are off, or
@@ -32,7 +32,7 @@ from pathlib import Path
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.patching import patch
 from flagstaff.cleanup.references.searching import search_files
-from tools.reference_accuracy.rewrite_all import rewritten_copy
+from tools.reference_accuracy.copying import copied, rewrite_copy
 from tools.reference_accuracy.test_results import Results, changes, counted, results_of
 
 __all__ = ["environment", "main"]
@@ -55,7 +55,8 @@ class _Runner:
         """Copies, rewrites and patches the code base, and returns the results of its tests."""
         with tempfile.TemporaryDirectory() as temporary:
             root = Path(temporary).resolve() / self.source.name
-            rewritten_copy(self.source, root)
+            copied(self.source, root)
+            rewrite_copy(root)
             keys = _patch(root, patched)
             report, output = self.logs / f"{name}.xml", self.logs / f"{name}.txt"
             with output.open("wb") as file:
@@ -138,5 +139,4 @@ def _patch(root: Path, result: bool | None) -> list[str]:  # noqa: FBT001
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The tool that measures the search for references: its rewriter, its resolver, its comparison."""
+"""The tool that measures the search for references: its finder, its resolver, its comparison."""
 
 from __future__ import annotations
 
@@ -10,110 +10,62 @@ import pytest
 from tools.reference_accuracy.codebase import CodeBase
 from tools.reference_accuracy.comparing import Find, compared
 from tools.reference_accuracy.constants import Constants
+from tools.reference_accuracy.copying import copied, places_in, rewrite_copy
 from tools.reference_accuracy.planting import plant, unmarked
-from tools.reference_accuracy.rewrite_all import rewritten_copy
-from tools.reference_accuracy.rewriting import rewritten
 from tools.reference_accuracy.template_parsing import template_problem
-from tools.reference_accuracy.templates import rewritten_template
 from tools.reference_accuracy.truth import Place
+from tools.reference_accuracy.waffle_places import in_python, in_template
 
 
-def _rewritten(source: str) -> str:
-    new = rewritten(source.encode())
-    assert new is not None
-    return new.result.text.decode()
-
-
-# Two lines each: before, and after.
-CASES = """
-import waffle; waffle.flag_is_active(request, 'a')
-import flagstaff; flagstaff.flag_enabled('a', request.user)
-
-import waffle as w; w.switch_is_active(KEY)
-import flagstaff as w; w.flag_enabled(KEY)
-
-from waffle import flag_is_active, switch_is_active; switch_is_active('ä')
-from flagstaff import flag_enabled; flag_enabled('ä')
-
-from waffle import sample_is_active as s; s('a')
-from flagstaff import flag_enabled as s; s('a')
-
-from waffle import *; flag_is_active(self.request, flag_name='a')
-from flagstaff import *; flag_enabled('a', self.request.user)
-
-from waffle.decorators import waffle_flag; view = waffle_flag('a', 'home')(view)
-from flagstaff.decorators import flag_required; view = flag_required('a')(view)
-
-from waffle.testutils import override_switch; override_switch('a', active=False)
-from flagstaff.testing import override_flag; override_flag('a', enabled=False)
-
-from waffle.testutils import override_sample; override_sample('a', active=50.0)
-from flagstaff.testing import override_flag; override_flag('a', enabled=True)
-
-from waffle import testutils; testutils.override_flag('a')
-from flagstaff import testing as testutils; testutils.override_flag('a', enabled=True)
-
-import waffle; mock.patch.object(waffle, 'switch_is_active')
-import flagstaff; mock.patch.object(flagstaff, "flag_enabled")
-
-import waffle; waffle.switch_is_active('a'); waffle.get_waffle_flag_model()
-import waffle; import flagstaff; flagstaff.flag_enabled('a'); waffle.get_waffle_flag_model()
-
-from waffle import get_waffle_flag_model, flag_is_active
-from waffle import get_waffle_flag_model; from flagstaff import flag_enabled
-"""
-
-
-@pytest.mark.parametrize("case", CASES.strip().split("\n\n"))
-def test_use_of_waffle_becomes_a_use_of_flagstaff(case: str) -> None:
-    source, expected = case.splitlines()
-    assert _rewritten(source) == expected
-
-
-def test_mixin_has_our_name_and_attribute() -> None:
-    source = "from waffle.mixins import WaffleFlagMixin as M\nclass V(M):\n    waffle_flag = 'a'"
-    ours = "from flagstaff.mixins import FlagRequiredMixin as M\nclass V(M):\n    flag_key = 'a'"
-    assert _rewritten(source) == ours
-    source = "from waffle.mixins import WaffleFlagMixin\nclass V(WaffleFlagMixin): ..."
-    assert _rewritten(source).endswith("class V(FlagRequiredMixin): ...")
-
-
-@pytest.mark.parametrize("source", ["x = 1", "# waffle", "from waffle.models import Flag"])
-def test_file_without_calls_is_not_rewritten(source: str) -> None:
-    assert rewritten(source.encode()) is None
-
-
-def test_place_has_the_lines_after_the_edits() -> None:
-    call = "waffle.flag_is_active(\n    request,\n    'a',\n)"
-    source = f"import waffle\n{call}\nwaffle.switch_is_active('b')"
-    new = rewritten(source.encode())
-    assert new is not None
-    assert [new.span(found.node) for found in new.found] == [(2, 5), (6, 6)]
-    assert ast.parse(new.result.text).body
+def _places(source: str) -> list[tuple[str, str]]:
+    return [(found.kind, ast.unparse(found.key)) for found in in_python(ast.parse(source))]
 
 
 @pytest.mark.parametrize(
-    ("text", "ours", "places"),
+    ("source", "place"),
+    [
+        ("import waffle; waffle.flag_is_active(request, 'a')", ("evaluation", "'a'")),
+        ("import waffle as w; w.switch_is_active(KEY)", ("evaluation", "KEY")),
+        ("from waffle import sample_is_active as s; s('a')", ("evaluation", "'a'")),
+        ("from waffle import *; flag_is_active(r, flag_name='a')", ("evaluation", "'a'")),
+        (
+            "from waffle.decorators import waffle_flag; waffle_flag('a', 'home')(view)",
+            ("decorator", "'a'"),
+        ),
+        ("from waffle import testutils; testutils.override_flag('a')", ("test", "'a'")),
+        (
+            "from waffle.mixins import WaffleFlagMixin as M\nclass V(M):\n    waffle_flag = 'a'",
+            ("mixin", "'a'"),
+        ),
+    ],
+)
+def test_use_of_waffle_is_a_place(source: str, place: tuple[str, str]) -> None:
+    assert _places(source) == [place]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["x = 1", "from waffle.models import Flag; Flag()", "import waffle; waffle.flag_is_active(*x)"],
+)
+def test_code_without_a_key_has_no_place(source: str) -> None:
+    assert _places(source) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
     [
         (
             "{% load i waffle_tags %}\n{% switch 'a' %}x{% endswitch %}\n{% flag k %}{% endflag %}",
-            "{% load i flagstaff %}\n{% flag 'a' %}x{% endflag %}\n{% flag k %}{% endflag %}",
             [(2, "a"), (3, None)],
         ),
-        (
-            "\n{% if waffle.switch('a') %}x{% endif %}",
-            "\n{% if flag_enabled('a') %}x{% endif %}",
-            [(2, "a")],
-        ),
+        ("\n{% if waffle.switch('a') %}x{% endif %}", [(2, "a")]),
+        # A tag of another library.
+        ("{% load countries %}{% flag 'de' %}", []),
     ],
-    ids=["Django", "Jinja"],
+    ids=["Django", "Jinja", "another library"],
 )
-def test_template_has_our_tags(text: str, ours: str, places: list[object]) -> None:
-    new = rewritten_template(text)
-    assert new is not None
-    assert (new.text, new.places) == (ours, places)
-    # A tag of another library.
-    assert rewritten_template("{% load countries %}{% flag 'de' %}") is None
+def test_template_has_places(text: str, places: list[object]) -> None:
+    assert in_template(text) == places
 
 
 FILES = {
@@ -155,13 +107,15 @@ def test_key_is_resolved_over_modules(tmp_path: Path, source: str, expected: str
 
 
 def test_copy_is_rewritten_and_the_original_is_not(tmp_path: Path) -> None:
-    source = "import waffle\nwaffle.switch_is_active('a')\n"
+    source = "import waffle\ndef f(x):\n    return waffle.switch_is_active(\n        'a')\n"
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "views.py").write_text(source)
-    copy = rewritten_copy(tmp_path / "old", tmp_path / "new")
+    new = tmp_path / "new"
+    copied(tmp_path / "old", new)
+    assert places_in(new) == ([Place("views.py", 3, 4, "evaluation", "a")], [])
+    assert rewrite_copy(new) == 0
     assert (tmp_path / "old" / "views.py").read_text() == source
-    assert "flagstaff" in (tmp_path / "new" / "views.py").read_text()
-    assert copy.places == [Place("views.py", 2, 2, "evaluation", "a")]
+    assert "flag_enabled(" in (new / "views.py").read_text()
 
 
 def test_marks_become_places_and_are_removed() -> None:

@@ -133,7 +133,7 @@ def test_own_tests_that_differ_from_the_forced_flag_are_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The patch removes the import that the test looks at.
-    looking = TESTS.replace("self.assertEqual(price(), 5)", 'vars(shop)["flagstaff"]')
+    looking = TESTS.replace("self.assertEqual(price(), 5)", 'vars(shop)["flag_enabled"]')
     assert _run(tmp_path, monkeypatch, tests=f"import shop\n{looking}") == 1
     assert "FAULT    test_shop.PriceTest.test_sale" in capsys.readouterr().out
 

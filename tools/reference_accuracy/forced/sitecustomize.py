@@ -6,7 +6,10 @@ import json
 import os
 from collections.abc import Mapping
 
+from django.http import HttpRequest
+
 from flagstaff import _core
+from flagstaff.middleware import RequestFlags
 
 _set_overrides = _core.set_overrides
 _by_default: dict[str, bool] = json.loads(os.environ.get("FLAGS_BY_DEFAULT", "{}"))
@@ -26,3 +29,5 @@ def _set(
 # What `override_flag` calls.
 _core.set_overrides = _set  # type: ignore[assignment]
 _set({}, {}, {}, False)  # noqa: FBT003
+# The code base's settings have no middleware of flagstaff.
+HttpRequest.flags = property(RequestFlags)  # type: ignore[attr-defined]
