@@ -33,17 +33,18 @@ async function countingFetch(request, options) {
   return response;
 }
 
-for (const event of [ProviderEvents.Ready, ProviderEvents.ConfigurationChanged, ProviderEvents.ContextChanged]) {
-  client.addHandler(event, showFlags);
-}
-// The provider polls only after a first response, so a failed first request is sent again here.
-client.addHandler(ProviderEvents.Error, () => setTimeout(() => OpenFeature.setContext({}), pollInterval));
-OpenFeature.setProvider(
-  new OFREPWebProvider({
+function start() {
+  const provider = new OFREPWebProvider({
     baseUrl: "",
     pollInterval,
     // The next user of this browser must not start with the results of this one.
     cacheMode: "disabled",
     fetchImplementation: countingFetch,
-  }),
-);
+  });
+  // A provider whose first request fails does not ask again.
+  OpenFeature.setProviderAndWait(provider).catch(() => setTimeout(start, pollInterval));
+}
+
+client.addHandler(ProviderEvents.Ready, showFlags);
+client.addHandler(ProviderEvents.ConfigurationChanged, showFlags);
+start();
