@@ -11,21 +11,19 @@ from pathlib import Path
 
 from tools.npm_packages import ROOT, installed
 
-__all__ = ["build", "packages"]
+__all__ = ["build"]
 
 _STORE = ROOT / "django_example" / "store"
 _SOURCE = _STORE / "front_end" / "main.js"
 _BUILT = _STORE / "static" / "store" / "front_end.built.js"
 
 
-def packages() -> Path:
-    """Returns `node_modules` with the SDK. Raises LookupError if npm is needed and missing."""
-    return installed("front-end", "the SDK of OpenFeature", ROOT / "target" / "front-end")
+def build() -> Path:
+    """Writes the script, and returns the directory `node_modules` with the SDK.
 
-
-def build() -> None:
-    """Writes the script. Raises LookupError if npm or a bundler for this system is missing."""
-    modules = packages()
+    Raises LookupError if npm, its registry, or a bundler for this system is missing.
+    """
+    modules = installed("front-end", "the SDK of OpenFeature", ROOT / "target" / "front-end")
     bundler = next(modules.glob("@esbuild/*/bin/esbuild"), None)
     if bundler is None:
         raise LookupError("esbuild is not pinned for this system: see tools/npm/front-end")
@@ -38,6 +36,7 @@ def build() -> None:
     # A server may be reading an equal one.
     if not _BUILT.exists() or _BUILT.read_bytes() != script:
         _BUILT.write_bytes(script)
+    return modules
 
 
 if __name__ == "__main__":

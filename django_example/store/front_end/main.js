@@ -28,8 +28,8 @@ async function countingFetch(request, options) {
   if (response.status === 304) responses.unchanged += 1;
   if (response.status === 200) responses.lastChange = responses.all;
   page.querySelector("[data-responses]").textContent =
-    `${responses.all} responses, ${responses.unchanged} of them without a body (304). ` +
-    `The last change came with response ${responses.lastChange}.`;
+    `Responses: ${responses.all}, ${responses.unchanged} of them without a body (304). ` +
+    `Number of the last change: ${responses.lastChange}.`;
   return response;
 }
 
