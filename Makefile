@@ -209,7 +209,7 @@ requirements: env ## Update the pinned versions of the tools
 
 clean: ## Delete environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
-	rm -rf .venv* .demo build dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .demo build dist target django_example/store/static/store/front_end.built.js fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
 .PHONY: help env build build-release demo demo-rollout demo-experiment pictures test test-all test-rust test-python test-python-all test-rest test-faults test-themes test-repeats test-versions fuzz mutants mutants-python soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean

@@ -13,6 +13,7 @@ BENCHES = (
     "waffle",
     "memory",
     "page",
+    "ofrep",
     "latency",
     "outage",
     "rules",

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from tools.front_end import build
 from tools.lifeline import ends_with_parent
 from tools.limits import CHILD, seconds
 from tools.ports import LOOPBACK, is_free
@@ -30,6 +31,7 @@ READY = """
   The shop    {address}/
   The crowd   {address}/crowd/
   The admin   {address}/admin/   log in as admin or release, password flagstaff
+  Front end   {address}/front-end/   {front_end}
 
   Try this:
   1. Open the crowd and the admin side by side. The crowd shows which users have a flag, per worker.
@@ -54,6 +56,7 @@ def main() -> int:
         return 0
     port = chosen_port("demo")
     stop_on_signals()
+    front_end = built_front_end()
     with database() as url:
         environment = os.environ | {"DATABASE_URL": url, "PORT": str(port)}
         for command in ("migrate", "seed"):
@@ -62,7 +65,8 @@ def main() -> int:
             wait_for_answer(port, master)
             # A given address may contain a password.
             shown = "$DATABASE_URL" if os.environ.get("DATABASE_URL") else url
-            print(READY.format(address=f"http://{LOOPBACK}:{port}", url=shown), flush=True)
+            address = f"http://{LOOPBACK}:{port}"
+            print(READY.format(address=address, front_end=front_end, url=shown), flush=True)
             master.wait()
     print("the workers have stopped unexpectedly", file=sys.stderr)
     return 1
@@ -77,6 +81,15 @@ def chosen_port(target: str) -> int:
     if not is_free(port):
         sys.exit(f"port {port} is taken, choose another: PORT={port + 1} make {target}")
     return port
+
+
+def built_front_end() -> str:
+    """Builds the script of the page, and returns what to try there, or what is missing."""
+    try:
+        build()
+    except LookupError as error:
+        return f"has no script: {str(error).splitlines()[0]}"
+    return "follows a change of new_checkout within two seconds"
 
 
 def stop_on_signals() -> None:

@@ -53,6 +53,8 @@ def _install(directory: Path, purpose: str) -> None:
     if npm is None:
         raise LookupError(f"npm is needed to download {purpose}: install Node.js")
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    # Without a network, npm would try for more than a minute.
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise LookupError(f"npm could not download {purpose}:\n{result.stderr}")

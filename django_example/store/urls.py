@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from store.views import account, cart, catalogue, checkout
+from store.views import account, cart, catalogue, checkout, front_end
 
 urlpatterns = [
     path("", catalogue.front, name="front"),
@@ -14,5 +14,6 @@ urlpatterns = [
     path("checkout/", checkout.checkout, name="checkout"),
     re_path(r"^checkout/(?P<step>address|delivery|payment)/$", checkout.step, name="checkout-step"),
     path("receipt/<uuid:number>/", checkout.receipt, name="receipt"),
+    path("front-end/", front_end.show, name="front-end"),
     path("switch-user/", account.switch_user, name="switch-user"),
 ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import NamedTuple
 
-import pytest
-
 from tests.system.browser.conftest import Visitor
+from tests.system.browser.npm import required
 from tools.npm_packages import ROOT, installed
 
 _SERIOUS = ("serious", "critical")
@@ -43,13 +41,8 @@ class Finding(NamedTuple):
 
 @cache
 def _script() -> str:
-    """The source of axe-core. Skips the test where it cannot be had, or fails it in CI."""
-    try:
-        packages = installed("axe", "axe-core", ROOT / "target" / "axe")
-    except LookupError as error:
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(f"REQUIRE_BROWSER=1, and {error}")
-        pytest.skip(str(error))
+    """The source of axe-core."""
+    packages = required(lambda: installed("axe", "axe-core", ROOT / "target" / "axe"))
     return (packages / "axe-core" / "axe.min.js").read_text()
 
 

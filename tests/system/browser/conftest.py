@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from selenium import webdriver
 
+import flagstaff
 from tools.browser import Visitor, chromium
 from tools.demo import ROOT, manage, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
@@ -21,6 +22,8 @@ from tools.postgres_account import open_directory, remove_directory
 __all__ = ["RESET", "WORKERS", "Shop", "Visitor"]
 
 WORKERS = 3
+# The processes serve the package that the test has imported.
+_PACKAGE = Path(flagstaff.__file__).parent.parent
 # The state in which each test starts.
 RESET = """
     UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 5 WHERE key = 'new_checkout';
@@ -66,7 +69,7 @@ def environment_of(database: str) -> dict[str, str]:
         "DATABASE_URL": database,
         "WORKERS": str(WORKERS),
         "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (_PACKAGE, ROOT))),
     }
     return os.environ | settings
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from django.http import HttpRequest
+
 from shop.settings import *  # noqa: F403
-from shop.settings import MIDDLEWARE
+from shop.settings import FLAGSTAFF, MIDDLEWARE
 
 MIDDLEWARE = ["tests.system.browser.content_security_policy.strict_policy", *MIDDLEWARE]
+
+
+def seconds_of(request: HttpRequest) -> int | None:
+    """The limit of a client whose header says so."""
+    return 60 if "X-Limited" in request.headers else None
+
+
+FLAGSTAFF = {**FLAGSTAFF, "OFREP": {"LIMIT": seconds_of}}

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-import flagstaff
 from tests.system.browser.conftest import Shop, Visitor, environment_of
 from tests.system.browser.test_accessibility import SCHEMES, WIDTHS, save_screenshot
-from tools.demo import ROOT, wait_for_answer, workers
+from tools.demo import wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
-# The processes serve the package that the test has imported.
-PACKAGE = Path(flagstaff.__file__).parent.parent
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
 # Writes a long key and a long value into the panel, and returns how many pixels are cut off.
 CUT = """
@@ -37,7 +32,6 @@ def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     environment = environment_of(database) | {
         "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings_toolbar",
         "PORT": str(port),
-        "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, ROOT))),
         "WORKERS": "1",
     }
     with workers(environment) as master:
