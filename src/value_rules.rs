@@ -36,10 +36,11 @@ impl ValueRules {
         if let Some(before) = before.filter(|before| before.has(&rules, bucket_by.as_deref())) {
             return Some(before.clone());
         }
-        let result = |text: &Box<str>| {
-            if opaque { StoredValue::Json(text.clone()) } else { StoredValue::from_json(text) }
+        let result = |text: &str| {
+            if opaque { StoredValue::Json(text.into()) } else { StoredValue::from_json(text) }
         };
-        let results = rules.rules().map(|rules| rules.results().iter().map(result).collect());
+        let results =
+            rules.rules().map(|rules| rules.results().iter().map(|text| result(text)).collect());
         let results: Box<[_]> = results.unwrap_or_default();
         let kept = before.map(|before| &before.counters);
         let kept = kept.filter(|kept| kept.rules() == results.len() && kept.key == *key).cloned();

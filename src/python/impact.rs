@@ -98,7 +98,8 @@ pub(super) fn impact_on(
         Ok(Flag { targeting, ..flag })
     };
     let mut impact = Impact::between(key, flag(states.0)?, flag(states.1)?, sample);
-    for_each(users, &names, |subject, attributes, is_known| {
+    let (names, unknown) = names;
+    for_each(users, (&names, &unknown), |subject, attributes, is_known| {
         impact.count_with(subject, attributes, is_known);
     })?;
     Ok(counted(impact))
@@ -123,7 +124,8 @@ pub(super) fn impact_on_value(
         Ok(ValueState { own: own.into(), targeting })
     };
     let mut impact = ValueImpact::between(key, (value(states.0)?, value(states.1)?), sample);
-    for_each(users, &names, |subject, attributes, is_known| {
+    let (names, unknown) = names;
+    for_each(users, (&names, &unknown), |subject, attributes, is_known| {
         impact.count_with(subject, attributes, is_known);
     })?;
     let (users, changed) = (impact.users, impact.changed);
@@ -134,7 +136,7 @@ pub(super) fn impact_on_value(
 /// Calls `count` for each user with its attributes and what says whether one is known.
 fn for_each(
     users: &Bound<'_, PyIterator>,
-    (names, unknown): &(Vec<String>, HashSet<String>),
+    (names, unknown): (&[String], &HashSet<String>),
     mut count: impl FnMut(&Subject<'_>, &Columns<'_, '_>, &dyn Fn(&str) -> bool),
 ) -> PyResult<()> {
     for row in users {

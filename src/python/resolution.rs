@@ -313,7 +313,7 @@ impl<'a> FoundValue<'a> {
     }
 
     /// The object of Python.
-    pub(super) fn to_python<'py>(self, py: Python<'py>) -> PyResult<PyValue<'py>> {
+    pub(super) fn to_python(self, py: Python<'_>) -> PyResult<PyValue<'_>> {
         Ok((to_python(py, self.stored)?, self.how))
     }
 }

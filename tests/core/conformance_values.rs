@@ -72,7 +72,7 @@ impl Case<'_> {
         assert_eq!(found, &StoredValue::from_json(self.value.get()), "{}", self.name);
         let how = (how.reason.as_str(), how.bucket, how.rule);
         assert_eq!(how, (self.reason.as_str(), self.bucket, self.rule), "{}", self.name);
-        let unread = |name: &String| !self.is_listed(stored, name);
+        let unread = |name: &String| !is_listed(stored, name);
         assert!(!attributes.read.borrow().iter().any(unread), "{}", self.name);
     }
 
@@ -90,13 +90,13 @@ impl Case<'_> {
         let decided = evaluate_value(KEY, &rules.targeting, &subject, attributes);
         (rules.result_of(decided).unwrap_or_else(|| stored.value()), decided)
     }
+}
 
-    /// Whether the value says that it may read this attribute.
-    fn is_listed(&self, stored: &Stored, name: &str) -> bool {
-        let rules = stored.rules().and_then(|rules| rules.rules());
-        let of_rules = rules.is_some_and(|rules| rules.attributes().contains(&name.into()));
-        of_rules || stored.rules().and_then(|rules| rules.unit()) == Some(name)
-    }
+/// Whether the value says that it may read this attribute.
+fn is_listed(stored: &Stored, name: &str) -> bool {
+    let rules = stored.rules().and_then(|rules| rules.rules());
+    let of_rules = rules.is_some_and(|rules| rules.attributes().contains(&name.into()));
+    of_rules || stored.rules().and_then(|rules| rules.unit()) == Some(name)
 }
 
 #[test]

@@ -73,11 +73,11 @@ def test_odd_key_is_refused_in_a_terminal_and_the_admin(key: str, admin_client: 
 
 def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Client) -> None:
     changes.create("new_checkout")
-    changes.create_value("new_checkout", 1)
-    data = {"key": "NEW_Checkout", "kind": "release", "rollout_percent": "0", "bucket_by": "user"}
-    for url in (FLAGS, VALUES):
-        messages = messages_of(admin_client.post(f"{url}add/", data | {"value": "2"}, follow=True))
-        text = "Keys are case-sensitive: “NEW_Checkout” differs only in case from “new_checkout”."
+    changes.create_value("gateway", 1)
+    data = {"kind": "release", "rollout_percent": "0", "bucket_by": "user", "value": "2"}
+    for url, key, new in ((FLAGS, "new_checkout", "NEW_Checkout"), (VALUES, "gateway", "Gateway")):
+        messages = messages_of(admin_client.post(f"{url}add/", data | {"key": new}, follow=True))
+        text = f"Keys are case-sensitive: “{new}” differs only in case from “{key}”."
         assert text in messages
 
 

@@ -48,6 +48,7 @@ values:
     choices: []
     rules: []
     bucket_by: user
+    client_side: false
   page_size:
     value: 20
     description: ''
@@ -56,6 +57,7 @@ values:
     choices: []
     rules: []
     bucket_by: user
+    client_side: false
 """
 
 # A file that changes and creates flags and values of the shop.

@@ -23,7 +23,6 @@ from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.message import Message
 from flagstaff._words.value_schema import TYPES, choices_problem
 from flagstaff.changes.messages import NO_TYPE
-from flagstaff.conf import conf
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
@@ -32,7 +31,8 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
     A new value is not refused because of the rules, nor new rules because of the value.
     """
     written = {VALUE, RULES, TYPE, CHOICES, SECRET, CLIENT_SIDE}.intersection(fields)
-    if not written or not isinstance(row, conf.value_model):
+    of_readers = written.intersection({SECRET, CLIENT_SIDE})
+    if not of_readers and not (written and has_value_schema(model_of(row))):
         return {}
     changed = copy(cast("Model", row))
     for name, new in fields.items():

@@ -159,9 +159,9 @@ def visitors_without_middleware(database: Database) -> Iterator[Problem]:
 
 
 def client_units(database: Database) -> Iterator[Problem]:
-    """Yields that browsers may set what flags are bucketed by."""
+    """Yields that browsers may set what flags or values are bucketed by."""
     names = conf.ofrep.client_attributes
-    keys = [f"{unit!r} of {key!r}" for key, unit in database.units.items() if unit in names]
+    keys = [f"{unit!r} of {owner}" for owner, unit in database.units.items() if unit in names]
     if keys:
         yield Problem(
             'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '

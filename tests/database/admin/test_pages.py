@@ -183,7 +183,7 @@ def test_key_is_read_only_after_creation(
 def small_rows() -> dict[str, int]:
     """The primary key of a flag, a value and a segment, each with a history."""
     create("a", enabled=True)
-    create_value("a", 1)
+    create_value("b", 1)
     create_segment("a", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
     models: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     return {url: model.objects.get().pk for url, model in models.items()}
@@ -231,7 +231,7 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
 ) -> None:
     production(settings)
     create("my_key", enabled=True)
-    create_value("my_key", 1)
+    create_value("my_key_of_a_value", 1)
     create_segment("my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
     by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     row = by_url[models].objects.get()

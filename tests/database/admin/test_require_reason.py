@@ -130,7 +130,7 @@ def test_new_rows_values_and_segments_need_a_reason(operator: Client) -> None:
     segment = Segment.objects.create(key="team", conditions=[STAFF])
     for url, edit in (
         (f"{FLAGS}add/", {"key": "a", "rollout_percent": 0, "kind": "release"}),
-        (f"{VALUES}add/", {"key": "a", "value": "1"}),
+        (f"{VALUES}add/", {"key": "b", "value": "1"}),
         (f"{SEGMENTS}add/", {"key": "a", "conditions": json.dumps([STAFF])}),
         (f"{VALUES}{value.pk}/change/", {"value": '"paypal"'}),
         (f"{SEGMENTS}{segment.pk}/change/", {"description": "Us"}),
