@@ -19,7 +19,7 @@ from flagstaff._stored_value_schema import (
 )
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.rows import Fields, Row
+from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._words.message import Message
 from flagstaff._words.value_schema import TYPES, choices_problem
 from flagstaff.changes.messages import NO_TYPE
