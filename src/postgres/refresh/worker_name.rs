@@ -52,8 +52,8 @@ mod tests {
 
     #[test]
     fn worker_name_holds_the_applied_token_and_the_worker() {
-        assert_eq!(name(7, -1, "web-1"), "fs2 16404 7 ffffffff L PID r1 web-1");
-        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs2 16404 7 000000ff L PID r1 web-1");
+        assert_eq!(name(7, -1, "web-1"), "fs2 16404 7 ffffffff L PID r2 web-1");
+        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs2 16404 7 000000ff L PID r2 web-1");
         let nothing_applied = worker_name(Some(16404), None, 'S', "web-1");
         assert!(nothing_applied.starts_with("fs2 16404 0 00000000 S "));
     }
