@@ -27,7 +27,11 @@ from tests.conformance.stored_rules import store_groups, store_values
 from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(repeats(3_600, 120))]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.thorough,
+    pytest.mark.timeout(repeats(3_600, 120)),
+]
 VALUES = repeats(2_000, 200)
 TRIPLES_PER_VALUE = 50
 # In direct mode the functions query, so they get only every 40th triple.
