@@ -88,7 +88,7 @@ def test_browser_cannot_set_the_unit_of_a_value(
 
 
 def test_secret_for_browsers_is_refused() -> None:
-    message = "a secret value cannot be sent to browsers; choose one of the two"
+    message = "a secret value cannot be client side; choose one of the two"
     with pytest.raises(InvalidChangeError, match=message):
         create_value("password", "hunter2", secret=True, client_side=True)
     create_value("page_size", 20, client_side=True)
