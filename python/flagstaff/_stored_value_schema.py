@@ -20,7 +20,7 @@ TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
 #: The names of the fields that say who may read a value.
 SECRET, CLIENT_SIDE = "secret", "client_side"
 _SECRET_FOR_BROWSERS = Template(
-    "secret_for_browsers", _("a secret value cannot be sent to browsers; choose one of the two")
+    "secret_for_browsers", _("a secret value cannot be client side; choose one of the two")
 )
 
 

@@ -296,7 +296,9 @@ class AbstractKeyValueStore(models.Model):
         db_default=[],
         blank=True,
         validators=[validate_value_rules],
-        help_text=_("The first rule that matches decides. If no rule matches: the value itself."),
+        help_text=_(
+            "The first rule that matches decides. If no rule matches, users get the value itself."
+        ),
     )
     bucket_by: models.Field[str | Combinable, str] = models.CharField(
         _("bucketing unit"),
@@ -313,7 +315,9 @@ class AbstractKeyValueStore(models.Model):
         _("client side"),
         default=False,
         db_default=False,
-        help_text=_("The value may be sent to browsers, so it is public. A secret one never is."),
+        help_text=_(
+            "Browsers may read this value, so it is public. A secret value cannot be client side."
+        ),
     )
     changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()

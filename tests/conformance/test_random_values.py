@@ -91,7 +91,7 @@ def assert_no_differences(triples: list[Triple], outcome: Callable[[Triple], Out
     assert not differences, "\n\n".join([f"{len(differences)} of {len(triples)}", *shown])
 
 
-def test_random_values_are_those_of_the_reference(mode: str) -> None:
+def test_random_values_equal_those_of_the_reference(mode: str) -> None:
     held = snapshot()
     assert_no_differences(triples(), by(held.resolve_value, held.get_value))
     if mode == "database":

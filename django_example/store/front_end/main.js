@@ -1,5 +1,5 @@
-// The script of the page "Front end". The server evaluates the flags; the SDK of OpenFeature asks
-// for their results. `make demo` bundles this file with the SDK.
+// The script of the page "Front end". The server evaluates the flags; the SDK of OpenFeature
+// requests their results. `make demo` bundles this file with the SDK.
 
 import { OpenFeature, ProviderEvents } from "@openfeature/web-sdk";
 import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
@@ -41,7 +41,7 @@ function start() {
     cacheMode: "disabled",
     fetchImplementation: countingFetch,
   });
-  // A provider whose first request fails does not ask again.
+  // A provider whose first request fails sends no further requests.
   OpenFeature.setProviderAndWait(provider).catch(() => setTimeout(start, pollInterval));
 }
 

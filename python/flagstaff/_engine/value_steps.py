@@ -9,7 +9,7 @@ from flagstaff._engine.steps import EvaluationStep, Hint, override_step, rule_st
 from flagstaff._words.message import localized
 
 # What the steps are about, in the order of the evaluation.
-_EXISTS, _RULES, _OWN = "exists", "rules", "own value"
+_EXISTS, _RULES, _OWN = "exists", "rules", "the value itself"
 
 
 def steps_of_value(explanation: ValueExplanation, hint: Hint) -> list[EvaluationStep]:

@@ -222,7 +222,7 @@ def _at_least(found: ChangeImpact) -> list[str]:
             "Afterwards at least %(after)s of %(users)s users have it.",
             found.users,
         ),
-        _("Not all users can be counted, because rules read what only a call knows."),
+        _("Not all users can be counted, because rules read attributes that only a call knows."),
     ]
 
 

@@ -171,8 +171,8 @@ _ON_ANY_DATABASE = (
     Check(
         "flagstaff.W053",
         flags.client_units,
-        "remove them; flags that browsers may evaluate ignore them, because a browser could choose "
-        "its bucket",
+        "remove them; a browser cannot set the bucketing unit of a client-side flag or value, "
+        "because it could choose its bucket",
     ),
     Check(
         "flagstaff.W042",

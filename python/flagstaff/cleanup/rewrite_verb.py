@@ -35,16 +35,20 @@ def _add_arguments(parser: CommandParser) -> None:
         dest="level",
         choices=["compat", "flagstaff"],
         required=True,
-        help="change imports only, or use the functions of flagstaff where nothing depends on more",
+        help="change only imports, or use the functions of flagstaff where they do the same",
     )
     parser.add_argument(
         "--flags",
         metavar="FILE",
-        help="the flags that exist, as `flags export` writes them; the default is the database",
+        help="a file of `flags export` with the flags that exist; by default those of the database",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--diff", action="store_true", help="print a patch")
-    output.add_argument("--write", action="store_true", help="change the files, if git knows them")
+    output.add_argument(
+        "--write",
+        action="store_true",
+        help="change the files, if git tracks them and all their changes are committed",
+    )
 
 
 def _run(options: Options, out: Output) -> None:
@@ -76,9 +80,9 @@ def _run(options: Options, out: Output) -> None:
             out.message(f"{one.path}:{one.line}:{one.column}: {one.why}; {one.advice}")
         if made.migrated and options["level"] == "flagstaff":
             out.message(
-                f"migrations create {join_some(sorted(made.migrated))} by waffle's models, so a "
-                "new database, such as that of tests, lacks these flags: import them there, or set "
-                "them by override_flag"
+                f"migrations create {join_some(sorted(made.migrated))} with waffle's models, so a "
+                "new database, such as that of tests, has no such flags; import them there, or set "
+                "them with override_flag"
             )
         out.message(_summary(made, is_written=options["write"]))
     if made.problems:

@@ -260,7 +260,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default=[],
                         default=list,
-                        help_text="The first rule that matches decides. If no rule matches: the value itself.",
+                        help_text="The first rule that matches decides. If no rule matches, users get the value itself.",
                         validators=[flagstaff.validators.validate_value_rules],
                         verbose_name="rules",
                     ),
@@ -281,7 +281,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="The value may be sent to browsers, so it is public. A secret one never is.",
+                        help_text="Browsers may read this value, so it is public. A secret value cannot be client side.",
                         verbose_name="client side",
                     ),
                 ),

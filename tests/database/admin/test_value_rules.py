@@ -100,7 +100,7 @@ def test_rules_that_nobody_edits_are_kept(operator: Client, value: KeyValueStore
         (10, "ten", {}, "<textarea"),
     ],
 )
-def test_value_of_a_rule_has_the_input_of_its_type_and_survives(
+def test_value_of_a_rule_has_the_input_of_its_type_and_is_kept(
     own: object, stored: object, schema: Any, expected: str, operator: Client
 ) -> None:
     value = new_value(own, stored, **schema)
@@ -248,7 +248,7 @@ def test_save_without_rules_does_not_ask(operator: Client) -> None:
     assert value.value == 15
 
 
-def test_other_value_of_its_own_says_how_many_users_keep_another_one(operator: Client) -> None:
+def test_new_value_itself_shows_how_many_users_keep_another_value(operator: Client) -> None:
     value = new_value(10, 50)
     response = operator.post(url_of(value), {**browser_form(operator, value), "value": "15"})
     assert asks(response)
@@ -272,12 +272,12 @@ def test_value_for_everyone_removes_the_rules_in_one_change(operator: Client) ->
     assert newest.startswith("10 → 15, rules rule 1: 50 if is_staff is true → no rules")
 
 
-def test_value_that_all_rules_give_does_not_ask(operator: Client) -> None:
+def test_new_value_that_equals_the_value_of_all_rules_does_not_ask(operator: Client) -> None:
     value = new_value(10, 50)
     assert not asks(operator.post(url_of(value), {**browser_form(operator, value), "value": "50"}))
 
 
-def test_script_gets_the_users_of_a_form(operator: Client) -> None:
+def test_script_of_the_form_gets_how_many_users_get_another_value(operator: Client) -> None:
     value = new_value(10, 50)
     url = f"{VALUES}{value.pk}/marks/"
     same = operator.post(url, browser_form(operator, value)).json()
@@ -353,7 +353,7 @@ def test_masked_value_of_a_rule_is_kept_unless_another_is_typed(
     assert "hunter" not in response.content.decode()
 
 
-def test_masked_rule_that_another_change_removed_is_not_confused(
+def test_masked_value_that_another_change_replaced_must_be_typed_again(
     operator: Client, secret: KeyValueStore
 ) -> None:
     form = browser_form(operator, secret, rules_0_name="team")

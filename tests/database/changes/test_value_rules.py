@@ -172,7 +172,7 @@ def test_history_undo_and_restore_describe_rules_and_bring_them_back() -> None:
 # The brake.
 
 
-def test_set_value_says_which_rules_keep_another_value(ruled: KeyValueStore) -> None:
+def test_set_value_lists_the_rules_that_keep_another_value(ruled: KeyValueStore) -> None:
     changed = set_value(KEY, 5)
     assert changed.kept_by_rules == (
         "users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
@@ -200,7 +200,7 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
 
 
 @COMMITTED
-def test_brake_writes_whatever_the_rules_are(join: Join) -> None:
+def test_set_value_works_with_unreadable_rules_and_old_workers(join: Join) -> None:
     create_value(KEY, 10, rules=RULES)
     join("web-1", 7, rule_format=None)
     for text in ('[{"a": 1}]', '"no rules"', "1" + "0" * 5000, json.dumps(RULES)):
@@ -214,7 +214,7 @@ def test_brake_writes_whatever_the_rules_are(join: Join) -> None:
 
 
 @COMMITTED
-def test_rules_of_values_need_format_2(join: Join) -> None:
+def test_rules_of_values_are_refused_while_a_worker_cannot_read_format_2(join: Join) -> None:
     create_value(KEY, 10)
     join("web-1", 7, rule_format=1)
     with pytest.raises(InvalidChangeError, match=r"^rules: connected workers cannot read format 2"):

@@ -647,8 +647,8 @@ def test_bucketing_unit_that_browsers_may_set_is_reported(settings: Any) -> None
             "'organization' of 'c'"
         ),
         (
-            "remove them; flags that browsers may evaluate ignore them, because a browser could "
-            "choose its bucket"
+            "remove them; a browser cannot set the bucketing unit of a client-side flag or value, "
+            "because it could choose its bucket"
         ),
     )
 

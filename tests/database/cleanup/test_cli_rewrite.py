@@ -127,7 +127,7 @@ def test_flags_that_migrations_create_by_models_of_waffle_are_named() -> None:
     )
     Path("shop/migrations/0001.py").write_text(code)
     ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
-    assert "migrations create new by waffle's models, so a new database" in ran.err
+    assert "migrations create new with waffle's models, so a new database" in ran.err
     assert "shop/migrations/0001.py:3:29: the migration uses waffle's tables" in ran.err
     FeatureFlag.objects.all().delete()
     ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")

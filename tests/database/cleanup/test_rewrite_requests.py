@@ -60,7 +60,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_function_that_a_call_gives_no_request_of_a_view_is_left(tmp_path: Path, name: str) -> None:
+def test_function_called_without_the_request_of_a_view_is_left(tmp_path: Path, name: str) -> None:
     files = {"shop/helpers.py": HELPER, "shop/other.py": MADE[name]}
     place = f"{tmp_path}/shop/other.py:"
     [why] = _left(tmp_path, files)
@@ -68,7 +68,7 @@ def test_function_that_a_call_gives_no_request_of_a_view_is_left(tmp_path: Path,
 
 
 @pytest.mark.parametrize(("call", "is_left"), [("page(None)", True), ("page(request)", False)])
-def test_decorator_of_a_function_that_a_call_gives_none_is_left(
+def test_decorator_of_a_function_called_with_none_is_left(
     tmp_path: Path, call: str, is_left: bool
 ) -> None:
     decorator = (
@@ -79,13 +79,13 @@ def test_decorator_of_a_function_that_a_call_gives_none_is_left(
     assert bool(_left(tmp_path, files)) is is_left
 
 
-def test_function_that_its_own_file_calls_with_none_is_left(tmp_path: Path) -> None:
+def test_function_called_with_none_in_its_own_file_is_left(tmp_path: Path) -> None:
     [why] = _left(tmp_path, {"shop/helpers.py": f"{HELPER}\ndef other(): is_on(None)\n"})
     assert why == reasons.made_at(f"{tmp_path}/shop/helpers.py:5").why
 
 
 @pytest.mark.parametrize("call", ["site.is_on(None)", "site.is_on(request=None)"])
-def test_method_that_a_call_gives_none_is_left(tmp_path: Path, call: str) -> None:
+def test_method_called_with_none_is_left(tmp_path: Path, call: str) -> None:
     [why] = _left(tmp_path, {"shop/models.py": METHOD, "shop/other.py": call})
     assert why == reasons.made_at(f"{tmp_path}/shop/other.py:1").why
 
@@ -104,18 +104,18 @@ def test_method_that_a_call_gives_none_is_left(tmp_path: Path, call: str) -> Non
         "def test_it(client):\n  is_on(client.get('/').wsgi_request)",
     ],
 )
-def test_function_that_views_give_their_request_is_rewritten(tmp_path: Path, code: str) -> None:
+def test_function_called_with_the_request_of_a_view_is_rewritten(tmp_path: Path, code: str) -> None:
     assert _left(tmp_path, {"shop/helpers.py": HELPER, "shop/other.py": code}) == []
 
 
 @pytest.mark.parametrize("code", ["is_on(request)", "is_on(self.request)", "is_on(thing)"])
-def test_function_that_a_test_calls_with_a_request_is_left(tmp_path: Path, code: str) -> None:
+def test_function_called_with_a_request_of_a_test_is_left(tmp_path: Path, code: str) -> None:
     test = f"class Case(Base):\n def test_it(self, request):\n  {code}\n"
     [why] = _left(tmp_path, {"shop/helpers.py": HELPER, "shop/tests/test_it.py": test})
     assert why == reasons.made_at(f"{tmp_path}/shop/tests/test_it.py:3").why
 
 
-def test_backend_that_the_test_client_calls_without_a_request_is_left(tmp_path: Path) -> None:
+def test_backend_called_by_the_test_client_is_left(tmp_path: Path) -> None:
     code = f"{_FLAG}class Backend:\n  def authenticate(self, request, token):\n    {_ON}"
     assert _left(tmp_path, {"a.py": code}) == [reasons.made_at("django.test.Client").why]
 
@@ -140,13 +140,11 @@ def test_backend_that_the_test_client_calls_without_a_request_is_left(tmp_path: 
         },
     ],
 )  # fmt: skip
-def test_view_that_a_test_calls_with_a_made_request_is_left(
-    tmp_path: Path, files: dict[str, str]
-) -> None:
+def test_view_called_with_a_made_request_is_left(tmp_path: Path, files: dict[str, str]) -> None:
     assert _left(tmp_path, {"shop/views.py": VIEW, **files}) == [reasons.MADE_REQUEST.why]
 
 
-def test_middleware_above_ours_is_left(tmp_path: Path, settings: Any) -> None:
+def test_middleware_above_that_of_flagstaff_is_left(tmp_path: Path, settings: Any) -> None:
     code = f"{_FLAG}class Site:\n  def __call__(self, request):\n    {_ON}"
     assert _left(tmp_path, {"shop/below.py": code}) == []
     settings.MIDDLEWARE.reverse()

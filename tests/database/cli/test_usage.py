@@ -146,7 +146,7 @@ def test_usage_of_values_shows_how_often_each_result_was_returned() -> None:
     assert found == [
         {
             "key": "max_items",
-            "result": "own value",
+            "result": "the value itself",
             "count": 12,
             "last_hour": "2026-11-20T14:00:00Z",
         },

@@ -70,7 +70,7 @@ def test_update_warns_of_groups_that_do_not_exist(ruled: None) -> None:
     assert "groups that do not exist: 'beta'; create them" in ran.err
 
 
-def test_show_and_list_tell_about_rules(ruled: None) -> None:
+def test_show_and_list_contain_the_rules(ruled: None) -> None:
     assert f"rules        {SENTENCES}\n" in typed(f"flags value show {KEY}")
     assert document("value", "show", KEY)["rules"] == RULES
     listed = typed("flags value list").splitlines()
@@ -94,7 +94,7 @@ def test_get_evaluates_the_rules_for_a_user(ruled: None) -> None:
     assert run(f"value get {KEY} --user nobody").status == 1
 
 
-def test_set_says_who_keeps_another_value_and_everyone_removes_the_rules(ruled: None) -> None:
+def test_set_lists_the_rules_that_stay_and_everyone_removes_them(ruled: None) -> None:
     ran = run(f"value set {KEY} 5")
     assert f"{KEPT}\n" in ran.err
     assert ran.err.endswith("to give all users the new value, pass --everyone\n")
@@ -130,7 +130,9 @@ def test_no_command_prints_the_rules_of_a_secret_value() -> None:
     assert 'rule 1: "swordfish" if plan is "pro"' in typed(f"flags value show {KEY} --show-secret")
 
 
-def test_model_without_columns_for_rules_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_without_columns_for_rules_refuses_rules_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     KeyValueStore.objects.create(key=KEY, value=10)
     model = model_of("KeyValueStore", value_fields())
     model._meta.db_table = "flagstaff_keyvaluestore"

@@ -58,7 +58,7 @@ def test_steps_end_with_the_rule_that_decides() -> None:
         ("rule 1", True, '"germany", 100 %: matches'),
         ("condition 1", True, 'passed: country is "DE"'),
         ("rule 2", None, ""),
-        ("own value", None, ""),
+        ("the value itself", None, ""),
     ]
 
 
@@ -68,7 +68,7 @@ def test_steps_end_with_the_value_itself_if_no_rule_matches() -> None:
         ("exists", True, "the value exists"),
         ("rule 1", False, '"germany", 100 %: does not match'),
         ("condition 1", False, 'missing: country is "DE"'),
-        ("own value", True, "no rule matches"),
+        ("the value itself", True, "no rule matches"),
     ]
 
 
@@ -87,7 +87,7 @@ def test_rule_that_matches_and_leaves_the_value_itself_decides(
     )
     assert steps(user, country="DE")[1] == ("rule 1", True, text)
     found = explain_value(KEY, user, context={"country": "DE"})
-    assert (found.value, found.has_own, result_name(found)) == (10, True, "own value")
+    assert (found.value, found.has_own, result_name(found)) == (10, True, "the value itself")
 
 
 def test_bucket_is_compared_with_the_percentage() -> None:
@@ -102,7 +102,7 @@ def test_conditions_of_a_segment_are_steps() -> None:
     Segment.objects.create(key="germans", conditions=[condition("country", "in", "DE")])
     store({"conditions": [{"segment": "germans"}], "value": 5})
     assert [name for name, _met, _text in steps(1, country="DE")] == [
-        *("exists", "rule 1", "condition 1", "condition 1", "own value")
+        *("exists", "rule 1", "condition 1", "condition 1", "the value itself")
     ]
 
 
@@ -110,7 +110,7 @@ def test_value_without_rules_decides_itself() -> None:
     store()
     assert steps() == [
         ("exists", True, "the value exists"),
-        ("own value", True, "the value has no rules"),
+        ("the value itself", True, "the value has no rules"),
     ]
 
 
@@ -121,7 +121,7 @@ def test_rules_that_cannot_be_read_decide_nothing() -> None:
     [_exists, rules, own] = steps(1)
     assert rules[0] == "rules"
     assert rules[2].startswith("cannot be read, so they decide nothing: ")
-    assert own == ("own value", True, "no rule decides")
+    assert own == ("the value itself", True, "no rule decides")
 
 
 def test_override_decides_in_place_of_the_row() -> None:
@@ -160,4 +160,4 @@ def test_command_shows_no_secret() -> None:
         text = "\n".join(map(str, shown))
         assert "s3cret" not in text
         assert "hidden" not in text
-        assert ("the result of rule 1" if context else "the result of own value") in text
+        assert ("the result of rule 1" if context else "the result of the value itself") in text

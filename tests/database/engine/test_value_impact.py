@@ -98,7 +98,7 @@ def test_sample_has_users_whose_value_changes() -> None:
     assert staff.issuperset(found.sample)
 
 
-def test_other_value_itself_leaves_the_users_of_rules_with_theirs() -> None:
+def test_new_value_itself_does_not_change_the_value_of_a_rule() -> None:
     store(rule(STAFF, 50))
     found = value_impact(KEY, {"value": 30})
     assert (found.changed, found.others) == (USERS - 20, 20)

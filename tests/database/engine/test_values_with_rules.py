@@ -175,7 +175,7 @@ def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_anonymous_user_is_no_missing_user(caplog: pytest.LogCaptureFixture) -> None:
+def test_anonymous_user_is_not_logged_as_missing(caplog: pytest.LogCaptureFixture) -> None:
     log_once.after_fork()
     with caplog.at_level(logging.WARNING, "flagstaff"):
         assert get_value("for_staff", user=AnonymousUser()) == 10
@@ -183,7 +183,7 @@ def test_anonymous_user_is_no_missing_user(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
-def test_rules_that_cannot_be_read_leave_everyone_the_value_itself(reload: Load) -> None:
+def test_unreadable_rules_give_everyone_the_value_itself(reload: Load) -> None:
     create("unreadable", value=11)
     rows("UPDATE flagstaff_keyvaluestore SET rules = '[1]' WHERE key = 'unreadable'")
     reload()

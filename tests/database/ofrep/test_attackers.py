@@ -121,7 +121,7 @@ def test_browser_does_not_forge_a_visitor(browser: Client, settings: Settings) -
 
 
 @COMMITTED
-def test_hidden_key_takes_the_path_of_an_unknown_one() -> None:
+def test_hidden_key_runs_the_same_functions_as_an_unknown_key() -> None:
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     KeyValueStore.objects.create(key="secret", value=1, secret=True)
     experiments.create("button")
@@ -159,7 +159,7 @@ def _calls(key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("url", [URL, url_of("api_key")])
-def test_service_does_not_learn_a_secret(service: Client, load: Load, url: str) -> None:
+def test_service_cannot_read_a_secret_value(service: Client, load: Load, url: str) -> None:
     KeyValueStore.objects.create(key="api_key", value="s3cr3t", secret=True)
     load()
     response = post(service, url)

@@ -36,7 +36,7 @@ def query(statement: str, *parameters: Any) -> Any:
 
 @COMMITTED
 @pytest.mark.usefixtures("configure")
-def test_no_plan_measures_the_requests_of_the_protocol(
+def test_rollout_plan_does_not_measure_requests_of_ofrep(
     client: Client, alice: User, settings: Settings
 ) -> None:
     settings.ROOT_URLCONF = __name__

@@ -29,7 +29,7 @@ def a_value(key: str, value: Any, **fields: Any) -> KeyValueStore:
     )
 
 
-def test_value_is_sent_only_if_browsers_may_read_it(browser: Client, load: Load) -> None:
+def test_value_is_sent_only_if_it_is_client_side(browser: Client, load: Load) -> None:
     a_value("page_size", 20)
     a_value("hidden", 5, client_side=False)
     load()
@@ -58,7 +58,9 @@ def test_rules_decide_for_the_user_of_the_session(browser: Client, alice: User, 
     assert [item["value"] for item in post(browser, URL).json()["flags"]] == [50]
 
 
-def test_secret_is_never_sent_whatever_sql_has_written(browser: Client, load: Load) -> None:
+def test_secret_value_is_not_sent_even_if_sql_makes_it_client_side(
+    browser: Client, load: Load
+) -> None:
     a_value("password", "hunter2")
     rows("UPDATE flagstaff_keyvaluestore SET secret = true")
     load()
@@ -87,8 +89,8 @@ def test_browser_cannot_set_the_unit_of_a_value(
     assert (found["value"], found["metadata"]) == (20, {"reason": "DEFAULT"})
 
 
-def test_secret_for_browsers_is_refused() -> None:
-    message = "a secret value cannot be sent to browsers; choose one of the two"
+def test_secret_value_cannot_be_client_side() -> None:
+    message = "a secret value cannot be client side; choose one of the two"
     with pytest.raises(InvalidChangeError, match=message):
         create_value("password", "hunter2", secret=True, client_side=True)
     create_value("page_size", 20, client_side=True)

@@ -106,7 +106,7 @@ def test_rules_that_python_cannot_decode_are_not_exported(ruled: None) -> None:
         serialization.export()
 
 
-def test_file_of_a_model_with_rules_fits_one_without_if_there_are_none(
+def test_file_without_rules_can_be_imported_into_a_model_without_rules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes.create_value(KEY, 10)

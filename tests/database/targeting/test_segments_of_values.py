@@ -132,7 +132,7 @@ def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:
     assert plan.text == "3 different users gain or lose something."
 
 
-def test_change_of_a_segment_that_leaves_every_value_has_no_consequence() -> None:
+def test_change_of_a_segment_that_changes_no_value_has_no_consequence() -> None:
     KeyValueStore.objects.update(value=50, rules=rules("team")[:1])
     plan = plan_segments({"team": (STAFF, NOBODY)})
     assert plan is not None
@@ -145,7 +145,7 @@ def test_change_for_most_users_is_the_largest_consequence() -> None:
     assert plan.consequence is Consequence.WIDENS_TO_MOST
 
 
-def test_undo_that_changes_the_value_itself_does_not_count_it() -> None:
+def test_undo_that_changes_the_value_itself_does_not_count_its_users() -> None:
     segment = changes.update_segment("team", {"conditions": NOBODY})
     value = changes.set_value("max_items", 12)
     plan = plan_segment_changes([(Kind.SEGMENT, segment), (Kind.VALUE, value)])

@@ -40,7 +40,7 @@ def responses(visitor: Visitor) -> list[int]:
     return [int(number) for number in re.findall(r": (\d+)", visitor.text("[data-responses]"))]
 
 
-def test_page_follows_the_admin_by_itself_for_its_own_user(
+def test_page_shows_a_change_without_a_reload_for_its_own_user(
     visitor: Visitor, other_browser: Visitor, shop: Shop
 ) -> None:
     shop.query(OFF)
@@ -68,7 +68,7 @@ def test_page_follows_the_admin_by_itself_for_its_own_user(
     assert other_browser.console_errors() == []
 
 
-def test_web_provider_gets_what_is_for_browsers(packages: Path, shop: Shop) -> None:
+def test_web_provider_gets_client_side_flags_only(packages: Path, shop: Shop) -> None:
     command = ["node", str(SCRIPT), str(packages), shop.address]
     found = json.loads(subprocess.check_output(command, timeout=seconds(SERVER)))
     browser, wrong, limited = found["browser"], found["wrong"], found["limited"]

@@ -187,7 +187,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.timeout(240)
 def test_project_leaves_waffle_by_the_page_without_a_changed_result(shop: Shop) -> None:
     migrate, check, dry_run, run_import, differences, patch, *rewrites = commands()
-    [install] = code_of(PAGE, "python")
+    install, _conftest = code_of(PAGE, "python")
     agree, serve, tags = code_of(PAGE, "py")
     shop.manage("migrate", "--verbosity=0")
     shop.manage("shell", "--no-imports", "-c", ROWS)

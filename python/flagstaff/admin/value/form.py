@@ -131,7 +131,10 @@ class ValueForm(MergingForm):
             text = _("Everybody who may view values will see this value. Type it again to confirm.")
             self.add_error(VALUE, forms.ValidationError(text, code="public"))
         if self._keeps_secret_rules() and self.cleaned_data.get("secret") is False:
-            text = _("Everybody who may view values will see what the rules give. Type it again.")
+            text = _(
+                "Everybody who may view values will see the values of these rules. Type them again "
+                "to confirm."
+            )
             self.add_error(RULES, forms.ValidationError(text, code="public"))
         return cleaned
 

@@ -76,7 +76,9 @@ def _counted(text: str, count: int, impact: ValueImpact) -> str:
     numbers = {"count": local_number(count), "users": local_number(impact.users)}
     if impact.is_exact:
         return text % numbers
-    unknown = _("Not all users can be counted, because rules read what only a call knows.")
+    unknown = _(
+        "Not all users can be counted, because rules read attributes that only a call knows."
+    )
     if not count:
         return unknown
     numbers["count"] = _("at least %(count)s") % numbers

@@ -189,8 +189,8 @@ def _calls_note(key: str) -> SafeString:
     if not apps.is_installed("flagstaff.cleanup"):
         return SafeString()
     text = _(
-        "A call without a user gets the value itself unless a rule matches without one. To find "
-        "the calls in your code, run: {command}"
+        "A call without a user gets the value itself, unless a rule matches without a user. To "
+        "find all calls in your code, run: {command}"
     )
     command = format_html("<code>{}</code>", command_line("references", key))
     return format_html('<p class="flagstaff-note">{}</p>', format_html(text, command=command))

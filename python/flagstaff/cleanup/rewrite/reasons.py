@@ -57,8 +57,9 @@ MADE_REQUEST = Reason(
     "let the test use Django's client, or set request.flags = RequestFlags(request) there",
 )
 NO_MIDDLEWARE = Reason(
-    "FlagstaffMiddleware is not installed, or comes later, so there is no request.flags",
-    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE, above this one",
+    "there is no request.flags, because FlagstaffMiddleware is not installed, or because this is a "
+    "middleware above it",
+    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE, or move it above this one",
 )
 
 # Names.
@@ -89,8 +90,8 @@ UNCLEAR_OVERRIDE = Reason(
     "it is set to something else than True or False, or is used as an object", _BY_HAND
 )
 OTHER_OVERRIDE = Reason(
-    "another override stays with waffle here, for the same key or for one that is known only at "
-    "run time",
+    "another override near it stays with waffle, whose key is the same, or is known only at run "
+    "time",
     _BY_HAND,
 )
 
@@ -103,10 +104,11 @@ PATCH_OF_WAFFLE = Reason(
     "a text names something of waffle", "replace a mock by override_flag; adapt others"
 )
 COMMAND = Reason("it calls a command of waffle", "use manage.py flags")
-CODE = Reason("a text has code that imports waffle", _BY_HAND)
+CODE = Reason("a string contains code that imports waffle", _BY_HAND)
 MIGRATION = Reason(
     "the migration uses waffle's tables, so it fails without waffle",
-    "remove the dependency when waffle goes, and end at LookupError of apps.get_model",
+    "when you remove waffle, remove this dependency, and return if apps.get_model raises "
+    "LookupError",
 )
 IMPORT = Reason(
     "the import has no counterpart, or is part of a larger statement", "change the import by hand"
@@ -147,7 +149,7 @@ SCRIPT = Reason("a script reads results of waffle", "use the view of flags for b
 def made_at(place: str) -> Reason:
     """Returns the reason for a function that gets something else than the request of a view."""
     return Reason(
-        f"the function may get None, or a request that is made by hand, as by {place}",
+        f"the function may get None, or a request that is made by hand, such as from {place}",
         NO_REQUEST.advice,
     )
 

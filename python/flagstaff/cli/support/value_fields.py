@@ -38,7 +38,7 @@ def add_value_fields(parser: CommandParser) -> None:
     parser.add_argument(
         "--client-side",
         action=BooleanOptionalAction,
-        help="let browsers read the value, by OFREP; a secret one never is",
+        help="let browsers read the value over OFREP; a secret value cannot be client side",
     )
     parser.add_argument(
         "--type", choices=(_ANY, *TYPES), help="the JSON type that the value must have"

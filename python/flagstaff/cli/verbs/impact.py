@@ -52,12 +52,12 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="PERCENT",
         type=percent,
         nargs="?",
-        help="of a flag: a whole number from 0 to 100",
+        help="for a flag: the new rollout, a whole number from 0 to 100",
     )
-    of_value = parser.add_argument_group("of a value")
-    of_value.add_argument("--value", dest="text", metavar="JSON", help="another value itself")
-    of_value.add_argument("--rules", metavar="JSON", help="other rules, or a file with them")
-    of_value.add_argument("--bucket-by", metavar="UNIT", help="what the percentages count")
+    of_value = parser.add_argument_group("for a value")
+    of_value.add_argument("--value", dest="text", metavar="JSON", help="the new value itself")
+    of_value.add_argument("--rules", metavar="JSON", help="the new rules, or a file with them")
+    of_value.add_argument("--bucket-by", metavar="UNIT", help="the new bucketing unit")
     parser.add_argument(
         "--sample",
         type=count(0, _MAX_SAMPLE),

@@ -1,4 +1,4 @@
-"""A key with which a service asks for flags over HTTP: ofrep-key."""
+"""A key with which a service evaluates over HTTP: ofrep-key."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _show_values(counts: Usage, age: timedelta | None, out: Output) -> None:
     records = [
         {
             "key": value.key,
-            "result": f"rule {value.rule}" if value.rule else "own value",
+            "result": f"rule {value.rule}" if value.rule else "the value itself",
             "count": value.count,
             "last_hour": value.last_hour,
         }

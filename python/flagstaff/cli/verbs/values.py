@@ -190,8 +190,8 @@ def _update(options: Options, out: Output) -> None:
     key, fields = options["key"], value_fields(options)
     if not fields and options["text"] is None:
         raise CommandError(
-            "pass --description, --secret, --no-secret, --type, --choices, --rules, --bucket-by or "
-            "--value",
+            "pass --description, --secret, --no-secret, --client-side, --no-client-side, --type, "
+            "--choices, --rules, --bucket-by or --value",
             returncode=USAGE,
         )
     # An unknown key is an error before the standard input is read.
