@@ -85,6 +85,11 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
         "flag_enabled: rule on a column": (lambda: flag_enabled("rule_column", user), CALLS),
         "flag_enabled: rule on is_staff": (lambda: flag_enabled("rule_staff", user), CALLS),
         "flag_enabled: rule on a group": (lambda: flag_enabled("rule_group", user), CALLS),
+        "get_value: rule on the context": (
+            lambda: get_value("value_context", None, user=user, context=country),
+            CALLS,
+        ),
+        "get_value: rule on is_staff": (lambda: get_value("value_staff", None, user=user), CALLS),
         "flag_enabled: 50 % by country": (
             lambda: flag_enabled("by_country", user, context=country),
             CALLS,
