@@ -16,7 +16,7 @@ from flagstaff.changes import (
     undo_value,
     update_value,
 )
-from flagstaff.exceptions import InvalidChangeError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_history, value_version
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, messages_of, page, undo
@@ -86,6 +86,20 @@ def test_export_masks_them_and_an_import_keeps_them() -> None:
     KeyValueStore.objects.all().delete()
     with pytest.raises(Exception, match="choices: is masked"):
         serialization.apply(serialization.read(text, "json"))
+
+
+def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
+    exported = serialization.export()
+    exported["values"]["password"]["type"] = "integer"
+    document = serialization.read(json.dumps(exported), "json")
+    for refused in (
+        lambda: update_value("password", {"type": "integer"}),
+        lambda: update_value("password", {"choices": ["opensesame", "opensesame"]}),
+        lambda: serialization.apply(document),
+    ):
+        with pytest.raises(FlagstaffError, match="the choice ••••••") as caught:
+            refused()
+        assert not any(word in str(caught.value) for word in (*CHOICES, "opensesame"))
 
 
 def test_terminal_prints_none_of_them() -> None:
