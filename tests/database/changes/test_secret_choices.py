@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from traceback import format_exception
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -124,3 +125,13 @@ def test_admin_shows_none_of_them_in_pages_messages_and_its_log(admin_client: Cl
     assert not any(word in str(shown) for word in (*CHOICES, "opensesame"))
     # Those of the two changes of choices have no button, and neither has the one that is undone.
     assert page(admin_client, url).count("?undo=") == 1
+
+
+def test_database_that_refuses_to_make_it_public_leaves_it_in_no_traceback() -> None:
+    rows("ALTER TABLE flagstaff_keyvaluestore ADD CONSTRAINT stays_secret CHECK (secret)")
+    try:
+        with pytest.raises(InvalidChangeError, match="stays_secret") as caught:
+            update_value("password", {"secret": False})
+    finally:
+        rows("ALTER TABLE flagstaff_keyvaluestore DROP CONSTRAINT stays_secret")
+    assert "hunter2" not in "".join(format_exception(caught.value))
