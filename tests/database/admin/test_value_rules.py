@@ -272,6 +272,20 @@ def test_value_for_everyone_removes_the_rules_in_one_change(operator: Client) ->
     assert newest.startswith("10 → 15, rules rule 1: 50 if is_staff is true → no rules")
 
 
+@pytest.mark.parametrize("secret", [False, True])
+def test_value_for_everyone_removes_rules_that_somebody_else_has_just_changed(
+    secret: bool, operator: Client
+) -> None:
+    value = new_value(10, 50, secret=secret)
+    form = browser_form(operator, value)
+    question = operator.post(url_of(value), {**form, "value": "5"}, follow=True)
+    assert asks(question)
+    changes.update_value("key", {"rules": [{"conditions": [STAFF], "value": 60}]})
+    operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
+    value.refresh_from_db()
+    assert (value.value, value.rules) == (5, [])
+
+
 def test_value_that_all_rules_give_does_not_ask(operator: Client) -> None:
     value = new_value(10, 50)
     assert not asks(operator.post(url_of(value), {**browser_form(operator, value), "value": "50"}))
@@ -387,3 +401,11 @@ def test_secret_that_becomes_public_needs_its_rules_typed_again(
     response = operator.post(url_of(secret), form)
     assert list(response.context["adminform"].form.errors) == ["rules"]
     assert "hunter" not in response.content.decode()
+
+
+def test_secret_may_become_public_for_everyone(operator: Client, secret: KeyValueStore) -> None:
+    form = without(browser_form(operator, secret, rules_0_value='"typed"'), "secret")
+    question = operator.post(url_of(secret), {**form, "value": '"public"'}, follow=True)
+    operator.post(url_of(secret), {**confirmed(question), "_everyone": "1"}, follow=True)
+    secret.refresh_from_db()
+    assert (secret.value, secret.rules, secret.secret) == ("public", [], False)
