@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff import changes
+from flagstaff.admin import KeyValueStoreAdmin
 from flagstaff.models import KeyValueStore, Segment
 from tests.support.admin_pages import (
     VALUES,
@@ -409,3 +410,15 @@ def test_secret_may_become_public_for_everyone(operator: Client, secret: KeyValu
     operator.post(url_of(secret), {**confirmed(question), "_everyone": "1"}, follow=True)
     secret.refresh_from_db()
     assert (secret.value, secret.rules, secret.secret) == ("public", [], False)
+
+
+def test_conflict_about_a_secret_shows_none_where_the_form_has_no_box_for_it(
+    operator: Client, secret: KeyValueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readonly = (*KeyValueStoreAdmin.readonly_fields, "secret")
+    monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", readonly)
+    form = browser_form(operator, secret) | {"value": '"typed"'}
+    changes.set_value("key", "hunter3")
+    response = operator.post(url_of(secret), form)
+    assert "Now in the database: ••••••" in response.content.decode()
+    assert "hunter" not in response.content.decode()
