@@ -92,13 +92,13 @@ def was_submitted(request: HttpRequest, name: str) -> bool | None:
 
 def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
+    if value is None and name in (TAGS, "rules", "choices"):
+        # A project's own column may be NULL, and its form has an empty list then.
+        return digest(name, [])
     if name == "value":
         text = canonical(value, allow_nan=True)
     elif name in ("rules", "conditions", "choices"):
         text = canonical_json(value, allow_nan=True)
-    elif name == TAGS and value is None:
-        # A project's own column may be NULL, and its form has no tags then.
-        return digest(name, [])
     else:
         plain = getattr(value, "pk", value)
         text = json.dumps(_as_posted(plain), cls=DjangoJSONEncoder)
