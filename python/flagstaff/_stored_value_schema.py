@@ -77,9 +77,10 @@ def _schema_problems(row: Model) -> dict[str, Message]:
         or schema.type not in ("", *TYPES)
     ):
         return {}
-    if schema.choices and (problem := choices_problem(schema.choices, schema.type)):
-        return {CHOICES: problem}
     secret = bool(getattr(row, "secret", False))
+    of_choices = choices_problem(schema.choices, schema.type, secret=secret)
+    if schema.choices and of_choices:
+        return {CHOICES: of_choices}
     is_plain, value = _plain(row)
     problem = value_problem(value, schema, secret=secret) if is_plain else None
     of_rules = _rule_problem(row, schema, secret=secret)

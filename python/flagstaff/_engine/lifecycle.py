@@ -12,7 +12,9 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, cast
@@ -244,11 +246,32 @@ def refresh(timeout: float = 5.0) -> None:
     _core.refresh(timeout)
 
 
+# What `decode` returns in place of an exception of the model's field; None raises it.
+_replacement: ContextVar[object] = ContextVar("flagstaff_replacement", default=None)
+
+
 def decode(text: str) -> object:
     """Returns the Python value of a JSON text, as the model's field decodes it."""
     if _process.decode is None:
         _process.decode = decoder()
-    return _process.decode(text)
+    try:
+        return _process.decode(text)
+    except Exception as error:
+        if (replacement := _replacement.get()) is None:
+            raise
+        place = log_once.place_of(error)
+        log_once.log_once("decode", place, f"the field of the value model has raised {place}")
+        return replacement
+
+
+@contextmanager
+def replacing_undecodable(replacement: object) -> Iterator[None]:
+    """Evaluates values that the model's field cannot decode to `replacement` in the block."""
+    token = _replacement.set(replacement)
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
 
 
 def report_unknown_key(key: str, what: Literal["flag", "value", "experiment"]) -> None:

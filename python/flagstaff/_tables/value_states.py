@@ -31,7 +31,8 @@ class ValueState:
         """Returns the state of a row of VALUE_MODEL."""
         fields = value_rule_fields(conf.value_model)
         rules, unit = (getattr(row, one) if one in fields else None for one in (RULES, BUCKET_BY))
-        return cls(row.value, [] if rules is None else rules, unit or USER, is_secret(row))
+        unit = USER if unit is None else unit
+        return cls(row.value, [] if rules is None else rules, unit, is_secret(row))
 
     @property
     def has_rules(self) -> bool:

@@ -11,6 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from flagstaff._words.json_text import scalar_of
 from flagstaff._words.lists import some
+from flagstaff._words.mask import MASK
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 
@@ -94,8 +95,13 @@ def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -
     return None
 
 
-def choices_problem(choices: object, value_type: str = "") -> Message | None:
-    """Returns why this cannot be the choices of values of a type, or None."""
+def choices_problem(
+    choices: object, value_type: str = "", *, secret: bool = False
+) -> Message | None:
+    """Returns why this cannot be the choices of values of a type, or None.
+
+    Does not contain a choice of a secret value, which is one of them.
+    """
     if not isinstance(choices, list):
         return _NO_LIST()
     earlier: set[tuple[str, object]] = set()
@@ -103,10 +109,10 @@ def choices_problem(choices: object, value_type: str = "") -> Message | None:
         if not isinstance(choice, str | int | float):
             return _NO_SCALAR(number=str(number))
         if value_type and not _has_type(choice, value_type):
-            return _OTHER_TYPE(choice=_text(choice), type=TYPE_LABELS[value_type])
+            return _OTHER_TYPE(choice=_shown(choice, secret), type=TYPE_LABELS[value_type])
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
-            return _DUPLICATE(choice=_text(choice))
+            return _DUPLICATE(choice=_shown(choice, secret))
         earlier.add(same)
     return None
 
@@ -152,6 +158,10 @@ def _nearest(value: object, choices: Iterable[object]) -> str:
 
 def _plain(value: object) -> str:
     return value.casefold() if isinstance(value, str) else _text(value)
+
+
+def _shown(choice: object, secret: bool) -> str:  # noqa: FBT001 (as the caller has it)
+    return MASK if secret else _text(choice)
 
 
 def _text(value: object) -> str:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import SECRET_FIELDS
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff._words.message import MessageError
@@ -92,13 +92,13 @@ def was_submitted(request: HttpRequest, name: str) -> bool | None:
 
 def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
+    if value is None and name in (TAGS, "rules", "choices"):
+        # A project's own column may be NULL, and its form has an empty list then.
+        return digest(name, [])
     if name == "value":
         text = canonical(value, allow_nan=True)
     elif name in ("rules", "conditions", "choices"):
         text = canonical_json(value, allow_nan=True)
-    elif name == TAGS and value is None:
-        # A project's own column may be NULL, and its form has no tags then.
-        return digest(name, [])
     else:
         plain = getattr(value, "pk", value)
         text = json.dumps(_as_posted(plain), cls=DjangoJSONEncoder)
@@ -284,7 +284,7 @@ class MergingForm(_ModelForm):
 
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""
-        secret = name in SECRET_FIELDS and bool(self.initial.get("secret", False))
+        secret = name in SECRET_FIELDS and is_secret(self.instance)
         sentences = []
         if name in self.cleaned_data:
             yours = _text(name, self.cleaned_data[name], secret=secret)

@@ -85,9 +85,12 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
 
 def write_as_is(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
     """Writes fields of a row that need no validation, and its auto_now fields, as `write` does."""
+    # A secret that cannot be made public stays a secret.
+    secret = is_secret(row)
     for name, new in fields.items():
         setattr(row, name, new)
-    _save(row, savepoint=savepoint, update_fields=[*fields, *_auto_now_names(row)])
+    update_fields = [*fields, *_auto_now_names(row)]
+    _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
 
 
 def insert(row: Row, *, savepoint: bool = True) -> None:
@@ -271,10 +274,11 @@ def _save(
     row: Row,
     *,
     savepoint: bool,
+    secret: bool = False,
     force_insert: bool = False,
     update_fields: list[str] | None = None,
 ) -> None:
-    with _rejections(secret=is_secret(row), savepoint=savepoint):
+    with _rejections(secret=secret or is_secret(row), savepoint=savepoint):
         row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
 
 

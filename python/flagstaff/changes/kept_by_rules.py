@@ -15,10 +15,18 @@ from flagstaff._words.truncated import truncated
 from flagstaff.changes.fields import canonical, canonical_json
 from flagstaff.changes.segment_use import has_rules
 from flagstaff.conf import conf
+from flagstaff.validators import value_rule_problem
 
 _KEPT = Template("kept_by_rules", _("users for whom a rule decides keep another value: %(rules)s"))
 _BY_RULE = Template("kept_by_rule", _("%(place)s → %(value)s"))
 _FOR_SOME = Template("kept_by_partial_rule", _("%(place)s → %(value)s for %(percent)s %%"))
+_UNREADABLE = Template(
+    "kept_by_unreadable_rules",
+    _(
+        "the rules cannot be read, so workers may keep earlier ones, which give users another "
+        "value: %(problem)s"
+    ),
+)
 _VALUE = "value"
 # The length of the value of a rule.
 _MAX_LENGTH = 80
@@ -32,6 +40,8 @@ def kept_by_rules(row: Row, new: Fields) -> Message | None:
     if _VALUE not in new or not isinstance(row, conf.value_model) or not has_rules(row):
         return None
     rules = new[RULES] if RULES in new else getattr(row, RULES)
+    if rules not in (None, []) and (problem := value_rule_problem(rules)):
+        return _UNREADABLE(problem=problem)
     secret = is_secret(row) or bool(new.get("secret"))
     found = []
     for place, rule in places_of(rules):

@@ -52,5 +52,5 @@ def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -
     if field.name not in (TYPE, CHOICES) or not has_value_schema(cast("type[Model]", type(row))):
         return None
     if field.name == CHOICES:
-        return choices_problem(new)
+        return choices_problem(new, secret=is_secret(row))
     return None if new in ("", *TYPES) else NO_TYPE(types=TYPES)

@@ -11,6 +11,9 @@ from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
 
+# Seconds. A function may say that a client must wait for ever.
+_MAX_WAIT = 86_400
+
 
 def check_limit(request: HttpRequest) -> None:
     """Raises OfrepError if LIMIT returns a number of seconds to wait.
@@ -28,5 +31,5 @@ def check_limit(request: HttpRequest) -> None:
         return
     if seconds is not None and seconds > 0:
         # SDKs take 0 as "no time".
-        wait = {"Retry-After": str(ceil(seconds))}
+        wait = {"Retry-After": str(ceil(min(seconds, _MAX_WAIT)))}
         raise OfrepError(429, "GENERAL", "too many requests", wait)

@@ -12,6 +12,9 @@ from flagstaff import _core
 from flagstaff.ofrep.callers import Caller
 from flagstaff.ofrep.errors import OfrepError
 
+#: In place of a value that the model's field cannot decode. JSON cannot hold it either.
+UNDECODABLE = object()
+
 # The reasons that the protocol has. The others are in the metadata.
 _REASONS = frozenset({"STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED"})
 _STATUSES = {"FLAG_NOT_FOUND": 404, "PARSE_ERROR": 400, "PROVIDER_NOT_READY": 503}

@@ -149,7 +149,8 @@ def _value_state(row: Fields) -> ValueState:
     fields = value_rule_fields(conf.value_model)
     rules, unit = (row.get(str(fields[name].column)) if fields else None for name in _RULED)
     value = row[column_of(conf.value_model, "value")]
-    return ValueState(value, [] if rules is None else rules, unit or USER)
+    unit = USER if unit is None else unit
+    return ValueState(value, [] if rules is None else rules, unit)
 
 
 def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff import changes
+from flagstaff.admin import KeyValueStoreAdmin
 from flagstaff.models import KeyValueStore, Segment
 from tests.support.admin_pages import (
     VALUES,
@@ -27,6 +28,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.rule_rows import browser_form, edit, problems, rows, url_of, without
+from tests.support.sql import rows as sql
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +88,17 @@ def test_page_shows_who_gets_what_and_an_input_for_each_value(
 def test_rules_that_nobody_edits_are_kept(operator: Client, value: KeyValueStore) -> None:
     saved(operator, value, description="Items in a cart")
     assert (value.description, value.rules) == ("Items in a cart", RULES)
+
+
+def test_null_of_a_project_is_no_rules_and_stays(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyValueStore._meta.get_field("rules"), "null", True)
+    sql("ALTER TABLE flagstaff_keyvaluestore ALTER rules DROP NOT NULL")
+    value = KeyValueStore.objects.create(key="key", value=10, rules=None)
+    response = saved(operator, value, description="Items in a cart")
+    assert messages_of(response) == ['“key” was changed: description "" → "Items in a cart".']
+    assert value.rules is None
 
 
 @pytest.mark.parametrize(
@@ -272,6 +285,20 @@ def test_value_for_everyone_removes_the_rules_in_one_change(operator: Client) ->
     assert newest.startswith("10 → 15, rules rule 1: 50 if is_staff is true → no rules")
 
 
+@pytest.mark.parametrize("secret", [False, True])
+def test_value_for_everyone_removes_rules_that_somebody_else_has_just_changed(
+    secret: bool, operator: Client
+) -> None:
+    value = new_value(10, 50, secret=secret)
+    form = browser_form(operator, value)
+    question = operator.post(url_of(value), {**form, "value": "5"}, follow=True)
+    assert asks(question)
+    changes.update_value("key", {"rules": [{"conditions": [STAFF], "value": 60}]})
+    operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
+    value.refresh_from_db()
+    assert (value.value, value.rules) == (5, [])
+
+
 def test_new_value_that_equals_the_value_of_all_rules_does_not_ask(operator: Client) -> None:
     value = new_value(10, 50)
     assert not asks(operator.post(url_of(value), {**browser_form(operator, value), "value": "50"}))
@@ -386,4 +413,24 @@ def test_secret_that_becomes_public_needs_its_rules_typed_again(
     form = without(browser_form(operator, secret), "secret") | {"value": '"public"'}
     response = operator.post(url_of(secret), form)
     assert list(response.context["adminform"].form.errors) == ["rules"]
+    assert "hunter" not in response.content.decode()
+
+
+def test_secret_may_become_public_for_everyone(operator: Client, secret: KeyValueStore) -> None:
+    form = without(browser_form(operator, secret, rules_0_value='"typed"'), "secret")
+    question = operator.post(url_of(secret), {**form, "value": '"public"'}, follow=True)
+    operator.post(url_of(secret), {**confirmed(question), "_everyone": "1"}, follow=True)
+    secret.refresh_from_db()
+    assert (secret.value, secret.rules, secret.secret) == ("public", [], False)
+
+
+def test_conflict_about_a_secret_shows_none_where_the_form_has_no_box_for_it(
+    operator: Client, secret: KeyValueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readonly = (*KeyValueStoreAdmin.readonly_fields, "secret")
+    monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", readonly)
+    form = browser_form(operator, secret) | {"value": '"typed"'}
+    changes.set_value("key", "hunter3")
+    response = operator.post(url_of(secret), form)
+    assert "Now in the database: ••••••" in response.content.decode()
     assert "hunter" not in response.content.decode()

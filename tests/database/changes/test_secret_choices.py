@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from traceback import format_exception
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -16,7 +17,7 @@ from flagstaff.changes import (
     undo_value,
     update_value,
 )
-from flagstaff.exceptions import InvalidChangeError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_history, value_version
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, messages_of, page, undo
@@ -88,6 +89,20 @@ def test_export_masks_them_and_an_import_keeps_them() -> None:
         serialization.apply(serialization.read(text, "json"))
 
 
+def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
+    exported = serialization.export()
+    exported["values"]["password"]["type"] = "integer"
+    document = serialization.read(json.dumps(exported), "json")
+    for refused in (
+        lambda: update_value("password", {"type": "integer"}),
+        lambda: update_value("password", {"choices": ["opensesame", "opensesame"]}),
+        lambda: serialization.apply(document),
+    ):
+        with pytest.raises(FlagstaffError, match="the choice ••••••") as caught:
+            refused()
+        assert not any(word in str(caught.value) for word in (*CHOICES, "opensesame"))
+
+
 def test_terminal_prints_none_of_them() -> None:
     given = json.dumps([*CHOICES, "opensesame"])
     printed = [
@@ -110,3 +125,13 @@ def test_admin_shows_none_of_them_in_pages_messages_and_its_log(admin_client: Cl
     assert not any(word in str(shown) for word in (*CHOICES, "opensesame"))
     # Those of the two changes of choices have no button, and neither has the one that is undone.
     assert page(admin_client, url).count("?undo=") == 1
+
+
+def test_database_that_refuses_to_make_it_public_leaves_it_in_no_traceback() -> None:
+    rows("ALTER TABLE flagstaff_keyvaluestore ADD CONSTRAINT stays_secret CHECK (secret)")
+    try:
+        with pytest.raises(InvalidChangeError, match="stays_secret") as caught:
+            update_value("password", {"secret": False})
+    finally:
+        rows("ALTER TABLE flagstaff_keyvaluestore DROP CONSTRAINT stays_secret")
+    assert "hunter2" not in "".join(format_exception(caught.value))

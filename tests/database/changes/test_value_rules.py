@@ -186,6 +186,19 @@ def test_set_value_lists_the_rules_that_keep_another_value(ruled: KeyValueStore)
     assert set_value(KEY, 7).kept_by_rules is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['"no rules"', '[{"conditions": [], "rollout_percent": 0, "value": 7}]', "1" + "0" * 5000],
+)
+def test_set_value_says_that_unreadable_rules_may_keep_another_value(text: str) -> None:
+    create_value(KEY, 10)
+    rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
+    kept = set_value(KEY, 5).kept_by_rules
+    assert kept is not None
+    assert kept.startswith("the rules cannot be read, so workers may keep earlier ones")
+    assert set_value(KEY, 5, everyone=True).kept_by_rules is None
+
+
 @COMMITTED
 def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -> None:
     create_value(KEY, 10, rules=RULES)

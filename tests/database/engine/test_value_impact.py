@@ -129,6 +129,13 @@ def test_percentage_of_an_unknown_unit_is_unsure() -> None:
     assert staff.text == "rule 1: not counted: 50 % by visitor"
 
 
+def test_empty_unit_of_sql_is_one_that_no_user_has() -> None:
+    store(rule([], 20, 25))
+    KeyValueStore.objects.update(bucket_by="")
+    assert values_now() == [10] * USERS
+    assert [one.users for one in value_impact(KEY).by_result] == [USERS, 0]
+
+
 def test_groups_and_segments_are_read() -> None:
     Segment.objects.create(key="testers", conditions=[condition("groups", "in", "beta")])
     beta = Group.objects.create(name="beta")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -163,6 +164,12 @@ def test_limit_is_that_of_the_function(browser: Client, configure: Configure, li
         assert response.json() == {**key, **error}
         for case in ("none", "zero"):
             assert post(browser, url, **{"X-Case": case}).status_code == 200
+
+
+def test_limit_may_be_for_ever(browser: Client, configure: Configure) -> None:
+    configure(LIMIT=lambda request: inf)
+    response = post(browser, URL)
+    assert (response.status_code, response["Retry-After"]) == (429, "86400")
 
 
 @pytest.mark.usefixtures("flag")

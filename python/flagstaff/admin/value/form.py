@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
@@ -75,6 +76,8 @@ class ValueForm(MergingForm):
 
     def _prepare_rules(self) -> None:
         """Tells the editor what the rules can give. An older page has no unit."""
+        if self._is_for_everyone():
+            self._remove_posted_rules()
         unit = self.fields.get(BUCKET_BY)
         is_omitted = unit is not None and unit.widget.value_omitted_from_data(
             self.data, self.files, self.add_prefix(BUCKET_BY)
@@ -90,6 +93,23 @@ class ValueForm(MergingForm):
                 is_secret(self.instance),
                 masked_values(self.initial.get(RULES)) if is_masked else {},
             )
+
+    def _is_for_everyone(self) -> bool:
+        """Whether the button was pressed that removes the rules, whatever they are."""
+        return EVERYONE in self.data and RULES in self.fields
+
+    def _remove_posted_rules(self) -> None:
+        """Leaves out rows that may be older than the stored rules."""
+        name, data = self.add_prefix(RULES), cast("QueryDict", self.data).copy()
+        for key in [key for key in data if key.startswith(f"{name}-")]:
+            del data[key]
+        data[name] = ""
+        self.data = data
+
+    def _conflicts(self) -> Iterator[str]:
+        """The edited fields with a newer value. Newer rules are removed, too."""
+        found = super()._conflicts()
+        return (name for name in found if name != RULES or not self._is_for_everyone())
 
     def _has_rules(self) -> bool:
         return has_rules(self._meta.model)
@@ -140,7 +160,7 @@ class ValueForm(MergingForm):
 
     def clean_rules(self) -> Any:
         """Returns the rules, which an empty text keeps if they are masked."""
-        if EVERYONE in self.data:
+        if self._is_for_everyone():
             return []
         keeps = self._masked_rules() == ""
         return self.initial.get(RULES) if keeps else self.cleaned_data[RULES]
@@ -155,6 +175,8 @@ class ValueForm(MergingForm):
 
     def _keeps_secret_rules(self) -> bool:
         """Whether a masked value of a rule was not typed again."""
+        if self._is_for_everyone():
+            return False
         posted = self._masked_rules()
         if isinstance(posted, PostedRows):
             return any(rule.value and rule.value.is_kept for rule in posted.rules)
