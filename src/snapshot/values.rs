@@ -167,14 +167,14 @@ impl LoadedTable for Values {
         let mut values = Unique::new(RowKind::Value, &self.by_key, rows.len());
         let mut bad = Vec::new();
         for row in rows {
-            let is_secret = row.is_secret;
+            let readers = (row.is_secret, row.client_side);
             let stored = row.checked().and_then(|row| {
                 let last = self.by_key.get(&row.key);
                 sources.value(row, last)
             });
             match stored {
                 Ok(stored) => values.insert(stored),
-                Err((pk, problem)) => bad.push((pk, problem, is_secret)),
+                Err((pk, problem)) => bad.push((pk, problem, readers)),
             }
         }
         // The last good version gets the current segments.
@@ -183,12 +183,14 @@ impl LoadedTable for Values {
                 *stored = sources.current(stored);
             }
         }
-        for (pk, problem, is_secret) in bad {
+        for (pk, problem, (is_secret, client_side)) in bad {
             values.problems.push(problem);
             if let Some(stored) = self.by_key.iter().find(|stored| stored.pk == pk) {
-                // The value that stays must be kept from listeners, too.
+                // The value that stays must be kept from listeners and browsers, too.
                 let is_secret = is_secret || stored.is_secret;
-                values.entries.add(Stored { is_secret, ..sources.current(stored) });
+                let client_side = client_side && stored.client_side;
+                let kept = Stored { is_secret, client_side, ..sources.current(stored) };
+                values.entries.add(kept);
             }
         }
         let version = 1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed);

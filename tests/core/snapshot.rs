@@ -530,3 +530,13 @@ fn last_good_value_is_secret_if_its_row_became_secret_and_cannot_be_read() {
     let after = before.next(values([lost]));
     assert!(after.value("gateway").is_some() && after.is_secret("gateway"));
 }
+
+#[test]
+fn last_good_value_is_not_for_browsers_if_its_row_no_longer_is_and_cannot_be_read() {
+    let row = |client_side| ValueRow { client_side, ..value("1", "gateway", "\"stripe\"") };
+    let bad = |client_side| ValueRow { value: Err(Fault::TooLarge), ..row(client_side) };
+    let is_for_browsers = |all: &Snapshot| all.value("gateway").is_some_and(Stored::is_client_side);
+    let before = Snapshot::default().next(values([row(true)]));
+    assert!(is_for_browsers(&before.next(values([bad(true)]))));
+    assert!(!is_for_browsers(&before.next(values([bad(false)]))));
+}
