@@ -91,7 +91,7 @@ PAGES = {
     "flag-undo-all": Page(f"{FLAGS}{{flag}}/history/", ("a[href*=undo-transaction]",)),
     "value-list": Page(VALUES),
     "value-add": Page(f"{VALUES}add/"),
-    "value-add-errors": Page(f"{VALUES}add/", ("[name=_save]",)),
+    "value-add-errors": Page(f"{VALUES}add/", (".submit-row [name=_save]",)),
     "value": Page(f"{VALUES}{{value}}/change/"),
     "value-choices": Page(f"{VALUES}{{chosen}}/change/"),
     "value-object": Page(f"{VALUES}{{object}}/change/"),
