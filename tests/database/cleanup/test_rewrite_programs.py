@@ -407,6 +407,7 @@ def test_program_does_the_same_or_is_left_to_a_person(tmp_path: Path, name: str)
     assert [returned(tmp_path, state) for state in states] == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_with_the_imports_of_compat_does_the_same(tmp_path: Path, name: str) -> None:
     made = rewriting_of(tmp_path, _files(PROGRAMS[name]), "compat")
@@ -415,6 +416,7 @@ def test_program_with_the_imports_of_compat_does_the_same(tmp_path: Path, name: 
     assert [returned(tmp_path, state) for state in (True, False)] == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_second_run_finds_nothing_to_do(tmp_path: Path, name: str) -> None:
     for level in ("compat", "flagstaff"):
