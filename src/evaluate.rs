@@ -19,8 +19,8 @@ pub enum Reason {
     TargetingMatch,
     /// The rollout includes all users, or a value has no rules.
     Static,
-    /// No rule of a value matches; or the rollout is partial, and there is no bucketing unit: the subject is anonymous, or the
-    /// attribute is missing.
+    /// No rule of a value matches; or the rollout is partial, and there is no bucketing unit: the
+    /// subject is anonymous, or the attribute is missing.
     Default,
     /// The bucket of the subject, or of the bucketing unit, was compared with the rollout.
     Split,

@@ -61,7 +61,7 @@ mod _core {
     #[pymodule_export]
     use super::api::{
         all_flags, depends_on_user, explain, explain_value, flag_enabled, get_value, kind_of,
-        resolve_flag, resolve_value, snapshot, value_depends_on_user,
+        resolve_flag, resolve_value, snapshot,
     };
     #[pymodule_export]
     use super::attribute_settings::reset_attributes;

@@ -65,7 +65,6 @@ __all__ = [
     "start",
     "status_report",
     "stop",
-    "value_depends_on_user",
     "wait_for_first_load",
 ]
 
@@ -413,9 +412,6 @@ class Snapshot:
 
 def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
-
-def value_depends_on_user(key: str) -> bool:
-    """Returns True if the value's result depends on the user, so that the user has to be known."""
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
     """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.

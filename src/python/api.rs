@@ -252,21 +252,6 @@ pub(super) fn explain_value<'py>(
     }
 }
 
-/// Whether the value of `key` can differ between users.
-///
-/// For callers to whom reading the user costs something. True if it is not known.
-#[pyfunction]
-pub(super) fn value_depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
-    let current = start::current(key.py())?;
-    let Some(state) = current.as_ref() else { return Ok(false) };
-    let evaluator = Evaluator::of(state);
-    if evaluator.value_override(key).is_some() {
-        return Ok(false);
-    }
-    let is_direct = state::evaluates_directly(key.py(), state)?;
-    Ok(is_direct || evaluator.value_depends_on_user(key)?)
-}
-
 /// What a key stands for, `None` for an unknown one. Counts nothing.
 #[pyfunction]
 pub(super) fn kind_of(key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {

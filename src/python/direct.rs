@@ -45,7 +45,8 @@ type FullRow =
 
 /// All rows as `flagstaff._engine.direct.read_all` returns them: flags, allowed users as (flag's pk,
 /// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret, client side,
-/// JSON text of the rules, attribute that they bucket by), and whether the model field decodes every value.
+/// JSON text of the rules, attribute that they bucket by), and whether the model field decodes every
+/// value.
 type Rows = (
     Vec<FullRow>,
     Vec<(String, Vec<String>)>,

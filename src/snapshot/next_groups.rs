@@ -62,9 +62,10 @@ impl Snapshot {
             let of_experiments = missing_groups(&self.experiments, groups);
             [of_flags, of_experiments, missing_groups(self.values.by_key(), groups)].concat()
         };
-        let problems = self.groups.readable().map(missing);
-        let groups = problems.map(|problems| self.groups.clone().with_problems(problems));
-        Self { groups: groups.unwrap_or_else(|| self.groups.clone()), ..self }
+        match self.groups.readable().map(missing) {
+            None => self,
+            Some(problems) => Self { groups: self.groups.with_problems(problems), ..self },
+        }
     }
 
     /// The same snapshot with the last good groups, because the present ones cannot be read.

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::primary_key::PrimaryKey;
 use crate::row::{Fault, FlagRow, SegmentRow, ValueRow};
 
 /// A row with a text that counts.
@@ -12,7 +13,7 @@ pub(super) trait Measured {
     fn size(&self) -> usize;
 
     /// What decides between texts of the same size, so that all workers set the same ones aside.
-    fn tie(&self) -> String;
+    fn pk(&self) -> &PrimaryKey;
 
     /// Replaces the text.
     fn set_aside(&mut self);
@@ -20,11 +21,11 @@ pub(super) trait Measured {
 
 impl Measured for FlagRow {
     fn size(&self) -> usize {
-        self.rules.as_ref().ok().and_then(Option::as_ref).map_or(0, |text| text.len())
+        size_of_rules(&self.rules)
     }
 
-    fn tie(&self) -> String {
-        self.pk.to_string()
+    fn pk(&self) -> &PrimaryKey {
+        &self.pk
     }
 
     fn set_aside(&mut self) {
@@ -34,11 +35,11 @@ impl Measured for FlagRow {
 
 impl Measured for ValueRow {
     fn size(&self) -> usize {
-        self.rules.as_ref().ok().and_then(Option::as_ref).map_or(0, |text| text.len())
+        size_of_rules(&self.rules)
     }
 
-    fn tie(&self) -> String {
-        self.pk.to_string()
+    fn pk(&self) -> &PrimaryKey {
+        &self.pk
     }
 
     fn set_aside(&mut self) {
@@ -51,13 +52,17 @@ impl Measured for SegmentRow {
         self.conditions.as_ref().map_or(0, |text| text.len())
     }
 
-    fn tie(&self) -> String {
-        self.pk.to_string()
+    fn pk(&self) -> &PrimaryKey {
+        &self.pk
     }
 
     fn set_aside(&mut self) {
         self.conditions = Err(Fault::TotalTooLarge);
     }
+}
+
+fn size_of_rules(rules: &Result<Option<Box<str>>, Fault>) -> usize {
+    rules.as_ref().ok().and_then(Option::as_ref).map_or(0, |text| text.len())
 }
 
 /// The sum of the texts of a table.
@@ -76,7 +81,8 @@ impl SizeLimit {
         if self.total <= limit && self.largest.is_none() {
             return;
         }
-        let entry = |(position, row): (usize, &T)| (row.size(), Reverse(row.tie()), position);
+        let entry =
+            |(position, row): (usize, &T)| (row.size(), Reverse(row.pk().to_string()), position);
         let largest = match &mut self.largest {
             Some(largest) => {
                 largest.extend(rows.iter().enumerate().next_back().map(entry));
