@@ -96,13 +96,15 @@ impl Counters {
     }
 }
 
-/// How often each result of a value with rules was returned. Outlives the snapshot.
+/// How often each result of a value with rules was returned, and whether a missing user was reported.
+/// Outlives the snapshot.
 #[derive(Debug)]
 pub struct ResultCounters {
     /// The key of the value.
     pub key: Arc<str>,
     /// The value itself, then the result of each rule.
     results: Box<[Tally]>,
+    has_reported: AtomicBool,
     /// Whether a registry collects them.
     pub(crate) registered: AtomicBool,
 }
@@ -112,7 +114,19 @@ impl ResultCounters {
     #[must_use]
     pub fn new(key: Arc<str>, rules: usize) -> Self {
         let results = (0..=rules).map(|_| Tally::new()).collect();
-        Self { key, results, registered: AtomicBool::new(false) }
+        let (has_reported, registered) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { key, results, has_reported, registered }
+    }
+
+    /// Whether it was reported that an evaluation lacks the user that the rules need.
+    #[must_use]
+    pub fn has_reported(&self) -> bool {
+        self.has_reported.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it was reported.
+    pub fn set_reported(&self) {
+        self.has_reported.store(true, Ordering::Relaxed);
     }
 
     /// How many rules they count.
@@ -138,6 +152,7 @@ impl ResultCounters {
     /// Restarts at zero in a forked child.
     pub(crate) fn reset(&self) {
         self.results.iter().for_each(Tally::reset);
+        self.has_reported.store(false, Ordering::Relaxed);
         self.registered.store(false, Ordering::Relaxed);
     }
 }

@@ -530,11 +530,12 @@ pub(super) fn value_by_rules<'py>(
     let py = key.py();
     note_evaluation(py)?;
     let text = key.to_str()?;
-    let was_given = user.is_some();
-    let user = needed_user(py, rules, user, context)?;
-    if !was_given && needs_user(py, rules, context)? {
+    // Once: the check costs more than the evaluation.
+    if user.is_none() && !rules.counters.has_reported() && needs_user(py, rules, context)? {
+        rules.counters.set_reported();
         report_missing_user(py, text);
     }
+    let user = needed_user(py, rules, user, context)?;
     with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
         attributes.report_needed_user(text);
