@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,8 @@ from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
 
 from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, Value, exact_json, loads
+
+_T = TypeVar("_T")
 
 ZONE = ZoneInfo("Europe/Berlin")
 #: The setting: columns of the user, and a callable. The callable returns a column, too.
@@ -350,7 +352,17 @@ def _meaning(value: Any) -> Any:
     return value if isinstance(value, known) else str(value)
 
 
-def described(triple: Triple) -> str:
+def assert_no_differences(
+    triples: list[Triple], outcome: Callable[[Triple], _T], expected: Callable[[Triple], _T]
+) -> None:
+    """Fails with the first triples whose outcome is not the expected one."""
+    outcomes = ((triple, outcome(triple), expected(triple)) for triple in triples)
+    differences = [one for one in outcomes if one[1] != one[2]]
+    shown = [f"{found} != {wanted}:\n{_described(one)}" for one, found, wanted in differences[:3]]
+    assert not differences, "\n\n".join([f"{len(differences)} of {len(triples)}", *shown])
+
+
+def _described(triple: Triple) -> str:
     """The triple in the message of a failed test."""
     flag = triple.flag
     parts = (exact_json(flag.rules), triple.user, triple.call, triple.snapshot, triple.attributes)
