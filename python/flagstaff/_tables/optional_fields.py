@@ -19,6 +19,7 @@ from django.db.models import (
     TextField,
 )
 
+from flagstaff._stored_value_schema import rules_field
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._words.message import Template
@@ -26,7 +27,7 @@ from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import validate_tags, validate_value_rules
+from flagstaff.validators import validate_tags
 
 #: The names of some of the fields.
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
@@ -121,11 +122,11 @@ def value_rule_fields(model: type[Model]) -> Mapping[str, AnyField]:
     Empty if it lacks one of them, if the rules have another validator than ours, or if the value is
     not JSON: rules hold their results as JSON.
     """
-    found = {name: find_field(model, name) for name in (RULES, BUCKET_BY)}
-    fields = {name: one for name, one in found.items() if one and _is_ours(model, one)}
-    rules = fields.get(RULES)
-    is_complete = len(fields) == len(found) and isinstance(find_field(model, "value"), JSONField)
-    return fields if is_complete and rules and validate_value_rules in rules.validators else {}
+    rules, unit = rules_field(model), find_field(model, BUCKET_BY)
+    is_json = isinstance(find_field(model, "value"), JSONField)
+    if not is_json or rules is None or unit is None or not _is_ours(model, unit):
+        return {}
+    return {RULES: rules, BUCKET_BY: unit}
 
 
 def value_client_side(model: type[Model]) -> AnyField | None:
