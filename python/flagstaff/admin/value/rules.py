@@ -26,7 +26,6 @@ from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import objects_in
-from flagstaff.admin.flag.form.inputs import UnitInput
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.links import page_url, row_path
@@ -37,6 +36,7 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
 from flagstaff.admin.saving import set_widget
+from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.value.impact import changed_text, count_users, notes_of
 from flagstaff.changes.changed import command_line
 from flagstaff.history.describe import describe_value

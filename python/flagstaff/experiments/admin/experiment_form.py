@@ -15,13 +15,13 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.group_lookup import can_read_groups
 from flagstaff._tables.known_attributes import known_attributes
 from flagstaff._words.message import localized
-from flagstaff.admin.flag.form.inputs import UnitInput
 from flagstaff.admin.rule_editor.context import Offer
 from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.part import json_help
 from flagstaff.admin.rule_editor.samples import sample_values
 from flagstaff.admin.rule_editor.sentences import segments_of
+from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError

@@ -28,9 +28,8 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.rule_editor.fields import refuse_impossible
 from flagstaff.admin.saving import set_widget
+from flagstaff.admin.unit_input import UnitInput
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import tags_problem, unit_problem, validate_tags
 
@@ -56,19 +55,6 @@ class RolloutInput(forms.NumberInput):
         context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
         impact = {"impact_url": self.impact_url, "impact_text": self.impact_text}
         return {**context, **impact, "steps": STEPS}
-
-
-class UnitInput(forms.TextInput):
-    """A text input that suggests the units that exist in every project, and the columns."""
-
-    template_name = "flagstaff/unit_input.html"
-
-    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """The widget's context, with the suggestions."""
-        suggestions = {"list": f"{name}_units", "autocomplete": "off"}
-        context = super().get_context(name, value, {**suggestions, **(attrs or {})})
-        columns = [one for one in conf.attributes.columns if one not in BUILT_IN]
-        return {**context, "units": dict.fromkeys((USER, VISITOR, *columns))}
 
 
 class TagsField(forms.JSONField):
