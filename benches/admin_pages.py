@@ -17,6 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from benches._project import set_up
+from tools.token_triggers import always
 
 FLAGS, USERS, ALLOWED, ON_ONE = 10_000, 100_000, 1_000_000, 100_000
 ROUNDS, MAX_RATIO = 30, 2.0
@@ -108,11 +109,11 @@ def _fill() -> None:
         for statement, count in zip(LINKS, (ON_ONE, OTHERS), strict=True):
             cursor.execute(statement, [count])
         cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
-        cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+        cursor.execute(always(table))
         cursor.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
         cursor.execute(AGE)
         cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
-        cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+        cursor.execute(always("flagstaff_featureflag"))
         cursor.execute("UPDATE flagstaff_change SET at = at - interval '45 days'")
         for usage in (USAGE, OLD_USAGE):
             cursor.execute(usage)

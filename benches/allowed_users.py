@@ -19,6 +19,7 @@ if __package__ != "benches":
     sys.path[:0] = [str(ROOT)]
 
 from benches._project import set_up  # noqa: E402 (the path comes first)
+from tools.token_triggers import always  # noqa: E402
 
 USERS, ROUNDS = 100_000, 3
 USERS_SQL = """
@@ -66,8 +67,8 @@ def main() -> None:
                     change()
                     taken.setdefault((name, state), []).append(time.monotonic() - started)
         entries = (Change.objects.count() - before) / ROUNDS / len(changes)
-        # ENABLE has reset the trigger to fire only in ordinary sessions.
-        cursor.execute(f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+        # ENABLE has reset the token triggers to fire only in ordinary sessions.
+        cursor.execute(always(TABLE))
     print(f"{USERS:,} allowed users: {entries:.1f} history entries per change")
     for name in changes:
         bare, with_triggers = (median(taken[name, state]) for state in ("DISABLE", "ENABLE"))

@@ -22,6 +22,7 @@ if __package__ != "benches":
 
 from benches._project import set_up  # noqa: E402 (the path comes first)
 from tools.postgres_binaries import programs  # noqa: E402
+from tools.token_triggers import always  # noqa: E402
 
 NEWEST, CLIENTS, SECONDS, ROUNDS = 18, 8, 2, 4
 WRITE = r"""
@@ -52,8 +53,8 @@ def main() -> None:
                     cursor.execute(f"ALTER TABLE {table} {state} TRIGGER USER")
                 found.append(transactions_per_second(script.name))
         for table in TABLES:
-            # ENABLE has reset the trigger to fire only in ordinary sessions.
-            cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+            # ENABLE has reset the token triggers to fire only in ordinary sessions.
+            cursor.execute(always(table))
     bare, with_triggers = median(rates["DISABLE"]), median(rates["ENABLE"])
     print(
         f"{CLIENTS} writers: {with_triggers:.0f} transactions/s   without triggers {bare:.0f}   "

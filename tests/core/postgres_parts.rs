@@ -172,7 +172,7 @@ fn token_of_a_relation_that_the_worker_does_not_know_keeps_it_live() {
     shop.flag(1, "new_checkout", 10);
     let worker = shop.worker();
     let before = worker.snapshot();
-    shop.run("SELECT {schema}.flagstaff_write_token_v1('x')");
+    shop.run("SELECT {schema}.flagstaff_write_token_v1('x', NULL)");
     eventually(|| !Arc::ptr_eq(&worker.snapshot(), &before));
     shop.set_rollout("new_checkout", 20);
     eventually(|| worker.percent("new_checkout") == Some(20));

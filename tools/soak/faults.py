@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tools.soak.environment import TABLES, Environment
 from tools.soak.fault_log import FaultLog
 from tools.soak.writer import Writer
+from tools.token_triggers import always
 
 LOCK = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS EXCLUSIVE MODE"
 
@@ -143,8 +144,7 @@ class Faults:
             time.sleep(random.uniform(0, 15))  # noqa: S311
             self._env.run("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE id = 7")
             self._env.run(*(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in tables))
-            token = "ENABLE ALWAYS TRIGGER flagstaff_token_v1"  # noqa: S105 (not a password)
-            self._env.run(*(f"ALTER TABLE {table} {token}" for table in tables))
+            self._env.run(*map(always, tables))
 
     def replica_role(self) -> None:
         """Writes in a session with the replica role, in which ordinary triggers do not fire."""

@@ -12,7 +12,7 @@ from flagstaff._tables.names import fill, sql
 
 
 class WatchAppTable(PostgresOperation):
-    """Installs the trigger that writes a change token for each change of a table."""
+    """Installs the triggers that write a change token for each change of a table."""
 
     #: The model of the table, and the relation of its tokens.
     model: ClassVar[str]
@@ -35,9 +35,11 @@ class WatchAppTable(PostgresOperation):
         model = migrated_model(self.model, connection, state)
         if model is None:
             return
+        quote = connection.ops.quote_name
         names = {
             "schema": schema_of_functions(schema_editor),
-            "table": connection.ops.quote_name(model._meta.db_table),
+            "table": quote(model._meta.db_table),
             "relation": self.relation,
+            "pk_columns": quote(str(model._meta.pk.column)),
         }
         schema_editor.execute(fill(sql(file), names), params=None)

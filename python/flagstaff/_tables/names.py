@@ -21,14 +21,22 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
+# The type in which keys of a column are compared, by the type of the column.
+_KEY_TYPES = {
+    **dict.fromkeys(_INTEGER_TYPES, "int8"),
+    **dict.fromkeys(("smallserial", "serial", "bigserial"), "int8"),
+    "uuid": "uuid",
+    **dict.fromkeys(("varchar", "text"), "text"),
+}
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the value of every placeholder in the templates, quoted for this connection.
 
-    Those of groups are absent where groups cannot be read. Raises ConfigurationError if a
-    configured model lacks a required field.
+    Those of groups are absent where groups cannot be read, and the type of a key where the column
+    is neither an integer nor uuid, varchar or text. Raises ConfigurationError if a configured model
+    lacks a required field.
     """
     return {
         **own_names(connection),
@@ -86,6 +94,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     return {
         "flag_table": quote(model._meta.db_table),
         "flag_pk": quote(_column(model, "pk")),
+        **_key_type(connection, "flag_pk_type", model._meta.pk),
         "flag_key": quote(_column(model, "key")),
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
@@ -97,6 +106,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "allowed_users_user": quote(_own_column(user)),
         "allowed_users_flag_type": str(cast("AnyField", flag).db_type(connection)),
         "allowed_users_type": _pk_type(user.db_type(connection)),
+        **_key_type(connection, "allowed_users_user_type", user),
     }
 
 
@@ -108,6 +118,7 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
     return {
         "value_table": quote(model._meta.db_table),
         "value_pk": quote(_column(model, "pk")),
+        **_key_type(connection, "value_pk_type", model._meta.pk),
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
         "value_secret": _column_or(connection, find_field(model, "secret"), "false"),
@@ -123,6 +134,7 @@ def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[s
     return {
         "segment_table": quote(model._meta.db_table),
         "segment_pk": quote(_column(model, "pk")),
+        **_key_type(connection, "segment_pk_type", model._meta.pk),
         "segment_key": quote(_column(model, "key")),
         "segment_conditions": quote(_column(model, "conditions")),
     }
@@ -149,8 +161,10 @@ def names_of_groups(connection: BaseDatabaseWrapper, users: type[Model]) -> dict
         "membership_user": quote(_own_column(fields.user)),
         "membership_group": quote(_own_column(fields.group)),
         "membership_user_type": _pk_type(fields.user.db_type(connection)),
+        **_key_type(connection, "membership_user_key_type", fields.user),
         "group_table": quote(fields.name.model._meta.db_table),
         "group_pk": quote(_own_column(fields.key)),
+        **_key_type(connection, "group_pk_type", fields.key),
         "group_name": quote(_own_column(fields.name)),
     }
 
@@ -249,5 +263,15 @@ def _field(model: type[Model], name: str) -> AnyField:
 
 def _pk_type(column_type: str | None) -> str:
     """Returns the type in which primary keys are read: `int8` for integers, else `text`."""
-    first_word = str(column_type).lower().split()[0]
-    return "int8" if first_word in _INTEGER_TYPES else "text"
+    return "int8" if _first_word(column_type) in _INTEGER_TYPES else "text"
+
+
+def _key_type(connection: BaseDatabaseWrapper, placeholder: str, field: AnyField) -> dict[str, str]:
+    """Returns the type in which keys of a column are compared, if it is one that engines know."""
+    found = _KEY_TYPES.get(_first_word(field.db_type(connection)))
+    return {placeholder: found} if found else {}
+
+
+def _first_word(column_type: str | None) -> str:
+    """Returns the name of a type without its length."""
+    return re.sub(r"\(\d+\)", "", str(column_type).lower()).split()[0]

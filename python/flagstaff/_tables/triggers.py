@@ -19,7 +19,8 @@ from flagstaff._tables.found_triggers import (
 from flagstaff._tables.names import sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 
-_TOKEN_TRIGGER = "flagstaff_token_v1"  # noqa: S105 (no password)
+_TOKEN_FUNCTION = "flagstaff_token_v1"  # noqa: S105 (no password)
+_TOKEN_TRIGGER = re.compile(r"flagstaff_token_")
 _TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
 _HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")
 
@@ -84,11 +85,11 @@ class TriggerHealth:
         trigger = self.triggers.get(name)
         if trigger is None:
             return False
-        function, arguments = _TOKEN_TRIGGER, list[str]()
-        if name != _TOKEN_TRIGGER:
-            function = self.table.history_function
-            arguments = [*map(_unquoted, self.table.arguments)]
-        expected = (function_schema, function, self.table.relation, *arguments)
+        function, arguments = self.table.history_function, self.table.arguments
+        if _TOKEN_TRIGGER.match(name):
+            function, arguments = _TOKEN_FUNCTION, self.table.pk_columns
+        unquoted = map(_unquoted, arguments)
+        expected = (function_schema, function, self.table.relation, *unquoted)
         return (trigger.schema, trigger.function, *trigger.arguments) == expected
 
 
@@ -137,7 +138,7 @@ def _write_history(triggers: Triggers) -> bool:
 
 
 def _history_triggers() -> list[str]:
-    return [name for name in expected_triggers() if name != _TOKEN_TRIGGER]
+    return [name for name in expected_triggers() if not _TOKEN_TRIGGER.match(name)]
 
 
 def _writes_tokens(trigger: Trigger) -> bool:

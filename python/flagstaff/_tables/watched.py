@@ -27,6 +27,8 @@ class WatchedTable:
     table: str
     #: The relation of its tokens and entries: f, m, k or s.
     relation: str
+    #: The columns of the primary key, or of the pair of flag and user.
+    pk_columns: tuple[str, ...]
     #: The function of the history triggers, and its arguments after the relation.
     history_function: str
     arguments: tuple[str, ...]
@@ -36,6 +38,7 @@ class WatchedTable:
         return {
             "table": self.table,
             "relation": self.relation,
+            "pk_columns": ", ".join(self.pk_columns),
             "history_function": self.history_function,
             "arguments": ", ".join(self.arguments),
         }
@@ -101,19 +104,16 @@ def _rows(
     quote = connection.ops.quote_name
     arguments = (*columns, *map(quote, auto_now_columns(model)))
     table = qualified(connection, name)
-    return WatchedTable(model, name, table, relation, "flagstaff_row_history_v1", arguments)
+    history = "flagstaff_row_history_v1"
+    return WatchedTable(model, name, table, relation, columns[:1], history, arguments)
 
 
 def _allowed_users(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = flag_names(connection, model)
     name = names["allowed_users_table"]
     flag_table = qualified(connection, names["flag_table"]).replace("'", "''")
-    arguments = (
-        names["allowed_users_flag"],
-        names["allowed_users_user"],
-        f"'{flag_table}'",
-        names["flag_pk"],
-        names["flag_key"],
-    )
+    pair = (names["allowed_users_flag"], names["allowed_users_user"])
+    arguments = (*pair, f"'{flag_table}'", names["flag_pk"], names["flag_key"])
     table = qualified(connection, name)
-    return WatchedTable(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
+    history = "flagstaff_allowed_users_history_v1"
+    return WatchedTable(model, name, table, "m", pair, history, arguments)

@@ -8,7 +8,7 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_digest_v1(jsonb, text) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
-DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char") CASCADE;
+DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;
 DROP TABLE IF EXISTS {delivery_table};
 DROP TABLE IF EXISTS {receiver_table};
 DROP TABLE IF EXISTS {worker_table};

@@ -4,6 +4,8 @@
 -- a token is written; if no token can be written, workers see the change at their next full load.
 -- The lock timeout is short, because a sign-up may wait for it twice.
 -- With row_security off, a look-up whose rows row level security would hide is such a failure, too.
+-- The token has the pairs of group and user of a change of members; a change of a group itself can
+-- concern any user.
 -- The references are read from the tables themselves. The conditions of the queries are those of
 -- the indexes (group_index_v1).
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_groups_v1() RETURNS trigger
@@ -13,6 +15,7 @@ AS $function$
 DECLARE
     concerned_names text[];
     is_referenced boolean;
+    pairs text[];
 BEGIN
     BEGIN
         -- DISTINCT and ANY, so that a plan for one row also serves a million.
@@ -79,11 +82,46 @@ BEGIN
                     AND ({segment_references}) ?| concerned_names
             );
         END IF;
+        IF is_referenced AND TG_ARGV[0] = 'members' THEN
+            -- LIMIT comes before UNION, so that a million rows are not sorted.
+            CASE TG_OP
+                WHEN 'INSERT' THEN
+                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
+                        SELECT {membership_group}::text, {membership_user}::text
+                        FROM new_rows LIMIT 65
+                    ) AS pair (group_pk, user_pk);
+                WHEN 'DELETE' THEN
+                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
+                        SELECT {membership_group}::text, {membership_user}::text
+                        FROM old_rows LIMIT 65
+                    ) AS pair (group_pk, user_pk);
+                WHEN 'UPDATE' THEN
+                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
+                        (
+                            SELECT {membership_group}::text COLLATE "C",
+                                {membership_user}::text COLLATE "C"
+                            FROM new_rows LIMIT 65
+                        ) UNION (
+                            SELECT {membership_group}::text COLLATE "C",
+                                {membership_user}::text COLLATE "C"
+                            FROM old_rows LIMIT 65
+                        )
+                    ) AS pair (group_pk, user_pk);
+                ELSE  -- TRUNCATE
+                    pairs := NULL;
+            END CASE;
+            IF array_length(pairs, 1) > 64
+                OR EXISTS (SELECT FROM unnest(pairs) AS pk WHERE pk IS NULL)
+            THEN
+                pairs := NULL;
+            END IF;
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         is_referenced := true;
+        pairs := NULL;
     END;
     IF is_referenced THEN
-        PERFORM {schema}.flagstaff_write_token_v1('g'::"char");
+        PERFORM {schema}.flagstaff_write_token_v1('g'::"char", pairs);
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN

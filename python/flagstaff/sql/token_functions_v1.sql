@@ -2,31 +2,47 @@
 -- The notification carries the oid of the token table: other projects in this database use the same
 -- channel.
 -- Only READ COMMITTED prunes: a stricter transaction would fail on rows that another has deleted.
-CREATE OR REPLACE FUNCTION {schema}.flagstaff_write_token_v1(of_relation "char") RETURNS bigint
+CREATE OR REPLACE FUNCTION {schema}.flagstaff_write_token_v1(of_relation "char", of_pks text[])
+RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     token bigint;
+    row_id tid;
     table_id oid;
 BEGIN
-    INSERT INTO {token_table} (relation, entry_missing)
-    VALUES (of_relation, coalesce(current_setting('flagstaff.entry_missing', true) = 'true', false))
-    RETURNING id, tableoid INTO token, table_id;
+    INSERT INTO {token_table} (relation, pks, entry_missing)
+    VALUES (
+        of_relation,
+        of_pks,
+        coalesce(current_setting('flagstaff.entry_missing', true) = 'true', false)
+    )
+    RETURNING id, ctid, tableoid INTO token, row_id, table_id;
     PERFORM pg_notify('flagstaff_v1', table_id::text);
     IF token % 64 = 0 AND current_setting('transaction_isolation') = 'read committed' THEN
         -- By ctid, because ids may repeat. SKIP LOCKED, so that writers do not wait here.
-        DELETE FROM {token_table} WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM {token_table} WHERE id < token - 1000
-            ORDER BY id LIMIT 256 FOR UPDATE SKIP LOCKED
-        ));
+        WITH pruned AS (
+            DELETE FROM {token_table} WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM {token_table} WHERE id < token - 1000
+                ORDER BY id LIMIT 256 FOR UPDATE SKIP LOCKED
+            ))
+            RETURNING relation, id, nonce
+        ), sums AS (
+            SELECT concat_ws(' ', relation, count(*), sum(id), sum(nonce)) AS item
+            FROM pruned GROUP BY relation
+        )
+        UPDATE {token_table} SET removed = ARRAY(SELECT item FROM sums)
+        WHERE ctid = row_id AND EXISTS (SELECT FROM sums);
     END IF;
     RETURN token;
 END
 $function$;
-REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_write_token_v1("char") FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_write_token_v1("char", text[]) FROM PUBLIC;
 
--- The token trigger of a watched table. Its argument is the relation. If the token cannot be
--- written, the change fails, because workers would not see it.
+-- The token trigger of a watched table. Its arguments are the relation and the columns of the primary
+-- key, or of the pair that identifies a row; without columns, the token stands for any row. If the
+-- token cannot be written, the change fails, because workers would not see it. If only the keys
+-- cannot be read, it stands for any row.
 -- The history triggers of a statement fire before its token trigger, by their names. One that could
 -- not write its entries has left the oid of its table in a parameter of the transaction; the token is
 -- then marked.
@@ -35,15 +51,47 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     missing_in text[] := string_to_array(current_setting('flagstaff.missing_in', true), ' ');
+    changed text;
+    found_pks text[];
 BEGIN
+    IF TG_NARGS > 1 AND TG_OP <> 'TRUNCATE' THEN
+        -- LIMIT comes before UNION, so that a million rows are not sorted. By bytes, because a
+        -- collation may ignore the case.
+        changed := CASE TG_OP
+            WHEN 'INSERT' THEN '(SELECT %1$s FROM new_rows LIMIT 65)'
+            WHEN 'DELETE' THEN '(SELECT %1$s FROM old_rows LIMIT 65)'
+            ELSE '(SELECT %1$s FROM new_rows LIMIT 65) UNION (SELECT %1$s FROM old_rows LIMIT 65)'
+        END;
+        changed := format(changed, CASE TG_NARGS
+            WHEN 2 THEN format('%I::text COLLATE "C"', TG_ARGV[1])
+            ELSE format(
+                'ARRAY[%I::text COLLATE "C", %I::text COLLATE "C"]', TG_ARGV[1], TG_ARGV[2]
+            )
+        END);
+        BEGIN
+            EXECUTE format('SELECT array_agg(pk) FROM (%s) AS changed (pk)', changed)
+                INTO found_pks;
+            found_pks := coalesce(found_pks, '{}');
+            IF array_length(found_pks, 1) > 64
+                OR EXISTS (SELECT FROM unnest(found_pks) AS pk WHERE pk IS NULL)
+            THEN
+                found_pks := NULL;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            found_pks := NULL;
+        END;
+    END IF;
     IF TG_RELID::text = ANY (missing_in) THEN
         missing_in := array_remove(missing_in, TG_RELID::text);
         PERFORM set_config('flagstaff.missing_in', array_to_string(missing_in, ' '), true);
         PERFORM set_config('flagstaff.entry_missing', 'true', true);
-        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char");
+        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", found_pks);
         PERFORM set_config('flagstaff.entry_missing', '', true);
+    ELSIF found_pks = '{}' THEN
+        -- No row has changed.
+        RETURN NULL;
     ELSE
-        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char");
+        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", found_pks);
     END IF;
     RETURN NULL;
 END

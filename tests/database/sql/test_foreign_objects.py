@@ -34,7 +34,7 @@ OBJECTS = {
     ),
     "overload": (
         "flagstaff_write_token_v1",
-        f"CREATE FUNCTION flagstaff_write_token_v1(text) RETURNS bigint {ALARM}",
+        f"CREATE FUNCTION flagstaff_write_token_v1(text, text[]) RETURNS bigint {ALARM}",
     ),
 }
 

@@ -53,7 +53,8 @@ TOKEN_CASES = {
     "replaced function": (f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}", False),
     "replaced function of tokens": (
         (
-            'CREATE OR REPLACE FUNCTION flagstaff_write_token_v1(of_relation "char") '
+            "CREATE OR REPLACE FUNCTION "
+            'flagstaff_write_token_v1(of_relation "char", of_pks text[]) '
             "RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 0; END'"
         ),
         False,

@@ -23,6 +23,7 @@ from tests.support.pages import code_of
 from tests.support.sql import rows
 from tests.support.worker_register import register_worker
 from tools.limits import seconds
+from tools.token_triggers import always
 
 __all__ = ["join", "other_token_table"]
 
@@ -39,7 +40,7 @@ def token_trigger(statement: str) -> Iterator[None]:
         yield
     finally:
         rows("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
-        rows("ALTER TABLE flagstaff_keyvaluestore ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+        rows(always("flagstaff_keyvaluestore"))
 
 
 def create_token() -> tuple[int, str]:
@@ -416,7 +417,7 @@ def test_worker_that_has_just_connected_is_expected_to_load(
 
 
 @pytest.mark.parametrize(
-    "statement", ["DISABLE TRIGGER ALL", "ENABLE REPLICA TRIGGER flagstaff_token_v1"]
+    "statement", ["DISABLE TRIGGER ALL", "ENABLE REPLICA TRIGGER flagstaff_token_update_v1"]
 )
 def test_worker_gets_a_deadline_if_a_token_trigger_is_disabled(
     statement: str, join: Join, set_steps: SetSteps

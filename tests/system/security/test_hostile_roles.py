@@ -36,10 +36,11 @@ def mallory(database: str, query: Query) -> Iterator[psycopg.Connection[Any]]:
 
 ALARM = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
 OWN_FUNCTIONS = [
-    "flagstaff_write_token_v1(text)",
-    "flagstaff_write_token_v1(name)",
-    "flagstaff_write_token_v1(varchar)",
-    "flagstaff_write_token_v1(anyelement)",
+    "flagstaff_write_token_v1(text, text[])",
+    "flagstaff_write_token_v1(name, text[])",
+    "flagstaff_write_token_v1(varchar, varchar[])",
+    "flagstaff_write_token_v1(anyelement, anyarray)",
+    'flagstaff_write_token_v1("char", text)',
     "flagstaff_barrier_v1(VARIADIC text[])",
     "flagstaff_token_v1(text)",
     "flagstaff_digest_v1(jsonb, varchar)",

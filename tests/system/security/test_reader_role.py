@@ -82,7 +82,7 @@ FORBIDDEN = [
     "SELECT * FROM auth_user",
     "SELECT * FROM django_session",
     "SELECT flagstaff_barrier_v1()",
-    "SELECT flagstaff_write_token_v1('f')",
+    "SELECT flagstaff_write_token_v1('f', NULL)",
     "SELECT pg_read_file('PG_VERSION')",
     "DO $$ BEGIN LOCK TABLE flagstaff_featureflag; END $$",
     "ALTER TABLE flagstaff_featureflag DISABLE TRIGGER ALL",

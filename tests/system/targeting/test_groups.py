@@ -201,7 +201,7 @@ def test_kill_arrives_while_a_view_of_groups_never_returns(
     worker.sees(["flag_enabled", "other", 1], True, within=SOON)
     session.execute(NEVER_RETURNS)
     # The load has to read groups, because a token says that they have changed.
-    session.execute("SELECT flagstaff_write_token_v1('g')")
+    session.execute("SELECT flagstaff_write_token_v1('g', NULL)")
     session.execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'other'")
     worker.sees(["flag_enabled", "other", 1], False, within=5 + SOON)
     # The next change does not wait for groups again.

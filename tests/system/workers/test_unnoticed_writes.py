@@ -26,7 +26,7 @@ NO_TOKENS = """
 """
 TOKEN = NO_TOKENS.format(function="flagstaff_token_v1()", result="RETURNS trigger")
 WRITE_TOKEN = NO_TOKENS.format(
-    function='flagstaff_write_token_v1(of_relation "char")', result="RETURNS bigint"
+    function='flagstaff_write_token_v1(of_relation "char", of_pks text[])', result="RETURNS bigint"
 )
 DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 
