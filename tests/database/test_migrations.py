@@ -125,11 +125,14 @@ def test_watched_table_has_all_triggers(table: str) -> None:
     events = ("delete", "insert", "truncate", "update")
     of_history = [(f"flagstaff_history_{of}_v1", "O") for of in events]
     of_tokens = [(f"flagstaff_token_{of}_v1", "A") for of in events]
-    assert rows(
-        "SELECT tgname, tgenabled FROM pg_trigger "
-        "WHERE tgrelid = %s::regclass AND NOT tgisinternal ORDER BY tgname",
-        table,
-    ) == of_history + of_tokens
+    assert (
+        rows(
+            "SELECT tgname, tgenabled FROM pg_trigger "
+            "WHERE tgrelid = %s::regclass AND NOT tgisinternal ORDER BY tgname",
+            table,
+        )
+        == of_history + of_tokens
+    )
 
 
 def test_functions_are_security_definer_with_a_safe_search_path() -> None:

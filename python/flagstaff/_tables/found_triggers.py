@@ -39,6 +39,8 @@ class Trigger:
     name: str
     #: When it fires: O in ordinary sessions, R in replicating ones, A in both, D in none.
     enabled: str
+    #: The bits of the events after which it fires once for each statement, whatever that changes.
+    events: int
     #: The quoted schema of its function, and the name of the function.
     schema: str
     function: str
@@ -108,7 +110,7 @@ def tables_with_triggers(
 
 
 def _trigger(name: str, row: list[Any]) -> Trigger:
-    enabled, schema, function, packed, is_original = row
+    enabled, events, schema, function, packed, is_original = row
     # Each argument ends with a zero byte.
     arguments = bytes(packed).decode(errors="replace").split("\0")[:-1]
-    return Trigger(name, enabled, schema, function, tuple(arguments), is_original)
+    return Trigger(name, enabled, events, schema, function, tuple(arguments), is_original)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,8 +20,10 @@ from flagstaff._tables.names import sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 
 _TOKEN_FUNCTION = "flagstaff_token_v1"  # noqa: S105 (no password)
-_TOKEN_TRIGGER = re.compile(r"flagstaff_token_")
+_TOKEN_TRIGGER = re.compile(r"flagstaff_token_([a-z]+)_")
 _TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
+# The bits of `Trigger.events`.
+_EVENTS = {"INSERT": 4, "UPDATE": 16, "DELETE": 8, "TRUNCATE": 32}
 _HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")
 
 
@@ -36,12 +38,15 @@ class TriggerHealth:
 
     @property
     def writes_tokens(self) -> bool:
-        """Whether a change writes a change token, so that workers see it by the poll.
+        """Whether every kind of change writes a change token, so that workers see it by the poll.
 
         A load also reads the rows of tables that inherit from this one.
         """
         families = (self.triggers, *self.heirs.values())
-        return all(any(map(_writes_tokens, triggers.values())) for triggers in families)
+        return not any(
+            _events_without_token(trigger for trigger in triggers.values() if trigger.is_original)
+            for triggers in families
+        )
 
     @property
     def writes_history(self) -> bool:
@@ -53,13 +58,12 @@ class TriggerHealth:
         found = set(map(_without_version, self.triggers))
         return [name for name in expected_triggers() if _without_version(name) not in found]
 
-    def silent_heirs(self) -> list[str]:
-        """Returns the inheriting tables without a token trigger that fires."""
-        return [
-            heir
-            for heir, triggers in self.heirs.items()
-            if not any(map(_fires_token, triggers.values()))
-        ]
+    def silent_heirs(self) -> dict[str, list[str]]:
+        """Returns the inheriting tables, with the kinds of change that fire no token trigger."""
+        events = {
+            heir: _events_without_token(triggers.values()) for heir, triggers in self.heirs.items()
+        }
+        return {heir: silent for heir, silent in events.items() if silent}
 
     def disabled(self) -> list[str]:
         """Returns the names of triggers that do not fire in every session in which they should."""
@@ -86,8 +90,10 @@ class TriggerHealth:
         if trigger is None:
             return False
         function, arguments = self.table.history_function, self.table.arguments
-        if _TOKEN_TRIGGER.match(name):
+        if found := _TOKEN_TRIGGER.match(name):
             function, arguments = _TOKEN_FUNCTION, self.table.pk_columns
+            if trigger.events != _EVENTS[found[1].upper()]:
+                return False
         unquoted = map(_unquoted, arguments)
         expected = (function_schema, function, self.table.relation, *unquoted)
         return (trigger.schema, trigger.function, *trigger.arguments) == expected
@@ -109,9 +115,9 @@ def trigger_health(
 
 
 @cache
-def expected_triggers() -> tuple[str, ...]:
+def expected_triggers(template: str = "triggers_v1") -> tuple[str, ...]:
     """Returns the names of all triggers that a watched table has, in the order of the template."""
-    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql("triggers_v1"), re.MULTILINE))
+    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql(template), re.MULTILINE))
 
 
 @cache
@@ -141,12 +147,13 @@ def _history_triggers() -> list[str]:
     return [name for name in expected_triggers() if not _TOKEN_TRIGGER.match(name)]
 
 
-def _writes_tokens(trigger: Trigger) -> bool:
-    return _fires_token(trigger) and trigger.is_original
-
-
-def _fires_token(trigger: Trigger) -> bool:
-    return trigger.fires and bool(_TOKEN_FUNCTIONS.match(trigger.function))
+def _events_without_token(triggers: Iterable[Trigger]) -> list[str]:
+    """Returns the kinds of change after which none of the triggers writes a token."""
+    covered = 0
+    for trigger in triggers:
+        if trigger.fires and _TOKEN_FUNCTIONS.match(trigger.function):
+            covered |= trigger.events
+    return [event for event, bit in _EVENTS.items() if not covered & bit]
 
 
 def _fires_as_installed(trigger: Trigger) -> bool:

@@ -121,7 +121,7 @@ def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
 
 
 def _have_token_triggers(connection: BaseDatabaseWrapper) -> bool:
-    """Returns True if every watched table has a token trigger that fires."""
+    """Returns True if every change of a watched table fires a token trigger."""
     # Without their table, no worker loads segments.
     has_segments = find_table(connection, names(connection)["segment_table"]) is not None
     segments = segment_model() if has_segments else None

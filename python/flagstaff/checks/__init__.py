@@ -193,7 +193,7 @@ _ON_POSTGRESQL = (
     Check(
         "flagstaff.W027",
         triggers.heirs_without_token_trigger,
-        "as the owner of {heir}, run: CREATE TRIGGER flagstaff_token_v1 "
+        "as the owner of {heir}, run: CREATE OR REPLACE TRIGGER flagstaff_token_v1 "
         "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {heir} FOR EACH STATEMENT "
         "EXECUTE FUNCTION {function}; "
         "ALTER TABLE {heir} ENABLE ALWAYS TRIGGER flagstaff_token_v1;",

@@ -11,11 +11,10 @@ from django.db.models import Model
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import table_exists
 from flagstaff._tables.found_triggers import triggers_of
+from flagstaff._tables.triggers import expected_triggers
 from flagstaff.checks.check import Check, Problem
 from flagstaff.checks.hints import INSTALL_AGAIN
 from flagstaff.conf import conf
-
-_TRIGGER = "flagstaff_token_v1"
 
 
 def app_messages(
@@ -42,13 +41,15 @@ def app_messages(
 
 
 def unwatched_table(model: type[Model], rows: str) -> Iterator[Problem]:
-    """Yields that a table lacks its token trigger; `rows` names them, such as "rollout plans"."""
+    """Yields that a table lacks token triggers; `rows` are its rows, such as "rollout plans"."""
     connection = connections[conf.database]
     table = connection.ops.quote_name(model._meta.db_table)
-    trigger = triggers_of(connection, table).own.get(_TRIGGER)
-    if trigger is None or trigger.enabled != "A":
+    found = triggers_of(connection, table).own
+    always = {name for name, trigger in found.items() if trigger.enabled == "A"}
+    silent = [name for name in expected_triggers("token_trigger_v1") if name not in always]
+    if silent:
         yield Problem(
-            f"the trigger {_TRIGGER} on {table} is missing or disabled, so workers do not "
-            f"notice changes of {rows}",
+            f"triggers on {table} are missing or disabled: {', '.join(silent)}; workers do not "
+            f"notice all changes of {rows}",
             hint=INSTALL_AGAIN,
         )

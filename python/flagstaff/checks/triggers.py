@@ -60,12 +60,12 @@ def triggers_on_other_tables(database: Database) -> Iterator[Problem]:
 
 
 def heirs_without_token_trigger(database: Database) -> Iterator[Problem]:
-    """Yields tables that inherit from a watched table and lack the token trigger."""
+    """Yields tables that inherit from a watched table and lack a token trigger."""
     for health in database.watched:
-        for heir in health.silent_heirs():
+        for heir, events in health.silent_heirs().items():
             yield Problem(
-                f"{heir} inherits from {health.table.table} and has no token trigger, so every "
-                "worker loads all flags and values at each poll",
+                f"{heir} inherits from {health.table.table} and has no enabled token trigger for "
+                f"{', '.join(events)}, so every worker loads all flags and values at each poll",
                 heir=heir,
                 function=f"{database.token_schema}.flagstaff_token_v1({health.table.relation})",
             )

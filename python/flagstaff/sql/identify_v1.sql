@@ -9,10 +9,11 @@
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
 -- problems_of_parts has an item for each optional part.
--- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables without a
--- token trigger or the functions that were replaced. Tables that inherit from a watched table are
--- watched, too: a load reads their rows. Logical replication does not fire statement triggers, so
--- the token table must be replicated too.
+-- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables of which not
+-- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
+-- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
+-- statement triggers, so the token table must be replicated too. subscribed is whether rows arrive by
+-- logical replication.
 -- silent_groups names the tables with triggers of groups, if one of these does not fire in every
 -- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
@@ -38,12 +39,17 @@ WITH RECURSIVE parts AS (
     JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 ), firing AS (
-    SELECT DISTINCT t.tgrelid AS id, p.pronamespace AS schema, p.proname AS function
+    SELECT t.tgrelid AS id, t.tgtype AS events, p.pronamespace AS schema, p.proname AS function
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family))
         AND p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%'
         AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{A,O}'::"char"[])
+        -- After each statement, without a condition or columns: every statement fires it, and it sees
+        -- the rows.
+        AND t.tgtype OPERATOR(pg_catalog.&) 3 OPERATOR(pg_catalog.=) 0
+        AND t.tgqual IS NULL
+        AND t.tgattr::text OPERATOR(pg_catalog.=) ''
 ), functions AS (
     SELECT DISTINCT p.oid, p.xmin::text, p.proname::text AS name, p.prosrc
     FROM firing
@@ -84,6 +90,8 @@ WITH RECURSIVE parts AS (
     FROM family
     WHERE NOT EXISTS (
         SELECT FROM firing WHERE firing.id OPERATOR(pg_catalog.=) family.id
+        -- INSERT, DELETE, UPDATE and TRUNCATE.
+        HAVING pg_catalog.bit_or(firing.events) OPERATOR(pg_catalog.&) 60 OPERATOR(pg_catalog.=) 60
     )
 )
 SELECT
@@ -121,6 +129,10 @@ SELECT
             THEN 'replication'
     END AS lacking,
     coalesce(silent.names, replaced.names) AS lacking_in,
+    EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel
+        WHERE srrelid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_prepend(tokens, watched))
+    ) AS subscribed,
     CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
         THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(

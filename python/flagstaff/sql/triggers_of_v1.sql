@@ -1,5 +1,7 @@
 -- The triggers of flagstaff on some tables and on those that inherit from them. A table without
 -- triggers has one row. The rules are those of identify_v1.
+-- events are the bits of tgtype for INSERT (4), DELETE (8), UPDATE (16) and TRUNCATE (32), of a trigger
+-- that fires after each statement, without a condition or columns; else 0.
 -- Triggers are found by name or by function, because either can be renamed.
 WITH RECURSIVE family (root, head, id) AS (
     SELECT root, pg_catalog.to_regclass(root)::oid, pg_catalog.to_regclass(root)::oid
@@ -14,6 +16,10 @@ WITH RECURSIVE family (root, head, id) AS (
 ), own AS (
     SELECT
         t.tgrelid, t.tgname, t.tgenabled::text AS enabled,
+        CASE WHEN t.tgtype OPERATOR(pg_catalog.&) 3 OPERATOR(pg_catalog.=) 0
+                AND t.tgqual IS NULL AND t.tgattr::text OPERATOR(pg_catalog.=) ''
+            THEN t.tgtype OPERATOR(pg_catalog.&) 60 ELSE 0
+        END AS events,
         pg_catalog.quote_ident(n.nspname) AS schema, p.pronamespace, p.proname, t.tgargs
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
@@ -32,6 +38,7 @@ SELECT
     family.id OPERATOR(pg_catalog.<>) family.head AS is_heir,
     own.tgname,
     own.enabled,
+    own.events,
     own.schema,
     own.proname,
     own.tgargs,

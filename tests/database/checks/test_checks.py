@@ -92,7 +92,7 @@ def test_database_without_a_connection_is_reported(monkeypatch: pytest.MonkeyPat
 def test_missing_tables_are_reported_with_a_hint_for_migrate_or_router(settings: Any) -> None:
     rows(f"DROP TABLE {VALUES}; DROP TABLE flagstaff_token CASCADE")
     # Not reported: triggers cannot be installed without the token table.
-    rows(f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
+    rows(f"DROP TRIGGER flagstaff_token_insert_v1 ON {FLAGS}")
     assert only_message() == (
         "flagstaff.W013",
         ('tables are missing in database "default": "flagstaff_token", "flagstaff_keyvaluestore"'),
@@ -210,25 +210,38 @@ def test_row_security_that_hides_flags_from_djangos_role_alone_is_reported(
     assert found[0].msg.endswith(f"from role app, so {INCOMPLETE}")
 
 
+TOKEN_TRIGGERS = [
+    f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
+]
 WRONG_TRIGGERS = {
     "missing": (
         (
-            f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}; DROP TRIGGER flagstaff_token_v1 ON "
-            f"{VALUES}; DROP TRIGGER flagstaff_history_insert_v1 ON {VALUES}"
+            f"DROP TRIGGER flagstaff_token_delete_v1 ON {FLAGS}; "
+            f"DROP TRIGGER flagstaff_token_insert_v1 ON {VALUES}; "
+            f"DROP TRIGGER flagstaff_history_insert_v1 ON {VALUES}"
         ),
         "flagstaff.W015",
         (
-            f"missing: flagstaff_token_v1 on {FLAGS}; "
-            f"flagstaff_token_v1, flagstaff_history_insert_v1 on {VALUES}"
+            f"missing: flagstaff_token_delete_v1 on {FLAGS}; "
+            f"flagstaff_token_insert_v1, flagstaff_history_insert_v1 on {VALUES}"
         ),
     ),
     **{
-        mode: (
-            f"ALTER TABLE {ALLOWED} {mode} TRIGGER flagstaff_token_v1",
+        f"{mode} {trigger}": (
+            f"ALTER TABLE {ALLOWED} {mode} TRIGGER {trigger}",
             "flagstaff.W016",
-            f"disabled: flagstaff_token_v1 on {ALLOWED}",
+            f"disabled: {trigger} on {ALLOWED}",
         )
         for mode in ("DISABLE", "ENABLE REPLICA", "ENABLE")
+        for trigger in TOKEN_TRIGGERS
+    },
+    **{
+        f"missing {trigger}": (
+            f"DROP TRIGGER {trigger} ON {ALLOWED}",
+            "flagstaff.W015",
+            f"missing: {trigger} on {ALLOWED}",
+        )
+        for trigger in TOKEN_TRIGGERS
     },
     "whole table": (
         f"ALTER TABLE {FLAGS} DISABLE TRIGGER USER",
@@ -333,8 +346,30 @@ def test_inheriting_table_without_a_token_trigger_is_reported_and_the_hint_creat
     # A history trigger may fire always.
     rows(f"ALTER TABLE {FLAGS} ENABLE ALWAYS TRIGGER flagstaff_history_insert_v1")
     check, message, hint = only_message()
-    expected = f"public.archived inherits from {FLAGS} and has no token trigger"
-    assert (check, message.partition(", ")[0]) == ("flagstaff.W027", expected)
+    expected = (
+        f"public.archived inherits from {FLAGS} and has no enabled token trigger for INSERT, "
+        "UPDATE, DELETE, TRUNCATE, so every worker loads all flags and values at each poll"
+    )
+    assert (check, message) == ("flagstaff.W027", expected)
+    assert_fixed_by(hint)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "silent"),
+    [
+        ("AFTER INSERT OR UPDATE OR DELETE ON archived", "TRUNCATE"),
+        ("AFTER INSERT OR TRUNCATE ON archived", "UPDATE, DELETE"),
+    ],
+)
+def test_changes_of_an_inheriting_table_without_a_token_trigger_are_named(
+    trigger: str, silent: str
+) -> None:
+    rows(
+        f"CREATE TABLE archived () INHERITS ({FLAGS}); CREATE TRIGGER flagstaff_token_v1 {trigger} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
+    )
+    _, message, hint = only_message()
+    assert f"has no enabled token trigger for {silent}, so" in message
     assert_fixed_by(hint)
 
 
@@ -415,7 +450,7 @@ def test_problems_that_a_running_migrate_fixes_are_not_reported(
     command: str, reported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows("DELETE FROM django_migrations WHERE app = 'flagstaff'")
-    rows(f"DROP TABLE {VALUES}; DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
+    rows(f"DROP TABLE {VALUES}; DROP TRIGGER flagstaff_token_insert_v1 ON {FLAGS}")
     monkeypatch.setattr("sys.argv", ["manage.py", command])
     by_id = {message.id: message.hint for message in messages()}
     hint = 'run "manage.py migrate"'
@@ -710,7 +745,7 @@ def test_model_without_a_field_is_reported_once(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_other_databases_are_not_checked() -> None:
-    rows(f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
+    rows(f"DROP TRIGGER flagstaff_token_insert_v1 ON {FLAGS}")
     assert [*database_messages(["another"])] == []
 
 

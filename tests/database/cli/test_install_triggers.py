@@ -41,10 +41,10 @@ def test_migration_of_a_deleted_model_does_not_prevent_the_others(
 
     monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
     rows(APPLIED)
-    rows("DROP TRIGGER flagstaff_token_v1 ON flagstaff_experiments_experiment")
+    rows("DROP TRIGGER flagstaff_token_insert_v1 ON flagstaff_experiments_experiment")
     assert sorted(document("install-triggers")["migrations"]) == sorted([*OWN, "shop.0001_old"])
     assert rows(
-        "SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1' "
+        "SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_insert_v1' "
         "AND tgrelid = 'flagstaff_experiments_experiment'::regclass"
     ) == [(1,)]
 

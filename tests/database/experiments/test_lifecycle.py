@@ -260,7 +260,7 @@ def test_flag_can_be_created_before_the_migration_of_experiments() -> None:
 
 
 def test_missing_trigger_is_reported() -> None:
-    rows(f"DROP TRIGGER flagstaff_token_v1 ON {Experiment._meta.db_table}")
+    rows(f"DROP TRIGGER flagstaff_token_insert_v1 ON {Experiment._meta.db_table}")
     assert ids() == ["flagstaff.W046"]
 
 

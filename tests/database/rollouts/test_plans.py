@@ -472,15 +472,21 @@ def test_unguarded_plan_is_reported() -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "DROP TRIGGER flagstaff_token_v1 ON flagstaff_rollouts_plan",
-        "ALTER TABLE flagstaff_rollouts_plan DISABLE TRIGGER flagstaff_token_v1",
-        "ALTER TABLE flagstaff_rollouts_plan ENABLE TRIGGER flagstaff_token_v1",
+        "DROP TRIGGER {trigger} ON flagstaff_rollouts_plan",
+        "ALTER TABLE flagstaff_rollouts_plan DISABLE TRIGGER {trigger}",
+        "ALTER TABLE flagstaff_rollouts_plan ENABLE TRIGGER {trigger}",
     ],
 )
-def test_missing_or_disabled_trigger_is_reported(statement: str) -> None:
-    rows(statement)
+@pytest.mark.parametrize("event", ["insert", "update", "delete", "truncate"])
+def test_missing_or_disabled_trigger_is_reported(statement: str, event: str) -> None:
+    trigger = f"flagstaff_token_{event}_v1"
+    rows(statement.format(trigger=trigger))
     [message] = messages()
     assert message.id == "flagstaff.W043"
+    assert message.msg == (
+        f'triggers on "flagstaff_rollouts_plan" are missing or disabled: {trigger}; '
+        "workers do not notice all changes of rollout plans"
+    )
     assert "manage.py flags install-triggers" in (message.hint or "")
     call_command("flags", "install-triggers", stdout=io.StringIO())
     assert messages() == []

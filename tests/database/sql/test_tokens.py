@@ -62,7 +62,8 @@ FLAG_CHANGES: dict[str, Change] = {
     "update_or_create": lambda old: FeatureFlag.objects.update_or_create(key="banner"),
     "INSERT": lambda old: rows("INSERT INTO flagstaff_featureflag (key) VALUES ('banner')"),
     "DELETE": lambda old: rows(
-        f"DELETE FROM {ALLOWED}; DELETE FROM flagstaff_featureflag; DELETE FROM {ALLOWED}"
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('other'); "
+        "DELETE FROM flagstaff_featureflag WHERE key = 'other'"
     ),
     "COPY": lambda old: copy_in("flagstaff_featureflag (key, enabled)", "banner\ttrue\n"),
     "ON CONFLICT DO UPDATE": lambda old: rows(

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.django_db
 
 TABLE = "flagstaff_featureflag"
 LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table")
+TOKEN_TRIGGERS = tuple(
+    f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
+)
 TOKEN_TRIGGER_OF_HEIR = (
     "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heir "
     "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
@@ -26,8 +29,25 @@ NOTHING = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
 def other_function(name: str) -> str:
     return (
         f"CREATE FUNCTION {name}() {NOTHING}; "
-        f"CREATE OR REPLACE TRIGGER flagstaff_token_v1 AFTER INSERT ON {TABLE} "
+        f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 AFTER INSERT ON {TABLE} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+    )
+
+
+def one_trigger(definition: str) -> str:
+    """All token triggers are replaced by one that passes no columns."""
+    drops = "; ".join(f"DROP TRIGGER {trigger} ON {TABLE}" for trigger in TOKEN_TRIGGERS)
+    return (
+        f"{drops}; CREATE TRIGGER flagstaff_token_v1 {definition} "
+        "EXECUTE FUNCTION flagstaff_token_v1(f)"
+    )
+
+
+def insert_trigger(definition: str) -> str:
+    """The trigger of INSERT is replaced."""
+    return (
+        f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 {definition} "
+        "EXECUTE FUNCTION flagstaff_token_v1(f)"
     )
 
 
@@ -35,17 +55,52 @@ def other_function(name: str) -> str:
 TOKEN_CASES = {
     "as installed": ("", True),
     "enabled in ordinary sessions": (
-        f"ALTER TABLE {TABLE} ENABLE TRIGGER flagstaff_token_v1",
+        f"ALTER TABLE {TABLE} ENABLE TRIGGER flagstaff_token_update_v1",
         True,
     ),
-    "replica only": (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER flagstaff_token_v1", False),
-    "disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_v1", False),
+    "replica only": (
+        f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER flagstaff_token_update_v1",
+        False,
+    ),
+    **{
+        f"disabled {trigger}": (f"ALTER TABLE {TABLE} DISABLE TRIGGER {trigger}", False)
+        for trigger in TOKEN_TRIGGERS
+    },
+    **{
+        f"missing {trigger}": (f"DROP TRIGGER {trigger} ON {TABLE}", False)
+        for trigger in TOKEN_TRIGGERS
+    },
+    "one trigger of every event": (
+        one_trigger(f"AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {TABLE} FOR EACH STATEMENT"),
+        True,
+    ),
+    "one trigger without TRUNCATE": (
+        one_trigger(f"AFTER INSERT OR UPDATE OR DELETE ON {TABLE} FOR EACH STATEMENT"),
+        False,
+    ),
+    "trigger of each row": (insert_trigger(f"AFTER INSERT ON {TABLE} FOR EACH ROW"), False),
+    "trigger before": (insert_trigger(f"BEFORE INSERT ON {TABLE} FOR EACH STATEMENT"), False),
+    "trigger with a condition": (
+        insert_trigger(
+            f"AFTER INSERT ON {TABLE} FOR EACH STATEMENT WHEN (current_user <> 'replicator')"
+        ),
+        False,
+    ),
+    "trigger of one column": (
+        (
+            f"CREATE OR REPLACE TRIGGER flagstaff_token_update_v1 AFTER UPDATE OF key ON {TABLE} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
+        ),
+        False,
+    ),
     "all disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER USER", False),
-    "missing trigger": (f"DROP TRIGGER flagstaff_token_v1 ON {TABLE}", False),
     "missing function": ("DROP FUNCTION flagstaff_token_v1 CASCADE", False),
     "missing table": (f"DROP TABLE {TABLE} CASCADE", False),
     "renamed table": (f"ALTER TABLE {TABLE} RENAME TO other", False),
-    "renamed trigger": (f"ALTER TRIGGER flagstaff_token_v1 ON {TABLE} RENAME TO other", True),
+    "renamed trigger": (
+        f"ALTER TRIGGER flagstaff_token_update_v1 ON {TABLE} RENAME TO other",
+        True,
+    ),
     "renamed function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO other", False),
     "newer function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO flagstaff_token_v2", True),
     "function with a similar name": (other_function("flagstaff_tokens"), False),
@@ -115,7 +170,7 @@ HISTORY_CASES = {
         f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
         False,
     ),
-    "disabled token": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_v1", True),
+    "disabled token": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_update_v1", True),
 }
 
 
@@ -145,6 +200,31 @@ def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expe
     assert all(table.writes_tokens for table in tables.values()) is expected
     lacking = "functions" if "CREATE OR REPLACE FUNCTION" in statements else "triggers"
     assert identified("lacking") == (None if expected else lacking)
+
+
+def test_tables_without_all_token_triggers_are_named() -> None:
+    rows(
+        f"CREATE TABLE heir () INHERITS ({TABLE}); "
+        "DROP TRIGGER flagstaff_token_truncate_v1 ON flagstaff_keyvaluestore"
+    )
+    assert identified("lacking_in") == "flagstaff_keyvaluestore, heir"
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"), [(TABLE, True), ("flagstaff_token", True), ("auth_user", False)]
+)
+def test_table_of_a_subscription_is_subscribed(table: str, expected: bool) -> None:
+    assert identified("subscribed") is False
+    rows(
+        "CREATE SUBSCRIPTION shop CONNECTION 'dbname=shop' PUBLICATION shop "
+        "WITH (connect = false, slot_name = NONE)"
+    )
+    rows(
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) "
+        "SELECT oid, %s::regclass, 'r' FROM pg_subscription",
+        table,
+    )
+    assert identified("subscribed") is expected
 
 
 def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
