@@ -1,9 +1,13 @@
 //! A summary of the change tokens at one point in time, per watched table.
 //!
-//! Token sets are compared for equality only. A sequence or a maximum would miss a transaction that
-//! commits after a later one; a count and sums over the set do not.
+//! A sequence or a maximum would miss a transaction that commits after a later one; a count and sums
+//! over the set do not. The sums also prove that some new tokens are all that were added.
+
+mod changes;
 
 use std::collections::BTreeMap;
+
+pub use self::changes::{Change, MAX_KEYS, MAX_NEW_TOKENS, NewToken};
 
 /// What tokens are about: a watched table, by its letter in the token table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +29,11 @@ impl Relation {
     /// The segments' table.
     pub const SEGMENTS: Self = Self('s');
 
+    /// The relation with this letter, which this version may not know.
+    fn of_letter(letter: &str) -> Self {
+        Self(letter.chars().next().unwrap_or_default())
+    }
+
     /// The letter in the token table.
     #[must_use]
     pub const fn letter(self) -> char {
@@ -43,6 +52,15 @@ pub struct TokenSet {
     missing: MissingEntries,
 }
 
+/// Where in the history of a database a load has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadPoint {
+    /// The transactions that it saw, as PostgreSQL writes a snapshot.
+    pub transactions: Box<str>,
+    /// A hash of the triggers and tables, compared for equality only.
+    pub catalog: i64,
+}
+
 /// The tokens of changes without an entry in the history, because it could not be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingEntries {
@@ -55,8 +73,7 @@ pub struct MissingEntries {
 impl TokenSet {
     /// Adds one relation: its letter in the database, its newest token id, and its sums as text.
     pub fn add(&mut self, relation: &str, newest: i64, sums: &str) {
-        let relation = Relation(relation.chars().next().unwrap_or_default());
-        self.sums.insert(relation, sums.into());
+        self.sums.insert(Relation::of_letter(relation), sums.into());
         self.newest = self.newest.max(newest);
     }
 
@@ -102,11 +119,5 @@ impl TokenSet {
     #[must_use]
     pub fn newest(&self) -> i64 {
         self.newest
-    }
-
-    /// Whether the table of `relation` may have changed since `before`.
-    #[must_use]
-    pub fn changed(&self, before: &Self, relation: Relation) -> bool {
-        self.sums.get(&relation) != before.sums.get(&relation) || self.tables != before.tables
     }
 }
