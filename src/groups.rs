@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use crate::subject::Subject;
-use crate::user_set::UserSet;
+use crate::user_set::{UserSet, Users};
 
 /// The groups that rules refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,21 @@ impl Groups {
         members: impl IntoIterator<Item = (Box<str>, UserSet)>,
     ) -> Self {
         Self { references, members: members.into_iter().collect() }
+    }
+
+    /// These groups after users have joined and left the one with this name. `None` if there is no such
+    /// group, or if the keys of the users have another type.
+    #[must_use]
+    pub fn updated(mut self, name: &str, joined: Users, left: Users) -> Option<Self> {
+        let members = self.members.get_mut(name)?;
+        *members = members.updated(joined, left)?;
+        Some(self)
+    }
+
+    /// The names of the groups that were read, `None` for all groups.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<&str>> {
+        self.references.names()
     }
 
     /// Whether all groups of `references` were read.

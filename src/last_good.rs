@@ -95,6 +95,12 @@ impl<T: Parsed> LastGood<T> {
         }
     }
 
+    /// The bytes of the text of the row, `None` if it cannot be read.
+    #[must_use]
+    pub fn size(&self) -> Option<usize> {
+        self.text().filter(|_| self.bad.is_none()).map(str::len)
+    }
+
     /// The last good version.
     #[must_use]
     pub fn good(&self) -> Option<&Arc<T>> {

@@ -11,8 +11,8 @@ use crate::message::{Message, Value};
 use crate::primary_key::PrimaryKey;
 use crate::rules::RuleError;
 use crate::stored_value::Undecodable;
-use crate::user_set::UserSet;
 
+pub use crate::user_set::Users;
 pub use texts::TEMPLATES;
 
 /// The bytes of the JSON texts of all rules, and of all conditions of segments, that a worker holds
@@ -57,6 +57,8 @@ pub struct SegmentRow {
 /// A rollout plan that has not ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanRow {
+    /// The primary key.
+    pub pk: PrimaryKey,
     /// The primary key of the flag.
     pub flag_pk: PrimaryKey,
     /// The key of the flag, for problems.
@@ -106,6 +108,16 @@ pub struct GroupRow {
     pub name: Box<str>,
     /// The primary keys of its members. One that cannot be decoded never matches.
     pub users: Users,
+    /// Of users that were asked for, those who are no members.
+    pub absent: Users,
+}
+
+impl GroupRow {
+    /// A group with all its members.
+    #[must_use]
+    pub fn new(name: impl Into<Box<str>>, users: Users) -> Self {
+        Self { name: name.into(), users, absent: Users::default() }
+    }
 }
 
 /// The allowed users of one flag.
@@ -115,6 +127,8 @@ pub struct AllowedUsersRow {
     pub flag_pk: PrimaryKey,
     /// The primary keys of the users.
     pub users: Users,
+    /// Of users that were asked for, those who are not allowed.
+    pub absent: Users,
     /// Whether there are more users, whose primary keys cannot be decoded and never match.
     pub undecodable: bool,
 }
@@ -123,25 +137,7 @@ impl AllowedUsersRow {
     /// A row whose users could all be read.
     #[must_use]
     pub fn new(flag_pk: impl Into<PrimaryKey>, users: Users) -> Self {
-        Self { flag_pk: flag_pk.into(), users, undecodable: false }
-    }
-}
-
-/// Primary keys of users, in the type of the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Users {
-    /// Integers of any width.
-    Integers(Vec<i64>),
-    /// Any other type, as text.
-    Texts(Vec<String>),
-}
-
-impl From<Users> for UserSet {
-    fn from(users: Users) -> Self {
-        match users {
-            Users::Integers(keys) => Self::of_integers(keys),
-            Users::Texts(keys) => Self::of_texts(keys),
-        }
+        Self { flag_pk: flag_pk.into(), users, absent: Users::default(), undecodable: false }
     }
 }
 
@@ -282,7 +278,7 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// The row with this key, as a problem names it.
-    fn named(self, key: &str) -> Message {
+    pub(crate) fn named(self, key: &str) -> Message {
         let template = match self {
             Self::Experiment => &texts::EXPERIMENT,
             Self::Flag => &texts::FLAG,

@@ -80,6 +80,12 @@ impl RowRules {
         self.source.knows(text)
     }
 
+    /// The bytes of their JSON text, `None` if it cannot be read.
+    #[must_use]
+    pub fn size(&self) -> Option<usize> {
+        self.source.size()
+    }
+
     /// The number of regular expressions.
     #[must_use]
     pub fn patterns(&self) -> usize {

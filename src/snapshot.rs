@@ -1,10 +1,11 @@
 //! All flags, segments and values at one point in time, immutable.
 //!
-//! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
-//! other tables, so a change of one flag copies none of a million allowed users.
+//! A snapshot is built from the previous one and the rows that changed, or all rows of the tables that
+//! changed. It shares the other tables, so a change of one flag copies none of a million allowed users.
 
 mod allowed_users;
 mod changed_keys;
+mod compare;
 mod experiments;
 mod flags;
 mod groups;
@@ -19,6 +20,7 @@ mod slot;
 mod unique;
 mod values;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,10 +36,11 @@ pub use self::values::Stored;
 use self::values::Values;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
+use crate::primary_key::PrimaryKey;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow,
 };
-use crate::token_set::TokenSet;
+use crate::token_set::{ReadPoint, Relation, TokenSet};
 use crate::value_rules::ValueRules;
 use crate::watch::Watch;
 
@@ -45,6 +48,7 @@ use crate::watch::Watch;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     token_set: Option<TokenSet>,
+    read_point: Option<ReadPoint>,
     flags: TableSlot<Flags>,
     allowed_users: TableSlot<AllowedUsersByFlag>,
     segments: TableSlot<Segments>,
@@ -59,6 +63,11 @@ pub struct Snapshot {
 pub struct Loaded {
     /// The change tokens, or `None` if the database has none.
     pub token_set: Option<TokenSet>,
+    /// Where the load has read, `None` if the database has no change tokens.
+    pub read_point: Option<ReadPoint>,
+    /// The tables of which only the rows with these keys were asked for. A row that was not found is
+    /// deleted. For pairs, the rows say what was not found.
+    pub asked: BTreeMap<Relation, Vec<PrimaryKey>>,
     /// All rows of the flags' table.
     pub flags: Option<Vec<FlagRow>>,
     /// The allowed users of all flags.
@@ -158,6 +167,12 @@ impl Snapshot {
         self.token_set.as_ref()
     }
 
+    /// Where the load has read whose change tokens these are.
+    #[must_use]
+    pub fn read_point(&self) -> Option<&ReadPoint> {
+        self.read_point.as_ref()
+    }
+
     /// What is measured for rollout plans.
     pub fn watches(&self) -> impl Iterator<Item = &Arc<Watch>> {
         self.plans.watches()
@@ -170,10 +185,14 @@ impl Snapshot {
 
     /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems_of_tables().chain(self.groups.problems())
+    }
+
+    /// The same without those of groups.
+    fn problems_of_tables(&self) -> impl Iterator<Item = &Problem> {
         let tables = [
             self.flags.problems(),
             self.segments.problems(),
-            [self.groups.problems(), &[]],
             self.allowed_users.problems(),
             self.values.problems(),
             self.plans.problems(),

@@ -24,11 +24,38 @@ pub enum UserSet {
     Texts(HashSet<Box<str>>),
 }
 
+/// Primary keys of users, in the type of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Integers of any width.
+    Integers(Vec<i64>),
+    /// Any other type, as text.
+    Texts(Vec<String>),
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self::Texts(Vec::new())
+    }
+}
+
+impl From<Users> for UserSet {
+    fn from(users: Users) -> Self {
+        match users {
+            Users::Integers(keys) => Self::of_integers(keys),
+            Users::Texts(keys) => Self::of_texts(keys),
+        }
+    }
+}
+
 impl UserSet {
     /// The users with these integer keys.
     #[must_use]
     pub fn of_integers(keys: impl IntoIterator<Item = i64>) -> Self {
-        let keys: RoaringTreemap = keys.into_iter().map(i64::cast_unsigned).collect();
+        Self::of_set(keys.into_iter().map(i64::cast_unsigned).collect())
+    }
+
+    fn of_set(keys: RoaringTreemap) -> Self {
         if keys.is_empty() {
             return Self::Empty;
         }
@@ -45,6 +72,44 @@ impl UserSet {
     pub fn of_texts<T: Into<Box<str>>>(keys: impl IntoIterator<Item = T>) -> Self {
         let keys: HashSet<Box<str>> = keys.into_iter().map(Into::into).collect();
         if keys.is_empty() { Self::Empty } else { Self::Texts(keys) }
+    }
+
+    /// The same users with others added and removed. `None` if the keys have another type.
+    #[must_use]
+    pub fn updated(&self, added: Users, removed: Users) -> Option<Self> {
+        match (added, removed) {
+            (Users::Integers(added), Users::Integers(removed)) => {
+                let mut keys = self.integers()?;
+                keys.extend(added.into_iter().map(i64::cast_unsigned));
+                for key in removed {
+                    keys.remove(key.cast_unsigned());
+                }
+                Some(Self::of_set(keys))
+            }
+            (Users::Texts(added), Users::Texts(removed)) => {
+                let mut keys = match self {
+                    Self::Empty => HashSet::new(),
+                    Self::Texts(keys) => keys.clone(),
+                    _ => return None,
+                };
+                keys.extend(added.into_iter().map(Into::into));
+                for key in removed {
+                    keys.remove(key.as_str());
+                }
+                Some(if keys.is_empty() { Self::Empty } else { Self::Texts(keys) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The integer keys, `None` for texts.
+    fn integers(&self) -> Option<RoaringTreemap> {
+        match self {
+            Self::Empty => Some(RoaringTreemap::new()),
+            Self::Few(keys) => Some(keys.iter().copied().map(i64::cast_unsigned).collect()),
+            Self::Integers(keys) => Some(keys.clone()),
+            Self::Texts(_) => None,
+        }
     }
 
     /// Whether there are no users.

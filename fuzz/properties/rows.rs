@@ -46,15 +46,12 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
 
 fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
     Loaded {
-        token_set: None,
         flags: bytes.bool().then(|| some_rows(bytes, flag_row)),
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
-        groups: None,
-        plans: None,
-        experiments: None,
         segments: bytes.bool().then(|| some_rows(bytes, segment_row)),
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
         opaque_values: bytes.below(4) == 0,
+        ..Loaded::default()
     }
 }
 
@@ -116,7 +113,7 @@ fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsers
     } else {
         Users::Texts((0..count).map(|_| bytes.text()).collect())
     };
-    AllowedUsersRow { flag_pk, users, undecodable: bytes.below(8) == 0 }
+    AllowedUsersRow { undecodable: bytes.below(8) == 0, ..AllowedUsersRow::new(flag_pk, users) }
 }
 
 fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {

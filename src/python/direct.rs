@@ -263,9 +263,7 @@ fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     // None if groups cannot be read.
     let Ok(found) = call(py, "read_groups", (names,))? else { return Ok(snapshot) };
     let rows: Vec<(String, Vec<String>)> = found.extract()?;
-    let rows = rows
-        .into_iter()
-        .map(|(name, users)| GroupRow { name: name.into(), users: Users::Texts(users) });
+    let rows = rows.into_iter().map(|(name, users)| GroupRow::new(name, Users::Texts(users)));
     Ok(snapshot.with_groups(references, rows.collect()))
 }
 
@@ -317,15 +315,12 @@ fn loaded((flags, allowed_users, segments, values, opaque_values): Rows) -> Load
             }
         });
     Loaded {
-        token_set: None,
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
         segments: Some(segments.collect()),
-        groups: None,
         values: Some(values.collect()),
-        plans: None,
-        experiments: None,
         opaque_values,
+        ..Loaded::default()
     }
 }
 

@@ -34,4 +34,17 @@ impl LoadedTable for AllowedUsersByFlag {
         let users = rows.into_iter().map(|row| (row.flag_pk, Arc::new(row.users.into())));
         (Self { users: users.collect(), none: self.none.clone() }, problems)
     }
+
+    fn update(&self, _: &[PrimaryKey], rows: Vec<AllowedUsersRow>, (): &()) -> Option<Self> {
+        let mut next = self.clone();
+        for AllowedUsersRow { flag_pk, users, absent, undecodable } in rows {
+            let updated = self.of(&flag_pk).updated(users, absent).filter(|_| !undecodable)?;
+            if updated.is_empty() {
+                next.users.remove(&flag_pk);
+            } else {
+                next.users.insert(flag_pk, Arc::new(updated));
+            }
+        }
+        Some(next)
+    }
 }

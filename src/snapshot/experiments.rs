@@ -6,11 +6,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::key_table::{KeyTable, Keyed};
+use super::ruled::with_rows;
 use super::segments::{NextRules, rule_problems};
 use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::allocation::{Allocation, VariantNumber};
 use crate::experiment::{Experiment, ExperimentIdentity, ExperimentState, seed};
+use crate::primary_key::PrimaryKey;
 use crate::row::{ExperimentRow, Fault, Problem, RowKind};
 
 /// The experiments by key.
@@ -49,6 +51,15 @@ impl LoadedTable for Experiments {
             }
         }
         (experiments.entries, experiments.problems)
+    }
+
+    fn update(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<ExperimentRow>,
+        rules: &NextRules<'_, Experiment>,
+    ) -> Option<Self> {
+        with_rows(self, asked, rows.into_iter().map(|row| next(row, self, rules).ok()))
     }
 
     fn has_changed_others(rules: &NextRules<'_, Experiment>) -> bool {

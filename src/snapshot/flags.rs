@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::allowed_users::AllowedUsersByFlag;
 use super::key_table::{KeyTable, Keyed};
 use super::plans::Plans;
+use super::ruled::with_rows;
 use super::segments::{NextRules, rule_problems};
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::flag::{Flag, Identity};
+use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedFlag, FlagRow, Problem, RowKind};
 use crate::targeting::Targeting;
 
@@ -91,6 +93,20 @@ impl LoadedTable for Flags {
             }
         }
         (flags.entries, flags.problems)
+    }
+
+    fn update(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<FlagRow>,
+        sources: &FlagSources<'_>,
+    ) -> Option<Self> {
+        let flags = rows.into_iter().map(|row| {
+            let row = row.checked().ok()?;
+            let last = self.get(&row.key).filter(|last| last.identity.pk == row.pk);
+            Some(sources.flag(row, last))
+        });
+        with_rows(self, asked, flags)
     }
 
     fn has_changed_others(sources: &FlagSources<'_>) -> bool {

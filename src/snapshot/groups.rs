@@ -49,6 +49,15 @@ impl KnownGroups {
         Self { groups, must_be_read, problems: Arc::default() }
     }
 
+    /// These groups after changes of some members; `None` if one of the groups is unknown.
+    pub(super) fn updated(&self, rows: Vec<GroupRow>) -> Option<Self> {
+        let mut groups = self.known()?.clone();
+        for GroupRow { name, users, absent } in rows {
+            groups = groups.updated(&name, users, absent)?;
+        }
+        Some(Self { groups: Some(Arc::new(groups)), ..self.clone() })
+    }
+
     /// The same groups, because the present ones cannot be read.
     pub(super) fn stale(self, why: impl Into<Value>) -> Self {
         let problems = [Problem::of_groups(self.groups.is_some(), why)].into();
@@ -69,7 +78,7 @@ impl KnownGroups {
 /// The members of the groups by name, which two groups may share.
 fn by_name(rows: Vec<GroupRow>) -> HashMap<Box<str>, Users> {
     let mut members: HashMap<_, Users> = HashMap::new();
-    for GroupRow { name, users } in rows {
+    for GroupRow { name, users, .. } in rows {
         match (members.get_mut(&name), users) {
             (Some(Users::Integers(known)), Users::Integers(users)) => known.extend(users),
             (Some(Users::Texts(known)), Users::Texts(users)) => known.extend(users),

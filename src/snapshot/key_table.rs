@@ -56,6 +56,16 @@ impl<T: Keyed> KeyTable<T> {
         }
     }
 
+    /// The entries without those that `is_left_out` selects.
+    pub(super) fn without(&self, is_left_out: impl Fn(&T) -> bool) -> Self
+    where
+        T: Clone,
+    {
+        let mut kept = self.clone();
+        kept.entries.retain(|entry| !is_left_out(entry));
+        kept
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter()
     }

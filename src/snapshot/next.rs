@@ -1,5 +1,6 @@
 //! A snapshot and the rows of a load → the next snapshot.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::flags::FlagSources;
@@ -10,6 +11,7 @@ use super::slot::Versions;
 use super::values::ValueSources;
 use super::{Loaded, Snapshot};
 use crate::flag::Flag;
+use crate::token_set::Relation;
 
 impl Snapshot {
     /// The next snapshot: this one with the loaded tables replaced.
@@ -19,39 +21,60 @@ impl Snapshot {
     /// of their row.
     #[must_use]
     pub fn next(&self, loaded: Loaded) -> Self {
+        let whole = Loaded { asked: BTreeMap::new(), ..loaded };
+        self.try_next(whole).unwrap_or_else(|| self.clone())
+    }
+
+    /// The same after a load that may have read only some rows of a table; `None` if only all rows
+    /// show the result.
+    #[must_use]
+    pub fn try_next(&self, loaded: Loaded) -> Option<Self> {
+        let asked = |relation| loaded.asked.get(&relation);
         let count = || self.patterns();
         let limit = PatternLimit::new(&count);
-        let allowed_users = self.allowed_users.next(loaded.allowed_users, &());
-        let segments = self.segments.next(loaded.segments, &limit);
-        let plans = self.plans.next(loaded.plans, &Instant::now());
+        let allowed_users =
+            self.allowed_users.next(loaded.allowed_users, asked(Relation::ALLOWED_USERS), &())?;
+        let segments = self.segments.next(loaded.segments, asked(Relation::SEGMENTS), &limit)?;
+        let plans = self.plans.next(loaded.plans, asked(Relation::PLANS), &Instant::now())?;
         let segment_versions = || Versions { before: &self.segments, now: &segments };
         let flags = self.flags.next(
             loaded.flags,
+            asked(Relation::FLAGS),
             &FlagSources {
                 users: Versions { before: &self.allowed_users, now: &allowed_users },
                 plans: Versions { before: &self.plans, now: &plans },
                 rules: NextRules::new(&self.flags, segment_versions(), &limit),
             },
-        );
+        )?;
         let experiments = self.experiments.next(
             loaded.experiments,
+            asked(Relation::EXPERIMENTS),
             &NextRules::new(&self.experiments, segment_versions(), &limit),
-        );
+        )?;
         let values = self.values.next(
             loaded.values,
+            asked(Relation::VALUES),
             &ValueSources {
                 opaque: loaded.opaque_values,
                 rules: NextRules::new(self.values.by_key(), segment_versions(), &limit),
             },
-        );
+        )?;
         let has_other_rules = !flags.is_same(&self.flags)
             || !experiments.is_same(&self.experiments)
             || !values.is_same(&self.values);
         let groups = self.groups.clone();
-        let token_set = loaded.token_set;
-        let next =
-            Self { token_set, flags, allowed_users, segments, groups, plans, experiments, values };
-        if has_other_rules { next.with_missing_groups() } else { next }
+        let next = Self {
+            token_set: loaded.token_set,
+            read_point: loaded.read_point,
+            flags,
+            allowed_users,
+            segments,
+            groups,
+            plans,
+            experiments,
+            values,
+        };
+        Some(if has_other_rules { next.with_missing_groups() } else { next })
     }
 
     /// The number of regular expressions in rules and segments.

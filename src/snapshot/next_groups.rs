@@ -53,6 +53,13 @@ impl Snapshot {
         Self { groups, ..self }.with_missing_groups()
     }
 
+    /// The same snapshot after changes of some members; `None` if all must be read.
+    #[must_use]
+    pub fn with_members(self, rows: Vec<GroupRow>) -> Option<Self> {
+        let groups = self.groups.updated(rows)?;
+        Some(Self { groups, ..self })
+    }
+
     /// The same snapshot with the groups that rules name and that do not exist as problems. Rules
     /// that name further groups make the load read groups again.
     #[must_use]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::key_table::Keyed;
+use super::key_table::{KeyTable, Keyed};
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{self, RowKind};
+use crate::row::{self, MAX_RULES_SIZE, RowKind};
 use crate::row_rules::RowRules;
 use crate::rules::RuleKind;
 
@@ -51,4 +51,24 @@ impl Ruled for Experiment {
     fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules.as_ref()
     }
+}
+
+/// The table with the rows that have the keys `asked` replaced. `None` if two rows have one key, if
+/// rules cannot be read, or if the largest are to be set aside.
+pub(super) fn with_rows<T: Ruled + Clone>(
+    table: &KeyTable<T>,
+    asked: &[PrimaryKey],
+    rows: impl Iterator<Item = Option<T>>,
+) -> Option<KeyTable<T>> {
+    let mut next = table.without(|row| asked.contains(row.pk()));
+    for row in rows {
+        if next.add(row?).is_some() {
+            return None;
+        }
+    }
+    let mut size = 0;
+    for rules in next.iter().filter_map(Ruled::rules) {
+        size += rules.size()?;
+    }
+    (size <= MAX_RULES_SIZE).then_some(next)
 }

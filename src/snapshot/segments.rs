@@ -12,7 +12,7 @@ use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
-use crate::row::{Fault, Problem, RowKind, SegmentRow};
+use crate::row::{Fault, MAX_RULES_SIZE, Problem, RowKind, SegmentRow};
 use crate::row_rules::RowRules;
 use crate::rules::{Rules, SegmentConditions};
 
@@ -20,7 +20,7 @@ use crate::rules::{Rules, SegmentConditions};
 pub(super) type Segments = KeyTable<Segment>;
 
 /// A row of the segments' table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Segment {
     key: Box<str>,
     pk: PrimaryKey,
@@ -45,15 +45,7 @@ impl LoadedTable for Segments {
             match key {
                 Ok(key) => {
                     let before = last.get(&pk).map(|segment| &segment.conditions);
-                    let parse =
-                        |conditions| LastGood::next(before, conditions, SegmentConditions::parse);
-                    let conditions = match conditions {
-                        Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
-                            limit.parse(before.map_or(0, patterns), text, parse, patterns)
-                        }
-                        conditions => parse(conditions),
-                    };
-                    segments.insert(Segment { key, pk, conditions });
+                    segments.insert(Segment::of_row(pk, key, conditions, before, limit));
                 }
                 Err(fault) => bad.push((pk, fault)),
             }
@@ -67,6 +59,47 @@ impl LoadedTable for Segments {
         }
         segments.problems.extend(unreadable_conditions(&segments.entries));
         (segments.entries, segments.problems)
+    }
+
+    fn update(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<SegmentRow>,
+        limit: &PatternLimit<'_>,
+    ) -> Option<Self> {
+        let mut next = self.without(|segment| asked.contains(&segment.pk));
+        for SegmentRow { pk, key, conditions } in rows {
+            let before = self.iter().find(|segment| segment.pk == pk);
+            let before = before.map(|segment| &segment.conditions);
+            if next.add(Segment::of_row(pk, key.ok()?, conditions, before, limit)).is_some() {
+                return None;
+            }
+        }
+        let mut size = 0;
+        for segment in next.iter() {
+            size += segment.conditions.size()?;
+        }
+        (size <= MAX_RULES_SIZE).then_some(next)
+    }
+}
+
+impl Segment {
+    /// The segment of a row, `before` which it had these conditions.
+    fn of_row(
+        pk: PrimaryKey,
+        key: Box<str>,
+        conditions: Result<Box<str>, Fault>,
+        before: Option<&LastGood<SegmentConditions>>,
+        limit: &PatternLimit<'_>,
+    ) -> Self {
+        let parse = |conditions| LastGood::next(before, conditions, SegmentConditions::parse);
+        let conditions = match conditions {
+            Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
+                limit.parse(before.map_or(0, patterns), text, parse, patterns)
+            }
+            conditions => parse(conditions),
+        };
+        Self { key, pk, conditions }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One table of a snapshot, and how a load replaces it.
+//! One table of a snapshot, and how a load replaces it or some of its rows.
 //!
 //! A further table implements [`LoadedTable`], and gets a field in `Snapshot` and in `Loaded` and a
 //! line in `Snapshot::next`.
@@ -6,9 +6,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::primary_key::PrimaryKey;
 use crate::row::Problem;
 
-/// A table that a load replaces as a whole.
+/// A table that a load replaces, or of which it replaces rows.
 pub(super) trait LoadedTable: Sized {
     /// A row as a load reads it.
     type Row;
@@ -18,6 +19,15 @@ pub(super) trait LoadedTable: Sized {
     /// The table of these rows, and the rows that cannot be used. One that could be used before
     /// stays as it was.
     fn load(&self, rows: Vec<Self::Row>, others: &Self::Others<'_>) -> (Self, Vec<Problem>);
+
+    /// The table with the rows that have the keys `asked` replaced by `rows`. `None` if only all rows
+    /// show the result: one of the rows has a problem, or they exceed a limit together.
+    fn update(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<Self::Row>,
+        others: &Self::Others<'_>,
+    ) -> Option<Self>;
 
     /// Whether what it takes from other tables has changed.
     fn has_changed_others(_others: &Self::Others<'_>) -> bool {
@@ -45,20 +55,48 @@ pub(super) struct TableSlot<T> {
 }
 
 impl<T: LoadedTable> TableSlot<T> {
-    /// The slot of the next snapshot. `rows` is `None` if the load did not read the table.
-    pub(super) fn next(&self, rows: Option<Vec<T::Row>>, others: &T::Others<'_>) -> Self {
+    /// The slot of the next snapshot. `rows` is `None` if the load did not read the table, `asked`
+    /// if it has read all rows. `None` if all rows must be read.
+    pub(super) fn next(
+        &self,
+        rows: Option<Vec<T::Row>>,
+        asked: Option<&Vec<PrimaryKey>>,
+        others: &T::Others<'_>,
+    ) -> Option<Self> {
         let mut next = self.clone();
-        if let Some(rows) = rows {
-            let (table, problems) = self.table.load(rows, others);
-            next.table = Arc::new(table);
-            next.row_problems = problems.into();
-        } else if !T::has_changed_others(others) {
-            return next;
-        } else if let Some(table) = self.table.with_others(others) {
-            next.table = Arc::new(table);
+        match (rows, asked) {
+            (Some(rows), None) => {
+                let (table, problems) = self.table.load(rows, others);
+                next.table = Arc::new(table);
+                next.row_problems = problems.into();
+            }
+            (Some(rows), Some(asked)) => {
+                next.table = Arc::new(self.updated(asked, rows, others)?);
+            }
+            (None, _) if !T::has_changed_others(others) => return Some(next),
+            (None, _) => {
+                if let Some(table) = self.table.with_others(others) {
+                    next.table = Arc::new(table);
+                }
+            }
         }
         next.rule_problems = next.table.rule_problems(others).into();
-        next
+        Some(next)
+    }
+
+    /// The table with some rows replaced. A row that cannot be used may be the reason why another
+    /// one is used, so then all rows are read.
+    fn updated(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<T::Row>,
+        others: &T::Others<'_>,
+    ) -> Option<T> {
+        if !self.row_problems.is_empty() {
+            return None;
+        }
+        let other = T::has_changed_others(others).then(|| self.table.with_others(others)).flatten();
+        other.as_ref().unwrap_or(&self.table).update(asked, rows, others)
     }
 }
 

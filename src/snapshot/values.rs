@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_table::{KeyTable, Keyed};
-use super::ruled::Ruled;
+use super::ruled::{Ruled, with_rows};
 use super::segments::{NextRules, rule_problems};
 use super::slot::LoadedTable;
 use super::unique::Unique;
@@ -17,6 +17,14 @@ use crate::value_rules::ValueRules;
 
 /// The version of the values that were loaded last.
 static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
+
+/// The bytes of all values for which it is sure that none is set aside: half the limit, because the
+/// database measures them in its own encoding.
+const SAFE_SIZE: usize = 32 << 20;
+
+fn next_version() -> u64 {
+    1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed)
+}
 
 /// The values by key.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +39,8 @@ pub struct Stored {
     key: Arc<str>,
     pk: PrimaryKey,
     value: StoredValue,
+    /// The bytes of its JSON text.
+    size: usize,
     is_secret: bool,
     client_side: bool,
     rules: Option<Arc<ValueRules>>,
@@ -102,6 +112,7 @@ impl ValueSources<'_> {
         last: Option<&Stored>,
     ) -> Result<Stored, (PrimaryKey, Problem)> {
         let CheckedValue { pk, key, value, is_secret, client_side, rules, bucket_by } = row;
+        let size = value.as_ref().map_or(0, String::len);
         let value = match value {
             None => StoredValue::Null,
             Some(text) if self.opaque => StoredValue::Json(text.into()),
@@ -118,7 +129,7 @@ impl ValueSources<'_> {
         let before = same.and_then(|last| last.rules.as_ref());
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
         let rules = ValueRules::next(&key, before, rules, bucket_by, self.opaque);
-        Ok(Stored { key, pk, value, is_secret, client_side, rules })
+        Ok(Stored { key, pk, value, size, is_secret, client_side, rules })
     }
 
     /// The value with the current segments in its rules.
@@ -193,8 +204,23 @@ impl LoadedTable for Values {
                 values.entries.add(kept);
             }
         }
-        let version = 1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed);
-        (Self { by_key: values.entries, version }, values.problems)
+        (Self { by_key: values.entries, version: next_version() }, values.problems)
+    }
+
+    fn update(
+        &self,
+        asked: &[PrimaryKey],
+        rows: Vec<ValueRow>,
+        sources: &ValueSources<'_>,
+    ) -> Option<Self> {
+        let values = rows.into_iter().map(|row| {
+            let row = row.checked().ok()?;
+            let last = self.by_key.get(&row.key);
+            sources.value(row, last).ok()
+        });
+        let by_key = with_rows(&self.by_key, asked, values)?;
+        let size: usize = by_key.iter().map(|stored| stored.size).sum();
+        (size <= SAFE_SIZE).then(|| Self { by_key, version: next_version() })
     }
 
     fn has_changed_others(sources: &ValueSources<'_>) -> bool {

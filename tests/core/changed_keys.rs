@@ -120,10 +120,8 @@ fn changed_group_changes_the_keys_of_the_rules_that_read_it() {
     ];
     let rows = snapshot([flags(rows)]);
     let with_beta = |users: &[i64]| {
-        let group = |name: &str, users: &[i64]| GroupRow {
-            name: name.into(),
-            users: Users::Integers(users.to_vec()),
-        };
+        let group =
+            |name: &str, users: &[i64]| GroupRow::new(name, Users::Integers(users.to_vec()));
         let groups = vec![group("staff", &[1]), group("beta", users)];
         rows.clone().with_groups(GroupReferences::All, groups)
     };

@@ -43,7 +43,7 @@ fn named(names: &[&str]) -> GroupReferences {
 }
 
 fn group(name: &str, users: &[i64]) -> GroupRow {
-    GroupRow { name: name.into(), users: Users::Integers(users.to_vec()) }
+    GroupRow::new(name, Users::Integers(users.to_vec()))
 }
 
 /// The snapshot with the groups beta (1, 2), staff (2) and 7 (3).
@@ -113,8 +113,7 @@ fn condition_is_false_without_groups_with_negate_too() {
 fn text_key_is_a_member_of_its_group() {
     let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
     let users = Users::Texts(vec!["ada".into(), "42".into()]);
-    let snapshot =
-        snapshot.with_groups(named(&["beta"]), vec![GroupRow { name: "beta".into(), users }]);
+    let snapshot = snapshot.with_groups(named(&["beta"]), vec![GroupRow::new("beta", users)]);
     assert!(is_on(&snapshot, Subject::Text("ada")));
     assert!(is_on(&snapshot, Subject::Integer(42)));
     assert!(!is_on(&snapshot, Subject::Text("Ada")));

@@ -15,6 +15,7 @@ use crate::rows::{flag, flags};
 
 fn plan(flag_pk: &str, run: Option<i64>) -> PlanRow {
     PlanRow {
+        pk: flag_pk.into(),
         flag_pk: PrimaryKey::from(flag_pk),
         key: "checkout".into(),
         run,
