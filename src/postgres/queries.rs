@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
 use crate::postgres::tables::{
-    EXPERIMENTS, GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, PLANS, Slot, TABLES, Table,
+    EXPERIMENTS, GROUPS, OPTIONAL_PARTS, OfKeys, OptionalColumn, OptionalPart, PLANS, Slot, TABLES,
+    Table,
 };
 use crate::token_set::Relation;
 
@@ -17,6 +18,7 @@ pub type Names = HashMap<String, String>;
 pub struct Queries {
     pub(crate) identify: String,
     pub(crate) token_set: String,
+    pub(crate) new_tokens: String,
     pub(crate) heartbeat: String,
     pub(crate) end_heartbeat: String,
     pub(crate) flush_usage: String,
@@ -31,6 +33,8 @@ pub struct Queries {
     pub(crate) parts: ProjectParts,
     pub(crate) token_table: String,
     pub(crate) required_tables: Vec<String>,
+    /// The names of all tables that matter to a load, for [`READ_POINT`].
+    pub(crate) all_tables: Vec<String>,
     opaque_values: bool,
     names: Names,
 }
@@ -40,8 +44,11 @@ pub struct Queries {
 pub(crate) struct LoadQueries {
     pub(crate) lock: String,
     pub(crate) token_set: String,
-    /// The names of the tables, for [`WATCHED_TABLES`].
+    pub(crate) new_tokens: String,
+    /// The names of the tables, for [`READ_POINT`].
     pub(crate) names: Vec<String>,
+    /// The names of all tables that matter to a load, for [`READ_POINT`].
+    pub(crate) all_names: Vec<String>,
     /// The query of each table, in the order of [`TABLES`].
     pub(crate) tables: Vec<TableQuery>,
     /// The query of the groups with the names `$1`, or of all groups if it is NULL; `None` if the
@@ -58,6 +65,8 @@ pub(crate) struct TableQuery {
     pub(crate) slot: Slot,
     pub(crate) is_large: bool,
     pub(crate) text: String,
+    /// The query of the rows with the keys `$1`. `None` if the keys cannot be compared as texts.
+    pub(crate) of_keys: Option<String>,
 }
 
 macro_rules! sql {
@@ -66,8 +75,8 @@ macro_rules! sql {
     };
 }
 
-/// Finds the tables that a load reads, and those that inherit from them.
-pub(crate) const WATCHED_TABLES: &str = sql!("watched_tables_v1");
+/// Finds out where in the history of the database a load reads.
+pub(crate) const READ_POINT: &str = sql!("read_point_v1");
 
 /// Lets a transaction read any bytes as text, if the database stores any.
 pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
@@ -82,7 +91,9 @@ pub(crate) const SEND_ENCODED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
 impl TableQuery {
     fn new(table: &Table, names: &Names) -> Result<Self, Error> {
         let Table { relation, slot, is_large, .. } = *table;
-        Ok(Self { relation, slot, is_large, text: fill(table.query, names)? })
+        let of_keys = table.of_keys.filled(table.query, names)?;
+        let text = fill(&table.query.replace(RESTRICTION, ""), names)?;
+        Ok(Self { relation, slot, is_large, text, of_keys })
     }
 
     /// Declares a cursor for the rows.
@@ -111,8 +122,9 @@ impl Queries {
         let required = TABLES.iter().filter(|table| !is_optional(table));
         let required = required.map(|table| name(table.name, names));
         let queries = Self {
-            identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
+            identify: identify(),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
+            new_tokens: fill(sql!("new_tokens_v1"), names)?,
             heartbeat: fill(sql!("heartbeat_v1"), names)?,
             end_heartbeat: fill(sql!("end_heartbeat_v1"), names)?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
@@ -122,17 +134,23 @@ impl Queries {
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,
+            all_tables: all_tables(names),
             opaque_values,
             names: names.clone(),
         };
-        queries.load_without(&[]).map(|_| queries)
+        queries.load_from(&[], &[]).map(|_| queries)
     }
 
-    /// The statements of a load without these parts.
+    /// The statements of a load without these parts. Only tables whose token triggers have the
+    /// `key_arguments` that name the project's columns are read by rows.
     ///
     /// # Errors
     /// If the project's names lack the placeholder of a template.
-    pub(crate) fn load_without(&self, absent: &[Absence]) -> Result<LoadQueries, Error> {
+    pub(crate) fn load_from(
+        &self,
+        absent: &[Absence],
+        key_arguments: &[Vec<u8>],
+    ) -> Result<LoadQueries, Error> {
         let is_absent = |part: &&OptionalPart| {
             !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
         };
@@ -147,17 +165,77 @@ impl Queries {
         let loaded = tables.iter().map(|table| name(table.name, &names));
         let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
         let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
-        let tables = tables.into_iter().map(|table| TableQuery::new(table, &names));
+        let tables = tables.into_iter().map(|table| {
+            let query = TableQuery::new(table, &names)?;
+            let has_keys = table.are_keys(key_arguments, &names);
+            Ok(TableQuery { of_keys: query.of_keys.filter(|_| has_keys), ..query })
+        });
         let has_groups = names.contains_key(GROUPS.name);
         Ok(LoadQueries {
             groups: has_groups.then(|| TableQuery::new(&GROUPS, &names)).transpose()?,
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
             token_set: self.token_set.clone(),
+            new_tokens: self.new_tokens.clone(),
             names: loaded,
-            tables: tables.collect::<Result<_, _>>()?,
+            all_names: self.all_tables.clone(),
+            tables: tables.collect::<Result<_, Error>>()?,
             opaque_values: self.opaque_values,
         })
+    }
+}
+
+/// `identify`, which also finds the optional parts and the catalog of [`READ_POINT`]. Its parameter
+/// $5 is both of those of [`READ_POINT`].
+fn identify() -> String {
+    let read_point = READ_POINT.replace("$2", "$5").replace("$1", "$5");
+    let identify = sql!("identify_v1").replace("{optional_parts}", FIND_PARTS);
+    identify.replace("{read_point}", &read_point)
+}
+
+/// The names of the tokens' table, and of all tables that a load may read.
+fn all_tables(names: &Names) -> Vec<String> {
+    let tables = TABLES.iter().map(|table| table.name).chain(["token_table"]);
+    tables.filter_map(|table| names.get(table)).cloned().collect()
+}
+
+impl Table {
+    /// Whether the token triggers of this table give the keys by which its rows are queried.
+    fn are_keys(&self, arguments: &[Vec<u8>], names: &Names) -> bool {
+        let columns = self.key_columns.iter().map(|name| match names.get(*name) {
+            Some(column) => unquoted(column),
+            None => (*name).into(),
+        });
+        let relation = self.relation.letter().to_string();
+        let expected: String =
+            [relation].into_iter().chain(columns).map(|part| part + "\0").collect();
+        let start = &expected.as_bytes()[..2];
+        let mut own = arguments.iter().filter(|given| given.starts_with(start) && given.len() > 2);
+        own.all(|given| given == expected.as_bytes())
+    }
+}
+
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(name) => name.replace("\"\"", "\""),
+        None => name.into(),
+    }
+}
+
+/// Where the query of a table takes the condition for its rows.
+const RESTRICTION: &str = "{restriction}";
+
+impl OfKeys {
+    /// The query of the rows with the keys `$1`.
+    fn filled(&self, whole: &str, names: &Names) -> Result<Option<String>, Error> {
+        let (template, key_types) = match self {
+            Self::Restricted { condition, key_types } => {
+                (whole.replace(RESTRICTION, condition), key_types)
+            }
+            Self::Query { template, key_types } => ((*template).into(), key_types),
+        };
+        let has_types = key_types.iter().all(|name| names.contains_key(*name));
+        has_types.then(|| fill(&template, names)).transpose()
     }
 }
 

@@ -17,5 +17,6 @@ mod rows;
 mod server_info;
 mod session;
 mod size_limit;
+mod statements;
 mod tokens;
 mod worker_name;

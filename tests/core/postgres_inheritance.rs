@@ -25,7 +25,7 @@ fn rows_of_a_table_that_inherited_only_during_a_load_are_gone_after_it() {
     let worker = shop.worker();
     // Only `identify` reads this table, so it waits between two loads.
     let mut holding = shop.other_session();
-    holding.run("BEGIN; LOCK TABLE pg_catalog.pg_subscription_rel IN ACCESS EXCLUSIVE MODE");
+    holding.run("BEGIN; LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE");
     shop.run(INHERIT);
     shop.set_rollout("new_checkout", 20);
     eventually(|| worker.percent("archived") == Some(10));

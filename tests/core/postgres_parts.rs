@@ -159,7 +159,7 @@ fn change_of_a_segment_shares_the_other_tables() {
 #[test]
 fn segments_without_a_token_trigger_make_every_poll_load() {
     let mut shop = Shop::open();
-    shop.run("DROP TRIGGER flagstaff_token_v1 ON {segment_table}");
+    shop.run("DROP TRIGGER flagstaff_token_delete_v1 ON {segment_table}");
     let worker = shop.worker();
     assert_eq!(worker.mode(), RefreshMode::Reload);
     let reason = worker.engine.status().reason.expect("a reason").to_string();

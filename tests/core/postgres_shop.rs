@@ -67,6 +67,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("schema", schema.to_owned()),
         ("flag_table", format!("{schema}.\"the \"\"flags\"\"\"")),
         ("flag_pk", "id".to_owned()),
+        ("flag_pk_type", "int8".to_owned()),
         ("flag_key", "\"Key\"".to_owned()),
         ("flag_enabled", "\"is on\"".to_owned()),
         ("flag_rollout", "\"{percent}\"".to_owned()),
@@ -76,12 +77,15 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("allowed_users_flag", "flag_id".to_owned()),
         ("allowed_users_user", "\"user\"".to_owned()),
         ("allowed_users_type", user_type.to_owned()),
+        ("allowed_users_user_type", user_type.to_owned()),
         ("value_table", format!("{schema}.\"{{flag_table}}\"")),
         ("value_pk", "id".to_owned()),
+        ("value_pk_type", "uuid".to_owned()),
         ("value_key", "key".to_owned()),
         ("value_value", "\"value\"".to_owned()),
         ("segment_table", format!("{schema}.\"Segment\"")),
         ("segment_pk", "id".to_owned()),
+        ("segment_pk_type", "int8".to_owned()),
         ("segment_key", "key".to_owned()),
         ("segment_conditions", "\"{conditions}\"".to_owned()),
         ("token_table", format!("{schema}.flagstaff_token")),
@@ -108,13 +112,14 @@ pub(crate) const SEGMENTS: &str = "CREATE TABLE {segment_table} (
     {segment_pk} bigint, {segment_key} text, {segment_conditions} jsonb
 )";
 
-/// The tables with their relations.
-const RELATIONS: [(&str, char); 4] = [
-    ("flag_table", 'f'),
-    ("allowed_users_table", 'm'),
-    ("value_table", 'k'),
-    ("segment_table", 's'),
+/// The tables with their relations and the columns of their keys.
+const RELATIONS: [(&str, char, &str); 4] = [
+    ("flag_table", 'f', "id"),
+    ("allowed_users_table", 'm', "flag_id, user"),
+    ("value_table", 'k', "id"),
+    ("segment_table", 's', "id"),
 ];
+const TRIGGERS: &str = include_str!("../../python/flagstaff/sql/token_trigger_v1.sql");
 
 const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
@@ -141,13 +146,15 @@ impl Shop {
 
     fn with_triggers(user_column: &str) -> Self {
         let mut shop = Self::without_triggers(user_column);
-        for (table, relation) in RELATIONS {
-            shop.trigger(&format!("{{{table}}}"), relation);
+        for (table, relation, columns) in RELATIONS {
+            let triggers = TRIGGERS.replace("{table}", &format!("{{{table}}}"));
+            let triggers = triggers.replace("{relation}", &format!("'{relation}'"));
+            shop.run(&triggers.replace("{pk_columns}", columns));
         }
         shop
     }
 
-    /// Lets a table write tokens.
+    /// Lets a table write tokens that name no rows.
     pub(crate) fn trigger(&mut self, table: &str, relation: char) {
         self.run(&format!(
             "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE

@@ -111,7 +111,10 @@ BEGIN
                     pairs := NULL;
             END CASE;
             IF array_length(pairs, 1) > 64
-                OR EXISTS (SELECT FROM unnest(pairs) AS pk WHERE pk IS NULL)
+                OR EXISTS (
+                    SELECT FROM unnest(pairs) AS pk
+                    WHERE (pk COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
+                )
             THEN
                 pairs := NULL;
             END IF;

@@ -12,8 +12,11 @@
 -- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables of which not
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
 -- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
--- statement triggers, so the token table must be replicated too. subscribed is whether rows arrive by
--- logical replication.
+-- statement triggers, so the token table must be replicated too.
+-- names_rows is whether tokens name every row that changed: no rows arrive by logical replication, and
+-- all triggers fire in sessions that replicate or restore, too. key_arguments are the arguments of the
+-- token triggers: the relation and the columns of the keys, each followed by a zero byte.
+-- catalog is that of read_point, at the same point in time as the rest.
 -- silent_groups names the tables with triggers of groups, if one of these does not fire in every
 -- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
@@ -39,7 +42,9 @@ WITH RECURSIVE parts AS (
     JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 ), firing AS (
-    SELECT t.tgrelid AS id, t.tgtype AS events, p.pronamespace AS schema, p.proname AS function
+    SELECT
+        t.tgrelid AS id, t.tgtype AS events, t.tgenabled AS enabled, t.tgargs AS arguments,
+        p.pronamespace AS schema, p.proname AS function
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family))
@@ -129,10 +134,14 @@ SELECT
             THEN 'replication'
     END AS lacking,
     coalesce(silent.names, replaced.names) AS lacking_in,
-    EXISTS (
+    NOT EXISTS (
         SELECT FROM pg_catalog.pg_subscription_rel
         WHERE srrelid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_prepend(tokens, watched))
-    ) AS subscribed,
+    ) AND NOT EXISTS (
+        SELECT FROM firing WHERE enabled OPERATOR(pg_catalog.<>) 'A'
+    ) AS names_rows,
+    ARRAY(SELECT DISTINCT arguments FROM firing) AS key_arguments,
+    (SELECT catalog FROM ({read_point}) AS read_point) AS catalog,
     CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
         THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(

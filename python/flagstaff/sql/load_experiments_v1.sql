@@ -21,3 +21,4 @@ SELECT
     END AS rules,
     CASE WHEN bucket_by OPERATOR(pg_catalog.<>) 'user' THEN bucket_by::text END AS bucket_by
 FROM {experiment_table}
+{restriction}

@@ -28,5 +28,6 @@ FROM (
         {flag_rules}::text AS rules,
         {flag_bucket_by}::text AS bucket_by
     FROM {flag_table}
+    {restriction}
     OFFSET 0  -- prevents three casts of all rules to text
 ) AS stored

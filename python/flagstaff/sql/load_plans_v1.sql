@@ -1,6 +1,7 @@
 -- The rollout plans that have not ended. guarded_for is NULL if no driver is needed now: the plan
 -- has not started, or it is paused.
 SELECT
+    id::text AS pk,
     flag_pk,
     key,
     run_id AS run,
@@ -14,5 +15,5 @@ SELECT
         )
         ELSE 0
     END AS guarded_for
-FROM {plan_table}
+FROM (SELECT * FROM {plan_table} {restriction}) AS plan
 WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'running', 'holding', 'paused'])

@@ -17,6 +17,7 @@ FROM (
             {segment_key}::text AS key,
             {segment_conditions}::text AS conditions
         FROM {segment_table}
+        {restriction}
         OFFSET 0  -- prevents three casts of all conditions to text
     ) AS stored
 ) AS checked

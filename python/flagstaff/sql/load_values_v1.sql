@@ -50,6 +50,7 @@ FROM (
                 {value_rules}::text AS rules,
                 {value_bucket_by}::text AS bucket_by
             FROM {value_table}
+            {restriction}
             OFFSET 0  -- prevents three casts of every value to text
         ) AS stored
     ) AS measured

@@ -6,7 +6,7 @@ SELECT
     relation::text AS relation,
     pg_catalog.max(id) AS newest,
     pg_catalog.concat_ws(
-        '/', pg_catalog.count(*), pg_catalog.sum(id), pg_catalog.max(id), pg_catalog.sum(nonce)
+        ' ', pg_catalog.count(*), pg_catalog.sum(id), pg_catalog.sum(nonce)
     ) AS sums,
     pg_catalog.count(*) FILTER (WHERE entry_missing) AS missing,
     -- As text, because a row that SQL has written may have any time.

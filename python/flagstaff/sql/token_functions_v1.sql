@@ -73,7 +73,11 @@ BEGIN
                 INTO found_pks;
             found_pks := coalesce(found_pks, '{}');
             IF array_length(found_pks, 1) > 64
-                OR EXISTS (SELECT FROM unnest(found_pks) AS pk WHERE pk IS NULL)
+                -- Others may have no text in the client's encoding.
+                OR EXISTS (
+                    SELECT FROM unnest(found_pks) AS pk
+                    WHERE (pk COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
+                )
             THEN
                 found_pks := NULL;
             END IF;
@@ -87,11 +91,11 @@ BEGIN
         PERFORM set_config('flagstaff.entry_missing', 'true', true);
         PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", found_pks);
         PERFORM set_config('flagstaff.entry_missing', '', true);
-    ELSIF found_pks = '{}' THEN
-        -- No row has changed.
+    ELSIF found_pks = '{}' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = TG_RELID) THEN
+        -- No row has changed. The rows of an inheriting foreign table may be missing.
         RETURN NULL;
     ELSE
-        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", found_pks);
+        PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", nullif(found_pks, '{}'));
     END IF;
     RETURN NULL;
 END

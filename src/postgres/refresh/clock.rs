@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::read::Loaded;
 use crate::postgres::random::{fraction, jittered};
 
 /// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
+/// The same after a load of rows.
+const FULL_AFTER_ROWS: Duration = Duration::from_secs(54);
 /// The least delay before another attempt to read groups that could not be read.
 const GROUPS: Duration = Duration::from_secs(2);
 /// The longest that it takes to find out that groups cannot be read.
@@ -57,6 +60,14 @@ impl Clock {
     /// Makes a full load due, until one succeeds.
     pub(super) fn everything_is_due(&mut self) {
         self.full = Instant::now();
+    }
+
+    /// Notes what a load has read.
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        if loaded.by_rows {
+            self.full = self.full.min(Instant::now() + jittered(FULL_AFTER_ROWS));
+        }
+        self.retry_groups(loaded.failed_groups);
     }
 
     /// Makes a full load due if groups could not be read. The longer it took to find out, the later

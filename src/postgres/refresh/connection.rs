@@ -1,17 +1,16 @@
 //! The connection of the engine's thread. Its notifications wake the thread.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::load::{Scope, load};
 use super::notifications::Notifications;
 use super::read::Read;
 use super::server_info::Identification;
+use super::statements::{PreparedClient, Statements};
 use super::tokens::{self, Tokens};
 use crate::postgres::connect::backend_pid;
 use crate::postgres::connect::open::{Event, Opened, open};
@@ -19,11 +18,11 @@ use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, Queries};
+use crate::postgres::queries::{LoadQueries, Queries, READ_POINT};
 use crate::snapshot::Snapshot;
 
-const PARAMETERS_OF_IDENTIFY: [Type; 4] =
-    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY];
+const PARAMETERS_OF_IDENTIFY: [Type; 5] =
+    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
 
 /// A heartbeat may get lost in a crash: its commit waits neither for a disk nor for a standby.
 const BEGIN_WRITE: &str =
@@ -38,8 +37,7 @@ pub(super) struct RefreshConnection {
     /// The position of the server in the target.
     position: usize,
     notifications: Arc<Notifications>,
-    /// The prepared `identify`, if the session is not shared.
-    identify: OnceCell<Statement>,
+    statements: Statements,
 }
 
 impl RefreshConnection {
@@ -68,36 +66,45 @@ impl RefreshConnection {
         doing: &'static str,
     ) -> Result<Identification, Error> {
         let identifying = async {
-            let Queries { parts, token_table, required_tables, .. } = queries;
-            let values: [&(dyn ToSql + Sync); 4] =
-                [&parts.tables, &parts.columns, token_table, required_tables];
-            let row = if let Some(statement) = self.identify.get() {
-                self.opened.client.query_one(statement, &values).await?
-            } else {
-                let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
-                self.opened.client.query_typed_one(&queries.identify, &parameters).await?
-            };
-            Identification::from_row(&row, self.announced_pid, parts)
+            let Queries { parts, token_table, required_tables, all_tables, .. } = queries;
+            let values: [&(dyn ToSql + Sync); 5] =
+                [&parts.tables, &parts.columns, token_table, required_tables, all_tables];
+            let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
+            let rows = self.client().query(&queries.identify, &parameters).await?;
+            let row = rows.first();
+            row.map(|row| Identification::from_row(row, self.announced_pid, parts)).transpose()
         };
         let identifying = async {
             let identification = identifying.await.map_err(|error| Error::driver(doing, error));
-            identification.and_then(|identification| identification.checked(doing))
+            // A query without FROM a table returns a row.
+            identification?.ok_or_else(|| Error::lost(doing))?.checked(doing)
         };
         let identification = within(deadline::STATEMENT, doing, identifying).await?;
         self.notifications.ignore(&identification.other_token_tables);
         Ok(identification)
     }
 
-    /// Prepares the session for a long life: it may be idle, and `identify` is planned once. Not
-    /// behind a pooler, which gives the session to other clients.
-    pub(super) async fn configure_session(&self, queries: &Queries) -> Result<(), Error> {
+    fn client(&self) -> PreparedClient<'_> {
+        PreparedClient { client: &self.opened.client, statements: &self.statements }
+    }
+
+    /// Prepares the session for a long life: it may be idle, and its statements are planned once.
+    /// Not behind a pooler, which gives the session to other clients.
+    pub(super) async fn configure_session(
+        &self,
+        queries: &Queries,
+        has_tokens: bool,
+    ) -> Result<(), Error> {
         let configuring = async {
             self.opened.client.batch_execute("SET idle_session_timeout = 0").await?;
-            let preparing =
-                self.opened.client.prepare_typed(&queries.identify, &PARAMETERS_OF_IDENTIFY);
-            let statement = preparing.await?;
-            let _ = self.identify.set(statement);
-            Ok(())
+            let names = [Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+            let texts: [(&str, &[Type]); 4] = [
+                (&queries.identify, &PARAMETERS_OF_IDENTIFY),
+                (&queries.token_set, &[]),
+                (&queries.new_tokens, &[Type::TEXT]),
+                (READ_POINT, &names),
+            ];
+            self.client().prepare(if has_tokens { &texts } else { &texts[..1] }).await
         };
         let doing = "configure the session";
         let configuring = async { configuring.await.map_err(|error| Error::driver(doing, error)) };
@@ -149,7 +156,7 @@ impl RefreshConnection {
     /// Reads the change tokens.
     pub(super) async fn poll(&self, queries: &Queries) -> Result<Tokens, Error> {
         let polling = async {
-            let rows = self.opened.client.query_typed(&queries.token_set, &[]).await;
+            let rows = self.client().query(&queries.token_set, &[]).await;
             let tokens = rows.and_then(|rows| tokens::from_rows(&rows));
             tokens.map_err(|error| Error::driver("poll", error))
         };
@@ -165,7 +172,7 @@ impl RefreshConnection {
         base: Option<&Snapshot>,
         limit: Duration,
     ) -> Result<Read, Error> {
-        let loading = load(&self.opened.client, queries, scope, base);
+        let loading = load(self.client(), queries, scope, base);
         while_receiving(&self.opened.last_byte, limit, "load", loading).await
     }
 
@@ -201,6 +208,6 @@ async fn connect(mut attempt: Attempt, wake: Arc<Notify>) -> Result<RefreshConne
     })
     .await?;
     let announced_pid = backend_pid::announced(&opened.client).await;
-    let identify = OnceCell::new();
-    Ok(RefreshConnection { opened, announced_pid, position: 0, notifications, identify })
+    let statements = Statements::default();
+    Ok(RefreshConnection { opened, announced_pid, position: 0, notifications, statements })
 }

@@ -10,14 +10,15 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error as DriverError, Row};
 
 use super::encoded_texts::{decoder_of, is_undecodable};
-use super::read::{DOING, Read, commit};
+use super::read::{DOING, Loaded, Read, commit, is_of_keys};
 use super::rows::{self, Sizes};
-use crate::groups::GroupReferences;
+use crate::groups::{GroupReferences, Groups};
 use crate::postgres::error::Error;
 use crate::postgres::queries::{ANY_TEXT, SEND_ENCODED, TableQuery};
 use crate::postgres::text::Decoder;
 use crate::row::GroupRow;
-use crate::snapshot::{Loaded, Snapshot};
+use crate::snapshot::{self, Snapshot};
+use crate::token_set::Change;
 
 /// Neither a lock on a table of the project nor a slow view may keep a change of a flag for long.
 /// The statement timeout counts the sending, too.
@@ -30,15 +31,52 @@ const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL row_security = off";
 pub(super) struct GroupStep<'a> {
     pub(super) client: &'a Client,
     pub(super) query: &'a TableQuery,
-    /// Whether the groups may have changed since the base of the snapshot.
-    pub(super) changed: bool,
+    /// What has changed in the groups since the base of the snapshot.
+    pub(super) change: Change,
     /// Whether groups are read that could not be read before.
     pub(super) retries: bool,
 }
 
 impl GroupStep<'_> {
-    /// Adds the groups to what was read, and commits the transaction of the load.
-    pub(super) async fn add_to(&self, read: Read) -> Result<Read, DriverError> {
+    /// Adds the groups to what was read, and commits the transaction of the load. `None` if all
+    /// groups must be read.
+    pub(super) async fn add_to(&self, read: Read) -> Result<Option<Read>, DriverError> {
+        if let Some(pairs) = self.changed_members(&read.snapshot) {
+            return self.with_members(read, pairs).await;
+        }
+        self.with_groups(read).await.map(Some)
+    }
+
+    /// The pairs of a group and a user to ask for, if these are all that can have changed.
+    fn changed_members(&self, snapshot: &Snapshot) -> Option<&[Box<str>]> {
+        match &self.change {
+            Change::Rows(pairs) if snapshot.wanted_groups(false).is_none() => Some(pairs),
+            _ => None,
+        }
+    }
+
+    async fn with_members(
+        &self,
+        read: Read,
+        pairs: &[Box<str>],
+    ) -> Result<Option<Read>, DriverError> {
+        let Some(query) = &self.query.of_keys else {
+            return self.with_groups(read).await.map(Some);
+        };
+        let names = read.snapshot.groups().and_then(Groups::names);
+        let values =
+            [(&pairs as &(dyn ToSql + Sync), Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+        let began = Instant::now();
+        match self.rows(query, &values).await {
+            Ok(rows) => {
+                Ok(read.snapshot.with_members(rows).map(|snapshot| Read { snapshot, ..read }))
+            }
+            Err(error) if is_undecodable(&error) || is_of_keys(&error) => Err(error),
+            Err(error) => self.without(read, error, began).await.map(Some),
+        }
+    }
+
+    async fn with_groups(&self, read: Read) -> Result<Read, DriverError> {
         let Some(references) = self.wanted(&read.snapshot) else {
             commit(self.client).await?;
             return Ok(read);
@@ -67,7 +105,7 @@ impl GroupStep<'_> {
         if snapshot.has_unreadable_groups() && !self.retries {
             return None;
         }
-        snapshot.wanted_groups(self.changed)
+        snapshot.wanted_groups(self.change != Change::Nothing)
     }
 
     async fn with(
@@ -77,16 +115,30 @@ impl GroupStep<'_> {
         groups: Result<Vec<GroupRow>, DriverError>,
         began: Instant,
     ) -> Result<Read, DriverError> {
-        let (snapshot, failed_groups) = match groups {
-            Ok(groups) => (read.snapshot.with_groups(references, groups), None),
-            Err(error) if self.client.is_closed() => return Err(error),
-            Err(error) => {
-                let _ = self.client.batch_execute("ROLLBACK").await;
-                let why = Error::driver(DOING, error).message();
-                (read.snapshot.with_unreadable_groups(why), Some(began.elapsed()))
+        match groups {
+            Ok(groups) => {
+                let snapshot = read.snapshot.with_groups(references, groups);
+                Ok(Read { snapshot, ..read })
             }
-        };
-        Ok(Read { snapshot, failed_groups, ..read })
+            Err(error) => self.without(read, error, began).await,
+        }
+    }
+
+    /// Keeps the last good groups, because these cannot be read, unless the connection has ended.
+    async fn without(
+        &self,
+        read: Read,
+        error: DriverError,
+        began: Instant,
+    ) -> Result<Read, DriverError> {
+        if self.client.is_closed() {
+            return Err(error);
+        }
+        let _ = self.client.batch_execute("ROLLBACK").await;
+        let why = Error::driver(DOING, error).message();
+        let snapshot = read.snapshot.with_unreadable_groups(why);
+        let loaded = Loaded { failed_groups: Some(began.elapsed()), ..read.loaded };
+        Ok(Read { snapshot, loaded, ..read })
     }
 
     async fn read(&self, references: &GroupReferences) -> Result<Vec<GroupRow>, DriverError> {
@@ -94,16 +146,24 @@ impl GroupStep<'_> {
             commit(self.client).await?;
             return Ok(Vec::new());
         }
+        let names = references.names();
+        self.rows(&self.query.text, &[(&names, Type::TEXT_ARRAY)]).await
+    }
+
+    /// The groups of a query, which ends the transaction.
+    async fn rows(
+        &self,
+        query: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<GroupRow>, DriverError> {
         let found = RefCell::new(Vec::new());
         let keep = |row| {
             found.borrow_mut().extend(self.groups(&[row], &Decoder::default())?);
             Ok(())
         };
-        let names = references.names();
-        let names = [(&names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
         let (limited, read, committed) = tokio::join!(
             self.client.batch_execute(SHORT_TIMEOUTS),
-            rows::read(self.client, &self.query.text, &names, keep),
+            rows::read(self.client, query, values, keep),
             commit(self.client),
         );
         limited.and(read).and(committed)?;
@@ -127,7 +187,7 @@ impl GroupStep<'_> {
 
     /// What these rows mean.
     fn groups(&self, rows: &[Row], decoder: &Decoder) -> Result<Vec<GroupRow>, DriverError> {
-        let (mut loaded, mut sizes) = (Loaded::default(), Sizes::default());
+        let (mut loaded, mut sizes) = (snapshot::Loaded::default(), Sizes::default());
         for row in rows {
             self.query.slot.add(&mut loaded, &mut sizes, row, decoder)?;
         }

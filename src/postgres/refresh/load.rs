@@ -1,8 +1,8 @@
-//! One consistent read of the tables that changed.
+//! One consistent read of what changed.
 //!
-//! A load is one `REPEATABLE READ` transaction: the locks, then the tokens, then the tables whose
-//! tokens differ from those of the snapshot. The engine's connection and pooled connections run the
-//! same statements.
+//! A load is one `REPEATABLE READ` transaction: the locks, then the tokens, then the rows that the new
+//! tokens name, or the tables whose tokens differ from those of the snapshot. The engine's connection
+//! and pooled connections run the same statements.
 
 use std::cell::RefCell;
 
@@ -12,17 +12,19 @@ use tokio_postgres::{Client, Row};
 
 use super::encoded_texts::{decoder_of, is_undecodable};
 use super::groups::GroupStep;
-use super::read::{DOING, Read, commit};
+use super::read::{self, DOING, Read, commit, is_of_keys};
 use super::rows::{self, Sizes};
+use super::statements::PreparedClient;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, SEND_ENCODED, TableQuery, WATCHED_TABLES};
+use crate::postgres::queries::{LoadQueries, READ_POINT, SEND_ENCODED, TableQuery};
 use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
+use crate::primary_key::PrimaryKey;
 use crate::snapshot::{Loaded, Snapshot};
-use crate::token_set::TokenSet;
+use crate::token_set::{Change, NewToken, ReadPoint, Relation};
 
-/// The tables that a load reads.
+/// What a load reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scope<'a> {
     /// All tables.
@@ -30,97 +32,152 @@ pub(super) enum Scope<'a> {
         /// Whether the database has change tokens.
         tokens: bool,
     },
-    /// The tables whose tokens differ from those of this snapshot.
-    ChangedSince(&'a Snapshot),
+    /// What has changed since this snapshot.
+    ChangedSince {
+        base: &'a Snapshot,
+        /// The catalog with which tokens name every row that changed, `None` for whole tables.
+        with_keys: Option<i64>,
+    },
     /// All tables but those that may be large. The database has no change tokens.
     WithoutLargeTables,
 }
 
-impl Scope<'_> {
+/// A table that a load reads, and the keys of the rows that it asks for, `None` for all rows.
+struct Wanted<'q> {
+    query: &'q TableQuery,
+    keys: Option<Vec<Box<str>>>,
+}
+
+impl<'a> Scope<'a> {
     /// The snapshot that the next one is built from, if the scope depends on it.
-    fn base(&self) -> Option<&Snapshot> {
+    fn base(self) -> Option<&'a Snapshot> {
         match self {
-            Self::ChangedSince(base) => Some(base),
+            Self::ChangedSince { base, .. } => Some(base),
             _ => None,
         }
     }
 
-    /// Whether the load reads this table. `now` are the current change tokens.
-    fn includes(self, table: &TableQuery, now: Option<&TokenSet>) -> bool {
+    /// Where the snapshot was read whose changed rows are wanted.
+    fn since(self) -> Option<&'a ReadPoint> {
         match self {
-            Self::Everything { .. } => true,
-            Self::ChangedSince(base) => match (base.token_set(), now) {
-                (Some(before), Some(now)) => now.changed(before, table.relation),
-                _ => true,
-            },
-            Self::WithoutLargeTables => !table.is_large,
+            Self::ChangedSince { base, with_keys: Some(catalog) } => {
+                base.read_point().filter(|base| base.catalog == catalog)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same with whole tables.
+    fn of_tables(self) -> Self {
+        match self {
+            Self::ChangedSince { base, .. } => Self::ChangedSince { base, with_keys: None },
+            other => other,
+        }
+    }
+
+    /// What has changed in a table, as far as the scope asks for it.
+    fn change(self, table: &TableQuery, now: &Now) -> Change {
+        match self {
+            Self::Everything { .. } => Change::Table,
+            Self::ChangedSince { base, .. } => now.change(base, table.relation),
+            Self::WithoutLargeTables if table.is_large => Change::Nothing,
+            Self::WithoutLargeTables => Change::Table,
         }
     }
 
     /// Whether the load may have to read groups: they, or the rules that refer to them, changed.
-    fn may_need_groups(
-        self,
-        groups: &TableQuery,
-        wanted: &[&TableQuery],
-        now: Option<&TokenSet>,
-    ) -> bool {
-        let has_rules = |query: &&TableQuery| matches!(query.slot, Slot::Flags | Slot::Segments);
+    fn may_need_groups(self, groups: &TableQuery, wanted: &[Wanted<'_>], now: &Now) -> bool {
+        let has_rules = |one: &Wanted<'_>| matches!(one.query.slot, Slot::Flags | Slot::Segments);
         wanted.iter().any(has_rules)
-            || self.includes(groups, now)
+            || self.change(groups, now) != Change::Nothing
             || self.base().is_some_and(Snapshot::must_read_groups)
     }
 
-    /// The step that reads groups. `now` are the current change tokens.
-    fn group_step<'a>(
-        self,
-        client: &'a Client,
-        query: &'a TableQuery,
-        now: Option<&TokenSet>,
-    ) -> GroupStep<'a> {
+    /// The step that reads groups.
+    fn group_step<'s>(self, client: &'s Client, query: &'s TableQuery, now: &Now) -> GroupStep<'s> {
         let retries = matches!(self, Self::Everything { .. });
-        GroupStep { client, query, changed: self.includes(query, now), retries }
+        GroupStep { client, query, change: self.change(query, now), retries }
     }
 
     fn has_tokens(self) -> bool {
-        matches!(self, Self::Everything { tokens: true } | Self::ChangedSince(_))
+        matches!(self, Self::Everything { tokens: true } | Self::ChangedSince { .. })
     }
 }
 
-/// Reads the tables of `scope`. `base` is the snapshot that the next one is built from.
+/// The change tokens of a load, and where it reads. Empty without tokens.
+#[derive(Debug, Default)]
+struct Now {
+    tokens: Option<Tokens>,
+    read_point: Option<ReadPoint>,
+    /// The tokens since the snapshot before, `None` if they are unknown.
+    new: Option<Vec<NewToken>>,
+}
+
+impl Now {
+    fn change(&self, base: &Snapshot, relation: Relation) -> Change {
+        let is_same =
+            |now: &ReadPoint| base.read_point().is_some_and(|it| it.catalog == now.catalog);
+        match (base.token_set(), &self.tokens) {
+            (Some(before), Some(now)) if self.read_point.as_ref().is_some_and(is_same) => {
+                now.token_set.change(before, self.new.as_deref(), relation)
+            }
+            _ => Change::Table,
+        }
+    }
+}
+
+/// Reads what `scope` asks for. `base` is the snapshot that the next one is built from.
 pub(super) async fn load(
-    client: &Client,
+    client: PreparedClient<'_>,
     queries: &LoadQueries,
     scope: Scope<'_>,
     base: Option<&Snapshot>,
 ) -> Result<Read, Error> {
+    let tables = scope.of_tables();
     let read = match read(client, queries, scope, base).await {
-        Err(error) if is_undecodable(&error) => read_encoded(client, queries, scope, base).await,
+        Ok(None) => read(client, queries, tables, base).await,
+        Err(error) if scope.since().is_some() && is_of_keys(&error) => {
+            read(client, queries, tables, base).await
+        }
         read => read,
+    };
+    let read = match read {
+        Ok(Some(read)) => Ok(read),
+        Err(error) if !is_undecodable(&error) => Err(error),
+        _ => read_encoded(client, queries, tables, base).await,
     };
     read.map_err(|error| Error::driver(DOING, error))
 }
 
+/// `None` if the rows that were asked for do not show the result.
 async fn read(
-    client: &Client,
+    client: PreparedClient<'_>,
     queries: &LoadQueries,
     scope: Scope<'_>,
     base: Option<&Snapshot>,
-) -> Result<Read, tokio_postgres::Error> {
+) -> Result<Option<Read>, tokio_postgres::Error> {
+    let prepared = client;
+    let client = client.client;
     let (rows, decoder) = (RefCell::new(Rows::empty(queries)), Decoder::default());
     let keep = |slot, row| rows.borrow_mut().add(slot, &row, &decoder);
     let reading = async {
-        let wanted = begin(client, queries, scope, &rows).await?;
-        let may_need = |groups: &&TableQuery| {
-            scope.may_need_groups(groups, &wanted, rows.borrow().loaded.token_set.as_ref())
-        };
+        let now = begin(prepared, queries, scope).await?;
+        let wanted = rows.borrow_mut().open_slots(queries, scope, &now);
+        let may_need = |groups: &&TableQuery| scope.may_need_groups(groups, &wanted, &now);
         let Some(query) = queries.groups.as_ref().filter(may_need) else {
             read_tables(client, &wanted, keep, commit(client)).await?;
-            return Ok(rows.take().into_read(base));
+            return Ok(rows.take().into_read(now, base));
         };
         read_tables(client, &wanted, keep, async { Ok(()) }).await?;
-        let rows = rows.take();
-        let step = scope.group_step(client, query, rows.loaded.token_set.as_ref());
-        step.add_to(rows.into_read(base)).await
+        let step = scope.group_step(client, query, &now);
+        let read = match rows.take().into_read(now, base) {
+            Some(read) => step.add_to(read).await?,
+            None => None,
+        };
+        if read.is_none() {
+            client.batch_execute("ROLLBACK").await?;
+        }
+        Ok(read)
     };
     or_rollback(client, reading).await
 }
@@ -128,35 +185,40 @@ async fn read(
 /// Loads texts as they are stored, and decodes them afterwards: one that cannot be decoded fails
 /// every query that sends it.
 async fn read_encoded(
-    client: &Client,
+    client: PreparedClient<'_>,
     queries: &LoadQueries,
     scope: Scope<'_>,
     base: Option<&Snapshot>,
 ) -> Result<Read, tokio_postgres::Error> {
+    let prepared = client;
+    let client = client.client;
     let (read, rows) = (RefCell::new(Rows::empty(queries)), RefCell::new(Vec::new()));
     let reading = async {
-        let wanted = begin(client, queries, scope, &read).await?;
-        let mut statements: Vec<_> = wanted.iter().map(|query| query.declare()).collect();
+        let now = begin(prepared, queries, scope).await?;
+        let wanted = read.borrow_mut().open_slots(queries, scope, &now);
+        let mut statements: Vec<_> = wanted.iter().map(|one| one.query.declare()).collect();
         statements.push(SEND_ENCODED.into());
         client.batch_execute(&statements.join(";\n")).await?;
-        let fetched: Vec<_> = wanted.iter().map(|query| query.fetched()).collect();
+        let fetched: Vec<_> = wanted.iter().map(|one| one.query.fetched()).collect();
+        let fetched: Vec<_> = fetched.iter().map(|query| Wanted { query, keys: None }).collect();
         let keep = |slot, row| {
             rows.borrow_mut().push((slot, row));
             Ok(())
         };
-        read_tables(client, &fetched.iter().collect::<Vec<_>>(), keep, commit(client)).await
+        read_tables(client, &fetched, keep, commit(client)).await?;
+        Ok(now)
     };
-    or_rollback(client, reading).await?;
+    let now = or_rollback(client, reading).await?;
     let (mut read, rows) = (read.into_inner(), rows.into_inner());
     let decoder = decoder_of(client, rows.iter().map(|(_, row)| row)).await?;
     for (slot, row) in &rows {
         read.add(*slot, row, &decoder)?;
     }
     match &queries.groups {
-        None => Ok(read.into_read(base)),
+        None => Ok(read.into_whole(now, base)),
         Some(query) => {
-            let step = scope.group_step(client, query, read.loaded.token_set.as_ref());
-            step.add_encoded_to(read.into_read(base)).await
+            let step = scope.group_step(client, query, &now);
+            step.add_encoded_to(read.into_whole(now, base)).await
         }
     }
 }
@@ -173,42 +235,70 @@ async fn or_rollback<T>(
     outcome
 }
 
-/// Locks the tables, then reads the tokens, and which tables inherit. Returns the queries of the
-/// tables that the load reads.
-async fn begin<'q>(
-    client: &Client,
-    queries: &'q LoadQueries,
+/// Locks the tables, then reads the tokens and where the load reads.
+async fn begin(
+    client: PreparedClient<'_>,
+    queries: &LoadQueries,
     scope: Scope<'_>,
-    rows: &RefCell<Rows>,
-) -> Result<Vec<&'q TableQuery>, tokio_postgres::Error> {
-    if scope.has_tokens() {
-        let names = [(&queries.names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
-        // Pipelined: one round trip instead of three.
-        let (locked, tokens, tables) = tokio::join!(
-            client.batch_execute(&queries.lock),
-            client.query_typed(&queries.token_set, &[]),
-            client.query_typed_one(WATCHED_TABLES, &names),
-        );
-        locked?;
-        let mut tokens = tokens::from_rows(&tokens?)?;
-        tokens.token_set.set_tables(tables?.try_get("tables")?);
-        rows.borrow_mut().take_tokens(tokens);
-    } else {
-        client.batch_execute(&queries.lock).await?;
+) -> Result<Now, tokio_postgres::Error> {
+    if !scope.has_tokens() {
+        client.client.batch_execute(&queries.lock).await?;
+        return Ok(Now::default());
     }
-    Ok(rows.borrow_mut().open_slots(queries, scope))
+    let names: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&queries.names, Type::TEXT_ARRAY), (&queries.all_names, Type::TEXT_ARRAY)];
+    // Pipelined: one round trip instead of four.
+    let (locked, tokens, point, new) = tokio::join!(
+        client.client.batch_execute(&queries.lock),
+        client.query(&queries.token_set, &[]),
+        client.query(READ_POINT, &names),
+        new_tokens(client, queries, scope.since()),
+    );
+    locked?;
+    let mut now = Now { new: new?, ..Now::default() };
+    let mut tokens = tokens::from_rows(&tokens?)?;
+    if let Some(row) = point?.first() {
+        tokens.token_set.set_tables(row.try_get("tables")?);
+        let transactions: &str = row.try_get("transactions")?;
+        let catalog = row.try_get("catalog")?;
+        if tokens.token_set.tables().len() != queries.names.len() {
+            // The keys of an inheriting table may be those of other rows.
+            now.new = None;
+        }
+        now.read_point = Some(ReadPoint { transactions: transactions.into(), catalog });
+    }
+    now.tokens = Some(tokens);
+    Ok(now)
+}
+
+/// The tokens that were added since another load, `None` if they are unknown.
+async fn new_tokens(
+    client: PreparedClient<'_>,
+    queries: &LoadQueries,
+    since: Option<&ReadPoint>,
+) -> Result<Option<Vec<NewToken>>, tokio_postgres::Error> {
+    let Some(ReadPoint { transactions, .. }) = since else { return Ok(None) };
+    let values: [(&(dyn ToSql + Sync), Type); 1] = [(transactions, Type::TEXT)];
+    tokens::new_from_rows(&client.query(&queries.new_tokens, &values).await?)
 }
 
 /// Reads the rows of these tables, and ends with `last`, all in one round trip.
 async fn read_tables(
     client: &Client,
-    wanted: &[&TableQuery],
+    wanted: &[Wanted<'_>],
     keep: impl Fn(Slot, Row) -> Result<(), tokio_postgres::Error>,
     last: impl Future<Output = Result<(), tokio_postgres::Error>>,
 ) -> Result<(), tokio_postgres::Error> {
-    let reads = wanted.iter().map(|query| {
-        let keep = &keep;
-        rows::read(client, &query.text, &[], |row| keep(query.slot, row))
+    let reads = wanted.iter().map(|Wanted { query, keys }| {
+        let keep = |row| keep(query.slot, row);
+        async move {
+            match (keys, &query.of_keys) {
+                (Some(keys), Some(text)) => {
+                    rows::read(client, text, &[(keys, Type::TEXT_ARRAY)], keep).await
+                }
+                _ => rows::read(client, &query.text, &[], keep).await,
+            }
+        }
     });
     let (rows, ended) = tokio::join!(join_all(reads), last);
     rows.into_iter().collect::<Result<(), _>>()?;
@@ -219,7 +309,6 @@ async fn read_tables(
 #[derive(Default)]
 struct Rows {
     loaded: Loaded,
-    standby: bool,
     sizes: Sizes,
 }
 
@@ -238,30 +327,49 @@ impl Rows {
         slot.add(&mut self.loaded, &mut self.sizes, row, decoder)
     }
 
-    /// Empties the slots of the tables that the load reads, and returns their queries.
+    /// Empties the slots of the tables that the load reads, and returns what it reads of them.
     fn open_slots<'q>(
         &mut self,
         queries: &'q LoadQueries,
         scope: Scope<'_>,
-    ) -> Vec<&'q TableQuery> {
-        let now = self.loaded.token_set.as_ref();
-        let all = queries.tables.iter();
-        let wanted: Vec<_> = all.filter(|query| scope.includes(query, now)).collect();
-        for query in &wanted {
-            query.slot.begin(&mut self.loaded, scope.base());
+        now: &Now,
+    ) -> Vec<Wanted<'q>> {
+        let mut wanted = Vec::new();
+        for query in &queries.tables {
+            let keys = match scope.change(query, now) {
+                Change::Nothing => continue,
+                Change::Rows(keys) if query.of_keys.is_some() => Some(keys),
+                Change::Rows(_) | Change::Table => None,
+            };
+            if let Some(keys) = &keys {
+                let keys = keys.iter().map(|key| PrimaryKey::from(&**key)).collect();
+                self.loaded.asked.insert(query.relation, keys);
+            }
+            query.slot.begin(&mut self.loaded, scope.base().filter(|_| keys.is_none()));
+            wanted.push(Wanted { query, keys });
         }
         wanted
     }
 
-    fn take_tokens(&mut self, tokens: Tokens) {
-        self.loaded.token_set = Some(tokens.token_set);
-        self.standby = tokens.standby;
+    /// The next snapshot after `base`; `None` if the rows that were asked for do not show it.
+    fn into_read(self, now: Now, base: Option<&Snapshot>) -> Option<Read> {
+        let (loaded, standby) = self.loaded_at(now);
+        let (first, by_rows) = (Snapshot::default(), !loaded.asked.is_empty());
+        let snapshot = base.unwrap_or(&first).try_next(loaded)?;
+        Some(Read { snapshot, standby, loaded: read::Loaded { by_rows, failed_groups: None } })
     }
 
-    /// The next snapshot after `base`.
-    fn into_read(self, base: Option<&Snapshot>) -> Read {
+    /// The same after a load of whole tables.
+    fn into_whole(self, now: Now, base: Option<&Snapshot>) -> Read {
+        let (loaded, standby) = self.loaded_at(now);
         let first = Snapshot::default();
-        let snapshot = base.unwrap_or(&first).next(self.loaded);
-        Read { snapshot, standby: self.standby, failed_groups: None }
+        let snapshot = base.unwrap_or(&first).next(loaded);
+        Read { snapshot, standby, loaded: read::Loaded::default() }
+    }
+
+    fn loaded_at(self, Now { tokens, read_point, .. }: Now) -> (Loaded, bool) {
+        let standby = tokens.as_ref().is_some_and(|tokens| tokens.standby);
+        let token_set = tokens.map(|tokens| tokens.token_set);
+        (Loaded { token_set, read_point, ..self.loaded }, standby)
     }
 }

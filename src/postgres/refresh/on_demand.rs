@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 
 use super::load::{Scope, load};
 use super::publish::{Cycle, Outcome};
+use super::statements::{PreparedClient, Statements};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 
@@ -19,7 +20,8 @@ pub(crate) async fn load_now(
     // The engine's thread may have looked before the latest migration.
     let absent = queries.parts.find_absent(client).await;
     let absent = absent.map_err(|error| Error::driver("refresh", error))?;
-    let queries = queries.load_without(&absent)?;
+    let queries = queries.load_from(&absent, &[])?;
+    let client = PreparedClient { client, statements: &Statements::default() };
     loop {
         let cycle = Cycle::begin(context);
         let scope = Scope::Everything { tokens: context.signals.has_tokens() };

@@ -13,8 +13,22 @@ pub(super) const DOING: &str = "load";
 pub(super) struct Read {
     pub(super) snapshot: Snapshot,
     pub(super) standby: bool,
+    pub(super) loaded: Loaded,
+}
+
+/// What a load has read, as far as it decides when the next one is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Loaded {
+    /// Whether it has read single rows.
+    pub(super) by_rows: bool,
     /// How long it took to find out that groups cannot be read.
     pub(super) failed_groups: Option<Duration>,
+}
+
+/// Whether a query of some rows may have failed because of the keys: the columns have other types
+/// than the models say.
+pub(super) fn is_of_keys(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| matches!(&code.code()[..2], "22" | "42"))
 }
 
 /// Ends the transaction of a load.

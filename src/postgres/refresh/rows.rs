@@ -139,26 +139,37 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
 
 fn allowed_users(row: &Row, decoder: &Decoder) -> Result<AllowedUsersRow, Error> {
     let flag_pk = decoder.pk(row, "flag_pk")?;
-    let (users, undecodable) = users(row, decoder)?;
-    Ok(AllowedUsersRow { flag_pk, users, undecodable })
+    let (users, some_undecodable) = users(row, "users", decoder)?;
+    let (absent, more_undecodable) = absent(row, decoder)?;
+    let undecodable = some_undecodable || more_undecodable;
+    Ok(AllowedUsersRow { flag_pk, users, absent, undecodable })
 }
 
 /// The primary keys of users, and whether there are more, which cannot be decoded.
-fn users(row: &Row, decoder: &Decoder) -> Result<(Users, bool), Error> {
+fn users(row: &Row, column: &str, decoder: &Decoder) -> Result<(Users, bool), Error> {
     if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
-        return Ok((Users::Integers(row.try_get("users")?), false));
+        return Ok((Users::Integers(row.try_get(column)?), false));
     }
-    let read: Vec<Text<'_>> = row.try_get("users")?;
+    let read: Vec<Text<'_>> = row.try_get(column)?;
     let users: Vec<_> =
         read.iter().filter_map(|user| decoder.text(*user)).map(Into::into).collect();
     let undecodable = users.len() < read.len();
     Ok((Users::Texts(users), undecodable))
 }
 
+/// The same for users that were asked for and not found. The query of all users has no such column.
+fn absent(row: &Row, decoder: &Decoder) -> Result<(Users, bool), Error> {
+    if row.columns().iter().any(|column| column.name() == "absent") {
+        return users(row, "absent", decoder);
+    }
+    Ok((Users::default(), false))
+}
+
 /// A group; `None` if its name cannot be decoded, which no rule can name.
 fn group(row: &Row, decoder: &Decoder) -> Result<Option<GroupRow>, Error> {
     let Ok(name) = decoder.required(row, "name")? else { return Ok(None) };
-    Ok(Some(GroupRow { name, users: users(row, decoder)?.0 }))
+    let (users, absent) = (users(row, "users", decoder)?.0, absent(row, decoder)?.0);
+    Ok(Some(GroupRow { name, users, absent }))
 }
 
 fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
@@ -210,6 +221,7 @@ fn plan(row: &Row, decoder: &Decoder) -> Result<PlanRow, Error> {
     let text =
         |name| -> Result<Box<str>, Error> { Ok(decoder.required(row, name)?.unwrap_or_default()) };
     Ok(PlanRow {
+        pk: decoder.pk(row, "pk")?,
         flag_pk: decoder.pk(row, "flag_pk")?,
         key: text("key")?,
         run: row.try_get("run")?,

@@ -33,6 +33,10 @@ pub(super) struct ServerInfo {
     pub(super) absent: Vec<Absence>,
     /// The tables of groups with a trigger that does not fire.
     silent_groups: Option<String>,
+    /// Whether tokens name every row that changed, if there are tokens.
+    pub(super) names_rows: bool,
+    /// The arguments of the token triggers, each followed by a zero byte.
+    pub(super) key_arguments: Vec<Vec<u8>>,
     /// The triggers and tables, as text that is compared for equality.
     shape: String,
 }
@@ -45,6 +49,8 @@ pub(super) struct Identification {
     pub(super) listening: bool,
     /// The oids of the watched tables, and of those that inherit from them.
     pub(super) tables: Vec<u32>,
+    /// The triggers and tables as a load sees them, compared for equality.
+    pub(super) catalog: Option<i64>,
     /// The oids of the token tables of other projects in this database.
     pub(super) other_token_tables: Vec<u32>,
     /// The tables of which row level security can hide rows.
@@ -72,11 +78,14 @@ impl Identification {
             lacking,
             absent: parts.absent(row.try_get("problems_of_parts")?),
             silent_groups: row.try_get("silent_groups")?,
+            names_rows: row.try_get("names_rows")?,
+            key_arguments: row.try_get("key_arguments")?,
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
         let other_token_tables = row.try_get("other_token_tables")?;
-        Ok(Self { server, listening, tables: row.try_get("tables")?, other_token_tables, hidden })
+        let (tables, catalog) = (row.try_get("tables")?, row.try_get("catalog")?);
+        Ok(Self { server, listening, tables, catalog, other_token_tables, hidden })
     }
 
     /// Refuses a server that hides rows: tokens and flags would seem to be gone.
@@ -111,14 +120,14 @@ impl ServerInfo {
     }
 
     /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
-    pub(super) fn problems(&self, reads_groups: bool) -> Vec<Message> {
+    pub(super) fn problems(&self, reads_groups: bool) -> impl Iterator<Item = Message> {
         let absent = self.absent.iter().map(|absence| absence.problem.clone());
         let silent = self
             .silent_groups
             .iter()
-            .filter(|_| reads_groups)
+            .filter(move |_| reads_groups)
             .map(|tables| texts::GROUP_TRIGGER.with([("tables", tables.as_str().into())]));
-        absent.chain(silent).collect()
+        absent.chain(silent)
     }
 
     /// Whether the session can receive notifications.

@@ -1,6 +1,6 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -11,6 +11,7 @@ use super::heartbeat::Heartbeat;
 use super::load::Scope;
 use super::pace::Pace;
 use super::publish::{Cycle, Outcome};
+use super::read::Loaded;
 use super::server_info::{Identification, ServerInfo};
 use super::worker_name::worker_name;
 use crate::message::Message;
@@ -18,6 +19,7 @@ use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::LoadQueries;
 use crate::postgres::status::RefreshMode;
+use crate::postgres::texts;
 use crate::snapshot::Snapshot;
 
 /// What is known about one connection.
@@ -37,6 +39,10 @@ pub(super) struct Session<'a> {
     name: String,
     /// Shows the name behind a pooler.
     heartbeat: &'a mut Heartbeat,
+    /// The triggers and tables of which the server has said what it is.
+    catalog: Option<i64>,
+    /// Changes that a load of everything has found and no token has named.
+    unnoticed: Option<Message>,
 }
 
 /// What a load must read.
@@ -58,15 +64,18 @@ impl<'a> Session<'a> {
         has_alternatives: bool,
         heartbeat: &'a mut Heartbeat,
     ) -> Result<Self, Error> {
-        let Identification { server, .. } =
+        let Identification { server, catalog, .. } =
             connection.identify(&context.queries, "identify").await?;
         if !server.pooled {
-            connection.configure_session(&context.queries).await.or_else(unless_refused)?;
+            connection
+                .configure_session(&context.queries, server.has_tokens())
+                .await
+                .or_else(unless_refused)?;
         }
         let mut session = Self {
             context,
             connection,
-            load_queries: context.queries.load_without(&server.absent)?,
+            load_queries: context.queries.load_from(&server.absent, &server.key_arguments)?,
             server,
             has_alternatives,
             listening: false,
@@ -75,6 +84,8 @@ impl<'a> Session<'a> {
             clock: Clock::starting_now(context.poll_interval),
             name: String::new(),
             heartbeat,
+            catalog,
+            unnoticed: None,
         };
         session.announce().await?;
         Ok(session)
@@ -98,7 +109,8 @@ impl<'a> Session<'a> {
                 self.context.status.set_mode(mode, reason);
                 let snapshot = self.context.live.snapshot();
                 let reads_groups = snapshot.as_deref().is_some_and(Snapshot::reads_groups);
-                self.context.status.set_problems(self.server.problems(reads_groups));
+                let problems = self.server.problems(reads_groups);
+                self.context.status.set_problems(problems.chain(self.unnoticed.clone()).collect());
                 self.announce().await?;
             }
         }
@@ -140,20 +152,30 @@ impl<'a> Session<'a> {
         let _ = self.context.signals.woken().now_or_never();
     }
 
-    /// Loads the tables that changed, then identifies the server again.
+    /// Loads what has changed. If the load saw other triggers or tables than the last identification,
+    /// identifies the server again.
     ///
     /// In this order: the announced name stands for all that committed before its token, and a
     /// write while triggers were disabled has left no token. Identifying first could miss such a
     /// write. A table that inherited only during the load is not among the tables of the server.
     async fn load_changed(&mut self) -> Result<(), Error> {
-        let failed_groups = self.load(Wanted::Changed).await?;
-        self.clock.retry_groups(failed_groups);
+        let loaded = self.load(Wanted::Changed).await?;
+        self.clock.loaded(loaded);
+        if self.loaded_catalog() == self.catalog {
+            return Ok(());
+        }
         let identification = self.connection.identify(&self.context.queries, "load").await?;
         let same_tables = self.loaded_tables().is_none_or(|tables| tables == identification.tables);
         if self.has_changed(identification)? || !same_tables {
             return self.load_everything().await;
         }
         Ok(())
+    }
+
+    /// The triggers and tables that the last load has seen.
+    fn loaded_catalog(&self) -> Option<i64> {
+        let snapshot = self.context.live.snapshot()?;
+        snapshot.read_point().map(|read_point| read_point.catalog)
     }
 
     /// The tables that the last load has read.
@@ -164,11 +186,13 @@ impl<'a> Session<'a> {
 
     /// Whether the server differs from the one identified before. If so, a full load is due.
     fn has_changed(&mut self, identification: Identification) -> Result<bool, Error> {
-        let Identification { server, listening, .. } = identification;
+        let Identification { server, listening, catalog, .. } = identification;
+        self.catalog = catalog;
         if server == self.server && listening == self.listening {
             return Ok(false);
         }
-        self.load_queries = self.context.queries.load_without(&server.absent)?;
+        let queries = &self.context.queries;
+        self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
         self.server = server;
         self.listening = listening;
         self.clock.everything_is_due();
@@ -195,8 +219,8 @@ impl<'a> Session<'a> {
             return self.load_everything().await;
         }
         let Some(mut tokens) = tokens.transpose()? else {
-            let failed_groups = self.load(Wanted::WithoutLargeTables).await?;
-            self.clock.retry_groups(failed_groups);
+            let loaded = self.load(Wanted::WithoutLargeTables).await?;
+            self.clock.loaded(loaded);
             return Ok(());
         };
         tokens.token_set.set_tables(tables);
@@ -221,10 +245,10 @@ impl<'a> Session<'a> {
     async fn load_everything(&mut self) -> Result<(), Error> {
         self.context.signals.set_has_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
-        let failed_groups = self.load(Wanted::Everything).await?;
+        let loaded = self.load(Wanted::Everything).await?;
         self.loaded = true;
         self.clock.everything_loaded();
-        self.clock.retry_groups(failed_groups);
+        self.clock.loaded(loaded);
         Ok(())
     }
 
@@ -244,25 +268,31 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Loads what is wanted. Returns how long it took to find out that groups cannot be read.
-    async fn load(&self, wanted: Wanted) -> Result<Option<Duration>, Error> {
+    /// Loads what is wanted.
+    async fn load(&mut self, wanted: Wanted) -> Result<Loaded, Error> {
         loop {
             let cycle = Cycle::begin(self.context);
             let scope = self.scope(wanted, cycle.base());
             let limit = self.context.load_timeout;
             let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
-            let failed_groups = read.failed_groups;
+            if wanted == Wanted::Everything {
+                self.unnoticed = unnoticed_changes(cycle.base(), &read.snapshot);
+            }
+            let loaded = read.loaded;
             let outcome = cycle.publish(read)?;
             // If the process evaluates no longer, every further attempt would be superseded too.
             if outcome != Outcome::Superseded || !self.context.live.is_started() {
-                return Ok(failed_groups);
+                return Ok(loaded);
             }
         }
     }
 
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
-            (Wanted::Changed, Some(base)) => Scope::ChangedSince(base),
+            (Wanted::Changed, Some(base)) => {
+                let with_keys = self.catalog.filter(|_| self.server.names_rows);
+                Scope::ChangedSince { base, with_keys }
+            }
             (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },
         }
@@ -317,6 +347,18 @@ impl<'a> Session<'a> {
         };
         worker_name(self.server.token_table, token_set, state, &self.context.host)
     }
+}
+
+/// The differences between two snapshots with the same tokens. Groups need no token.
+fn unnoticed_changes(before: Option<&Snapshot>, now: &Snapshot) -> Option<Message> {
+    let before = before.filter(|before| {
+        let is_same =
+            before.read_point().map(|it| it.catalog) == now.read_point().map(|it| it.catalog);
+        is_same && before.token_set().is_some() && before.token_set() == now.token_set()
+    })?;
+    let rows = now.differences(before);
+    let (first, number) = (rows.first()?.clone(), rows.len());
+    Some(texts::UNNOTICED.with([("number", number.into()), ("row", first.into())]))
 }
 
 /// Ignores that a proxy refuses a statement which is only an optimisation.

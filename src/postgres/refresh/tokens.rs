@@ -1,8 +1,9 @@
-//! The rows of the token query → a token set.
+//! The rows of the queries of tokens → what they say.
 
 use tokio_postgres::{Error, Row};
 
-use crate::token_set::TokenSet;
+use crate::postgres::text::Text;
+use crate::token_set::{MAX_NEW_TOKENS, NewToken, TokenSet};
 
 /// The change tokens of a server at one point in time.
 #[derive(Debug, Default)]
@@ -23,4 +24,20 @@ pub(super) fn from_rows(rows: &[Row]) -> Result<Tokens, Error> {
         tokens.standby = row.try_get("standby")?;
     }
     Ok(tokens)
+}
+
+/// The tokens that were added since a load; `None` if they are too many, or if one cannot be read.
+pub(super) fn new_from_rows(rows: &[Row]) -> Result<Option<Vec<NewToken>>, Error> {
+    if rows.len() > MAX_NEW_TOKENS {
+        return Ok(None);
+    }
+    rows.iter().map(new_token).collect()
+}
+
+fn new_token(row: &Row) -> Result<Option<NewToken>, Error> {
+    let keys: Option<Vec<Option<Text<'_>>>> = row.try_get("keys")?;
+    let text = |key: Option<Text<'_>>| Some(key?.valid()?.into());
+    let keys = keys.and_then(|keys| keys.into_iter().map(text).collect());
+    let removed: Vec<&str> = row.try_get("removed")?;
+    Ok(NewToken::parse(row.try_get("relation")?, row.try_get("sums")?, keys, removed))
 }
