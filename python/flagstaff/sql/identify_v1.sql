@@ -14,6 +14,9 @@
 -- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
 -- statement triggers, so the token table must be replicated too. subscribed is whether rows arrive by
 -- logical replication.
+-- arguments are those of the token triggers, each with a zero byte at its end: the relation and the
+-- columns whose values its tokens have as keys. If these are not the columns that the models name, for
+-- example because the primary key of a model is another one now, the keys mean other rows.
 -- silent_groups names the tables with triggers of groups, if one of these does not fire in every
 -- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
@@ -39,7 +42,9 @@ WITH RECURSIVE parts AS (
     JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 ), firing AS (
-    SELECT t.tgrelid AS id, t.tgtype AS events, p.pronamespace AS schema, p.proname AS function
+    SELECT
+        t.tgrelid AS id, t.tgtype AS events, t.tgargs,
+        p.pronamespace AS schema, p.proname AS function
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family))
@@ -133,6 +138,7 @@ SELECT
         SELECT FROM pg_catalog.pg_subscription_rel
         WHERE srrelid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_prepend(tokens, watched))
     ) AS subscribed,
+    ARRAY(SELECT DISTINCT tgargs FROM firing) AS arguments,
     CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
         THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(
