@@ -69,7 +69,9 @@ impl GroupStep<'_> {
         let began = Instant::now();
         match self.rows(query, &values).await {
             Ok(rows) => {
-                Ok(read.snapshot.with_members(rows).map(|snapshot| Read { snapshot, ..read }))
+                let loaded = Loaded { by_rows: true, ..read.loaded };
+                let snapshot = read.snapshot.with_members(rows);
+                Ok(snapshot.map(|snapshot| Read { snapshot, loaded, ..read }))
             }
             Err(error) if is_undecodable(&error) || is_of_keys(&error) => Err(error),
             Err(error) => self.without(read, error, began).await.map(Some),

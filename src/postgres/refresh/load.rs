@@ -338,7 +338,12 @@ impl Rows {
         for query in &queries.tables {
             let keys = match scope.change(query, now) {
                 Change::Nothing => continue,
-                Change::Rows(keys) if query.of_keys.is_some() => Some(keys),
+                Change::Rows(keys)
+                    if query.of_keys.is_some()
+                        && scope.base().is_some_and(|base| base.takes_rows(query.relation)) =>
+                {
+                    Some(keys)
+                }
                 Change::Rows(_) | Change::Table => None,
             };
             if let Some(keys) = &keys {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 from django.db import connection
@@ -180,7 +182,7 @@ def health() -> dict[str, TriggerHealth]:
     return {health.table.relation: health for health in found}
 
 
-def identified(column: str) -> object:
+def identified(column: str) -> Any:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
     tables = [quoted["token_table"], [quoted[name] for name in LOADED_TABLES]]
@@ -225,6 +227,13 @@ def test_table_of_a_subscription_is_subscribed(table: str, expected: bool) -> No
         table,
     )
     assert identified("subscribed") is expected
+
+
+def test_arguments_of_token_triggers_are_the_columns_of_the_keys() -> None:
+    expected = {b"f\0id\0", b"m\0featureflag_id\0user_id\0", b"k\0id\0", b"s\0id\0"}
+    assert {*identified("arguments")} == expected
+    rows(f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}")
+    assert {*identified("arguments")} == expected | {b"f\0"}
 
 
 def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
