@@ -108,7 +108,8 @@ def connection_use(connection: BaseDatabaseWrapper, workers: int) -> ConnectionU
         return None
     # Requests use the default alias. Elsewhere, what they need of the role is not known.
     has_requests = DEFAULT_DB_ALIAS in aliases and not is_pooled(connection, rows[0][-1])
-    per_worker = _pool_size(DEFAULT_DB_ALIAS) if has_requests else 0
+    options = connections[DEFAULT_DB_ALIAS].settings_dict["OPTIONS"]
+    per_worker = pool_size(options.get("pool")) if has_requests else 0
     limits = [ConnectionLimit(*limit) for *limit, _session in rows]
     if connection.alias != DEFAULT_DB_ALIAS:
         limits = [limit for limit in limits if limit.kind == "server"]
@@ -121,9 +122,11 @@ def _is_same_server(one: str, other: str) -> bool:
     return is_postgresql(first) and server_address(first) == server_address(second)
 
 
-def _pool_size(alias: str) -> int:
-    """Returns how many connections one thread of a process opens, or the pool of the process."""
-    pool = connections[alias].settings_dict["OPTIONS"].get("pool")
+def pool_size(pool: object) -> int:
+    """Returns how many connections a pool opens, as in OPTIONS; 1 without a pool.
+
+    Without a pool, each thread opens one, but the number of threads is not known.
+    """
     if not pool:
         return 1
     sizes = pool if isinstance(pool, dict) else {}
