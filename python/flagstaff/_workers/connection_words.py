@@ -10,14 +10,14 @@ _LINE = Template(
     "connections",
     _(
         "%(used)s of %(slots)s connections: %(workers)s of workers, %(django)s of Django, "
-        "%(others)s others."
+        "%(others)s of others."
     ),
 )
 _LINE_OF = Template(
     "connections_of",
     _(
         "%(used)s of %(slots)s connections (%(where)s): %(workers)s of workers, %(django)s of "
-        "Django, %(others)s others."
+        "Django, %(others)s of others."
     ),
 )
 _TOO_FEW = Template(

@@ -109,7 +109,9 @@ def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None
 def test_workers_shows_the_connections_and_what_to_change_if_they_are_too_few(join: Join) -> None:
     join("web-1")
     *_, line = flags("workers").err.splitlines()
-    assert re.fullmatch(r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ others\.", line)
+    assert re.fullmatch(
+        r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ of others\.", line
+    )
     with heartbeats_for_all_connections():
         *_, problem, advice = flags("workers").err.splitlines()
     assert re.match(

@@ -32,7 +32,7 @@ def use_of(*limits: ConnectionLimit, workers: int = 0, per_worker: int = 1) -> C
 def test_connections_that_fit_are_one_line() -> None:
     use = use_of(server(12, 20, 9), workers=12)
     assert connections_texts(use) == [
-        "41 of 97 connections: 12 of workers, 20 of Django, 9 others."
+        "41 of 97 connections: 12 of workers, 20 of Django, 9 of others."
     ]
 
 
@@ -40,7 +40,7 @@ def test_one_connection_of_django_is_needed_for_each_worker() -> None:
     # 31 of 64 connections of Django were refused.
     use = use_of(server(64, 33), workers=64)
     assert connections_texts(use) == [
-        "97 of 97 connections: 64 of workers, 33 of Django, 0 others.",
+        "97 of 97 connections: 64 of workers, 33 of Django, 0 of others.",
         (
             "128 connections are needed, but the server allows 97: workers have 64, Django needs 64 "
             "(1 for each worker), others have 0."
@@ -87,7 +87,7 @@ def test_limit_with_the_least_room_decides(kind: str) -> None:
     limit = ConnectionLimit(kind, "shop", 30, 0, 12, 6, 0)
     use = use_of(server(12, 6, 9), limit, workers=12)
     assert connections_line(use) == (
-        f"18 of 30 connections ({kind} shop): 12 of workers, 6 of Django, 0 others."
+        f"18 of 30 connections ({kind} shop): 12 of workers, 6 of Django, 0 of others."
     )
     use = use_of(server(18, 6, 9), limit._replace(workers=18), workers=18)
     problem = f"36 connections are needed, but {kind} shop allows 30: workers have 18, "
