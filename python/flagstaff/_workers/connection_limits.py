@@ -99,7 +99,7 @@ def connection_use(connection: BaseDatabaseWrapper, workers: int) -> ConnectionU
         return None
     aliases = [alias for alias in connections if _is_same_server(alias, connection.alias)]
     settings = [connections[alias].settings_dict for alias in aliases]
-    own = [[str(one[name] or "") for one in settings] for name in ("NAME", "USER")]
+    own = [[one[name] or None for one in settings] for name in ("NAME", "USER")]
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(sql("connection_limits_v1"), own)

@@ -15,9 +15,9 @@ WITH session AS (
                 pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])
             ) AS own (datname, usename)
             WHERE activity.datname::text OPERATOR(pg_catalog.=)
-                    coalesce(nullif(own.datname, ''), pg_catalog.current_database()::text)
+                    coalesce(own.datname, pg_catalog.current_database()::text)
                 AND activity.usename::text OPERATOR(pg_catalog.=)
-                    coalesce(nullif(own.usename, ''), session_user::text)
+                    coalesce(own.usename, session_user::text)
         ) AS is_django
     FROM pg_catalog.pg_stat_activity AS activity
     WHERE activity.datid IS NOT NULL

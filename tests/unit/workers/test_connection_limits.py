@@ -39,17 +39,16 @@ def test_connections_that_fit_are_one_line() -> None:
 def test_one_connection_of_django_is_needed_for_each_worker() -> None:
     # 31 of 64 connections of Django were refused.
     use = use_of(server(64, 33), workers=64)
-    assert connections_texts(use) == [
-        "97 of 97 connections: 64 of workers, 33 of Django, 0 of others.",
-        (
-            "128 connections are needed, but the server allows 97: workers have 64, Django needs 64 "
-            "(1 for each worker), others have 0."
-        ),
-        (
-            "max_connections must be at least 131. Otherwise connect Django through PgBouncer, or the "
-            "workers (DATABASE of FLAGSTAFF), or run fewer workers."
-        ),
-    ]
+    line, problem, advice = connections_texts(use)
+    assert line == "97 of 97 connections: 64 of workers, 33 of Django, 0 of others."
+    assert problem == (
+        "128 connections are needed, but the server allows 97: workers have 64, Django needs 64 "
+        "(1 for each worker), others have 0."
+    )
+    assert advice == (
+        "max_connections must be at least 131. Otherwise connect Django through PgBouncer, or the "
+        "workers (DATABASE of FLAGSTAFF), or run fewer workers."
+    )
 
 
 @pytest.mark.parametrize(("others", "fits"), [(57, True), (58, False)])
