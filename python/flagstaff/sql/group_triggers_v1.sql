@@ -107,7 +107,7 @@ BEGIN
             END CASE;
             IF array_length(pairs, 1) > 64 OR EXISTS (
                 SELECT FROM unnest(pairs) AS part
-                WHERE (part COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
+                WHERE (part COLLATE "C" ~ '^[ -~]{0,100}$') IS NOT TRUE
             ) THEN
                 pairs := NULL;
             END IF;

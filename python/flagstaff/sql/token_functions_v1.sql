@@ -74,7 +74,7 @@ BEGIN
             -- Other texts may have none in the client's encoding.
             IF array_length(found_pks, 1) > 64 OR EXISTS (
                 SELECT FROM unnest(found_pks) AS part
-                WHERE (part COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
+                WHERE (part COLLATE "C" ~ '^[ -~]{0,100}$') IS NOT TRUE
             ) THEN
                 found_pks := NULL;
             END IF;

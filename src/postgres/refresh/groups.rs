@@ -18,7 +18,7 @@ use crate::postgres::queries::{ANY_TEXT, SEND_ENCODED, TableQuery};
 use crate::postgres::text::Decoder;
 use crate::row::GroupRow;
 use crate::snapshot::{self, Snapshot};
-use crate::token_set::Change;
+use crate::token_set::changes::Change;
 
 /// Neither a lock on a table of the project nor a slow view may keep a change of a flag for long.
 /// The statement timeout counts the sending, too.

@@ -22,7 +22,8 @@ use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
 use crate::primary_key::PrimaryKey;
 use crate::snapshot::{Loaded, Snapshot};
-use crate::token_set::{Change, NewToken, ReadPoint, Relation};
+use crate::token_set::changes::{Change, NewToken};
+use crate::token_set::{ReadPoint, Relation};
 
 /// What a load reads.
 #[derive(Clone, Copy, Debug)]
