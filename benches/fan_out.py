@@ -22,7 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
 from statistics import median, quantiles
@@ -43,14 +43,38 @@ FIRST_CHANGES = 7
 MOST_CHANGES = 100
 USERS = 1_000_000
 PATIENCE = 120.0
+#: Their CPU says how much other load there was.
+OTHERS = "other processes"
 PROC = Path("/proc")
+TICKS = os.sysconf("SC_CLK_TCK")
 #: Where utime, stime, cutime and cstime follow in /proc/PID/stat, after the name of the program.
 TIMES = slice(11, 15)
 #: Where bytes_acked and bytes_received follow in the kernel's struct tcp_info.
 ACKED_AND_RECEIVED = slice(120, 136)
-ADD_CROWD = """
-INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
-SELECT id, number FROM flagstaff_featureflag, generate_series(1, %s) AS number WHERE key = 'crowd'
+# As many tokens as there are after a long time.
+WRITE_TOKENS = """
+DO $$
+BEGIN
+    FOR number IN 1..1280 LOOP
+        UPDATE flagstaff_featureflag SET rollout_percent = 0 WHERE key = 'everyone';
+    END LOOP;
+END
+$$
+"""
+ADD_CROWD = (
+    # Needs no rows of users, and writes no history.
+    "SET session_replication_role = replica",
+    """
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    SELECT id, number FROM flagstaff_featureflag, generate_series(1, 1000000) AS number
+    WHERE key = 'crowd'
+    """,
+    "RESET session_replication_role",
+    "VACUUM ANALYZE",
+)
+CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 
 
@@ -65,17 +89,17 @@ class Change:
 
 @dataclass
 class Cost:
-    """What changes have cost. Each CPU is in % of one core, with changes and without."""
+    """What changes have cost."""
 
     connections: int
-    server: tuple[float, float]
-    workers: tuple[float, float]
+    #: The CPU with changes and without, in % of one core, by what used it.
+    cpu: dict[str, tuple[float, float]]
     #: Milliseconds of each COMMIT, and from each COMMIT until each worker had the change.
-    commits: list[float] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)
+    commits: list[float]
+    delays: list[float]
     #: For each change and worker, the bytes that it has received and sent.
-    received: list[int] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)
+    received: list[int]
+    sent: list[int]
 
 
 class Notes:
@@ -122,9 +146,8 @@ def main() -> int:
     with Postgres(settings=connections) as server:
         os.environ["DATABASE_URL"] = server.url
         set_up()
-        print(
-            f"one change per second for {options.seconds} s; load {os.getloadavg()[0]:.1f} before"
-        )
+        _execute(WRITE_TOKENS)
+        print(f"one change per second for {options.seconds} s, milliseconds from COMMIT")
         for flags in options.flags:
             _add_flags(flags)
             name = f"{options.workers} workers, a flag of {flags:,}"
@@ -151,22 +174,34 @@ def measure(server: Postgres, workers: int, seconds: int, change: Change) -> Cos
         time.sleep(seconds)
         idle = used()
         used = _cpu(server.pid, pids)
-        committed = {}
-        began = time.monotonic()
-        for number in range(FIRST_CHANGES + 1, FIRST_CHANGES + seconds + 1):
-            committed[number] = _commit(change, number)
-            time.sleep(max(0, began + number - FIRST_CHANGES - time.monotonic()))
-        notes.wait(number)
-        server_cpu, workers_cpu = zip(used(), idle, strict=True)
-        cost = Cost(_connections(), server_cpu, workers_cpu)
-        for number, (sent, took) in committed.items():
-            cost.commits.append(took)
-            for worker in notes.workers:
-                now, before = notes.read(worker, number), notes.read(worker, number - 1)
-                cost.delays.append((now[0] - sent) / 1e6)
-                cost.received.append(now[1] - before[1])
-                cost.sent.append(now[2] - before[2])
-    return cost
+        committed = _commit_each_second(change, seconds)
+        notes.wait(FIRST_CHANGES + seconds)
+        cpu = {name: (raw, idle[name]) for name, raw in used().items()}
+        [connections] = _execute(CONNECTIONS)
+    noted = [
+        (notes.read(worker, number), notes.read(worker, number - 1), sent)
+        for number, (sent, _) in committed.items()
+        for worker in notes.workers
+    ]
+    return Cost(
+        connections,
+        cpu,
+        commits=[took for _, took in committed.values()],
+        delays=[(now[0] - sent) / 1e6 for now, _, sent in noted],
+        received=[now[1] - before[1] for now, before, _ in noted],
+        sent=[now[2] - before[2] for now, before, _ in noted],
+    )
+
+
+def _commit_each_second(change: Change, seconds: int) -> dict[int, tuple[int, float]]:
+    """Makes the changes after the first ones. Returns when and how long, by their numbers."""
+    committed = {}
+    for second in range(1, seconds + 1):
+        ends = time.monotonic() + 1
+        number = FIRST_CHANGES + second
+        committed[number] = _commit(change, number)
+        time.sleep(max(0, ends - time.monotonic()))
+    return committed
 
 
 @contextmanager
@@ -234,21 +269,24 @@ def _traffic(connection: socket.socket) -> tuple[int, int]:
     return received, acked
 
 
-def _cpu(server: int, workers: list[int]) -> Callable[[], tuple[float, float]]:
-    """Returns a function for the CPU of the server and of the workers from now on, in %."""
+def _cpu(server: int, workers: list[int]) -> Callable[[], dict[str, float]]:
+    """Returns a function for the CPU from now on, in % of one core, by what used it."""
 
-    def used() -> tuple[float, float, float]:
+    def used() -> dict[str, float]:
         children = (PROC / f"{server}/task/{server}/children").read_text().split()
-        processes = sum(map(_ticks, [server, *map(int, children)]))
-        return time.monotonic(), processes, sum(map(_ticks, workers))
+        of_server = sum(map(_ticks, [server, *map(int, children)]))
+        of_workers = sum(map(_ticks, workers))
+        # The first line has the ticks of all: user, nice, system, idle and others.
+        busy = sum(map(int, (PROC / "stat").read_text().split()[1:4])) / TICKS
+        others = busy - of_server - of_workers
+        return {"the server": of_server, "all workers": of_workers, OTHERS: others}
 
-    def since() -> tuple[float, float]:
-        elapsed, of_server, of_workers = (
-            now - then for now, then in zip(used(), before, strict=True)
-        )
-        return 100 * of_server / elapsed, 100 * of_workers / elapsed
+    began, before = time.monotonic(), used()
 
-    before = used()
+    def since() -> dict[str, float]:
+        elapsed = time.monotonic() - began
+        return {name: 100 * (now - before[name]) / elapsed for name, now in used().items()}
+
     return since
 
 
@@ -260,7 +298,7 @@ def _ticks(pid: int) -> float:
         # It has ended meanwhile, and counts as a child.
         return 0
     times = stat.rpartition(")")[2].split()[TIMES]
-    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, times)) / TICKS
 
 
 def _commit(change: Change, number: int) -> tuple[int, float]:
@@ -277,16 +315,14 @@ def _commit(change: Change, number: int) -> tuple[int, float]:
     return sent, took
 
 
-def _connections() -> int:
-    """Returns the number of connections, without this one."""
+def _execute(*statements: str) -> Any:
+    """Executes statements, and returns the first row of the last one, if it has rows."""
     from django.db import connection  # noqa: PLC0415 (after set-up)
 
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        return int(cursor.fetchone()[0])
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchone() if cursor.description else None
 
 
 def _rollout(_before: int) -> int:
@@ -315,22 +351,18 @@ ALLOWED = Change(
 
 def _add_flags(count: int) -> None:
     """Adds flags without rules, up to this number."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
 
     missing = range(FeatureFlag.objects.count(), count)
     FeatureFlag.objects.bulk_create(
         [FeatureFlag(key=f"feature_{n}", enabled=True, rollout_percent=50) for n in missing]
     )
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
+    _execute("VACUUM ANALYZE")
 
 
 def _add_crowd() -> None:
     """Adds a flag with many allowed users, and users that it does not have yet."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
-    from django.db import connection, transaction  # noqa: PLC0415
 
     from flagstaff.models import FeatureFlag  # noqa: PLC0415
 
@@ -339,23 +371,21 @@ def _add_crowd() -> None:
     users.objects.bulk_create(
         [users(pk=USERS + n, username=f"guest {n}") for n in range(1, MOST_CHANGES + 1)]
     )
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Needs no rows of users, and no history.
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(ADD_CROWD, [USERS])
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
+    _execute(*ADD_CROWD)
 
 
-def _show(name: str, cost: Cost) -> None:
-    print(f"\n{name}")
+def _show(who: str, cost: Cost) -> None:
+    print(f"\n{who}")
     print(f"  COMMIT              {_spread(cost.commits)} ms")
     print(f"  a worker has it     {_spread(cost.delays)} ms")
-    for who, (raw, idle) in {"the server": cost.server, "all workers": cost.workers}.items():
-        print(f"  CPU of {who:12} {raw - idle:6.1f} %   with changes {raw:.1f}, without {idle:.1f}")
+    others, _ = cost.cpu.pop(OTHERS)
+    for name, (raw, idle) in cost.cpu.items():
+        print(
+            f"  CPU of {name:12} {raw - idle:6.1f} %   with changes {raw:.1f}, without {idle:.1f}"
+        )
     print(
-        f"  bytes to a worker {median(cost.received):10,.0f}   from it {median(cost.sent):,.0f}   "
-        f"connections {cost.connections}"
+        f"  bytes to a worker {median(cost.received):,.0f}   from it {median(cost.sent):,.0f}   "
+        f"connections {cost.connections}   CPU of other processes {others:.0f} %"
     )
 
 
