@@ -26,6 +26,12 @@ FILL = """
 PRUNE = "SELECT flagstaff_barrier_v1() FROM generate_series(1, 64)"
 
 
+@pytest.fixture(autouse=True)
+def no_tokens(db: None) -> None:
+    """Those of other tests would be pruned, too."""
+    rows("DELETE FROM flagstaff_token")
+
+
 def stored() -> set[Token]:
     return {*rows(TOKENS)}
 
@@ -59,7 +65,6 @@ def test_token_has_the_sums_of_each_relation_that_it_pruned() -> None:
 
 
 def test_token_that_prunes_nothing_says_so() -> None:
-    rows("DELETE FROM flagstaff_token")
     rows(PRUNE)
     assert removed() == []
 
