@@ -130,6 +130,8 @@ def notify(server: Postgres, session: Session) -> None:
                 listeners.append(connect())
                 listeners[-1].execute("LISTEN flagstaff_v1")
             pids = [one.info.backend_pid for one in listeners]
+            if number == 100:
+                print(f"  a bare session: {_ms(cpu(*pids), number)}, {_memory(pids)}")
             before, heard, took = cpu(pid), cpu(*pids), []
             for _ in range(count):
                 began = time.monotonic()
@@ -155,7 +157,7 @@ def _work(server: Postgres, session: Session, flags: int, count: int) -> None:
     name = f"  {flags} flags, {count} workers"
     forked = cpu(server.pid)
     with engines(server.url, count, poll_interval=NEVER) as found:
-        pids, changes = workers(session), 20
+        pids, changes = workers(session), 10
         forked = cpu(server.pid) - forked
         print(f"{name}: start {_ms(cpu(*pids), count)}, its fork {_ms(forked, count)}", flush=True)
         own, before, client, took = 0.0, cpu(*pids), cpu(found.pid), []
