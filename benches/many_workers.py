@@ -37,7 +37,9 @@ NEVER = 3600.0
 def main() -> None:
     """Measures the given parts and prints."""
     settings = {"max_connections": "2100", "shared_buffers": "128MB"}
-    with Postgres(version=int(os.environ.get("FLAGSTAFF_POSTGRES", "16")), settings=settings) as server:
+    with Postgres(
+        version=int(os.environ.get("FLAGSTAFF_POSTGRES", "16")), settings=settings
+    ) as server:
         os.environ |= {
             "DATABASE_URL": server.url,
             "DJANGO_SETTINGS_MODULE": "tests.support.settings",
@@ -183,9 +185,7 @@ def _work(server: Postgres, session: Session, flags: int, count: int) -> None:
         before = cpu(*pids)
         for cost in range(1, changes + 1):
             # Another version of a function: a full load follows the check.
-            _wake_and_wait(
-                session, f'ALTER FUNCTION flagstaff_write_token_v1("char") COST {cost}'
-            )
+            _wake_and_wait(session, f'ALTER FUNCTION flagstaff_write_token_v1("char") COST {cost}')
         full = (cpu(*pids) - before) / changes - check
         print(f"{name}: check {_ms(check, count)}, full load {_ms(full, count)}", flush=True)
     with engines(server.url, count, poll_interval=1.0, listen=False):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tools.scale_simulation.constants import Costs, Times
 from tools.scale_simulation.site import Group, Site
 
-__all__ = ["TOPOLOGIES", "Change", "Deploy", "Quiet", "change", "deploy", "full_loads", "quiet"]
+__all__ = ["TOPOLOGIES", "Change", "Deploy", "Idle", "change", "deploy", "full_loads", "idle"]
 
+Groups = tuple[Group, ...]
 WORKERS = 10_000
 #: Workers that must see a change at once, such as those of the shop's pages.
 FEW = 1_000
-TOPOLOGIES: dict[str, tuple[Group, ...]] = {
+TOPOLOGIES: dict[str, Groups] = {
     "primary, LISTEN": (Group(WORKERS, listens=True),),
     "primary, polling": (Group(WORKERS),),
     "PgBouncer": (Group(WORKERS, pooled=True),),
@@ -31,25 +33,25 @@ TOPOLOGIES: dict[str, tuple[Group, ...]] = {
 
 
 @dataclass(frozen=True)
-class Quiet:
-    """The load without changes: cores that are busy."""
+class Idle:
+    """Busy cores without changes. `standby` is the busiest one."""
 
     primary: float
-    busiest_standby: float
+    standby: float
     pooler: float
-    failures: int
 
 
 @dataclass(frozen=True)
 class Change:
-    """Seconds from the commit until workers have a change, and the primary's CPU time for it."""
+    """Seconds from the commit until workers have a change."""
 
     half: float
     p99: float
     last: float
-    #: Workers that did not have it in time.
+    #: The busy cores of all servers until then.
+    cores: float
+    #: Workers that did not have it after two minutes.
     missing: int
-    failures: int
 
 
 @dataclass(frozen=True)
@@ -58,96 +60,89 @@ class Deploy:
 
     half: float
     last: float
+    #: Workers that had not loaded at the end.
     missing: int
     #: Requests that missed their deadline.
     failures: int
 
 
-def quiet(groups: tuple[Group, ...], costs: Costs, times: Times, *, cores: int) -> Quiet:
-    """Runs a minute without changes."""
+@dataclass(frozen=True)
+class FullLoads:
+    """What happens after a load of rows in each worker."""
+
+    #: The busy cores of all servers, in the second with most.
+    cores: float
+    #: The seconds in which all cores were busy.
+    full_seconds: int
+    #: Requests that missed their deadline.
+    failures: int
+
+
+def idle(groups: Groups, costs: Costs, times: Times, *, cores: int) -> Idle:
+    """Runs some intervals without changes."""
     site = _loaded(groups, costs, times, cores)
-    seconds = max(60.0, 2 * times.poll_interval)
+    seconds = 6 * times.poll_interval
     site.events.run(until=seconds)
-    standbys = [server.station.busy for server in site.servers[1:]]
-    return Quiet(
-        primary=site.primary.station.busy / seconds,
-        busiest_standby=max(standbys, default=0.0) / seconds,
-        pooler=site.primary.pooler.busy / seconds,
-        failures=site.failures,
-    )
+    busy = [server.station.busy / seconds for server in site.servers]
+    return Idle(busy[0], max(busy[1:], default=0.0), site.primary.pooler.busy / seconds)
 
 
-def change(
-    groups: tuple[Group, ...], costs: Costs, times: Times, *, cores: int, number: int = 2
-) -> Change:
-    """Commits changes, each after the previous one has arrived."""
-    site, delays, until = _loaded(groups, costs, times, cores), list[float](), 2.0
-    for _ in range(number):
-        site.events.at(until, site.change)
-        latest = until + 120
-        site.events.run(until)
-        while until < latest and len(site.delays[-1]) < len(site.workers):
-            until += 1
-            site.events.run(until)
-        delays += site.delays[-1]
-    delays.sort()
-    missing = number * len(site.workers) - len(delays)
-    return Change(
-        half=quantile(delays, 0.5),
-        p99=quantile(delays, 0.99),
-        last=delays[-1],
-        missing=missing,
-        failures=site.failures,
-    )
+def change(groups: Groups, costs: Costs, times: Times, *, cores: int) -> Change:
+    """Commits a change."""
+    site = _loaded(groups, costs, times, cores)
+    at = times.poll_interval
+    site.events.run(at)
+    before = _busy(site)
+    site.change()
+    [delays] = site.delays
+    end = at + 120
+    while site.events.now < end and len(delays) < len(site.workers):
+        site.events.run(site.events.now + 0.01)
+    half, p99, last = quantile(delays, 0.5), quantile(delays, 0.99), delays[-1]
+    busy = (_busy(site) - before) / (site.events.now - at)
+    return Change(half, p99, last, busy, len(site.workers) - len(delays))
 
 
-def deploy(
-    groups: tuple[Group, ...],
-    costs: Costs,
-    times: Times,
-    *,
-    cores: int,
-    within: float,
-    seconds: float = 300,
-) -> Deploy:
-    """Starts all workers within so many seconds."""
+def deploy(groups: Groups, costs: Costs, times: Times, *, cores: int, within: float) -> Deploy:
+    """Starts all workers within so many seconds, and waits for them."""
     site = Site(groups, costs, times, cores=cores)
     site.deploy(within)
-    until = 0.0
-    while until < seconds and not all(worker.loaded for worker in site.workers):
-        until += 1
-        site.events.run(until)
+    end = within + 180
+    while site.events.now < end and not all(worker.loaded for worker in site.workers):
+        site.events.run(site.events.now + 1)
     loaded = sorted(worker.loaded_at for worker in site.workers if worker.loaded_at is not None)
+    missing = len(site.workers) - len(loaded)
     return Deploy(
-        half=quantile(loaded, 0.5) if loaded else seconds,
-        last=loaded[-1] if loaded else seconds,
-        missing=len(site.workers) - len(loaded),
-        failures=site.failures,
-    )
+        quantile(loaded, 0.5) if loaded else end, loaded[-1] if loaded else end, missing,
+        site.failures,
+    )  # fmt: skip
 
 
-def full_loads(
-    groups: tuple[Group, ...], costs: Costs, times: Times, *, cores: int
-) -> tuple[float, float, int]:
-    """Commits one change, and returns the busiest cores of any second after it, the seconds for
-    which the server was busy with the full loads, and the requests that missed their deadline."""
+def full_loads(groups: Groups, costs: Costs, times: Times, *, cores: int) -> FullLoads:
+    """Commits a change, and counts the seconds after its loads."""
     site = _loaded(groups, costs, times, cores)
     site.events.at(10, site.change)
-    site.events.run(until=40)
+    # The loads of the change itself are over then.
+    site.events.run(until=25)
     busy = []
-    for second in range(41, 120):
-        before = sum(server.station.busy for server in site.servers)
-        site.events.run(until=second)
-        busy.append(sum(server.station.busy for server in site.servers) - before)
-    return max(busy), sum(one > cores * 0.9 for one in busy), site.failures
+    while site.events.now < 110:  # noqa: PLR2004
+        before = _busy(site)
+        site.events.run(site.events.now + 1)
+        busy.append(_busy(site) - before)
+    limit = 0.95 * cores * len(site.servers)
+    return FullLoads(max(busy), sum(one > limit for one in busy), site.failures)
 
 
 def quantile(values: list[float], part: float) -> float:
-    """Returns a quantile of sorted values: the least value that so large a part does not exceed."""
-    return values[max(0, -int(-part * len(values) // 1) - 1)]
+    """Returns the value that this part of the sorted values does not exceed."""
+    return values[min(len(values) - 1, math.ceil(part * len(values)) - 1)]
 
 
-def _loaded(groups: tuple[Group, ...], costs: Costs, times: Times, cores: int) -> Site:
+def _busy(site: Site) -> float:
+    return sum(server.station.busy for server in site.servers)
+
+
+def _loaded(groups: Groups, costs: Costs, times: Times, cores: int) -> Site:
     site = Site(groups, costs, times, cores=cores)
-    site.run_loaded()
+    site.begin_loaded()
     return site

@@ -1,4 +1,4 @@
-"""Workers that poll, listen, load and reconnect as the engine does, and the servers that they use."""
+"""Workers that poll, listen, load and reconnect as the engine does, and their servers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tools.scale_simulation.constants import Costs, Times
+from tools.scale_simulation.constants import JITTER, Costs, Times
 from tools.scale_simulation.queueing import Action, Events, Station
 
 __all__ = ["Group", "Server", "Site", "Worker"]
 
 #: How long a process of Linux runs before another has its turn.
 TURN = 3e-3
+#: The server connections of a pooler.
+POOL_SIZE = 20
 
 
 class Server:
@@ -60,6 +62,11 @@ class Group:
     standbys: int = 0
     lag: float = 0.1
 
+    @property
+    def sessions(self) -> int:
+        """The sessions that they keep at their servers."""
+        return POOL_SIZE if self.pooled else self.workers
+
 
 class Site:
     """All workers, all servers, and when each change was seen."""
@@ -84,7 +91,7 @@ class Site:
                 server = own[number % len(own)] if own else self.primary
                 self.workers.append(Worker(self, server, group))
 
-    def run_loaded(self) -> None:
+    def begin_loaded(self) -> None:
         """Begins with workers that have loaded, at random points of their intervals."""
         for worker in self.workers:
             worker.begin_loaded()
@@ -113,9 +120,9 @@ class Site:
             number -= 1
         return number
 
-    def jittered(self, interval: float) -> float:
-        """Returns an interval that varies."""
-        return interval * self.random.uniform(1 - self.times.jitter, 1 + self.times.jitter)
+    def jittered(self, interval: float, part: float = JITTER) -> float:
+        """Returns an interval that varies by this part."""
+        return interval * self.random.uniform(1 - part, 1 + part)
 
 
 class Worker:
@@ -145,13 +152,14 @@ class Worker:
         """Connects, identifies the server, loads everything."""
         costs, times = self.site.costs, self.site.times
 
+        if self.group.pooled:
+            # The sessions of a pooler have begun before.
+            self._request(costs.pooled_poll, times.statement_limit, self._load_everything)
+            return
+
         def identify() -> None:
             self._request(costs.identify, times.statement_limit, self._load_everything)
 
-        if self.group.pooled:
-            # A pooler has its connections already.
-            self._request(0.0, times.connect_limit, identify)
-            return
         turn = self._next_turn()
         self.server.connect(lambda: turn == self._turn, partial(self._if_current, turn, identify))
         self.site.events.after(times.connect_limit, partial(self._if_current, turn, self._fail))
@@ -252,7 +260,9 @@ class Worker:
 
         def loaded() -> None:
             if times.full_after_rows:
-                due = self.site.events.now + self.site.jittered(times.full_after_rows)
+                due = self.site.events.now + self.site.jittered(
+                    times.full_after_rows, times.full_jitter
+                )
                 self._full_due = min(self._full_due, due)
             self._end_step(version)
 
