@@ -151,7 +151,7 @@ def notify(server: Postgres, session: Session) -> None:
 def work(server: Postgres, session: Session) -> None:
     """Prints the server's CPU time of each kind of work of a worker."""
     for flags in by_number_of_flags(session):
-        for count in (50, 200):
+        for count in (50, 100):
             _work(server, session, flags, count)
 
 
@@ -255,7 +255,7 @@ def stream(server: Postgres, session: Session) -> None:
             for count in (50, 100, 200, 400, 800):
                 with engines(server.url, count, listen=listen) as found:
                     pids, time_between = workers(session), 1.0 if listen else 6.0
-                    half, last, commits, rounds = [], [], [], 30 if listen else 5
+                    half, last, commits, rounds = [], [], [], 15 if listen else 4
                     before, client, start = cpu(*pids), cpu(found.pid), time.monotonic()
                     for number in range(rounds):
                         time.sleep(max(0.0, start + number * time_between - time.monotonic()))
