@@ -3,8 +3,8 @@
     python -m benches.many_workers [PART …]         (all parts take twenty minutes; needs PgBouncer)
 
 The engines are those of the fault tests, hundreds in one process. CPU time is that of the server's
-processes, so it does not depend on other load, but times until workers have a change do. The constants of
-tools/scale_simulation/costs.py are from here.
+processes, so it hardly depends on other load, but times until workers have a change do. The
+constants of tools/scale_simulation/constants.py are from here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tools.postgres import Postgres
 PARTS = ("memory", "notify", "work", "pooled", "storm", "stream")
 FLAGS = (200, 10_000)
 Session = psycopg.Connection[Any]
+LISTENERS = (0, 10, 100, 200, 400, 800)
 #: Once per hour: no poll while something else is measured.
 NEVER = 3600.0
 
@@ -127,12 +128,12 @@ def notify(server: Postgres, session: Session) -> None:
         connect = lambda: stack.enter_context(psycopg.connect(server.url, autocommit=True))  # noqa: E731
         sender, listeners, count = connect(), [], 200
         pid = sender.info.backend_pid
-        for number in (0, 10, 100, 200, 400, 800):
+        for number in LISTENERS:
             while len(listeners) < number:
                 listeners.append(connect())
                 listeners[-1].execute("LISTEN flagstaff_v1")
             pids = [one.info.backend_pid for one in listeners]
-            if number == 100:
+            if number == LISTENERS[1]:
                 print(f"  a bare session: {_ms(cpu(*pids), number)}, {_memory(pids)}")
             before, heard, took = cpu(pid), cpu(*pids), []
             for _ in range(count):
@@ -143,7 +144,8 @@ def notify(server: Postgres, session: Session) -> None:
             spent, listened = cpu(pid) - before, cpu(*pids) - heard
             print(
                 f"  {number:4} listeners: commit {median(took) * 1e3:6.2f} ms, its CPU "
-                f"{spent / count * 1e3:6.3f} ms, CPU of a listener {listened / count / max(number, 1) * 1e6:.0f} us",
+                f"{spent / count * 1e3:6.3f} ms, CPU of a listener "
+                f"{listened / count / max(number, 1) * 1e6:.0f} us",
                 flush=True,
             )
 
@@ -173,7 +175,8 @@ def _work(server: Postgres, session: Session, flags: int, count: int) -> None:
             time.sleep(0.1)
         spent, worker = cpu(*pids) - before, cpu(found.pid) - client
         print(
-            f"{name}: change {_ms(spent, count * changes)} and {_ms(worker, count * changes)} in the worker; "
+            f"{name}: change {_ms(spent, count * changes)} and "
+            f"{_ms(worker, count * changes)} in the worker; "
             f"half {_ms(median(a for a, _ in took))}, last {_ms(median(b for _, b in took))}, "
             f"the writer {_ms(own, changes)}",
             flush=True,
@@ -205,7 +208,7 @@ def _wake_and_wait(session: Session, statement: str) -> None:
 
 def pooled(server: Postgres, session: Session) -> None:
     """Prints the CPU time of a poll through PgBouncer."""
-    for flags in by_number_of_flags(session, FLAGS[:1]):
+    for _ in by_number_of_flags(session, FLAGS[:1]):
         limits = {"max_client_conn": "2000", "default_pool_size": "20"}
         with PgBouncer(server.port, settings=limits) as pooler:
             url = server.url.replace(str(server.port), str(pooler.port))
@@ -219,13 +222,14 @@ def pooled(server: Postgres, session: Session) -> None:
                             " AND pid <> pg_backend_pid()"
                         )
                     ]
-                    bouncer = pooler._process.pid
+                    bouncer = pooler._process.pid  # noqa: SLF001
                     before, began, passed = cpu(*backends), time.monotonic(), cpu(bouncer)
                     time.sleep(20)
                     polls = count * (time.monotonic() - began)
                     print(
                         f"  {count} workers, {len(backends)} backends: poll and heartbeat "
-                        f"{_ms(cpu(*backends) - before, polls)}, pooler {_ms(cpu(bouncer) - passed, polls)}",
+                        f"{_ms(cpu(*backends) - before, polls)}, pooler "
+                        f"{_ms(cpu(bouncer) - passed, polls)}",
                         flush=True,
                     )
 
@@ -266,9 +270,11 @@ def stream(server: Postgres, session: Session) -> None:
                         last.append(times[-1] - began)
                     passed = time.monotonic() - start
                     print(
-                        f"  {'LISTEN' if listen else 'poll'}, {count} workers: commit {_ms(median(commits))}, "
+                        f"  {'LISTEN' if listen else 'poll'}, {count} workers: "
+                        f"commit {_ms(median(commits))}, "
                         f"half {_ms(median(half))}, last {_ms(median(last))}, server "
-                        f"{(cpu(*pids) - before) / passed:.3f} cores, workers {(cpu(found.pid) - client) / passed:.3f}",
+                        f"{(cpu(*pids) - before) / passed:.3f} cores, workers "
+                        f"{(cpu(found.pid) - client) / passed:.3f}",
                         flush=True,
                     )
 

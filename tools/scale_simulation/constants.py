@@ -72,9 +72,9 @@ class Costs:
 #: With 200 flags and with 10,000.
 FEW_FLAGS = Costs(
     fork=0.2e-3,
-    connect=2.6e-3,
+    connect=2.0e-3,
     abandoned=1.0e-3,
-    identify=8.1e-3,
+    identify=8.7e-3,
     full_load=1.5e-3,
     change=1.5e-3,
     poll=1.0e-3,
