@@ -24,6 +24,9 @@ use crate::snapshot::Snapshot;
 const PARAMETERS_OF_IDENTIFY: [Type; 5] =
     [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
 
+/// The session may be idle. Plans do not depend on the parameters, so each statement is planned once.
+const CONFIGURE: &str = "SET idle_session_timeout = 0; SET plan_cache_mode = force_generic_plan";
+
 /// A heartbeat may get lost in a crash: its commit waits neither for a disk nor for a standby.
 const BEGIN_WRITE: &str =
     "BEGIN; SET LOCAL statement_timeout = '500ms'; SET LOCAL synchronous_commit = off";
@@ -96,7 +99,7 @@ impl RefreshConnection {
         has_tokens: bool,
     ) -> Result<(), Error> {
         let configuring = async {
-            self.opened.client.batch_execute("SET idle_session_timeout = 0").await?;
+            self.opened.client.batch_execute(CONFIGURE).await?;
             let names = [Type::TEXT_ARRAY, Type::TEXT_ARRAY];
             let texts: [(&str, &[Type]); 4] = [
                 (&queries.identify, &PARAMETERS_OF_IDENTIFY),
