@@ -27,6 +27,7 @@ mod rules_explained;
 mod rules_in_snapshots;
 mod snapshot;
 mod stored_value;
+mod token_changes;
 mod token_set;
 mod usage;
 mod user_set;
