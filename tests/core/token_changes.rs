@@ -232,7 +232,8 @@ mod not_proved {
     #[test]
     fn token_without_keys_is_the_table_also_beside_others() {
         assert_eq!(change(&[FIRST], &[FIRST, NEW], &[nameless(NEW)]), Change::Table);
-        for new in [[naming(SECOND, &["7"]), nameless(NEW)], [nameless(SECOND), naming(NEW, &["7"])]]
+        for new in
+            [[naming(SECOND, &["7"]), nameless(NEW)], [nameless(SECOND), naming(NEW, &["7"])]]
         {
             assert_eq!(change(&[FIRST], &[FIRST, SECOND, NEW], &new), Change::Table);
         }
