@@ -36,7 +36,11 @@ impl RandomRows {
     }
 
     pub(crate) fn value(&self, pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
-        let json = format!(r#"["{}"]"#, bytes.below(4));
+        let json = match self.is_bad(bytes) {
+            // An integer that Python does not read.
+            true => "1".repeat(5_000),
+            false => format!(r#"["{}"]"#, bytes.below(4)),
+        };
         let value = if bytes.below(8) == 0 { Ok(None) } else { self.text(json, bytes).map(Some) };
         ValueRow {
             key: self.key(&pk, bytes),
