@@ -678,31 +678,29 @@ mod of_several_tables {
 mod limits {
     use super::*;
     use flagstaff::row::{MAX_PATTERNS, MAX_RULES_SIZE};
+    use flagstaff::rules::MAX_TEXT;
 
     /// The JSON text with spaces after it, so that it has this size.
     fn padded(json: &str, size: usize) -> Box<str> {
         (json.to_owned() + &" ".repeat(size - json.len())).into()
     }
 
-    /// The most bytes of the rules or conditions of one row.
-    const LARGEST: usize = 256 << 10;
-
     /// The primary keys of the rows that reach the limit together, but for one of the largest size.
     fn large() -> impl Iterator<Item = String> {
-        (1..MAX_RULES_SIZE / LARGEST).map(|number| format!("large {number}"))
+        (1..MAX_RULES_SIZE / MAX_TEXT).map(|number| format!("large {number}"))
     }
 
     #[test]
     fn rules_of_flags_are_enough_up_to_their_limit() {
         let row = |pk: &str, size| flag_with_rules(pk, pk, &padded(OF_SEGMENT, size));
-        let large = large().map(|pk| row(&pk, LARGEST));
+        let large = large().map(|pk| row(&pk, MAX_TEXT));
         let before = base().next(flags(large.chain([row("1", 1_000), row("2", 1_000)])));
         assert!(problems(&before).is_empty());
-        let [room, count] = [LARGEST - 1_000, before.flag_count()];
+        let [room, count] = [MAX_TEXT - 1_000, before.flag_count()];
         assert_eq!(with(&before, flags_of(&["2"], [row("2", room)])).flag_count(), count);
         assert_not_enough(&before, flags_of(&["2"], [row("2", room + 1)]));
         // Rules that are deleted count no longer.
-        let after = with(&before, flags_of(&["1", "2"], [row("2", LARGEST)]));
+        let after = with(&before, flags_of(&["1", "2"], [row("2", MAX_TEXT)]));
         assert_eq!(after.flag_count(), count - 1);
     }
 
@@ -710,11 +708,11 @@ mod limits {
     fn conditions_of_segments_are_enough_up_to_their_limit() {
         let row = |pk: &str, size| segment(pk, pk, &padded(FRANCE, size));
         let load = |size| asked(Relation::SEGMENTS, &["2"], segments([row("2", size)]));
-        let large = large().map(|pk| row(&pk, LARGEST));
+        let large = large().map(|pk| row(&pk, MAX_TEXT));
         let before = base().next(segments(large.chain([row("1", 1_000)])));
-        let after = with(&before, load(LARGEST - 1_000));
+        let after = with(&before, load(MAX_TEXT - 1_000));
         assert_eq!(after.segment_count(), before.segment_count() + 1);
-        assert_not_enough(&before, load(LARGEST - 999));
+        assert_not_enough(&before, load(MAX_TEXT - 999));
     }
 
     #[test]
