@@ -107,4 +107,41 @@ mod tests {
         clock.retry_groups(None);
         assert!(clock.full <= first);
     }
+    const ROWS: Loaded = Loaded { by_rows: true, failed_groups: None };
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn full_load_is_due_within_a_minute_of_the_first_load_of_rows() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        let first = Instant::now();
+        for _ in 0..70 {
+            clock.loaded(ROWS);
+            clock.step_done();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let due = clock.full - first;
+        assert!(MINUTE.mul_f64(0.8) <= due && due < MINUTE, "{due:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn load_of_tables_delays_no_full_load_and_makes_none_due() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        let before = clock.full;
+        clock.loaded(Loaded::default());
+        assert_eq!(clock.full, before);
+        clock.loaded(ROWS);
+        let after_rows = clock.full;
+        clock.loaded(Loaded::default());
+        assert!(after_rows < before && clock.full == after_rows);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_load_makes_the_next_one_due_in_five_minutes_until_rows_are_loaded() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        clock.loaded(ROWS);
+        clock.everything_loaded();
+        assert!(clock.full - Instant::now() >= FULL.mul_f64(0.9));
+        clock.loaded(ROWS);
+        assert!(clock.full - Instant::now() < MINUTE);
+    }
 }
