@@ -7,4 +7,5 @@ mod postgres_parameters;
 mod postgres_parts;
 mod postgres_properties;
 mod postgres_refresh;
+mod postgres_rows;
 mod postgres_shop;

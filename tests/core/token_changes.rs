@@ -297,8 +297,10 @@ mod malformed {
             let mut malformed = TokenSet::default();
             malformed.add("f", 64, sums);
             let (empty, new) = (TokenSet::default(), [naming(NEW, &["7"])]);
-            assert_eq!(malformed.change(&empty, Some(&new), Relation::FLAGS), Change::Table);
-            assert_eq!(empty.change(&malformed, Some(&new), Relation::FLAGS), Change::Table);
+            for new in [&[][..], &new] {
+                assert_eq!(malformed.change(&empty, Some(new), Relation::FLAGS), Change::Table);
+                assert_eq!(empty.change(&malformed, Some(new), Relation::FLAGS), Change::Table);
+            }
             // The sums of other relations do not matter.
             malformed.add("k", VALUE.1, &super::sums(&[VALUE]));
             let new = [naming(VALUE, &["1"])];
