@@ -2,6 +2,7 @@
 
 mod postgres_engine;
 mod postgres_fake_servers;
+mod postgres_groups;
 mod postgres_inheritance;
 mod postgres_parameters;
 mod postgres_parts;
