@@ -22,6 +22,29 @@ pub(crate) struct Loads {
     pub(crate) enough: usize,
 }
 
+impl Loads {
+    /// The next snapshot of a worker that asks for the rows that changed, and reads the tables that
+    /// changed if these are not enough.
+    fn next(&mut self, before: &Snapshot, asked: Loaded, changed_tables: Loaded) -> Snapshot {
+        let by_tables = before.next(changed_tables);
+        let by_rows = before.try_next(asked.clone());
+        if !asked.asked.is_empty() {
+            self.asked += 1;
+            self.enough += usize::from(by_rows.is_some());
+        }
+        match by_rows {
+            Some(by_rows) => {
+                assert_same_step(before, &by_rows, &by_tables, &asked);
+                by_rows
+            }
+            None => {
+                assert!(has_problems(before) || has_problems(&by_tables), "{asked:?}");
+                by_tables
+            }
+        }
+    }
+}
+
 pub(crate) fn row_loads(bytes: &[u8]) -> Loads {
     let mut bytes = Bytes(bytes);
     let mut database = Database::new(&mut bytes);
@@ -33,17 +56,7 @@ pub(crate) fn row_loads(bytes: &[u8]) -> Loads {
     for _ in 0..LOADS {
         database.take_changes();
         database.change(&mut bytes);
-        let asked = database.asked(&mut bytes);
-        let by_tables = worker.next(database.changed_tables());
-        let by_rows = worker.try_next(asked.clone());
-        let is_asked = !asked.asked.is_empty();
-        loads.asked += usize::from(is_asked);
-        loads.enough += usize::from(is_asked && by_rows.is_some());
-        match &by_rows {
-            Some(by_rows) => assert_same_step(&worker, by_rows, &by_tables, &asked),
-            None => assert!(has_problems(&worker) || has_problems(&by_tables), "{asked:?}"),
-        }
-        worker = by_rows.unwrap_or(by_tables);
+        worker = loads.next(&worker, database.asked(&mut bytes), database.changed_tables());
         other = other.next(database.all());
         assert_same(&worker, &other);
         if has_duplicates(&worker) {

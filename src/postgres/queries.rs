@@ -151,17 +151,7 @@ impl Queries {
         absent: &[Absence],
         key_arguments: &[Vec<u8>],
     ) -> Result<LoadQueries, Error> {
-        let is_absent = |part: &&OptionalPart| {
-            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
-        };
-        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
-        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
-            if let Some(OptionalColumn { name, instead }) = part.column {
-                names.insert(name.into(), instead.into());
-            } else {
-                tables.retain(|table| table.name != part.table);
-            }
-        }
+        let (names, tables) = self.without(absent);
         let loaded = tables.iter().map(|table| name(table.name, &names));
         let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
         let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
@@ -182,6 +172,22 @@ impl Queries {
             tables: tables.collect::<Result<_, Error>>()?,
             opaque_values: self.opaque_values,
         })
+    }
+
+    /// The tables without these parts, and the names with what is read instead of columns.
+    fn without(&self, absent: &[Absence]) -> (Names, Vec<&'static Table>) {
+        let is_absent = |part: &&OptionalPart| {
+            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
+        };
+        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
+        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
+            if let Some(OptionalColumn { name, instead }) = part.column {
+                names.insert(name.into(), instead.into());
+            } else {
+                tables.retain(|table| table.name != part.table);
+            }
+        }
+        (names, tables)
     }
 }
 

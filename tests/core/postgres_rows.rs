@@ -381,6 +381,16 @@ mod catalog {
     }
 
     #[test]
+    fn triggers_that_only_a_refresh_has_seen_are_not_trusted() {
+        let mut shop = shop();
+        let worker = shop.worker();
+        shop.run("ALTER TABLE {flag_table} ENABLE TRIGGER flagstaff_token_delete_v1");
+        worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
+        change_both(&mut shop, 50);
+        assert!(!reads_named_only(&worker, 50));
+    }
+
+    #[test]
     fn write_while_a_trigger_was_off_is_found_by_the_next_load_of_any_table() {
         let mut shop = shop();
         let worker = shop.worker();
