@@ -195,6 +195,9 @@ sim: build ## Simulate rollout plans and experiments: false results, and how soo
 	@$(BIN)/python -m tools.simulation.networks
 	@$(BIN)/python -m tools.experiment_simulation
 
+scale: ## Simulate 10,000 workers, and print the tables of docs/discussions/scale.md; takes minutes
+	@$(PYTHON) -m tools.scale_simulation
+
 requirements: env ## Update the pinned versions of the tools
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
@@ -212,4 +215,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo build dist target django_example/store/static/store/front_end.built.js fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build build-release demo demo-rollout demo-experiment pictures test test-all test-rust test-python test-python-all test-rest test-faults test-themes test-repeats test-versions fuzz mutants mutants-python soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean
+.PHONY: help env build build-release demo demo-rollout demo-experiment pictures test test-all test-rust test-python test-python-all test-rest test-faults test-themes test-repeats test-versions fuzz mutants mutants-python soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim scale requirements clean

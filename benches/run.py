@@ -15,6 +15,7 @@ BENCHES = (
     "page",
     "ofrep",
     "latency",
+    "fan_out",
     "outage",
     "rules",
     "writers",

@@ -395,6 +395,11 @@ impl Problem {
         Self(texts::GROUPS.with([("effect", effect.into()), ("problem", why.into())]))
     }
 
+    /// Whether rules cannot be read.
+    pub(crate) fn is_of_rules(&self) -> bool {
+        self.0.template == &texts::RULES
+    }
+
     /// Whether the members of groups cannot be read.
     pub(crate) fn is_of_groups(&self) -> bool {
         self.0.template == &texts::GROUPS

@@ -167,6 +167,20 @@ impl Snapshot {
         self.token_set.as_ref()
     }
 
+    /// Whether rows of the table of `relation` can be replaced alone.
+    #[must_use]
+    pub fn takes_rows(&self, relation: Relation) -> bool {
+        match relation {
+            Relation::FLAGS => self.flags.takes_rows(),
+            Relation::ALLOWED_USERS => self.allowed_users.takes_rows(),
+            Relation::VALUES => self.values.takes_rows() && self.values.leave_room(),
+            Relation::SEGMENTS => self.segments.takes_rows(),
+            Relation::PLANS => self.plans.takes_rows(),
+            Relation::EXPERIMENTS => self.experiments.takes_rows(),
+            _ => true,
+        }
+    }
+
     /// Where the load has read whose change tokens these are.
     #[must_use]
     pub fn read_point(&self) -> Option<&ReadPoint> {

@@ -3,11 +3,9 @@
 //! A sequence or a maximum would miss a transaction that commits after a later one; a count and sums
 //! over the set do not. The sums also prove that some new tokens are all that were added.
 
-mod changes;
+pub mod changes;
 
 use std::collections::BTreeMap;
-
-pub use self::changes::{Change, MAX_KEYS, MAX_NEW_TOKENS, NewToken};
 
 /// What tokens are about: a watched table, by its letter in the token table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -172,11 +172,13 @@ impl CounterRegistry {
         let added = counters.filter(|one| !one.registered.swap(true, Ordering::Relaxed));
         self.values.lock().unwrap_or_else(PoisonError::into_inner).extend(added.cloned());
         let mut registry = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = || snapshot.flags().map(|(_, flag)| &flag.identity);
-        let new = all().filter(|one| !one.counters.registered.load(Ordering::Relaxed));
+        let flags = snapshot.flags().map(|(_, flag)| &flag.identity);
+        let new = flags.filter(|one| !one.counters.registered.load(Ordering::Relaxed));
+        let new: Vec<_> = new.collect();
         // Exact: growing by doubling would leave up to half of it unused.
-        registry.reserve_exact(new.count());
-        let added = all().filter(|one| !one.counters.registered.swap(true, Ordering::Relaxed));
+        registry.reserve_exact(new.len());
+        let added =
+            new.into_iter().filter(|one| !one.counters.registered.swap(true, Ordering::Relaxed));
         registry.extend(added.cloned());
     }
 

@@ -97,7 +97,7 @@ impl<T: LoadedTable> TableSlot<T> {
         rows: Vec<T::Row>,
         others: &T::Others<'_>,
     ) -> Option<T> {
-        if !self.row_problems.is_empty() {
+        if !self.takes_rows() {
             return None;
         }
         let other = T::has_changed_others(others).then(|| self.table.with_others(others)).flatten();
@@ -109,6 +109,11 @@ impl<T> TableSlot<T> {
     /// Whether both have the same table, of the same load.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.table, &other.table)
+    }
+
+    /// Whether rows can be replaced alone: all could be used, and their rules could be read.
+    pub(super) fn takes_rows(&self) -> bool {
+        self.row_problems.is_empty() && !self.rule_problems.iter().any(Problem::is_of_rules)
     }
 
     /// The rows that could not be used, and what is wrong with rules.

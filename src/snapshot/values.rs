@@ -160,6 +160,11 @@ impl Values {
         self.by_key.iter().filter(|stored| !stored.is_secret).map(|stored| (stored.key(), stored))
     }
 
+    /// Whether it is sure that none was set aside because of the size of all.
+    pub(super) fn leave_room(&self) -> bool {
+        self.by_key.iter().map(|stored| stored.size).sum::<usize>() <= SAFE_SIZE
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
@@ -222,8 +227,8 @@ impl LoadedTable for Values {
             sources.value(row, last).ok()
         });
         let by_key = with_rows(&self.by_key, asked, values)?;
-        let size: usize = by_key.iter().map(|stored| stored.size).sum();
-        (size <= SAFE_SIZE).then(|| Self { by_key, version: next_version() })
+        let next = Self { by_key, version: next_version() };
+        next.leave_room().then_some(next)
     }
 
     fn has_changed_others(sources: &ValueSources<'_>) -> bool {

@@ -17,10 +17,11 @@ from tests.support.workers import ROOT
 
 
 @cache
-def _program() -> str:
+def _program(profile: str) -> str:
     """Builds `engines.rs` with the features of the crate's tests, and returns its path."""
     assert shutil.which("cargo"), "cargo is missing; install Rust, see CONTRIBUTING.md"
     build = ["cargo", "build", "--quiet", "--no-default-features", "--features", "postgres"]
+    build += ["--profile", profile]
     built = subprocess.run(
         [*build, "--example", "engines", "--message-format", "json-render-diagnostics"],
         cwd=ROOT,
@@ -40,10 +41,10 @@ class Engines:
     As a context manager it ends them.
     """
 
-    def __init__(self, url: str, count: int = 0) -> None:
+    def __init__(self, url: str, count: int = 0, *, profile: str = "dev") -> None:
         self._url = url
         self._process = subprocess.Popen(
-            [_program()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [_program(profile)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         if count:
             self.start(count)

@@ -58,11 +58,16 @@ class Tokens:
         self()
 
     def __call__(self) -> list[str]:
+        return [relation for relation, _ in self.pks()]
+
+    def pks(self) -> list[tuple[str, list[Any] | None]]:
+        """The same, each with the primary keys that it carries."""
         found = rows(
-            "SELECT id, relation::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
+            "SELECT id, relation::text, pks FROM flagstaff_token WHERE id > %s ORDER BY id",
+            self._newest,
         )
         self._newest = found[-1][0] if found else self._newest
-        return [relation for _, relation in found]
+        return [(relation, pks) for _, relation, pks in found]
 
 
 def insert_users(first: int, last: int) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.postgresql.base import DatabaseWrapper
@@ -127,6 +128,12 @@ def test_names_are_read_from_the_models() -> None:
         "allowed_users_flag_type": "bigint",
         "allowed_users_user": '"user_id"',
         "allowed_users_type": "int8",
+        "allowed_users_user_type": "int8",
+        "flag_pk_type": "int8",
+        "value_pk_type": "int8",
+        "segment_pk_type": "int8",
+        "group_pk_type": "int8",
+        "membership_user_key_type": "int8",
         "value_value": '"value"',
         "segment_conditions": '"conditions"',
         "membership_table": '"auth_user_groups"',
@@ -135,6 +142,35 @@ def test_names_are_read_from_the_models() -> None:
     }
     found = names.names(POSTGRES)
     assert {name: found[name] for name in expected} == expected
+
+
+# Primary keys by the type in which they are compared.
+KEY_TYPES: dict[str | None, list[models.Field[Any, Any]]] = {
+    "int8": [
+        models.SmallAutoField(primary_key=True),
+        models.BigAutoField(primary_key=True),
+        models.PositiveIntegerField(primary_key=True),
+    ],
+    "uuid": [models.UUIDField(primary_key=True)],
+    "text": [models.CharField(primary_key=True, max_length=50), models.TextField(primary_key=True)],
+    None: [
+        models.DecimalField(primary_key=True, max_digits=9, decimal_places=0),
+        models.GenericIPAddressField(primary_key=True),
+        models.DateTimeField(primary_key=True),
+        ArrayField(models.CharField(max_length=9), primary_key=True),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("pk", "expected"), [(pk, expected) for expected, pks in KEY_TYPES.items() for pk in pks]
+)
+def test_type_of_a_key_is_known_for_integers_uuids_and_texts(
+    pk: models.Field[Any, Any], expected: str | None
+) -> None:
+    fields = {"id": pk.clone(), "key": models.TextField(), "value": models.JSONField()}
+    model = model_of("Setting", fields)
+    assert names.value_names(POSTGRES, model).get("value_pk_type") == expected
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,13 @@ _TEMPLATES: Final = {
                 ' is seen up to five minutes late: run "manage.py check --database"'
             ),
         ),
+        Template(
+            "changes_without_token",
+            _(
+                "a load of all rows has found %(number)s changes that no change token had named,"
+                ' such as %(row)s: run "manage.py check --database"'
+            ),
+        ),
         Template("flags_without_rules", _("flags have no rules")),
         Template("flags_bucketed_by_user", _("flags are bucketed by user")),
         Template("values_without_rules", _("values have no rules")),

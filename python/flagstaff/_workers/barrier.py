@@ -12,6 +12,7 @@ from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.triggers import trigger_health
+from flagstaff._workers.sessions import is_pooled
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
@@ -98,7 +99,7 @@ def create_barrier(connection: BaseDatabaseWrapper) -> Barrier:
         raise PropagationError(
             "the row that this wait added to flagstaff_token was deleted; wait again"
         )
-    pooled = _is_pooled(connection, session)
+    pooled = is_pooled(connection, session)
     covered = _have_token_triggers(connection)
     return Barrier((created, nonce), pooled, found.oid, covered, tokens)
 
@@ -140,8 +141,3 @@ def _sequence_behind(found: FoundTable) -> str:
         "because the data was copied without its sequences; as the owner of the table, run: "
         f"{set_sequence}"
     )
-
-
-def _is_pooled(connection: BaseDatabaseWrapper, session: int) -> bool:
-    """Returns True if the backend is not the one that was reported at login."""
-    return bool(connection.connection.info.backend_pid != session)

@@ -144,3 +144,8 @@ def parse_name(name: str, session: int | None, heartbeat: Heartbeat | None = Non
     token, nonce, mode, pid, digits, host = found.groups()
     rule_format = int(digits or 0)
     return Worker(host, int(pid), _MODES[mode], int(token), nonce, session, rule_format, heartbeat)
+
+
+def is_pooled(connection: BaseDatabaseWrapper, session: int) -> bool:
+    """Returns True if the backend is not the one that was reported at log-in."""
+    return bool(connection.connection.info.backend_pid != session)

@@ -18,6 +18,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff import _core
+from flagstaff._connection.aliases import server_address
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._tables.sqlstate import error_text
@@ -280,7 +281,7 @@ class _Wait:
         """Returns True if workers may use a pooler in front of this server."""
         engine = connections[conf.engine_database]
         hosts = engine.settings_dict["HOST"] or ""
-        is_same = "," in hosts or _address(engine) == _address(self._connection)
+        is_same = "," in hosts or server_address(engine) == server_address(self._connection)
         return self._pooled or (is_same and self._barrier.pooled)
 
     def _may_be_elsewhere(self, applied: int) -> bool:
@@ -291,7 +292,9 @@ class _Wait:
             return settings["OPTIONS"].get("target_session_attrs") not in _PRIMARY_ONLY
         # Another address may be the same server, with or without a pooler. If a worker has applied
         # the barrier, or there are workers behind a pooler here, it is.
-        is_here = _address(engine) == _address(self._connection) or applied or self._pooled
+        is_here = (
+            server_address(engine) == server_address(self._connection) or applied or self._pooled
+        )
         return not is_here
 
     def _elapsed(self) -> float:
@@ -307,11 +310,6 @@ def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:
 def _is_direct() -> bool:
     """Returns True if evaluations query the database: on SQLite, and in tests without an engine."""
     return direct.is_required() and _core.status_report()["mode"] in ("idle", "direct")
-
-
-def _address(connection: BaseDatabaseWrapper) -> tuple[object, ...]:
-    settings = connection.settings_dict
-    return (settings["HOST"], settings["PORT"], settings["OPTIONS"].get("service"))
 
 
 def _as_dicts(workers: Iterable[Worker]) -> list[dict[str, object]]:

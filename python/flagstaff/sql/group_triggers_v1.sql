@@ -83,39 +83,32 @@ BEGIN
             );
         END IF;
         IF is_referenced AND TG_ARGV[0] = 'members' THEN
-            -- LIMIT comes before UNION, so that a million rows are not sorted.
             CASE TG_OP
                 WHEN 'INSERT' THEN
-                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
-                        SELECT {membership_group}::text, {membership_user}::text
+                    pairs := ARRAY(
+                        SELECT ARRAY[{membership_group}::text, {membership_user}::text]
                         FROM new_rows LIMIT 65
-                    ) AS pair (group_pk, user_pk);
+                    );
                 WHEN 'DELETE' THEN
-                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
-                        SELECT {membership_group}::text, {membership_user}::text
+                    pairs := ARRAY(
+                        SELECT ARRAY[{membership_group}::text, {membership_user}::text]
                         FROM old_rows LIMIT 65
-                    ) AS pair (group_pk, user_pk);
+                    );
                 WHEN 'UPDATE' THEN
-                    SELECT array_agg(ARRAY[group_pk, user_pk]) INTO pairs FROM (
-                        (
-                            SELECT {membership_group}::text COLLATE "C",
-                                {membership_user}::text COLLATE "C"
-                            FROM new_rows LIMIT 65
-                        ) UNION (
-                            SELECT {membership_group}::text COLLATE "C",
-                                {membership_user}::text COLLATE "C"
-                            FROM old_rows LIMIT 65
-                        )
-                    ) AS pair (group_pk, user_pk);
+                    pairs := ARRAY(
+                        SELECT ARRAY[{membership_group}::text, {membership_user}::text]
+                        FROM new_rows LIMIT 65
+                    ) || ARRAY(
+                        SELECT ARRAY[{membership_group}::text, {membership_user}::text]
+                        FROM old_rows LIMIT 65
+                    );
                 ELSE  -- TRUNCATE
                     pairs := NULL;
             END CASE;
-            IF array_length(pairs, 1) > 64
-                OR EXISTS (
-                    SELECT FROM unnest(pairs) AS pk
-                    WHERE (pk COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
-                )
-            THEN
+            IF array_length(pairs, 1) > 64 OR EXISTS (
+                SELECT FROM unnest(pairs) AS part
+                WHERE (part COLLATE "C" ~ '^[ -~]{0,100}$') IS NOT TRUE
+            ) THEN
                 pairs := NULL;
             END IF;
         END IF;

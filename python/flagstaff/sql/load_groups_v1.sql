@@ -8,7 +8,8 @@ SELECT
         SELECT {membership_user}::{membership_user_type} FROM {membership_table}
         WHERE {membership_group} OPERATOR(pg_catalog.=) {group_table}.{group_pk}
             AND {membership_user} IS NOT NULL
-    ) AS users
+    ) AS users,
+    ARRAY[]::{membership_user_type}[] AS absent
 FROM {group_table}
 WHERE {group_name} IS NOT NULL
     AND (

@@ -17,6 +17,8 @@ FROM (
             WHERE {allowed_users_flag} OPERATOR(pg_catalog.=) flag_pk::{flag_pk_type}
                 AND {allowed_users_user} OPERATOR(pg_catalog.=) user_pk::{allowed_users_user_type}
                 -- A collation may ignore the case.
+                AND {allowed_users_flag}::text COLLATE pg_catalog."C"
+                    OPERATOR(pg_catalog.=) flag_pk COLLATE pg_catalog."C"
                 AND {allowed_users_user}::text COLLATE pg_catalog."C"
                     OPERATOR(pg_catalog.=) user_pk COLLATE pg_catalog."C"
         ) AS is_allowed

@@ -51,34 +51,31 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     missing_in text[] := string_to_array(current_setting('flagstaff.missing_in', true), ' ');
-    changed text;
+    collect text;
     found_pks text[];
+    former_pks text[];
 BEGIN
     IF TG_NARGS > 1 AND TG_OP <> 'TRUNCATE' THEN
-        -- LIMIT comes before UNION, so that a million rows are not sorted. By bytes, because a
-        -- collation may ignore the case.
-        changed := CASE TG_OP
-            WHEN 'INSERT' THEN '(SELECT %1$s FROM new_rows LIMIT 65)'
-            WHEN 'DELETE' THEN '(SELECT %1$s FROM old_rows LIMIT 65)'
-            ELSE '(SELECT %1$s FROM new_rows LIMIT 65) UNION (SELECT %1$s FROM old_rows LIMIT 65)'
+        collect := CASE TG_OP
+            WHEN 'INSERT' THEN 'SELECT ARRAY(SELECT %1$s FROM new_rows LIMIT 65), NULL'
+            WHEN 'DELETE' THEN 'SELECT ARRAY(SELECT %1$s FROM old_rows LIMIT 65), NULL'
+            ELSE 'SELECT ARRAY(SELECT %1$s FROM new_rows LIMIT 65), '
+                'ARRAY(SELECT %1$s FROM old_rows LIMIT 65)'
         END;
-        changed := format(changed, CASE TG_NARGS
-            WHEN 2 THEN format('%I::text COLLATE "C"', TG_ARGV[1])
-            ELSE format(
-                'ARRAY[%I::text COLLATE "C", %I::text COLLATE "C"]', TG_ARGV[1], TG_ARGV[2]
-            )
-        END);
         BEGIN
-            EXECUTE format('SELECT array_agg(pk) FROM (%s) AS changed (pk)', changed)
-                INTO found_pks;
-            found_pks := coalesce(found_pks, '{}');
-            IF array_length(found_pks, 1) > 64
-                -- Others may have no text in the client's encoding.
-                OR EXISTS (
-                    SELECT FROM unnest(found_pks) AS pk
-                    WHERE (pk COLLATE "C" ~ '^[ -~]{1,100}$') IS NOT TRUE
-                )
-            THEN
+            EXECUTE format(collect, CASE TG_NARGS
+                WHEN 2 THEN format('%I::text', TG_ARGV[1])
+                ELSE format('ARRAY[%I::text, %I::text]', TG_ARGV[1], TG_ARGV[2])
+            END) INTO found_pks, former_pks;
+            -- Both are in the order of the update, so they are equal unless a key has changed.
+            IF found_pks <> former_pks THEN
+                found_pks := found_pks || former_pks;
+            END IF;
+            -- Other texts may have none in the client's encoding.
+            IF array_length(found_pks, 1) > 64 OR EXISTS (
+                SELECT FROM unnest(found_pks) AS part
+                WHERE (part COLLATE "C" ~ '^[ -~]{0,100}$') IS NOT TRUE
+            ) THEN
                 found_pks := NULL;
             END IF;
         EXCEPTION WHEN OTHERS THEN
@@ -92,7 +89,7 @@ BEGIN
         PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", found_pks);
         PERFORM set_config('flagstaff.entry_missing', '', true);
     ELSIF found_pks = '{}' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = TG_RELID) THEN
-        -- No row has changed. The rows of an inheriting foreign table may be missing.
+        -- No row has changed. With partitions, rows may have moved.
         RETURN NULL;
     ELSE
         PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char", nullif(found_pks, '{}'));

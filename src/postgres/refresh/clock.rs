@@ -9,8 +9,8 @@ use crate::postgres::random::{fraction, jittered};
 
 /// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
-/// The same after a load of rows.
-const FULL_AFTER_ROWS: Duration = Duration::from_secs(54);
+/// When everything is loaded after a load of rows: spread, because all workers load rows at once.
+const AFTER_ROWS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
 /// The least delay before another attempt to read groups that could not be read.
 const GROUPS: Duration = Duration::from_secs(2);
 /// The longest that it takes to find out that groups cannot be read.
@@ -29,14 +29,22 @@ pub(super) struct Clock {
     pub(super) large_tables: Instant,
     /// When the last step ended.
     pub(super) last_step: Instant,
+    /// Whether the next load of everything is due because of a load of rows.
+    verifies_rows: bool,
 }
 
 impl Clock {
     /// A clock for which everything was loaded now.
     pub(super) fn starting_now(poll_interval: Duration) -> Self {
         let now = Instant::now();
-        let mut clock =
-            Self { poll_interval, poll: now, full: now, large_tables: now, last_step: now };
+        let mut clock = Self {
+            poll_interval,
+            poll: now,
+            full: now,
+            large_tables: now,
+            last_step: now,
+            verifies_rows: false,
+        };
         clock.everything_loaded();
         clock.step_done();
         clock
@@ -55,6 +63,7 @@ impl Clock {
         let now = Instant::now();
         self.full = now + jittered(FULL);
         self.large_tables = now + jittered(LARGE_TABLES);
+        self.verifies_rows = false;
     }
 
     /// Makes a full load due, until one succeeds.
@@ -64,8 +73,12 @@ impl Clock {
 
     /// Notes what a load has read.
     pub(super) fn loaded(&mut self, loaded: Loaded) {
-        if loaded.by_rows {
-            self.full = self.full.min(Instant::now() + jittered(FULL_AFTER_ROWS));
+        // Drawn once: the least of many draws would be too early.
+        if loaded.by_rows && !self.verifies_rows {
+            let (least, most) = AFTER_ROWS;
+            let pause = least + (most - least).mul_f64(fraction());
+            self.full = self.full.min(Instant::now() + pause);
+            self.verifies_rows = true;
         }
         self.retry_groups(loaded.failed_groups);
     }

@@ -18,7 +18,7 @@ use crate::postgres::queries::{ANY_TEXT, SEND_ENCODED, TableQuery};
 use crate::postgres::text::Decoder;
 use crate::row::GroupRow;
 use crate::snapshot::{self, Snapshot};
-use crate::token_set::Change;
+use crate::token_set::changes::Change;
 
 /// Neither a lock on a table of the project nor a slow view may keep a change of a flag for long.
 /// The statement timeout counts the sending, too.
@@ -69,7 +69,9 @@ impl GroupStep<'_> {
         let began = Instant::now();
         match self.rows(query, &values).await {
             Ok(rows) => {
-                Ok(read.snapshot.with_members(rows).map(|snapshot| Read { snapshot, ..read }))
+                let loaded = Loaded { by_rows: true, ..read.loaded };
+                let snapshot = read.snapshot.with_members(rows);
+                Ok(snapshot.map(|snapshot| Read { snapshot, loaded, ..read }))
             }
             Err(error) if is_undecodable(&error) || is_of_keys(&error) => Err(error),
             Err(error) => self.without(read, error, began).await.map(Some),

@@ -22,7 +22,8 @@ use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
 use crate::primary_key::PrimaryKey;
 use crate::snapshot::{Loaded, Snapshot};
-use crate::token_set::{Change, NewToken, ReadPoint, Relation};
+use crate::token_set::changes::{Change, NewToken};
+use crate::token_set::{ReadPoint, Relation};
 
 /// What a load reads.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,9 @@ impl<'a> Scope<'a> {
 
     /// Whether the load may have to read groups: they, or the rules that refer to them, changed.
     fn may_need_groups(self, groups: &TableQuery, wanted: &[Wanted<'_>], now: &Now) -> bool {
-        let has_rules = |one: &Wanted<'_>| matches!(one.query.slot, Slot::Flags | Slot::Segments);
+        let has_rules = |one: &Wanted<'_>| {
+            !matches!(one.query.slot, Slot::AllowedUsers | Slot::Plans | Slot::Groups)
+        };
         wanted.iter().any(has_rules)
             || self.change(groups, now) != Change::Nothing
             || self.base().is_some_and(Snapshot::must_read_groups)
@@ -355,7 +358,12 @@ impl Rows {
         for query in &queries.tables {
             let keys = match scope.change(query, now) {
                 Change::Nothing => continue,
-                Change::Rows(keys) if query.of_keys.is_some() => Some(keys),
+                Change::Rows(keys)
+                    if query.of_keys.is_some()
+                        && scope.base().is_some_and(|base| base.takes_rows(query.relation)) =>
+                {
+                    Some(keys)
+                }
                 Change::Rows(_) | Change::Table => None,
             };
             if let Some(keys) = &keys {

@@ -139,8 +139,8 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
 
 fn allowed_users(row: &Row, decoder: &Decoder) -> Result<AllowedUsersRow, Error> {
     let flag_pk = decoder.pk(row, "flag_pk")?;
-    let (users, some_undecodable) = users(row, "users", decoder)?;
-    let (absent, more_undecodable) = absent(row, decoder)?;
+    let (users, some_undecodable) = self::users(row, "users", decoder)?;
+    let (absent, more_undecodable) = self::users(row, "absent", decoder)?;
     let undecodable = some_undecodable || more_undecodable;
     Ok(AllowedUsersRow { flag_pk, users, absent, undecodable })
 }
@@ -157,18 +157,11 @@ fn users(row: &Row, column: &str, decoder: &Decoder) -> Result<(Users, bool), Er
     Ok((Users::Texts(users), undecodable))
 }
 
-/// The same for users that were asked for and not found. The query of all users has no such column.
-fn absent(row: &Row, decoder: &Decoder) -> Result<(Users, bool), Error> {
-    if row.columns().iter().any(|column| column.name() == "absent") {
-        return users(row, "absent", decoder);
-    }
-    Ok((Users::default(), false))
-}
-
 /// A group; `None` if its name cannot be decoded, which no rule can name.
 fn group(row: &Row, decoder: &Decoder) -> Result<Option<GroupRow>, Error> {
     let Ok(name) = decoder.required(row, "name")? else { return Ok(None) };
-    let (users, absent) = (users(row, "users", decoder)?.0, absent(row, decoder)?.0);
+    let (users, _) = self::users(row, "users", decoder)?;
+    let (absent, _) = self::users(row, "absent", decoder)?;
     Ok(Some(GroupRow { name, users, absent }))
 }
 

@@ -228,6 +228,7 @@ impl<'a> Session<'a> {
         let is_current = |snapshot: &Snapshot| {
             // Groups that could not be read are left to a full load.
             snapshot.token_set() == Some(&tokens.token_set)
+                && snapshot.read_point().map(|read_point| read_point.catalog) == self.catalog
                 && (!snapshot.must_read_groups() || snapshot.has_unreadable_groups())
         };
         if snapshot.as_deref().is_some_and(is_current) {
@@ -351,6 +352,8 @@ impl<'a> Session<'a> {
 
 /// The differences between two snapshots with the same tokens. Groups need no token.
 fn unnoticed_changes(before: Option<&Snapshot>, now: &Snapshot) -> Option<Message> {
+    // A row that could not be used may be usable now, although nothing has changed.
+    let before = before.filter(|before| before.problems().next().is_none());
     let before = before.filter(|before| {
         let is_same =
             before.read_point().map(|it| it.catalog) == now.read_point().map(|it| it.catalog);

@@ -3,7 +3,8 @@
 use tokio_postgres::{Error, Row};
 
 use crate::postgres::text::Text;
-use crate::token_set::{MAX_NEW_TOKENS, NewToken, TokenSet};
+use crate::token_set::TokenSet;
+use crate::token_set::changes::{MAX_NEW_TOKENS, NewToken};
 
 /// The change tokens of a server at one point in time.
 #[derive(Debug, Default)]

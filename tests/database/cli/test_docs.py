@@ -44,8 +44,8 @@ def examples(text: str) -> list[tuple[str, str]]:
 ALL_EXAMPLES = [example for _, text in sections() for example in examples(text)]
 FILES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = FILES[0]
-STATUS, KEY = "flags status", "flags ofrep-key"
-EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, KEY)]
+STATUS, WORKERS, KEY = "flags status", "flags workers", "flags ofrep-key"
+EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, WORKERS, KEY)]
 
 
 def test_every_verb_has_a_heading_with_an_example() -> None:
@@ -91,7 +91,17 @@ def test_example_of_status_shows_the_output_except_numbers() -> None:
     open_shop()
     with live_engine():
         shown = typed(STATUS)
-    assert re.sub(r"[\d.]+", "0", shown) == re.sub(r"[\d.]+", "0", after)
+    assert without_numbers(shown) == without_numbers(after)
+
+
+@pytest.mark.django_db
+def test_example_of_workers_shows_the_output_except_numbers() -> None:
+    after = dict(ALL_EXAMPLES)[WORKERS]
+    assert without_numbers(typed(WORKERS)) == without_numbers(after)
+
+
+def without_numbers(shown: str) -> str:
+    return re.sub(r"[\d.]+", "0", shown)
 
 
 def test_example_of_a_key_has_its_hash() -> None:

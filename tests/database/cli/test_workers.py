@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from django.db import connection
 
 from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
-from tests.support.fake_workers import Join, join, no_reports, other_token_table
+from tests.support.fake_workers import (
+    Join,
+    heartbeats_for_all_connections,
+    join,
+    no_reports,
+    other_token_table,
+)
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows as query
 from tests.support.terminals import document, flags, rows, typed
@@ -42,7 +49,7 @@ def test_workers_says_which_are_behind_and_for_how_long(join: Join) -> None:
     slow.query("UPDATE flagstaff_token SET at = at - interval '12.5 minutes'")
     quick.load()
     ran = flags("workers", "--json")
-    assert ran.err == "1 of 2 workers is behind: web-2 (pid 7) for 12 min.\n"
+    assert ran.err.splitlines()[0] == "1 of 2 workers is behind: web-2 (pid 7) for 12 min."
     late, current = json.loads(ran.out)
     assert 750 < late["behind_seconds"] < 810
     assert (current["behind_seconds"], current["behind"]) == (None, False)
@@ -83,7 +90,7 @@ def test_workers_counts_those_of_another_project(join: Join, other_token_table: 
 
 
 def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None:
-    assert flags("workers").err == "No worker is connected.\n"
+    assert flags("workers").err.splitlines()[0] == "No worker is connected."
     for number in range(3):
         register_worker(host=f"web-{number}", pid=7, execute=query)
     # These have ended, or have missed a flush.
@@ -97,6 +104,20 @@ def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None
         assert "2 more workers have reported in the last minutes: they poll" in flags("workers").err
     finally:
         query("DELETE FROM flagstaff_worker")
+
+
+def test_workers_shows_the_connections_and_what_to_change_if_they_are_too_few(join: Join) -> None:
+    join("web-1")
+    *_, line = flags("workers").err.splitlines()
+    assert re.fullmatch(
+        r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ of others\.", line
+    )
+    with heartbeats_for_all_connections():
+        *_, problem, advice = flags("workers").err.splitlines()
+    assert re.match(
+        r"\d+ connections are needed, but the server allows \d+: workers have 1,", problem
+    )
+    assert re.match(r"max_connections must be at least \d+\. Otherwise connect Django ", advice)
 
 
 def test_workers_on_other_databases_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,54 @@ def test_deleted_group_writes_tokens_for_its_members_and_itself(
     assert tokens() == ["g"]
 
 
+def test_token_of_members_carries_the_pairs_that_changed(
+    beta: Group, staff: Group, alice: User, bob: User, tokens: Tokens
+) -> None:
+    rows(f"UPDATE {MEMBERSHIPS} SET user_id = %s WHERE group_id = %s", bob.pk, beta.pk)
+    beta.user_set.add(alice)
+    bob.groups.remove(beta)
+    of_alice, of_bob = [[str(beta.pk), str(user.pk)] for user in (alice, bob)]
+    assert tokens.pks() == [("g", [of_bob, of_alice]), ("g", [of_alice]), ("g", [of_bob])]
+    # Of groups that no rule reads too, if the statement concerns one that a rule reads.
+    bob.groups.add(beta, staff)
+    [(_, pairs)] = tokens.pks()
+    assert sorted(pairs or []) == sorted([of_bob, [str(staff.pk), str(bob.pk)]])
+
+
+@pytest.mark.parametrize("number", [64, 65])
+def test_pairs_of_many_members_are_carried_up_to_a_limit(
+    number: int, beta: Group, tokens: Tokens
+) -> None:
+    users = User.objects.bulk_create([User(username=f"user_{n}") for n in range(number)])
+    beta.user_set.add(*users)
+    beta.user_set.remove(*users)
+    pairs = sorted([str(beta.pk), str(user.pk)] for user in users)
+    expected = pairs if number == 64 else None
+    assert [found and sorted(found) for _, found in tokens.pks()] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE auth_group SET name = 'renamed' WHERE name = 'beta'",
+        f"TRUNCATE {MEMBERSHIPS}",
+        "INSERT INTO auth_group (name) VALUES ('beta')",
+    ],
+)
+def test_change_of_groups_or_of_all_members_can_concern_any_user(
+    statement: str, tokens: Tokens
+) -> None:
+    rows("ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key")
+    rows(statement)
+    assert tokens.pks() == [("g", None)]
+
+
+def test_member_without_a_user_can_be_any_user(beta: Group, tokens: Tokens) -> None:
+    rows(f"ALTER TABLE {MEMBERSHIPS} ALTER user_id DROP NOT NULL")
+    rows(f"INSERT INTO {MEMBERSHIPS} (group_id) VALUES (%s)", beta.pk)
+    assert tokens.pks() == [("g", None)]
+
+
 def test_group_that_gets_a_name_which_rules_read_writes_a_token(
     staff: Group, tokens: Tokens
 ) -> None:

@@ -79,12 +79,16 @@ TYPES = {
     "float8[], text[], int2[], int8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
-    "identify_v1": "text[], text[], text, text[]",
+    "identify_v1": "text[], text[], text, text[], text[]",
     "impact_allowed_users_v1": "text",
     "impact_extent_v1": "text",
     "impact_users_v1": "text, text",
     "load_groups_v1": "text[]",
+    "load_some_allowed_users_v1": "text[]",
+    "load_some_groups_v1": "text[], text[]",
+    "new_tokens_v1": "text",
     "optional_parts_v1": "text[], text[]",
+    "read_point_v1": "text[], text[]",
 }
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 
@@ -154,7 +158,8 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted = names(connection) | user_names(connection, User._meta.pk)
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
-    quoted |= {"optional_parts": sql("optional_parts_v1")}
+    quoted |= {"optional_parts": sql("optional_parts_v1"), "restriction": ""}
+    quoted |= {"read_point": sql("read_point_v1").replace("$2", "$5").replace("$1", "$5")}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
     quoted |= {one: f"'{one}'" for one in ("key", "enabled", "rollout_percent", "rules")}
     numbers = count(1)

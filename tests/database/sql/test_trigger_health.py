@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 from django.db import connection
@@ -180,14 +182,18 @@ def health() -> dict[str, TriggerHealth]:
     return {health.table.relation: health for health in found}
 
 
-def identified(column: str) -> object:
+def identified(column: str) -> Any:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
     tables = [quoted["token_table"], [quoted[name] for name in LOADED_TABLES]]
     parts = [[quoted["segment_table"]], [None]]
-    statement = fill(sql("identify_v1"), {"optional_parts": sql("optional_parts_v1")})
+    fragments = {
+        "optional_parts": sql("optional_parts_v1"),
+        "read_point": sql("read_point_v1").replace("$1", "$5").replace("$2", "$5"),
+    }
+    statement = fill(sql("identify_v1"), fragments)
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
-        row = cursor.execute(statement, [*parts, *tables]).fetchone()
+        row = cursor.execute(statement, [*parts, *tables, tables[1]]).fetchone()
     assert row
     return row[column]
 
@@ -213,8 +219,8 @@ def test_tables_without_all_token_triggers_are_named() -> None:
 @pytest.mark.parametrize(
     ("table", "expected"), [(TABLE, True), ("flagstaff_token", True), ("auth_user", False)]
 )
-def test_table_of_a_subscription_is_subscribed(table: str, expected: bool) -> None:
-    assert identified("subscribed") is False
+def test_tokens_of_a_subscriber_do_not_name_its_rows(table: str, expected: bool) -> None:
+    assert identified("names_rows") is True
     rows(
         "CREATE SUBSCRIPTION shop CONNECTION 'dbname=shop' PUBLICATION shop "
         "WITH (connect = false, slot_name = NONE)"
@@ -224,7 +230,14 @@ def test_table_of_a_subscription_is_subscribed(table: str, expected: bool) -> No
         "SELECT oid, %s::regclass, 'r' FROM pg_subscription",
         table,
     )
-    assert identified("subscribed") is expected
+    assert identified("names_rows") is (not expected)
+
+
+def test_arguments_of_token_triggers_are_the_columns_of_the_keys() -> None:
+    expected = {b"f\0id\0", b"m\0featureflag_id\0user_id\0", b"k\0id\0", b"s\0id\0"}
+    assert {*identified("key_arguments")} == expected
+    rows(f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}")
+    assert {*identified("key_arguments")} == expected | {b"f\0"}
 
 
 def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:

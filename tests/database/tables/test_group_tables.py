@@ -34,7 +34,7 @@ def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
     members: dict[str, list[Any]] = {}
     with connection.cursor() as cursor:
         cursor.execute(query, {"names": [*groups] or None})
-        for name, users in cursor:
+        for name, users, _absent in cursor:
             assert all(isinstance(pk, int | str) for pk in users)
             members[name] = sorted([*members.get(name, []), *users])
     return members

@@ -74,7 +74,7 @@ def test_expected_workers_behind_a_pooler_are_not_missing(set_steps: SetSteps) -
 def test_heartbeat_shows_that_the_engine_uses_this_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wait, "_address", lambda _connection: (object(),))
+    monkeypatch.setattr(wait, "server_address", lambda _connection: (object(),))
     beat(token=NO_TOKEN)
     found = wait_for_workers(0)
     assert (found.possibly_elsewhere, found.possibly_hidden) == (False, True)

@@ -432,8 +432,8 @@ def test_worker_gets_a_deadline_if_a_token_trigger_is_disabled(
 @pytest.mark.parametrize(
     ("name", "fake", "elsewhere"),
     [
-        ("flagstaff._workers.barrier._is_pooled", lambda connection, session: True, False),
-        ("flagstaff._workers.wait._address", lambda connection: (object(),), True),
+        ("flagstaff._workers.barrier.is_pooled", lambda connection, session: True, False),
+        ("flagstaff._workers.wait.server_address", lambda connection: (object(),), True),
     ],
     ids=["pooled connection", "engine at another address"],
 )

@@ -109,6 +109,17 @@ def test_member_that_sql_adds_gets_the_value_of_a_rule_that_alone_reads_the_grou
     worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
 
 
+def test_group_that_only_the_rules_of_a_value_name_is_read_with_the_value(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    pk = call(worker, add_user, "grace", "gamma")
+    session.execute(
+        "INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('max_items', '10', %s)",
+        [json.dumps([{**json.loads(rules("gamma"))[0], "value": 50}])],
+    )
+    worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
+
+
 @pytest.mark.parametrize(
     ("disable", "enable"),
     [

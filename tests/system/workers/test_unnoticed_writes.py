@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 import flagstaff
 from tests.support.fixtures import Query
 from tests.support.workers import Worker
@@ -28,6 +30,9 @@ TOKEN = NO_TOKENS.format(function="flagstaff_token_v1()", result="RETURNS trigge
 WRITE_TOKEN = NO_TOKENS.format(
     function='flagstaff_write_token_v1(of_relation "char", of_pks text[])', result="RETURNS bigint"
 )
+TOKEN_TRIGGERS = [
+    f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
+]
 DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 
 
@@ -62,6 +67,25 @@ def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Qu
         worker.sees(["mode"], "reload", within=5)
         assert reason_of(worker) == "a table has no token trigger, or it is disabled: archived"
         assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+
+
+@pytest.mark.parametrize("trigger", TOKEN_TRIGGERS)
+def test_change_that_a_single_trigger_would_report_is_seen_by_the_poll(
+    trigger: str, database: str, query: Query
+) -> None:
+    expected = "a table has no token trigger, or it is disabled: flagstaff_featureflag"
+    with watching(database) as worker:
+        query(f"ALTER TABLE flagstaff_featureflag DISABLE TRIGGER {trigger}")
+        worker.sees(["mode"], "reload", within=5)
+        assert reason_of(worker) == expected
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+        query(DISABLE)
+        worker.sees(NEW_CHECKOUT, False, within=5)
+        query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {trigger}")
+        worker.sees(["mode"], "live", within=5)
+        query(f"DROP TRIGGER {trigger} ON flagstaff_featureflag")
+        worker.sees(["mode"], "reload", within=5)
+        assert reason_of(worker) == expected
 
 
 def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(

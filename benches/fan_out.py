@@ -1,0 +1,398 @@
+"""What one change costs when many workers must have it: time, CPU and bytes.
+
+    python -m benches.fan_out         (starts its own server; `make bench` runs all)
+    python -m benches.fan_out --workers 200 --seconds 20 --flags 200
+
+The workers are forked from one process that has imported Django, and start their engines
+themselves. After some first changes, a window without and one with a change per second follow. CPU
+is that of the server, with the writer's session, and that of all workers, in % of one core: in the
+window with changes, minus that in the other. A worker waits for its engine's signal, and notes the
+time and the bytes of its connection in shared memory. Needs Linux's /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if __package__ != "benches":
+    sys.path[:0] = [str(ROOT)]
+
+from benches._project import set_up  # noqa: E402 (the path comes first)
+from tools.lifeline import ends_with_parent  # noqa: E402
+from tools.postgres import Postgres  # noqa: E402
+
+WORKERS, SECONDS, FLAGS = 64, 10, (200, 10_000)
+#: The changes before the windows. The server plans a prepared statement anew five times.
+FIRST_CHANGES = 7
+#: A rollout says how many changes a worker has seen.
+MOST_CHANGES = 100
+USERS = 1_000_000
+PATIENCE = 120.0
+#: Their CPU says how much other load there was.
+OTHERS = "other processes"
+PROC = Path("/proc")
+TICKS = os.sysconf("SC_CLK_TCK")
+#: Where utime, stime, cutime and cstime follow in /proc/PID/stat, after the name of the program.
+TIMES = slice(11, 15)
+#: Where bytes_acked and bytes_received follow in the kernel's struct tcp_info.
+ACKED_AND_RECEIVED = slice(120, 136)
+# As many tokens as there are after a long time.
+WRITE_TOKENS = """
+DO $$
+BEGIN
+    FOR number IN 1..1280 LOOP
+        UPDATE flagstaff_featureflag SET rollout_percent = 0 WHERE key = 'everyone';
+    END LOOP;
+END
+$$
+"""
+ADD_CROWD = (
+    # Needs no rows of users, and writes no history.
+    "SET session_replication_role = replica",
+    """
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    SELECT id, number FROM flagstaff_featureflag, generate_series(1, 1000000) AS number
+    WHERE key = 'crowd'
+    """,
+    "RESET session_replication_role",
+    "VACUUM ANALYZE",
+)
+CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A statement with the number of the change, and how a worker sees which it has."""
+
+    statement: str
+    #: Returns the number of the newest change that this process has, given an earlier one.
+    newest: Callable[[int], int]
+
+
+@dataclass
+class Cost:
+    """What changes have cost."""
+
+    connections: int
+    #: The CPU with changes and without, in % of one core, by what used it.
+    cpu: dict[str, tuple[float, float]]
+    #: Milliseconds of each COMMIT, and from each COMMIT until each worker had the change.
+    commits: list[float]
+    delays: list[float]
+    #: For each change and worker, the bytes that it has received and sent.
+    received: list[int]
+    sent: list[int]
+
+
+class Notes:
+    """Shared memory, with what each worker notes of each change: the time, and its bytes so far."""
+
+    def __init__(self, workers: int, changes: int) -> None:
+        size = (workers, 1 + changes, 3)
+        memory = mmap(-1, 8 * workers * (1 + changes) * 3)
+        self._view = memoryview(memory).cast("B").cast("q", size)
+        self.workers = range(workers)
+
+    def write(self, worker: int, change: int, noted: tuple[int, int, int]) -> None:
+        """Notes a change; its time comes last, because others wait for it."""
+        for column in (1, 2, 0):
+            self._view[worker, change, column] = noted[column]
+
+    def read(self, worker: int, change: int) -> tuple[int, int, int]:
+        """Returns the time, and the bytes received and sent until then, as noted."""
+        time_, received, sent = (self._view[worker, change, column] for column in range(3))
+        return time_, received, sent
+
+    def wait(self, change: int) -> None:
+        """Waits until all workers have a change."""
+        deadline = time.monotonic() + PATIENCE
+        while not all(self._view[worker, change, 0] for worker in self.workers):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not all workers have change {change} after {PATIENCE:.0f} s")
+            time.sleep(0.02)
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--flags", type=int, nargs="+", default=FLAGS)
+    options = parser.parse_args()
+    if options.seconds > MOST_CHANGES - FIRST_CHANGES:
+        parser.error(f"a window lasts at most {MOST_CHANGES - FIRST_CHANGES} seconds")
+    if not (PROC / "self" / "stat").exists():
+        print("the CPU time of a process can be read on Linux only", file=sys.stderr)
+        return 0
+    connections = {"max_connections": str(2 * options.workers + 20)}
+    with Postgres(settings=connections) as server:
+        os.environ["DATABASE_URL"] = server.url
+        set_up()
+        _execute(WRITE_TOKENS)
+        print(f"one change per second for {options.seconds} s, milliseconds from COMMIT")
+        for flags in options.flags:
+            _add_flags(flags)
+            name = f"{options.workers} workers, a flag of {flags:,}"
+            _show(name, measure(server, options.workers, options.seconds, ROLLOUT))
+        _show(f"1 worker, a flag of {flags:,}", measure(server, 1, options.seconds, ROLLOUT))
+        _add_crowd()
+        name = f"1 worker, a user added to {USERS:,} of a flag"
+        _show(name, measure(server, 1, options.seconds, ALLOWED))
+    return 0
+
+
+def measure(server: Postgres, workers: int, seconds: int, change: Change) -> Cost:
+    """Returns what changes cost so many workers, one per second for so many seconds."""
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
+
+    FeatureFlag.objects.filter(key="everyone").update(rollout_percent=0)
+    notes = Notes(workers, FIRST_CHANGES + seconds)
+    with _forked(notes, change.newest, server.port) as pids:
+        notes.wait(0)
+        for number in range(1, FIRST_CHANGES + 1):
+            _commit(change, number)
+            notes.wait(number)
+        used = _cpu(server.pid, pids)
+        time.sleep(seconds)
+        idle = used()
+        used = _cpu(server.pid, pids)
+        committed = _commit_each_second(change, seconds)
+        notes.wait(FIRST_CHANGES + seconds)
+        cpu = {name: (raw, idle[name]) for name, raw in used().items()}
+        [connections] = _execute(CONNECTIONS)
+    noted = [
+        (notes.read(worker, number), notes.read(worker, number - 1), sent)
+        for number, (sent, _) in committed.items()
+        for worker in notes.workers
+    ]
+    return Cost(
+        connections,
+        cpu,
+        commits=[took for _, took in committed.values()],
+        delays=[(now[0] - sent) / 1e6 for now, _, sent in noted],
+        received=[now[1] - before[1] for now, before, _ in noted],
+        sent=[now[2] - before[2] for now, before, _ in noted],
+    )
+
+
+def _commit_each_second(change: Change, seconds: int) -> dict[int, tuple[int, float]]:
+    """Makes the changes after the first ones. Returns when and how long, by their numbers."""
+    committed = {}
+    for second in range(1, seconds + 1):
+        ends = time.monotonic() + 1
+        number = FIRST_CHANGES + second
+        committed[number] = _commit(change, number)
+        time.sleep(max(0, ends - time.monotonic()))
+    return committed
+
+
+@contextmanager
+def _forked(notes: Notes, newest: Callable[[int], int], port: int) -> Iterator[list[int]]:
+    """Runs the workers, one per row of the notes."""
+    from django.db import connection  # noqa: PLC0415 (after set-up)
+
+    # A child must not use the connection of its parent.
+    connection.close()
+    end_with_parent = ends_with_parent(signal.SIGKILL)
+    pids: list[int] = []
+    try:
+        for worker in notes.workers:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    if end_with_parent:
+                        end_with_parent()
+                    _follow(notes, worker, newest, port)
+                except BaseException:  # noqa: BLE001 (the parent's code must not go on here)
+                    traceback.print_exc()
+                finally:
+                    os._exit(1)
+            pids.append(pid)
+        yield pids
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _follow(notes: Notes, worker: int, newest: Callable[[int], int], port: int) -> None:
+    """Notes each change that this process gets, until it is killed."""
+    from flagstaff import _core, ready  # noqa: PLC0415 (after set-up)
+
+    changed = socket.socket(fileno=_core.open_change_signal())
+    if not ready(PATIENCE):
+        raise TimeoutError("a worker has not loaded")
+    to_server = _connection_to(port)
+    number = newest(0)
+    notes.write(worker, 0, (time.monotonic_ns(), *_traffic(to_server)))
+    while changed.recv(4096):
+        before, number = number, newest(number)
+        noted = (time.monotonic_ns(), *_traffic(to_server))
+        # A load can have several changes.
+        for one in range(before + 1, number + 1):
+            notes.write(worker, one, noted)
+
+
+def _connection_to(port: int) -> socket.socket:
+    """Returns a copy of the only socket of this process that is connected to this port."""
+    for entry in (PROC / "self" / "fd").iterdir():
+        if entry.is_symlink() and entry.readlink().name.startswith("socket:"):
+            one = socket.socket(fileno=os.dup(int(entry.name)))
+            if one.family == socket.AF_INET and one.getpeername()[1] == port:
+                return one
+            one.close()
+    raise LookupError("the engine has no connection")
+
+
+def _traffic(connection: socket.socket) -> tuple[int, int]:
+    """Returns the bytes that were received and sent so far, without the headers of packets."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKED_AND_RECEIVED.stop)
+    acked, received = struct.unpack("QQ", info[ACKED_AND_RECEIVED])
+    return received, acked
+
+
+def _cpu(server: int, workers: list[int]) -> Callable[[], dict[str, float]]:
+    """Returns a function for the CPU from now on, in % of one core, by what used it."""
+
+    def used() -> dict[str, float]:
+        children = (PROC / f"{server}/task/{server}/children").read_text().split()
+        of_server = sum(map(_ticks, [server, *map(int, children)]))
+        of_workers = sum(map(_ticks, workers))
+        # The first line has the ticks of all: user, nice, system, idle and others.
+        busy = sum(map(int, (PROC / "stat").read_text().split()[1:4])) / TICKS
+        others = busy - of_server - of_workers
+        return {"the server": of_server, "all workers": of_workers, OTHERS: others}
+
+    began, before = time.monotonic(), used()
+
+    def since() -> dict[str, float]:
+        elapsed = time.monotonic() - began
+        return {name: 100 * (now - before[name]) / elapsed for name, now in used().items()}
+
+    return since
+
+
+def _ticks(pid: int) -> float:
+    """Returns the CPU seconds of a process, and of its children that have ended."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text()
+    except FileNotFoundError:
+        # It has ended meanwhile, and counts as a child.
+        return 0
+    times = stat.rpartition(")")[2].split()[TIMES]
+    return sum(map(int, times)) / TICKS
+
+
+def _commit(change: Change, number: int) -> tuple[int, float]:
+    """Makes a change. Returns when COMMIT was sent, and the milliseconds that it took."""
+    from django.db import connection  # noqa: PLC0415 (after set-up)
+
+    connection.set_autocommit(False)
+    with connection.cursor() as cursor:
+        cursor.execute(change.statement, [number])
+    sent = time.monotonic_ns()
+    connection.commit()
+    took = (time.monotonic_ns() - sent) / 1e6
+    connection.set_autocommit(True)
+    return sent, took
+
+
+def _execute(*statements: str) -> Any:
+    """Executes statements, and returns the first row of the last one, if it has rows."""
+    from django.db import connection  # noqa: PLC0415 (after set-up)
+
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchone() if cursor.description else None
+
+
+def _rollout(_before: int) -> int:
+    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+
+    return explain("everyone").rollout_percent or 0
+
+
+def _allowed(before: int) -> int:
+    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+
+    while explain("crowd", USERS + before + 1).value:
+        before += 1
+    return before
+
+
+ROLLOUT = Change(
+    "UPDATE flagstaff_featureflag SET rollout_percent = %s WHERE key = 'everyone'", _rollout
+)
+ALLOWED = Change(
+    "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)"
+    " SELECT id, 1000000 + %s FROM flagstaff_featureflag WHERE key = 'crowd'",
+    _allowed,
+)
+
+
+def _add_flags(count: int) -> None:
+    """Adds flags without rules, up to this number."""
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
+
+    missing = range(FeatureFlag.objects.count(), count)
+    FeatureFlag.objects.bulk_create(
+        [FeatureFlag(key=f"feature_{n}", enabled=True, rollout_percent=50) for n in missing]
+    )
+    _execute("VACUUM ANALYZE")
+
+
+def _add_crowd() -> None:
+    """Adds a flag with many allowed users, and users that it does not have yet."""
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+
+    FeatureFlag.objects.create(key="crowd", enabled=True, rollout_percent=0)
+    users: Any = get_user_model()
+    users.objects.bulk_create(
+        [users(pk=USERS + n, username=f"guest {n}") for n in range(1, MOST_CHANGES + 1)]
+    )
+    _execute(*ADD_CROWD)
+
+
+def _show(who: str, cost: Cost) -> None:
+    print(f"\n{who}")
+    print(f"  COMMIT              {_spread(cost.commits)} ms")
+    print(f"  a worker has it     {_spread(cost.delays)} ms")
+    others, _ = cost.cpu.pop(OTHERS)
+    for name, (raw, idle) in cost.cpu.items():
+        print(
+            f"  CPU of {name:12} {raw - idle:6.1f} %   with changes {raw:.1f}, without {idle:.1f}"
+        )
+    print(
+        f"  bytes to a worker {median(cost.received):,.0f}   from it {median(cost.sent):,.0f}   "
+        f"connections {cost.connections}   CPU of other processes {others:.0f} %"
+    )
+
+
+def _spread(figures: list[float]) -> str:
+    p95 = quantiles(figures, n=20, method="inclusive")[-1]
+    return f"p50 {median(figures):8.2f}   p95 {p95:8.2f}   max {max(figures):8.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
