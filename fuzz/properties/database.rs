@@ -275,11 +275,11 @@ impl AllowedUsers {
     /// Whether one token can name all pairs that have changed.
     fn are_named(&self) -> bool {
         self.changed.len() <= MOST_PAIRS
-            && !self.changed.iter().any(|pair| self.is_undecodable(pair))
+            && !self.changed.iter().any(|pair| self.is_undecodable(pair.1))
     }
 
-    fn is_undecodable(&self, (_, user): &(u8, u8)) -> bool {
-        self.has_texts && self.is_faulty && *user == UNDECODABLE
+    fn is_undecodable(&self, user: u8) -> bool {
+        self.has_texts && self.is_faulty && user == UNDECODABLE
     }
 
     fn all(&self) -> Vec<AllowedUsersRow> {
@@ -287,7 +287,7 @@ impl AllowedUsers {
         let row = |flag| {
             let pairs = self.pairs.iter().filter(|(of, _)| *of == flag);
             let (undecodable, users): (Vec<_>, Vec<_>) =
-                pairs.partition(|pair| self.is_undecodable(pair));
+                pairs.partition(|pair| self.is_undecodable(pair.1));
             let row = AllowedUsersRow::new(pk_of(flag), self.users(users));
             AllowedUsersRow { undecodable: !undecodable.is_empty(), ..row }
         };

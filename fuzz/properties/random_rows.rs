@@ -36,11 +36,9 @@ impl RandomRows {
     }
 
     pub(crate) fn value(&self, pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
-        let json = match self.is_bad(bytes) {
-            // An integer that Python does not read.
-            true => "1".repeat(5_000),
-            false => format!(r#"["{}"]"#, bytes.below(4)),
-        };
+        // Or an integer that Python does not read.
+        let is_long = self.is_bad(bytes);
+        let json = if is_long { "1".repeat(5_000) } else { format!(r#"["{}"]"#, bytes.below(4)) };
         let value = if bytes.below(8) == 0 { Ok(None) } else { self.text(json, bytes).map(Some) };
         ValueRow {
             key: self.key(&pk, bytes),

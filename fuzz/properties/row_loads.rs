@@ -25,23 +25,19 @@ pub(crate) struct Loads {
 impl Loads {
     /// The next snapshot of a worker that asks for the rows that changed, and reads the tables that
     /// changed if these are not enough.
-    fn next(&mut self, before: &Snapshot, asked: Loaded, changed_tables: Loaded) -> Snapshot {
+    fn next(&mut self, before: &Snapshot, asked: &Loaded, changed_tables: Loaded) -> Snapshot {
         let by_tables = before.next(changed_tables);
         let by_rows = before.try_next(asked.clone());
         if !asked.asked.is_empty() {
             self.asked += 1;
             self.enough += usize::from(by_rows.is_some());
         }
-        match by_rows {
-            Some(by_rows) => {
-                assert_same_step(before, &by_rows, &by_tables, &asked);
-                by_rows
-            }
-            None => {
-                assert!(has_problems(before) || has_problems(&by_tables), "{asked:?}");
-                by_tables
-            }
-        }
+        let Some(by_rows) = by_rows else {
+            assert!(has_problems(before) || has_problems(&by_tables), "{asked:?}");
+            return by_tables;
+        };
+        assert_same_step(before, &by_rows, &by_tables, asked);
+        by_rows
     }
 }
 
@@ -56,7 +52,7 @@ pub(crate) fn row_loads(bytes: &[u8]) -> Loads {
     for _ in 0..LOADS {
         database.take_changes();
         database.change(&mut bytes);
-        worker = loads.next(&worker, database.asked(&mut bytes), database.changed_tables());
+        worker = loads.next(&worker, &database.asked(&mut bytes), database.changed_tables());
         other = other.next(database.all());
         assert_same(&worker, &other);
         if has_duplicates(&worker) {

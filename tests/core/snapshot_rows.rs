@@ -230,13 +230,15 @@ mod of_flags {
     }
 
     #[test]
-    fn rules_that_can_be_read_again_are_enough_and_are_no_problem() {
+    fn last_good_rules_of_a_row_are_kept_until_all_rows_are_read() {
         let bad = flag_with_rules("1", "banner", UNREADABLE);
         let before = base().next(flags([bad, flag("2", "checkout", 20)]));
         assert_eq!((problems(&before).len(), is_on_in(&before, "banner", "DE")), (1, true));
-        let good = flag_with_rules("1", "banner", OF_SEGMENT);
-        let after = with(&before, flags_of(&["1"], [good]));
-        assert_eq!((problems(&after).len(), is_on_in(&after, "banner", "DE")), (0, true));
+        let good = || flag_with_rules("1", "banner", OF_SEGMENT);
+        assert_not_enough(&before, flags_of(&["1"], [good()]));
+        let after = before.next(flags([good(), flag("2", "checkout", 20)]));
+        assert!(problems(&after).is_empty() && is_on_in(&after, "banner", "DE"));
+        assert_eq!(rollouts(&with(&after, flags_of(&["2"], []))), [("banner", 0)]);
     }
 
     #[test]
@@ -636,6 +638,38 @@ mod of_several_tables {
     }
 
     #[test]
+    fn each_table_takes_rows_while_it_has_no_problem_itself() {
+        let relations = [
+            Relation::FLAGS,
+            Relation::ALLOWED_USERS,
+            Relation::VALUES,
+            Relation::SEGMENTS,
+            Relation::PLANS,
+            Relation::EXPERIMENTS,
+        ];
+        let bad = [
+            flags([FlagRow { enabled: None, ..flag("2", "checkout", 20) }]),
+            allowed_users([AllowedUsersRow { undecodable: true, ..allow("1", &[]) }]),
+            values([ValueRow { value: Err(Fault::TooLarge), ..value("2", "limit", "2") }]),
+            segments([segment("2", "other", UNREADABLE)]),
+            plans([PlanRow { latency_limits: "x".into(), ..plan("2", Some(8)) }]),
+            experiments([ExperimentRow { state: "lost".into(), ..experiment("2", "price") }]),
+        ];
+        for (relation, loaded) in relations.into_iter().zip(bad) {
+            let after = base().next(loaded);
+            for other in relations {
+                assert!(base().takes_rows(other));
+                assert_eq!(after.takes_rows(other), other != relation, "{other:?}");
+            }
+        }
+        assert!(base().takes_rows(Relation::GROUPS));
+        let bad = [flag_with_rules("2", "checkout", UNREADABLE)];
+        assert!(!base().next(flags(bad)).takes_rows(Relation::FLAGS));
+        let missing = [flag_with_rules("2", "checkout", &OF_SEGMENT.replace("beta", "gone"))];
+        assert!(base().next(flags(missing)).takes_rows(Relation::FLAGS));
+    }
+
+    #[test]
     fn tables_that_were_not_read_are_shared() {
         let before = base();
         let address = |snapshot: &Snapshot| {
@@ -722,6 +756,9 @@ mod limits {
         let before = base().next(values([row("1", half_of_the_limit - 100)]));
         assert_eq!(with(&before, values_of(&["2"], [row("2", 100)])).value_count(), 2);
         assert_not_enough(&before, values_of(&["2"], [row("2", 101)]));
+        assert!(before.takes_rows(Relation::VALUES));
+        let before = before.next(values([row("1", half_of_the_limit + 1)]));
+        assert!(!before.takes_rows(Relation::VALUES));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What new tokens say about a table: nothing changed, only some rows did, or any row may have.
 
-use flagstaff::token_set::{Change, MAX_KEYS, NewToken, Relation, TokenSet};
+use flagstaff::token_set::changes::{Change, MAX_KEYS, NewToken};
+use flagstaff::token_set::{Relation, TokenSet};
 
 /// A token: its relation, its id and its nonce.
 type Token = (&'static str, i64, i64);

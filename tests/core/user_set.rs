@@ -152,7 +152,7 @@ proptest! {
         );
         prop_assert_eq!(
             by_texts.updated(text(&added), text(&removed)),
-            Some(UserSet::of_texts(left.iter().map(|key| key.to_string())))
+            Some(UserSet::of_texts(left.iter().map(ToString::to_string)))
         );
     }
 

@@ -79,10 +79,9 @@ impl<'a> Scope<'a> {
     /// What has changed in a table, as far as the scope asks for it.
     fn change(self, table: &TableQuery, now: &Now) -> Change {
         match self {
-            Self::Everything { .. } => Change::Table,
             Self::ChangedSince { base, .. } => now.change(base, table.relation),
             Self::WithoutLargeTables if table.is_large => Change::Nothing,
-            Self::WithoutLargeTables => Change::Table,
+            Self::Everything { .. } | Self::WithoutLargeTables => Change::Table,
         }
     }
 
