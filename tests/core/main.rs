@@ -26,6 +26,7 @@ mod rule_properties;
 mod rules_explained;
 mod rules_in_snapshots;
 mod snapshot;
+mod snapshot_differences;
 mod snapshot_rows;
 mod stored_value;
 mod token_changes;

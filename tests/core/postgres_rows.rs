@@ -472,6 +472,8 @@ mod catalog {
         let worker = shop.worker();
         shop.allow(1, "7");
         eventually(|| allows(&worker, NAMED, &Subject::Integer(7)));
+        shop.run("DELETE FROM {allowed_users_table}");
+        eventually(|| !allows(&worker, NAMED, &Subject::Integer(7)));
     }
 
     #[test]

@@ -684,6 +684,9 @@ mod of_several_tables {
         assert_eq!(same(flags_of(&["1"], [])), [false, true, true]);
         assert_eq!(same(values_of(&["1"], [])), [true, false, true]);
         assert_eq!(same(experiments_of(&["1"], [])), [true, true, false]);
+        // This segment was written as it was.
+        let beta = segment("1", "beta", GERMANY);
+        assert_eq!(same(asked(Relation::SEGMENTS, &["1"], segments([beta]))), [true, true, true]);
         // No rule names this segment, and this plan measures what it measured before.
         let other = asked(Relation::SEGMENTS, &["2"], segments([]));
         assert_eq!(same(other), [true, true, true]);
