@@ -123,7 +123,7 @@ test-versions: build ## Run the SQL tests on every supported PostgreSQL; npm pro
 	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
 
 fuzz: ## Fuzz the parsers, FUZZ_SECONDS=… per target; needs nightly Rust and cargo-fuzz
-	for target in rows_to_snapshot json_values rules connection_parameters; do cargo +nightly fuzz run $$target -- \
+	for target in rows_to_snapshot row_loads json_values rules connection_parameters; do cargo +nightly fuzz run $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
 
 mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Mutate the core, and fail if its tests catch under 95 % of the mutants; takes minutes

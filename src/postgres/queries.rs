@@ -151,17 +151,7 @@ impl Queries {
         absent: &[Absence],
         key_arguments: &[Vec<u8>],
     ) -> Result<LoadQueries, Error> {
-        let is_absent = |part: &&OptionalPart| {
-            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
-        };
-        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
-        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
-            if let Some(OptionalColumn { name, instead }) = part.column {
-                names.insert(name.into(), instead.into());
-            } else {
-                tables.retain(|table| table.name != part.table);
-            }
-        }
+        let (names, tables) = self.without(absent);
         let loaded = tables.iter().map(|table| name(table.name, &names));
         let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
         let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
@@ -182,6 +172,22 @@ impl Queries {
             tables: tables.collect::<Result<_, Error>>()?,
             opaque_values: self.opaque_values,
         })
+    }
+
+    /// The tables without these parts, and the names with what is read instead of columns.
+    fn without(&self, absent: &[Absence]) -> (Names, Vec<&'static Table>) {
+        let is_absent = |part: &&OptionalPart| {
+            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
+        };
+        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
+        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
+            if let Some(OptionalColumn { name, instead }) = part.column {
+                names.insert(name.into(), instead.into());
+            } else {
+                tables.retain(|table| table.name != part.table);
+            }
+        }
+        (names, tables)
     }
 }
 
@@ -273,4 +279,87 @@ fn fill(template: &str, names: &Names) -> Result<String, Error> {
     }
     filled.push_str(rest);
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAGS: &Table = &TABLES[0];
+    const ALLOWED_USERS: &Table = &TABLES[1];
+
+    /// A table and columns whose names need quotes, apart from one.
+    fn names() -> Names {
+        let names = [
+            ("flag_table", "flags"),
+            ("flag_pk", r#""the ""Id""""#),
+            ("flag_pk_type", "int8"),
+            ("flag_key", "key"),
+            ("flag_enabled", "enabled"),
+            ("flag_rollout", "rollout"),
+            ("flag_client_side", "client_side"),
+            ("flag_rules", "rules"),
+            ("flag_bucket_by", "bucket_by"),
+            ("allowed_users_flag", "flag_id"),
+            ("allowed_users_user", r#""user""#),
+        ];
+        names.map(|(place, name)| (place.to_owned(), name.to_owned())).into()
+    }
+
+    /// Whether these are the arguments of triggers that give the keys of the table.
+    fn are_keys(table: &Table, triggers: &[&[&str]]) -> bool {
+        let bytes = |arguments: &&[&str]| -> Vec<u8> {
+            arguments.iter().flat_map(|one| [one.as_bytes(), b"\0"].concat()).collect()
+        };
+        table.are_keys(&triggers.iter().map(bytes).collect::<Vec<_>>(), &names())
+    }
+
+    #[test]
+    fn triggers_with_the_column_of_the_query_give_the_keys() {
+        assert!(are_keys(FLAGS, &[&["f", r#"the "Id""#]]));
+        assert!(are_keys(ALLOWED_USERS, &[&["m", "flag_id", "user"]]));
+        // This column has no placeholder.
+        assert!(are_keys(&PLANS, &[&["p", "id"]]));
+    }
+
+    #[test]
+    fn triggers_with_other_columns_do_not_give_the_keys() {
+        for column in ["id", "the Id", r#"the "id""#, r#""the ""Id""""#, r#"the "Id" "#, ""] {
+            assert!(!are_keys(FLAGS, &[&["f", column]]), "{column}");
+        }
+        assert!(!are_keys(FLAGS, &[&["f", r#"the "Id""#, "key"]]));
+        for columns in [&["m", "user", "flag_id"][..], &["m", "flag_id"], &["m", "flag_id", "id"]] {
+            assert!(!are_keys(ALLOWED_USERS, &[columns]), "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn each_trigger_of_the_table_must_give_the_keys() {
+        assert!(!are_keys(FLAGS, &[&["f", r#"the "Id""#], &["f", "id"]]));
+        assert!(!are_keys(FLAGS, &[&["f", "id"], &["f", r#"the "Id""#]]));
+        assert!(are_keys(FLAGS, &[&["k", "id"], &["f", r#"the "Id""#], &["m", "id"]]));
+    }
+
+    #[test]
+    fn triggers_without_columns_give_no_keys_that_could_be_others() {
+        assert!(are_keys(FLAGS, &[]) && are_keys(FLAGS, &[&["f"]]));
+        assert!(!are_keys(FLAGS, &[&["f"], &["f", "id"]]));
+    }
+
+    #[test]
+    fn query_of_some_rows_is_that_of_all_rows_with_a_condition() {
+        let TableQuery { text, of_keys, .. } = TableQuery::new(FLAGS, &names()).expect("all names");
+        let condition = r#"WHERE "the ""Id""" OPERATOR(pg_catalog.=) ANY ($1::text[]::int8[])"#;
+        let of_keys = of_keys.expect("a query");
+        assert_eq!(of_keys.replace(condition, ""), text);
+        assert_eq!(of_keys.matches(condition).count(), 1);
+        assert!(!text.contains("$1"));
+    }
+
+    #[test]
+    fn keys_without_a_type_that_is_compared_as_text_are_not_queried() {
+        let mut names = names();
+        names.remove("flag_pk_type");
+        assert_eq!(TableQuery::new(FLAGS, &names).expect("all names").of_keys, None);
+    }
 }

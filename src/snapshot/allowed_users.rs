@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::slot::LoadedTable;
 use crate::primary_key::PrimaryKey;
 use crate::row::{AllowedUsersRow, Problem};
+use crate::token_set::Relation;
 use crate::user_set::UserSet;
 
 /// The allowed users by the primary key of their flag.
@@ -25,6 +26,8 @@ impl AllowedUsersByFlag {
 }
 
 impl LoadedTable for AllowedUsersByFlag {
+    const RELATION: Relation = Relation::ALLOWED_USERS;
+
     type Row = AllowedUsersRow;
     type Others<'a> = ();
 

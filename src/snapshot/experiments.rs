@@ -14,6 +14,7 @@ use crate::allocation::{Allocation, VariantNumber};
 use crate::experiment::{Experiment, ExperimentIdentity, ExperimentState, seed};
 use crate::primary_key::PrimaryKey;
 use crate::row::{ExperimentRow, Fault, Problem, RowKind};
+use crate::token_set::Relation;
 
 /// The experiments by key.
 pub(super) type Experiments = KeyTable<Experiment>;
@@ -26,6 +27,8 @@ impl Keyed for Experiment {
 }
 
 impl LoadedTable for Experiments {
+    const RELATION: Relation = Relation::EXPERIMENTS;
+
     type Row = ExperimentRow;
     type Others<'a> = NextRules<'a, Experiment>;
 

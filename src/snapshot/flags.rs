@@ -13,6 +13,7 @@ use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedFlag, FlagRow, Problem, RowKind};
 use crate::targeting::Targeting;
+use crate::token_set::Relation;
 
 /// The flags by key.
 pub(super) type Flags = KeyTable<Flag>;
@@ -63,6 +64,8 @@ impl FlagSources<'_> {
 }
 
 impl LoadedTable for Flags {
+    const RELATION: Relation = Relation::FLAGS;
+
     type Row = FlagRow;
     type Others<'a> = FlagSources<'a>;
 

@@ -11,7 +11,6 @@ use super::slot::Versions;
 use super::values::ValueSources;
 use super::{Loaded, Snapshot};
 use crate::flag::Flag;
-use crate::token_set::Relation;
 
 impl Snapshot {
     /// The next snapshot: this one with the loaded tables replaced.
@@ -29,43 +28,39 @@ impl Snapshot {
     /// show the result.
     #[must_use]
     pub fn try_next(&self, loaded: Loaded) -> Option<Self> {
-        let asked = |relation| loaded.asked.get(&relation);
+        let Loaded { token_set, read_point, asked, .. } = loaded;
         let count = || self.patterns();
         let limit = PatternLimit::new(&count);
-        let allowed_users =
-            self.allowed_users.next(loaded.allowed_users, asked(Relation::ALLOWED_USERS), &())?;
-        let segments = self.segments.next(loaded.segments, asked(Relation::SEGMENTS), &limit)?;
-        let plans = self.plans.next(loaded.plans, asked(Relation::PLANS), &Instant::now())?;
-        let segment_versions = || Versions { before: &self.segments, now: &segments };
+        let allowed_users = self.allowed_users.next(loaded.allowed_users, &asked, &())?;
+        let segments = self.segments.next(loaded.segments, &asked, &limit)?;
+        let plans = self.plans.next(loaded.plans, &asked, &Instant::now())?;
+        let versions = || Versions { before: &self.segments, now: &segments };
         let flags = self.flags.next(
             loaded.flags,
-            asked(Relation::FLAGS),
+            &asked,
             &FlagSources {
                 users: Versions { before: &self.allowed_users, now: &allowed_users },
                 plans: Versions { before: &self.plans, now: &plans },
-                rules: NextRules::new(&self.flags, segment_versions(), &limit),
+                rules: NextRules::new(&self.flags, versions(), &limit),
             },
         )?;
         let experiments = self.experiments.next(
             loaded.experiments,
-            asked(Relation::EXPERIMENTS),
-            &NextRules::new(&self.experiments, segment_versions(), &limit),
+            &asked,
+            &NextRules::new(&self.experiments, versions(), &limit),
         )?;
         let values = self.values.next(
             loaded.values,
-            asked(Relation::VALUES),
+            &asked,
             &ValueSources {
                 opaque: loaded.opaque_values,
-                rules: NextRules::new(self.values.by_key(), segment_versions(), &limit),
+                rules: NextRules::new(self.values.by_key(), versions(), &limit),
             },
         )?;
-        let has_other_rules = !flags.is_same(&self.flags)
-            || !experiments.is_same(&self.experiments)
-            || !values.is_same(&self.values);
         let groups = self.groups.clone();
         let next = Self {
-            token_set: loaded.token_set,
-            read_point: loaded.read_point,
+            token_set,
+            read_point,
             flags,
             allowed_users,
             segments,
@@ -74,7 +69,14 @@ impl Snapshot {
             experiments,
             values,
         };
-        Some(if has_other_rules { next.with_missing_groups() } else { next })
+        Some(if next.has_rules_of(self) { next } else { next.with_missing_groups() })
+    }
+
+    /// Whether all that has rules is as in `before`.
+    fn has_rules_of(&self, before: &Self) -> bool {
+        self.flags.is_same(&before.flags)
+            && self.experiments.is_same(&before.experiments)
+            && self.values.is_same(&before.values)
     }
 
     /// The number of regular expressions in rules and segments.

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::slot::LoadedTable;
 use crate::primary_key::PrimaryKey;
 use crate::row::{PlanRow, Problem};
+use crate::token_set::Relation;
 use crate::watch::{GuardNumber, Watch};
 
 /// The plans of a load.
@@ -32,6 +33,8 @@ struct Plan {
 }
 
 impl LoadedTable for Plans {
+    const RELATION: Relation = Relation::PLANS;
+
     type Row = PlanRow;
     /// The present.
     type Others<'a> = Instant;

@@ -15,6 +15,7 @@ use crate::primary_key::PrimaryKey;
 use crate::row::{Fault, MAX_RULES_SIZE, Problem, RowKind, SegmentRow};
 use crate::row_rules::RowRules;
 use crate::rules::{Rules, SegmentConditions};
+use crate::token_set::Relation;
 
 /// The segments by key.
 pub(super) type Segments = KeyTable<Segment>;
@@ -34,6 +35,8 @@ impl Keyed for Segment {
 }
 
 impl LoadedTable for Segments {
+    const RELATION: Relation = Relation::SEGMENTS;
+
     type Row = SegmentRow;
     type Others<'a> = PatternLimit<'a>;
 

@@ -3,14 +3,19 @@
 //! A further table implements [`LoadedTable`], and gets a field in `Snapshot` and in `Loaded` and a
 //! line in `Snapshot::next`.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::primary_key::PrimaryKey;
 use crate::row::Problem;
+use crate::token_set::Relation;
 
 /// A table that a load replaces, or of which it replaces rows.
 pub(super) trait LoadedTable: Sized {
+    /// What its tokens are about.
+    const RELATION: Relation;
+
     /// A row as a load reads it.
     type Row;
     /// What the table takes from the other tables of the next snapshot.
@@ -56,15 +61,15 @@ pub(super) struct TableSlot<T> {
 
 impl<T: LoadedTable> TableSlot<T> {
     /// The slot of the next snapshot. `rows` is `None` if the load did not read the table, `asked`
-    /// if it has read all rows. `None` if all rows must be read.
+    /// are the tables of which it has read some rows. `None` if all rows must be read.
     pub(super) fn next(
         &self,
         rows: Option<Vec<T::Row>>,
-        asked: Option<&Vec<PrimaryKey>>,
+        asked: &BTreeMap<Relation, Vec<PrimaryKey>>,
         others: &T::Others<'_>,
     ) -> Option<Self> {
         let mut next = self.clone();
-        match (rows, asked) {
+        match (rows, asked.get(&T::RELATION)) {
             (Some(rows), None) => {
                 let (table, problems) = self.table.load(rows, others);
                 next.table = Arc::new(table);

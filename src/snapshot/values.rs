@@ -13,6 +13,7 @@ use crate::row::{CheckedValue, Fault, Problem, RowKind, ValueRow};
 use crate::row_rules::RowRules;
 use crate::rules::RuleKind;
 use crate::stored_value::{StoredValue, undecodable};
+use crate::token_set::Relation;
 use crate::value_rules::ValueRules;
 
 /// The version of the values that were loaded last.
@@ -176,6 +177,8 @@ impl Values {
 }
 
 impl LoadedTable for Values {
+    const RELATION: Relation = Relation::VALUES;
+
     type Row = ValueRow;
     type Others<'a> = ValueSources<'a>;
 

@@ -280,6 +280,59 @@ mod missing {
     }
 }
 
+mod changed_members {
+    use super::*;
+
+    fn joined_and_left(name: &str, joined: &[i64], left: &[i64]) -> GroupRow {
+        GroupRow { absent: Users::Integers(left.to_vec()), ..group(name, joined) }
+    }
+
+    /// A snapshot whose rules name the groups beta (1, 2) and gone, which does not exist.
+    fn before() -> Snapshot {
+        with_groups(with_rule(&condition("in", r#"["beta", "gone"]"#, false)))
+    }
+
+    #[test]
+    fn users_join_and_leave_and_the_other_members_stay() {
+        let after = before().with_members(vec![joined_and_left("beta", &[3], &[1])]);
+        let after = after.expect("the group is known");
+        assert_eq!(users_of(&after), [2, 3]);
+        let (now, then) = (after.groups().expect("groups"), before());
+        assert_eq!(now.members("staff"), then.groups().expect("groups").members("staff"));
+        assert_eq!(now.names(), None);
+    }
+
+    #[test]
+    fn members_of_several_groups_change_at_once() {
+        let before = with_groups(with_rule(&condition("in", r#"["beta", "staff"]"#, false)));
+        let rows =
+            vec![joined_and_left("beta", &[], &[1, 2]), joined_and_left("staff", &[1, 3], &[])];
+        assert_eq!(users_of(&before.with_members(rows).expect("known groups")), [1, 2, 3]);
+    }
+
+    #[test]
+    fn group_whose_last_member_left_still_exists() {
+        let after = before().with_members(vec![joined_and_left("beta", &[], &[1, 2])]);
+        let after = after.expect("the group is known");
+        assert_eq!((users_of(&after).len(), problems(&after)), (0, problems(&before())));
+        assert_eq!(problems(&after).len(), 1);
+    }
+
+    #[test]
+    fn no_changed_member_keeps_all() {
+        assert_eq!(users_of(&before().with_members(Vec::new()).expect("the same")), [1, 2]);
+    }
+
+    #[test]
+    fn group_that_is_not_known_needs_all_members() {
+        assert!(before().with_members(vec![joined_and_left("gone", &[1], &[])]).is_none());
+        // No groups were read, or the keys have another type.
+        assert!(with_rule(&condition("in", "[7]", false)).with_members(Vec::new()).is_none());
+        let texts = GroupRow::new("beta", Users::Texts(vec!["alice".into()]));
+        assert!(before().with_members(vec![texts]).is_none());
+    }
+}
+
 mod sets {
     use super::*;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flagstaff::last_good::{LastGood, Parsed};
+use flagstaff::row::Fault;
 use flagstaff::row_rules::RowRules;
 use flagstaff::rules::{ParsedRules, RuleError, RuleKind, SegmentConditions};
 
@@ -54,4 +55,35 @@ fn known_rules_and_conditions_are_not_parsed_again() {
         &conditions("pro"),
         &conditions("team"),
     );
+}
+
+#[test]
+fn size_is_that_of_the_text_of_the_row_and_unknown_if_it_cannot_be_read() {
+    let parse: Parse<SegmentConditions> = SegmentConditions::parse;
+    let text = r#"[{"attribute": "plan", "operator": "in", "values": ["größe"]}]"#;
+    let next = |before, text: &str| LastGood::next(before, Ok(text.into()), parse);
+    let first = next(None, text);
+    // In bytes.
+    assert_eq!(first.size(), Some(text.chars().count() + 2));
+    let longer = next(Some(&first), &format!("{text} "));
+    assert_eq!(longer.size(), Some(text.len() + 1));
+    let bad = next(Some(&longer), BAD);
+    let undecodable = LastGood::next(Some(&longer), Err(Fault::Undecodable), parse);
+    for unreadable in [&bad, &undecodable, &next(None, BAD)] {
+        assert_eq!(unreadable.size(), None);
+    }
+    assert_eq!(next(Some(&bad), text).size(), Some(text.len()));
+    assert_eq!(next(Some(&bad), &format!("{text} ")).size(), Some(text.len() + 1));
+}
+
+#[test]
+fn size_of_the_rules_of_a_row_is_that_of_their_text() {
+    let rules = |text: Result<&str, Fault>| {
+        RowRules::next(Some(&RowRules::none()), text.map(Into::into), RuleKind::Flag, |_| None)
+    };
+    let text = r#"[{"conditions": [{"segment": "beta"}]}]"#;
+    assert_eq!(rules(Ok(text)).expect("rules").size(), Some(text.len()));
+    assert_eq!(rules(Ok(BAD)).expect("rules").size(), None);
+    assert_eq!(rules(Err(Fault::TooLarge)).expect("rules").size(), None);
+    assert_eq!(rules(Ok("[]")), None);
 }

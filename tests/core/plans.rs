@@ -5,29 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flagstaff::observation::{Observation, Origin};
-use flagstaff::primary_key::PrimaryKey;
 use flagstaff::row::PlanRow;
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::watch::{CountKind, Outcome, Watch};
 use flagstaff::watch_registry::{WatchRegistry, reset_after_fork};
 
-use crate::rows::{flag, flags};
-
-fn plan(flag_pk: &str, run: Option<i64>) -> PlanRow {
-    PlanRow {
-        pk: flag_pk.into(),
-        flag_pk: PrimaryKey::from(flag_pk),
-        key: "checkout".into(),
-        run,
-        salt: vec![1, 2],
-        latency_limits: "{}".into(),
-        guarded_for: None,
-    }
-}
-
-fn plans(rows: impl IntoIterator<Item = PlanRow>) -> Loaded {
-    Loaded { plans: Some(rows.into_iter().collect()), ..Loaded::default() }
-}
+use crate::rows::{flag, flags, plan, plans};
 
 fn watched(rows: impl IntoIterator<Item = PlanRow>) -> Snapshot {
     let flags = flags([flag("1", "checkout", 25), flag("2", "search", 25)]);

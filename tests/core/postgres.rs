@@ -2,9 +2,11 @@
 
 mod postgres_engine;
 mod postgres_fake_servers;
+mod postgres_groups;
 mod postgres_inheritance;
 mod postgres_parameters;
 mod postgres_parts;
 mod postgres_properties;
 mod postgres_refresh;
+mod postgres_rows;
 mod postgres_shop;

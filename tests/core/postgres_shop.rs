@@ -121,7 +121,7 @@ const RELATIONS: [(&str, char, &str); 4] = [
 ];
 const TRIGGERS: &str = include_str!("../../python/flagstaff/sql/token_trigger_v1.sql");
 
-const TOKENS: &str = concat!(
+pub(crate) const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
     include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
     "ALTER TABLE {token_table} DROP CONSTRAINT flagstaff_token_relation_check;",

@@ -1,12 +1,21 @@
 //! The fuzz targets of the core, for a short time and with random bytes.
 
+use std::cell::Cell;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 #[path = "../../fuzz/properties/bytes.rs"]
 mod bytes;
+#[path = "../../fuzz/properties/database.rs"]
+mod database;
 #[path = "../../fuzz/properties/json.rs"]
 mod json;
+#[path = "../../fuzz/properties/random_rows.rs"]
+mod random_rows;
+#[path = "../../fuzz/properties/row_loads.rs"]
+mod row_loads;
 #[path = "../../fuzz/properties/rows.rs"]
 mod rows;
 #[path = "../../fuzz/properties/rules.rs"]
@@ -59,4 +68,20 @@ proptest! {
             rules::rules(text.as_bytes());
         }
     }
+}
+
+#[test]
+fn load_of_changed_rows_is_like_a_load_of_all_rows_and_seldom_not_enough() {
+    let (asked, enough) = (Cell::new(0), Cell::new(0));
+    let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(500) };
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&vec(any::<u8>(), 0..800), |bytes| {
+        let loads = row_loads::row_loads(&bytes);
+        asked.set(asked.get() + loads.asked);
+        enough.set(enough.get() + loads.enough);
+        Ok(())
+    });
+    outcome.expect("they are alike");
+    let share = 100 * enough.get() / asked.get();
+    assert!(asked.get() > 1_000 && share > 60, "{share} % of {}", asked.get());
 }

@@ -1,11 +1,14 @@
 //! Short constructors for rows and loads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flagstaff::flag::Flag;
-use flagstaff::row::{AllowedUsersRow, ExperimentRow, FlagRow, SegmentRow, Users, ValueRow};
+use flagstaff::row::{
+    AllowedUsersRow, ExperimentRow, FlagRow, PlanRow, SegmentRow, Users, ValueRow,
+};
 use flagstaff::snapshot::{Loaded, Snapshot};
-use flagstaff::token_set::TokenSet;
+use flagstaff::token_set::{Relation, TokenSet};
 use flagstaff::user_set::UserSet;
 
 pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
@@ -80,6 +83,29 @@ pub(crate) fn allowed_users(rows: impl IntoIterator<Item = AllowedUsersRow>) -> 
 
 pub(crate) fn values(rows: impl IntoIterator<Item = ValueRow>) -> Loaded {
     Loaded { values: Some(rows.into_iter().collect()), ..Loaded::default() }
+}
+
+/// A rollout plan of the flag with the same primary key.
+pub(crate) fn plan(flag_pk: &str, run: Option<i64>) -> PlanRow {
+    PlanRow {
+        pk: flag_pk.into(),
+        flag_pk: flag_pk.into(),
+        key: "checkout".into(),
+        run,
+        salt: vec![1, 2],
+        latency_limits: "{}".into(),
+        guarded_for: None,
+    }
+}
+
+pub(crate) fn plans(rows: impl IntoIterator<Item = PlanRow>) -> Loaded {
+    Loaded { plans: Some(rows.into_iter().collect()), ..Loaded::default() }
+}
+
+/// A load that has asked the table of `relation` for the rows with these primary keys only.
+pub(crate) fn asked(relation: Relation, pks: &[&str], loaded: Loaded) -> Loaded {
+    let pks = pks.iter().map(|pk| (*pk).into()).collect();
+    Loaded { asked: BTreeMap::from([(relation, pks)]), ..loaded }
 }
 
 pub(crate) fn snapshot(loads: impl IntoIterator<Item = Loaded>) -> Snapshot {

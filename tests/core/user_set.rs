@@ -1,7 +1,9 @@
 //! Whether a subject is an allowed user: the same key matches in any type.
 
+use std::collections::BTreeSet;
+
 use flagstaff::subject::{Subject, canonical_integer};
-use flagstaff::user_set::UserSet;
+use flagstaff::user_set::{UserSet, Users};
 use proptest::prelude::*;
 
 #[test]
@@ -78,7 +80,82 @@ fn anonymous_subject_is_never_contained() {
     assert!(!UserSet::of_integers([0]).contains(&Subject::Anonymous));
 }
 
+fn integers(keys: impl IntoIterator<Item = i64>) -> Users {
+    Users::Integers(keys.into_iter().collect())
+}
+
+fn texts(keys: &[&str]) -> Users {
+    Users::Texts(keys.iter().map(|key| (*key).into()).collect())
+}
+
+#[test]
+fn updated_integers_are_those_of_before_with_the_added_and_without_the_removed_ones() {
+    for (before, added, removed, expected) in [
+        (vec![], vec![2, 1], vec![], vec![1, 2]),
+        (vec![1, 2], vec![-3], vec![2], vec![1, -3]),
+        (vec![1, 2], vec![2], vec![7], vec![1, 2]),
+        (vec![1, i64::MIN], vec![i64::MAX], vec![1, i64::MIN], vec![i64::MAX]),
+        (vec![1], vec![], vec![1], vec![]),
+        (vec![], vec![], vec![1], vec![]),
+    ] {
+        let updated = UserSet::of_integers(before).updated(integers(added), integers(removed));
+        assert_eq!(updated, Some(UserSet::of_integers(expected)));
+    }
+}
+
+#[test]
+fn updated_integers_become_a_bitmap_and_a_list_again() {
+    let list = UserSet::of_integers(0..64);
+    let bitmap = list.updated(integers([64]), integers([])).expect("integers");
+    assert!(matches!(&bitmap, UserSet::Integers(_)) && bitmap == UserSet::of_integers(0..65));
+    let more = bitmap.updated(integers([65]), integers([0])).expect("integers");
+    assert_eq!(more, UserSet::of_integers(1..66));
+    assert_eq!(more.updated(integers([]), integers([1, 2])), Some(UserSet::of_integers(3..66)));
+    assert_eq!(bitmap.updated(integers([]), integers(0..65)), Some(UserSet::Empty));
+}
+
+#[test]
+fn updated_texts_are_those_of_before_with_the_added_and_without_the_removed_ones() {
+    let before = UserSet::of_texts(["alice", "7"]);
+    let updated = before.updated(texts(&["bob", "007"]), texts(&["7", "carol"]));
+    assert_eq!(updated, Some(UserSet::of_texts(["alice", "bob", "007"])));
+    assert_eq!(before.updated(texts(&[]), texts(&["7", "alice"])), Some(UserSet::Empty));
+    let first = UserSet::Empty.updated(texts(&["alice"]), texts(&[]));
+    assert_eq!(first, Some(UserSet::of_texts(["alice"])));
+}
+
+#[test]
+fn keys_of_another_type_update_nothing() {
+    let of_texts = UserSet::of_texts(["7"]);
+    for of_integers in [UserSet::of_integers([7]), UserSet::of_integers(0..65)] {
+        assert_eq!(of_integers.updated(texts(&["8"]), texts(&[])), None);
+    }
+    assert_eq!(of_texts.updated(integers([8]), integers([])), None);
+    assert_eq!(of_texts.updated(texts(&["8"]), integers([7])), None);
+    assert_eq!(UserSet::Empty.updated(integers([8]), texts(&["7"])), None);
+}
+
 proptest! {
+    #[test]
+    fn updated_set_is_the_set_of_the_keys_that_are_left(
+        before in proptest::collection::btree_set(-50..100_i64, 0..100),
+        added in proptest::collection::btree_set(-50..100_i64, 0..20),
+        removed in proptest::collection::btree_set(-50..100_i64, 0..100),
+    ) {
+        let left: BTreeSet<_> = before.union(&added).filter(|key| !removed.contains(key)).collect();
+        let text = |keys: &BTreeSet<i64>| Users::Texts(keys.iter().map(i64::to_string).collect());
+        let by_integers = UserSet::of_integers(before.iter().copied());
+        let by_texts = UserSet::of_texts(before.iter().map(i64::to_string));
+        prop_assert_eq!(
+            by_integers.updated(integers(added.iter().copied()), integers(removed.iter().copied())),
+            Some(UserSet::of_integers(left.iter().map(|key| **key)))
+        );
+        prop_assert_eq!(
+            by_texts.updated(text(&added), text(&removed)),
+            Some(UserSet::of_texts(left.iter().map(ToString::to_string)))
+        );
+    }
+
     #[test]
     fn integer_set_contains_exactly_its_keys(
         keys in proptest::collection::btree_set(any::<i64>(), 0..40),

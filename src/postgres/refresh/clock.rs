@@ -9,8 +9,10 @@ use crate::postgres::random::{fraction, jittered};
 
 /// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
-/// When everything is loaded after a load of rows: spread, because all workers load rows at once.
-const AFTER_ROWS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
+/// When everything is loaded after a load of rows, at the earliest.
+const AFTER_ROWS: Duration = Duration::from_secs(15);
+/// The longest random delay after that: all workers load rows at once.
+const SPREAD_AFTER_ROWS: Duration = Duration::from_secs(45);
 /// The least delay before another attempt to read groups that could not be read.
 const GROUPS: Duration = Duration::from_secs(2);
 /// The longest that it takes to find out that groups cannot be read.
@@ -75,8 +77,7 @@ impl Clock {
     pub(super) fn loaded(&mut self, loaded: Loaded) {
         // Drawn once: the least of many draws would be too early.
         if loaded.by_rows && !self.verifies_rows {
-            let (least, most) = AFTER_ROWS;
-            let pause = least + (most - least).mul_f64(fraction());
+            let pause = AFTER_ROWS + SPREAD_AFTER_ROWS.mul_f64(fraction());
             self.full = self.full.min(Instant::now() + pause);
             self.verifies_rows = true;
         }
@@ -119,5 +120,64 @@ mod tests {
         assert!(clock.full <= first);
         clock.retry_groups(None);
         assert!(clock.full <= first);
+    }
+
+    const ROWS: Loaded = Loaded { by_rows: true, failed_groups: None };
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn full_load_is_due_within_a_minute_of_the_first_load_of_rows() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        let first = Instant::now();
+        for _ in 0..70 {
+            clock.loaded(ROWS);
+            clock.step_done();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // Later loads make it neither later nor earlier.
+        let due = clock.full - first;
+        assert!(AFTER_ROWS <= due && due <= MINUTE, "{due:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn load_of_tables_delays_no_full_load_and_makes_none_due() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        let before = clock.full;
+        clock.loaded(Loaded::default());
+        assert_eq!(clock.full, before);
+        clock.loaded(ROWS);
+        let after_rows = clock.full;
+        clock.loaded(Loaded::default());
+        assert!(after_rows < before && clock.full == after_rows);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_load_makes_the_next_one_due_in_five_minutes_until_rows_are_loaded() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        clock.loaded(ROWS);
+        clock.everything_loaded();
+        assert!(clock.full - Instant::now() >= FULL.mul_f64(0.9));
+        clock.loaded(ROWS);
+        assert!(clock.full - Instant::now() <= MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_loads_after_rows_are_spread_over_a_minute() {
+        let due = || {
+            let mut clock = Clock::starting_now(Duration::from_secs(5));
+            clock.loaded(ROWS);
+            clock.full - Instant::now()
+        };
+        let due: Vec<_> = (0..200).map(|_| due()).collect();
+        assert!(due.iter().any(|due| *due < MINUTE / 2) && due.iter().any(|due| *due > MINUTE / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_load_that_is_due_earlier_stays_due_after_a_load_of_rows() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        clock.everything_is_due();
+        let due = clock.full;
+        clock.loaded(ROWS);
+        assert_eq!(clock.full, due);
     }
 }

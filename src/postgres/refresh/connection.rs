@@ -175,7 +175,8 @@ impl RefreshConnection {
         base: Option<&Snapshot>,
         limit: Duration,
     ) -> Result<Read, Error> {
-        let loading = load(self.client(), queries, scope, base);
+        // On the heap: the future is large, because a load may read in three ways.
+        let loading = Box::pin(load(self.client(), queries, scope, base));
         while_receiving(&self.opened.last_byte, limit, "load", loading).await
     }
 

@@ -79,10 +79,9 @@ impl<'a> Scope<'a> {
     /// What has changed in a table, as far as the scope asks for it.
     fn change(self, table: &TableQuery, now: &Now) -> Change {
         match self {
-            Self::Everything { .. } => Change::Table,
             Self::ChangedSince { base, .. } => now.change(base, table.relation),
             Self::WithoutLargeTables if table.is_large => Change::Nothing,
-            Self::WithoutLargeTables => Change::Table,
+            Self::Everything { .. } | Self::WithoutLargeTables => Change::Table,
         }
     }
 
@@ -117,6 +116,23 @@ struct Now {
 }
 
 impl Now {
+    /// Adds the row of [`READ_POINT`]. The load reads so many `tables`, and those that inherit from
+    /// them.
+    fn read_at(&mut self, row: &Row, tables: usize) -> Result<(), tokio_postgres::Error> {
+        let found: Vec<u32> = row.try_get("tables")?;
+        if found.len() != tables {
+            // The keys of an inheriting table may be those of other rows.
+            self.new = None;
+        }
+        if let Some(tokens) = &mut self.tokens {
+            tokens.token_set.set_tables(found);
+        }
+        let transactions: &str = row.try_get("transactions")?;
+        let (transactions, catalog) = (transactions.into(), row.try_get("catalog")?);
+        self.read_point = Some(ReadPoint { transactions, catalog });
+        Ok(())
+    }
+
     fn change(&self, base: &Snapshot, relation: Relation) -> Change {
         let is_same =
             |now: &ReadPoint| base.read_point().is_some_and(|it| it.catalog == now.catalog);
@@ -199,10 +215,7 @@ async fn read_encoded(
     let reading = async {
         let now = begin(prepared, queries, scope).await?;
         let wanted = read.borrow_mut().open_slots(queries, scope, &now);
-        let mut statements: Vec<_> = wanted.iter().map(|one| one.query.declare()).collect();
-        statements.push(SEND_ENCODED.into());
-        client.batch_execute(&statements.join(";\n")).await?;
-        let fetched: Vec<_> = wanted.iter().map(|one| one.query.fetched()).collect();
+        let fetched = declare_cursors(client, &wanted).await?;
         let fetched: Vec<_> = fetched.iter().map(|query| Wanted { query, keys: None }).collect();
         let keep = |slot, row| {
             rows.borrow_mut().push((slot, row));
@@ -224,6 +237,18 @@ async fn read_encoded(
             step.add_encoded_to(read.into_whole(now, base)).await
         }
     }
+}
+
+/// Declares a cursor for all rows of each of these tables, and returns the queries that read them, in
+/// the encoding of the database.
+async fn declare_cursors(
+    client: &Client,
+    wanted: &[Wanted<'_>],
+) -> Result<Vec<TableQuery>, tokio_postgres::Error> {
+    let mut statements: Vec<_> = wanted.iter().map(|one| one.query.declare()).collect();
+    statements.push(SEND_ENCODED.into());
+    client.batch_execute(&statements.join(";\n")).await?;
+    Ok(wanted.iter().map(|one| one.query.fetched()).collect())
 }
 
 /// The connection stays in use after a lock timeout, so the transaction must end.
@@ -258,19 +283,10 @@ async fn begin(
         new_tokens(client, queries, scope.since()),
     );
     locked?;
-    let mut now = Now { new: new?, ..Now::default() };
-    let mut tokens = tokens::from_rows(&tokens?)?;
+    let mut now = Now { tokens: Some(tokens::from_rows(&tokens?)?), new: new?, ..Now::default() };
     if let Some(row) = point?.first() {
-        tokens.token_set.set_tables(row.try_get("tables")?);
-        let transactions: &str = row.try_get("transactions")?;
-        let catalog = row.try_get("catalog")?;
-        if tokens.token_set.tables().len() != queries.names.len() {
-            // The keys of an inheriting table may be those of other rows.
-            now.new = None;
-        }
-        now.read_point = Some(ReadPoint { transactions: transactions.into(), catalog });
+        now.read_at(row, queries.names.len())?;
     }
-    now.tokens = Some(tokens);
     Ok(now)
 }
 
