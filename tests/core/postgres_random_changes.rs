@@ -45,7 +45,7 @@ impl Writer {
                 SELECT {pk}, user_pk FROM generate_series(0, {argument} % 70) AS user_pk")),
             6 => self.run(&format!("INSERT INTO {{allowed_users_table}} VALUES ({pk}, {argument})")),
             7 => self.run(&format!("DELETE FROM {{allowed_users_table}} WHERE flag_id = {pk}
-                AND \"user\" BETWEEN {argument} - 20 AND {argument}")),
+                AND \"user\" BETWEEN {argument} % 70 - 20 AND {argument} % 70")),
             8 => self.run(&format!(
                 "DELETE FROM {{value_table}} WHERE {{value_key}} = 'value {pk}';
                 INSERT INTO {{value_table}} ({{value_key}}, {{value_value}})
@@ -100,6 +100,12 @@ proptest! {
         steps in vec((any::<bool>(), any::<u8>(), any::<u8>()), 40..80),
     ) {
         let mut shop = Shop::open();
+        shop.run(
+            "INSERT INTO {flag_table} SELECT id, 'flag of ' || id, true, 0
+            FROM generate_series(0, 7) AS id;
+            INSERT INTO {allowed_users_table}
+            SELECT id, user_pk FROM generate_series(0, 7) AS id, generate_series(0, 70) AS user_pk",
+        );
         // Some tokens of these steps prune others.
         shop.run("ALTER TABLE {token_table} ALTER id RESTART WITH 1000");
         let (worker, other) = (shop.worker(), shop.worker_without_notifications());
