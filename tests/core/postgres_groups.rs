@@ -141,3 +141,17 @@ fn keys_with_other_types_than_the_names_say_read_all_members() {
     eventually(|| members(&worker, "beta") == [7, 8]);
     assert_eq!((worker.mode(), worker.engine.status().failures), (RefreshMode::Live, 0));
 }
+
+#[test]
+fn rules_that_name_another_group_read_it_and_the_next_load_reads_it_once_more() {
+    let mut shop = shop();
+    let worker = shop.worker();
+    let mut late = shop.other_session();
+    // When this began, no rule named the group, so it writes no token.
+    late.run("BEGIN; INSERT INTO {membership_table} VALUES (3, 8)");
+    set_rules(&mut shop, r#"["other"]"#);
+    eventually(|| members(&worker, "other") == [7]);
+    late.run("COMMIT");
+    shop.allow(1, "5");
+    eventually(|| members(&worker, "other") == [7, 8]);
+}
