@@ -1,7 +1,7 @@
 //! One table of a snapshot, and how a load replaces it or some of its rows.
 //!
 //! A further table implements [`LoadedTable`], and gets a field in `Snapshot` and in `Loaded` and a
-//! line in `Snapshot::next`.
+//! line in `Snapshot::try_next` and in `Snapshot::takes_rows`.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

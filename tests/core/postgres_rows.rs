@@ -90,7 +90,8 @@ mod rows {
         let worker = shop.worker();
         let key = "(SELECT ARRAY[id::text] FROM {value_table} WHERE key = 'named')";
         forge(&mut shop, "UPDATE {value_table} SET {value_value} = '1'", key);
-        eventually(|| value_of(&worker, NAMED) == Some(StoredValue::Integer(1)));
+        shop.until_loaded(&worker);
+        assert_eq!(value_of(&worker, NAMED), Some(StoredValue::Integer(1)));
         assert_eq!(value_of(&worker, UNNAMED), Some(StoredValue::Integer(0)));
     }
 
@@ -103,7 +104,7 @@ mod rows {
             '{CONDITIONS}' FROM generate_series(1, 3) AS number"
         );
         forge(&mut shop, &inserted, "ARRAY['1', '3']");
-        eventually(|| worker.snapshot().segment_count() > 1);
+        shop.until_loaded(&worker);
         assert_eq!(worker.snapshot().segment_count(), 2);
     }
 
@@ -114,8 +115,9 @@ mod rows {
         let worker = shop.worker();
         let inserted = "INSERT INTO {allowed_users_table} VALUES (1, 7), (1, 8), (2, 7)";
         forge(&mut shop, inserted, "ARRAY[ARRAY['1', '7'], ARRAY['2', '9']]");
-        eventually(|| allows(&worker, NAMED, &Subject::Integer(7)));
-        assert!(!allows(&worker, NAMED, &Subject::Integer(8)));
+        shop.until_loaded(&worker);
+        let named = [7, 8].map(|user| allows(&worker, NAMED, &Subject::Integer(user)));
+        assert_eq!(named, [true, false]);
         let of_other = [6, 7].map(|user| allows(&worker, UNNAMED, &Subject::Integer(user)));
         assert_eq!(of_other, [true, false]);
     }
@@ -126,7 +128,8 @@ mod rows {
         let worker = shop.worker();
         miss_a_change(&mut shop, &worker);
         shop.value("gateway", "1");
-        eventually(|| value_of(&worker, "gateway").is_some());
+        shop.until_loaded(&worker);
+        assert!(value_of(&worker, "gateway").is_some());
         assert!(misses_the_change(&worker));
     }
 
@@ -135,20 +138,22 @@ mod rows {
         let mut shop = shop();
         let worker = shop.worker();
         shop.flag(3, "third", 30);
-        eventually(|| worker.percent("third") == Some(30));
-        shop.run("UPDATE {flag_table} SET {flag_key} = 'renamed' WHERE id = 3");
-        eventually(|| worker.percent("renamed") == Some(30));
-        assert_eq!(worker.percent("third"), None);
-        shop.run(
+        shop.until_loaded(&worker);
+        assert_eq!(worker.percent("third"), Some(30));
+        let renamed = "UPDATE {flag_table} SET {flag_key} = 'renamed' WHERE id = 3";
+        shop.run_and_load(&worker, renamed);
+        assert_eq!((worker.percent("renamed"), worker.percent("third")), (Some(30), None));
+        shop.run_and_load(
+            &worker,
             "UPDATE {flag_table} SET {flag_rollout} = id, {flag_key} =
                 CASE id WHEN 1 THEN 'unnamed' WHEN 2 THEN 'named' ELSE 'renamed' END",
         );
-        eventually(|| worker.percent("renamed") == Some(3));
         assert_eq!((worker.percent(NAMED), worker.percent(UNNAMED)), (Some(2), Some(1)));
-        shop.run("DELETE FROM {flag_table} WHERE id = 2");
-        eventually(|| worker.percent(NAMED).is_none());
-        shop.run("UPDATE {flag_table} SET id = 4, {flag_rollout} = 4 WHERE id = 1");
-        eventually(|| worker.percent(UNNAMED) == Some(4));
+        shop.run_and_load(&worker, "DELETE FROM {flag_table} WHERE id = 2");
+        assert_eq!(worker.percent(NAMED), None);
+        let moved = "UPDATE {flag_table} SET id = 4, {flag_rollout} = 4 WHERE id = 1";
+        shop.run_and_load(&worker, moved);
+        assert_eq!(worker.percent(UNNAMED), Some(4));
         assert_eq!((worker.snapshot().flag_count(), worker.problems().len()), (2, 0));
     }
 
@@ -157,18 +162,20 @@ mod rows {
         let mut shop = shop();
         let worker = shop.worker();
         shop.allow(3, "7");
-        shop.run("INSERT INTO {allowed_users_table} VALUES (1, 7), (1, -8), (1, 7)");
-        eventually(|| allows(&worker, NAMED, &Subject::Integer(-8)));
-        // One of two equal rows.
+        let inserted = "INSERT INTO {allowed_users_table} VALUES (1, 7), (1, -8), (1, 7)";
+        shop.run_and_load(&worker, inserted);
+        assert!(allows(&worker, NAMED, &Subject::Integer(-8)));
+        // One of two equal rows, and another user.
         shop.run(
-            "DELETE FROM {allowed_users_table} WHERE ctid = (
-            SELECT ctid FROM {allowed_users_table} WHERE flag_id = 1 AND \"user\" = 7 LIMIT 1)",
+            "DELETE FROM {allowed_users_table} WHERE ctid = (SELECT ctid FROM {allowed_users_table}
+                WHERE flag_id = 1 AND \"user\" = 7 LIMIT 1)",
         );
-        shop.run("DELETE FROM {allowed_users_table} WHERE \"user\" = -8");
-        eventually(|| !allows(&worker, NAMED, &Subject::Integer(-8)));
-        assert!(allows(&worker, NAMED, &Subject::Integer(7)));
+        shop.run_and_load(&worker, "DELETE FROM {allowed_users_table} WHERE \"user\" = -8");
+        let allowed = [-8, 7].map(|user| allows(&worker, NAMED, &Subject::Integer(user)));
+        assert_eq!(allowed, [false, true]);
         shop.flag(3, "third", 0);
-        eventually(|| allows(&worker, "third", &Subject::Integer(7)));
+        shop.until_loaded(&worker);
+        assert!(allows(&worker, "third", &Subject::Integer(7)));
     }
 
     #[test]
@@ -178,12 +185,13 @@ mod rows {
         let worker = shop.worker();
         for user in ["'alice'", "'42'", "'größe'", "''", "NULL"] {
             shop.allow(1, user);
+            shop.until_loaded(&worker);
         }
         for user in ["alice", "42", "größe", ""] {
-            eventually(|| allows(&worker, NAMED, &Subject::Text(user)));
+            assert!(allows(&worker, NAMED, &Subject::Text(user)), "{user:?}");
         }
-        shop.run("DELETE FROM {allowed_users_table} WHERE \"user\" = 'alice'");
-        eventually(|| !allows(&worker, NAMED, &Subject::Text("alice")));
+        shop.run_and_load(&worker, "DELETE FROM {allowed_users_table} WHERE \"user\" = 'alice'");
+        assert!(!allows(&worker, NAMED, &Subject::Text("alice")));
         assert!(allows(&worker, NAMED, &Subject::Integer(42)));
     }
 
@@ -207,7 +215,8 @@ mod rows {
         let worker = shop.worker();
         miss_a_change(&mut shop, &worker);
         shop.value("gateway", "1");
-        eventually(|| value_of(&worker, "gateway").is_some());
+        shop.until_loaded(&worker);
+        assert!(value_of(&worker, "gateway").is_some());
         let count = shop.filled("SELECT count(*) FROM {token_table} WHERE id < 1000");
         assert_eq!(shop.session.query_one(&count, &[]).expect("a count").get::<_, i64>(0), 0);
         assert!(misses_the_change(&worker));
@@ -250,7 +259,8 @@ mod tables {
         let worker = shop.worker();
         miss_a_change(&mut shop, &worker);
         change(&mut shop);
-        eventually(|| !misses_the_change(&worker));
+        shop.until_loaded(&worker);
+        assert!(!misses_the_change(&worker));
         assert_eq!((worker.mode(), worker.engine.status().failures), (RefreshMode::Live, 0));
     }
 
@@ -318,13 +328,14 @@ mod tables {
         shop.flag(3, "third", 0);
         let worker = shop.worker();
         miss_a_change(&mut shop, &worker);
-        shop.run("UPDATE {flag_table} SET {flag_enabled} = NULL WHERE id = 3");
-        eventually(|| !misses_the_change(&worker));
-        assert_eq!(worker.problems().len(), 1);
+        let bad = "UPDATE {flag_table} SET {flag_enabled} = NULL WHERE id = 3";
+        shop.run_and_load(&worker, bad);
+        assert!(!misses_the_change(&worker) && worker.problems().len() == 1);
         change_both(&mut shop, 60);
         assert!(!reads_named_only(&worker, 60));
-        shop.run("UPDATE {flag_table} SET {flag_enabled} = true WHERE id = 3");
-        eventually(|| worker.problems().is_empty());
+        let good = "UPDATE {flag_table} SET {flag_enabled} = true WHERE id = 3";
+        shop.run_and_load(&worker, good);
+        assert!(worker.problems().is_empty());
         change_both(&mut shop, 70);
         assert!(reads_named_only(&worker, 70));
     }
@@ -400,7 +411,8 @@ mod catalog {
             ALTER TABLE {flag_table} ENABLE ALWAYS TRIGGER flagstaff_token_update_v1",
         );
         shop.value("gateway", "1");
-        eventually(|| value_of(&worker, "gateway").is_some());
+        shop.until_loaded(&worker);
+        assert!(value_of(&worker, "gateway").is_some());
         assert_eq!((worker.percent(NAMED), worker.percent(UNNAMED)), (Some(33), Some(33)));
     }
 
@@ -458,8 +470,9 @@ mod catalog {
         assert_never_by_rows(&mut shop);
         shop.run("INSERT INTO {flag_table} VALUES ('third', 'third', true, 0)");
         let worker = shop.worker();
-        shop.run("UPDATE {flag_table} SET {flag_rollout} = 30 WHERE id = 'third'");
-        eventually(|| worker.percent("third") == Some(30));
+        let changed = "UPDATE {flag_table} SET {flag_rollout} = 30 WHERE id = 'third'";
+        shop.run_and_load(&worker, changed);
+        assert_eq!(worker.percent("third"), Some(30));
         assert_eq!((worker.mode(), worker.engine.status().failures), (RefreshMode::Live, 0));
     }
 
@@ -471,9 +484,10 @@ mod catalog {
         // Pairs contain the primary key of the flag.
         let worker = shop.worker();
         shop.allow(1, "7");
-        eventually(|| allows(&worker, NAMED, &Subject::Integer(7)));
-        shop.run("DELETE FROM {allowed_users_table}");
-        eventually(|| !allows(&worker, NAMED, &Subject::Integer(7)));
+        shop.until_loaded(&worker);
+        assert!(allows(&worker, NAMED, &Subject::Integer(7)));
+        shop.run_and_load(&worker, "DELETE FROM {allowed_users_table}");
+        assert!(!allows(&worker, NAMED, &Subject::Integer(7)));
     }
 
     #[test]

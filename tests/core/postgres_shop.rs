@@ -227,6 +227,22 @@ impl Shop {
         self.run(&format!("INSERT INTO {{segment_table}} VALUES ({pk}, '{key}', '[]')"));
     }
 
+    /// Waits until the worker has loaded the newest change. A later load of everything would hide what
+    /// this one has missed.
+    #[track_caller]
+    pub(crate) fn until_loaded(&mut self, worker: &Worker) {
+        let newest = self.filled("SELECT max(id) FROM {token_table}");
+        let newest: i64 = self.session.query_one(&newest, &[]).expect("the newest token").get(0);
+        eventually(|| worker.snapshot().token_set().is_some_and(|set| set.newest() >= newest));
+    }
+
+    /// Runs a statement, and waits until the worker has loaded the change.
+    #[track_caller]
+    pub(crate) fn run_and_load(&mut self, worker: &Worker, template: &str) {
+        self.run(template);
+        self.until_loaded(worker);
+    }
+
     /// A second connection of the shop.
     pub(crate) fn other_session(&self) -> Session {
         Session { names: self.names.clone(), client: connect() }

@@ -670,6 +670,12 @@ mod of_several_tables {
     }
 
     #[test]
+    fn next_snapshot_of_all_rows_has_no_others_whatever_was_asked_for() {
+        let after = base().next(flags_of(&["2"], [flag("2", "checkout", 30)]));
+        assert_eq!(rollouts(&after), [("checkout", 30)]);
+    }
+
+    #[test]
     fn tables_that_were_not_read_are_shared() {
         let before = base();
         let address = |snapshot: &Snapshot| {
