@@ -45,7 +45,9 @@ fn change_both(shop: &mut Shop, percent: i32) {
 #[track_caller]
 fn reads_named_only(worker: &Worker, percent: i32) -> bool {
     eventually(|| worker.percent(NAMED) == Some(percent));
-    worker.percent(UNNAMED) != Some(percent)
+    let found = worker.percent(UNNAMED) != Some(percent);
+    if !found { eprintln!("WHOLE at {percent}: {:?}", worker.engine.status()); }
+    found
 }
 
 /// Lets the worker miss a change of the flag `unnamed`.

@@ -235,8 +235,10 @@ def test_changes_of_a_projects_models_are_recorded(
     flag.allowed_users.add(alice)
     flag.save()  # changes only the auto_now field
     state.apps.get_model("common", "KeyValueStore").objects.create(pk=value, key="b", value=[1])
-    of_row = [str(recorded)]
-    assert tokens.pks() == [("f", of_row), ("m", [of_row * 2]), ("f", of_row), ("k", of_row)]
+    # Other texts stand for any row.
+    is_named = str(recorded).isascii()
+    row, pair = ([str(recorded)], [[str(recorded)] * 2]) if is_named else (None, None)
+    assert tokens.pks() == [("f", row), ("m", pair), ("f", row), ("k", row)]
     [_, allowed, stored] = entries()
     assert allowed == ("m", str(recorded), "a", "[]", f'["{recorded}"]' if recorded != 7 else "[7]")
     assert stored[:4] == ("k", str(recorded), "b", None)
