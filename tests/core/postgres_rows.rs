@@ -237,6 +237,23 @@ mod rows {
     }
 
     #[test]
+    fn change_with_a_token_or_while_a_trigger_was_off_is_no_problem_after_such_a_load() {
+        let off = "
+            ALTER TABLE {flag_table} DISABLE TRIGGER flagstaff_token_update_v1;
+            UPDATE {flag_table} SET {flag_rollout} = 33;
+            ALTER TABLE {flag_table} ENABLE ALWAYS TRIGGER flagstaff_token_update_v1";
+        for change in ["UPDATE {flag_table} SET {flag_rollout} = 33", off] {
+            let mut shop = shop();
+            let worker = shop.worker_without_notifications();
+            shop.run(change);
+            shop.terminate_connections();
+            eventually(|| worker.percent(NAMED) == Some(33));
+            eventually(|| worker.mode() == RefreshMode::Poll);
+            assert_eq!(worker.schema_problems(), [""; 0], "{change}");
+        }
+    }
+
+    #[test]
     fn refresh_loads_all_rows() {
         let mut shop = shop();
         let worker = shop.worker();
@@ -438,23 +455,39 @@ mod catalog {
         assert_eq!((worker.mode(), worker.engine.status().failures), (RefreshMode::Live, 0));
     }
 
-    #[test]
-    fn trigger_with_another_column_reads_whole_tables() {
-        let mut shop = shop();
-        for event in ["insert", "update", "delete"] {
-            let tables = match event {
-                "insert" => "NEW TABLE AS new_rows",
-                "update" => "OLD TABLE AS old_rows NEW TABLE AS new_rows",
-                _ => "OLD TABLE AS old_rows",
-            };
+    /// Lets the token triggers of the flags give the values of this column.
+    fn give_column(shop: &mut Shop, column: &str) {
+        for (event, tables) in [
+            ("insert", "NEW TABLE AS new_rows"),
+            ("update", "OLD TABLE AS old_rows NEW TABLE AS new_rows"),
+            ("delete", "OLD TABLE AS old_rows"),
+        ] {
             shop.run(&format!(
                 "CREATE OR REPLACE TRIGGER flagstaff_token_{event}_v1
                 AFTER {event} ON {{flag_table}} REFERENCING {tables} FOR EACH STATEMENT
-                EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('f', 'Key');
+                EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('f', '{column}');
                 ALTER TABLE {{flag_table}} ENABLE ALWAYS TRIGGER flagstaff_token_{event}_v1"
             ));
         }
+    }
+
+    #[test]
+    fn trigger_with_another_column_reads_whole_tables() {
+        let mut shop = shop();
+        give_column(&mut shop, "Key");
         assert_never_by_rows(&mut shop);
+    }
+
+    #[test]
+    fn trigger_that_gets_another_column_reads_whole_tables_from_then_on() {
+        let mut shop = shop();
+        let worker = shop.worker();
+        miss_a_change(&mut shop, &worker);
+        give_column(&mut shop, "Key");
+        for percent in [60, 70, 80] {
+            change_both(&mut shop, percent);
+            assert!(!reads_named_only(&worker, percent));
+        }
     }
 
     #[test]

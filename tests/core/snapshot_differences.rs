@@ -59,7 +59,6 @@ fn each_column_of_a_flag_is_a_difference() {
         FlagRow { rollout_percent: Some(11), ..row() },
         FlagRow { client_side: true, ..row() },
         FlagRow { bucket_by: Some("visitor".into()), ..row() },
-        FlagRow { pk: "9".into(), ..row() },
     ] {
         assert_eq!(after(flags([changed, flag("2", "checkout", 20)])), [r#"flag "banner""#]);
     }
@@ -68,6 +67,12 @@ fn each_column_of_a_flag_is_a_difference() {
     let changed = FlagRow { rollout_percent: Some(10), ..changed };
     assert_eq!(after(flags([changed, flag("2", "checkout", 20)])), [r#"flag "banner""#]);
     assert_eq!(after(allowed_users([allow("1", &[8])])), [r#"flag "banner""#]);
+}
+
+#[test]
+fn other_row_with_the_same_key_is_a_difference() {
+    let [one, other] = ["1", "9"].map(|pk| snapshot([flags([flag(pk, "banner", 10)])]));
+    assert_eq!(differences(&one, &other), [r#"flag "banner""#]);
 }
 
 #[test]
@@ -98,6 +103,8 @@ fn begin_and_end_of_what_a_plan_measures_or_needs_are_differences() {
     assert_eq!(after(plans([plan("2", None)])), [flag]);
     let guarded = PlanRow { guarded_for: Some(60.0), ..plan("2", Some(7)) };
     assert_eq!(after(plans([guarded])), [flag]);
+    let of_no_flag = |run| snapshot([plans([plan("9", run)])]);
+    assert_eq!(differences(&of_no_flag(Some(7)), &of_no_flag(None)), [flag]);
     let renumbered = PlanRow { pk: "9".into(), ..plan("2", Some(7)) };
     assert_eq!(after(plans([renumbered])), [flag]);
 }

@@ -397,3 +397,20 @@ impl Rows {
         (Loaded { token_set, read_point, ..self.loaded }, standby)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_of_rows_is_noted_so_that_a_load_of_everything_follows() {
+        let by_rows = |asked: &[Relation]| {
+            let asked = asked.iter().map(|relation| (*relation, Vec::new())).collect();
+            let loaded = Loaded { asked, flags: Some(Vec::new()), ..Loaded::default() };
+            let read = Rows { loaded, ..Rows::default() }.into_read(Now::default(), None);
+            read.map(|read| read.loaded.by_rows)
+        };
+        assert_eq!(by_rows(&[Relation::FLAGS]), Some(true));
+        assert_eq!(by_rows(&[]), Some(false));
+    }
+}
