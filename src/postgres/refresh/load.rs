@@ -87,7 +87,12 @@ impl<'a> Scope<'a> {
 
     /// Whether the load may have to read groups: they, or the rules that refer to them, changed.
     fn may_need_groups(self, groups: &TableQuery, wanted: &[Wanted<'_>], now: &Now) -> bool {
-        let has_rules = |one: &Wanted<'_>| matches!(one.query.slot, Slot::Flags | Slot::Segments);
+        let has_rules = |one: &Wanted<'_>| {
+            matches!(
+                one.query.slot,
+                Slot::Flags | Slot::Segments | Slot::Values | Slot::Experiments
+            )
+        };
         wanted.iter().any(has_rules)
             || self.change(groups, now) != Change::Nothing
             || self.base().is_some_and(Snapshot::must_read_groups)

@@ -1,5 +1,8 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
+#[cfg(test)]
+mod steps;
+
 use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
@@ -134,13 +137,17 @@ impl<'a> Session<'a> {
         if woken && self.loaded {
             self.keep_gap().await;
         }
-        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
-            self.load_changed().await?;
-        } else {
-            self.poll(woken).await?;
-        }
+        self.load_due(woken).await?;
         self.clock.step_done();
         Ok(())
+    }
+
+    /// Loads what is due after a notification, or at a poll.
+    async fn load_due(&mut self, woken: bool) -> Result<(), Error> {
+        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
+            return self.load_changed().await;
+        }
+        self.poll(woken).await
     }
 
     /// Waits if the last load was too recent.

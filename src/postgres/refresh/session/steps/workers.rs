@@ -1,0 +1,278 @@
+//! The workers whose snapshots must be equal.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+use super::super::super::connection::RefreshConnection;
+use super::super::super::heartbeat::Heartbeat;
+use super::super::super::load::{Scope, load};
+use super::super::super::on_demand::load_now;
+use super::super::super::statements::{PreparedClient, Statements};
+use super::super::Session;
+use super::random::Random;
+use super::shop::parameters;
+use crate::groups::Groups;
+use crate::live::{EvaluationMode, Live};
+use crate::postgres::connect::pool::Pool;
+use crate::postgres::connect::target::{CurrentTarget, Target};
+use crate::postgres::context::Context;
+use crate::postgres::deadline;
+use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::queries::{Names, Queries};
+use crate::postgres::signals::Signals;
+use crate::postgres::status::SharedStatus;
+use crate::postgres::threads;
+use crate::snapshot::Snapshot;
+use crate::usage::CounterRegistry;
+use crate::watch_registry::WatchRegistry;
+
+/// Longer than any run.
+const NEVER: Duration = Duration::from_secs(100_000);
+
+/// The workers of one run.
+pub(super) struct Workers {
+    runtime: Runtime,
+    /// As in production.
+    by_rows: Worker,
+    /// Reads whole tables.
+    by_tables: Worker,
+    /// Of the fresh worker.
+    client: Client,
+    queries: Queries,
+    /// Whether only a load of everything shows some changes.
+    pub(super) miss_changes: bool,
+    /// Whether some rows cannot be used.
+    pub(super) have_bad_rows: bool,
+    pub(super) counts: Counts,
+}
+
+/// What the first worker has done.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Loads after a change, and those among them that read single rows.
+    pub(super) with_changes: usize,
+    pub(super) by_rows: usize,
+    /// Steps in which all rows can be used, so that a fresh worker has the same.
+    usable: usize,
+    /// Loads of everything because of changes without any trace.
+    missed: usize,
+    /// Steps without change tokens.
+    without_tokens: usize,
+    locked: usize,
+}
+
+/// How the workers compare after a step.
+pub(super) enum Compared {
+    Same,
+    /// A load gave up waiting for a lock.
+    Locked,
+    Different(Vec<String>),
+}
+
+/// A worker without a thread.
+struct Worker {
+    context: &'static Context,
+    session: Session<'static>,
+}
+
+impl Worker {
+    async fn start(names: &Names, listen: bool) -> Result<Self, Error> {
+        let live: &'static Live = Box::leak(Box::new(Live::new()));
+        live.set_mode(EvaluationMode::Memory, false);
+        let target = Arc::new(CurrentTarget::from_pointee(Target::new(&parameters())?));
+        let context: &'static Context = Box::leak(Box::new(Context {
+            live,
+            pool: Pool::new(target.clone(), 1, Duration::ZERO),
+            target,
+            queries: Queries::new(names, false)?,
+            status: SharedStatus::new(|| {}),
+            signals: Signals::default(),
+            registry: CounterRegistry::default(),
+            watches: WatchRegistry::default(),
+            listen,
+            poll_interval: NEVER,
+            load_timeout: deadline::LOAD,
+            usage_interval: Duration::ZERO,
+            measure_interval: NEVER,
+            max_staleness: NEVER,
+            host: "steps".into(),
+        }));
+        let wake = Arc::new(Notify::new());
+        let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
+        let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
+        let heartbeat = Box::leak(Box::new(Heartbeat::new()));
+        let mut session = Session::open(context, connection, false, heartbeat).await?;
+        session.load_everything().await?;
+        Ok(Self { context, session })
+    }
+
+    /// Does what is due after a notification, or at a poll.
+    async fn step(&mut self, woken: bool) -> Result<(), Error> {
+        // No load is due by time, unless this step makes it due.
+        let clock = &mut self.session.clock;
+        clock.full = clock.full.min(Instant::now() + NEVER);
+        if clock.full > Instant::now() {
+            clock.full = Instant::now() + NEVER;
+        }
+        self.session.load_due(woken || !self.session.server.has_tokens()).await
+    }
+
+    /// Whether the last step has read single rows: everything is verified soon.
+    fn has_read_rows(&self) -> bool {
+        let full = self.session.clock.full;
+        full > Instant::now() && full < Instant::now() + Duration::from_secs(61)
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.context.live.snapshot().expect("it is loaded")
+    }
+}
+
+impl Workers {
+    pub(super) fn start(names: &Names) -> Self {
+        let runtime = threads::runtime("start").expect("a runtime");
+        let (by_rows, by_tables, client) = runtime
+            .block_on(async {
+                let by_rows = Worker::start(names, true).await?;
+                let by_tables = Worker::start(names, false).await?;
+                Ok::<_, Error>((by_rows, by_tables, connect().await))
+            })
+            .expect("the first loads");
+        Self {
+            runtime,
+            by_rows,
+            by_tables,
+            client,
+            queries: Queries::new(names, false).expect("all names"),
+            miss_changes: false,
+            have_bad_rows: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The transactions that the last load has seen.
+    pub(super) fn seen(&self) -> String {
+        let snapshot = self.by_rows.snapshot();
+        snapshot
+            .read_point()
+            .map_or("1:1:".into(), |read_point| read_point.transactions.to_string())
+    }
+
+    /// Lets all workers load, and compares their snapshots.
+    pub(super) fn step(&mut self, random: &mut Random) -> Compared {
+        let before = self.by_rows.snapshot();
+        let way = random.below(100);
+        let everything = self.miss_changes || way < 2;
+        let Self { runtime, by_rows, by_tables, client, queries, .. } = &mut *self;
+        let loaded = runtime.block_on(async {
+            match way {
+                _ if everything => by_rows.session.load_everything().await?,
+                2 => load_now(by_rows.context, client, StdInstant::now()).await?,
+                way => by_rows.step(way > 8).await?,
+            }
+            by_tables.session.server.names_rows = false;
+            if everything {
+                by_tables.session.load_everything().await?;
+            } else {
+                by_tables.step(true).await?;
+            }
+            let tokens = by_rows.session.server.has_tokens();
+            fresh(client, queries, tokens).await
+        });
+        match loaded {
+            Ok(fresh) => {
+                self.count(&before, everything);
+                self.compare(&fresh)
+            }
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                self.counts.locked += 1;
+                Compared::Locked
+            }
+            Err(error) => Compared::Different(vec![format!("a load failed: {error:?}")]),
+        }
+    }
+
+    fn count(&mut self, before: &Snapshot, everything: bool) {
+        let now = self.by_rows.snapshot();
+        if !everything && now.token_set() != before.token_set() && now.token_set().is_some() {
+            self.counts.with_changes += 1;
+            self.counts.by_rows += usize::from(self.by_rows.has_read_rows());
+        }
+        self.counts.without_tokens += usize::from(now.token_set().is_none());
+        self.counts.missed += usize::from(std::mem::take(&mut self.miss_changes));
+    }
+
+    fn compare(&mut self, fresh: &Snapshot) -> Compared {
+        let (rows, tables) = (self.by_rows.snapshot(), self.by_tables.snapshot());
+        let is_missing = |problem: &String| problem.contains("does not exist");
+        self.have_bad_rows = !problems(fresh).iter().all(is_missing);
+        let mut found = differences("whole tables", &rows, &tables);
+        if !self.have_bad_rows {
+            self.counts.usable += 1;
+            found.extend(differences("a fresh worker", &rows, fresh));
+        }
+        if self.by_rows.session.server.has_tokens() && rows.token_set() != fresh.token_set() {
+            let tokens = (rows.token_set(), fresh.token_set());
+            found.push(format!("the tokens: {tokens:?}"));
+        }
+        if let Some(unnoticed) = &self.by_rows.session.unnoticed {
+            found.push(unnoticed.to_string());
+        }
+        if found.is_empty() { Compared::Same } else { Compared::Different(found) }
+    }
+}
+
+/// A worker that loads everything for the first time.
+async fn fresh(client: &Client, queries: &Queries, tokens: bool) -> Result<Snapshot, Error> {
+    let absent = queries.parts.find_absent(client).await;
+    let absent = absent.map_err(|error| Error::driver("load", error))?;
+    let queries = queries.load_from(&absent, &[])?;
+    let client = PreparedClient { client, statements: &Statements::default() };
+    Ok(load(client, &queries, Scope::Everything { tokens }, None).await?.snapshot)
+}
+
+async fn connect() -> Client {
+    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
+    let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+    let (client, connection) = connected.expect("the server takes connections");
+    tokio::spawn(connection);
+    client
+}
+
+fn problems(snapshot: &Snapshot) -> BTreeSet<String> {
+    snapshot.problems().map(ToString::to_string).collect()
+}
+
+/// In what a snapshot differs from one that must be the same.
+fn differences(of: &str, snapshot: &Snapshot, other: &Snapshot) -> Vec<String> {
+    let rows = snapshot.differences(other).into_iter().map(|row| row.to_string());
+    let (own, others) = (problems(snapshot), problems(other));
+    let problems = own.symmetric_difference(&others).map(|problem| format!("problem {problem}"));
+    let groups = different_groups(snapshot.groups(), other.groups());
+    let found = rows.chain(problems).chain(groups.map(|name| format!("group {name}")));
+    found.map(|difference| format!("other than {of}: {difference}")).collect()
+}
+
+/// The groups with other members than in `expected`. The first may have more of them.
+fn different_groups(
+    groups: Option<&Groups>,
+    expected: Option<&Groups>,
+) -> impl Iterator<Item = String> {
+    let names = expected.map(Groups::names);
+    let different = match (groups, expected, names) {
+        (Some(groups), Some(expected), Some(Some(names))) => names
+            .into_iter()
+            .filter(|name| groups.members(name) != expected.members(name))
+            .map(str::to_owned)
+            .collect(),
+        _ if groups == expected => Vec::new(),
+        _ => vec![format!("{groups:?}, expected {expected:?}")],
+    };
+    different.into_iter()
+}
