@@ -19,11 +19,14 @@ use self::actions::{Action, Effect};
 use self::random::Random;
 use self::shop::{Kind, Shop, filled};
 use self::workers::{Compared, Workers};
-use self::writers::Writer;
+use self::writers::{Missed, Writer};
 
 const WRITERS: usize = 5;
 /// How many actions a failure lists.
 const LISTED: usize = 50;
+
+/// What a statement has committed, or the code of its refusal.
+type Outcome = Result<Option<Missed>, String>;
 
 /// The state of one run.
 struct Run {
@@ -40,6 +43,7 @@ struct Run {
     backup: Vec<(String, Vec<u8>)>,
     steps: usize,
     actions: usize,
+    commits: usize,
 }
 
 /// The tables in the order in which they are restored, with the columns that always exist.
@@ -73,6 +77,7 @@ impl Run {
             backup: Vec::new(),
             steps: 0,
             actions: 0,
+            commits: 0,
         }
     }
 
@@ -130,7 +135,7 @@ impl Run {
 
     fn control(&mut self, number: usize) {
         let statement = self.writers[number].control(&mut self.random);
-        let outcome = self.writers[number].run_control(statement);
+        let outcome = self.writers[number].run_control(statement, self.commits);
         self.ran(number, statement, outcome);
     }
 
@@ -143,8 +148,16 @@ impl Run {
             return;
         }
         let statement = self.filled(&template);
-        let outcome = self.writers[number].run(&statement, effect);
+        let outcome = self.run(number, &statement, effect);
         self.ran(number, &statement, outcome);
+    }
+
+    fn run(&mut self, number: usize, statement: &str, effect: Effect) -> Outcome {
+        let of_groups = ["group_table", "membership_table"].map(|table| &self.shop.names[table]);
+        if of_groups.iter().any(|table| statement.contains(&***table)) {
+            self.writers[number].changes_groups(self.commits);
+        }
+        self.writers[number].run(statement, effect)
     }
 
     /// A template with the names, the rows that the workers have seen, and random numbers.
@@ -172,7 +185,8 @@ impl Run {
             return;
         }
         let copied = writer.copy_out(&query).and_then(|rows| writer.copy_in(&table, &rows));
-        let outcome = copied.map(|()| false);
+        let commits = (!writer.in_transaction).then(Missed::default);
+        let outcome = copied.map(|()| commits);
         self.ran(number, "COPY flags", outcome);
     }
 
@@ -181,7 +195,8 @@ impl Run {
             return;
         }
         let mut backup = Vec::new();
-        self.writers[number].run_control("BEGIN ISOLATION LEVEL REPEATABLE READ").expect("begun");
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+        self.writers[number].run_control(begin, self.commits).expect("begun");
         for (table, columns) in RESTORED {
             let query = self.filled(&format!("SELECT {columns} FROM {table}"));
             let list = if columns == "*" { String::new() } else { format!("({columns})") };
@@ -190,7 +205,7 @@ impl Run {
                 Err(_) => break,
             }
         }
-        let _ = self.writers[number].run_control("ROLLBACK");
+        let _ = self.writers[number].run_control("ROLLBACK", self.commits);
         if backup.len() == RESTORED.len() {
             self.backup = backup;
             self.note(&format!("{number}: backed up"));
@@ -210,29 +225,32 @@ impl Run {
         let with_tokens = self.random.percent(30);
         let tables = RESTORED.len() - usize::from(!with_tokens);
         let clear = if self.random.percent(50) { "TRUNCATE {} CASCADE" } else { "DELETE FROM {}" };
-        self.writers[number].run_control("BEGIN").expect("begun");
+        self.writers[number].run_control("BEGIN", self.commits).expect("begun");
         let mut statements = vec![before.to_owned()];
         let reversed = RESTORED[..tables].iter().rev();
         statements.extend(reversed.map(|(table, _)| clear.replace("{}", table)));
         let statement = self.filled(&statements.join(";\n"));
-        let mut outcome = self.writers[number].run(&statement, Effect::Locks);
+        let mut outcome = self.run(number, &statement, Effect::Locks);
         for (table, rows) in &self.backup[..tables] {
             if outcome.is_ok() {
-                outcome = self.writers[number].copy_in(table, rows).map(|()| false);
+                outcome = self.writers[number].copy_in(table, rows).map(|()| None);
             }
         }
         let ending = self.filled(after);
-        let outcome = outcome.and_then(|_| self.writers[number].run(&ending, Effect::Locks));
+        let outcome = outcome.and_then(|_| self.run(number, &ending, Effect::Locks));
         self.ran(number, &format!("restored {tables} tables with {before}, {clear}"), outcome);
         let ending = if self.writers[number].has_failed { "ROLLBACK" } else { "COMMIT" };
-        let outcome = self.writers[number].run_control(ending);
+        let outcome = self.writers[number].run_control(ending, self.commits);
         self.ran(number, ending, outcome);
     }
 
-    fn ran(&mut self, number: usize, statement: &str, outcome: Result<bool, String>) {
+    fn ran(&mut self, number: usize, statement: &str, outcome: Outcome) {
         match outcome {
-            Ok(hides) => {
-                self.workers.miss_changes |= hides;
+            Ok(committed) => {
+                self.commits += usize::from(committed.is_some());
+                let Missed { changes, groups } = committed.unwrap_or_default();
+                self.workers.missed.changes |= changes;
+                self.workers.missed.groups |= groups;
                 self.note(&format!("{number}: {statement}"));
             }
             Err(code) => {

@@ -127,7 +127,7 @@ const TABLES: [Table; 6] = [
         columns: "id, flag_pk, key, state, run_id, salt, latency_limits, guarded_until",
         row: "n, {schema}.flag_pk(n)::text, 'f' || n, \
               (ARRAY['pending', 'running', 'holding', 'paused', 'done'])[1 + (n + @) % 5], \
-              nullif((n + @) % 4, 0), '\\x0102', '{\"1\": 0.5}', now() + interval '1 hour'",
+              nullif((n + @) % 4, 0), '\\x0102'::bytea, '{\"1\": 0.5}'::jsonb, now() + interval '1 hour'",
         changes: &[
             "state = (ARRAY['running', 'holding', 'paused', 'done'])[1 + @ % 4]",
             "run_id = nullif(@ % 3, 0)",
@@ -144,12 +144,12 @@ const TABLES: [Table; 6] = [
         columns: "id, key, state, winner, shuffle, phase, variants, allocation, overrides, rules, \
                   bucket_by",
         row: "n, 'e' || n, (ARRAY['draft', 'running', 'stopped'])[1 + (n + @) % 3], '', \
-              (n + @) % 5, 0, '[{\"key\": \"a\"}, {\"key\": \"b\"}]', '[[\"a\", 5000], [\"b\", 5000]]', \
-              '{}', {schema}.rules(n + @), 'user'",
+              (n + @) % 5, 0, '[{\"key\": \"a\"}, {\"key\": \"b\"}]'::jsonb, \
+              '[[\"a\", 5000], [\"b\", 5000]]'::jsonb, '{}'::jsonb, {schema}.experiment_rules(n + @), 'user'",
         changes: &[
             "state = (ARRAY['draft', 'running', 'stopped'])[1 + @ % 3]",
             "shuffle = @ % 9",
-            "rules = {schema}.rules(@)",
+            "rules = {schema}.experiment_rules(@)",
             "allocation = '[[\"a\", 2500], [\"b\", 7500]]'",
             "overrides = '{\"7\": \"b\"}'",
         ],

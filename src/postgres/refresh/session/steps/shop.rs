@@ -187,6 +187,10 @@ const CREATE: &str = r#"
                 'attribute', 'country', 'operator', 'in', 'values', jsonb_build_array('c' || n % 6)))
         END
     $$;
+    CREATE FUNCTION {schema}.experiment_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
+        -- No token is written for groups that only experiments name.
+        SELECT {schema}.rules(CASE WHEN n % 9 IN (3, 4) THEN 5 ELSE n END)
+    $$;
     CREATE FUNCTION {schema}.value_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
         SELECT CASE n % 9 WHEN 4 THEN '[]' ELSE coalesce(
             (SELECT jsonb_agg(rule || '{"value": 7}') FROM jsonb_array_elements({schema}.rules(n)) AS rule),

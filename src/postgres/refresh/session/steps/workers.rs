@@ -17,7 +17,7 @@ use super::super::super::statements::{PreparedClient, Statements};
 use super::super::Session;
 use super::random::Random;
 use super::shop::parameters;
-use crate::groups::Groups;
+use super::writers::Missed;
 use crate::live::{EvaluationMode, Live};
 use crate::postgres::connect::pool::Pool;
 use crate::postgres::connect::target::{CurrentTarget, Target};
@@ -45,8 +45,8 @@ pub(super) struct Workers {
     /// Of the fresh worker.
     client: Client,
     queries: Queries,
-    /// Whether only a load of everything shows some changes.
-    pub(super) miss_changes: bool,
+    /// What only a load of everything shows.
+    pub(super) missed: Missed,
     /// Whether some rows cannot be used.
     pub(super) have_bad_rows: bool,
     pub(super) counts: Counts,
@@ -60,8 +60,10 @@ pub(super) struct Counts {
     pub(super) by_rows: usize,
     /// Steps in which all rows can be used, so that a fresh worker has the same.
     usable: usize,
-    /// Loads of everything because of changes without any trace.
+    /// Loads of everything because of changes without any trace, and because of groups that no rule
+    /// had named when they were changed.
     missed: usize,
+    missed_groups: usize,
     /// Steps without change tokens.
     without_tokens: usize,
     locked: usize,
@@ -82,6 +84,7 @@ struct Worker {
 }
 
 impl Worker {
+    /// Starts a worker, and loads everything.
     async fn start(names: &Names, listen: bool) -> Result<Self, Error> {
         let live: &'static Live = Box::leak(Box::new(Live::new()));
         live.set_mode(EvaluationMode::Memory, false);
@@ -103,13 +106,18 @@ impl Worker {
             max_staleness: NEVER,
             host: "steps".into(),
         }));
+        Ok(Self { context, session: Self::connect(context).await? })
+    }
+
+    /// A session that has loaded everything.
+    async fn connect(context: &'static Context) -> Result<Session<'static>, Error> {
         let wake = Arc::new(Notify::new());
         let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
         let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
         let heartbeat = Box::leak(Box::new(Heartbeat::new()));
         let mut session = Session::open(context, connection, false, heartbeat).await?;
         session.load_everything().await?;
-        Ok(Self { context, session })
+        Ok(session)
     }
 
     /// Does what is due after a notification, or at a poll.
@@ -120,7 +128,14 @@ impl Worker {
         if clock.full > Instant::now() {
             clock.full = Instant::now() + NEVER;
         }
-        self.session.load_due(woken || !self.session.server.has_tokens()).await
+        match self.session.load_due(woken || !self.session.server.has_tokens()).await {
+            // A worker connects again after a column is gone.
+            Err(error) if error.kind() == ErrorKind::Missing => {
+                self.session = Self::connect(self.context).await?;
+                Ok(())
+            }
+            loaded => loaded,
+        }
     }
 
     /// Whether the last step has read single rows: everything is verified soon.
@@ -150,7 +165,7 @@ impl Workers {
             by_tables,
             client,
             queries: Queries::new(names, false).expect("all names"),
-            miss_changes: false,
+            missed: Missed::default(),
             have_bad_rows: false,
             counts: Counts::default(),
         }
@@ -168,7 +183,7 @@ impl Workers {
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
         let way = random.below(100);
-        let everything = self.miss_changes || way < 2;
+        let everything = self.missed.changes || way < 2;
         let Self { runtime, by_rows, by_tables, client, queries, .. } = &mut *self;
         let loaded = runtime.block_on(async {
             match way {
@@ -188,6 +203,7 @@ impl Workers {
         match loaded {
             Ok(fresh) => {
                 self.count(&before, everything);
+                self.load_missed_groups(&fresh);
                 self.compare(&fresh)
             }
             Err(error) if error.kind() == ErrorKind::Locked => {
@@ -205,7 +221,23 @@ impl Workers {
             self.counts.by_rows += usize::from(self.by_rows.has_read_rows());
         }
         self.counts.without_tokens += usize::from(now.token_set().is_none());
-        self.counts.missed += usize::from(std::mem::take(&mut self.miss_changes));
+        self.counts.missed += usize::from(std::mem::take(&mut self.missed.changes));
+    }
+
+    /// Loads everything, as a worker does some time, if it lacks changes of groups that no rule had
+    /// named.
+    fn load_missed_groups(&mut self, fresh: &Snapshot) {
+        let is_missed = std::mem::take(&mut self.missed.groups);
+        let has_groups = different_groups(&self.by_rows.snapshot(), fresh).is_empty();
+        if is_missed && !has_groups {
+            self.counts.missed_groups += 1;
+            let Self { runtime, by_rows, by_tables, .. } = &mut *self;
+            let loads = async {
+                by_rows.session.load_everything().await?;
+                by_tables.session.load_everything().await
+            };
+            runtime.block_on(loads).expect("the same load as before");
+        }
     }
 
     fn compare(&mut self, fresh: &Snapshot) -> Compared {
@@ -216,6 +248,7 @@ impl Workers {
         if !self.have_bad_rows {
             self.counts.usable += 1;
             found.extend(differences("a fresh worker", &rows, fresh));
+            found.extend(different_groups(&rows, fresh));
         }
         if self.by_rows.session.server.has_tokens() && rows.token_set() != fresh.token_set() {
             let tokens = (rows.token_set(), fresh.token_set());
@@ -254,25 +287,25 @@ fn differences(of: &str, snapshot: &Snapshot, other: &Snapshot) -> Vec<String> {
     let rows = snapshot.differences(other).into_iter().map(|row| row.to_string());
     let (own, others) = (problems(snapshot), problems(other));
     let problems = own.symmetric_difference(&others).map(|problem| format!("problem {problem}"));
-    let groups = different_groups(snapshot.groups(), other.groups());
-    let found = rows.chain(problems).chain(groups.map(|name| format!("group {name}")));
-    found.map(|difference| format!("other than {of}: {difference}")).collect()
+    rows.chain(problems).map(|difference| format!("other than {of}: {difference}")).collect()
 }
 
 /// The groups with other members than in `expected`. The first may have more of them.
-fn different_groups(
-    groups: Option<&Groups>,
-    expected: Option<&Groups>,
-) -> impl Iterator<Item = String> {
-    let names = expected.map(Groups::names);
-    let different = match (groups, expected, names) {
-        (Some(groups), Some(expected), Some(Some(names))) => names
-            .into_iter()
-            .filter(|name| groups.members(name) != expected.members(name))
-            .map(str::to_owned)
-            .collect(),
-        _ if groups == expected => Vec::new(),
-        _ => vec![format!("{groups:?}, expected {expected:?}")],
+fn different_groups(snapshot: &Snapshot, expected: &Snapshot) -> Vec<String> {
+    let (Some(groups), Some(expected)) = (snapshot.groups(), expected.groups()) else {
+        return vec!["no groups".into()];
     };
-    different.into_iter()
+    let is_same = |name: &&str| groups.members(name) == expected.members(name);
+    match expected.names() {
+        Some(names) => names
+            .into_iter()
+            .filter(|name| !is_same(name))
+            .map(|name| {
+                let members = (groups.members(name), expected.members(name));
+                format!("the members of group {name}: {members:?}")
+            })
+            .collect(),
+        None if groups == expected => Vec::new(),
+        None => vec![format!("the groups: {groups:?}, not {expected:?}")],
+    }
 }

@@ -17,20 +17,38 @@ pub(super) struct Writer {
     /// Whether loads must wait for it.
     pub(super) locks: bool,
     hides: bool,
+    /// How many commits there were when it looked which groups rules name.
+    groups_since: Option<usize>,
+    /// The same at its begin, if it sees no later ones.
+    sees_begin: Option<usize>,
+}
+
+/// What a commit leaves to loads of everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Missed {
+    /// Some changes, because they have left no trace.
+    pub(super) changes: bool,
+    /// Changes of groups: a rule may name one now, which no rule has named when it was changed.
+    pub(super) groups: bool,
 }
 
 /// The refusals that such actions lead to.
-const EXPECTED: [&str; 15] = [
-    "55P03", // another session locks the row or table
-    "40001", "40P01", // serialization, deadlock
-    "23505", "23503", // a key that exists, or does not
-    "21000", // MERGE changes a row twice
-    "55006", // TRUNCATE and ALTER with pending triggers
-    "42703", "42701", "42P01", "42P07",
-    "42710", // the column, table or trigger is not there, or is
-    "25P02", // the transaction has failed
-    "22P04", // COPY with other columns
-    "428C9",
+#[rustfmt::skip]
+const EXPECTED: [&str; 16] = [
+    // Another session locks the row or the table, or has changed it.
+    "55P03", "40001", "40P01",
+    // A key exists already, or does not.
+    "23505", "23503",
+    // MERGE changes a row twice.
+    "21000",
+    // TRUNCATE and ALTER before the triggers of the transaction.
+    "55006",
+    // The column, table or trigger does not exist, or does already.
+    "42703", "42701", "42P01", "42P07", "42704", "42710",
+    // The transaction has failed.
+    "25P02",
+    // COPY with other columns.
+    "22P04", "428C9",
 ];
 
 impl Writer {
@@ -47,6 +65,8 @@ impl Writer {
             savepoints: 0,
             locks: false,
             hides: false,
+            groups_since: None,
+            sees_begin: None,
         }
     }
 
@@ -79,37 +99,56 @@ impl Writer {
         }
     }
 
-    /// Runs a statement that controls the transaction. Returns whether changes without any trace are
-    /// committed, or the code of the refusal.
-    pub(super) fn run_control(&mut self, statement: &str) -> Result<bool, String> {
+    /// Runs a statement that controls the transaction, after a number of commits of all sessions.
+    /// Returns what it commits, or the code of the refusal.
+    pub(super) fn run_control(
+        &mut self,
+        statement: &str,
+        commits: usize,
+    ) -> Result<Option<Missed>, String> {
         let outcome = self.execute(statement);
         match statement.split(' ').collect::<Vec<_>>().as_slice() {
-            ["BEGIN", ..] => self.in_transaction = true,
+            ["BEGIN", isolation @ ..] => {
+                self.in_transaction = true;
+                self.sees_begin = (!isolation.is_empty()).then_some(commits);
+            }
             ["SAVEPOINT", ..] if outcome.is_ok() => self.savepoints += 1,
             ["RELEASE", ..] if outcome.is_ok() => self.savepoints -= 1,
             ["ROLLBACK", "TO", ..] if outcome.is_ok() => self.has_failed = false,
             ["COMMIT" | "ROLLBACK"] => {
-                let hides = self.hides && statement == "COMMIT" && outcome.is_ok();
+                let groups = self.groups_since.is_some_and(|since| since != commits);
+                let missed = Missed { changes: self.hides, groups };
                 (self.in_transaction, self.has_failed, self.savepoints) = (false, false, 0);
-                (self.locks, self.hides) = (false, false);
-                return outcome.map(|()| hides);
+                (self.locks, self.hides, self.groups_since) = (false, false, None);
+                return outcome.map(|()| (statement == "COMMIT").then_some(missed));
             }
             _ => {}
         }
-        outcome.map(|()| false)
+        outcome.map(|()| None)
     }
 
-    /// Runs a change. Returns whether changes without any trace are committed, or the code of the
-    /// refusal.
-    pub(super) fn run(&mut self, statement: &str, effect: Effect) -> Result<bool, String> {
+    /// Runs a change. Returns what it commits, or the code of the refusal.
+    pub(super) fn run(
+        &mut self,
+        statement: &str,
+        effect: Effect,
+    ) -> Result<Option<Missed>, String> {
         let outcome = self.execute(statement);
         self.has_failed |= outcome.is_err() && self.in_transaction;
-        if self.in_transaction {
-            self.locks |= effect == Effect::Locks;
-            self.hides |= effect == Effect::Hides && outcome.is_ok();
-            return outcome.map(|()| false);
+        if !self.in_transaction {
+            let missed = Missed { changes: effect == Effect::Hides, groups: false };
+            return outcome.map(|()| Some(missed));
         }
-        outcome.map(|()| effect == Effect::Hides)
+        self.locks |= effect == Effect::Locks;
+        self.hides |= effect == Effect::Hides;
+        outcome.map(|()| None)
+    }
+
+    /// Notes that the transaction changes groups.
+    pub(super) fn changes_groups(&mut self, commits: usize) {
+        if self.in_transaction {
+            self.groups_since.get_or_insert(self.sees_begin.unwrap_or(commits));
+        }
     }
 
     fn execute(&mut self, statement: &str) -> Result<(), String> {
