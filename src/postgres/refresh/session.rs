@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => {
                 let with_keys = self.catalog.filter(|_| self.server.names_rows);
-                Scope::ChangedSince { base, with_keys }
+                Scope::ChangedSince { base, with_keys, whole: false }
             }
             (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },

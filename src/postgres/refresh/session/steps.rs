@@ -15,7 +15,7 @@ mod writers;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use self::actions::{Action, Effect};
+use self::actions::{Action, Effect, State};
 use self::random::Random;
 use self::shop::{Kind, Shop, filled};
 use self::workers::{Compared, Workers};
@@ -23,7 +23,7 @@ use self::writers::{Missed, Writer};
 
 const WRITERS: usize = 5;
 /// How many actions a failure lists.
-const LISTED: usize = 50;
+const LISTED: usize = 500;
 
 /// What a statement has committed, or the code of its refusal.
 type Outcome = Result<Option<Missed>, String>;
@@ -100,7 +100,10 @@ impl Run {
             }
         }
         match self.workers.step(&mut self.random) {
-            Compared::Same => {}
+            Compared::Same => {
+                let debug = self.workers.debug();
+                self.note(&debug);
+            }
             Compared::Locked => self.note("a load waited for a lock"),
             Compared::Different(differences) => {
                 self.note("the loads");
@@ -141,9 +144,13 @@ impl Run {
 
     fn change(&mut self, number: usize) {
         let in_transaction = self.writers[number].in_transaction;
-        let is_bad = self.workers.have_bad_rows;
-        let Action { template, effect } =
-            actions::next(&mut self.random, self.shop.kind, is_bad, in_transaction);
+        let state = State {
+            kind: self.shop.kind,
+            in_transaction,
+            has_bad_rows: self.workers.have_bad_rows,
+            has_odd_catalog: self.workers.find_odd_catalog(),
+        };
+        let Action { template, effect } = actions::next(&mut self.random, &state);
         if effect == Effect::Alone && in_transaction {
             return;
         }

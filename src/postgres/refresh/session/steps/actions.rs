@@ -244,7 +244,7 @@ const PRUNE_NEXT: &str = "SELECT setval($q${schema}.flagstaff_token_id_seq$q$,
     (last_value / 64 + 18) * 64 - 1) FROM {schema}.flagstaff_token_id_seq";
 
 /// Changes of several tables, of the token table, and of the catalog.
-const OTHERS: [(usize, Effect, &str); 33] = {
+const OTHERS: [(usize, Effect, &str); 27] = {
     use Effect::{Alone, Hides, Locks, None};
     [
         (20, None, "WITH changed AS (
@@ -287,15 +287,10 @@ const OTHERS: [(usize, Effect, &str); 33] = {
             DELETE FROM {allowed_users_table} WHERE {allowed_users_user} = {schema}.user_pk(#);
             {enable_triggers}"),
         (1, None, "ALTER TABLE {flag_table} DISABLE TRIGGER flagstaff_token_update_v1"),
-        (12, None, "{enable_triggers}"),
         (2, Locks, "{one_trigger_of_flag_table}"),
         (2, Locks, "{one_trigger_of_allowed_users_table}"),
         (2, Locks, "{one_trigger_of_segment_table}"),
-        (6, Locks, "{four_triggers_of_flag_table}"),
-        (6, Locks, "{four_triggers_of_allowed_users_table}"),
-        (6, Locks, "{four_triggers_of_segment_table}"),
         (2, Locks, "ALTER TABLE {value_table} DROP COLUMN {value_client_side}"),
-        (6, Locks, "ALTER TABLE {value_table} ADD COLUMN {value_client_side} boolean DEFAULT true"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE int
             USING nullif({flag_rollout}, 'NaN')::int"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE numeric"),
@@ -311,7 +306,19 @@ const OTHERS: [(usize, Effect, &str); 33] = {
             ALTER TABLE {schema}.heir ENABLE ALWAYS TRIGGER flagstaff_token_v1;
             INSERT INTO {schema}.heir ({flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout})
             VALUES ({schema}.flag_pk(77), 'heir', true, @ % 101)"),
-        (6, Locks, "DROP TABLE {schema}.heir"),
+    ]
+};
+
+/// Ends what others of these changes of the catalog begin.
+const USUAL_CATALOG: [(Effect, &str); 6] = {
+    use Effect::{Locks, None};
+    [
+        (None, "{enable_triggers}"),
+        (Locks, "{four_triggers_of_flag_table}"),
+        (Locks, "{four_triggers_of_allowed_users_table}"),
+        (Locks, "{four_triggers_of_segment_table}"),
+        (Locks, "ALTER TABLE {value_table} ADD COLUMN {value_client_side} boolean DEFAULT true"),
+        (Locks, "DROP TABLE {schema}.heir"),
     ]
 };
 
@@ -328,17 +335,32 @@ pub(super) fn add_names(names: &mut Names) {
     names.insert("prune_next".into(), PRUNE_NEXT.into());
 }
 
-/// The next action. `is_bad` is whether rows have problems, which are to be repaired some time.
-pub(super) fn next(random: &mut Random, kind: Kind, is_bad: bool, in_transaction: bool) -> Action {
-    if random.percent(if is_bad { 15 } else { 1 }) {
+/// What the next action depends on.
+pub(super) struct State {
+    pub(super) kind: Kind,
+    pub(super) in_transaction: bool,
+    /// Whether rows have problems, which are to be repaired some time.
+    pub(super) has_bad_rows: bool,
+    /// The same of triggers, columns and tables.
+    pub(super) has_odd_catalog: bool,
+}
+
+/// The next action.
+pub(super) fn next(random: &mut Random, state: &State) -> Action {
+    let State { kind, in_transaction, has_bad_rows, has_odd_catalog } = *state;
+    if random.percent(if has_bad_rows { 15 } else { 1 }) {
         return repair(random);
+    }
+    if random.percent(if has_odd_catalog { 30 } else { 1 }) {
+        let (effect, template) = USUAL_CATALOG[random.below(USUAL_CATALOG.len())];
+        return Action { template: template.into(), effect };
     }
     let plain = |template| Action { template, effect: Effect::None };
     match random.below(100) {
         0..=1 => plain(fault(random)),
         2..=3 if in_transaction => plain(ROLLED_BACK.into()),
-        2..=55 => of_rows(random, kind),
-        56..=80 => of_pairs(random),
+        2..=62 => of_rows(random, kind),
+        63..=87 => of_pairs(random),
         _ => {
             let weighted = OTHERS.map(|(weight, effect, template)| (weight, (effect, template)));
             let (effect, template) = random.weighted(&weighted);

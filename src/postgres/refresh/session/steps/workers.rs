@@ -179,6 +179,33 @@ impl Workers {
             .map_or("1:1:".into(), |read_point| read_point.transactions.to_string())
     }
 
+    /// Whether some rows cannot be read alone because of triggers, columns or tables.
+    pub(super) fn find_odd_catalog(&self) -> bool {
+        let Session { server, load_queries, .. } = &self.by_rows.session;
+        let inherits = || {
+            let snapshot = self.by_rows.snapshot();
+            let tables = snapshot.token_set().map(|token_set| token_set.tables().len());
+            tables.is_some_and(|tables| tables > load_queries.names.len())
+        };
+        !server.has_tokens()
+            || !server.names_rows
+            || !server.absent.is_empty()
+            || server.key_arguments.iter().any(|arguments| arguments.len() == 2)
+            || inherits()
+    }
+
+    pub(super) fn debug(&self) -> String {
+        let s = self.by_rows.snapshot();
+        format!(
+            "      DEBUG rows {} bad {} v11 {:?} problems {:?} tokens {:?}",
+            self.by_rows.has_read_rows(),
+            self.have_bad_rows,
+            s.value("v11").map(|v| v.value().clone()),
+            problems(&s),
+            s.token_set()
+        )
+    }
+
     /// Lets all workers load, and compares their snapshots.
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
@@ -249,6 +276,23 @@ impl Workers {
             self.counts.usable += 1;
             found.extend(differences("a fresh worker", &rows, fresh));
             found.extend(different_groups(&rows, fresh));
+            if !found.is_empty() {
+                found.push(format!("NOW {:?} {}", rows.token_set(), self.debug()));
+                let q = "SELECT string_agg(concat_ws(' ', id, relation, nonce, xact, pks::text, removed::text), E'\n' order by id) FROM ".to_owned() + &self.queries.token_table;
+                let t: String =
+                    self.runtime.block_on(self.client.query_one(&q, &[])).unwrap().get(0);
+                for l in t.lines() {
+                    found.push(l.to_owned());
+                }
+                for k in ["v11", "v1", "v2", "v3"] {
+                    found.push(format!(
+                        "DEBUG {:?}\n  {:?}\n  {:?}",
+                        rows.value(k),
+                        tables.value(k),
+                        fresh.value(k)
+                    ));
+                }
+            }
         }
         if self.by_rows.session.server.has_tokens() && rows.token_set() != fresh.token_set() {
             let tokens = (rows.token_set(), fresh.token_set());
