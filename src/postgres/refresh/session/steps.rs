@@ -23,7 +23,7 @@ use self::writers::{Missed, Writer};
 
 const WRITERS: usize = 5;
 /// How many actions a failure lists.
-const LISTED: usize = 500;
+const LISTED: usize = 50;
 
 /// What a statement has committed, or the code of its refusal.
 type Outcome = Result<Option<Missed>, String>;
@@ -100,21 +100,11 @@ impl Run {
             }
         }
         match self.workers.step(&mut self.random) {
-            Compared::Same => {
-                let debug = self.workers.debug();
-                self.note(&debug);
-            }
+            Compared::Same => {}
             Compared::Locked => self.note("a load waited for a lock"),
             Compared::Different(differences) => {
                 self.note("the loads");
-                let log: Vec<_> = self.log.iter().map(String::as_str).collect();
-                panic!(
-                    "seed {} of {:?}, step {}: {differences:#?}\n{}",
-                    self.seed,
-                    self.shop.kind,
-                    self.steps,
-                    log.join("\n")
-                );
+                panic!("{}", self.story(&differences));
             }
         }
         self.steps += 1;
@@ -126,7 +116,11 @@ impl Run {
         let number = urgent.filter(|_| self.random.percent(40));
         let number = number.unwrap_or_else(|| self.random.below(WRITERS));
         let writer = &self.writers[number];
-        let controls = if writer.is_urgent() { 70 } else { 25 };
+        let controls = match writer.in_transaction {
+            _ if writer.is_urgent() => 70,
+            true => 30,
+            false => 8,
+        };
         match self.random.below(1000) {
             0..5 => self.back_up(number),
             5..10 => self.restore(number),
@@ -262,9 +256,18 @@ impl Run {
             }
             Err(code) => {
                 self.note(&format!("{number} ({code}): {statement}"));
+                assert!(code.len() == 5, "{}", self.story(&[]));
                 *self.refusals.entry(code).or_default() += 1;
             }
         }
+    }
+
+    /// What to know of a failure.
+    fn story(&self, differences: &[String]) -> String {
+        let Self { seed, shop, steps, log, .. } = self;
+        let log: Vec<_> = log.iter().map(String::as_str).collect();
+        let log = log.join("\n");
+        format!("seed {seed} of {:?}, step {steps}: {differences:#?}\n{log}", shop.kind)
     }
 
     fn note(&mut self, event: &str) {

@@ -30,6 +30,7 @@ struct Table {
     /// The expression of the primary key with the number `n`, and the letter of its keys.
     pk: &'static str,
     key: &'static str,
+    letter: &'static str,
     columns: &'static str,
     /// The row with the number `n`.
     row: &'static str,
@@ -44,6 +45,7 @@ const TABLES: [Table; 6] = [
         of: "flag",
         pk: "{schema}.flag_pk(n)",
         key: "{flag_key}",
+        letter: "f",
         columns: "{flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side}, \
                   {flag_rules}, {flag_bucket_by}",
         row: "{schema}.flag_pk(n), 'f' || n, (n + @) % 3 > 0, (n * 7 + @) % 101, n % 2 = 0, \
@@ -66,7 +68,7 @@ const TABLES: [Table; 6] = [
         ],
         repairs: &[
             ("{flag_enabled} = true", "{flag_enabled} IS NULL"),
-            ("{flag_rollout} = 5", "{flag_rollout} IS NULL OR {flag_rollout} = 'NaN'"),
+            ("{flag_rollout} = 5", "{flag_rollout} IS NULL OR {flag_rollout}::float8 = 'NaN'"),
             (
                 "{flag_rules} = '[]'",
                 "jsonb_typeof({flag_rules}) <> 'array' OR octet_length({flag_rules}::text) > 9999",
@@ -77,6 +79,7 @@ const TABLES: [Table; 6] = [
         of: "value",
         pk: "{schema}.value_pk(n)",
         key: "{value_key}",
+        letter: "v",
         columns: "{value_pk}, {value_key}, {value_value}, {value_secret}, {value_rules}, \
                   {value_bucket_by}",
         row: "{schema}.value_pk(n), 'v' || n, to_jsonb((n * @) % 1000), n % 4 = 0, \
@@ -104,6 +107,7 @@ const TABLES: [Table; 6] = [
         of: "segment",
         pk: "{schema}.segment_pk(n)",
         key: "{segment_key}",
+        letter: "s",
         columns: "{segment_pk}, {segment_key}, {segment_conditions}",
         row: "{schema}.segment_pk(n), 's' || n, {schema}.conditions(n + @)",
         changes: &["{segment_conditions} = {schema}.conditions(@)"],
@@ -124,6 +128,7 @@ const TABLES: [Table; 6] = [
         of: "plan",
         pk: "n",
         key: "{plan_key}",
+        letter: "p",
         columns: "id, flag_pk, key, state, run_id, salt, latency_limits, guarded_until",
         row: "n, {schema}.flag_pk(n)::text, 'f' || n, \
               (ARRAY['pending', 'running', 'holding', 'paused', 'done'])[1 + (n + @) % 5], \
@@ -141,6 +146,7 @@ const TABLES: [Table; 6] = [
         of: "experiment",
         pk: "n",
         key: "{experiment_key}",
+        letter: "e",
         columns: "id, key, state, winner, shuffle, phase, variants, allocation, overrides, rules, \
                   bucket_by",
         row: "n, 'e' || n, (ARRAY['draft', 'running', 'stopped'])[1 + (n + @) % 3], '', \
@@ -164,6 +170,7 @@ const TABLES: [Table; 6] = [
         of: "group",
         pk: "{schema}.group_pk(n)",
         key: "{group_name}",
+        letter: "",
         columns: "{group_pk}, {group_name}",
         row: "{schema}.group_pk(n), 'g' || n % 9",
         changes: &["{group_name} = 'g' || @ % 9", "{group_name} = 'g' || @ % 9"],
@@ -181,8 +188,7 @@ const OF_ROWS: [(usize, Effect, &str); 24] = {
         (15, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#, #, #]) AS n {if_new}"),
         (3, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM generate_series(100, 165 + #) AS n {if_new}"),
         (3, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n"),
-        (10, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n
-            ON CONFLICT DO NOTHING"),
+        (10, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n {or_nothing}"),
         (10, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n {or_change}"),
         (90, None, "UPDATE {table} SET {change} WHERE {pk} = {one}"),
         (20, None, "UPDATE {table} SET {change} WHERE {pk} IN ({one}, {two}, {three})"),
@@ -292,7 +298,7 @@ const OTHERS: [(usize, Effect, &str); 27] = {
         (2, Locks, "{one_trigger_of_segment_table}"),
         (2, Locks, "ALTER TABLE {value_table} DROP COLUMN {value_client_side}"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE int
-            USING nullif({flag_rollout}, 'NaN')::int"),
+            USING nullif({flag_rollout}::float8, 'NaN')::int"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE numeric"),
         (2, Locks, "ALTER TABLE {value_table} ALTER COLUMN {value_value} TYPE jsonb USING to_jsonb(@)"),
         (2, Alone, "VACUUM (FULL) {flag_table}"),
@@ -348,7 +354,7 @@ pub(super) struct State {
 /// The next action.
 pub(super) fn next(random: &mut Random, state: &State) -> Action {
     let State { kind, in_transaction, has_bad_rows, has_odd_catalog } = *state;
-    if random.percent(if has_bad_rows { 15 } else { 1 }) {
+    if random.percent(if has_bad_rows { 25 } else { 1 }) {
         return repair(random);
     }
     if random.percent(if has_odd_catalog { 30 } else { 1 }) {
@@ -369,25 +375,26 @@ pub(super) fn next(random: &mut Random, state: &State) -> Action {
     }
 }
 
+/// Where the rows of an INSERT are new.
+const IF_NEW: &str = "WHERE NOT EXISTS (
+    SELECT FROM {table} WHERE {pk} = {pk_of_n} OR {key} = '{letter}' || n)";
+
 fn of_rows(random: &mut Random, kind: Kind) -> Action {
     let table = &TABLES[random.below(TABLES.len())];
     let weighted = OF_ROWS.map(|(weight, effect, template)| (weight, (effect, template)));
     let (effect, template) = random.weighted(&weighted);
+    let if_constrained = |text| if kind.has_constraints() { text } else { IF_NEW };
     let change = table.changes[random.below(table.changes.len())];
     let template = template
-        .replace("{if_new}", "WHERE NOT EXISTS (SELECT FROM {table} WHERE {pk} = {pk_of_n})")
-        .replace("{or_change}", or_change(kind))
+        .replace("{or_nothing}", if_constrained("ON CONFLICT DO NOTHING"))
+        .replace(
+            "{or_change}",
+            if_constrained("ON CONFLICT ({pk}) DO UPDATE SET {key} = EXCLUDED.{key}"),
+        )
+        .replace("{if_new}", IF_NEW)
         .replace("SELECT_ROW", &format!("VALUES ({})", of(table.columns, "s.")))
         .replace("{change}", change);
     Action { template: table.filled(random, &template), effect }
-}
-
-fn or_change(kind: Kind) -> &'static str {
-    if kind.has_constraints() {
-        "ON CONFLICT ({pk}) DO UPDATE SET {key} = EXCLUDED.{key}"
-    } else {
-        "ON CONFLICT DO NOTHING"
-    }
 }
 
 /// These columns of a row.
@@ -407,6 +414,7 @@ impl Table {
             .replace("{pk_of_n}", self.pk)
             .replace("{pk}", &format!("{{{}_pk}}", self.of))
             .replace("{key}", self.key)
+            .replace("{letter}", self.letter)
             .replace("{columns}", self.columns)
             .replace("{row}", self.row)
     }

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::super::super::connection::RefreshConnection;
 use super::super::super::heartbeat::Heartbeat;
@@ -24,7 +25,8 @@ use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
 use crate::postgres::deadline;
 use crate::postgres::error::{Error, ErrorKind};
-use crate::postgres::queries::{Names, Queries};
+use crate::postgres::parts::Absence;
+use crate::postgres::queries::{LoadQueries, Names, Queries, READ_POINT};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::SharedStatus;
 use crate::postgres::threads;
@@ -42,9 +44,7 @@ pub(super) struct Workers {
     by_rows: Worker,
     /// Reads whole tables.
     by_tables: Worker,
-    /// Of the fresh worker.
-    client: Client,
-    queries: Queries,
+    fresh: Fresh,
     /// What only a load of everything shows.
     pub(super) missed: Missed,
     /// Whether some rows cannot be used.
@@ -152,19 +152,18 @@ impl Worker {
 impl Workers {
     pub(super) fn start(names: &Names) -> Self {
         let runtime = threads::runtime("start").expect("a runtime");
-        let (by_rows, by_tables, client) = runtime
+        let (by_rows, by_tables, fresh) = runtime
             .block_on(async {
                 let by_rows = Worker::start(names, true).await?;
                 let by_tables = Worker::start(names, false).await?;
-                Ok::<_, Error>((by_rows, by_tables, connect().await))
+                Ok::<_, Error>((by_rows, by_tables, Fresh::connect(names).await?))
             })
             .expect("the first loads");
         Self {
             runtime,
             by_rows,
             by_tables,
-            client,
-            queries: Queries::new(names, false).expect("all names"),
+            fresh,
             missed: Missed::default(),
             have_bad_rows: false,
             counts: Counts::default(),
@@ -194,28 +193,16 @@ impl Workers {
             || inherits()
     }
 
-    pub(super) fn debug(&self) -> String {
-        let s = self.by_rows.snapshot();
-        format!(
-            "      DEBUG rows {} bad {} v11 {:?} problems {:?} tokens {:?}",
-            self.by_rows.has_read_rows(),
-            self.have_bad_rows,
-            s.value("v11").map(|v| v.value().clone()),
-            problems(&s),
-            s.token_set()
-        )
-    }
-
     /// Lets all workers load, and compares their snapshots.
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
         let way = random.below(100);
         let everything = self.missed.changes || way < 2;
-        let Self { runtime, by_rows, by_tables, client, queries, .. } = &mut *self;
+        let Self { runtime, by_rows, by_tables, fresh, .. } = &mut *self;
         let loaded = runtime.block_on(async {
             match way {
                 _ if everything => by_rows.session.load_everything().await?,
-                2 => load_now(by_rows.context, client, StdInstant::now()).await?,
+                2 => load_now(by_rows.context, &fresh.client, StdInstant::now()).await?,
                 way => by_rows.step(way > 8).await?,
             }
             by_tables.session.server.names_rows = false;
@@ -225,7 +212,7 @@ impl Workers {
                 by_tables.step(true).await?;
             }
             let tokens = by_rows.session.server.has_tokens();
-            fresh(client, queries, tokens).await
+            fresh.load(tokens).await
         });
         match loaded {
             Ok(fresh) => {
@@ -276,23 +263,6 @@ impl Workers {
             self.counts.usable += 1;
             found.extend(differences("a fresh worker", &rows, fresh));
             found.extend(different_groups(&rows, fresh));
-            if !found.is_empty() {
-                found.push(format!("NOW {:?} {}", rows.token_set(), self.debug()));
-                let q = "SELECT string_agg(concat_ws(' ', id, relation, nonce, xact, pks::text, removed::text), E'\n' order by id) FROM ".to_owned() + &self.queries.token_table;
-                let t: String =
-                    self.runtime.block_on(self.client.query_one(&q, &[])).unwrap().get(0);
-                for l in t.lines() {
-                    found.push(l.to_owned());
-                }
-                for k in ["v11", "v1", "v2", "v3"] {
-                    found.push(format!(
-                        "DEBUG {:?}\n  {:?}\n  {:?}",
-                        rows.value(k),
-                        tables.value(k),
-                        fresh.value(k)
-                    ));
-                }
-            }
         }
         if self.by_rows.session.server.has_tokens() && rows.token_set() != fresh.token_set() {
             let tokens = (rows.token_set(), fresh.token_set());
@@ -305,21 +275,42 @@ impl Workers {
     }
 }
 
-/// A worker that loads everything for the first time.
-async fn fresh(client: &Client, queries: &Queries, tokens: bool) -> Result<Snapshot, Error> {
-    let absent = queries.parts.find_absent(client).await;
-    let absent = absent.map_err(|error| Error::driver("load", error))?;
-    let queries = queries.load_from(&absent, &[])?;
-    let client = PreparedClient { client, statements: &Statements::default() };
-    Ok(load(client, &queries, Scope::Everything { tokens }, None).await?.snapshot)
+/// A worker that loads everything for the first time, again and again.
+struct Fresh {
+    client: Client,
+    statements: Statements,
+    queries: Queries,
+    /// The statements without the parts that the database lacks.
+    load_queries: (Vec<Absence>, LoadQueries),
 }
 
-async fn connect() -> Client {
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
-    let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
-    let (client, connection) = connected.expect("the server takes connections");
-    tokio::spawn(connection);
-    client
+impl Fresh {
+    async fn connect(names: &Names) -> Result<Self, Error> {
+        let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
+        let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("the server takes connections");
+        tokio::spawn(connection);
+        let (queries, statements) = (Queries::new(names, false)?, Statements::default());
+        let names = [Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+        let prepared: [(&str, &[Type]); 2] = [(&queries.token_set, &[]), (READ_POINT, &names)];
+        let prepared =
+            PreparedClient { client: &client, statements: &statements }.prepare(&prepared);
+        prepared.await.map_err(|error| Error::driver("start", error))?;
+        let load_queries = (Vec::new(), queries.load_from(&[], &[])?);
+        Ok(Self { client, statements, queries, load_queries })
+    }
+
+    async fn load(&mut self, tokens: bool) -> Result<Snapshot, Error> {
+        let absent = self.queries.parts.find_absent(&self.client).await;
+        let absent = absent.map_err(|error| Error::driver("load", error))?;
+        if absent != self.load_queries.0 {
+            let queries = self.queries.load_from(&absent, &[])?;
+            self.load_queries = (absent, queries);
+        }
+        let client = PreparedClient { client: &self.client, statements: &self.statements };
+        let scope = Scope::Everything { tokens };
+        Ok(load(client, &self.load_queries.1, scope, None).await?.snapshot)
+    }
 }
 
 fn problems(snapshot: &Snapshot) -> BTreeSet<String> {
