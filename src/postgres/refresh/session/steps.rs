@@ -68,7 +68,7 @@ impl Run {
         actions::add_names(&mut shop.names);
         Self {
             seed,
-            random: Random::new(seed),
+            random: Random::new(seed.wrapping_mul(10) + kind as u64),
             writers: (0..WRITERS).map(|_| Writer::connect()).collect(),
             workers: Workers::start(&shop.names),
             shop,
@@ -239,8 +239,9 @@ impl Run {
         }
         let ending = self.filled(after);
         let outcome = outcome.and_then(|_| self.run(number, &ending, Effect::Locks));
+        let can_commit = outcome.is_ok();
         self.ran(number, &format!("restored {tables} tables with {before}, {clear}"), outcome);
-        let ending = if self.writers[number].has_failed { "ROLLBACK" } else { "COMMIT" };
+        let ending = if can_commit { "COMMIT" } else { "ROLLBACK" };
         let outcome = self.writers[number].run_control(ending, self.commits);
         self.ran(number, ending, outcome);
     }
@@ -284,9 +285,9 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-fn steps_of(kind: Kind, position: u64) {
+fn steps_of(kind: Kind) {
     let steps = number("TEST_STEPS").unwrap_or(1500) / 4;
-    let seed = number("TEST_SEED").unwrap_or(position);
+    let seed = number("TEST_SEED").unwrap_or(1);
     let mut run = Run::new(kind, seed);
     for _ in 0..steps {
         run.step();
@@ -299,20 +300,20 @@ fn steps_of(kind: Kind, position: u64) {
 
 #[test]
 fn worker_equals_a_fresh_one_after_each_step_with_integer_keys() {
-    steps_of(Kind::Integers, 1);
+    steps_of(Kind::Integers);
 }
 
 #[test]
 fn worker_equals_a_fresh_one_after_each_step_with_text_keys_and_no_constraints() {
-    steps_of(Kind::Texts, 2);
+    steps_of(Kind::Texts);
 }
 
 #[test]
 fn worker_equals_a_fresh_one_after_each_step_with_uuids_and_triggers_of_the_project() {
-    steps_of(Kind::Uuids, 3);
+    steps_of(Kind::Uuids);
 }
 
 #[test]
 fn worker_equals_a_fresh_one_after_each_step_with_keys_that_ignore_the_case() {
-    steps_of(Kind::IgnoredCase, 4);
+    steps_of(Kind::IgnoredCase);
 }

@@ -77,6 +77,14 @@ pub(super) enum Compared {
     Different(Vec<String>),
 }
 
+/// Why a worker loads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Woken,
+    Poll,
+    Everything,
+}
+
 /// A worker without a thread.
 struct Worker {
     context: &'static Context,
@@ -120,15 +128,19 @@ impl Worker {
         Ok(session)
     }
 
-    /// Does what is due after a notification, or at a poll.
-    async fn step(&mut self, woken: bool) -> Result<(), Error> {
+    /// Does what is due after a notification or at a poll, or loads everything.
+    async fn step(&mut self, way: Way) -> Result<(), Error> {
         // No load is due by time, unless this step makes it due.
         let clock = &mut self.session.clock;
-        clock.full = clock.full.min(Instant::now() + NEVER);
         if clock.full > Instant::now() {
             clock.full = Instant::now() + NEVER;
         }
-        match self.session.load_due(woken || !self.session.server.has_tokens()).await {
+        let loaded = match way {
+            Way::Everything => self.session.load_everything().await,
+            Way::Woken => self.session.load_due(true).await,
+            Way::Poll => self.session.load_due(!self.session.server.has_tokens()).await,
+        };
+        match loaded {
             // A worker connects again after a column is gone.
             Err(error) if error.kind() == ErrorKind::Missing => {
                 self.session = Self::connect(self.context).await?;
@@ -196,21 +208,23 @@ impl Workers {
     /// Lets all workers load, and compares their snapshots.
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
-        let way = random.below(100);
-        let everything = self.missed.changes || way < 2;
+        let chance = random.below(100);
+        let way = match chance {
+            _ if self.missed.changes => Way::Everything,
+            0..2 => Way::Everything,
+            2..8 => Way::Poll,
+            _ => Way::Woken,
+        };
+        let everything = way == Way::Everything;
         let Self { runtime, by_rows, by_tables, fresh, .. } = &mut *self;
         let loaded = runtime.block_on(async {
-            match way {
-                _ if everything => by_rows.session.load_everything().await?,
-                2 => load_now(by_rows.context, &fresh.client, StdInstant::now()).await?,
-                way => by_rows.step(way > 8).await?,
+            if chance == 99 && !everything {
+                load_now(by_rows.context, &fresh.client, StdInstant::now()).await?;
+            } else {
+                by_rows.step(way).await?;
             }
             by_tables.session.server.names_rows = false;
-            if everything {
-                by_tables.session.load_everything().await?;
-            } else {
-                by_tables.step(true).await?;
-            }
+            by_tables.step(if everything { way } else { Way::Woken }).await?;
             let tokens = by_rows.session.server.has_tokens();
             fresh.load(tokens).await
         });
@@ -247,8 +261,8 @@ impl Workers {
             self.counts.missed_groups += 1;
             let Self { runtime, by_rows, by_tables, .. } = &mut *self;
             let loads = async {
-                by_rows.session.load_everything().await?;
-                by_tables.session.load_everything().await
+                by_rows.step(Way::Everything).await?;
+                by_tables.step(Way::Everything).await
             };
             runtime.block_on(loads).expect("the same load as before");
         }

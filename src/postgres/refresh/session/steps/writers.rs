@@ -168,7 +168,7 @@ impl Writer {
         checked(copied).map(|()| rows)
     }
 
-    /// Writes rows with COPY.
+    /// Writes rows with COPY. A refusal ends the session.
     pub(super) fn copy_in(&mut self, table: &str, rows: &[u8]) -> Result<(), String> {
         let statement = format!("COPY {table} FROM STDIN");
         let copied = self.client.copy_in(&statement).and_then(|mut writer| {
@@ -176,7 +176,10 @@ impl Writer {
             writer.finish().map(drop)
         });
         let outcome = checked(copied);
-        self.has_failed |= outcome.is_err() && self.in_transaction;
+        if outcome.is_err() {
+            // The driver has lost count of the messages.
+            *self = Self::connect();
+        }
         outcome
     }
 }
