@@ -135,12 +135,11 @@ impl Worker {
         if clock.full > Instant::now() {
             clock.full = Instant::now() + NEVER;
         }
-        let loaded = match way {
-            Way::Everything => self.session.load_everything().await,
-            Way::Woken => self.session.load_due(true).await,
-            Way::Poll => self.session.load_due(!self.session.server.has_tokens()).await,
-        };
-        match loaded {
+        if way == Way::Everything {
+            clock.everything_is_due();
+        }
+        let is_woken = way == Way::Woken || !self.session.server.has_tokens();
+        match self.session.load_due(is_woken).await {
             // A worker connects again after a column is gone.
             Err(error) if error.kind() == ErrorKind::Missing => {
                 self.session = Self::connect(self.context).await?;
@@ -230,9 +229,11 @@ impl Workers {
         });
         match loaded {
             Ok(fresh) => {
+                let missed = std::mem::take(&mut self.missed.changes);
+                self.counts.missed += usize::from(missed);
                 self.count(&before, everything);
                 self.load_missed_groups(&fresh);
-                self.compare(&fresh)
+                self.compare(&fresh, missed)
             }
             Err(error) if error.kind() == ErrorKind::Locked => {
                 self.counts.locked += 1;
@@ -249,7 +250,6 @@ impl Workers {
             self.counts.by_rows += usize::from(self.by_rows.has_read_rows());
         }
         self.counts.without_tokens += usize::from(now.token_set().is_none());
-        self.counts.missed += usize::from(std::mem::take(&mut self.missed.changes));
     }
 
     /// Loads everything, as a worker does some time, if it lacks changes of groups that no rule had
@@ -268,7 +268,8 @@ impl Workers {
         }
     }
 
-    fn compare(&mut self, fresh: &Snapshot) -> Compared {
+    /// `missed` is whether everything was loaded because of changes without any trace.
+    fn compare(&mut self, fresh: &Snapshot, missed: bool) -> Compared {
         let (rows, tables) = (self.by_rows.snapshot(), self.by_tables.snapshot());
         let is_missing = |problem: &String| problem.contains("does not exist");
         self.have_bad_rows = !problems(fresh).iter().all(is_missing);
@@ -282,7 +283,7 @@ impl Workers {
             let tokens = (rows.token_set(), fresh.token_set());
             found.push(format!("the tokens: {tokens:?}"));
         }
-        if let Some(unnoticed) = &self.by_rows.session.unnoticed {
+        if let Some(unnoticed) = self.by_rows.session.unnoticed.take().filter(|_| !missed) {
             found.push(unnoticed.to_string());
         }
         if found.is_empty() { Compared::Same } else { Compared::Different(found) }
