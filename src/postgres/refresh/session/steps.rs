@@ -70,7 +70,7 @@ impl Run {
             seed,
             random: Random::new(seed.wrapping_mul(10) + kind as u64),
             writers: (0..WRITERS).map(|_| Writer::connect()).collect(),
-            workers: Workers::start(&shop.names),
+            workers: Workers::start(&shop.names, kind.has_constraints()),
             shop,
             log: VecDeque::new(),
             refusals: BTreeMap::new(),
