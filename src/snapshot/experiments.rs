@@ -46,6 +46,12 @@ impl LoadedTable for Experiments {
                 Err(problem) => bad.push((pk, problem)),
             }
         }
+        // The last good version gets the current segments.
+        for key in &experiments.duplicates {
+            if let Some(experiment) = experiments.entries.get_mut(key) {
+                *experiment = current(experiment, rules);
+            }
+        }
         // Last: a row that lost its key must not hide the row that has the key now.
         for (pk, problem) in bad {
             experiments.problems.push(problem);

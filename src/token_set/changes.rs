@@ -81,17 +81,19 @@ impl Sums {
 
 impl TokenSet {
     /// What has changed in the table of `relation` since the load that saw `before`. `new` are the
-    /// tokens that seem to be added since, `None` if they are unknown.
+    /// tokens that seem to be added since, `None` if they are unknown. If they are known, the same
+    /// sums are proved, too: a token may have been added and pruned since.
     #[must_use]
     pub fn change(&self, before: &Self, new: Option<&[NewToken]>, relation: Relation) -> Change {
         if self.tables != before.tables {
             return Change::Table;
         }
-        if self.sums.get(&relation) == before.sums.get(&relation) {
-            return Change::Nothing;
-        }
-        let proved = new.filter(|new| self.is_proved(before, new, relation) == Some(true));
-        match proved.and_then(|new| keys(new, relation)) {
+        let Some(new) = new else {
+            let is_same = self.sums.get(&relation) == before.sums.get(&relation);
+            return if is_same { Change::Nothing } else { Change::Table };
+        };
+        let proved = self.is_proved(before, new, relation) == Some(true);
+        match proved.then(|| keys(new, relation)).flatten() {
             None => Change::Table,
             Some(keys) if keys.is_empty() => Change::Nothing,
             Some(keys) => Change::Rows(keys),

@@ -20,10 +20,13 @@ BEGIN
     RETURNING id, ctid, tableoid INTO token, row_id, table_id;
     PERFORM pg_notify('flagstaff_v1', table_id::text);
     IF token % 64 = 0 AND current_setting('transaction_isolation') = 'read committed' THEN
-        -- By ctid, because ids may repeat. SKIP LOCKED, so that writers do not wait here.
+        -- By ctid, because ids may repeat. SKIP LOCKED, so that writers do not wait here. The newest
+        -- token of each relation stays: one that came and went between two loads would be missed.
         WITH pruned AS (
             DELETE FROM {token_table} WHERE ctid = ANY (ARRAY(
-                SELECT ctid FROM {token_table} WHERE id < token - 1000
+                SELECT ctid FROM {token_table}
+                WHERE id < token - 1000
+                    AND id <> ALL (ARRAY(SELECT max(id) FROM {token_table} GROUP BY relation))
                 ORDER BY id LIMIT 256 FOR UPDATE SKIP LOCKED
             ))
             RETURNING relation, id, nonce

@@ -38,6 +38,8 @@ pub(super) enum Scope<'a> {
         base: &'a Snapshot,
         /// The catalog with which tokens name every row that changed, `None` for whole tables.
         with_keys: Option<i64>,
+        /// Whether tables are read whole all the same.
+        whole: bool,
     },
     /// All tables but those that may be large. The database has no change tokens.
     WithoutLargeTables,
@@ -61,7 +63,7 @@ impl<'a> Scope<'a> {
     /// Where the snapshot was read whose changed rows are wanted.
     fn since(self) -> Option<&'a ReadPoint> {
         match self {
-            Self::ChangedSince { base, with_keys: Some(catalog) } => {
+            Self::ChangedSince { base, with_keys: Some(catalog), .. } => {
                 base.read_point().filter(|base| base.catalog == catalog)
             }
             _ => None,
@@ -71,7 +73,9 @@ impl<'a> Scope<'a> {
     /// The same with whole tables.
     fn of_tables(self) -> Self {
         match self {
-            Self::ChangedSince { base, .. } => Self::ChangedSince { base, with_keys: None },
+            Self::ChangedSince { base, with_keys, .. } => {
+                Self::ChangedSince { base, with_keys, whole: true }
+            }
             other => other,
         }
     }
@@ -79,7 +83,10 @@ impl<'a> Scope<'a> {
     /// What has changed in a table, as far as the scope asks for it.
     fn change(self, table: &TableQuery, now: &Now) -> Change {
         match self {
-            Self::ChangedSince { base, .. } => now.change(base, table.relation),
+            Self::ChangedSince { base, whole, .. } => match now.change(base, table.relation) {
+                Change::Rows(_) if whole || now.has_heirs => Change::Table,
+                change => change,
+            },
             Self::WithoutLargeTables if table.is_large => Change::Nothing,
             Self::Everything { .. } | Self::WithoutLargeTables => Change::Table,
         }
@@ -111,8 +118,21 @@ impl<'a> Scope<'a> {
 struct Now {
     tokens: Option<Tokens>,
     read_point: Option<ReadPoint>,
-    /// The tokens since the snapshot before, `None` if they are unknown.
-    new: Option<Vec<NewToken>>,
+    /// Whether other tables inherit from those of the load: their rows may have the same keys.
+    has_heirs: bool,
+    /// The tokens since the snapshot before.
+    new: New,
+}
+
+/// The tokens that were added since another load.
+#[derive(Debug, Default)]
+enum New {
+    /// The load does not ask for them.
+    #[default]
+    Unknown,
+    /// Too many, or one that cannot be read.
+    Unusable,
+    These(Vec<NewToken>),
 }
 
 impl Now {
@@ -120,10 +140,7 @@ impl Now {
     /// them.
     fn read_at(&mut self, row: &Row, tables: usize) -> Result<(), tokio_postgres::Error> {
         let found: Vec<u32> = row.try_get("tables")?;
-        if found.len() != tables {
-            // The keys of an inheriting table may be those of other rows.
-            self.new = None;
-        }
+        self.has_heirs = found.len() != tables;
         if let Some(tokens) = &mut self.tokens {
             tokens.token_set.set_tables(found);
         }
@@ -136,9 +153,14 @@ impl Now {
     fn change(&self, base: &Snapshot, relation: Relation) -> Change {
         let is_same =
             |now: &ReadPoint| base.read_point().is_some_and(|it| it.catalog == now.catalog);
+        let new = match &self.new {
+            New::Unknown => None,
+            New::Unusable => return Change::Table,
+            New::These(new) => Some(&**new),
+        };
         match (base.token_set(), &self.tokens) {
             (Some(before), Some(now)) if self.read_point.as_ref().is_some_and(is_same) => {
-                now.token_set.change(before, self.new.as_deref(), relation)
+                now.token_set.change(before, new, relation)
             }
             _ => Change::Table,
         }
@@ -290,15 +312,16 @@ async fn begin(
     Ok(now)
 }
 
-/// The tokens that were added since another load, `None` if they are unknown.
+/// The tokens that were added since another load.
 async fn new_tokens(
     client: PreparedClient<'_>,
     queries: &LoadQueries,
     since: Option<&ReadPoint>,
-) -> Result<Option<Vec<NewToken>>, tokio_postgres::Error> {
-    let Some(ReadPoint { transactions, .. }) = since else { return Ok(None) };
+) -> Result<New, tokio_postgres::Error> {
+    let Some(ReadPoint { transactions, .. }) = since else { return Ok(New::Unknown) };
     let values: [(&(dyn ToSql + Sync), Type); 1] = [(transactions, Type::TEXT)];
-    tokens::new_from_rows(&client.query(&queries.new_tokens, &values).await?)
+    let new = tokens::new_from_rows(&client.query(&queries.new_tokens, &values).await?)?;
+    Ok(new.map_or(New::Unusable, New::These))
 }
 
 /// Reads the rows of these tables, and ends with `last`, all in one round trip.

@@ -1,5 +1,8 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
+#[cfg(test)]
+mod steps;
+
 use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
@@ -43,6 +46,8 @@ pub(super) struct Session<'a> {
     catalog: Option<i64>,
     /// Changes that a load of everything has found and no token has named.
     unnoticed: Option<Message>,
+    /// Whether the snapshot was read with the present statements: others may read fewer columns.
+    reads_the_same: bool,
 }
 
 /// What a load must read.
@@ -86,6 +91,7 @@ impl<'a> Session<'a> {
             heartbeat,
             catalog,
             unnoticed: None,
+            reads_the_same: false,
         };
         session.announce().await?;
         Ok(session)
@@ -134,13 +140,17 @@ impl<'a> Session<'a> {
         if woken && self.loaded {
             self.keep_gap().await;
         }
-        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
-            self.load_changed().await?;
-        } else {
-            self.poll(woken).await?;
-        }
+        self.load_due(woken).await?;
         self.clock.step_done();
         Ok(())
+    }
+
+    /// Loads what is due after a notification, or at a poll.
+    async fn load_due(&mut self, woken: bool) -> Result<(), Error> {
+        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
+            return self.load_changed().await;
+        }
+        self.poll(woken).await
     }
 
     /// Waits if the last load was too recent.
@@ -195,6 +205,7 @@ impl<'a> Session<'a> {
         self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
         self.server = server;
         self.listening = listening;
+        self.reads_the_same = false;
         self.clock.everything_is_due();
         Ok(true)
     }
@@ -247,7 +258,7 @@ impl<'a> Session<'a> {
         self.context.signals.set_has_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
         let loaded = self.load(Wanted::Everything).await?;
-        self.loaded = true;
+        (self.loaded, self.reads_the_same) = (true, true);
         self.clock.everything_loaded();
         self.clock.loaded(loaded);
         Ok(())
@@ -277,7 +288,8 @@ impl<'a> Session<'a> {
             let limit = self.context.load_timeout;
             let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
             if wanted == Wanted::Everything {
-                self.unnoticed = unnoticed_changes(cycle.base(), &read.snapshot);
+                let base = cycle.base().filter(|_| self.reads_the_same);
+                self.unnoticed = unnoticed_changes(base, &read.snapshot);
             }
             let loaded = read.loaded;
             let outcome = cycle.publish(read)?;
@@ -292,7 +304,7 @@ impl<'a> Session<'a> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => {
                 let with_keys = self.catalog.filter(|_| self.server.names_rows);
-                Scope::ChangedSince { base, with_keys }
+                Scope::ChangedSince { base, with_keys, whole: false }
             }
             (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },
