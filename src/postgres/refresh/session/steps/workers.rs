@@ -224,7 +224,12 @@ impl Workers {
             } else {
                 by_rows.step(way).await?;
             }
-            by_tables.session.server.names_rows = false;
+            for table in &mut by_tables.session.load_queries.tables {
+                table.of_keys = None;
+            }
+            if let Some(groups) = &mut by_tables.session.load_queries.groups {
+                groups.of_keys = None;
+            }
             by_tables.step(if everything { way } else { Way::Woken }).await?;
             let tokens = by_rows.session.server.has_tokens();
             fresh.load(tokens).await
