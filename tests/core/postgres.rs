@@ -7,7 +7,6 @@ mod postgres_inheritance;
 mod postgres_parameters;
 mod postgres_parts;
 mod postgres_properties;
-mod postgres_random_changes;
 mod postgres_refresh;
 mod postgres_rows;
 mod postgres_shop;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::super::super::clock::Clock;
 use super::super::super::connection::RefreshConnection;
 use super::super::super::heartbeat::Heartbeat;
 use super::super::super::load::{Scope, load};
@@ -134,6 +135,8 @@ impl Worker {
         // No load is due by time, unless this step makes it due.
         let clock = &mut self.session.clock;
         if clock.full > Instant::now() {
+            // As after a load of everything.
+            *clock = Clock::starting_now(NEVER);
             clock.full = Instant::now() + NEVER;
         }
         if way == Way::Everything {
