@@ -92,7 +92,7 @@ impl Run {
             self.act();
         }
         // Loads would wait for it.
-        while let Some(number) = self.writers.iter().position(|writer| writer.locks) {
+        while let Some(number) = self.writers.iter().position(Writer::locks) {
             if self.random.percent(50) {
                 self.act();
             } else {

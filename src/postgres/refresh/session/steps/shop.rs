@@ -414,18 +414,16 @@ pub(super) fn filled(template: &str, names: &Names) -> String {
         text.push_str(&rest[..start]);
         rest = &rest[start..];
         let place = rest.find('}').map(|end| (&rest[1..end], end + 1));
-        match place.and_then(|(place, end)| Some((names.get_key_value(place)?, end))) {
-            Some(((place, name), end)) => {
-                let is_name = place == "schema"
-                    || TABLES.iter().any(|(table, _)| table == place)
-                    || COLUMNS.iter().any(|(column, _)| column == place);
-                text += &if is_name { name.clone() } else { filled(name, names) };
-                rest = &rest[end..];
-            }
-            None => {
-                text.push('{');
-                rest = &rest[1..];
-            }
+        let known = place.and_then(|(place, end)| Some((names.get_key_value(place)?, end)));
+        if let Some(((place, name), end)) = known {
+            let is_name = place == "schema"
+                || TABLES.iter().any(|(table, _)| table == place)
+                || COLUMNS.iter().any(|(column, _)| column == place);
+            text += &if is_name { name.clone() } else { filled(name, names) };
+            rest = &rest[end..];
+        } else {
+            text.push('{');
+            rest = &rest[1..];
         }
     }
     text + rest

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use super::actions::Effect;
@@ -14,13 +15,20 @@ pub(super) struct Writer {
     pub(super) in_transaction: bool,
     pub(super) has_failed: bool,
     savepoints: usize,
-    /// Whether loads must wait for it.
-    pub(super) locks: bool,
-    hides: bool,
+    open: Open,
     /// How many commits there were when it looked which groups rules name.
     groups_since: Option<usize>,
     /// The same at its begin, if it sees no later ones.
     sees_begin: Option<usize>,
+}
+
+/// What its open transaction does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    /// Whether loads must wait for it.
+    locks: bool,
+    /// Whether it leaves changes to loads of everything.
+    hides: bool,
 }
 
 /// What a commit leaves to loads of everything.
@@ -54,6 +62,11 @@ const EXPECTED: [&str; 17] = [
 ];
 
 impl Writer {
+    /// Whether loads must wait for it.
+    pub(super) fn locks(&self) -> bool {
+        self.open.locks
+    }
+
     pub(super) fn connect() -> Self {
         let mut client = url().connect(NoTls).expect("the server takes connections");
         // Short, because no other session goes on meanwhile.
@@ -65,8 +78,7 @@ impl Writer {
             in_transaction: false,
             has_failed: false,
             savepoints: 0,
-            locks: false,
-            hides: false,
+            open: Open::default(),
             groups_since: None,
             sees_begin: None,
         }
@@ -74,7 +86,7 @@ impl Writer {
 
     /// Whether its transaction is to end now.
     pub(super) fn is_urgent(&self) -> bool {
-        self.locks || self.has_failed
+        self.open.locks || self.has_failed
     }
 
     /// A statement that controls the transaction.
@@ -119,9 +131,9 @@ impl Writer {
             ["ROLLBACK", "TO", ..] if outcome.is_ok() => self.has_failed = false,
             ["COMMIT" | "ROLLBACK"] => {
                 let groups = self.groups_since.is_some_and(|since| since != commits);
-                let missed = Missed { changes: self.hides, groups };
+                let missed = Missed { changes: self.open.hides, groups };
                 (self.in_transaction, self.has_failed, self.savepoints) = (false, false, 0);
-                (self.locks, self.hides, self.groups_since) = (false, false, None);
+                (self.open, self.groups_since) = (Open::default(), None);
                 return outcome.map(|()| (statement == "COMMIT").then_some(missed));
             }
             _ => {}
@@ -141,8 +153,8 @@ impl Writer {
             let missed = Missed { changes: effect == Effect::Hides, groups: false };
             return outcome.map(|()| Some(missed));
         }
-        self.locks |= effect == Effect::Locks;
-        self.hides |= effect == Effect::Hides;
+        self.open.locks |= effect == Effect::Locks;
+        self.open.hides |= effect == Effect::Hides;
         outcome.map(|()| None)
     }
 
@@ -194,7 +206,7 @@ fn checked(outcome: Result<(), postgres::Error>) -> Result<(), String> {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    let code = error.code().map(|code| code.code());
+    let code = error.code().map(SqlState::code);
     match code.filter(|code| EXPECTED.contains(code)) {
         Some(code) => Err(code.into()),
         None => Err(format!("{error:?}")),
