@@ -20,7 +20,8 @@ pub(crate) struct Table {
     pub(crate) query: &'static str,
     /// How some of its rows are queried.
     pub(crate) of_keys: OfKeys,
-    /// The columns of the keys in its tokens: their placeholders, or their names.
+    /// The columns of the keys in its tokens: their placeholders, or their names. None for groups, whose
+    /// triggers have no arguments.
     pub(crate) key_columns: &'static [&'static str],
     /// Where its rows go.
     pub(crate) slot: Slot,
@@ -174,7 +175,7 @@ pub(crate) static GROUPS: Table = Table {
         template: sql!("load_some_groups_v1"),
         key_types: &["group_pk_type", "membership_user_key_type"],
     },
-    key_columns: &["membership_group", "membership_user"],
+    key_columns: &[],
     slot: Slot::Groups,
     is_large: true,
 };

@@ -89,8 +89,8 @@ templates! {
         "a trigger of groups on %(tables)s is missing or disabled, so a change of a group is seen \
          up to five minutes late: run \"manage.py check --database\"";
     UNNOTICED, "changes_without_token",
-        "a load of all rows has found %(number)s changes that no change token had named, such as \
-         %(row)s: run \"manage.py check --database\"";
+        "a load of all rows has found changes that no change token had named (%(number)s, such as \
+         %(row)s): run \"manage.py check --database\"";
     NO_RULES, "flags_without_rules", "flags have no rules";
     BY_USER, "flags_bucketed_by_user", "flags are bucketed by user";
     NO_VALUE_RULES, "values_without_rules", "values have no rules";

@@ -351,8 +351,8 @@ _TEMPLATES: Final = {
         Template(
             "changes_without_token",
             _(
-                "a load of all rows has found %(number)s changes that no change token had named,"
-                ' such as %(row)s: run "manage.py check --database"'
+                "a load of all rows has found changes that no change token had named (%(number)s,"
+                ' such as %(row)s): run "manage.py check --database"'
             ),
         ),
         Template("flags_without_rules", _("flags have no rules")),

@@ -44,10 +44,15 @@ pub(super) struct Session<'a> {
     heartbeat: &'a mut Heartbeat,
     /// The triggers and tables of which the server has said what it is.
     catalog: Option<i64>,
-    /// Changes that a load of everything has found and no token has named.
-    unnoticed: Option<Message>,
+    verification: Verification,
+}
+
+/// What a load of everything has said about the loads before it.
+struct Verification {
     /// Whether the snapshot was read with the present statements: others may read fewer columns.
     reads_the_same: bool,
+    /// A row that has changed although no token has named it.
+    unnoticed: Option<Message>,
 }
 
 /// What a load must read.
@@ -90,8 +95,7 @@ impl<'a> Session<'a> {
             name: String::new(),
             heartbeat,
             catalog,
-            unnoticed: None,
-            reads_the_same: false,
+            verification: Verification { reads_the_same: true, unnoticed: None },
         };
         session.announce().await?;
         Ok(session)
@@ -116,7 +120,9 @@ impl<'a> Session<'a> {
                 let snapshot = self.context.live.snapshot();
                 let reads_groups = snapshot.as_deref().is_some_and(Snapshot::reads_groups);
                 let problems = self.server.problems(reads_groups);
-                self.context.status.set_problems(problems.chain(self.unnoticed.clone()).collect());
+                self.context
+                    .status
+                    .set_problems(problems.chain(self.verification.unnoticed.clone()).collect());
                 self.announce().await?;
             }
         }
@@ -205,7 +211,7 @@ impl<'a> Session<'a> {
         self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
         self.server = server;
         self.listening = listening;
-        self.reads_the_same = false;
+        self.verification.reads_the_same = false;
         self.clock.everything_is_due();
         Ok(true)
     }
@@ -258,7 +264,7 @@ impl<'a> Session<'a> {
         self.context.signals.set_has_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
         let loaded = self.load(Wanted::Everything).await?;
-        (self.loaded, self.reads_the_same) = (true, true);
+        (self.loaded, self.verification.reads_the_same) = (true, true);
         self.clock.everything_loaded();
         self.clock.loaded(loaded);
         Ok(())
@@ -288,8 +294,8 @@ impl<'a> Session<'a> {
             let limit = self.context.load_timeout;
             let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
             if wanted == Wanted::Everything {
-                let base = cycle.base().filter(|_| self.reads_the_same);
-                self.unnoticed = unnoticed_changes(base, &read.snapshot);
+                let base = cycle.base().filter(|_| self.verification.reads_the_same);
+                self.verification.unnoticed = unnoticed_changes(base, &read.snapshot);
             }
             let loaded = read.loaded;
             let outcome = cycle.publish(read)?;

@@ -297,7 +297,9 @@ impl Workers {
             let tokens = (rows.token_set(), fresh.token_set());
             found.push(format!("the tokens: {tokens:?}"));
         }
-        if let Some(unnoticed) = self.by_rows.session.unnoticed.take().filter(|_| !missed) {
+        if let Some(unnoticed) =
+            self.by_rows.session.verification.unnoticed.take().filter(|_| !missed)
+        {
             found.push(unnoticed.to_string());
         }
         if found.is_empty() { Compared::Same } else { Compared::Different(found) }
