@@ -208,6 +208,28 @@ mod references {
     }
 
     #[test]
+    fn group_that_no_rule_named_for_a_while_is_read_again() {
+        for condition in
+            [condition("in", r#"["beta"]"#, false), condition("isnull", "[false]", true)]
+        {
+            let before = with_groups(with_rule(&condition));
+            let without = before.next(flags([flag("1", KEY, 0)]));
+            assert_eq!(without.wanted_groups(false), None);
+            let again = without.next(flags([flag_with_rules("1", KEY, &rule(&condition))]));
+            assert!(again.wanted_groups(false).is_some());
+        }
+    }
+
+    #[test]
+    fn groups_that_rules_still_name_stay() {
+        let before = with_groups(with_rule(&condition("in", r#"["beta", "staff"]"#, false)));
+        let beta = rule(&condition("in", r#"["beta"]"#, false));
+        let after = before.next(flags([flag_with_rules("1", KEY, &beta)]));
+        assert_eq!((after.wanted_groups(false), users_of(&after)), (None, vec![1, 2]));
+        assert_eq!(after.groups().expect("they were read").names(), Some(vec!["beta"]));
+    }
+
+    #[test]
     fn groups_stay_with_the_next_snapshot() {
         let snapshot = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
         let after = snapshot.next(Loaded { values: Some(Vec::new()), ..Loaded::default() });
