@@ -182,7 +182,8 @@ fn rules_of_a_value_that_name_another_group_read_it() {
     shop.run_and_load(
         &worker,
         r#"INSERT INTO {value_table} ({value_key}, {value_value}, rules) VALUES ('limit', '1',
-        '[{"value": 2, "conditions": [{"attribute": "groups", "operator": "in", "values": ["other"]}]}]')"#,
+        '[{"value": 2, "conditions": [
+            {"attribute": "groups", "operator": "in", "values": ["other"]}]}]')"#,
     );
     assert_eq!(members(&worker, "other"), [7]);
 }
