@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import RunIsolated
 from tests.support.clusters import POLL, SEEN, at, ready
 from tests.support.fixtures import Query
+from tests.support.named_rows import reads_named_rows_only
 from tests.support.workers import Worker
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
@@ -45,6 +46,15 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
         assert worker.ask(*NEW_CHECKOUT) is False
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
+
+
+def test_worker_behind_a_pooler_reads_the_rows_that_tokens_name(
+    database: str, pooler: PgBouncer, query: Query
+) -> None:
+    with ready(at(database, pooler.port)) as worker:
+        assert reads_named_rows_only(worker, query, within=SEEN)
+        worker.ask("refresh", 5)
+        assert worker.ask("get_value", "gateway") == "unnamed"
 
 
 def test_statement_pooling_is_reported_as_an_error(server: Postgres, database: str) -> None:

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from tests.support.clusters import POLL, REST, SEEN, at, ready
+from tests.support.fixtures import Query
+from tests.support.named_rows import reads_named_rows_only
 from tests.support.repeats import repeats
 from tools.postgres import Postgres
 from tools.replica import Replica
@@ -26,6 +28,26 @@ def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all:
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
         assert worker.ask("status")["failures"] == 0
+
+
+def test_worker_on_a_standby_reads_the_rows_that_tokens_name(
+    database: str, standby: Replica, query: Query
+) -> None:
+    with ready(at(database, standby.port)) as worker:
+        assert reads_named_rows_only(worker, query, within=SEEN)
+
+
+def test_worker_reads_the_rows_that_tokens_name_after_its_standby_is_promoted(
+    server: Postgres, database: str, standby: Replica
+) -> None:
+    with ready(at(database, standby.port)) as worker:
+        server.stop()
+        standby.promote()
+        worker.sees(["mode"], "live", within=SEEN + 1)
+        with psycopg.connect(at(database, standby.port), autocommit=True) as session:
+            assert reads_named_rows_only(worker, session.execute, within=2)
+        worker.ask("refresh", 5)
+        assert worker.ask("get_value", "gateway") == "unnamed"
 
 
 def test_worker_listens_after_its_standby_is_promoted(

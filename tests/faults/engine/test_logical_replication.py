@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.support.clusters import SEEN, ready
+from tests.support.named_rows import reads_named_rows_only
 from tests.support.sessions import within
 from tools.postgres import Postgres
 
@@ -93,6 +94,15 @@ def test_worker_with_replicated_tokens_polls_them(
         status = worker.ask("status")
         assert status["mode"] in {"live", "poll"}
         assert worker.ask("watched") == ["stripe", *[f"gateway {turn}" for turn in range(20)]]
+
+
+def test_worker_with_replicated_tokens_reads_whole_tables(
+    database: str, subscriber: str, query: Query
+) -> None:
+    subscribe(database, subscriber, [*FLAGS, TOKENS])
+    with ready(subscriber) as worker:
+        # The numbers of the publisher's transactions mean nothing here.
+        assert not reads_named_rows_only(worker, query, within=COPIED)
 
 
 def test_worker_without_replicated_tokens_loads_at_each_poll(
