@@ -82,6 +82,18 @@ impl Groups {
         Some(self)
     }
 
+    /// Those of these groups that `references` names, all of which were read.
+    #[must_use]
+    pub fn only(&self, references: GroupReferences) -> Self {
+        let is_named = |name: &str| match &references {
+            GroupReferences::Named(names) => names.contains(name),
+            GroupReferences::All => true,
+        };
+        let members = self.members.iter().filter(|(name, _)| is_named(name));
+        let members = members.map(|(name, users)| (name.clone(), users.clone())).collect();
+        Self { references, members }
+    }
+
     /// The names of the groups that were read, `None` for all groups.
     #[must_use]
     pub fn names(&self) -> Option<Vec<&str>> {
@@ -92,6 +104,12 @@ impl Groups {
     #[must_use]
     pub fn cover(&self, references: &GroupReferences) -> bool {
         self.references.covers(references)
+    }
+
+    /// Whether exactly the groups of `references` were read.
+    #[must_use]
+    pub fn are_those_of(&self, references: &GroupReferences) -> bool {
+        self.references == *references
     }
 
     /// Whether rules refer to groups.

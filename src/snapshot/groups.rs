@@ -55,7 +55,7 @@ impl KnownGroups {
         for GroupRow { name, users, absent } in rows {
             groups = groups.updated(&name, users, absent)?;
         }
-        Some(Self { groups: Some(Arc::new(groups)), ..self.clone() })
+        Some(self.with(groups))
     }
 
     /// The same groups, because the present ones cannot be read.
@@ -67,6 +67,11 @@ impl KnownGroups {
     /// The groups that could be read at the last attempt.
     pub(super) fn readable(&self) -> Option<&Groups> {
         self.known().filter(|_| !self.are_unreadable())
+    }
+
+    /// Other groups, with the same problems.
+    pub(super) fn with(&self, groups: Groups) -> Self {
+        Self { groups: Some(Arc::new(groups)), ..self.clone() }
     }
 
     /// The same groups with other problems.

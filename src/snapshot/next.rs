@@ -69,7 +69,11 @@ impl Snapshot {
             experiments,
             values,
         };
-        Some(if next.has_rules_of(self) { next } else { next.with_missing_groups() })
+        Some(if next.has_rules_of(self) {
+            next
+        } else {
+            next.without_unnamed_groups().with_missing_groups()
+        })
     }
 
     /// Whether all that has rules is as in `before`.

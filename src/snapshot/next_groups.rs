@@ -37,13 +37,35 @@ impl Snapshot {
     /// `changed` is whether they may have changed since.
     #[must_use]
     pub fn wanted_groups(&self, changed: bool) -> Option<GroupReferences> {
+        let references = self.group_references();
+        let is_current = !changed && !self.must_read_groups();
+        let covers = |groups: &Groups| groups.cover(&references);
+        if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
+    }
+
+    /// The groups that rules refer to.
+    fn group_references(&self) -> GroupReferences {
         let mut references = GroupReferences::default();
         add_group_references(&self.flags, &mut references);
         add_group_references(&self.experiments, &mut references);
         add_group_references(self.values.by_key(), &mut references);
-        let is_current = !changed && !self.must_read_groups();
-        let covers = |groups: &Groups| groups.cover(&references);
-        if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
+        references
+    }
+
+    /// The same snapshot without the groups that no rule refers to any longer: a change of these
+    /// writes no token.
+    #[must_use]
+    pub(super) fn without_unnamed_groups(self) -> Self {
+        let references = self.group_references();
+        let is_wider =
+            |known: &&Groups| known.cover(&references) && !known.are_those_of(&references);
+        match self.groups.readable().filter(is_wider) {
+            None => self,
+            Some(known) => {
+                let groups = self.groups.with(known.only(references));
+                Self { groups, ..self }
+            }
+        }
     }
 
     /// The same snapshot with the groups that were read for `references`.

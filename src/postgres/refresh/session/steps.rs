@@ -1,4 +1,4 @@
-//! After each of many random steps, a worker that loads single rows has the snapshot of a fresh one.
+//! After each of many random steps, a worker that loads rows has the snapshot of a fresh one.
 //!
 //! A step is one action of one of several sessions, whose transactions stay open beside each other.
 //! Then three workers load at the same point in time, because nothing commits meanwhile: one as in
@@ -112,12 +112,13 @@ impl Run {
 
     fn act(&mut self) {
         self.actions += 1;
-        let urgent = self.writers.iter().position(Writer::is_urgent);
+        let is_urgent = |writer: &Writer| writer.locks() || writer.has_failed();
+        let urgent = self.writers.iter().position(is_urgent);
         let number = urgent.filter(|_| self.random.percent(40));
         let number = number.unwrap_or_else(|| self.random.below(WRITERS));
         let writer = &self.writers[number];
-        let controls = match writer.in_transaction {
-            _ if writer.is_urgent() => 70,
+        let controls = match writer.in_transaction() {
+            _ if is_urgent(writer) => 70,
             true => 30,
             false => 8,
         };
@@ -137,7 +138,7 @@ impl Run {
     }
 
     fn change(&mut self, number: usize) {
-        let in_transaction = self.writers[number].in_transaction;
+        let in_transaction = self.writers[number].in_transaction();
         let state = State {
             kind: self.shop.kind,
             in_transaction,
@@ -182,17 +183,17 @@ impl Run {
             WHERE NOT EXISTS (SELECT FROM {flag_table} WHERE {flag_pk} = {schema}.flag_pk(n))";
         let (query, table) = (self.filled(rows), self.filled("{flag_table}"));
         let writer = &mut self.writers[number];
-        if writer.has_failed {
+        if writer.has_failed() {
             return;
         }
         let copied = writer.copy_out(&query).and_then(|rows| writer.copy_in(&table, &rows));
-        let commits = (!writer.in_transaction).then(Missed::default);
+        let commits = (!writer.in_transaction()).then(Missed::default);
         let outcome = copied.map(|()| commits);
         self.ran(number, "COPY flags", outcome);
     }
 
     fn back_up(&mut self, number: usize) {
-        if self.writers[number].in_transaction {
+        if self.writers[number].in_transaction() {
             return;
         }
         let mut backup = Vec::new();
@@ -215,7 +216,7 @@ impl Run {
 
     /// Restores some or all tables, with triggers, without them, or as replication does.
     fn restore(&mut self, number: usize) {
-        if self.backup.is_empty() || self.writers[number].in_transaction {
+        if self.backup.is_empty() || self.writers[number].in_transaction() {
             return;
         }
         let (before, after) = self.random.weighted(&[

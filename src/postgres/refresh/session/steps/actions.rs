@@ -14,7 +14,7 @@ pub(super) enum Effect {
     Locks,
     /// It must not be in a transaction.
     Alone,
-    /// Its changes leave no token and no trace in the catalog: only a load of everything shows them.
+    /// Its changes leave no trace in tokens or the catalog: only a load of everything shows them.
     Hides,
 }
 
@@ -132,7 +132,8 @@ const TABLES: [Table; 6] = [
         columns: "id, flag_pk, key, state, run_id, salt, latency_limits, guarded_until",
         row: "n, {schema}.flag_pk(n)::text, 'f' || n, \
               (ARRAY['pending', 'running', 'holding', 'paused', 'done'])[1 + (n + @) % 5], \
-              nullif((n + @) % 4, 0), '\\x0102'::bytea, '{\"1\": 0.5}'::jsonb, now() + interval '1 hour'",
+              nullif((n + @) % 4, 0), '\\x0102'::bytea, '{\"1\": 0.5}'::jsonb, \
+              now() + interval '1 hour'",
         changes: &[
             "state = (ARRAY['running', 'holding', 'paused', 'done'])[1 + @ % 4]",
             "run_id = nullif(@ % 3, 0)",
@@ -151,7 +152,8 @@ const TABLES: [Table; 6] = [
                   bucket_by",
         row: "n, 'e' || n, (ARRAY['draft', 'running', 'stopped'])[1 + (n + @) % 3], '', \
               (n + @) % 5, 0, '[{\"key\": \"a\"}, {\"key\": \"b\"}]'::jsonb, \
-              '[[\"a\", 5000], [\"b\", 5000]]'::jsonb, '{}'::jsonb, {schema}.experiment_rules(n + @), 'user'",
+              '[[\"a\", 5000], [\"b\", 5000]]'::jsonb, '{}'::jsonb, \
+              {schema}.experiment_rules(n + @), 'user'",
         changes: &[
             "state = (ARRAY['draft', 'running', 'stopped'])[1 + @ % 3]",
             "shuffle = @ % 9",
@@ -180,30 +182,33 @@ const TABLES: [Table; 6] = [
 ];
 
 /// Changes of the rows of one of the tables. `{table}`, `{pk}`, `{key}`, `{columns}`, `{row}`,
-/// `{pk_of_N}` and `{change}` are those of the table.
+/// `{pk_of_n}` and `{change}` are those of the table, `{one}` to `{three}` are keys of its rows.
+#[rustfmt::skip]
 const OF_ROWS: [(usize, Effect, &str); 24] = {
     use Effect::{Locks, None};
     [
-        (60, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n {if_new}"),
-        (15, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#, #, #]) AS n {if_new}"),
-        (3, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM generate_series(100, 165 + #) AS n {if_new}"),
-        (3, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n"),
-        (10, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n {or_nothing}"),
-        (10, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM unnest(ARRAY[#]) AS n {or_change}"),
+        (60, None, "{insert} FROM unnest(ARRAY[#]) AS n {if_new}"),
+        (15, None, "{insert} FROM unnest(ARRAY[#, #, #]) AS n {if_new}"),
+        (3, None, "{insert} FROM generate_series(100, 165 + #) AS n {if_new}"),
+        (3, None, "{insert} FROM unnest(ARRAY[#]) AS n"),
+        (10, None, "{insert} FROM unnest(ARRAY[#]) AS n {or_nothing}"),
+        (10, None, "{insert} FROM unnest(ARRAY[#]) AS n {or_change}"),
         (90, None, "UPDATE {table} SET {change} WHERE {pk} = {one}"),
         (20, None, "UPDATE {table} SET {change} WHERE {pk} IN ({one}, {two}, {three})"),
         (6, None, "UPDATE {table} SET {change}"),
         (3, None, "UPDATE {table} SET {pk} = {pk} WHERE {pk} = {one}"),
         (25, None, "DELETE FROM {table} WHERE {pk} = {one}"),
         (8, None, "DELETE FROM {table} WHERE {pk} IN ({one}, {two}, {three})"),
-        (8, None, "DELETE FROM {table} WHERE {pk} IN (SELECT {pk_of_n} FROM generate_series(100, 180) AS n)"),
+        (8, None, "DELETE FROM {table} WHERE {pk} IN (
+            SELECT {pk_of_n} FROM generate_series(100, 180) AS n)"),
         (1, None, "DELETE FROM {table}"),
         (8, None, "UPDATE {table} SET {pk} = {one} WHERE {pk} = {two}"),
         (2, None, "UPDATE {table} SET {pk} = CASE {pk} WHEN {one} THEN {two} ELSE {one} END
             WHERE {pk} IN ({one}, {two})"),
         (6, None, "UPDATE {table} SET {key} = 'x#' WHERE {pk} = {one}"),
         (6, None, "UPDATE {table} AS t SET {key} = other.{key} FROM {table} AS other
-            WHERE t.{pk} IN ({one}, {two}) AND other.{pk} IN ({one}, {two}) AND t.{pk} <> other.{pk}"),
+            WHERE t.{pk} IN ({one}, {two}) AND other.{pk} IN ({one}, {two})
+            AND t.{pk} <> other.{pk}"),
         (4, None, "MERGE INTO {table} AS t USING (
                 SELECT {row} FROM unnest(ARRAY[#, #]) AS n
             ) AS s ({columns}) ON t.{pk} = s.{pk}
@@ -212,19 +217,21 @@ const OF_ROWS: [(usize, Effect, &str); 24] = {
             WHEN NOT MATCHED THEN INSERT ({columns}) SELECT_ROW"),
         (3, None, "UPDATE {table} SET {change} WHERE false"),
         (2, None, "DELETE FROM {table} WHERE false"),
-        (2, None, "INSERT INTO {table} ({columns}) SELECT {row} FROM generate_series(1, 0) AS n"),
+        (2, None, "{insert} FROM generate_series(1, 0) AS n"),
         (1, Locks, "TRUNCATE {table} CASCADE"),
-        (2, Locks, "TRUNCATE {table} CASCADE; INSERT INTO {table} ({columns})
-            SELECT {row} FROM generate_series(1, #) AS n"),
+        (2, Locks, "TRUNCATE {table} CASCADE; {insert}
+            FROM generate_series(1, #) AS n"),
     ]
 };
 
 /// The same for allowed users and members: pairs of a flag or a group and a user.
+#[rustfmt::skip]
 const OF_PAIRS: [(usize, Effect, &str); 13] = {
     use Effect::{Locks, None};
     [
         (60, None, "INSERT INTO {table} SELECT {owner_pk}, {schema}.user_pk(n)
-            FROM {owner_table}, unnest(ARRAY[#]) AS n WHERE {owner_pk} = {owner} ON CONFLICT DO NOTHING"),
+            FROM {owner_table}, unnest(ARRAY[#]) AS n
+            WHERE {owner_pk} = {owner} ON CONFLICT DO NOTHING"),
         (20, None, "INSERT INTO {table} SELECT {owner_pk}, {schema}.user_pk(n)
             FROM {owner_table}, unnest(ARRAY[#, #, #]) AS n
             WHERE {owner_pk} = {owner} ON CONFLICT DO NOTHING"),
@@ -236,7 +243,8 @@ const OF_PAIRS: [(usize, Effect, &str); 13] = {
             WHERE {pair_owner} = {owner} AND {user} = {schema}.user_pk(#)"),
         (5, None, "UPDATE {table} SET {user} = {schema}.user_pk(#) WHERE {pair_owner} = {owner}"),
         (10, None, "UPDATE {table} SET {pair_owner} = {owner} WHERE {user} = {schema}.user_pk(#)"),
-        (20, None, "DELETE FROM {table} WHERE {pair_owner} = {owner} AND {user} = {schema}.user_pk(#)"),
+        (20, None, "DELETE FROM {table}
+            WHERE {pair_owner} = {owner} AND {user} = {schema}.user_pk(#)"),
         (10, None, "DELETE FROM {table} WHERE {pair_owner} = {owner}"),
         (10, None, "DELETE FROM {table} WHERE {user} = {schema}.user_pk(#)"),
         (3, None, "UPDATE {table} SET {user} = {user} WHERE {pair_owner} = {owner}"),
@@ -250,11 +258,13 @@ const PRUNE_NEXT: &str = "SELECT setval($q${schema}.flagstaff_token_id_seq$q$,
     (last_value / 64 + 18) * 64 - 1) FROM {schema}.flagstaff_token_id_seq";
 
 /// Changes of several tables, of the token table, and of the catalog.
+#[rustfmt::skip]
 const OTHERS: [(usize, Effect, &str); 27] = {
     use Effect::{Alone, Hides, Locks, None};
     [
         (20, None, "WITH changed AS (
-                UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#)
+                UPDATE {flag_table} SET {flag_rollout} = @ % 101
+                WHERE {flag_pk} = {schema}.flag_pk(#)
             ), deleted AS (
                 DELETE FROM {value_table} WHERE {value_pk} = {schema}.value_pk(#)
             )
@@ -269,14 +279,16 @@ const OTHERS: [(usize, Effect, &str); 27] = {
         (10, None, "SELECT {schema}.flagstaff_barrier_v1()"),
         (4, None, "SELECT {schema}.flagstaff_write_token_v1('b'::\"char\", '{}'::text[])
             FROM generate_series(1, 70)"),
-        (2, None, "UPDATE {flag_table} SET {flag_rollout} = @ % 100 WHERE {flag_pk} = {schema}.flag_pk(#);
+        (2, None, "UPDATE {flag_table} SET {flag_rollout} = @ % 100
+            WHERE {flag_pk} = {schema}.flag_pk(#);
             SELECT {schema}.flagstaff_write_token_v1('b'::\"char\", '{}'::text[])
             FROM generate_series(1, 260)"),
         (30, None, PRUNE_NEXT),
         (10, None, "DELETE FROM {token_table} WHERE {seen} AND id % 5 = @ % 5"),
         (2, None, "DELETE FROM {token_table} WHERE {seen}"),
         (1, Locks, "TRUNCATE {token_table}"),
-        (2, Hides, "UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#);
+        (2, Hides, "UPDATE {flag_table} SET {flag_rollout} = @ % 101
+            WHERE {flag_pk} = {schema}.flag_pk(#);
             DELETE FROM {token_table} WHERE xact = pg_current_xact_id()"),
         (4, Alone, "SET LOCAL session_replication_role = replica;
             UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#)
@@ -289,7 +301,8 @@ const OTHERS: [(usize, Effect, &str); 27] = {
         (2, None, "ALTER TABLE {value_table} ENABLE TRIGGER flagstaff_token_insert_v1"),
         (2, None, "{disable_triggers}
             UPDATE {flag_table} SET {flag_rollout} = @ % 101;
-            UPDATE {value_table} SET {value_value} = to_jsonb(@) WHERE {value_pk} = {schema}.value_pk(#);
+            UPDATE {value_table} SET {value_value} = to_jsonb(@)
+            WHERE {value_pk} = {schema}.value_pk(#);
             DELETE FROM {allowed_users_table} WHERE {allowed_users_user} = {schema}.user_pk(#);
             {enable_triggers}"),
         (1, None, "ALTER TABLE {flag_table} DISABLE TRIGGER flagstaff_token_update_v1"),
@@ -300,7 +313,8 @@ const OTHERS: [(usize, Effect, &str); 27] = {
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE int
             USING nullif({flag_rollout}::float8, 'NaN')::int"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE numeric"),
-        (2, Locks, "ALTER TABLE {value_table} ALTER COLUMN {value_value} TYPE jsonb USING to_jsonb(@)"),
+        (2, Locks, "ALTER TABLE {value_table} ALTER COLUMN {value_value} TYPE jsonb
+            USING to_jsonb(@)"),
         (2, Alone, "VACUUM (FULL) {flag_table}"),
         (1, Alone, "VACUUM {token_table}"),
         (3, None, "ANALYZE {value_table}"),
@@ -329,14 +343,15 @@ const USUAL_CATALOG: [(Effect, &str); 6] = {
 };
 
 /// Statements in a savepoint that is rolled back: the tokens and what they pruned are not there.
-const ROLLED_BACK: &str = "SAVEPOINT pruning; {prune_next}; UPDATE {flag_table}
-    SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#); ROLLBACK TO SAVEPOINT pruning;
-    RELEASE SAVEPOINT pruning";
+const ROLLED_BACK: &str = "SAVEPOINT pruning; {prune_next};
+    UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#);
+    ROLLBACK TO SAVEPOINT pruning; RELEASE SAVEPOINT pruning";
 
 /// Adds the names that templates have beside those of tables and columns.
 pub(super) fn add_names(names: &mut Names) {
-    let all_always = "NOT EXISTS (SELECT FROM pg_trigger WHERE tgname LIKE 'flagstaff%' AND
-        tgenabled <> 'A' AND tgrelid IN ($q${flag_table}$q$::regclass, $q${value_table}$q$::regclass))";
+    let all_always = "NOT EXISTS (SELECT FROM pg_trigger WHERE tgname LIKE 'flagstaff%'
+        AND tgenabled <> 'A'
+        AND tgrelid IN ($q${flag_table}$q$::regclass, $q${value_table}$q$::regclass))";
     names.insert("all_always".into(), all_always.into());
     names.insert("prune_next".into(), PRUNE_NEXT.into());
 }
@@ -392,6 +407,7 @@ fn of_rows(random: &mut Random, kind: Kind) -> Action {
             if_constrained("ON CONFLICT ({pk}) DO UPDATE SET {key} = EXCLUDED.{key}"),
         )
         .replace("{if_new}", IF_NEW)
+        .replace("{insert}", "INSERT INTO {table} ({columns}) SELECT {row}")
         .replace("SELECT_ROW", &format!("VALUES ({})", of(table.columns, "s.")))
         .replace("{change}", change);
     Action { template: table.filled(random, &template), effect }

@@ -174,8 +174,10 @@ const CREATE: &str = r#"
             WHEN 3 THEN jsonb_build_array(jsonb_build_object('conditions', jsonb_build_array(
                 jsonb_build_object('attribute', 'groups', 'operator', 'in',
                     'values', jsonb_build_array('g' || n % 4, 'g' || n % 7)))))
-            WHEN 4 THEN '[{"conditions": [{"attribute": "groups", "operator": "startswith", "values": ["g"]}], "rollout_percent": 50}]'
-            WHEN 5 THEN '[{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]'
+            WHEN 4 THEN '[{"rollout_percent": 50, "conditions": [
+                {"attribute": "groups", "operator": "startswith", "values": ["g"]}]}]'
+            WHEN 5 THEN '[{"conditions": [
+                {"attribute": "country", "operator": "in", "values": ["DE"]}]}]'
             ELSE '[]'
         END::jsonb
     $$;
@@ -184,7 +186,8 @@ const CREATE: &str = r#"
             WHEN 1 THEN jsonb_build_array(jsonb_build_object(
                 'attribute', 'groups', 'operator', 'in', 'values', jsonb_build_array('g' || n % 4)))
             ELSE jsonb_build_array(jsonb_build_object(
-                'attribute', 'country', 'operator', 'in', 'values', jsonb_build_array('c' || n % 6)))
+                'attribute', 'country', 'operator', 'in',
+                'values', jsonb_build_array('c' || n % 6)))
         END
     $$;
     CREATE FUNCTION {schema}.experiment_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
@@ -192,10 +195,10 @@ const CREATE: &str = r#"
         SELECT {schema}.rules(CASE WHEN n % 9 IN (3, 4) THEN 5 ELSE n END)
     $$;
     CREATE FUNCTION {schema}.value_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
-        SELECT CASE n % 9 WHEN 4 THEN '[]' ELSE coalesce(
-            (SELECT jsonb_agg(rule || '{"value": 7}') FROM jsonb_array_elements({schema}.rules(n)) AS rule),
-            '[]'
-        ) END
+        SELECT coalesce((
+            SELECT jsonb_agg(rule || '{"value": 7}')
+            FROM jsonb_array_elements({schema}.rules(n)) AS rule
+        ), '[]')
     $$;
 "#;
 
@@ -210,8 +213,10 @@ const PROJECT_TRIGGERS: &str = "
         END IF;
         RETURN NULL;
     END $$;
-    CREATE TRIGGER a_project AFTER INSERT OR UPDATE ON {flag_table} EXECUTE FUNCTION {schema}.of_project();
-    CREATE TRIGGER z_project AFTER DELETE OR UPDATE ON {flag_table} EXECUTE FUNCTION {schema}.of_project();
+    CREATE TRIGGER a_project AFTER INSERT OR UPDATE ON {flag_table}
+        EXECUTE FUNCTION {schema}.of_project();
+    CREATE TRIGGER z_project AFTER DELETE OR UPDATE ON {flag_table}
+        EXECUTE FUNCTION {schema}.of_project();
     CREATE FUNCTION {schema}.renumber() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF NEW.{value_key} = 'renumbered' THEN NEW.{value_pk} := {schema}.value_pk(99); END IF;
@@ -221,12 +226,10 @@ const PROJECT_TRIGGERS: &str = "
         FOR EACH ROW EXECUTE FUNCTION {schema}.renumber();
     CREATE FUNCTION {schema}.at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        UPDATE {segment_table} SET {segment_conditions} = {schema}.conditions(random(1, 9))
+        UPDATE {segment_table} SET {segment_conditions} = {schema}.conditions(txid_current() % 9)
         WHERE {segment_pk} = {schema}.segment_pk(1);
         RETURN NULL;
     END $$;
-    CREATE FUNCTION {schema}.random(low int, high int) RETURNS int LANGUAGE sql AS
-        'SELECT low + txid_current()::int % (high - low)';
     CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON {value_table}
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.at_commit();
 ";
@@ -340,14 +343,13 @@ fn names(schema: &str, kind: Kind) -> Names {
         add(&format!("{of}_type"), column_type.into());
         let compared = Kind::compared(column_type);
         let read = if compared == "int8" { "int8" } else { "text" };
-        match of {
-            "user" => {
-                add("allowed_users_type", read.into());
-                add("allowed_users_user_type", compared.into());
-                add("membership_user_type", read.into());
-                add("membership_user_key_type", compared.into());
-            }
-            _ => add(&format!("{of}_pk_type"), compared.into()),
+        if of == "user" {
+            add("allowed_users_type", read.into());
+            add("allowed_users_user_type", compared.into());
+            add("membership_user_type", read.into());
+            add("membership_user_key_type", compared.into());
+        } else {
+            add(&format!("{of}_pk_type"), compared.into());
         }
     }
     let if_constrained = |text: &str| if kind.has_constraints() { text } else { "" }.to_owned();
@@ -388,8 +390,9 @@ fn add_triggers(names: &mut Names) {
             .map(|event| format!("DROP TRIGGER IF EXISTS flagstaff_token_{event}_v1 ON {place};"))
             .concat();
         let one = format!(
-            "{drop_four} CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-            ON {place} EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('{relation}');
+            "{drop_four} CREATE TRIGGER flagstaff_token_v1
+            AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {place}
+            EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('{relation}');
             ALTER TABLE {place} ENABLE ALWAYS TRIGGER flagstaff_token_v1;"
         );
         let four = format!("DROP TRIGGER IF EXISTS flagstaff_token_v1 ON {place}; {four};");

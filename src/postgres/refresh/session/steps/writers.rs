@@ -2,33 +2,30 @@
 
 use std::io::{Read, Write};
 
-use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use super::actions::Effect;
 use super::random::Random;
 use super::shop::url;
 
-/// A session, and the state of its transaction.
+/// A session, and its transaction.
 pub(super) struct Writer {
     client: Client,
-    pub(super) in_transaction: bool,
-    pub(super) has_failed: bool,
+    transaction: Option<Transaction>,
+}
+
+/// The state of a transaction.
+#[derive(Default)]
+struct Transaction {
+    has_failed: bool,
     savepoints: usize,
-    open: Open,
+    /// Whether loads must wait for it.
+    locks: bool,
+    hides: bool,
     /// How many commits there were when it looked which groups rules name.
     groups_since: Option<usize>,
     /// The same at its begin, if it sees no later ones.
     sees_begin: Option<usize>,
-}
-
-/// What its open transaction does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Open {
-    /// Whether loads must wait for it.
-    locks: bool,
-    /// Whether it leaves changes to loads of everything.
-    hides: bool,
 }
 
 /// What a commit leaves to loads of everything.
@@ -62,44 +59,39 @@ const EXPECTED: [&str; 17] = [
 ];
 
 impl Writer {
-    /// Whether loads must wait for it.
-    pub(super) fn locks(&self) -> bool {
-        self.open.locks
-    }
-
     pub(super) fn connect() -> Self {
         let mut client = url().connect(NoTls).expect("the server takes connections");
         // Short, because no other session goes on meanwhile.
         client
             .batch_execute("SET lock_timeout = '4ms'; SET synchronous_commit = off")
             .expect("valid settings");
-        Self {
-            client,
-            in_transaction: false,
-            has_failed: false,
-            savepoints: 0,
-            open: Open::default(),
-            groups_since: None,
-            sees_begin: None,
-        }
+        Self { client, transaction: None }
     }
 
-    /// Whether its transaction is to end now.
-    pub(super) fn is_urgent(&self) -> bool {
-        self.open.locks || self.has_failed
+    pub(super) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Whether loads must wait for it.
+    pub(super) fn locks(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.locks)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.has_failed)
     }
 
     /// A statement that controls the transaction.
     pub(super) fn control(&self, random: &mut Random) -> &'static str {
-        if !self.in_transaction {
+        let Some(Transaction { has_failed, savepoints, .. }) = self.transaction else {
             let levels = [
                 (6, "BEGIN"),
                 (3, "BEGIN ISOLATION LEVEL REPEATABLE READ"),
                 (2, "BEGIN ISOLATION LEVEL SERIALIZABLE"),
             ];
             return random.weighted(&levels);
-        }
-        match (self.has_failed, self.savepoints) {
+        };
+        match (has_failed, savepoints) {
             (true, 0) => "ROLLBACK",
             (true, _) => random.weighted(&[(2, "ROLLBACK TO SAVEPOINT s"), (1, "ROLLBACK")]),
             (false, 0) => random.weighted(&[(6, "COMMIT"), (2, "ROLLBACK"), (4, "SAVEPOINT s")]),
@@ -121,19 +113,20 @@ impl Writer {
         commits: usize,
     ) -> Result<Option<Missed>, String> {
         let outcome = self.execute(statement);
-        match statement.split(' ').collect::<Vec<_>>().as_slice() {
-            ["BEGIN", isolation @ ..] => {
-                self.in_transaction = true;
-                self.sees_begin = (!isolation.is_empty()).then_some(commits);
-            }
-            ["SAVEPOINT", ..] if outcome.is_ok() => self.savepoints += 1,
-            ["RELEASE", ..] if outcome.is_ok() => self.savepoints -= 1,
-            ["ROLLBACK", "TO", ..] if outcome.is_ok() => self.has_failed = false,
+        let words: Vec<_> = statement.split(' ').collect();
+        let Some(transaction) = &mut self.transaction else {
+            let sees_begin = (words.len() > 1).then_some(commits);
+            self.transaction = Some(Transaction { sees_begin, ..Transaction::default() });
+            return outcome.map(|()| None);
+        };
+        match &*words {
+            ["SAVEPOINT", ..] if outcome.is_ok() => transaction.savepoints += 1,
+            ["RELEASE", ..] if outcome.is_ok() => transaction.savepoints -= 1,
+            ["ROLLBACK", "TO", ..] if outcome.is_ok() => transaction.has_failed = false,
             ["COMMIT" | "ROLLBACK"] => {
-                let groups = self.groups_since.is_some_and(|since| since != commits);
-                let missed = Missed { changes: self.open.hides, groups };
-                (self.in_transaction, self.has_failed, self.savepoints) = (false, false, 0);
-                (self.open, self.groups_since) = (Open::default(), None);
+                let groups = transaction.groups_since.is_some_and(|since| since != commits);
+                let missed = Missed { changes: transaction.hides, groups };
+                self.transaction = None;
                 return outcome.map(|()| (statement == "COMMIT").then_some(missed));
             }
             _ => {}
@@ -148,20 +141,20 @@ impl Writer {
         effect: Effect,
     ) -> Result<Option<Missed>, String> {
         let outcome = self.execute(statement);
-        self.has_failed |= outcome.is_err() && self.in_transaction;
-        if !self.in_transaction {
+        let Some(transaction) = &mut self.transaction else {
             let missed = Missed { changes: effect == Effect::Hides, groups: false };
             return outcome.map(|()| Some(missed));
-        }
-        self.open.locks |= effect == Effect::Locks;
-        self.open.hides |= effect == Effect::Hides;
+        };
+        transaction.has_failed |= outcome.is_err();
+        transaction.locks |= effect == Effect::Locks;
+        transaction.hides |= effect == Effect::Hides;
         outcome.map(|()| None)
     }
 
     /// Notes that the transaction changes groups.
     pub(super) fn changes_groups(&mut self, commits: usize) {
-        if self.in_transaction {
-            self.groups_since.get_or_insert(self.sees_begin.unwrap_or(commits));
+        if let Some(Transaction { groups_since, sees_begin, .. }) = &mut self.transaction {
+            groups_since.get_or_insert(sees_begin.unwrap_or(commits));
         }
     }
 
@@ -206,7 +199,7 @@ fn checked(outcome: Result<(), postgres::Error>) -> Result<(), String> {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    let code = error.code().map(SqlState::code);
+    let code = error.code().map(postgres::error::SqlState::code);
     match code.filter(|code| EXPECTED.contains(code)) {
         Some(code) => Err(code.into()),
         None => Err(format!("{error:?}")),
