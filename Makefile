@@ -29,6 +29,8 @@ MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
+# The random steps of src/postgres/refresh/session/steps.rs.
+RANDOM_STEPS = $(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES) --lib session::steps
 
 # maturin builds for the first, and accepts only one environment: the second.
 export PYO3_PYTHON := $(BIN)/python
@@ -96,6 +98,7 @@ test-rest: build ## Run the other tests: processes, browsers, documentation, man
 	$(PYTEST) -m 'not smoke and (system or thorough)' tests/unit tests/database tests/conformance tests/system
 
 test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
+	TEST_STEPS=20000 $(RANDOM_STEPS)
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(PYTEST) --timeout=180 tests/faults
 
@@ -113,6 +116,7 @@ test-themes: build .venv-themes/.made ## Run the admin with other themes in a br
 
 test-repeats: build $(VENV)/.faults ## Run the repeating tests with the full number of repeats; takes minutes
 	TEST_REPEATS=full $(PYTEST) $(REPEATED)
+	TEST_STEPS=100000 $(RANDOM_STEPS)
 
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt

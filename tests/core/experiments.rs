@@ -106,6 +106,10 @@ fn changed_segment_changes_who_takes_part() {
     assert!(takes_part(&after));
     assert_eq!(problems(&after), Vec::<String>::new());
     // Also while the row is set aside.
+    let twice = [row(), experiment("2", "a")];
+    assert!(takes_part(
+        &before.next(Loaded { segments: changed().segments, ..experiments(twice) })
+    ));
     assert!(takes_part(
         &before.next(Loaded { segments: changed().segments, ..experiments([bad]) })
     ));

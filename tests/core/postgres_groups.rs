@@ -171,3 +171,19 @@ fn rules_that_name_another_group_read_it_and_the_next_load_reads_it_once_more() 
     shop.until_loaded(&worker);
     assert_eq!(members(&worker, "other"), [7, 8]);
 }
+
+#[test]
+fn rules_of_a_value_that_name_another_group_read_it() {
+    let mut shop = shop();
+    shop.run("ALTER TABLE {value_table} ADD COLUMN rules jsonb NOT NULL DEFAULT '[]'");
+    shop.names.insert("value_rules".into(), "rules".into());
+    let worker = shop.worker();
+    assert_eq!(members(&worker, "other"), [0_i64; 0]);
+    shop.run_and_load(
+        &worker,
+        r#"INSERT INTO {value_table} ({value_key}, {value_value}, rules) VALUES ('limit', '1',
+        '[{"value": 2, "conditions": [
+            {"attribute": "groups", "operator": "in", "values": ["other"]}]}]')"#,
+    );
+    assert_eq!(members(&worker, "other"), [7]);
+}

@@ -196,6 +196,15 @@ mod pruned {
     }
 
     #[test]
+    fn token_that_was_added_and_pruned_since_is_the_table_although_the_sums_are_the_same() {
+        assert_eq!(change(&[], &[], &[pruning(BARRIER, &[], &[NEW])]), Change::Table);
+        let late = [pruning(BARRIER, &[], &[FIRST])];
+        assert_eq!(change(&[NEW], &[NEW], &late), Change::Table);
+        let values = table(&[]).change(&table(&[]), Some(&late), Relation::VALUES);
+        assert_eq!(values, Change::Nothing);
+    }
+
+    #[test]
     fn recorded_pruning_of_a_token_that_is_still_there_is_the_table() {
         let new = [pruning(NEW, &["7"], &[FIRST])];
         assert_eq!(change(&[FIRST], &[FIRST, NEW], &new), Change::Table);

@@ -48,7 +48,6 @@ pub(super) struct Session<'a> {
 }
 
 /// What a load of everything has said about the loads before it.
-#[derive(Default)]
 struct Verification {
     /// Whether the snapshot was read with the present statements: others may read fewer columns.
     reads_the_same: bool,
@@ -96,7 +95,7 @@ impl<'a> Session<'a> {
             name: String::new(),
             heartbeat,
             catalog,
-            verification: Verification::default(),
+            verification: Verification { reads_the_same: true, unnoticed: None },
         };
         session.announce().await?;
         Ok(session)

@@ -64,6 +64,15 @@ def test_token_has_the_sums_of_each_relation_that_it_pruned() -> None:
     assert (len(found), {*found}) == (2, sums(pruned))
 
 
+def test_newest_token_of_each_relation_is_kept() -> None:
+    for relation in "ssm":
+        rows(f"SELECT flagstaff_write_token_v1('{relation}', NULL)")
+    kept = {max(one for one in stored() if one[0] == relation) for relation in "sm"}
+    rows(FILL)
+    rows(PRUNE)
+    assert {one for one in stored() if one[0] in "sm"} == kept
+
+
 def test_token_that_prunes_nothing_says_so() -> None:
     rows(PRUNE)
     assert removed() == []

@@ -5,7 +5,8 @@
 //! production, one with whole tables, and a fresh one. The second shows what rows that cannot be
 //! used leave behind: their last good version, which a fresh worker lacks.
 //!
-//! `TEST_STEPS` is the number of steps, `TEST_SEED` the seed of a failure.
+//! `TEST_STEPS` is the number of steps, for all kinds of keys together, and `TEST_SEED` the seed of a
+//! failure. `--nocapture` shows how many loads have read rows.
 
 mod actions;
 mod random;
@@ -287,7 +288,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn steps_of(kind: Kind) {
-    let steps = number("TEST_STEPS").unwrap_or(1500) / 4;
+    let steps = number("TEST_STEPS").unwrap_or(1000) / 4;
     let seed = number("TEST_SEED").unwrap_or(1);
     let mut run = Run::new(kind, seed);
     for _ in 0..steps {
@@ -296,7 +297,7 @@ fn steps_of(kind: Kind) {
     let Run { actions, steps, refusals, workers, .. } = run;
     let counts = &workers.counts;
     println!("{kind:?}, seed {seed}: {steps} steps, {actions} actions, {counts:?}, {refusals:?}");
-    assert!(10 * counts.by_rows >= 4 * counts.with_changes, "single rows are loaded too rarely");
+    assert!(5 * counts.by_rows >= 2 * counts.with_changes, "single rows are loaded too rarely");
 }
 
 #[test]
