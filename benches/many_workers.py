@@ -188,7 +188,9 @@ def _work(server: Postgres, session: Session, flags: int, count: int) -> None:
         before = cpu(*pids)
         for cost in range(1, changes + 1):
             # Another version of a function: a full load follows the check.
-            _wake_and_wait(session, f'ALTER FUNCTION flagstaff_write_token_v1("char", text[]) COST {cost}')
+            _wake_and_wait(
+                session, f'ALTER FUNCTION flagstaff_write_token_v1("char", text[]) COST {cost}'
+            )
         full = (cpu(*pids) - before) / changes - check
         print(f"{name}: check {_ms(check, count)}, full load {_ms(full, count)}", flush=True)
     with engines(server.url, count, poll_interval=1.0, listen=False):
