@@ -343,6 +343,23 @@ mod tables {
     }
 
     #[test]
+    fn token_that_has_removed_one_of_a_new_transaction_reads_the_table() {
+        let removing = |xact: &str| {
+            format!(
+                "BEGIN; UPDATE {{flag_table}} SET {{flag_enabled}} = true WHERE id = 1;
+                UPDATE {{token_table}} SET removed = '{{}}', removed_xact = {xact}
+                WHERE id = (SELECT max(id) FROM {{token_table}}); COMMIT"
+            )
+        };
+        assert_reads_the_table(|shop| shop.run(&removing("pg_current_xact_id()")));
+        let mut shop = shop();
+        let worker = shop.worker();
+        miss_a_change(&mut shop, &worker);
+        shop.run_and_load(&worker, &removing("'3'"));
+        assert!(misses_the_change(&worker));
+    }
+
+    #[test]
     fn row_that_cannot_be_used_reads_the_table_until_there_is_none() {
         let mut shop = shop();
         shop.flag(3, "third", 0);

@@ -29,12 +29,14 @@ BEGIN
                     AND id <> ALL (ARRAY(SELECT max(id) FROM {token_table} GROUP BY relation))
                 ORDER BY id LIMIT 256 FOR UPDATE SKIP LOCKED
             ))
-            RETURNING relation, id, nonce
+            RETURNING relation, id, nonce, xact
         ), sums AS (
             SELECT concat_ws(' ', relation, count(*), sum(id), sum(nonce)) AS item
             FROM pruned GROUP BY relation
         )
-        UPDATE {token_table} SET removed = ARRAY(SELECT item FROM sums)
+        UPDATE {token_table} SET
+            removed = ARRAY(SELECT item FROM sums),
+            removed_xact = (SELECT max(xact::text::numeric)::text::xid8 FROM pruned)
         WHERE ctid = row_id AND EXISTS (SELECT FROM sums);
     END IF;
     RETURN token;

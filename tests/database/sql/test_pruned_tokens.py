@@ -62,6 +62,9 @@ def test_token_has_the_sums_of_each_relation_that_it_pruned() -> None:
     pruned = before - stored()
     assert {relation for relation, *_ in pruned} == {"f", "k"}
     assert (len(found), {*found}) == (2, sums(pruned))
+    [[newest, own]] = rows("SELECT removed_xact, xact FROM flagstaff_token WHERE id = %s", token)
+    # Those of this test are all of one transaction.
+    assert newest == own
 
 
 def test_newest_token_of_each_relation_is_kept() -> None:

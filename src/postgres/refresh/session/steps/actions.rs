@@ -259,7 +259,7 @@ const PRUNE_NEXT: &str = "SELECT setval($q${schema}.flagstaff_token_id_seq$q$,
 
 /// Changes of several tables, of the token table, and of the catalog.
 #[rustfmt::skip]
-const OTHERS: [(usize, Effect, &str); 27] = {
+const OTHERS: [(usize, Effect, &str); 28] = {
     use Effect::{Alone, Hides, Locks, None};
     [
         (20, None, "WITH changed AS (
@@ -286,6 +286,9 @@ const OTHERS: [(usize, Effect, &str); 27] = {
         (30, None, PRUNE_NEXT),
         (10, None, "DELETE FROM {token_table} WHERE {seen} AND id % 5 = @ % 5"),
         (2, None, "DELETE FROM {token_table} WHERE {seen}"),
+        // Tokens of another server, as after a restore: their transactions have yet to begin here.
+        (1, None, "UPDATE {token_table} SET xact = ((txid_current() + @ % 300)::text)::xid8
+            WHERE id % 5 = @ % 5"),
         (1, Locks, "TRUNCATE {token_table}"),
         (2, Hides, "UPDATE {flag_table} SET {flag_rollout} = @ % 101
             WHERE {flag_pk} = {schema}.flag_pk(#);
