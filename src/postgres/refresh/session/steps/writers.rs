@@ -116,7 +116,8 @@ impl Writer {
         let words: Vec<_> = statement.split(' ').collect();
         let Some(transaction) = &mut self.transaction else {
             let sees_begin = (words.len() > 1).then_some(commits);
-            self.transaction = Some(Transaction { sees_begin, ..Transaction::default() });
+            let begun = Transaction { sees_begin, ..Transaction::default() };
+            self.transaction = (words[0] == "BEGIN").then_some(begun);
             return outcome.map(|()| None);
         };
         match &*words {
