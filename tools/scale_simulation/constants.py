@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["BACKEND_MB", "FEW_FLAGS", "JITTER", "MANY_FLAGS", "ROW_LOADS", "Costs", "Times"]
+__all__ = [
+    "BACKEND_MB",
+    "FEW_FLAGS",
+    "FULL_AFTER_ROWS",
+    "FULL_JITTER",
+    "JITTER",
+    "MANY_FLAGS",
+    "WHOLE_TABLES",
+    "Costs",
+    "Times",
+]
 
 _SOURCES = Path(__file__).resolve().parents[2] / "src" / "postgres"
 #: 90 to 110 % of an interval, as `jittered` of random.rs.
@@ -25,6 +35,13 @@ def _constant(file: str, name: str) -> float:
     return _UNITS[found[1]] * int(found[2])
 
 
+_EARLIEST = _constant("refresh/clock.rs", "AFTER_ROWS")
+_SPREAD = _constant("refresh/clock.rs", "SPREAD_AFTER_ROWS")
+#: The time until the load of everything after a load of rows, and how much it varies.
+FULL_AFTER_ROWS = _EARLIEST + _SPREAD / 2
+FULL_JITTER = _SPREAD / 2 / FULL_AFTER_ROWS
+
+
 @dataclass(frozen=True)
 class Times:
     """Seconds, see docs/architecture.md."""
@@ -38,7 +55,7 @@ class Times:
     first_pause: float = _constant("refresh/backoff.rs", "FIRST")
     #: `limits` of refresh/backoff.rs, after a lost connection or a missed deadline.
     longest_pause: float = 2.8
-    #: The time until the full load after a load of rows, and how much it varies. 0: there is none.
+    #: See FULL_AFTER_ROWS. 0: there is none.
     full_after_rows: float = 0.0
     full_jitter: float = JITTER
     #: Between a worker and its server, for each request.
@@ -74,18 +91,18 @@ FEW_FLAGS = Costs(
     fork=0.2e-3,
     connect=2.0e-3,
     abandoned=1.0e-3,
-    identify=8.7e-3,
+    identify=13.4e-3,
     full_load=1.5e-3,
-    change=1.5e-3,
-    poll=1.0e-3,
+    change=0.8e-3,
+    poll=1.1e-3,
     pooled_poll=2.1e-3,
     pooler=0.11e-3,
     write=1.6e-3,
     signal=5.5e-6,
 )
-MANY_FLAGS = replace(FEW_FLAGS, full_load=5.2e-3, change=5.1e-3)
-#: With 10,000 flags, if a load reads only the rows that changed. Assumed.
-ROW_LOADS = replace(MANY_FLAGS, change=FEW_FLAGS.change)
+MANY_FLAGS = replace(FEW_FLAGS, full_load=5.0e-3)
+#: With 10,000 flags, if a load reads the whole table, as after a statement that changed many rows.
+WHOLE_TABLES = replace(MANY_FLAGS, change=4.7e-3)
 #: What a worker itself takes for a change and for a full load, where it shares the server's cores.
 WORKER_CHANGE = 0.3e-3
 WORKER_START = 1.0e-3
