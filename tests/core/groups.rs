@@ -165,6 +165,50 @@ mod references {
     #[test]
     fn rules_on_other_attributes_want_no_group() {
         let of_plan = r#"{"attribute": "plan", "operator": "in", "values": ["beta"]}"#;
+        for condition in [of_plan, &condition("isnull", "[true]", false)] {
+            assert_eq!(with_rule(condition).wanted_groups(false), Some(named(&[])));
+        }
+    }
+
+    #[test]
+    fn groups_are_read_again_only_for_a_change_or_for_more_names() {
+        let both = condition("in", r#"["beta", "staff"]"#, false);
+        let snapshot = with_rule(&both).with_groups(named(&["beta", "staff"]), Vec::new());
+        assert_eq!(snapshot.wanted_groups(false), None);
+        assert_eq!(snapshot.wanted_groups(true), Some(named(&["beta", "staff"])));
+        let next = |condition: &str| {
+            snapshot.next(flags([flag_with_rules("1", KEY, &rule(condition))])).wanted_groups(false)
+        };
+        assert_eq!(next(&condition("in", r#"["beta"]"#, false)), None);
+        assert_eq!(next(&condition("in", r#"["new"]"#, false)), Some(named(&["new"])));
+        assert_eq!(next(&condition("regex", r#"["b"]"#, false)), Some(GroupReferences::All));
+    }
+
+    #[test]
+    fn all_groups_cover_every_name() {
+        let snapshot = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
+        let after = snapshot.next(flags([flag_with_rules(
+            "1",
+            KEY,
+            &rule(&condition("in", r#"["other"]"#, false)),
+        )]));
+        assert_eq!(after.wanted_groups(false), None);
+    }
+
+    #[test]
+    fn groups_that_rules_name_for_the_first_time_are_read_once_more() {
+        let one = |name: &str| condition("in", &format!("[\"{name}\"]"), false);
+        let first = with_rule(&one("beta")).with_groups(named(&["beta"]), Vec::new());
+        assert!(!first.must_read_groups());
+        let after = first.next(flags([flag_with_rules("1", KEY, &rule(&one("staff")))]));
+        let after = after.with_groups(named(&["staff"]), Vec::new());
+        assert!(after.must_read_groups());
+        assert_eq!(after.wanted_groups(false), Some(named(&["staff"])));
+        assert!(!after.with_groups(named(&["staff"]), Vec::new()).must_read_groups());
+    }
+
+    #[test]
+    fn group_that_no_rule_named_for_a_while_is_read_again() {
         for operator in ["in", "startswith"] {
             let condition = condition(operator, r#"["beta"]"#, false);
             let before = with_groups(with_rule(&condition));
