@@ -208,7 +208,7 @@ mod references {
     }
 
     #[test]
-    fn groups_that_a_rule_names_again_are_read_again() {
+    fn group_that_no_rule_named_for_a_while_is_read_again() {
         for operator in ["in", "startswith"] {
             let condition = condition(operator, r#"["beta"]"#, false);
             let before = with_groups(with_rule(&condition));
