@@ -17,6 +17,8 @@ pub type Names = HashMap<String, String>;
 #[derive(Clone, Debug)]
 pub struct Queries {
     pub(crate) identify: String,
+    /// The same without the catalog.
+    pub(crate) identify_briefly: String,
     pub(crate) token_set: String,
     pub(crate) new_tokens: String,
     pub(crate) heartbeat: String,
@@ -122,7 +124,8 @@ impl Queries {
         let required = TABLES.iter().filter(|table| !is_optional(table));
         let required = required.map(|table| name(table.name, names));
         let queries = Self {
-            identify: identify(),
+            identify: identify(&format!("(SELECT catalog FROM ({}) AS it)", read_point_of("$5"))),
+            identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
             heartbeat: fill(sql!("heartbeat_v1"), names)?,
@@ -191,12 +194,15 @@ impl Queries {
     }
 }
 
-/// `identify`, which also finds the optional parts and the catalog of [`READ_POINT`]. Its parameter
-/// $5 is both of those of [`READ_POINT`].
-fn identify() -> String {
-    let read_point = READ_POINT.replace("$2", "$5").replace("$1", "$5");
+/// `identify`, which also finds the optional parts, with this expression for the catalog.
+fn identify(catalog: &str) -> String {
     let identify = sql!("identify_v1").replace("{optional_parts}", FIND_PARTS);
-    identify.replace("{read_point}", &read_point)
+    identify.replace("{catalog}", catalog)
+}
+
+/// [`READ_POINT`] with one parameter for both lists of tables.
+fn read_point_of(tables: &str) -> String {
+    READ_POINT.replace("$2", tables).replace("$1", tables)
 }
 
 /// The names of the tokens' table, and of all tables that a load may read.

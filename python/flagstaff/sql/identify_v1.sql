@@ -16,7 +16,8 @@
 -- names_rows is whether tokens name every row that changed: no rows arrive by logical replication, and
 -- all triggers fire in sessions that replicate or restore, too. key_arguments are the arguments of the
 -- token triggers: the relation and the columns of the keys, each followed by a zero byte.
--- catalog is that of read_point, at the same point in time as the rest.
+-- catalog is that of read_point ($5 are its tables), at the same point in time as the rest, or NULL if
+-- it is not asked for.
 -- silent_groups names the tables with triggers of groups, if one of these does not fire in every
 -- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
@@ -141,7 +142,7 @@ SELECT
         SELECT FROM firing WHERE enabled OPERATOR(pg_catalog.<>) 'A'
     ) AS names_rows,
     ARRAY(SELECT DISTINCT arguments FROM firing) AS key_arguments,
-    (SELECT catalog FROM ({read_point}) AS read_point) AS catalog,
+    {catalog} AS catalog,
     CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
         THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(

@@ -68,12 +68,31 @@ impl RefreshConnection {
         queries: &Queries,
         doing: &'static str,
     ) -> Result<Identification, Error> {
+        self.identify_with(&queries.identify, queries, doing).await
+    }
+
+    /// The same for a poll: without the catalog, if the statement is planned each time.
+    pub(super) async fn identify_for_poll(
+        &self,
+        queries: &Queries,
+    ) -> Result<Identification, Error> {
+        let is_planned = self.statements.contain(&queries.identify);
+        let text = if is_planned { &queries.identify } else { &queries.identify_briefly };
+        self.identify_with(text, queries, "poll").await
+    }
+
+    async fn identify_with(
+        &self,
+        text: &str,
+        queries: &Queries,
+        doing: &'static str,
+    ) -> Result<Identification, Error> {
         let identifying = async {
             let Queries { parts, token_table, required_tables, all_tables, .. } = queries;
             let values: [&(dyn ToSql + Sync); 5] =
                 [&parts.tables, &parts.columns, token_table, required_tables, all_tables];
             let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
-            let rows = self.client().query(&queries.identify, &parameters).await?;
+            let rows = self.client().query(text, &parameters).await?;
             let row = rows.first();
             row.map(|row| Identification::from_row(row, self.announced_pid, parts)).transpose()
         };

@@ -203,10 +203,11 @@ impl<'a> Session<'a> {
     /// Whether the server differs from the one identified before. If so, a full load is due.
     fn has_changed(&mut self, identification: Identification) -> Result<bool, Error> {
         let Identification { server, listening, catalog, .. } = identification;
-        self.catalog = catalog;
         if server == self.server && listening == self.listening {
+            self.catalog = catalog.or(self.catalog);
             return Ok(false);
         }
+        self.catalog = catalog;
         let queries = &self.context.queries;
         self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
         self.server = server;
@@ -223,10 +224,10 @@ impl<'a> Session<'a> {
         let (identification, tokens) = if self.server.has_tokens() {
             // Pipelined: one round trip instead of two.
             let (identification, tokens) =
-                tokio::join!(connection.identify(queries, "poll"), connection.poll(queries));
+                tokio::join!(connection.identify_for_poll(queries), connection.poll(queries));
             (identification?, Some(tokens))
         } else {
-            (connection.identify(queries, "poll").await?, None)
+            (connection.identify_for_poll(queries).await?, None)
         };
         let tables = identification.tables.clone();
         self.has_changed(identification)?;

@@ -13,6 +13,13 @@ use tokio_postgres::{Client, Error, Row, Statement};
 #[derive(Debug, Default)]
 pub(super) struct Statements(OnceCell<Vec<(String, Statement)>>);
 
+impl Statements {
+    /// Whether this statement is prepared.
+    pub(super) fn contain(&self, text: &str) -> bool {
+        self.0.get().into_iter().flatten().any(|(known, _)| known == text)
+    }
+}
+
 /// A client, and what its session has prepared.
 #[derive(Clone, Copy)]
 pub(super) struct PreparedClient<'a> {

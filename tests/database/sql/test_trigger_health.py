@@ -182,6 +182,9 @@ def health() -> dict[str, TriggerHealth]:
     return {health.table.relation: health for health in found}
 
 
+READ_POINT = sql("read_point_v1").replace("$1", "$5").replace("$2", "$5")
+
+
 def identified(column: str) -> Any:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
@@ -189,7 +192,7 @@ def identified(column: str) -> Any:
     parts = [[quoted["segment_table"]], [None]]
     fragments = {
         "optional_parts": sql("optional_parts_v1"),
-        "read_point": sql("read_point_v1").replace("$1", "$5").replace("$2", "$5"),
+        "catalog": f"(SELECT catalog FROM ({READ_POINT}) AS it)",
     }
     statement = fill(sql("identify_v1"), fragments)
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:

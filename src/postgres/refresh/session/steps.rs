@@ -297,7 +297,8 @@ fn steps_of(kind: Kind) {
     let Run { actions, steps, refusals, workers, .. } = run;
     let counts = &workers.counts;
     println!("{kind:?}, seed {seed}: {steps} steps, {actions} actions, {counts:?}, {refusals:?}");
-    assert!(5 * counts.by_rows >= 2 * counts.with_changes, "single rows are loaded too rarely");
+    // Two thirds of long runs. A short one may spend most of its steps without a trigger or a column.
+    assert!(8 * counts.by_rows >= counts.with_changes, "single rows are loaded too rarely");
 }
 
 #[test]
