@@ -158,7 +158,9 @@ impl Run {
     fn run(&mut self, number: usize, statement: &str, effect: Effect) -> Outcome {
         let of_groups = ["group_table", "membership_table"].map(|table| &self.shop.names[table]);
         if of_groups.iter().any(|table| statement.contains(&***table)) {
-            self.writers[number].changes_groups(self.commits);
+            let is_blocked = self.writers.iter().any(Writer::locks);
+            let has_none = self.writers[number].changes_groups(self.commits, is_blocked);
+            self.workers.missed.groups |= has_none;
         }
         self.writers[number].run(statement, effect)
     }

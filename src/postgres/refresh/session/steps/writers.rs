@@ -152,11 +152,18 @@ impl Writer {
         outcome.map(|()| None)
     }
 
-    /// Notes that the transaction changes groups.
-    pub(super) fn changes_groups(&mut self, commits: usize) {
-        if let Some(Transaction { groups_since, sees_begin, .. }) = &mut self.transaction {
-            groups_since.get_or_insert(sees_begin.unwrap_or(commits));
+    /// Notes that it changes groups. `is_blocked` is whether the token table may be locked: the change
+    /// succeeds without a token. Returns whether it does now, and not at the end of a transaction.
+    pub(super) fn changes_groups(&mut self, commits: usize, is_blocked: bool) -> bool {
+        let Some(Transaction { groups_since, sees_begin, .. }) = &mut self.transaction else {
+            return is_blocked;
+        };
+        if is_blocked {
+            // That number of commits is never reached.
+            *groups_since = Some(usize::MAX);
         }
+        groups_since.get_or_insert(sees_begin.unwrap_or(commits));
+        false
     }
 
     fn execute(&mut self, statement: &str) -> Result<(), String> {
