@@ -13,7 +13,7 @@ use crate::token_set::Relation;
 
 /// A table that a load replaces, or of which it replaces rows.
 pub(super) trait LoadedTable: Sized {
-    /// What its tokens are about.
+    /// The relation of its tokens.
     const RELATION: Relation;
 
     /// A row as a load reads it.
@@ -21,12 +21,12 @@ pub(super) trait LoadedTable: Sized {
     /// What the table takes from the other tables of the next snapshot.
     type Others<'a>;
 
-    /// The table of these rows, and the rows that cannot be used. One that could be used before
-    /// stays as it was.
+    /// The table of these rows, and the problems of the rows that cannot be used. A row that could
+    /// be used before keeps its last good version.
     fn load(&self, rows: Vec<Self::Row>, others: &Self::Others<'_>) -> (Self, Vec<Problem>);
 
-    /// The table with the rows that have the keys `asked` replaced by `rows`. `None` if only all rows
-    /// show the result: one of the rows has a problem, or they exceed a limit together.
+    /// The table after the rows with the keys `asked` are replaced by `rows`. `None` if all rows must
+    /// be read: one of the rows has a problem, or the rows together may exceed a limit.
     fn update(
         &self,
         asked: &[PrimaryKey],
@@ -60,8 +60,8 @@ pub(super) struct TableSlot<T> {
 }
 
 impl<T: LoadedTable> TableSlot<T> {
-    /// The slot of the next snapshot. `rows` is `None` if the load did not read the table, `asked`
-    /// are the tables of which it has read some rows. `None` if all rows must be read.
+    /// The slot of the next snapshot; `None` if all rows must be read. `rows` is `None` if the load
+    /// did not read the table. `asked` has the keys of the tables of which it read only some rows.
     pub(super) fn next(
         &self,
         rows: Option<Vec<T::Row>>,
@@ -111,7 +111,7 @@ impl<T> TableSlot<T> {
         Arc::ptr_eq(&self.table, &other.table)
     }
 
-    /// Whether rows can be replaced alone: all could be used, and their rules could be read.
+    /// Whether a load may replace some rows: all could be used, and their rules could be read.
     pub(super) fn takes_rows(&self) -> bool {
         self.row_problems.is_empty() && !self.rule_problems.iter().any(Problem::is_of_rules)
     }

@@ -1,13 +1,14 @@
-//! What the new tokens say about a table: nothing changed, these rows did, or any row may have.
+//! Which rows of a table have changed since the last load, according to the new tokens.
 //!
-//! A worker knows the sums of the tokens of its last load, not the tokens. So it has to be proved
-//! that the tokens which look new are all that were added since.
+//! A worker keeps only the sums of the tokens of its last load, not the tokens. These sums prove
+//! whether the tokens that seem to be new are all that were added since.
 
 use super::{Relation, TokenSet};
 
-/// The most new tokens that are looked at.
+/// The most new tokens that a load reads; with more, it reads whole tables.
 pub const MAX_NEW_TOKENS: usize = 256;
-/// The most keys of one table whose rows are read one by one. A pair counts as two.
+/// The most keys of one table that a load asks for; with more, it reads the whole table. A pair
+/// counts as two.
 pub const MAX_KEYS: usize = 256;
 
 /// A token that a load sees, written by a transaction that the last load did not see.
@@ -19,12 +20,12 @@ pub struct NewToken {
     removed: Vec<(Relation, Sums)>,
 }
 
-/// The sums of some tokens, of which nothing else is known.
+/// The number of some tokens, and the sums of their ids and random numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     count: i64,
     ids: i128,
-    /// Of random numbers, so that no other tokens have the same sums.
+    /// The sum of random numbers, which makes the same sums of other tokens improbable.
     nonces: i128,
 }
 
@@ -81,8 +82,8 @@ impl Sums {
 
 impl TokenSet {
     /// What has changed in the table of `relation` since the load that saw `before`. `new` are the
-    /// tokens that seem to be added since, `None` if they are unknown. If they are known, the same
-    /// sums are proved, too: a token may have been added and pruned since.
+    /// tokens that seem to be added since, `None` if they are unknown. If they are known, equal sums
+    /// need the proof, too: a token may have been added and pruned since.
     #[must_use]
     pub fn change(&self, before: &Self, new: Option<&[NewToken]>, relation: Relation) -> Change {
         if self.tables != before.tables {
@@ -106,9 +107,9 @@ impl TokenSet {
         self.change(before, None, relation) != Change::Nothing
     }
 
-    /// Whether `new` are all tokens of `relation` that were added, and all that have removed any:
-    /// the sums of before and of these tokens, without the removed ones, are those of now. `None`
-    /// if a sum cannot be read.
+    /// Whether `new` are all tokens of `relation` that were added, and contain the sums of all that
+    /// were removed: the sums before, plus those of `new`, minus the removed ones, are those of
+    /// now. `None` if a sum cannot be read.
     fn is_proved(&self, before: &Self, new: &[NewToken], relation: Relation) -> Option<bool> {
         let sums_of = |set: &Self| match set.sums.get(&relation) {
             Some(text) => Sums::parse(text),

@@ -1,4 +1,4 @@
-"""The words about connections, for terminals, pages and checks."""
+"""The texts about connections, for terminals, pages and checks."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ _WHERE = {
 
 
 def connections_texts(use: ConnectionUse) -> list[Message]:
-    """Returns the line and, if there are too few connections, the problem and what to change."""
+    """Returns the counts and, if there are too few connections, the problem and the advice."""
     problem = connections_problem(use)
     return [connections_line(use), *([problem, connections_advice(use)] if problem else ())]
 
 
 def connections_line(use: ConnectionUse) -> Message:
-    """Returns how many connections are open, and what has them."""
+    """Returns how many connections workers, Django and others have open."""
     limit = use.limit
     template = _LINE if limit.kind == "server" else _LINE_OF
     return template(**_counts(limit), used=limit.used, django=limit.django)
 
 
 def connections_problem(use: ConnectionUse) -> Message | None:
-    """Returns that connections are or will be refused; None if there are enough."""
+    """Returns which limit is or will be exceeded; None if there are enough connections."""
     if use.fits:
         return None
     counts = _counts(use.limit)

@@ -2,10 +2,10 @@
 -- triggers are those of flagstaff._tables.triggers.
 -- $1 and $2 are the parameters of optional_parts, $3 is the token table, $4 the tables that every
 -- project has, each quoted as in a query. All tables that can be read are watched.
--- backend differs from the process id of the client's start-up if a pooler is in between.
+-- backend differs from the process id that the client received at log-in if a pooler is in between.
 -- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
 -- have a schema each in this database, and send their notifications over the same channel.
--- tables are the watched tables and all that inherit from them, as watched_tables finds them.
+-- tables are the watched tables and all that inherit from them.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
 -- problems_of_parts has an item for each optional part.
@@ -13,16 +13,17 @@
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
 -- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
 -- statement triggers, so the token table must be replicated too.
--- names_rows is whether tokens name every row that changed: no rows arrive by logical replication, and
--- all triggers fire in sessions that replicate or restore, too. key_arguments are the arguments of the
--- token triggers: the relation and the columns of the keys, each followed by a zero byte.
+-- names_rows is true if every change of a row fires a token trigger: no rows arrive by logical
+-- replication, and all triggers fire in sessions that replicate or restore, too.
+-- key_arguments are the arguments of the token triggers: the relation and the columns of the keys,
+-- each followed by a zero byte.
 -- catalog is that of read_point ($5 are its tables), at the same point in time as the rest, or NULL if
 -- it is not asked for.
 -- silent_groups names the tables with triggers of groups, if one of these does not fire in every
--- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
+-- session, else NULL. It is NULL, too, if the project has no such triggers.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
--- inherits: changes in between may not have written a token. relhassubclass stays true after the
--- last inheriting table is gone, so a table that inherited between two looks is noticed, too.
+-- inherits: changes in between may not have written a token. relhassubclass stays true after the last
+-- inheriting table is gone, so a table that inherited only between two identifications is noticed.
 WITH RECURSIVE parts AS (
     {optional_parts}
 ), named AS (

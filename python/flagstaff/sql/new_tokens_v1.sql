@@ -1,9 +1,10 @@
--- The tokens of transactions that the load with the snapshot $1 did not see; one more than a load
--- looks at. Not those of another server, as after a restore: here, a transaction with such a number
--- may not have begun.
+-- The tokens of transactions that the load with the snapshot $1 did not see; at most one more than a
+-- load accepts. Tokens of transactions that this load does not see are left out: after a restore, a
+-- token may have the transaction id of another server, which does not exist here yet.
 -- keys are those of the rows that the statement changed, pairs one after the other; NULL: any row.
--- removed has a text that cannot be read for a NULL, which no version writes, and if that load may
--- not have seen one of these tokens: it may itself have removed others, of which no token says.
+-- removed are the sums of the tokens that were pruned together with this one. It is an empty text,
+-- which a load rejects, in place of a NULL, which no version writes, and if the load with $1 may not
+-- have seen a pruned token: that token may have stored the sums of others, which are now unknown.
 SELECT
     relation::text AS relation,
     pg_catalog.concat_ws(' ', 1, id, nonce) AS sums,

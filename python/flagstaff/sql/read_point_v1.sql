@@ -1,11 +1,12 @@
--- Where in the history of the database a load reads. $1 are the tables that it reads, $2 all tables
--- that matter to loads, each name quoted as in a query.
--- tables are those that the load reads, and all that inherit from them, as identify finds them: a
--- table that inherits only for the time of one load is found too.
--- transactions are those that the load sees.
--- catalog changes with every ALTER of a table, a trigger or its functions, when a table is replaced,
--- truncated or inherits, and when a subscription begins or ends. Everything is read in the load's
--- own transaction: one that sees a write sees also what kept the write from leaving a token.
+-- Which transactions and which catalog a load sees. $1 are the tables that it reads, $2 all tables
+-- that a load may read, each name quoted as in a query.
+-- tables are those that the load reads, and all that inherit from them, as identify finds them. So a
+-- table that inherits only during one load is found, too.
+-- transactions are those that the load sees, as PostgreSQL writes a snapshot.
+-- catalog is a hash. It changes with every ALTER of a table, a trigger or its functions, when a table
+-- is replaced, truncated or inherits, and when a subscription begins or ends. It is read in the load's
+-- own transaction. So a load that sees a write without a token also sees the change of the catalog
+-- that was the reason.
 WITH RECURSIVE family (id, is_loaded) AS (
     SELECT pg_catalog.to_regclass(name)::oid, name OPERATOR(pg_catalog.=) ANY ($1::text[])
     FROM pg_catalog.unnest($2::text[]) AS name

@@ -1,7 +1,7 @@
 -- Writes a token, notifies the workers, and at every 64th token deletes some old ones.
--- The notification carries the oid of the token table: other projects in this database use the same
--- channel.
--- Only READ COMMITTED prunes: a stricter transaction would fail on rows that another has deleted.
+-- The notification contains the oid of the token table, because other projects in this database use
+-- the same channel.
+-- Only READ COMMITTED transactions prune: a stricter one would fail on rows that another has deleted.
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_write_token_v1(of_relation "char", of_pks text[])
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -45,12 +45,12 @@ $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_write_token_v1("char", text[]) FROM PUBLIC;
 
 -- The token trigger of a watched table. Its arguments are the relation and the columns of the primary
--- key, or of the pair that identifies a row; without columns, the token stands for any row. If the
--- token cannot be written, the change fails, because workers would not see it. If only the keys
--- cannot be read, it stands for any row.
--- The history triggers of a statement fire before its token trigger, by their names. One that could
--- not write its entries has left the oid of its table in a parameter of the transaction; the token is
--- then marked.
+-- key, or of the pair that identifies a row. Without columns, or if the keys cannot be read, the token
+-- stands for any row. If the token cannot be written, the change fails, because workers would not see
+-- it.
+-- The history triggers of a statement fire before its token trigger, because triggers fire in the
+-- order of their names. If one could not write its entries, it has stored the oid of its table in a
+-- parameter of the transaction. The token then has entry_missing.
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_token_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$

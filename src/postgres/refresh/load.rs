@@ -36,9 +36,10 @@ pub(super) enum Scope<'a> {
     /// What has changed since this snapshot.
     ChangedSince {
         base: &'a Snapshot,
-        /// The catalog with which tokens name every row that changed, `None` for whole tables.
+        /// The hash of the catalog for which tokens name every row that changed. `None` if they do
+        /// not, so that whole tables are read.
         with_keys: Option<i64>,
-        /// Whether tables are read whole all the same.
+        /// Whether whole tables are read although tokens may name the rows.
         whole: bool,
     },
     /// All tables but those that may be large. The database has no change tokens.
@@ -60,7 +61,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Where the snapshot was read whose changed rows are wanted.
+    /// The read point of the snapshot since which changed rows are wanted, `None` for whole tables.
     fn since(self) -> Option<&'a ReadPoint> {
         match self {
             Self::ChangedSince { base, with_keys: Some(catalog), .. } => {
@@ -113,7 +114,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The change tokens of a load, and where it reads. Empty without tokens.
+/// The change tokens of a load, and its read point. Empty without tokens.
 #[derive(Debug, Default)]
 struct Now {
     tokens: Option<Tokens>,
@@ -136,8 +137,8 @@ enum New {
 }
 
 impl Now {
-    /// Adds the row of [`READ_POINT`]. The load reads so many `tables`, and those that inherit from
-    /// them.
+    /// Adds the row of [`READ_POINT`]. `tables` is the number of tables that the load reads, without
+    /// those that inherit from them.
     fn read_at(&mut self, row: &Row, tables: usize) -> Result<(), tokio_postgres::Error> {
         let found: Vec<u32> = row.try_get("tables")?;
         self.has_heirs = found.len() != tables;
@@ -190,7 +191,7 @@ pub(super) async fn load(
     read.map_err(|error| Error::driver(DOING, error))
 }
 
-/// `None` if the rows that were asked for do not show the result.
+/// Like [`load`], but `None` if some rows were read, and all rows must be read.
 async fn read(
     client: PreparedClient<'_>,
     queries: &LoadQueries,
@@ -285,7 +286,7 @@ async fn or_rollback<T>(
     outcome
 }
 
-/// Locks the tables, then reads the tokens and where the load reads.
+/// Locks the tables, then reads the tokens and the read point.
 async fn begin(
     client: PreparedClient<'_>,
     queries: &LoadQueries,
@@ -398,7 +399,7 @@ impl Rows {
         wanted
     }
 
-    /// The next snapshot after `base`; `None` if the rows that were asked for do not show it.
+    /// The next snapshot after `base`; `None` if some rows were read, and all rows must be read.
     fn into_read(self, now: Now, base: Option<&Snapshot>) -> Option<Read> {
         let (loaded, standby) = self.loaded_at(now);
         let (first, by_rows) = (Snapshot::default(), !loaded.asked.is_empty());

@@ -1,15 +1,15 @@
 //! The statements that every load and poll of a session repeats, parsed and planned once.
 //!
-//! Only those on the catalog and on the token table: a statement on the project's tables would fail
-//! after a column has changed its type.
+//! Only those that read the catalog and the token table: a prepared statement that reads a table of
+//! the project would fail after the type of a column has changed.
 
 use std::cell::OnceCell;
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
-/// The statements that a session has prepared, with their texts. None in a session that a pooler
-/// shares, or that is used once.
+/// The statements that a session has prepared, with their texts. Empty if a pooler shares the
+/// session, or if it is used once.
 #[derive(Debug, Default)]
 pub(super) struct Statements(OnceCell<Vec<(String, Statement)>>);
 
@@ -38,7 +38,7 @@ impl PreparedClient<'_> {
         Ok(())
     }
 
-    /// The rows of a statement, which need not be prepared.
+    /// Runs a statement and returns its rows. Uses the prepared statement if there is one.
     pub(super) async fn query(
         self,
         text: &str,
