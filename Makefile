@@ -98,7 +98,7 @@ test-rest: build ## Run the other tests: processes, browsers, documentation, man
 	$(PYTEST) -m 'not smoke and (system or thorough)' tests/unit tests/database tests/conformance tests/system
 
 test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
-	TEST_STEPS=6000 $(RANDOM_STEPS)
+	TEST_STEPS=2000 $(RANDOM_STEPS)
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(PYTEST) --timeout=180 tests/faults
 
