@@ -60,7 +60,7 @@ def test_change_through_the_own_models_is_seen_and_recorded_until_the_adoption_i
     assert query_count(database, ENTRIES) == 0
     assert article.script("change") < 1
     assert query_count(database, ENTRIES) == 6
-    assert query_count(database, TRIGGERS, TABLES) == 15
+    assert query_count(database, TRIGGERS, TABLES) == 24
     article.manage("migrate", "common", "0002", "--verbosity=0")
     assert query_count(database, TRIGGERS, TABLES) == 0
     article.manage("migrate", "flagstaff", "zero", "--verbosity=0")
