@@ -71,3 +71,10 @@ def within(limit: float, condition: Callable[[], object]) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def only_session(sessions: Sessions) -> Session:
+    """Waits until there is one connection. Those of the pool end some time after their use."""
+    assert within(2, lambda: len(sessions()) == 1), sessions()
+    [session] = sessions()
+    return session

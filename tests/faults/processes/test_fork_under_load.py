@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fixtures import Query
 from tests.support.repeats import repeats
-from tests.support.sessions import Sessions, within
+from tests.support.sessions import Sessions, only_session, within
 from tests.support.workers import Worker
 
 TIMES = repeats(200, 40)
@@ -46,7 +46,7 @@ def test_forked_children_evaluate_and_are_fresh_once_they_are_live(
 ) -> None:
     query("UPDATE flagstaff_keyvaluestore SET value = '0'")
     worker.sees(GATEWAY, 0, within=1)
-    [parent] = sessions()
+    parent = only_session(sessions)
     child = [GATEWAY, ["until", ["mode"], "live", 5], GATEWAY]
     worker.ask("reload_constantly")
     with changing(database) as committed:

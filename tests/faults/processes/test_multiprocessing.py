@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fixtures import Query
 from tests.support.python_processes import environment
-from tests.support.sessions import Sessions, within
+from tests.support.sessions import Sessions, only_session, within
 from tools.limits import seconds
 
 CHILDREN = 3
@@ -60,9 +60,12 @@ def main(method):
     from flagstaff import get_value
     evaluate(100)
     report(f"parent {get_value('gateway')}")
+    sys.stdin.readline()
     context = multiprocessing.get_context(method)
     barrier = context.Barrier(len(EXITS) + 1)
-    children = [context.Process(target=child, args=[n, barrier]) for n in range(len(EXITS))]
+    children = [
+        context.Process(target=child, args=[n, barrier], daemon=True) for n in range(len(EXITS))
+    ]
     for process in children:
         process.start()
     barrier.wait()
@@ -99,7 +102,9 @@ def test_child_process_evaluates_sees_a_change_reports_its_usage_and_leaves_no_s
         assert process.stdout
         read_line = process.stdout.readline
         assert read_line() == "parent stripe\n"
-        [parent] = sessions()
+        parent = only_session(sessions)
+        process.stdin.write("\n")
+        process.stdin.flush()
         before = [read_line() for _ in range(CHILDREN + 1)]
         assert before == [*["before stripe\n"] * CHILDREN, "all started\n"]
         assert len({s.owner for s in sessions()}) == len(sessions()) == CHILDREN + 1

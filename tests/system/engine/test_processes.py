@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.fixtures import Query
-from tests.support.sessions import Sessions, within
+from tests.support.sessions import Sessions, only_session, within
 from tests.support.workers import Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -45,9 +45,7 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     worker.ask("refresh")
     worker.ask("in_threads", 8, NEW_CHECKOUT)
     name = rf"fs2 \d+ \d+ [0-9a-f]{{8}} L {worker.pid} r2 .+"
-    assert within(1, lambda: len(sessions()) == 1)
-    [session] = sessions()
-    assert re.fullmatch(name, session.name)
+    assert re.fullmatch(name, only_session(sessions).name)
 
 
 def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
@@ -140,7 +138,7 @@ def test_forked_child_with_an_old_snapshot_and_no_server_uses_it_after_the_start
 def test_forked_child_has_its_own_engine_beside_its_parents(
     how: str, worker: Worker, query: Query, sessions: Sessions
 ) -> None:
-    [parent] = sessions()
+    parent = only_session(sessions)
     until_paypal = ["until", ["get_value", "gateway"], "paypal", 5]
     worker.send("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
     assert within(3, lambda: len(sessions()) == 2)
@@ -155,7 +153,7 @@ def test_forked_child_has_its_own_engine_beside_its_parents(
 def test_child_of_a_fork_outside_python_starts_its_own_engine(
     worker: Worker, sessions: Sessions
 ) -> None:
-    [parent] = sessions()
+    parent = only_session(sessions)
     commands = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
     survey, took = worker.ask("in_fork", "os._exit", commands, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
