@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from django.contrib import messages
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import ngettext, pgettext
 
 from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._words.duration import duration
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware, clock_time
 from flagstaff._workers.connection_limits import connection_use
@@ -59,6 +62,7 @@ class WorkersAdmin(PlainPageAdmin):
             )
             return {"problem": text % {"database": conf.database}}
         use = connection_use(connections[conf.database], len(overview.workers))
+        modes = dict.fromkeys(state.worker.mode for state in overview.workers)
         connections_line, *problems = map(localized, connections_texts(use)) if use else ("",)
         return {
             "summary": summary(overview),
@@ -68,7 +72,8 @@ class WorkersAdmin(PlainPageAdmin):
             "badge": _BADGES[overview.is_behind],
             "state": state_label(overview.is_behind),
             "notes": [*notes(overview)],
-            "rows": [_row(state) for state in overview.workers],
+            "rows": [_row(states) for states in _groups(overview.workers)],
+            "modes": [(mode, MODE_TEXTS.get(mode, "")) for mode in modes],
             "at": clock_time(aware(timezone.now())),
             "poll_interval": f"{conf.poll_interval:g}",
             "may_check": not conf.read_only,
@@ -92,41 +97,69 @@ class WorkersAdmin(PlainPageAdmin):
         self.message_user(request, text % {"time": checked_at, "result": applied.text}, level)
 
 
-def _row(state: WorkerState) -> Mapping[str, object]:
-    """Returns a worker in the words of the page. Does not query."""
-    worker = state.worker
+def _groups(states: Iterable[WorkerState]) -> Iterable[list[WorkerState]]:
+    """Returns the workers of a host that have the same state, mode and version as one list."""
+    groups: dict[object, list[WorkerState]] = {}
+    for state in states:
+        worker = state.worker
+        alike = (worker.host, state.is_behind, worker.mode, worker.rule_format)
+        groups.setdefault(alike, []).append(state)
+    return groups.values()
+
+
+def _row(states: Sequence[WorkerState]) -> Mapping[str, object]:
+    """Returns workers that are alike in the words of the page. Does not query."""
+    first = states[0]
     return {
-        "host": worker.host,
-        "process": _process(worker),
-        "badge": _BADGES[state.is_behind],
-        "state": state_label(state.is_behind),
-        "snapshot": _snapshot(state),
-        "mode": worker.mode,
-        "mode_text": MODE_TEXTS.get(worker.mode, ""),
-        "connected": time_cell(state.connected_at),
-        "version": _version(worker.rule_format),
-        "is_older": state.is_older,
+        "host": first.worker.host,
+        "processes": _processes([state.worker for state in states]),
+        "badge": _BADGES[first.is_behind],
+        "state": state_label(first.is_behind),
+        "snapshot": _snapshot(states),
+        "mode": first.worker.mode,
+        "connected": time_cell(_first(state.connected_at for state in states)),
+        "version": _version(first.worker.rule_format),
+        "is_older": first.is_older,
     }
 
 
-def _process(worker: Worker) -> str:
-    """Returns "pid 7", or the session if the worker's own number is not known."""
-    if worker.pid is None:
-        return _("session %(session)s") % {"session": worker.id}
-    return _("pid %(pid)s") % {"pid": worker.pid}
+def _processes(workers: Sequence[Worker]) -> str:
+    """Returns "pid 7", "2 workers: pids 7, 9", or sessions if the names have no process id."""
+    count = len(workers)
+    if workers[0].pid is None:
+        numbers = local_list(worker.id for worker in workers)
+        text = ngettext("session %(session)s", "sessions %(session)s", count)
+        which = text % {"session": numbers}
+    else:
+        numbers = local_list(sorted(worker.pid or 0 for worker in workers))
+        which = ngettext("pid %(pid)s", "pids %(pid)s", count) % {"pid": numbers}
+    if count == 1:
+        return which
+    text = ngettext("%(count)s worker: %(which)s", "%(count)s workers: %(which)s", count)
+    return text % {"count": local_number(count), "which": which}
 
 
-def _snapshot(state: WorkerState) -> str:
-    """Returns the age of the flags in the memory of the worker, as far as the server knows it."""
-    if state.worker.mode == "starting":
+def _snapshot(states: Sequence[WorkerState]) -> str:
+    """Returns the greatest age of the flags in memory, as far as the server knows it."""
+    if states[0].worker.mode == "starting":
         return _("not loaded yet")
-    if state.behind_seconds is not None:
-        time = localized(duration(state.behind_seconds, largest_only=True))
+    behind = _last(state.behind_seconds for state in states)
+    if behind is not None:
+        time = localized(duration(behind, largest_only=True))
         return _("has not applied a change made %(time)s ago") % {"time": time}
-    if state.idle_seconds is None:
+    idle = _last(state.idle_seconds for state in states)
+    if idle is None:
         return ""
-    time = localized(duration(state.idle_seconds, largest_only=True))
+    time = localized(duration(idle, largest_only=True))
     return _("compared with the database %(time)s ago") % {"time": time}
+
+
+def _first(times: Iterable[datetime | None]) -> datetime | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _last(ages: Iterable[float | None]) -> float | None:
+    return max((age for age in ages if age is not None), default=None)
 
 
 def _version(rule_format: int | None) -> str:
