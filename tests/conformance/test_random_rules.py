@@ -88,6 +88,7 @@ def by_context_of_snapshot(triple: Triple) -> Outcome:
     return found["value"], found["reason"], found["bucket"], found["rule"]
 
 
+@pytest.mark.thorough
 def test_random_rules_return_the_results_of_the_reference(mode: str) -> None:
     assert_no_differences(triples(), by_snapshot(snapshot()), expected)
     if mode == "database":

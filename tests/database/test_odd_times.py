@@ -63,6 +63,7 @@ def shop() -> None:
     assert flags("snooze", KEY, "--until", "2099-01-31").status == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("time", "use_tz"), [("infinity", True), ("-infinity", True), ("294276-12-31", False)]
 )

@@ -122,6 +122,7 @@ def test_rules_that_rows_cannot_show_are_json(operator: Client, flag: FeatureFla
 # Saving.
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(repeats(5, 1)))
 def test_random_rules_are_unedited_by_their_page(
     seed: int, operator: Client, flag: FeatureFlag

@@ -381,6 +381,7 @@ def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> Non
 MANY = 20_000
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
 def test_only_a_write_behind_very_many_comments_is_attributed(
@@ -393,6 +394,7 @@ def test_only_a_write_behind_very_many_comments_is_attributed(
         rows(f"{comment * MANY} SELECT 1")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("comment", ["/*", "/* */", "--"])
 def test_statement_of_nothing_but_comments_needs_no_actor(comment: str) -> None:

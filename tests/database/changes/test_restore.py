@@ -371,6 +371,7 @@ def test_undo_and_restore_of_an_unknown_change_or_of_a_deleted_flag_are_rejected
         undo("new_checkout")
 
 
+@pytest.mark.thorough
 @COMMITTED
 def test_undo_of_many_added_users_removes_them(flag: FeatureFlag) -> None:
     many = User.objects.bulk_create([User(username=f"user{n}") for n in range(12_000)])

@@ -102,6 +102,7 @@ def test_opposite_orders_end_with_an_error_in_waffle_that_can_be_retried(setting
     assert set(Flag.objects.values_list("everyone", flat=True)) == {False}
 
 
+@pytest.mark.thorough
 def test_two_saves_in_waffle_and_a_kill_here_in_any_order_leave_no_flag_on() -> None:
     for name in "abc":
         new_switch(name, active=True)

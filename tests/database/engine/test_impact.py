@@ -328,6 +328,7 @@ def results_of_all() -> dict[Any, bool]:
     return {user.pk: now.flag_enabled("new_checkout", user) for user in User.objects.all()}
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("counted_by", "columns")
 @pytest.mark.parametrize(
     ("rules", "unit"),
@@ -352,6 +353,7 @@ def test_counts_with_rules_and_units_match_evaluating_every_user(rules: str, uni
     assert (as_if.have, as_if.gain) == (0, sum(later.values()))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("counted_by", "columns")
 @pytest.mark.parametrize(
     ("before", "after", "rules"),

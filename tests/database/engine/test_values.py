@@ -70,6 +70,7 @@ def insert(key: str, json: str | None) -> None:
     rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s)", key, json)
 
 
+@pytest.mark.thorough
 def test_thousands_of_random_values_equal_the_orms(
     start_mode: Start, request: pytest.FixtureRequest
 ) -> None:

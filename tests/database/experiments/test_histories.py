@@ -145,6 +145,7 @@ def require_like(model: Model, found: Experiment) -> None:
     assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
 
 
+@pytest.mark.thorough
 @COMMITTED
 @pytest.mark.parametrize("seed", range(4))
 def test_random_history_of_an_experiment_is_like_the_model(seed: int, settings: Any) -> None:

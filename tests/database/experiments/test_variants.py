@@ -48,6 +48,7 @@ def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
     assert (found.bucket, found.bucket_by, found.phase) == (bucket("1"), "user", 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variants", "traffic", "ends"),
     [

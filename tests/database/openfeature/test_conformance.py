@@ -60,7 +60,7 @@ def canonical(request: pytest.FixtureRequest, load: Load) -> None:
     load()
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", pytest.param("async", marks=pytest.mark.thorough)])
 def evaluate(request: pytest.FixtureRequest, client: OpenFeatureClient) -> Evaluate:
     """Evaluates as a type, by default with a default of that type."""
 

@@ -53,6 +53,7 @@ def set_time(table: str, column: str, time: str) -> None:
     rows(f"UPDATE flagstaff_rollouts_{table} SET {column} = %s", time)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("column", PLAN_COLUMNS)
 def test_plan_is_shown_driven_and_stopped_with_any_time(
@@ -71,6 +72,7 @@ def test_plan_is_shown_driven_and_stopped_with_any_time(
 
 
 # The page of recent changes shows committed ones only.
+@pytest.mark.thorough
 @COMMITTED
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize(("table", "column"), OTHER_COLUMNS)

@@ -156,6 +156,7 @@ def delete_everything() -> None:
         model.objects.all().delete()
 
 
+@pytest.mark.thorough
 @BOTH_FORMATS
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -241,6 +241,7 @@ def test_messages_about_a_renamed_segment_count_no_users(hook: Webhook) -> None:
     assert [(one["kind"], one["impact"]) for one in data] == [("segment", None), ("flag", None)] * 2
 
 
+@pytest.mark.thorough
 def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:
     create_segment("team", flag("is_staff"))
     for number in range(52):

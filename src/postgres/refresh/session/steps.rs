@@ -290,7 +290,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn steps_of(kind: Kind) {
-    let steps = number("TEST_STEPS").unwrap_or(1000) / 4;
+    let steps = number("TEST_STEPS").unwrap_or(300) / 4;
     let seed = number("TEST_SEED").unwrap_or(1);
     let mut run = Run::new(kind, seed);
     for _ in 0..steps {

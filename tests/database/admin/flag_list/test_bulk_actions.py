@@ -461,6 +461,7 @@ def test_export_has_no_limit_and_a_fixed_number_of_queries(viewer: Client) -> No
 # The number of queries of the pages that confirm.
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", [*TOGGLING, *CHANGING, "snooze"])
 def test_page_makes_the_same_queries_for_a_hundred_flags(operator: Client, action: str) -> None:
     changes.create_segment("team", STAFF_RULE["conditions"])
