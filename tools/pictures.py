@@ -72,9 +72,14 @@ def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
 def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
     """Lets every worker evaluate a flag: only then it is listed."""
     page = visitor.driver.current_url
-    visitor.visit("/crowd/")
-    visitor.wait_for_text("body", "4 workers")
-    visitor.driver.get(page)
+
+    def are_listed() -> bool:
+        visitor.visit("/crowd/")
+        visitor.wait_for_text("body", "4 workers")
+        visitor.driver.get(page)
+        return "4 workers: " in " ".join(visitor.texts(".flagstaff-workers"))
+
+    visitor.wait_until(are_listed, expected=True)
     visitor.press("[name=_check]")
 
 
