@@ -89,7 +89,7 @@ templates! {
         "a trigger of groups on %(tables)s is missing or disabled, so a change of a group is seen \
          up to five minutes late: run \"manage.py check --database\"";
     UNNOTICED, "changes_without_token",
-        "a load of all rows has found changes that no change token had named (%(number)s, such as \
+        "a full load has found changes that no change token had named (%(number)s, such as \
          %(row)s): run \"manage.py check --database\"";
     NO_RULES, "flags_without_rules", "flags have no rules";
     BY_USER, "flags_bucketed_by_user", "flags are bucketed by user";

@@ -231,7 +231,7 @@ mod rows {
         // A new connection loads everything.
         shop.terminate_connections();
         eventually(|| !misses_the_change(&worker));
-        let expected = "a load of all rows has found changes that no change token had named (1, \
+        let expected = "a full load has found changes that no change token had named (1, \
             such as flag \"unnamed\"): run \"manage.py check --database\"";
         eventually(|| worker.schema_problems() == [expected]);
     }

@@ -351,7 +351,7 @@ _TEMPLATES: Final = {
         Template(
             "changes_without_token",
             _(
-                "a load of all rows has found changes that no change token had named (%(number)s,"
+                "a full load has found changes that no change token had named (%(number)s,"
                 ' such as %(row)s): run "manage.py check --database"'
             ),
         ),
