@@ -52,7 +52,10 @@ def make_due() -> None:
 def run_drivers(chance: random.Random) -> int:
     """Runs the drivers at once, kills about half of them, and returns how many were killed."""
     connection.close()
-    children = [fork_driver() for _ in range(DRIVERS)]
+    wait, start = os.pipe()
+    children = [fork_driver(wait, start) for _ in range(DRIVERS)]
+    os.close(wait)
+    os.close(start)
     started = time.monotonic()
     for delay, child in sorted((chance.uniform(0, MAX_DELAY), child) for child in children[::2]):
         time.sleep(max(0.0, started + delay - time.monotonic()))
@@ -62,9 +65,12 @@ def run_drivers(chance: random.Random) -> int:
     return statuses.count(signal.SIGKILL)
 
 
-def fork_driver() -> int:
+def fork_driver(wait: int, start: int) -> int:
+    """Forks a driver, which runs once every other process has closed the end `start`."""
     pid = os.fork()
     if pid == 0:
+        os.close(start)
+        os.read(wait, 1)
         drive()
     return pid
 
