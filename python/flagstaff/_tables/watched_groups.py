@@ -7,49 +7,59 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import qualified, query_catalog, schema_of, type_of_column
-from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.names import (
-    fill,
-    flag_names,
-    names_of_groups,
-    segment_names,
-    sql,
-    user_field,
-    value_names,
+from flagstaff._tables.catalog import (
+    qualified,
+    query_catalog,
+    schema_of,
+    table_exists,
+    type_of_column,
 )
+from flagstaff._tables.model_fields import AnyField, find_field
+from flagstaff._tables.names import fill, names_of_groups, sql, user_field
 from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
 
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
-# Where the conditions are in the rules of a flag or a value, and in the conditions of a segment.
+# Where the conditions are in rules, and in the conditions of a segment.
 _IN_RULES, _IN_CONDITIONS = "$[*].conditions[*]", "$[*]"
+# Whether a row reads a group. The condition is that of the index (group_index_v1).
+_READS = """EXISTS (
+    SELECT FROM {table}
+    WHERE {document}::text ~~ '%"attribute": "groups"%'{more}
+)"""
+_CONCERNED = "\n        AND ({references}) ?| concerned_names"
 
 
 @dataclass(frozen=True)
 class _Index:
-    """An index of the groups that a table of flags, values or segments reads. Names are quoted."""
+    """An index of the groups that the rows of a table read. Names are quoted."""
 
     name: str
     schema: str
     table: str
+    #: The column of the rules or conditions.
     document: str
     references: str
 
-    def placeholders(self) -> dict[str, str]:
-        """Returns the values of the placeholders in `group_index_v1`."""
-        return {
-            "index": self.name,
-            "index_schema": self.schema,
-            "table": self.table,
-            "document": self.document,
-            "references": self.references,
-        }
+    def fill(self, template: str, **more: str) -> str:
+        """Fills `group_index_v1`, `drop_group_index_v1` or a part of `group_triggers_v1`."""
+        return fill(
+            template,
+            {
+                "index": self.name,
+                "index_schema": self.schema,
+                "table": self.table,
+                "document": self.document,
+                "references": self.references,
+                **more,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,14 @@ class WatchedGroups:
     def install(self) -> Iterator[str]:
         """Yields the statements that create the indexes, the function and the triggers."""
         for index in self.indexes:
-            yield fill(sql("group_index_v1"), index.placeholders())
+            yield index.fill(sql("group_index_v1"))
         yield fill(sql(TRIGGERS), self.placeholders)
 
     def remove(self) -> Iterator[str]:
         """Yields the statements that drop them."""
         yield fill(sql("drop_group_triggers_v1"), self.placeholders)
         for index in self.indexes:
-            yield fill(sql("drop_group_index_v1"), index.placeholders())
+            yield index.fill(sql("drop_group_index_v1"))
 
 
 class Watch(Enum):
@@ -115,45 +125,47 @@ def watched_groups(
 ) -> WatchedGroups | None:
     """Returns the tables of groups of the users of a flag model; None if its users have no groups.
 
-    The models may be those of a migration's state. `function_schema` is quoted. Queries the
-    catalog for the schemas of the tables.
+    The models may be those of a migration's state; that of experiments is looked up.
+    `function_schema` is quoted. Queries the catalog for the schemas of the tables.
     """
     groups = names_of_groups(connection, user_field(flag_model).model)
     if not groups:
         return None
-    flags = flag_names(connection, flag_model)
-    values = value_names(connection, value_model)
-    segments = segment_names(connection, segment_model)
-    names = {**flags, **values, **segments, **groups}
-    unqualified = {name: table for name, table in names.items() if name.endswith("_table")}
-    names |= {name: qualified(connection, table) for name, table in unqualified.items()}
-
-    def index(name: str, document: str, conditions: str) -> _Index:
-        return _Index(
-            f"flagstaff_{name}_groups",
-            schema_of(connection, unqualified[f"{name}_table"]),
-            names[f"{name}_table"],
-            names[document],
-            _references(names[document], conditions),
-        )
-
-    of_flags = index("flag", "flag_rules", _IN_RULES)
-    of_values = index("value", "value_rules", _IN_RULES)
-    of_segments = index("segment", "segment_conditions", _IN_CONDITIONS)
-    names |= {
+    fields = {
+        "flag": (FlagModel.of(flag_model).fields.get(RULES), _IN_RULES),
+        "value": (value_rule_fields(value_model).get(RULES), _IN_RULES),
+        "segment": (find_field(segment_model, "conditions"), _IN_CONDITIONS),
+    }
+    if experiments := experiment_model(connection):
+        fields["experiment"] = find_field(experiments, RULES), _IN_RULES
+    # Without a column, there is nothing to index or to look up.
+    indexes = tuple(
+        _index(connection, f"flagstaff_{name}_groups", field, conditions)
+        for name, (field, conditions) in fields.items()
+        if field is not None
+    )
+    tables = {
+        name: qualified(connection, groups[name]) for name in ("membership_table", "group_table")
+    }
+    names = {
+        **groups,
+        **tables,
         "schema": function_schema,
-        "flag_references": of_flags.references,
-        "value_references": of_values.references,
-        "segment_references": of_segments.references,
+        "reads_any": " OR ".join(index.fill(_READS, more="") for index in indexes),
+        "reads_concerned": " OR ".join(
+            index.fill(_READS, more=index.fill(_CONCERNED)) for index in indexes
+        ),
     }
-    # Without a column, there is nothing to index.
-    with_rules = {
-        of_flags: FlagModel.of(flag_model).has(RULES),
-        of_values: bool(value_rule_fields(value_model)),
-        of_segments: True,
-    }
-    indexes = tuple(index for index, is_needed in with_rules.items() if is_needed)
     return WatchedGroups(names["membership_table"], names["group_table"], names, indexes)
+
+
+def experiment_model(connection: BaseDatabaseWrapper) -> type[Model] | None:
+    """Returns the model of experiments; None without its optional app, or before its migration."""
+    if not apps.is_installed("flagstaff.experiments"):
+        return None
+    model = apps.get_model("flagstaff_experiments", "Experiment")
+    is_migrated = table_exists(connection, connection.ops.quote_name(model._meta.db_table))
+    return model if is_migrated else None
 
 
 def problem_of_rules(
@@ -179,7 +191,15 @@ def _problem_of_type(connection: BaseDatabaseWrapper, field: AnyField) -> str | 
     )
 
 
-def _references(document: str, conditions: str) -> str:
-    """Returns the expression that both the index and the queries of the function contain."""
+def _index(connection: BaseDatabaseWrapper, name: str, field: AnyField, conditions: str) -> _Index:
+    """Returns the index of the groups that conditions at this path of a JSON field read."""
+    quote = connection.ops.quote_name
+    table, document = quote(field.model._meta.db_table), quote(str(field.column))
     template = _COMMENT.sub("", sql("group_references_v1")).strip()
-    return fill(template, {"document": document, "conditions": conditions})
+    return _Index(
+        name,
+        schema_of(connection, table),
+        qualified(connection, table),
+        document,
+        fill(template, {"document": document, "conditions": conditions}),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,7 @@ from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import reads_groups
+from flagstaff.changes.segment_use import rules_of_apps
 from flagstaff.checks.check import Problem
 from flagstaff.conf import conf
 
@@ -46,6 +47,8 @@ class StoredRules:
     flags: Texts | None
     segments: Texts | None
     values: Texts | None = field(default_factory=dict)
+    #: The decoded rules of optional apps, such as those of experiments.
+    others: Sequence[object] = ()
 
     @cached_property
     def rules(self) -> dict[str, object]:
@@ -62,7 +65,8 @@ class StoredRules:
     @cached_property
     def read_groups(self) -> bool:
         """Whether a condition is about the groups of users."""
-        return any(map(reads_groups, (*self.rules.values(), *self.conditions.values())))
+        found = (*self.rules.values(), *self.conditions.values(), *self.others)
+        return any(map(reads_groups, found))
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Database:
         has_value_rules = value_rule_fields(conf.value_model)
         values = _texts(self.connection, conf.value_model, RULES) if has_value_rules else {}
         segments = _texts(self.connection, segment_model(), "conditions")
-        return StoredRules(flags, segments, values)
+        others = [one.rules for one in rules_of_apps()]
+        return StoredRules(flags, segments, values, others)
 
     @cached_property
     def groups(self) -> GroupFields | UnreadableGroups | None:

@@ -9,7 +9,12 @@ from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.groups import GroupFields, NoGroups, UnreadableGroups
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import group_names
-from flagstaff._tables.watched_groups import Watch, watch_of, watched_groups
+from flagstaff._tables.watched_groups import (
+    Watch,
+    experiment_model,
+    watch_of,
+    watched_groups,
+)
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of_conditions, named_groups
 from flagstaff._words.similar import with_similar
@@ -58,7 +63,8 @@ def unwatched_groups(database: Database) -> Iterator[Problem]:
     watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
     if tables is None or watch is Watch.CURRENT:
         return
-    hint = watch_groups(fields.models, outdated=watch is Watch.OUTDATED)
+    experiments = filter(None, [experiment_model(connection)])
+    hint = watch_groups((*fields.models, *experiments), outdated=watch is Watch.OUTDATED)
     if hint:
         yield Problem(
             f"rules read groups, but triggers on {tables.membership_table} and "

@@ -6,8 +6,7 @@
 -- With row_security off, a look-up whose rows row level security would hide is such a failure, too.
 -- The token has the pairs of group and user of a change of members; a change of a group itself can
 -- concern any user.
--- The references are read from the tables themselves. The conditions of the queries are those of
--- the indexes (group_index_v1).
+-- The references are read from the tables themselves: from all that have an index (group_index_v1).
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_groups_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET row_security = off
@@ -55,32 +54,11 @@ BEGIN
                     )
                 ) AS pair (pk, name);
             ELSE  -- TRUNCATE
-                is_referenced := EXISTS (
-                    SELECT FROM {flag_table}
-                    WHERE {flag_rules}::text ~~ '%"attribute": "groups"%'
-                ) OR EXISTS (
-                    SELECT FROM {value_table}
-                    WHERE {value_rules}::text ~~ '%"attribute": "groups"%'
-                ) OR EXISTS (
-                    SELECT FROM {segment_table}
-                    WHERE {segment_conditions}::text ~~ '%"attribute": "groups"%'
-                );
+                is_referenced := {reads_any};
         END CASE;
         IF concerned_names IS NOT NULL THEN
             concerned_names := array_append(concerned_names, '');
-            is_referenced := EXISTS (
-                SELECT FROM {flag_table}
-                WHERE {flag_rules}::text ~~ '%"attribute": "groups"%'
-                    AND ({flag_references}) ?| concerned_names
-            ) OR EXISTS (
-                SELECT FROM {value_table}
-                WHERE {value_rules}::text ~~ '%"attribute": "groups"%'
-                    AND ({value_references}) ?| concerned_names
-            ) OR EXISTS (
-                SELECT FROM {segment_table}
-                WHERE {segment_conditions}::text ~~ '%"attribute": "groups"%'
-                    AND ({segment_references}) ?| concerned_names
-            );
+            is_referenced := {reads_concerned};
         END IF;
         IF is_referenced AND TG_ARGV[0] = 'members' THEN
             CASE TG_OP

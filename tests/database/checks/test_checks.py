@@ -747,8 +747,8 @@ def test_rules_and_conditions_are_read_once() -> None:
     with CaptureQueriesContext(connection) as queries:
         messages()
     read = [query["sql"] for query in queries if "::text" in query["sql"]]
-    # Those of flags, and those of values.
-    assert sum('"rules")::text' in one for one in read) == 2
+    # Those of flags, of values and of experiments.
+    assert sum('"rules")::text' in one for one in read) == 3
     assert sum('"conditions")::text' in one for one in read) == 1
 
 

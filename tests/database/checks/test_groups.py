@@ -13,6 +13,7 @@ from django.db import connection, migrations
 from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
+from flagstaff import experiments
 from flagstaff._tables import groups
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.operations import WatchGroups
@@ -33,6 +34,7 @@ MIGRATION = (
     "        ...,\n"
     '        ("auth", "0012_alter_user_first_name_max_length"),\n'
     '        ("flagstaff", "0001_flagstaff"),\n'
+    '        ("flagstaff_experiments", "0001_experiments"),\n'
     "    ]\n"
     "    operations = [WatchGroups()]"
 )
@@ -51,6 +53,18 @@ def reads(*groups: object, operator: str = "in") -> list[dict[str, Any]]:
 
 def create_flag(*groups: str, key: str = "new_checkout") -> None:
     FeatureFlag.objects.create(key=key, rules=[{"conditions": reads(*groups)}])
+
+
+def run_migration(hint: str) -> None:
+    """Does what a hint says: runs its operation, after dependencies that exist."""
+    body = hint.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
+    names: dict[str, Any] = {}
+    exec(body, names)
+    [operation] = names["operations"]
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    watch_groups(operation)
+    loader = MigrationLoader(connection)
+    assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
 
 
 @pytest.fixture
@@ -76,14 +90,7 @@ def test_groups_that_are_not_watched_are_reported_with_a_migration_that_watches_
     FeatureFlag.objects.all().delete()
     Segment.objects.create(key="insiders", conditions=reads("beta"))
     assert messages() == [NOT_WATCHED]
-    body = MIGRATION.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
-    names: dict[str, Any] = {}
-    exec(body, names)
-    [operation] = names["operations"]
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    watch_groups(operation)
-    loader = MigrationLoader(connection)
-    assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
+    run_migration(MIGRATION)
     assert messages() == []
 
 
@@ -97,6 +104,15 @@ def test_rules_of_a_value_that_read_groups_are_checked() -> None:
     [(identifier, text, _hint)] = messages()
     assert identifier == "flagstaff.W041"
     assert text.endswith("in rule 1 of value 'max_items'")
+
+
+@pytest.mark.usefixtures("beta")
+def test_rules_of_an_experiment_that_read_groups_are_checked() -> None:
+    experiments.create("button", rules=[{"conditions": reads("beta")}])
+    assert messages() == [NOT_WATCHED]
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    watch_groups()
+    assert messages() == []
 
 
 @pytest.mark.usefixtures("flag")
@@ -122,10 +138,9 @@ class Shop(migrations.Migration):
     operations = [WatchGroups()]
 
 
-@pytest.mark.usefixtures("flag")
-def test_migration_of_the_project_is_the_hint_until_its_triggers_are_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def shop_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project has a migration that watches groups."""
     load = MigrationLoader.load_disk
 
     def with_shop(loader: MigrationLoader) -> None:
@@ -134,18 +149,45 @@ def test_migration_of_the_project_is_the_hint_until_its_triggers_are_there(
         loader.disk_migrations["shop", "0002_watch_groups"] = Shop("0002_watch_groups", "shop")
 
     monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
+
+
+APPLIED = (
+    "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_watch_groups', now())"
+)
+
+
+@pytest.mark.usefixtures("flag", "shop_migration")
+def test_migration_of_the_project_is_the_hint_until_its_triggers_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert messages() == [(*NOT_WATCHED[:2], 'run "manage.py migrate"')]
     with monkeypatch.context() as started:
         started.setattr("sys.argv", ["manage.py", "migrate"])
         assert messages() == []
-    rows(
-        "INSERT INTO django_migrations (app, name, applied) "
-        "VALUES ('shop', '0002_watch_groups', now())"
-    )
+    rows(APPLIED)
     again = 'run "manage.py flags install-triggers" as the owner of the tables'
     assert messages() == [(*NOT_WATCHED[:2], again)]
     call_command("flags", "install-triggers", stdout=io.StringIO())
     assert messages() == []
+
+
+@pytest.mark.usefixtures("flag", "shop_migration")
+def test_experiments_that_are_migrated_later_or_reversed_need_a_new_migration() -> None:
+    rows(APPLIED)
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    call_command("migrate", "flagstaff_experiments", "zero", verbosity=0)
+    watch_groups()
+    missing_tables = messages()
+    assert [identifier for identifier, *_ in missing_tables] == ["flagstaff.W013"]
+    call_command("migrate", "flagstaff_experiments", verbosity=0)
+    assert messages() == [NOT_WATCHED]
+    run_migration(MIGRATION)
+    assert messages() == []
+    call_command("migrate", "flagstaff_experiments", "zero", verbosity=0)
+    without = MIGRATION.replace('        ("flagstaff_experiments", "0001_experiments"),\n', "")
+    assert messages() == [*missing_tables, (*NOT_WATCHED[:2], without)]
+    call_command("flags", "install-triggers", stdout=io.StringIO())
+    assert messages() == missing_tables
 
 
 OTHERWISE = (

@@ -8,11 +8,15 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models import Model
+from django.test import modify_settings
 
+from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
-from tests.support.sql import Tokens, copy_in, rows
+from tests.support.sql import Tokens, copy_in, rows, without_table
 from tests.support.watched_groups import unwatch_groups, watch_groups
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +31,18 @@ def reads(*groups: object, operator: str = "in", **members: object) -> Rule:
 
 def rule(*conditions: Rule) -> list[Rule]:
     return [{"conditions": [*conditions]}]
+
+
+#: Other models than flags that have rules, and what a row of them needs.
+OTHERS: dict[type[Model], dict[str, Any]] = {
+    KeyValueStore: {"value": 10},
+    Experiment: {"variants": [], "allocation": []},
+}
+
+
+def other(model: type[Model], rules: object) -> Model:
+    """Returns a new row of one of these models, which is not stored."""
+    return model(key="other", rules=rules, **OTHERS[model])
 
 
 @pytest.fixture
@@ -284,25 +300,62 @@ def test_conditions_of_a_segment_count_as_a_reference(
     assert tokens() == (["g"] if is_read else [])
 
 
-@pytest.mark.parametrize(("rules", "is_read"), READ_BY_RULES.values(), ids=READ_BY_RULES)
-def test_rules_of_a_value_count_as_those_of_a_flag(
-    rules: Any, is_read: bool, beta: Group, bob: User, tokens: Tokens
+@pytest.mark.parametrize("model", OTHERS)
+@pytest.mark.parametrize("case", READ_BY_RULES.values(), ids=READ_BY_RULES)
+def test_rules_of_a_value_or_an_experiment_count_as_those_of_a_flag(
+    case: tuple[Any, bool], model: type[Model], beta: Group, bob: User, tokens: Tokens
 ) -> None:
+    rules, is_read = case
     FeatureFlag.objects.update(rules=[])
-    KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
+    other(model, rules).save()
     tokens()
     beta.user_set.add(bob)
     assert tokens() == (["g"] if is_read else [])
 
 
-def test_truncate_writes_a_token_if_only_the_rules_of_a_value_read_a_group(
-    tokens: Tokens,
+@pytest.mark.parametrize("model", OTHERS)
+def test_truncate_writes_a_token_if_only_a_value_or_an_experiment_reads_a_group(
+    model: type[Model], tokens: Tokens
 ) -> None:
     FeatureFlag.objects.update(rules=[])
-    KeyValueStore.objects.create(key="max_items", value=10, rules=rule(reads("beta")))
+    other(model, rule(reads("beta"))).save()
     tokens()
     rows(f"TRUNCATE {MEMBERSHIPS}")
     assert tokens() == ["g"]
+
+
+def test_group_that_only_an_experiment_names_writes_a_token_with_the_pair_until_its_deletion(
+    staff: Group, alice: User, bob: User, tokens: Tokens
+) -> None:
+    experiment = other(Experiment, rule(reads("staff")))
+    experiment.save()
+    tokens()
+    bob.groups.add(staff)
+    assert tokens.pks() == [("g", [[str(staff.pk), str(bob.pk)]])]
+    bob.groups.add(Group.objects.create(name="guests"))
+    assert tokens() == []
+    experiment.delete()
+    tokens()
+    alice.groups.remove(staff)
+    assert tokens() == []
+
+
+def names_experiments() -> bool:
+    """Whether the installed function names their table."""
+    [[body]] = rows("SELECT prosrc FROM pg_proc WHERE proname = 'flagstaff_groups_v1'")
+    return "flagstaff_experiments" in body
+
+
+def test_function_names_experiments_only_if_their_app_and_table_exist(tokens: Tokens) -> None:
+    assert names_experiments()
+    with without_table("flagstaff_experiments_experiment"):
+        watch_groups()
+    assert not names_experiments()
+    watch_groups()
+    assert names_experiments()
+    with modify_settings(INSTALLED_APPS={"remove": "flagstaff.experiments"}):
+        watch_groups()
+    assert not names_experiments()
 
 
 def test_very_deep_rules_can_be_written(tokens: Tokens) -> None:
@@ -390,6 +443,7 @@ def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
 UNKNOWN_REFERENCES = {
     "no column of rules": "ALTER TABLE flagstaff_featureflag DROP COLUMN rules CASCADE",
     "no table of segments": "DROP TABLE flagstaff_segment CASCADE",
+    "no table of experiments": "DROP TABLE flagstaff_experiments_experiment CASCADE",
     "renamed table of groups": "ALTER TABLE auth_group RENAME TO groups_of_users",
 }
 
@@ -420,15 +474,24 @@ def test_token_is_written_if_row_security_hides_references_from_the_owner(
     assert tokens() == ["g"]
 
 
-@pytest.mark.parametrize(
-    ("table", "columns"),
-    [("flagstaff_featureflag", "(key)"), ("flagstaff_keyvaluestore", "(key, value)")],
-)
-def test_look_up_of_references_does_not_read_the_other_rows(
-    table: str, columns: str, staff: Group, bob: User, tokens: Tokens
+def test_sign_up_succeeds_after_the_migration_of_experiments_is_reversed(
+    staff: Group, bob: User, tokens: Tokens
 ) -> None:
-    selected = "'k' || n, '1'" if "value" in columns else "'k' || n"
-    rows(f"INSERT INTO {table} {columns} SELECT {selected} FROM generate_series(1, 3000) n")
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    call_command("migrate", "flagstaff_experiments", "zero", verbosity=0)
+    bob.groups.add(staff)
+    assert (members("staff"), tokens()) == (["alice", "bob"], ["g"])
+    watch_groups()
+    bob.groups.clear()
+    assert tokens() == []
+
+
+@pytest.mark.parametrize("model", [FeatureFlag, *OTHERS])
+def test_look_up_of_references_does_not_read_the_other_rows(
+    model: type[Model], staff: Group, bob: User, tokens: Tokens
+) -> None:
+    columns, table = OTHERS.get(model, {}), model._meta.db_table
+    model._base_manager.bulk_create(model(key=f"k{n}", **columns) for n in range(3000))
     rows(f"ANALYZE {table}")
     tokens()
     scans = f"SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = '{table}'"
@@ -504,8 +567,9 @@ LOCKED = {
     "flags": "flagstaff_featureflag",
     "segments": "flagstaff_segment",
     "values": "flagstaff_keyvaluestore",
-    "all": "flagstaff_token, flagstaff_featureflag, flagstaff_keyvaluestore, flagstaff_segment",
+    "experiments": "flagstaff_experiments_experiment",
 }
+LOCKED["all"] = ", ".join(LOCKED.values())
 
 
 @pytest.mark.parametrize("tables", LOCKED.values(), ids=LOCKED)

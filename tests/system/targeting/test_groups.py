@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
 
-from flagstaff import status
+from flagstaff import experiments, status
 from tests.support.watched_groups import watch_groups
 from tests.support.workers import ROOT, Worker, address
 
@@ -40,6 +40,10 @@ def add_user(name: str, *groups: str) -> int:
     user = User.objects.create(username=name)
     user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
     return user.pk
+
+
+def join_group(pk: int, group: str) -> None:
+    User.objects.get(pk=pk).groups.add(Group.objects.get(name=group))
 
 
 def remove_user(pk: int, group: str) -> None:
@@ -118,6 +122,28 @@ def test_group_that_only_the_rules_of_a_value_name_is_read_with_the_value(
         [json.dumps([{**json.loads(rules("gamma"))[0], "value": 50}])],
     )
     worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
+
+
+def start_experiment(group: str) -> None:
+    """Gives members of a group one of the variants control and treatment."""
+    experiments.create("button", rules=json.loads(rules(group)))
+    experiments.start("button")
+
+
+def has_variant(pk: int) -> bool:
+    return experiments.get_variant("button", pk, default="none") != "none"
+
+
+def test_new_member_of_a_group_that_only_an_experiment_names_gets_a_variant(
+    worker: Worker,
+) -> None:
+    pk, member = call(worker, add_user, "grace"), call(worker, add_user, "hopper", "gamma")
+    call(worker, start_experiment, "gamma")
+    check = ["call", f"{__name__}.{has_variant.__name__}"]
+    worker.sees([*check, member], True, within=SOON)
+    assert worker.ask(*check, pk) is False
+    call(worker, join_group, pk, "gamma")
+    worker.sees([*check, pk], True, within=SOON)
 
 
 @pytest.mark.parametrize(
