@@ -1,7 +1,7 @@
 //! The keys whose result can differ between two snapshots.
 
 use flagstaff::groups::GroupReferences;
-use flagstaff::row::{ExperimentRow, FlagRow, GroupRow, Users};
+use flagstaff::row::{ExperimentRow, FlagRow, GroupRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 
 use crate::rows::{
@@ -128,4 +128,27 @@ fn changed_group_changes_the_keys_of_the_rules_that_read_it() {
     assert_eq!(keys(&with_beta(&[1, 2]), &with_beta(&[1])), ["b", "c"]);
     assert_eq!(keys(&with_beta(&[1]), &with_beta(&[1])), [""; 0]);
     assert_eq!(keys(&with_beta(&[1]), &rows), ["a", "b", "c"]);
+}
+
+#[test]
+fn changed_group_changes_the_keys_of_experiments_and_values_whose_rules_read_it() {
+    let of_group = |name: &str| of_groups(&format!(r#""operator": "in", "values": ["{name}"]"#));
+    let taking_part = |key: &str, name: &str| ExperimentRow {
+        rules: Ok(Some(of_group(name).into())),
+        ..experiment(key, key)
+    };
+    let giving = |key: &str, name: &str| {
+        let rules = of_group(name).replace(r#""conditions""#, r#""value": 5, "conditions""#);
+        ValueRow { rules: Ok(Some(rules.into())), ..value(key, key, "1") }
+    };
+    let rows = snapshot([
+        experiments([taking_part("a", "staff"), taking_part("b", "beta"), experiment("c", "c")]),
+        values([giving("d", "staff"), giving("e", "beta"), value("f", "f", "1")]),
+    ]);
+    let with_beta = |users: &[i64]| {
+        let staff = GroupRow::new("staff", Users::Integers(vec![1]));
+        let beta = GroupRow::new("beta", Users::Integers(users.to_vec()));
+        rows.clone().with_groups(GroupReferences::All, vec![staff, beta])
+    };
+    assert_eq!(keys(&with_beta(&[1, 2]), &with_beta(&[1])), ["b", "e"]);
 }

@@ -127,6 +127,14 @@ fn groups_with_the_same_name_count_as_one() {
 }
 
 #[test]
+fn groups_with_the_same_name_count_as_one_for_text_keys() {
+    let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+    let rows = ["ada", "bob"].map(|user| GroupRow::new("beta", Users::Texts(vec![user.into()])));
+    let snapshot = snapshot.with_groups(named(&["beta"]), rows.into());
+    assert!(is_on(&snapshot, Subject::Text("ada")) && is_on(&snapshot, Subject::Text("bob")));
+}
+
+#[test]
 fn groups_are_no_bucketing_unit() {
     let row = FlagRow { bucket_by: Some("groups".into()), ..flag("1", KEY, 50) };
     let snapshot = with_groups(Snapshot::default().next(flags([row])));
@@ -168,6 +176,14 @@ mod references {
         for condition in [of_plan, &condition("isnull", "[true]", false)] {
             assert_eq!(with_rule(condition).wanted_groups(false), Some(named(&[])));
         }
+    }
+
+    #[test]
+    fn snapshot_reads_groups_once_they_were_read_for_its_rules() {
+        let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+        assert!(!snapshot.reads_groups());
+        assert!(snapshot.with_groups(named(&["beta"]), Vec::new()).reads_groups());
+        assert!(!Snapshot::default().with_groups(named(&[]), Vec::new()).reads_groups());
     }
 
     #[test]
