@@ -153,11 +153,11 @@ const TABLES: [Table; 6] = [
         row: "n, 'e' || n, (ARRAY['draft', 'running', 'stopped'])[1 + (n + @) % 3], '', \
               (n + @) % 5, 0, '[{\"key\": \"a\"}, {\"key\": \"b\"}]'::jsonb, \
               '[[\"a\", 5000], [\"b\", 5000]]'::jsonb, '{}'::jsonb, \
-              {schema}.experiment_rules(n + @), 'user'",
+              {schema}.rules(n + @), 'user'",
         changes: &[
             "state = (ARRAY['draft', 'running', 'stopped'])[1 + @ % 3]",
             "shuffle = @ % 9",
-            "rules = {schema}.experiment_rules(@)",
+            "rules = {schema}.rules(@)",
             "allocation = '[[\"a\", 2500], [\"b\", 7500]]'",
             "overrides = '{\"7\": \"b\"}'",
         ],

@@ -190,10 +190,6 @@ const CREATE: &str = r#"
                 'values', jsonb_build_array('c' || n % 6)))
         END
     $$;
-    CREATE FUNCTION {schema}.experiment_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
-        -- No token is written for groups that only experiments name.
-        SELECT {schema}.rules(CASE WHEN n % 9 IN (3, 4) THEN 5 ELSE n END)
-    $$;
     CREATE FUNCTION {schema}.value_rules(n bigint) RETURNS jsonb LANGUAGE sql AS $$
         SELECT coalesce((
             SELECT jsonb_agg(rule || '{"value": 7}')
@@ -359,14 +355,21 @@ fn names(schema: &str, kind: Kind) -> Names {
     add("of_group", if_constrained(&format!("REFERENCES {{group_table}} {cascade}")));
     add("unique_pair", if_constrained(", UNIQUE ({allowed_users_flag}, {allowed_users_user})"));
     add("unique_member", if_constrained(", UNIQUE ({membership_group}, {membership_user})"));
-    for (of, document, path) in [
-        ("flag", "{flag_rules}", "$[*].conditions[*]"),
-        ("value", "{value_rules}", "$[*].conditions[*]"),
-        ("segment", "{segment_conditions}", "$[*]"),
-    ] {
+    let readers = [
+        ("{flag_table}", "{flag_rules}", "$[*].conditions[*]"),
+        ("{value_table}", "{value_rules}", "$[*].conditions[*]"),
+        ("{segment_table}", "{segment_conditions}", "$[*]"),
+        ("{experiment_table}", "rules", "$[*].conditions[*]"),
+    ];
+    let reads_any = readers.map(|(table, document, _)| {
+        format!("EXISTS (SELECT FROM {table} WHERE {document}::text ~~ '%\"groups\"%')")
+    });
+    let reads_concerned = readers.map(|(table, document, path)| {
         let references = REFERENCES.replace("{document}", document).replace("{conditions}", path);
-        add(&format!("{of}_references"), references);
-    }
+        format!("EXISTS (SELECT FROM {table} WHERE ({references}\n) ?| concerned_names)")
+    });
+    add("reads_any", reads_any.join(" OR "));
+    add("reads_concerned", reads_concerned.join(" OR "));
     add_triggers(&mut names);
     names
 }
