@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -28,12 +28,6 @@ TRIGGERS = "group_triggers_v1"
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 # Where the conditions are in rules, and in the conditions of a segment.
 _IN_RULES, _IN_CONDITIONS = "$[*].conditions[*]", "$[*]"
-# Whether a row reads a group. The condition is that of the index (group_index_v1).
-_READS = """EXISTS (
-    SELECT FROM {table}
-    WHERE {document}::text ~~ '%"attribute": "groups"%'{more}
-)"""
-_CONCERNED = "\n        AND ({references}) ?| concerned_names"
 
 
 @dataclass(frozen=True)
@@ -47,19 +41,16 @@ class _Index:
     document: str
     references: str
 
-    def fill(self, template: str, **more: str) -> str:
-        """Fills `group_index_v1`, `drop_group_index_v1` or a part of `group_triggers_v1`."""
-        return fill(
-            template,
-            {
-                "index": self.name,
-                "index_schema": self.schema,
-                "table": self.table,
-                "document": self.document,
-                "references": self.references,
-                **more,
-            },
-        )
+    def fill(self, template: str) -> str:
+        """Fills a template that names the index or its table, such as `group_index_v1`."""
+        names = {
+            "index": self.name,
+            "index_schema": self.schema,
+            "table": self.table,
+            "document": self.document,
+            "references": self.references,
+        }
+        return fill(template, names)
 
 
 @dataclass(frozen=True)
@@ -151,10 +142,8 @@ def watched_groups(
         **groups,
         **tables,
         "schema": function_schema,
-        "reads_any": " OR ".join(index.fill(_READS, more="") for index in indexes),
-        "reads_concerned": " OR ".join(
-            index.fill(_READS, more=index.fill(_CONCERNED)) for index in indexes
-        ),
+        "reads_any": _any_reads(indexes, "any_group_read_v1"),
+        "reads_concerned": _any_reads(indexes, "concerned_group_read_v1"),
     }
     return WatchedGroups(names["membership_table"], names["group_table"], names, indexes)
 
@@ -195,11 +184,20 @@ def _index(connection: BaseDatabaseWrapper, name: str, field: AnyField, conditio
     """Returns the index of the groups that conditions at this path of a JSON field read."""
     quote = connection.ops.quote_name
     table, document = quote(field.model._meta.db_table), quote(str(field.column))
-    template = _COMMENT.sub("", sql("group_references_v1")).strip()
     return _Index(
         name,
         schema_of(connection, table),
         qualified(connection, table),
         document,
-        fill(template, {"document": document, "conditions": conditions}),
+        fill(_part("group_references_v1"), {"document": document, "conditions": conditions}),
     )
+
+
+def _any_reads(indexes: Iterable[_Index], file: str) -> str:
+    """Returns the condition that a row of one of these tables reads a group."""
+    return " OR ".join(index.fill(_part(file)) for index in indexes)
+
+
+def _part(file: str) -> str:
+    """Returns a file that is a part of a statement, without its comment."""
+    return _COMMENT.sub("", sql(file)).strip()

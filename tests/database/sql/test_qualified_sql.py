@@ -61,7 +61,8 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
 """
 # They define or prepare something, or are for another program to run.
 NOT_QUERIES = {
-    *("barrier_function_v1", "drop_group_index_v1", "drop_group_triggers_v1"),
+    *("any_group_read_v1", "barrier_function_v1", "concerned_group_read_v1"),
+    *("drop_group_index_v1", "drop_group_triggers_v1"),
     *("drop_tables_v1", "drop_token_trigger_v1", "drop_triggers_v1"),
     *("function_hashes_v1", "group_index_v1", "group_references_v1"),
     *("group_triggers_v1", "history_functions_v1", "history_indexes_v1"),

@@ -230,8 +230,6 @@ const PROJECT_TRIGGERS: &str = "
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.at_commit();
 ";
 
-const REFERENCES: &str = sql!("group_references_v1");
-
 impl Kind {
     /// The types of the keys: of flags, users, values, segments and groups.
     fn types(self) -> [&'static str; 5] {
@@ -361,15 +359,16 @@ fn names(schema: &str, kind: Kind) -> Names {
         ("{segment_table}", "{segment_conditions}", "$[*]"),
         ("{experiment_table}", "rules", "$[*].conditions[*]"),
     ];
-    let reads_any = readers.map(|(table, document, _)| {
-        format!("EXISTS (SELECT FROM {table} WHERE {document}::text ~~ '%\"groups\"%')")
-    });
-    let reads_concerned = readers.map(|(table, document, path)| {
-        let references = REFERENCES.replace("{document}", document).replace("{conditions}", path);
-        format!("EXISTS (SELECT FROM {table} WHERE ({references}\n) ?| concerned_names)")
-    });
-    add("reads_any", reads_any.join(" OR "));
-    add("reads_concerned", reads_concerned.join(" OR "));
+    let reads = |template: &str| {
+        let fill = |(table, document, path): (&str, &str, &str)| {
+            let references = sql!("group_references_v1").replace("{conditions}", path);
+            let filled = template.replace("{table}", table).replace("{references}", &references);
+            filled.replace("{document}", document)
+        };
+        readers.map(fill).join(" OR ")
+    };
+    add("reads_any", reads(sql!("any_group_read_v1")));
+    add("reads_concerned", reads(sql!("concerned_group_read_v1")));
     add_triggers(&mut names);
     names
 }
