@@ -117,7 +117,7 @@ def _row(states: Sequence[WorkerState]) -> Mapping[str, object]:
         "state": state_label(first.is_behind),
         "snapshot": _snapshot(states),
         "mode": first.worker.mode,
-        "connected": time_cell(_first(state.connected_at for state in states)),
+        "connected": time_cell(_earliest(state.connected_at for state in states)),
         "version": _version(first.worker.rule_format),
         "is_older": first.is_older,
     }
@@ -143,22 +143,22 @@ def _snapshot(states: Sequence[WorkerState]) -> str:
     """Returns the greatest age of the flags in memory, as far as the server knows it."""
     if states[0].worker.mode == "starting":
         return _("not loaded yet")
-    behind = _last(state.behind_seconds for state in states)
+    behind = _greatest(state.behind_seconds for state in states)
     if behind is not None:
         time = localized(duration(behind, largest_only=True))
         return _("has not applied a change made %(time)s ago") % {"time": time}
-    idle = _last(state.idle_seconds for state in states)
+    idle = _greatest(state.idle_seconds for state in states)
     if idle is None:
         return ""
     time = localized(duration(idle, largest_only=True))
     return _("compared with the database %(time)s ago") % {"time": time}
 
 
-def _first(times: Iterable[datetime | None]) -> datetime | None:
+def _earliest(times: Iterable[datetime | None]) -> datetime | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _last(ages: Iterable[float | None]) -> float | None:
+def _greatest(ages: Iterable[float | None]) -> float | None:
     return max((age for age in ages if age is not None), default=None)
 
 

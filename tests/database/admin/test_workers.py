@@ -227,7 +227,7 @@ def test_connections_are_one_line_and_a_problem_only_if_they_are_too_few(
 ) -> None:
     join("web-1")
     html = page(operator, WORKERS)
-    line = r"\d+ of \d+ connections: \d+ of workers, \d+ of Django, \d+ of others\. State at"
+    line = r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ of others\. State at"
     assert re.search(line, text(html))
     assert "flagstaff-problem" not in html
     with heartbeats_for_all_connections():

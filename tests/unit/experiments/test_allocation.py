@@ -44,8 +44,8 @@ def test_weights_without_a_positive_sum_are_refused(weights: dict[str, int]) -> 
         targets(weights, 100)
 
 
-# A busy machine is slow.
 @pytest.mark.thorough
+# A busy machine is slow.
 @settings(deadline=None)
 @given(st.lists(st.tuples(WEIGHTS, PERCENT), min_size=2, max_size=8))
 def test_each_of_many_changes_changes_the_fewest_buckets(
