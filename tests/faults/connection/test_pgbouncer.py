@@ -48,6 +48,7 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
 
 
+@pytest.mark.smoke
 def test_worker_behind_a_pooler_reads_the_rows_that_tokens_name(
     database: str, pooler: PgBouncer, query: Query
 ) -> None:

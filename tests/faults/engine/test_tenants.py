@@ -46,6 +46,7 @@ def check_ids(output: str) -> list[str]:
     return re.findall(r"flagstaff\.[A-Z]\d+", output)
 
 
+@pytest.mark.smoke
 def test_shared_flags_are_the_same_for_all_tenants(empty_database: str) -> None:
     project = Project(empty_database, "auth flagstaff", "notes")
     assert check_ids(project.migrate()) == []
