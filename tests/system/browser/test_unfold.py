@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from selenium import webdriver
 
 from tests.system.browser.conftest import Shop, Visitor, environment_of
