@@ -11,7 +11,6 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff.checks import (
-    connection_limits,
     flags,
     groups,
     models,
@@ -221,7 +220,6 @@ _ON_POSTGRESQL = (
         '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
         "flagstaff again; or drop the tables with SQL",
     ),
-    Check("flagstaff.W055", connection_limits.too_few_connections),
 )
 #: Run with the role of the engine.
 _OF_THE_ENGINE = (

@@ -24,7 +24,6 @@ from flagstaff.conf import Conf
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
-from tests.support.fake_workers import heartbeats_for_all_connections
 from tests.support.models_of_others import flag_fields, model_of, value_fields
 from tests.support.routers import RefusingRouter
 from tests.support.sql import rows
@@ -490,26 +489,6 @@ def test_flag_and_value_with_the_same_key_are_reported() -> None:
     check, text, _ = only_message()
     assert check == "flagstaff.W054"
     assert text == "a flag and a value have the same key: 'limit'"
-
-
-def test_too_few_connections_for_workers_and_django_are_reported() -> None:
-    with heartbeats_for_all_connections():
-        check, text, hint = only_message()
-    assert check == "flagstaff.W055"
-    assert re.fullmatch(
-        r'database "default": \d+ connections are needed, but the server allows \d+: workers have '
-        r"\d+, Django needs \d+ \(1 for each worker\), others have \d+",
-        text,
-    )
-    assert re.match(r"max_connections must be at least \d+\. Otherwise connect Django ", hint)
-
-
-def test_connections_are_not_reported_if_the_role_may_not_see_the_sessions() -> None:
-    hide = "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC"
-    with heartbeats_for_all_connections():
-        rows(f"{READER} ALL TABLES IN SCHEMA public TO reader; {hide}; SET LOCAL ROLE reader")
-        assert messages() == []
-        rows("RESET ROLE")
 
 
 PAYING = [condition("plan", "in", "paid")]
