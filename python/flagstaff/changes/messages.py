@@ -23,13 +23,6 @@ NOT_DECODABLE = Template(
 )
 TOO_DEEP = Template("value_too_deep", _("is nested too deeply"))
 REJECTED = Template("database_rejection", _("the database rejected the change: %(reason)s"))
-OLD_WORKERS = Template(
-    "old_workers",
-    _(
-        "connected workers cannot read format %(format)s of rules: %(versions)s; deploy this "
-        "version to them first, or force the change: --force in a terminal, force=True in Python"
-    ),
-)
 USERS_OF_TENANT = Template(
     "users_of_tenant",
     _(

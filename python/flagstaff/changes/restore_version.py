@@ -34,7 +34,6 @@ from flagstaff.changes.messages import (
     ONLY_A_DIGEST,
     OTHER_SEGMENT_NOW,
 )
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
     ItemState,
@@ -56,40 +55,31 @@ from flagstaff.history.versions import deleted_pk, entries, require_history, ver
 _VALUE, _KEY = "value", "key"
 
 
-def restore(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a flag to the state right after the change `to`: all fields and allowed users.
 
     A deleted flag gets its old primary key back. Users who no longer exist are left out and
     returned as `missing`. Raises UnknownFlagError, ConflictError, NoHistoryError, or
-    InvalidChangeError if this flag has no such change. `force` works as in `update`.
+    InvalidChangeError if this flag has no such change.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.FLAG, key, to, expect_version)
+    return _restore(Kind.FLAG, key, to, expect_version)
 
 
-def restore_value(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a value, as `restore` does a flag.
 
     Raises InvalidChangeError if the value was secret and differs, because the history has only a
     digest of it.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.VALUE, key, to, expect_version)
+    return _restore(Kind.VALUE, key, to, expect_version)
 
 
-def restore_segment(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore_segment(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a segment, as `restore` does a flag, except for its key.
 
     Rules name the present one. Raises UnknownSegmentError for the key.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.SEGMENT, key, to, expect_version)
+    return _restore(Kind.SEGMENT, key, to, expect_version)
 
 
 def preview_restore(kind: Kind, key: str, to: int) -> Changed:

@@ -16,7 +16,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.support.fake_workers import Join, join
+from tests.support.fake_workers import join
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -213,37 +213,13 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
 
 
 @COMMITTED
-def test_set_value_works_with_unreadable_rules_and_old_workers(join: Join) -> None:
+def test_set_value_works_with_unreadable_rules() -> None:
     create_value(KEY, 10, rules=RULES)
-    join("web-1", 7, rule_format=None)
     for text in ('[{"a": 1}]', '"no rules"', "1" + "0" * 5000, json.dumps(RULES)):
         rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
         assert set_value(KEY, 4).written
         assert set_value(KEY, 5, everyone=True).written
         assert stored() == (5, [])
-
-
-# Workers of an older version.
-
-
-@COMMITTED
-def test_rules_of_values_are_refused_while_a_worker_cannot_read_format_2(join: Join) -> None:
-    create_value(KEY, 10)
-    join("web-1", 7, rule_format=1)
-    with pytest.raises(InvalidChangeError, match=r"^rules: connected workers cannot read format 2"):
-        update_value(KEY, {"rules": RULES})
-    with pytest.raises(InvalidChangeError, match="cannot read format 2"):
-        create_value("other", 10, rules=RULES)
-    with_rules = update_value(KEY, {"rules": RULES}, force=True).version or 0
-    assert create_value("other", 10, rules=RULES, force=True).written
-    set_value(KEY, 5, everyone=True)
-    for change in (partial(undo_value, KEY), partial(restore_value, KEY, to=with_rules)):
-        with pytest.raises(InvalidChangeError, match="cannot read format 2"):
-            change()
-        assert change(force=True).written
-        set_value(KEY, 5, everyone=True)
-    # The rules of flags have format 1.
-    assert changes.create("new_checkout", rules=[{"conditions": ENTERPRISE}]).written
 
 
 # Secrets.

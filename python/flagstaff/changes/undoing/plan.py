@@ -11,10 +11,7 @@ from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import AllowedUsersChange, in_order, users_to_change
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import targeting_field
 from flagstaff.changes.locking import read_rows
-from flagstaff.changes.messages import FIELD_PROBLEM
-from flagstaff.changes.old_workers import refused_by_workers, required_format
 from flagstaff.changes.past import Item, RowId, RowVersion, instances_of, read_pasts
 from flagstaff.changes.restore_version import (
     deleted_row,
@@ -27,7 +24,7 @@ from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_con
 from flagstaff.changes.undoing.row import RowUndo, undone_row
 from flagstaff.changes.undoing.segment_effects import effects_by_key
 from flagstaff.changes.undoing.selection import RowEvents
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, ever_secret
 
@@ -201,7 +198,6 @@ def plan_undo(
     plans = _as_written(undos)
     for check in (_without_obstacles, _without_taken_keys):
         plans = check(plans, undos)
-    plans = _without_unreadable_rules(plans)
     errors = refused or {}
     rows = tuple(
         plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
@@ -378,26 +374,3 @@ def _without_taken_keys(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> l
         else plan
         for plan, undo in zip(plans, undos, strict=True)
     ]
-
-
-def _without_unreadable_rules(plans: Sequence[RowPlan]) -> list[RowPlan]:
-    """Refuses rules and conditions that a connected worker cannot read. One query at most."""
-    written = [_rules_written(plan) for plan in plans]
-    problem = refused_by_workers(rules for _name, rules in written if rules)
-    if problem is None:
-        return list(plans)
-    return [
-        plan.refuse(InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem)))
-        if required_format(rules)
-        else plan
-        for plan, (name, rules) in zip(plans, written, strict=True)
-    ]
-
-
-def _rules_written(plan: RowPlan) -> tuple[str, object]:
-    """The name of the field with rules or conditions, and what is written to it."""
-    row = plan.inserted[0] if plan.inserted else plan.item.row
-    if row is None or plan.written is None or plan.written.new is None:
-        return "", None
-    name = targeting_field(row)
-    return name, plan.written.new.get(name)

@@ -17,7 +17,6 @@ from flagstaff._tables.rows import Row
 from flagstaff._words.rule_parts import with_segment_names
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_errors
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import RowId
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.restore_version import recreate
@@ -109,8 +108,7 @@ def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoP
 
 
 def _write(plan: UndoPlan) -> list[UndoneEvents]:
-    # Whether the workers can read the rules has been decided for all rows together.
-    with checked_together(), ignoring_old_workers(ignore=True):
+    with checked_together():
         renamed = plan.renamed_segments
         rows = [_with_new_keys(row, renamed) for row in plan.rows]
         others = _rows_of_others(plan, rows)

@@ -21,7 +21,6 @@ from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
     add_expected_version,
-    add_force,
     add_key,
     add_yes,
     require_confirmation,
@@ -81,7 +80,6 @@ def _add_create(parser: CommandParser) -> None:
     _add_segment_key(parser)
     add_json_file(parser, "file", "the conditions")
     add_attribution(parser)
-    add_force(parser)
     parser.add_argument("--description", metavar="TEXT", help="which users the segment has")
     add_yes(parser)
 
@@ -92,7 +90,7 @@ def _create(options: Options, out: Output) -> None:
     conditions = read_json_file(options["file"])
     [changed] = write_confirmed(
         lambda: [row_of(Kind.SEGMENT, key)],
-        lambda: [changes.create_segment(key, conditions, force=options["force"], **fields)],
+        lambda: [changes.create_segment(key, conditions, **fields)],
         options,
         out,
     )
@@ -104,7 +102,6 @@ def _create(options: Options, out: Output) -> None:
 
 def _add_update(parser: CommandParser) -> None:
     add_change_arguments(parser, "segment")
-    add_force(parser)
     parser.add_argument(
         "--conditions",
         metavar="FILE",
@@ -125,10 +122,10 @@ def _update(options: Options, out: Output) -> None:
         fields["description"] = options["description"]
     if not fields:
         raise CommandError("pass --conditions or --description", returncode=USAGE)
-    version, force = options["expect_version"], options["force"]
+    version = options["expect_version"]
     [changed] = write_confirmed(
         lambda: [row_of(Kind.SEGMENT, key)],
-        lambda: [changes.update_segment(key, fields, expect_version=version, force=force)],
+        lambda: [changes.update_segment(key, fields, expect_version=version)],
         options,
         out,
     )
@@ -174,7 +171,6 @@ def _delete(options: Options, out: Output) -> None:
 
 def _add_set_rules(parser: CommandParser) -> None:
     add_change_arguments(parser)
-    add_force(parser)
     add_json_file(parser, "file", "the rules")
     add_yes(parser)
 
@@ -185,10 +181,10 @@ def _set_rules(options: Options, out: Output) -> None:
     flag_row(key)
     flag_model().require(RULES)
     rules = read_json_file(options["file"])
-    version, force = options["expect_version"], options["force"]
+    version = options["expect_version"]
     [changed] = write_confirmed(
         lambda: [row_of(Kind.FLAG, key)],
-        lambda: [changes.update(key, {"rules": rules}, expect_version=version, force=force)],
+        lambda: [changes.update(key, {"rules": rules}, expect_version=version)],
         options,
         out,
     )
