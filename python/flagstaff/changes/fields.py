@@ -37,10 +37,11 @@ from flagstaff.changes.messages import (
     NULL,
     PROBLEMS,
     REJECTED,
+    SEGMENT_KEY_IS_FIXED,
     UNKNOWN_FIELD,
     UNREADABLE,
 )
-from flagstaff.changes.segment_use import require_segments, require_unused
+from flagstaff.changes.segment_use import require_segments
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -69,19 +70,14 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
 
     Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
     """
+    if isinstance(row, segment_model()) and "key" in fields:
+        raise InvalidChangeError(FIELD_PROBLEM(field="key", problem=SEGMENT_KEY_IS_FIXED()))
     for name, new in fields.items():
         validate(row, name, new)
     for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
         require_segments(row, fields[RULES])
-    if isinstance(row, segment_model()) and "key" in fields:
-        require_unused(row.key, str(fields["key"]))
-    write_as_is(row, fields, savepoint=savepoint)
-
-
-def write_as_is(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
-    """Writes fields of a row that need no validation, and its auto_now fields, as `write` does."""
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     for name, new in fields.items():

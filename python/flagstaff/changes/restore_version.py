@@ -14,10 +14,8 @@ from flagstaff._tables.model_fields import (
     column_of,
     is_auto_now,
     is_generated,
-    segment_model,
     stored_fields,
 )
-from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -32,7 +30,6 @@ from flagstaff.changes.locking import require_version
 from flagstaff.changes.messages import (
     NOT_EXISTENT_THEN,
     ONLY_A_DIGEST,
-    OTHER_SEGMENT_NOW,
 )
 from flagstaff.changes.past import (
     Item,
@@ -40,7 +37,6 @@ from flagstaff.changes.past import (
     Past,
     RowVersion,
     instances_of,
-    is_same_column,
     masked_columns,
     read_pasts,
 )
@@ -77,7 +73,7 @@ def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Ch
 def restore_segment(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a segment, as `restore` does a flag, except for its key.
 
-    Rules name the present one. Raises UnknownSegmentError for the key.
+    A key does not change. Raises UnknownSegmentError for the key.
     """
     return _restore(Kind.SEGMENT, key, to, expect_version)
 
@@ -156,10 +152,6 @@ def _restored_fields(past: Past, state: ItemState) -> tuple[dict[str, object], A
         for field in restorable_fields(item.kind)
         if field.column in columns and not (item.kind is Kind.SEGMENT and field.name == _KEY)
     }
-    if version.renamed_segments:
-        column = column_of(item.kind.model, RULES)
-        if not is_same_column(present, version, column):
-            require_same_names(version)
     if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
     users = users_to_change(past.present.users, in_order(state.users), skip_unknown=True)
@@ -187,18 +179,6 @@ def writable_columns(
     return writable
 
 
-def require_same_names(version: RowVersion) -> None:
-    """Raises InvalidChangeError if a key in the rules of a version is that of another segment now.
-
-    Queries only if the rules name segments that have been renamed since.
-    """
-    renamed = version.renamed_segments
-    taken = all_rows(segment_model()).filter(key__in=renamed).order_by("key") if renamed else ()
-    for segment in taken:
-        text = OTHER_SEGMENT_NOW(key=repr(segment.key), present=repr(renamed[segment.key]))
-        raise InvalidChangeError(text)
-
-
 def restorable_fields(kind: Kind) -> list[AnyField]:
     """Returns the fields that people can change."""
     return [
@@ -215,7 +195,6 @@ def deleted_row(kind: Kind, version: RowVersion, instances: Mapping[int, Row]) -
     Python cannot decode a value.
     """
     row = instances[cast("int", version.entry)]
-    require_same_names(version)
     require_readable(row.key, vars(row))
     for field in stored_fields(kind.model):
         if field.column not in version.columns and not is_generated(field):

@@ -1,6 +1,6 @@
 """Segments, and the rules that name them.
 
-The verbs `segment list`, `show`, `create`, `update`, `rename` and `delete`, and `set-rules`.
+The verbs `segment list`, `show`, `create`, `update` and `delete`, and `set-rules`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.lists import join_some
-from flagstaff.changes.segment_rename import renamed_segment
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
-    add_expected_version,
     add_key,
     add_yes,
     require_confirmation,
@@ -33,7 +31,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, report_segment_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
-from flagstaff.cli.support.wait import add_wait
 from flagstaff.history.kinds import Kind
 
 _LIST_COLUMNS = (
@@ -133,28 +130,6 @@ def _update(options: Options, out: Output) -> None:
     warn_of_missing_groups(fields.get("conditions"), out)
 
 
-def _add_rename(parser: CommandParser) -> None:
-    parser.add_argument("key", metavar="OLD", help="the key of the segment")
-    parser.add_argument("new_key", metavar="NEW", help="its new key")
-    add_attribution(parser)
-    add_wait(parser)
-    add_expected_version(parser)
-
-
-def _rename(options: Options, out: Output) -> None:
-    done = renamed_segment(
-        options["key"], options["new_key"], expect_version=options["expect_version"]
-    )
-    uses = {"flags": done.flags, "values": done.values, "experiments": done.experiments}
-    if any(uses.values()):
-        values = (f"value {key}" for key in done.values)
-        keys = [*done.flags, *values, *(f"experiment {key}" for key in done.experiments)]
-        out.message(f"rules with the new key: {join_some(keys)}")
-    report_segment_change(done.changed, out, options, more=uses)
-    if done.changed.written:
-        warn_of_case_variants(segment_model(), options["new_key"], out)
-
-
 def _add_delete(parser: CommandParser) -> None:
     add_change_arguments(parser, "segment")
     add_yes(parser)
@@ -194,7 +169,7 @@ def _set_rules(options: Options, out: Output) -> None:
 
 SEGMENT = verb_group(
     "segment",
-    "list, show, create, update, rename or delete segments",
+    "list, show, create, update or delete segments",
     Verb(
         name="list",
         help="list the segments",
@@ -224,13 +199,6 @@ SEGMENT = verb_group(
         ),
         add_arguments=_add_update,
         run=_update,
-    ),
-    Verb(
-        name="rename",
-        help="give a segment another key, also in all rules that use it",
-        examples=("segment rename enterprise large_customers",),
-        add_arguments=_add_rename,
-        run=_rename,
     ),
     Verb(
         name="delete",
