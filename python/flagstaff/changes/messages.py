@@ -23,14 +23,6 @@ NOT_DECODABLE = Template(
 )
 TOO_DEEP = Template("value_too_deep", _("is nested too deeply"))
 REJECTED = Template("database_rejection", _("the database rejected the change: %(reason)s"))
-USERS_OF_TENANT = Template(
-    "users_of_tenant",
-    _(
-        "users of schema %(schema)s cannot be allowed users, because users of other tenants can "
-        "have the same primary key; use a rollout"
-    ),
-)
-
 # Keys.
 EXISTS = {
     Kind.FLAG: Template(

@@ -162,9 +162,9 @@ REASONS = {
 
 @pytest.mark.parametrize("models", REASONS)
 def test_key_is_read_only_after_creation(
-    models: str, operator: Client, rows: dict[str, Any]
+    models: str, operator: Client, rows: dict[str, Any], enterprise: Segment
 ) -> None:
-    row = rows[models]
+    row = {**rows, SEGMENTS: enterprise}[models]
     url = f"{models}{row.pk}/change/"
     html = page(operator, url)
     assert 'name="key"' not in html

@@ -11,7 +11,6 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, models
-from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import experiments
@@ -409,27 +408,6 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     assert_fixed_by_the_verb()
 
 
-def test_tables_of_flags_in_schemas_of_tenants_are_reported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows(f"CREATE SCHEMA acme; CREATE TABLE acme.flagstaff_change (LIKE {FLAGS})")
-    assert messages() == []
-    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
-    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=["shop"]):
-        assert only_message() == (
-            "flagstaff.W031",
-            (
-                "schemas of tenants have tables of flags: acme; they hide the tables of schema "
-                '"public" from Django, so changes in these schemas have no effect'
-            ),
-            (
-                "put flagstaff back into the apps of tenants, run "
-                '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
-                "flagstaff again; or drop the tables with SQL"
-            ),
-        )
-
-
 def test_triggers_of_another_project_are_not_reported() -> None:
     rows(
         "CREATE SCHEMA other; CREATE TABLE other.flags (id int); "
@@ -676,7 +654,7 @@ def test_bucketing_unit_that_browsers_may_set_is_reported(settings: Any) -> None
     settings.FLAGSTAFF = {"OFREP": {"CLIENT_ATTRIBUTES": ["theme", "organization"]}}
     bucket_by("user", "plan", "organization")
     assert only_message() == (
-        "flagstaff.W053",
+        "flagstaff.W056",
         (
             'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
             "'organization' of 'c'"
