@@ -44,7 +44,6 @@ from flagstaff.conf import conf
 VERBS: Final[tuple[Verb, ...]] = (
     flags.KILL,
     history.HISTORY,
-    history.WATCH,
     undo.UNDO,
     undo.RESTORE,
     evaluation.EXPLAIN,
