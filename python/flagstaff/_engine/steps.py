@@ -110,12 +110,6 @@ def override_step(override: str) -> EvaluationStep:
     return EvaluationStep("override", met=True, decides=True, why=why)
 
 
-def deciding_step(steps: Sequence[EvaluationStep]) -> str:
-    """Returns why the result is as it is, in one line."""
-    step = next(step for step in steps if step.decides)
-    return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
-
-
 def unit_of(explanation: Explanation | ValueExplanation) -> str:
     """Returns the bucketing unit of the flag or the value."""
     return USER if explanation.bucket_by is None else explanation.bucket_by

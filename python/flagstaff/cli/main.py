@@ -60,7 +60,6 @@ VERBS: Final[tuple[Verb, ...]] = (
     flag_rows.CREATE,
     flag_rows.UPDATE,
     flag_rows.DELETE,
-    evaluation.TEST,
     impact.IMPACT,
     values.VALUE,
     segments.SEGMENT,
