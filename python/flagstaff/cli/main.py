@@ -65,7 +65,6 @@ VERBS: Final[tuple[Verb, ...]] = (
     serialization.IMPORT,
     jobs.RUN_JOBS,
     usage.USAGE,
-    usage.UNKNOWN,
     privacy.FORGET_USER,
     operator_group.CREATE_OPERATOR_GROUP,
     reader_role.READER_ROLE,
