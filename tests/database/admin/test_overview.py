@@ -16,7 +16,6 @@ from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments, rollouts
 from flagstaff._tables.rows import flag_row
-from flagstaff.cleanup.models import StaleCount
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts.clock import ClockTimestamp

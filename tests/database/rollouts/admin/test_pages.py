@@ -17,7 +17,7 @@ from flagstaff import _extensions, acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
-from flagstaff.cleanup import stale
+from flagstaff.stale import facts
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
@@ -580,7 +580,7 @@ def test_flags_make_one_query_for_all_plans(
     for url in urls:
         page(operator, url)  # Fills Django's caches, such as that of content types.
     with_plans = [count_queries(operator, url) for url in urls]
-    monkeypatch.setattr(stale, "optional_apps", apps_without_plans)
+    monkeypatch.setattr(facts, "optional_apps", apps_without_plans)
     flags = admin.site.get_model_admin(FeatureFlag)
     others = [part for part in flags.bound_parts if not isinstance(part, FlagPlan)]  # type: ignore[attr-defined]
     monkeypatch.setattr(flags, "bound_parts", others)
