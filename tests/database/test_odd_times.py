@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TIMES = pytest.mark.parametrize("time", ["infinity", "-infinity"])
 KEY = "new_checkout"
-RECENT, STALE = "/admin/flagstaff/recentchange/", "/admin/flagstaff_cleanup/snooze/"
+RECENT, STALE = "/admin/flagstaff/recentchange/", "/admin/flagstaff/staleflag/"
 #: The verbs that read rows. The document of an export and the list of stale flags show their days.
 VERBS = (
     "list",

@@ -47,7 +47,7 @@ WORKERS = "/admin/flagstaff/connectedworker/"
 OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
-STALE = "/admin/flagstaff_cleanup/snooze/"
+STALE = "/admin/flagstaff/staleflag/"
 DIFFERENCES = "/admin/flagstaff_compat/difference/"
 
 # Each change is a transaction of its own, as in production.

@@ -36,7 +36,7 @@ from tests.support.stale_flags import (
 
 pytestmark = pytest.mark.django_db
 
-STALE = "/admin/flagstaff_cleanup/snooze/"
+STALE = "/admin/flagstaff/staleflag/"
 
 
 def day(ahead: int) -> str:

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from flagstaff._words.message import localized
-from flagstaff.cleanup.constant import Constant
-from flagstaff.cleanup.stale_signals import (
+from flagstaff.stale.constant import Constant
+from flagstaff.stale.signals import (
     Assessment,
     Facts,
     Finding,
     LastUse,
+    ReviewChange,
     Signal,
     Unknown,
     assess,
 )
-from flagstaff.cleanup.usage import Coverage, problem_of_coverage
+from flagstaff.stale.usage import Coverage, problem_of_coverage
 from tests.support.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -113,11 +114,57 @@ def test_flag_is_stale_after_its_review_date(day: int, expected: list[Signal]) -
     assert signals(review_on=date(2026, 11, day)) == expected
 
 
-@pytest.mark.parametrize(("day", "expected"), [(20, True), (21, False)])
-def test_snoozed_flag_is_stale_again_on_the_date(day: int, expected: bool) -> None:
-    found = judged(review_on=date(2026, 1, 1), snoozed_until=date(2026, 11, day))
-    assert found.is_stale is expected
-    assert found.is_snoozed is not expected
+# Constant for 50 days, so stale for 20.
+SHIPPED = {"constant": Constant(True, ago(50), is_exact=True)}
+
+
+@pytest.mark.parametrize(
+    ("day", "change", "expected"),
+    [
+        (21, ReviewChange(ago(20)), True),
+        (21, ReviewChange(ago(20.1)), False),
+        (20, ReviewChange(ago(20)), False),
+        (21, None, False),
+    ],
+    ids=["set after", "set before", "due today", "unknown"],
+)
+def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_set(
+    day: int, change: ReviewChange | None, expected: bool
+) -> None:
+    found = judged(**SHIPPED, review_on=date(2026, 11, day), review_change=change)
+    assert (found.is_silent, found.is_stale) == (expected, not expected)
+    assert [one.signal for one in found.findings] == [CONSTANT]
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_review_date_of_the_creation_silences_nothing(is_exact: bool) -> None:
+    change = ReviewChange(ago(1), is_creation=True)
+    constant = Constant(True, ago(50), is_exact=is_exact)
+    assert judged(
+        constant=constant, review_on=date(2026, 12, 1), review_change=change
+    ).is_stale
+
+
+def test_review_date_silences_a_flag_whose_period_may_have_begun_before() -> None:
+    constant = Constant(True, ago(50), is_exact=False)
+    change = ReviewChange(ago(49))
+    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_silent
+
+
+@pytest.mark.parametrize(("days", "expected"), [(31, True), (30, False)])
+def test_review_date_that_replaces_a_past_one_silences_other_signals(
+    days: int, expected: bool
+) -> None:
+    before = (ago(days)).date()
+    change = ReviewChange(ago(30), before=before)
+    found = judged(**SHIPPED, review_on=date(2026, 12, 1), review_change=change)
+    assert found.is_silent is expected
+
+
+def test_one_signal_that_held_when_the_date_was_set_is_enough() -> None:
+    facts = {**SHIPPED, "last_use": LastUse(ago(35)), "review_change": ReviewChange(ago(10))}
+    found = judged(**facts, review_on=date(2026, 12, 1))
+    assert (len(found.findings), found.is_silent) == (2, True)
 
 
 def test_flag_can_have_all_signals() -> None:

@@ -646,11 +646,7 @@ def test_form_of_a_new_flag_has_no_panel(operator: Client) -> None:
 def test_app_without_a_part_adds_nothing(rf: RequestFactory, flag: FeatureFlag) -> None:
     assert _extensions.OptionalApp().flag_part() is None
     part = AppPart(FeatureFlagAdmin(FeatureFlag, admin.site))
-    assert (part.panel(rf.get("/"), flag), part.notes([flag]), part.links(rf.get("/"))) == (
-        "",
-        {},
-        (),
-    )
+    assert (part.panel(rf.get("/"), flag), part.notes([flag])) == ("", {})
 
 
 # Permissions.
