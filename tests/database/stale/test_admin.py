@@ -6,14 +6,12 @@ import re
 from datetime import date, timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import strip_tags
 
-from flagstaff import changes, experiments
+from flagstaff import changes
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
-from flagstaff.cleanup.models import Snooze
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
@@ -24,7 +22,6 @@ from tests.support.admin_pages import (
     page,
     staff,
 )
-from tests.support.sql import rows
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -62,10 +59,9 @@ def shipped() -> FeatureFlag:
     return flag
 
 
-def snooze(client: Client, **data: str) -> list[str]:
-    """The messages after the form of the flag was sent."""
-    form = {"_snooze": KEY, "until": day(10), **data}
-    return messages_of(client.post(STALE, form, follow=True))
+def silence(ahead: int = 10) -> None:
+    """Sets a review date in the future while the flag is stale."""
+    changes.update(KEY, {"review_on": timezone.localdate() + timedelta(days=ahead)})
 
 
 def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
@@ -78,7 +74,7 @@ def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
     assert ">q3</td>" in html
     assert "dark_mode" not in text(html)
     assert f'href="{FLAGS}{shipped.pk}/change/"' in html
-    assert f">python manage.py flags references {KEY} --result {KEY}=on --diff</code>" in html
+    assert f">python manage.py flags references {KEY}</code>" in html
     assert 'data-label="Age">41 days</td>' in html
     assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
 
@@ -90,68 +86,33 @@ def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
     assert "No flag is stale." in text(page(admin_client, STALE))
 
 
-def test_snooze_moves_the_flag_to_the_second_table_until_its_end(
-    admin_client: Client, shipped: FeatureFlag
-) -> None:
-    [message] = snooze(admin_client, _reason="used in winter")
-    assert message.startswith(f"The flag “{KEY}” is snoozed until ")
-    row = Snooze.objects.get()
-    assert (row.flag_pk, row.reason) == (str(shipped.pk), "used in winter")
-    assert row.until.isoformat() == day(10)
+def test_silent_flag_is_in_the_second_table_until_its_review(admin_client: Client) -> None:
     html = page(admin_client, STALE)
-    assert "No flag is stale." in text(html)
-    assert "used in winter" in html
-    assert ">admin</td>" in html
-    assert LogEntry.objects.get().change_message == message
-    response = admin_client.post(STALE, {"_end_snooze": KEY}, follow=True)
-    assert messages_of(response) == [f"The flag “{KEY}” is no longer snoozed."]
-    assert not Snooze.objects.exists()
+    assert "Not listed until the next review" not in html
+    silence()
+    shown = text(page(admin_client, STALE))
+    assert "No flag is stale." in shown
+    assert re.search(rf"Not listed until the next review .* {KEY} On for all users", shown)
 
 
-@pytest.mark.parametrize("until", ["", "2020-01-31", "2099-02-31", "x", "2" * 99])
-def test_date_that_is_not_in_the_future_is_refused(admin_client: Client, until: str) -> None:
-    assert snooze(admin_client, until=until) == ["Not saved: choose a date in the future."]
-    assert not Snooze.objects.exists()
-
-
-def test_form_that_is_refused_stays_open_with_what_was_typed(admin_client: Client) -> None:
-    make_flag("old_banner", enabled=False)
-    form = {"_snooze": KEY, "until": "2020-01-31", "_reason": "used in <winter>"}
-    html = admin_client.post(STALE, form).content.decode()
-    [opened] = re.findall(r"<details[^>]* open>.*?</details>", html, re.DOTALL)
-    assert f'value="{KEY}"' in opened
-    assert 'value="2020-01-31"' in opened
-    assert 'value="used in &lt;winter&gt;"' in opened
-    assert "Not saved: choose a date in the future." in opened
-
-
-def test_flag_that_was_deleted_meanwhile_is_reported(admin_client: Client) -> None:
-    changes.delete(KEY)
-    assert snooze(admin_client) == ["This flag no longer exists."]
-
-
-def test_user_who_may_view_flags_sees_the_page_without_forms() -> None:
-    client = staff("view_featureflag")
+@pytest.mark.parametrize(
+    ("permission", "is_offered"), [("view_featureflag", False), ("change_featureflag", True)]
+)
+def test_review_date_is_offered_to_users_who_may_change_flags(
+    permission: str, is_offered: bool, shipped: FeatureFlag
+) -> None:
+    client = staff(permission)
     html = page(client, STALE)
     assert KEY in html
-    assert 'name="_snooze"' not in html
+    assert ("_selected_action" in html) is is_offered
+    advice = "If you still need it, set a review date"
+    assert (advice in html) is is_offered
+    assert (advice in page(client, f"{FLAGS}{shipped.pk}/change/")) is is_offered
     assert "/delete/" not in html
-    assert client.post(STALE, {"_snooze": KEY, "until": day(9)}).status_code == 403
-    assert not Snooze.objects.exists()
 
 
-def test_permission_to_change_flags_allows_to_snooze() -> None:
-    client = staff("view_keyvaluestore")
-    assert client.get(STALE).status_code == 403
-    assert client.post(STALE, {"_snooze": KEY, "until": day(9)}).status_code == 403
-    assert len(snooze(staff("change_featureflag", name="other"))) == 1
-    assert Snooze.objects.get().key == KEY
-
-
-def test_form_needs_the_token_of_the_session(admin_client: Client) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.cookies = admin_client.cookies
-    assert client.post(STALE, {"_snooze": KEY, "until": day(9)}).status_code == 403
+def test_page_takes_no_form(admin_client: Client) -> None:
+    assert admin_client.post(STALE, {"_end": KEY}).status_code == 403
 
 
 def test_list_of_flags_links_to_the_page_and_marks_stale_flags(admin_client: Client) -> None:
@@ -161,7 +122,7 @@ def test_list_of_flags_links_to_the_page_and_marks_stale_flags(admin_client: Cli
     stale, fresh = column(html, "flag")[::-1]
     assert "stale: constant" in stale
     assert "stale" not in fresh
-    snooze(admin_client)
+    silence()
     assert "stale: constant" not in page(admin_client)
 
 
@@ -169,8 +130,10 @@ def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: Feature
     url = f"{FLAGS}{shipped.pk}/change/"
     shown = text(page(admin_client, url))
     assert "stale On for all users for 41 days, since " in shown
-    snooze(admin_client, _reason="used in winter")
-    assert re.search(r"Snoozed until .*\. Reason: used in winter", text(page(admin_client, url)))
+    silence()
+    shown = text(page(admin_client, url))
+    assert "On for all users for 41 days, since " in shown
+    assert "The flag is not listed as stale until its review on " in shown
     other = FeatureFlag.objects.get(key="dark_mode")
     assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
 
@@ -209,37 +172,14 @@ def test_list_that_defers_columns_marks_stale_flags(
     assert "stale: constant" in column(page(admin_client), "flag")[1]
 
 
-def test_key_owner_tags_and_reason_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
+def test_key_owner_and_tags_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
     FeatureFlag.objects.filter(pk=shipped.pk).update(
         key="<i>odd</i>", owner="<i>web</i>", tags=["<i>a</i>"]
     )
     assert "<i>" not in page(admin_client, STALE)
-    snooze(admin_client, _snooze="<i>odd</i>", _reason="<i>winter</i>")
-    assert Snooze.objects.exists()
+    changes.update("<i>odd</i>", {"review_on": timezone.localdate() + timedelta(days=10)})
     for url in (STALE, FLAGS, f"{FLAGS}{shipped.pk}/change/"):
         assert "<i>" not in page(admin_client, url)
-
-
-def test_page_hands_a_shipped_experiment_over(admin_client: Client) -> None:
-    assert "Ended" not in page(admin_client, STALE)
-    experiments.create("checkout_button")
-    experiments.start("checkout_button")
-    experiments.ship("checkout_button", "treatment")
-    html = page(admin_client, STALE)
-    assert "The experiment checkout_button has given everyone treatment since" in html
-    assert "python manage.py flags references checkout_button</code>" in html
-
-
-def test_missing_table_of_the_app_says_what_to_run(
-    admin_client: Client, shipped: FeatureFlag
-) -> None:
-    rows("DROP TABLE flagstaff_cleanup_snooze")
-    assert "manage.py migrate" in page(admin_client, STALE)
-    form = {"_snooze": KEY, "until": "2099-01-31"}
-    assert "manage.py migrate" in admin_client.post(STALE, form, follow=True).content.decode()
-    assert admin_client.post(STALE, {"_end_snooze": KEY}, follow=True).status_code == 200
-    assert KEY in page(admin_client, FLAGS)
-    assert KEY in page(admin_client, f"{FLAGS}{shipped.pk}/change/")
 
 
 @pytest.mark.thorough
@@ -251,7 +191,7 @@ def test_page_with_a_thousand_flags_lists_each_of_them(admin_client: Client) -> 
     assert page(admin_client, STALE).count("flagstaff-evidence") == 1_001
 
 
-def test_several_flags_are_snoozed_and_the_page_is_shown_again(
+def test_review_date_of_several_flags_is_set_and_the_page_is_shown_again(
     admin_client: Client, shipped: FeatureFlag
 ) -> None:
     html = page(admin_client, STALE)
@@ -259,24 +199,35 @@ def test_several_flags_are_snoozed_and_the_page_is_shown_again(
         r'<form method="post" action="(.*?)" id="flagstaff-selected">(.*?)</form>', html, re.DOTALL
     )
     data = dict(re.findall(r'name="(action|index|_back)" value="([^"]*)"', form))
-    assert data == {"action": "snooze", "index": "0", "_back": STALE}
+    assert data == {"action": "set_review_date", "index": "0", "_back": STALE}
     [pk] = re.findall(r'form="flagstaff-selected" name="_selected_action" value="(\d+)"', html)
     assert pk == str(shipped.pk)
     shown = admin_client.post(url, {**data, "_selected_action": pk})
     response = admin_client.post(url, confirmed(shown, until=day(5)), follow=True)
     assert response.redirect_chain == [(STALE, 302)]
-    assert messages_of(response) == [f"1 flag is snoozed: {KEY}."]
+    assert messages_of(response)[0].startswith(f"1 flag was changed: {KEY}.")
     assert "No flag is stale." in response.content.decode()
 
 
 def test_foreign_path_to_return_to_is_ignored(admin_client: Client, shipped: FeatureFlag) -> None:
-    data = {"action": "snooze", "_selected_action": shipped.pk, "_back": "//evil.example/"}
+    data = {"action": "set_review_date", "_selected_action": shipped.pk}
+    data |= {"_back": "//evil.example/"}
     shown = admin_client.post(FLAGS, data)
     response = admin_client.post(FLAGS, confirmed(shown, until=day(5), _back="//evil.example/"))
     assert response.headers["location"] == FLAGS
 
 
-def test_viewer_cannot_select_flags_to_snooze() -> None:
-    html = page(staff("view_featureflag"), STALE)
+def test_page_for_flags_of_a_model_without_a_review_date_has_no_action(
+    bare_flag_model: type, admin_client: Client
+) -> None:
+    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)  # type: ignore[attr-defined]
+    html = page(admin_client, STALE)
+    assert "set a review date" not in html
     assert "_selected_action" not in html
-    assert KEY in html
+
+
+def test_filter_of_the_list_shows_the_stale_flags(admin_client: Client) -> None:
+    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag")[0].count(KEY) >= 1
+    assert "dark_mode" not in "".join(column(page(admin_client, f"{FLAGS}?stale=yes"), "flag"))
+    silence()
+    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag") == []

@@ -12,10 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
-from flagstaff.stale.facts import assess_flags, stale_flags
-from flagstaff.stale.signals import Signal
 from flagstaff.history import prune
 from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.facts import assess_flags, stale_flags
+from flagstaff.stale.signals import Signal
 from tests.support.forced_off import forced_off
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import (

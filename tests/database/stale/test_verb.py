@@ -1,4 +1,4 @@
-"""`manage.py flags stale` and `snooze`, also in projects that lack the columns or the app."""
+"""`manage.py flags stale`, also in projects that lack the columns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
 from django.utils import timezone
 
-from flagstaff import changes, experiments
-from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.stale import assess_flags
-from flagstaff.experiments.models import Experiment
-from flagstaff.history import forget_user
+from flagstaff import changes
 from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.facts import assess_flags
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -73,15 +68,14 @@ def test_stale_without_a_flag_to_show_says_why(monkeypatch: pytest.MonkeyPatch) 
     assert flags("stale", "--owner", "nobody").err == (
         "no flag matches --owner and --tag; manage.py flags list shows all flags\n"
     )
-    run(f"snooze {KEY} --until {day(-9)}")
-    assert flags("stale").err == "no flag is stale, except snoozed ones\n"
 
 
 def test_failure_says_what_to_do(shipped: FeatureFlag) -> None:
     ran = flags("stale", "--fail")
     assert ran.err == (
         "CommandError: 1 flag is stale; remove each from the code (manage.py flags references "
-        "KEY), or, if you still need it, snooze it (manage.py flags snooze KEY --until DATE)\n"
+        "KEY), or, if you still need it, set the day of its next review (manage.py flags update "
+        "KEY --review-on DATE)\n"
     )
     assert ran.out.startswith(KEY)
 
@@ -108,9 +102,8 @@ def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
     text = f"on for all users for 41 days, since {day(41)}"
     signals = [{"signal": "constant", **facts, "text": text}]
     columns: dict[str, object] = {"kind": "release", "owner": "", "tags": [], "review_on": None}
-    snooze = {"snoozed_until": None, "snooze_reason": ""}
-    flag = {"key": KEY, "signals": signals, "unknown": [], **columns, **snooze}
-    assert document("stale") == {"days": 30, "flags": [flag], "ended": [], "unknown": []}
+    flag = {"key": KEY, "signals": signals, "unknown": [], **columns, "silent_until": None}
+    assert document("stale") == {"days": 30, "flags": [flag], "silent": 0, "unknown": []}
 
 
 def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
@@ -126,108 +119,56 @@ def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
     assert flags("stale").err.splitlines()[1:] == [shown]
 
 
-@pytest.mark.parametrize("verb", ["stale", f"snooze {KEY} --until 2099-01-31"])
-def test_missing_table_of_the_app_says_what_to_run(shipped: FeatureFlag, verb: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE flagstaff_cleanup_snooze")
-    ran = run(verb)
-    assert (ran.status, ran.out) == (1, "")
-    assert 'does not exist; run "manage.py migrate"' in ran.err
-
-
 def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:
-    header, line, _next, command = typed("flags stale").splitlines()
+    header, line, command = typed("flags stale").splitlines()
     assert header.split() == ["KEY", "SIGNALS", "EVIDENCE", "OWNER"]
     evidence = f"on for all users for 41 days, since {day(41)}"
     assert line.split() == [KEY, "constant", *evidence.split()]
-    patch = f"python manage.py flags references {KEY} --result {KEY}=on --diff"
-    assert command.strip() == patch
+    assert command == f"find them in the code: python manage.py flags references {KEY}"
 
 
-def test_snoozed_flag_is_not_stale_until_the_date(shipped: FeatureFlag) -> None:
-    until = day(-10)
-    ran = run(f'snooze {KEY} --until {until} --reason "winter" --as-name deploy')
-    assert ran == Ran(0, "", f"{KEY}: snoozed until {until}\n")
-    ran = flags("stale", "--fail", "--snoozed")
-    assert (ran.status, KEY in ran.out) == (0, True)
-    assert flags("stale", "--fail").status == 0
-    [[key, *_others, shown]] = rows("stale", "--snoozed")
-    assert (key, shown) == (KEY, until)
-    row = Snooze.objects.get()
-    assert (row.flag_pk, row.reason, row.actor) == (str(shipped.pk), "winter", "deploy")
-    Snooze.objects.update(until=timezone.localdate())
-    assert flags("stale", "--fail").status == 1
+def test_flag_is_silent_until_a_review_that_was_set_while_it_was_stale(
+    shipped: FeatureFlag,
+) -> None:
+    run(f"update {KEY} --review-on {day(-10)}")
+    message = "1 flag is silent until the next review; --all lists them\n"
+    assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{message}")
+    assert document("stale")["silent"] == 1
+    assert flags("stale", "--all", "--fail").status == 0
+    [[key, *_others, shown]] = rows("stale", "--all")
+    assert (key, shown) == (KEY, day(-10))
+    [flag] = document("stale", "--all")["flags"]
+    assert flag["silent_until"] == day(-10)
 
 
-def test_snooze_records_the_user_and_replaces_the_one_before(shipped: FeatureFlag) -> None:
-    user = User.objects.create(username="alice")
-    assert document("snooze", KEY, "--until", day(-20)) == {
-        "key": KEY,
-        "snoozed_until": day(-20),
-        "reason": "",
-    }
-    run(f"snooze {KEY} --until {day(-1)} --reason a --as alice")
-    assert Snooze.objects.get().actor == str(user.pk)
-    forget_user(user)
-    assert Snooze.objects.get().actor == ""
-
-
-def test_snooze_of_a_deleted_flag_is_not_that_of_a_later_one(shipped: FeatureFlag) -> None:
-    run(f"snooze {KEY} --until {day(-9)}")
-    assert flags("stale", "--fail").status == 0
-    # A table whose primary key is the key, or that gives a primary key twice.
-    Snooze.objects.update(at=timezone.now() - timedelta(days=70))
-    assert flags("stale", "--fail").status == 1
-
-
-def test_end_of_a_snooze_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
-    assert run(f"snooze {KEY} --until {day(-1)} --dry-run").status == 0
-    assert not Snooze.objects.exists()
-    run(f"snooze {KEY} --until {day(-1)}")
-    assert run(f"snooze {KEY} --end --dry-run").status == 0
-    assert Snooze.objects.exists()
-    assert run(f"snooze {KEY} --end") == Ran(0, "", f"{KEY}: is no longer snoozed\n")
+def test_removed_review_date_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
+    run(f"update {KEY} --review-on {day(-10)}")
+    assert run(f'update {KEY} --review-on ""').status == 0
     assert len(rows("stale")) == 1
-    assert run(f"snooze {KEY} --end").err == f"{KEY}: was not snoozed\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "problem"),
-    [
-        (f"{KEY} --until 2020-01-31", 4, "refused: 2020-01-31 is not in the future"),
-        (f"{KEY} --until tomorrow", 1, "expected a date such as"),
-        (f"{KEY} --until 20990131", 1, "expected a date such as 2027-03-01, not '20990131'"),
-        (f"{KEY} --until 2099-W05-1", 1, "expected a date such as"),
-        (KEY, 1, "one of the arguments --until --end is required"),
-        (f"{KEY} --until 2099-01-31 --end", 1, "not allowed with argument"),
-        ("new_chekout --end", 5, "did you mean 'new_checkout'?"),
-        ("new_chekout --until 2099-01-31", 5, "did you mean 'new_checkout'?"),
-    ],
-)
-def test_snooze_refuses(shipped: FeatureFlag, arguments: str, status: int, problem: str) -> None:
-    ran = run(f"snooze {arguments}")
-    assert ran.status == status
-    assert problem in ran.err
-    assert not Snooze.objects.exists()
+def test_review_date_of_the_creation_silences_nothing() -> None:
+    make_flag(rollout_percent=100, review_on=day(-10))
+    evaluate(KEY)
+    assert len(rows("stale")) == 1
 
 
-def test_shipped_experiment_is_handed_over_at_once_and_fails_after_the_days() -> None:
-    experiments.create("checkout_button")
-    experiments.start("checkout_button")
-    assert document("stale")["ended"] == []
-    experiments.ship("checkout_button", "treatment")
-    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=1))
-    handed_over = (
-        f"The experiment checkout_button has given everyone treatment since {day(1)}. Find it "
-        "in the code: python manage.py flags references checkout_button\n"
-    )
-    assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{handed_over}")
-    [ended] = document("stale")["ended"]
-    assert (ended["kind"], ended["key"]) == ("experiment", "checkout_button")
-    assert ended["result"] == "treatment"
-    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=31))
-    ran = flags("stale", "--fail")
-    assert (ran.status, "1 key is stale" in ran.err) == (1, True)
+def test_review_date_that_was_set_before_the_flag_was_stale_silences_nothing() -> None:
+    flag = make_flag(rollout_percent=100, days=20)
+    evaluate(KEY)
+    run(f"update {KEY} --review-on {day(-60)}")
+    assert rows("stale") == []
+    age_history(20, flag)
+    assert len(rows("stale")) == 1
+
+
+def test_review_date_that_was_moved_when_it_was_past_silences_the_flag() -> None:
+    flag = make_flag(rollout_percent=100, days=40, review_on=day(15))
+    age_history(-20, flag)
+    evaluate(KEY)
+    run(f"update {KEY} --review-on {day(-60)}")
+    age_history(11, flag)
+    assert document("stale")["silent"] == 1
 
 
 @pytest.mark.parametrize(
@@ -236,7 +177,7 @@ def test_shipped_experiment_is_handed_over_at_once_and_fails_after_the_days() ->
         ("", 0),
         ("--fail", 1),
         ("--fail --json", 1),
-        ("--fail --snoozed", 1),
+        ("--fail --all", 1),
         ("--fail --days 42", 0),
         ("--fail --owner nobody", 0),
         ("--fail --tag q4", 0),
@@ -256,7 +197,7 @@ def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
     assert run("stale --fail").status == 1
 
 
-def test_flag_of_a_model_without_the_columns_is_stale_and_snoozed(bare_flag_model: Any) -> None:
+def test_flag_of_a_model_without_the_columns_is_stale(bare_flag_model: Any) -> None:
     collect_usage()
     bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)
     [found] = assess_flags()
@@ -265,47 +206,29 @@ def test_flag_of_a_model_without_the_columns_is_stale_and_snoozed(bare_flag_mode
     assert (stale["key"], stale["owner"], stale["kind"]) == (KEY, "", "")
     assert [one["signal"] for one in stale["signals"]] == ["not-evaluated"]
     assert run("stale --fail").status == 1
-    tomorrow = timezone.localdate() + timedelta(days=1)
-    assert run(f"snooze {KEY} --until {tomorrow}").status == 0
-    assert Snooze.objects.get().key == KEY
-    assert run("stale --fail").status == 0
 
 
 # SQLite has no history and no usage, so it shows that all of this is optional.
 BARE = """
-import os, sys
+import sys
 from django.conf import settings
 settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
-    INSTALLED_APPS=[
-        "django.contrib.auth", "django.contrib.contenttypes", "flagstaff", *sys.argv[2:]
-    ],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", USE_TZ=True, SECRET_KEY="x",
 )
 import django
 django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
-"""
-
-
-def test_project_without_the_app_has_no_table_no_verb_and_no_import(
-    tmp_path: Any, run_isolated: Any
-) -> None:
-    script = f"""{BARE}
-from django.db import connection
-print([name for name in connection.introspection.table_names() if "cleanup" in name])
-from flagstaff.cli.main import all_verbs
-print([one.name for one in all_verbs() if one.name in ("stale", "snooze", "references")])
-print([name for name in sys.modules if name.startswith(("flagstaff.cleanup", "libcst"))])
-"""
-    assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"
-
-
-def test_app_does_not_import_libcst_before_the_search(tmp_path: Any, run_isolated: Any) -> None:
-    script = f"""{BARE}
+from flagstaff.models import FeatureFlag
+FeatureFlag.objects.create(key="old", enabled=True, review_on="2020-01-31")
+print("flagstaff.stale" in sys.modules)
 call_command("flags", "stale", verbosity=0)
-print([name for name in sys.modules if name.startswith("libcst")])
 """
-    printed = run_isolated(script, str(tmp_path / "db"), "flagstaff.cleanup")
-    assert printed.splitlines()[-1] == "[]"
+
+
+def test_stale_on_sqlite_lists_past_reviews(tmp_path: Any, run_isolated: Any) -> None:
+    is_imported, listed = run_isolated(BARE, str(tmp_path / "db")).splitlines()
+    assert is_imported == "False"
+    assert listed.startswith("old\treview\tthe review was due on 2020-01-31")

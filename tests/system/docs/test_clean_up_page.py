@@ -8,10 +8,10 @@ from datetime import date
 import pytest
 import yaml
 from django.conf import settings
-
-from flagstaff import changes
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.stale_signals import Signal
+
+from flagstaff import changes
 from flagstaff.models import Change
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of

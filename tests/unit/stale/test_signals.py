@@ -140,9 +140,7 @@ def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_s
 def test_review_date_of_the_creation_silences_nothing(is_exact: bool) -> None:
     change = ReviewChange(ago(1), is_creation=True)
     constant = Constant(True, ago(50), is_exact=is_exact)
-    assert judged(
-        constant=constant, review_on=date(2026, 12, 1), review_change=change
-    ).is_stale
+    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_stale
 
 
 def test_review_date_silences_a_flag_whose_period_may_have_begun_before() -> None:

@@ -17,7 +17,6 @@ from flagstaff import _extensions, acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
-from flagstaff.stale import facts
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
@@ -25,6 +24,7 @@ from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
+from flagstaff.stale import facts
 from tests.support.action_pages import button_names
 from tests.support.admin_pages import (
     FLAGS,
