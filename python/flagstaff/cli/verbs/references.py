@@ -130,8 +130,9 @@ def _print_messages(records: Sequence[Mapping[str, object]], out: Output) -> Non
     days = f"{conf.stale_days} days"
     texts = {
         _READY: f"ready to delete (in no file, and not evaluated for {days})",
-        _ELSEWHERE: f"in no file, but evaluated in {days}: built at run time, or elsewhere",
-        _UNKNOWN: "in no file, and it is not known whether it is evaluated (%s)",
+        _ELSEWHERE: f"in no file, but evaluated in the last {days} "
+        "(built at run time, or elsewhere)",
+        _UNKNOWN: "in no file, and its use is not known (%s)",
     }
     keys: dict[str, list[str]] = defaultdict(list)
     for state, text in texts.items():
