@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from flagstaff.cleanup.stale_signals import Signal
 
 from flagstaff import changes
-from flagstaff.models import Change
+from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.signals import Signal
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of
 from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag, set_columns

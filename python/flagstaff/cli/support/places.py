@@ -80,7 +80,7 @@ def files_below(folders: Iterable[str]) -> list[str]:
             folders_here[:] = sorted(filter(_is_searched_folder, folders_here))
             below = (str(Path(path, name)) for name in sorted(files))
             found |= dict.fromkeys(filter(_is_own_file, below))
-    return list(found)
+    return sorted(found)
 
 
 def _is_own_file(path: str) -> bool:
