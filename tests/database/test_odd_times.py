@@ -25,7 +25,7 @@ RECENT, STALE = "/admin/flagstaff/recentchange/", "/admin/flagstaff_cleanup/snoo
 #: The verbs that read rows. The document of an export and the list of stale flags show their days.
 VERBS = (
     "list",
-    "list --sort changed --json",
+    "list --json",
     f"show {KEY} --json",
     f"history {KEY} --json",
     "history --csv",
