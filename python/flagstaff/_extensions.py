@@ -205,10 +205,6 @@ class OptionalApp:
         """Returns the models whose rows the search of the admin finds."""
         return ()
 
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the models whose rows operators see by the "view" permission of the model."""
-        return ()
-
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()

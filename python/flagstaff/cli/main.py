@@ -26,9 +26,7 @@ from flagstaff.cli.verbs import (
     history,
     jobs,
     ofrep_key,
-    operator_group,
     privacy,
-    reader_role,
     segments,
     serialization,
     triggers,
@@ -66,8 +64,6 @@ VERBS: Final[tuple[Verb, ...]] = (
     jobs.RUN_JOBS,
     usage.USAGE,
     privacy.FORGET_USER,
-    operator_group.CREATE_OPERATOR_GROUP,
-    reader_role.READER_ROLE,
     ofrep_key.OFREP_KEY,
     triggers.INSTALL_TRIGGERS,
 )

@@ -27,7 +27,6 @@ from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
-    from django.db.models import Model
     from django.http import HttpRequest
 
     from flagstaff.cli.support.verb import Verb
@@ -93,10 +92,6 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         from flagstaff.experiments.retention import prune_in_batches  # noqa: PLC0415 (models first)
 
         return (Retention("exposures", conf.exposure_days, prune_in_batches),)
-
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the model of experiments."""
-        return (self.get_model("Experiment"),)
 
     def event_kind(self) -> tuple[str, str]:
         """Returns the name and the label of experiments."""

@@ -1,7 +1,8 @@
-"""`manage.py flags reader-role` creates a role with the privileges that an engine needs."""
+"""The read-only role of the documentation has the privileges that an engine needs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -9,20 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.conftest import RunIsolated
 from tests.support.fixtures import Query
-from tests.support.terminals import flags
+from tests.support.pages import DOCS, code_of
 from tests.support.workers import Worker
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-SCRIPT = """
-import sys, django
-django.setup()
-from django.core.management import call_command
-call_command("flags", "reader-role", *sys.argv[1:])
-"""
 
 # Roles are global to the server, so each test has its own.
 _numbers = count(1)
@@ -30,18 +24,17 @@ _numbers = count(1)
 
 @pytest.fixture
 def name() -> str:
-    return f'Reader "of flags"; -- {next(_numbers)}'
+    return f"flagstaff_reader_{next(_numbers)}"
 
 
 @pytest.fixture
-def reader(database: str, name: str, run_isolated: RunIsolated) -> str:
-    """The URL of the database for the role of this name."""
-    settings = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    script = run_isolated(SCRIPT, name, "--connections", "7", **settings)
+def reader(database: str, name: str) -> str:
+    """The URL of the database for the role of this name, which the SQL of the page creates."""
+    shop = f'DATABASE "{conninfo_to_dict(database)["dbname"]}"'
     with psycopg.connect(database, autocommit=True) as session:
-        session.execute(script.encode())
-        # The default since PostgreSQL 15.
-        session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        for statements in code_of("how-to/read-only-role.md", "sql"):
+            script = statements.replace("DATABASE shop", shop).replace("flagstaff_reader", name)
+            session.execute(script.encode())
     return make_conninfo(database, user=name)
 
 
@@ -68,7 +61,8 @@ def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
         )
         worker.sees([*NEW_CHECKOUT, 1], True, within=3)
         worker.ask("refresh")
-        assert worker.ask("status")["failures"] == 0
+        status = worker.ask("status")
+        assert (status["failures"], status["problems"]) == (0, [])
 
 
 FORBIDDEN = [
@@ -111,7 +105,7 @@ def test_role_has_limits_and_no_other_privileges(
     limit = session.execute(
         "SELECT rolconnlimit, rolinherit FROM pg_roles WHERE rolname = %s", [name]
     )
-    assert limit.fetchone() == (7, False)
+    assert limit.fetchone() == (200, False)
     # The role can change its defaults, so only its privileges protect.
     session.execute("SET default_transaction_read_only = off")
     allowed = []
@@ -127,26 +121,20 @@ def test_role_has_limits_and_no_other_privileges(
 def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
     reader: str, name: str, query: Query
 ) -> None:
-    schema = '"' + name.replace('"', '""') + '"'
-    query(f"CREATE SCHEMA {schema}")
-    query(f"CREATE TABLE {schema}.flagstaff_featureflag AS TABLE flagstaff_featureflag")
-    query(f"UPDATE {schema}.flagstaff_featureflag SET rollout_percent = 100")
-    query(f"GRANT USAGE ON SCHEMA {schema} TO PUBLIC")
-    query(f"GRANT SELECT ON {schema}.flagstaff_featureflag TO PUBLIC")
+    query(f"CREATE SCHEMA {name}")
+    query(f"CREATE TABLE {name}.flagstaff_featureflag AS TABLE flagstaff_featureflag")
+    query(f"UPDATE {name}.flagstaff_featureflag SET rollout_percent = 100")
+    query(f"GRANT USAGE ON SCHEMA {name} TO PUBLIC")
+    query(f"GRANT SELECT ON {name}.flagstaff_featureflag TO PUBLIC")
     with Worker(reader) as worker:
         assert worker.ask("ready", 10) is True
         assert worker.ask(*NEW_CHECKOUT) is False
 
 
-@pytest.mark.django_db
-def test_script_is_printed_and_not_run_unless_the_name_has_a_line_break() -> None:
-    result = flags("reader-role", "reader", "--json")
-    assert result.status == 0
-    assert 'CREATE ROLE \\"reader\\" LOGIN' in result.out
-    assert "PASSWORD" not in result.out
-    result = flags("reader-role", "reader\nDROP TABLE auth_user")
-    assert result.status == 1
-    assert result.err == (
-        "CommandError: the name of the role is 'reader\\nDROP TABLE auth_user'; "
-        "use a name of printable characters\n"
-    )
+def test_limit_of_connections_is_changed_as_in_the_page(
+    reader: str, name: str, query: Query
+) -> None:
+    page = (DOCS / "operations.md").read_text()
+    [statement] = re.findall(r"^\$ psql shop --command '(ALTER ROLE .+)'$", page, re.MULTILINE)
+    query(statement.replace("flagstaff_reader", name))
+    assert query("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", name) == (300,)
