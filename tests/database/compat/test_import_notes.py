@@ -37,9 +37,9 @@ def test_project_with_the_defaults_of_waffle_has_no_notes() -> None:
         ("FLAG_DEFAULT", "pass default=True to flag_enabled()"),
         ("SWITCH_DEFAULT", "pass default=True to flag_enabled()"),
         ("SAMPLE_DEFAULT", "pass default=True to flag_enabled()"),
-        ("CREATE_MISSING_FLAGS", '"manage.py flags unknown" lists such names'),
-        ("CREATE_MISSING_SWITCHES", '"manage.py flags unknown" lists such names'),
-        ("CREATE_MISSING_SAMPLES", '"manage.py flags unknown" lists such names'),
+        ("CREATE_MISSING_FLAGS", '"manage.py flags usage --unknown" lists such names'),
+        ("CREATE_MISSING_SWITCHES", '"manage.py flags usage --unknown" lists such names'),
+        ("CREATE_MISSING_SAMPLES", '"manage.py flags usage --unknown" lists such names'),
     ],
 )
 def test_setting_that_matters_is_named(settings: Any, setting: str, advice: str) -> None:
