@@ -128,7 +128,7 @@ def _keys(options: Options) -> Keys:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {error}", returncode=USAGE) from error
-    document = read(text, "json" if path.suffix == ".json" else "yaml")
+    document = read(text)
     if problems := document.problems.in_order():
         raise DocumentError(problems)
     return exported_keys(document)

@@ -111,7 +111,7 @@ def test_past_conditions_are_refused_unless_forced(join: Join) -> None:
 @pytest.mark.usefixtures("old_worker")
 def test_import_of_rules_is_refused_unless_forced() -> None:
     text = json.dumps({"flagstaff": 1, "flags": {FLAG: {"rules": RULES}, "a": {"rules": RULES}}})
-    document = serialization.read(text, "json")
+    document = serialization.read(text)
     with pytest.raises(InvalidChangeError, match="cannot read format 1"):
         serialization.apply(document)
     serialization.apply(document, force=True)
