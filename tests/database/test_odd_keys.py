@@ -34,11 +34,11 @@ def reason(key: str) -> str:
 
 
 def import_flag(key: str, **fields: object) -> None:
-    import_text(json.dumps({"flagstaff": 1, "flags": {key: fields}}), "json")
+    import_text(json.dumps({"flagstaff": 1, "flags": {key: fields}}))
 
 
 def import_value(key: str, value: object) -> None:
-    import_text(json.dumps({"flagstaff": 1, "values": {key: {"value": value}}}), "json")
+    import_text(json.dumps({"flagstaff": 1, "values": {key: {"value": value}}}))
 
 
 @ODD

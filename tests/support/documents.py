@@ -4,63 +4,67 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+import yaml
 
 from flagstaff import serialization
 from flagstaff.exceptions import DocumentError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.serialization import Plan
 
-Format = Literal["yaml", "json"]
-BOTH_FORMATS = pytest.mark.parametrize("format_", ["yaml", "json"])
-
 MASK = "••••••"
 
 # The export of three keys.
 SHOP = """\
-# Flags, values and segments, written by `manage.py flags export`.
-# •••••• masks a secret value. An import keeps the stored value.
-flagstaff: 1
-partial: true
-flags:
-  beta_reviews:
-    enabled: true
-    rollout_percent: 0
-    bucket_by: user
-    rules: []
-    description: Reviews before everybody sees them
-    kind: permission
-    client_side: false
-    owner: ''
-    tags: []
-    review_on: null
-    allowed_users:
-      - alice
-      - bob
-values:
-  mail_password:
-    value: ••••••
-    description: ''
-    secret: true
-    type: ''
-    choices: []
-    rules: []
-    bucket_by: user
-    client_side: false
-  page_size:
-    value: 20
-    description: ''
-    secret: false
-    type: ''
-    choices: []
-    rules: []
-    bucket_by: user
-    client_side: false
+{
+  "flagstaff": 1,
+  "partial": true,
+  "flags": {
+    "beta_reviews": {
+      "enabled": true,
+      "rollout_percent": 0,
+      "bucket_by": "user",
+      "rules": [],
+      "description": "Reviews before everybody sees them",
+      "kind": "permission",
+      "client_side": false,
+      "owner": "",
+      "tags": [],
+      "review_on": null,
+      "allowed_users": [
+        "alice",
+        "bob"
+      ]
+    }
+  },
+  "values": {
+    "mail_password": {
+      "value": "••••••",
+      "description": "",
+      "secret": true,
+      "type": "",
+      "choices": [],
+      "rules": [],
+      "bucket_by": "user",
+      "client_side": false
+    },
+    "page_size": {
+      "value": 20,
+      "description": "",
+      "secret": false,
+      "type": "",
+      "choices": [],
+      "rules": [],
+      "bucket_by": "user",
+      "client_side": false
+    }
+  }
+}
 """
 
-# A file that changes and creates flags and values of the shop.
+# A file that changes and creates flags and values of the shop, in the notation of `json_of`.
 EDITED = """
     flagstaff: 1
     flags:
@@ -73,23 +77,30 @@ EDITED = """
 """
 
 
-def export_text(format_: Format = "yaml", **options: Any) -> str:
-    return serialization.as_text(serialization.export(**options), format_)
+def json_of(text: str) -> str:
+    """Returns the JSON of a file that a test writes in a shorter notation, or as JSON."""
+    if text.startswith("{"):
+        return text
+    return json.dumps(yaml.safe_load(textwrap.dedent(text)))
 
 
-def import_text(text: str, format_: Format = "yaml", **options: Any) -> serialization.Imported:
-    return serialization.apply(serialization.read(textwrap.dedent(text), format_), **options)
+def export_text(**options: Any) -> str:
+    return serialization.as_text(serialization.export(**options))
 
 
-def diff_text(text: str, format_: Format = "yaml", **options: Any) -> Plan:
-    return serialization.diff(serialization.read(textwrap.dedent(text), format_), **options)
+def import_text(text: str, **options: Any) -> serialization.Imported:
+    return serialization.apply(serialization.read(json_of(text)), **options)
 
 
-def import_problems(text: str, format_: Format = "yaml", **options: Any) -> list[str]:
+def diff_text(text: str, **options: Any) -> Plan:
+    return serialization.diff(serialization.read(json_of(text)), **options)
+
+
+def import_problems(text: str, **options: Any) -> list[str]:
     """Returns the problems of a file whose import is refused and writes nothing."""
     before = database_state()
     with pytest.raises(DocumentError) as caught:
-        import_text(text, format_, **options)
+        import_text(text, **options)
     assert database_state() == before
     return [str(problem) for problem in caught.value.problems]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flagstaff.serialization.applying import Imported, apply
 from flagstaff.serialization.document import Document, Problem
 from flagstaff.serialization.exporting import export
-from flagstaff.serialization.formats import as_text
+from flagstaff.serialization.json_format import as_text
 from flagstaff.serialization.plan import Plan, Step, diff
 from flagstaff.serialization.reading import read
 

@@ -1,20 +1,25 @@
-"""Reads and writes JSON. Refuses duplicate keys and NaN, which `json` accepts."""
+"""Converts a document to JSON and back. Refuses duplicate keys and NaN, which `json` accepts."""
 
 from __future__ import annotations
 
 import json
 import math
+from typing import Final
 
 from flagstaff.exceptions import DocumentError
 from flagstaff.serialization.messages import (
     DUPLICATE_KEY,
     FILE_NUMBER_TOO_LONG,
     FILE_TOO_DEEP,
+    FILE_TOO_LARGE,
     INVALID_JSON,
     NO_NUMBER,
     TOO_DEEP,
 )
 from flagstaff.serialization.problems import MAX_DEPTH, Path, Problem, Problems
+
+#: The maximum size in bytes: some hundred thousand allowed users.
+LARGEST: Final = 16 * 2**20
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -27,13 +32,16 @@ class _InvalidNumber(str):
     __slots__ = ()
 
 
-def dumps(document: object, *, ascii_only: bool = False) -> str:
-    """Returns the text of a document."""
+def as_text(document: object, *, ascii_only: bool = False) -> str:
+    """Returns the text of an exported document."""
     return json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
 def loads(text: str, problems: Problems) -> object:
-    """Returns the parsed text. Raises DocumentError if it is not JSON."""
+    """Returns the parsed text. Raises DocumentError if it is too large or not JSON."""
+    # "replace", because lone surrogates are reported later with their place.
+    if len(text.encode(errors="replace")) > LARGEST:
+        raise DocumentError([Problem((), FILE_TOO_LARGE(limit=LARGEST))])
     try:
         tree = json.loads(
             text, object_pairs_hook=_Pairs, parse_float=_float, parse_constant=_InvalidNumber

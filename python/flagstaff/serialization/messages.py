@@ -12,10 +12,6 @@ LINE = Template("document_line", _("line %(number)s"))
 
 # The file.
 INVALID_JSON = Template("invalid_json", _("invalid JSON: %(reason)s"))
-INVALID_YAML = Template("invalid_yaml", _("invalid YAML: %(reason)s"))
-CONTROL_CHARACTERS = Template(
-    "yaml_control_characters", _("invalid YAML: it has control characters")
-)
 FILE_TOO_LARGE = Template(
     "file_too_large", _("the file is larger than %(limit)s bytes; import it in parts")
 )
@@ -30,15 +26,11 @@ NEWER_FORMAT = Template(
 NO_EXPORT = Template(
     "file_no_export", _('not an export of flagstaff: "%(header)s" is missing at the top level')
 )
-NO_PYYAML = Template(
-    "no_pyyaml", _('YAML needs PyYAML: pip install "%(package)s"; JSON needs no package')
-)
 
 # A field of the file.
 NO_PART = Template("not_part_of_format", _("is not part of this format"))
 TOO_DEEP = Template("nested_too_deeply", _("is nested deeper than %(limit)s levels"))
 NO_NUMBER = Template("no_json_number", _("is not a valid JSON number"))
-TOO_MANY_DIGITS = Template("too_many_digits", _("has too many digits"))
 DUPLICATE_KEY = Template("duplicate_key", _("is a duplicate key"))
 NOT_STORABLE = Template(
     "not_storable",
@@ -51,7 +43,7 @@ NO_INTEGER = Template(
     "no_version_number", _("must be an integer, as `export --versions` writes it")
 )
 NO_USERS = Template("no_user_list", _("must be a list of users"))
-NO_USER = Template("no_user_entry", _("must be a username, or a primary key such as {pk: 42}"))
+NO_USER = Template("no_user_entry", _('must be a username, or a primary key such as {"pk": 42}'))
 USER_TWICE = Template("user_twice", _("lists %(user)s twice"))
 WRONG_TYPE = Template("wrong_field_type", _("must be %(expected)s, not %(present)s"))
 STRING_OR_NUMBER = Template("type_string_or_number", _("a string or a number"))()
@@ -90,21 +82,6 @@ REQUIRED = {
     Kind.VALUE: Template("required_for_value", _("is required for a new value")),
     Kind.SEGMENT: Template("required_for_segment", _("is required for a new segment")),
 }
-
-# YAML.
-SECOND_DOCUMENT = Template("second_document", _("a second document starts here"))
-TAG = Template("yaml_tag", _("has the tag %(tag)s; tags are not supported"))
-ALIAS = Template("yaml_alias", _("is an alias; aliases are not supported, write the content"))
-KEY_NO_STRING = Template("yaml_key_no_string", _("has a key that is not a string"))
-UNQUOTED_KEY = Template("yaml_unquoted_key", _("the key %(key)s is not a string; put it in quotes"))
-AMBIGUOUS = Template(
-    "yaml_ambiguous",
-    _(
-        "%(text)s without quotes is ambiguous in YAML; put a string in quotes, or write true, "
-        "false, or a plain decimal number"
-    ),
-)
-THIS_TEXT = Template("this_text", _("this text"))
 
 # Beside the database.
 NO_SEGMENT_TABLE = Template(

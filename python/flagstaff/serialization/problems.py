@@ -23,7 +23,7 @@ class Problem:
 
     path: Path
     text: str
-    #: From 1; None if it is unknown, as in JSON.
+    #: From 1, if the text is not valid JSON; None for all other problems.
     line: int | None = None
 
     @property
@@ -41,16 +41,11 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
-        self._lines: dict[Path, int] = {}
         self._paths: set[Path] = set()
 
-    def set_line(self, path: Path, line: int) -> None:
-        """Stores the line of a field."""
-        self._lines[path] = line
-
-    def add(self, path: Path, text: str, line: int | None = None) -> None:
-        """Adds a problem. The line defaults to the field's, or to that of its nearest parent."""
-        self.found.append(Problem(path, text, line or self._line(path)))
+    def add(self, path: Path, text: str) -> None:
+        """Adds a problem."""
+        self.found.append(Problem(path, text))
         self._paths.update(path[:length] for length in range(len(path) + 1))
 
     def add_first(self, path: Path, text: str) -> None:
@@ -68,12 +63,8 @@ class Problems:
             self.add(path, NOT_STORABLE())
 
     def in_order(self) -> list[Problem]:
-        """Returns the problems by line, as far as lines are known."""
-        return sorted(self.found, key=lambda problem: (problem.line or 0, *map(str, problem.path)))
-
-    def _line(self, path: Path) -> int | None:
-        parents = (path[:length] for length in range(len(path), 0, -1))
-        return next((self._lines[parent] for parent in parents if parent in self._lines), None)
+        """Returns the problems by their places."""
+        return sorted(self.found, key=lambda problem: [*map(str, problem.path)])
 
 
 def _dotted(path: Iterable[str | int]) -> str:

@@ -14,7 +14,7 @@ from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import ParseError, exported_fields, parse
-from flagstaff.serialization.formats import Format, as_tree
+from flagstaff.serialization.json_format import loads
 from flagstaff.serialization.messages import (
     NEWER_FORMAT,
     NO_BOOLEAN,
@@ -44,14 +44,14 @@ _OPTIONAL: dict[Kind, dict[str, object]] = {
 _Mapping = dict[str, Any]
 
 
-def read(text: str, format: Format) -> Document:  # noqa: A002 (the name of the option)
-    """Returns the document of a text. Queries nothing.
+def read(text: str) -> Document:
+    """Returns the document of a JSON text. Queries nothing.
 
     Raises DocumentError if the text cannot be parsed. Other problems are in `problems`; `diff` and
     `apply` raise them together with those that need the database.
     """
     problems = Problems()
-    tree = _checked_tree(as_tree(text, format, problems), problems)
+    tree = _checked_tree(loads(text, problems), problems)
     for name in tree:
         if name not in (_HEADER, _PARTIAL, *SECTIONS.values()):
             problems.add((name,), NO_PART())

@@ -82,17 +82,17 @@ def test_export_masks_them_and_an_import_keeps_them() -> None:
     exported["values"]["password"]["description"] = "The mail server"
     text = json.dumps(exported)
     assert not any(word in text for word in CHOICES)
-    serialization.apply(serialization.read(text, "json"))
+    serialization.apply(serialization.read(text))
     assert stored() == CHOICES
     KeyValueStore.objects.all().delete()
     with pytest.raises(Exception, match="choices: is masked"):
-        serialization.apply(serialization.read(text, "json"))
+        serialization.apply(serialization.read(text))
 
 
 def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
     exported = serialization.export()
     exported["values"]["password"]["type"] = "integer"
-    document = serialization.read(json.dumps(exported), "json")
+    document = serialization.read(json.dumps(exported))
     for refused in (
         lambda: update_value("password", {"type": "integer"}),
         lambda: update_value("password", {"choices": ["opensesame", "opensesame"]}),

@@ -111,7 +111,7 @@ def test_unreadable_value_is_replaced_by_its_text_and_by_an_import(problem: str)
     with transaction.atomic():
         assert set_value("limit", stored()).written
         transaction.set_rollback(True)
-    import_text(json.dumps({"flagstaff": 1, "values": {"limit": {"value": 50}}}), "json")
+    import_text(json.dumps({"flagstaff": 1, "values": {"limit": {"value": 50}}}))
     assert stored() == "50"
 
 

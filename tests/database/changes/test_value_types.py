@@ -177,14 +177,14 @@ def test_import_writes_the_rule_and_names_a_value_that_breaks_it(
 ) -> None:
     found = export()
     KeyValueStore.objects.all().delete()
-    apply(read(json.dumps(found), "json"))
+    apply(read(json.dumps(found)))
     row = KeyValueStore.objects.get(key=KEY)
     assert (row.type, row.choices) == ("string", GATEWAYS)
     if not exists:
         KeyValueStore.objects.all().delete()
     found["values"][KEY]["value"] = "Strpie"
     with pytest.raises(DocumentError) as caught:
-        apply(read(json.dumps(found), "json"))
+        apply(read(json.dumps(found)))
     [problem] = caught.value.problems
     assert str(problem) == (
         f'values.{KEY}.value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'

@@ -42,7 +42,7 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 
 ALL_EXAMPLES = [example for _, text in sections() for example in examples(text)]
-FILES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FILES = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = FILES[0]
 STATUS, WORKERS, KEY = "flags status", "flags workers", "flags ofrep-key"
 EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, WORKERS, KEY)]
@@ -62,7 +62,7 @@ def test_table_of_verbs_shows_their_help() -> None:
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs each test in a folder with the files that the page shows."""
-    for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), FILES, strict=True):
+    for name, text in zip(("rules.json", "conditions.json", "flags.json"), FILES, strict=True):
         (tmp_path / name).write_text(text)
     [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "shop").mkdir()

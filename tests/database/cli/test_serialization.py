@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """An export of the shop."""
-    path = tmp_path / "flags.yaml"
+    path = tmp_path / "flags.json"
     assert run(f"export --file {path}").status == 0
     return path
 
@@ -40,36 +40,30 @@ def percent(key: str) -> int:
     return FeatureFlag.objects.get(key=key).rollout_percent
 
 
-NARROWER = ("rollout_percent: 25", "rollout_percent: 5")
-LARGER = ("value: 20", "value: 50")
+NARROWER = ('"rollout_percent": 25', '"rollout_percent": 5')
+LARGER = ('"value": 20', '"value": 50')
+CAROL = ('"bob"', '"carol"')
+WINTER = ('"summer_banner":', '"winter_banner":')
 
 
-COMMENT = "# Flags, values and segments"
-
-
-@pytest.mark.parametrize(
-    ("name", "start"), [("flags.json", "{"), ("flags.yaml", COMMENT), ("flags.yml", COMMENT)]
-)
-def test_suffix_of_the_file_decides_the_format(tmp_path: Path, name: str, start: str) -> None:
-    path = tmp_path / name
+def test_import_of_an_export_is_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "flags.txt"
     assert run(f"export --file {path}").err == f"{path}: 5 flags, 3 values and 1 segment\n"
-    assert path.read_text().startswith(start)
     assert run(f"import {path}") == (0, "", "already up to date\n")
 
 
-def test_other_suffix_needs_the_format(tmp_path: Path) -> None:
-    path = tmp_path / "flags.txt"
-    ran = run(f"export --file {path}")
-    assert (ran.status, path.exists()) == (2, False)
-    assert "has none of the suffixes .json, .yaml, .yml: pass --format" in ran.err
-    assert run(f"export --file {path} --format json").status == 0
-    assert run(f"import {path}").status == 2
-    assert run(f"import {path} --format json").status == 0
+@pytest.mark.parametrize("name", ["flags.yaml", "flags.YML"])
+def test_name_of_a_yaml_file_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    message = f"CommandError: {path} is a YAML file by its name; use JSON, and a name such as"
+    for line in (f"export --file {path}", f"import {path}"):
+        ran = run(line)
+        assert (ran.status, ran.err) == (2, f"{message} flags.json\n")
+    assert not path.exists()
 
 
 def test_export_to_stdout_prints_the_document_only() -> None:
-    assert run("export dark_mode").out.startswith(COMMENT)
-    for line in ("export --json", "export --format json", "export --file - --format json"):
+    for line in ("export", "export --json", "export --file -"):
         ran = run(line)
         assert (len(json.loads(ran.out)["flags"]), ran.err) == (5, "")
 
@@ -97,7 +91,7 @@ def test_dry_run_prints_differences_and_writes_nothing(file: Path) -> None:
 
 
 def test_dry_run_on_a_terminal_marks_created_and_deleted_flags(file: Path) -> None:
-    edit(file, ("beta_reviews:", "beta_2:"), NARROWER)
+    edit(file, ('"beta_reviews":', '"beta_2":'), NARROWER)
     screen = typed(f"flags import {file} --dry-run --delete-missing")
     assert re.findall(r"(?m)^([-+~]) +flag +(\w+)", screen) == [
         ("+", "beta_2"),
@@ -107,7 +101,7 @@ def test_dry_run_on_a_terminal_marks_created_and_deleted_flags(file: Path) -> No
 
 
 def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Path) -> None:
-    edit(file, NARROWER, LARGER, ("summer_banner:", "winter_banner:"))
+    edit(file, NARROWER, LARGER, WINTER)
     ran = run(f'import {file} --reason "release 42" --as bob')
     assert ran.status == 0, ran.err
     event = flag_history("winter_banner")[0]
@@ -142,7 +136,7 @@ def test_undo_of_one_key_names_the_undo_of_the_transaction(file: Path) -> None:
 
 
 def test_import_reports_all_problems_with_status_2(file: Path) -> None:
-    edit(file, ("rollout_percent: 25", "rollout_percent: 101"), ("- bob", "- carol"))
+    edit(file, (NARROWER[0], '"rollout_percent": 101'), CAROL)
     ran = run(f"import {file}")
     assert ran.status == 2
     assert ran.err.splitlines()[0] == "CommandError: nothing was written; 2 problems:"
@@ -151,17 +145,17 @@ def test_import_reports_all_problems_with_status_2(file: Path) -> None:
 
 
 def test_import_of_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "flags.yaml"
+    path = tmp_path / "flags.json"
     assert run(f"import {path}").status == 1
-    path.write_bytes(b"flagstaff: \xff")
+    path.write_bytes(b'{"a": "bc\xff')
     ran = run(f"import {path}")
-    assert (ran.status, "is not UTF-8 text: byte 12 is not valid" in ran.err) == (2, True)
+    assert (ran.status, "is not UTF-8 text: byte 10 is not valid" in ran.err) == (2, True)
 
 
 def test_import_reads_stdin_and_skips_unknown_users(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(file, ("- bob", "- carol"))
+    edit(file, CAROL)
     stdin = SimpleNamespace(buffer=io.BytesIO(file.read_bytes()), isatty=lambda: False)
     monkeypatch.setattr("sys.stdin", stdin)
     ran = run("import - --skip-unknown")
@@ -171,7 +165,7 @@ def test_import_reads_stdin_and_skips_unknown_users(
 
 
 def test_import_with_deletions_needs_yes(file: Path) -> None:
-    edit(file, ("summer_banner:", "winter_banner:"))
+    edit(file, WINTER)
     ran = run(f"import {file} --delete-missing")
     assert (ran.status, "pass --yes" in ran.err) == (2, True)
     assert percent("summer_banner") == 100
@@ -182,7 +176,7 @@ def test_import_with_deletions_needs_yes(file: Path) -> None:
 
 
 def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:
-    path = tmp_path / "flags.yaml"
+    path = tmp_path / "flags.json"
     run(f"export --versions --file {path}")
     edit(path, NARROWER)
     set_rollout("new_checkout", 60)
@@ -197,9 +191,9 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "flags.txt"
-    edit(file, NARROWER, ("summer_banner:", "winter_banner:"), ("- bob", "- carol"))
+    edit(file, NARROWER, WINTER, CAROL)
     path.write_text(file.read_text())
-    shown = run(f"import {path} --format yaml --delete-missing --skip-unknown --dry-run").err
+    shown = run(f"import {path} --delete-missing --skip-unknown --dry-run").err
     [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)
     set_rollout("dark_mode", 60)
     # Neither --yes nor a confirmation allows another plan.

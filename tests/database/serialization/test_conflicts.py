@@ -29,7 +29,7 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 
 def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
     exported = export_text(versions=True)
-    edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
+    edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
     set_rollout("new_checkout", 40)
     set_rollout("dark_mode", 99)
     before = database_state()
@@ -59,7 +59,7 @@ def test_change_during_the_export_is_in_the_file(
 
 def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> None:
     exported = export_text(keys=["new_checkout", "page_size"], versions=True)
-    edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
+    edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
     set_rollout("dark_mode", 99)
     assert len(import_text(edited).changed) == 1
     assert import_text(edited).changed == ()
@@ -97,7 +97,7 @@ def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
 
 @COMMITTED
 def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
-    edited = export_text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
+    edited = export_text(versions=True).replace('"rollout_percent": 25', '"rollout_percent": 30')
     with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
         run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
     assert database_state()[0]["new_checkout"]["rollout_percent"] == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -22,16 +23,6 @@ RULES = [
     {"conditions": [{"segment": "paying"}], "value": 50},
     {"conditions": [], "rollout_percent": 25, "value": 20},
 ]
-RULES_OF_FILE = """\
-    rules:
-      - conditions:
-          - segment: paying
-        value: 50
-      - conditions: []
-        rollout_percent: 25
-        value: 20
-    bucket_by: organization
-"""
 
 
 @pytest.fixture
@@ -46,7 +37,8 @@ def stored() -> Any:
 
 def test_export_has_the_rules_and_an_import_brings_them_back(ruled: None) -> None:
     exported = export_text()
-    assert RULES_OF_FILE in exported
+    fields = json.loads(exported)["values"][KEY]
+    assert (fields["rules"], fields["bucket_by"]) == (RULES, "organization")
     assert import_text(exported).plan.steps == ()
     changes.update_value(KEY, {"rules": [], "bucket_by": "user"})
     summary = (
@@ -81,7 +73,7 @@ def test_import_names_rules_that_are_not_valid(
     text = f"flagstaff: 1\nvalues:\n  {key}:\n    value: 10\n    {fields}\n"
     [found] = import_problems(text)
     place = f"values.{key}.{fields.partition(':')[0]}: "
-    assert found.startswith(f"line 5: {place}")
+    assert found.startswith(place)
     assert problem in found
 
 
@@ -89,14 +81,14 @@ def test_rules_of_a_secret_value_are_masked_and_an_import_keeps_them() -> None:
     changes.create_value(KEY, "hunter2", secret=True, rules=[{"conditions": PAYING, "value": "a"}])
     before, exported = stored(), export_text()
     assert "paid" not in exported
-    changed = import_text(exported.replace("description: ''", "description: The mail server"))
+    changed = import_text(exported.replace('"description": ""', '"description": "The mail server"'))
     assert [list(step.fields) for step in changed.plan.steps] == [["description"]]
     assert stored() == before
     changes.delete_value(KEY)
     problems = import_problems(exported)
-    assert [one.partition(": is masked")[0].split()[-1] for one in problems] == [
-        f"values.{KEY}.value",
+    assert [one.partition(": is masked")[0] for one in problems] == [
         f"values.{KEY}.rules",
+        f"values.{KEY}.value",
     ]
 
 

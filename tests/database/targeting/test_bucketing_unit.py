@@ -21,7 +21,7 @@ from flagstaff.history import flag_history, flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.documents import BOTH_FORMATS, Format, export_text, import_problems, import_text
+from tests.support.documents import export_text, import_problems, import_text
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows
@@ -119,7 +119,7 @@ def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[
     changes.create("new_checkout")
     with pytest.raises(InvalidChangeError, match="has no field 'bucket_by' to change"):
         set_unit("visitor")
-    [problem] = serialization.read(with_unit("visitor"), "json").problems.found
+    [problem] = serialization.read(with_unit("visitor")).problems.found
     assert (problem.path, problem.text) == (
         ("flags", "a", "bucket_by"),
         (
@@ -127,7 +127,7 @@ def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[
             "file"
         ),
     )
-    assert not serialization.read(with_unit("user"), "json").problems.found
+    assert not serialization.read(with_unit("user")).problems.found
 
 
 # The history.
@@ -218,12 +218,11 @@ def test_lazy_user_is_not_read_for_a_visitor(flag: FeatureFlag, load: Load) -> N
 # Export and import.
 
 
-@BOTH_FORMATS
-def test_exported_unit_is_imported(flag: FeatureFlag, format_: Format) -> None:
+def test_exported_unit_is_imported(flag: FeatureFlag) -> None:
     set_unit("organization")
-    text = export_text(format_)
+    text = export_text()
     set_unit("user")
-    import_text(text, format_)
+    import_text(text)
     assert stored_unit() == "organization"
     # A file without a unit leaves it unchanged.
     import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 50}}")

@@ -32,7 +32,7 @@ PRIMARY_KEYS = {
     "uuid": "UUIDField(primary_key=True, default=uuid.uuid4)",
     "text": "CharField(primary_key=True, max_length=50, default=random_text)",
 }
-EMPTY = "flagstaff: 1\nflags: {}\nvalues: {}\n"
+EMPTY = '{"flagstaff": 1, "flags": {}, "values": {}}'
 REMOVE_A_NAME = """
     UPDATE people_person SET username = ''
     WHERE id = (SELECT person_id FROM common_featureflag_allowed_users ORDER BY id LIMIT 1)
@@ -60,16 +60,16 @@ def test_adoption_and_the_import_of_an_export_change_no_result(
     assert_no_messages(project)
     with psycopg.connect(database) as session:
         [nameless] = session.execute(REMOVE_A_NAME).fetchone() or [None]
-    project.write("empty.yaml", EMPTY)
-    project.manage("flags", "export", "--file", "all.yaml")
+    project.write("empty.json", EMPTY)
+    project.manage("flags", "export", "--file", "all.json")
     # A user without a name is exported by primary key, the others by name.
-    exported = (project.folder / "all.yaml").read_text(encoding="utf-8")
-    assert exported.count("pk:") == exported.count(str(nameless)) > 0
-    project.manage("flags", "import", "empty.yaml", "--delete-missing", "--yes")
+    exported = (project.folder / "all.json").read_text(encoding="utf-8")
+    assert exported.count('"pk":') == exported.count(str(nameless)) > 0
+    project.manage("flags", "import", "empty.json", "--delete-missing", "--yes")
     assert project.script("survey")["found"]["values"] == {}
-    project.manage("flags", "import", "all.yaml")
+    project.manage("flags", "import", "all.json")
     assert project.script("survey")["found"] == after["found"]
-    assert "already up to date" in project.manage("flags", "import", "all.yaml", "--dry-run")
+    assert "already up to date" in project.manage("flags", "import", "all.json", "--dry-run")
     assert project.script("change") < 1
 
 

@@ -88,7 +88,7 @@ def test_field_without_its_column_is_a_problem(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(Conf, "flag_model", model_of("Switch", flag_fields()))
-    document = read(json.dumps({"flagstaff": 1, "flags": {"a": {name: value}}}), "json")
+    document = read(json.dumps({"flagstaff": 1, "flags": {"a": {name: value}}}))
     [problem] = document.problems.found
     assert problem.path == ("flags", "a", name)
     assert problem.text == (
@@ -99,6 +99,6 @@ def test_field_without_its_column_is_a_problem(
 def test_empty_fields_are_imported_without_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "flag_model", model_of("Switch", flag_fields()))
     fields: dict[str, object] = {"rules": [], "owner": "", "tags": [], "review_on": None}
-    found = read(json.dumps({"flagstaff": 1, "flags": {"a": fields}}), "json")
+    found = read(json.dumps({"flagstaff": 1, "flags": {"a": fields}}))
     assert not found.problems.found
     assert dict(found.items[0].fields) == {}

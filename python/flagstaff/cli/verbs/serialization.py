@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -11,7 +11,6 @@ from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
 from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
 from flagstaff.cli.support.errors import FAILED, USAGE
-from flagstaff.cli.support.formats import add_format, format_of
 from flagstaff.cli.support.import_plan import (
     add_import_options,
     end_dry_run,
@@ -26,9 +25,10 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import finish
 from flagstaff.serialization import Plan
-from flagstaff.serialization.formats import LARGEST
+from flagstaff.serialization.json_format import LARGEST
 
 _MAX_KEYS_SHOWN = 20
+_YAML = (".yaml", ".yml")
 # Arguments of `diff` and `apply`, and the options of `import` that set them.
 _PLAN_OPTIONS = {
     "delete_missing": "--delete-missing",
@@ -45,7 +45,6 @@ def _add_export(parser: CommandParser) -> None:
         help="the keys of flags, values and segments; by default all",
     )
     parser.add_argument("--file", metavar="PATH", help="the file; by default the standard output")
-    add_format(parser)
     parser.add_argument(
         "--versions",
         action="store_true",
@@ -55,13 +54,13 @@ def _add_export(parser: CommandParser) -> None:
 
 def _export(options: Options, out: Output) -> None:
     path = options["file"]
-    format_ = "json" if out.is_json and not options["format"] else format_of(options, path)
+    _refuse_yaml(path)
     document = serialization.export(options["keys"] or None, versions=options["versions"])
     if path in (None, "-"):
-        text = serialization.as_text(document, format_, ascii_only=not out.is_unicode)
+        text = serialization.as_text(document, ascii_only=not out.is_unicode)
         out.line(text.removesuffix("\n"))
         return
-    _write(path, serialization.as_text(document, format_))
+    _write(path, serialization.as_text(document))
     counts = {name: len(document.get(name, ())) for name in ("flags", "values", "segments")}
     shown = [
         counted(count, name.removesuffix("s"))
@@ -69,6 +68,13 @@ def _export(options: Options, out: Output) -> None:
         if count or name != "segments"
     ]
     out.message(f"{path}: {', '.join(shown[:-1])} and {shown[-1]}")
+
+
+def _refuse_yaml(path: str | None) -> None:
+    """Raises CommandError for a name that promises YAML."""
+    if path is not None and PurePath(path).suffix.lower() in _YAML:
+        message = f"{path} is a YAML file by its name; use JSON, and a name such as flags.json"
+        raise CommandError(message, returncode=USAGE)
 
 
 def _write(path: str, text: str) -> None:
@@ -80,7 +86,6 @@ def _write(path: str, text: str) -> None:
 
 def _add_import(parser: CommandParser) -> None:
     parser.add_argument("path", metavar="FILE", help='the file; "-" is the standard input')
-    add_format(parser)
     parser.add_argument(
         "--delete-missing",
         action="store_true",
@@ -98,7 +103,8 @@ def _add_import(parser: CommandParser) -> None:
 
 def _import(options: Options, out: Output) -> None:
     path = options["path"]
-    document = serialization.read(_read(path), format_of(options, path))
+    _refuse_yaml(path)
+    document = serialization.read(_read(path))
     choices = {name: bool(options[name]) for name in _PLAN_OPTIONS}
     if options["only_diff"]:
         _dry_run(serialization.diff(document, **choices), options, out)
@@ -147,18 +153,17 @@ def _dry_run(plan: Plan, options: Options, out: Output) -> None:
     print_plan(plan, out)
     if out.is_json:
         out.document({**plan_document(plan), "dry_run": True})
-    format_ = ["--format", options["format"]] if options["format"] else []
     switches = option_switches(options, _PLAN_OPTIONS)
-    end_dry_run(plan, ["import", options["path"], *format_, *switches], out)
+    end_dry_run(plan, ["import", options["path"], *switches], out)
 
 
 EXPORT = Verb(
     name="export",
     help="write flags, values and segments to a file, for version control or another database",
     examples=(
-        "export --file flags.yaml",
-        "export new_checkout page_size --format json",
-        "export --versions --file flags.yaml",
+        "export --file flags.json",
+        "export new_checkout page_size",
+        "export --versions --file flags.json",
     ),
     add_arguments=_add_export,
     run=_export,
@@ -168,10 +173,10 @@ IMPORT = Verb(
     name="import",
     help="apply the flags, values and segments of a file, in one transaction",
     examples=(
-        "import flags.yaml --dry-run",
-        'import flags.yaml --reason "release 42" --as-name deploy --wait',
-        "import flags.yaml --delete-missing --yes",
-        "import - --format json < flags.json",
+        "import flags.json --dry-run",
+        'import flags.json --reason "release 42" --as-name deploy --wait',
+        "import flags.json --delete-missing --yes",
+        "import - < flags.json",
     ),
     add_arguments=_add_import,
     run=_import,
