@@ -1,0 +1,1 @@
+"""Replaces django-waffle: imports its rows, compares the results, and takes its place."""
