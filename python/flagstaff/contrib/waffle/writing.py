@@ -121,12 +121,18 @@ def _fields(source: SourceRow, changed: Collection[str], flag: Any) -> dict[str,
     """Returns the fields of our flag to write. A flag that is off stays so without a decision."""
     rules = flag.rules if rule_problem(flag.rules) is None else []
     is_all = is_for_all(flag.rollout_percent, (rule.get("rollout_percent", 0) for rule in rules))
-    if "everyone" not in changed:
+    others = {*changed} - {"everyone"}
+    if source.kind != "flag" or "everyone" not in changed:
         everyone = (True if is_all else None) if flag.enabled else False
-        fields = changed_fields(replace(source, everyone=everyone), changed, rules)
-    elif source.everyone is None and not flag.enabled and not is_all:
-        # As before it was turned off, with what was changed here since.
-        fields = {**changed_fields(source, {*changed} - {"everyone"}, rules), "enabled": True}
+        shown = replace(source, everyone=everyone) if source.kind == "flag" else source
+        fields = changed_fields(shown, changed, rules)
+    elif source.everyone is False or (source.everyone is None and not flag.enabled and not is_all):
+        # Off, or as before it was turned off, with what was changed here since.
+        fields = changed_fields(replace(source, everyone=None), others, rules)
+        fields["enabled"] = source.everyone is None
+        if not fields["enabled"] and rule_problem(fields.get("rules", [])) is not None:
+            # Such as too many languages: they must not keep the flag from being turned off.
+            del fields["rules"]
     else:
         fields = changed_fields(source, changed, rules)
     if source.kind == "sample" and source.percent and "percent" in changed:

@@ -10,18 +10,23 @@ class Command(BaseCommand):
     help = "Delete flags, samples, and switches, here and in flagstaff"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for plural in ("flags", "samples", "switches"):
-            parser.add_argument(f"--{plural}", nargs="*", help=f"Names of {plural} to delete.")
+        for plural, dest in (
+            ("flags", "flag_names"),
+            ("samples", "sample_names"),
+            ("switches", "switch_names"),
+        ):
+            text = f"Names of {plural} to delete."
+            parser.add_argument(f"--{plural}", dest=dest, nargs="*", help=text)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Deletes the rows of the names."""
-        for plural, model in (
-            ("flags", get_waffle_flag_model),
-            ("switches", get_waffle_switch_model),
-            ("samples", get_waffle_sample_model),
+        for plural, dest, model in (
+            ("Flags", "flag_names", get_waffle_flag_model),
+            ("Switches", "switch_names", get_waffle_switch_model),
+            ("Samples", "sample_names", get_waffle_sample_model),
         ):
-            if names := options[plural]:
+            if names := options[dest]:
                 rows: Any = model()._default_manager.filter(name__in=names)
                 count = rows.count()
                 rows.delete()
-                self.stdout.write(f"Deleted {count} {plural.capitalize()}")
+                self.stdout.write(f"Deleted {count} {plural}")

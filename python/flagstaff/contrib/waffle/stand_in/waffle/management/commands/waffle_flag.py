@@ -19,7 +19,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("name", nargs="?", help="The name of the flag.")
-        add("-l", "--list", action="store_true", help="List existing flags.")
+        add(
+            "-l",
+            "--list",
+            action="store_true",
+            dest="list_flags",
+            help="List existing flags.",
+        )
         add("--everyone", action="store_true", help="Activate flag for all users.")
         add(
             "--deactivate",
@@ -43,7 +49,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Lists the flags, or changes one."""
         model: Any = get_waffle_flag_model()
-        if options["list"]:
+        if options["list_flags"]:
             self.stdout.write("Flags:")
             for row in model.objects.iterator():
                 self._print(row)

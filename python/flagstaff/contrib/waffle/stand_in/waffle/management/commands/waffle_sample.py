@@ -19,7 +19,13 @@ class Command(BaseCommand):
             type=int,
             help="The percentage of the time this sample will be active.",
         )
-        parser.add_argument("-l", "--list", action="store_true", help="List existing samples.")
+        parser.add_argument(
+            "-l",
+            "--list",
+            action="store_true",
+            dest="list_samples",
+            help="List existing samples.",
+        )
         parser.add_argument(
             "--create", action="store_true", help="Create the sample if it does not exist."
         )
@@ -27,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Lists the samples, or changes one."""
         model: Any = get_waffle_sample_model()
-        if options["list"]:
+        if options["list_samples"]:
             self.stdout.write("Samples:")
             for row in model.objects.iterator():
                 self.stdout.write(f"{row.name}: {row.percent:.1f}%")

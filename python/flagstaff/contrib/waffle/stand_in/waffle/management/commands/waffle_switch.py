@@ -20,7 +20,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", help="The name of the switch.")
         parser.add_argument("state", nargs="?", type=on_off_bool, help='"on" or "off".')
-        parser.add_argument("-l", "--list", action="store_true", help="List existing switches.")
+        parser.add_argument(
+            "-l",
+            "--list",
+            action="store_true",
+            dest="list_switches",
+            help="List existing switches.",
+        )
         parser.add_argument(
             "--create", action="store_true", help="Create the switch if it does not exist."
         )
@@ -28,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Lists the switches, or changes one."""
         model: Any = get_waffle_switch_model()
-        if options["list"]:
+        if options["list_switches"]:
             self.stdout.write("Switches:")
             for row in model.objects.iterator():
                 self.stdout.write(f"{row.name}: {'on' if row.active else 'off'}")
