@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from django.db.models.query_utils import DeferredAttribute
+
 from flagstaff.contrib.waffle.evaluating import shown
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.contrib.waffle.settings import WaffleKind
@@ -20,6 +22,25 @@ _COLUMNS: dict[WaffleKind, tuple[str, ...]] = {
 }
 # In the instance: the columns as the table has them, and as code has seen them.
 _STORED, _SEEN = "_flagstaff_stored", "_flagstaff_seen"
+
+
+class LazyColumn(DeferredAttribute):
+    """A column that is read when it is needed, also the primary key, unlike in Django."""
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None:
+            return self
+        name = self.field.attname
+        if name not in instance.__dict__:
+            instance.refresh_from_db(fields=[name])
+        return instance.__dict__[name]
+
+
+def make_columns_lazy(model: Any) -> None:
+    """Replaces the descriptors of a model's columns."""
+    for field in model._meta.local_concrete_fields:
+        if type(model.__dict__.get(field.attname)) is DeferredAttribute:
+            setattr(model, field.attname, LazyColumn(field))
 
 
 def evaluates_itself(model: Any) -> bool:
@@ -109,9 +130,7 @@ def forget(row: Any, names: Collection[str] | None) -> None:
     """Defers columns again, after the others were refreshed from the table."""
     stored = row.__dict__.setdefault(_STORED, {})
     shown_here = columns_of(row)
-    stored.update(
-        {name: value for name, value in _values(row).items() if name not in shown_here}
-    )
+    stored.update({name: value for name, value in _values(row).items() if name not in shown_here})
     for name in shown_here:
         if names is None or name in names:
             row.__dict__.pop(name, None)

@@ -233,7 +233,7 @@ def test_test_cookie_decides_only_with_testing() -> None:
 def test_rows_of_a_migration_are_imported_once() -> None:
     from django.apps import apps
 
-    configs = [*apps.get_app_configs()]
+    last = [one for one in apps.get_app_configs() if one.models_module is not None][-1]
     before_migration("default")
     rows = Flag.objects.all()
     rows._insert(  # type: ignore[attr-defined]
@@ -241,7 +241,7 @@ def test_rows_of_a_migration_are_imported_once() -> None:
         [field for field in Flag._meta.concrete_fields if not field.primary_key],
         using="default",
     )
-    after_migration(configs[-1], "default")
+    after_migration(last, "default")
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
@@ -257,5 +257,5 @@ def test_migrations_are_clean() -> None:
 
 
 def test_second_name_of_stand_in_is_refused() -> None:
-    with pytest.raises(ImportError, match="as \"waffle\""):
+    with pytest.raises(ImportError, match='as "waffle"'):
         __import__("flagstaff.contrib.waffle.stand_in.waffle")

@@ -51,7 +51,9 @@ def _required(
     return decorator
 
 
-def get_response_to_redirect(view: _Other, *args: Any, **kwargs: Any) -> HttpResponseRedirect | None:
+def get_response_to_redirect(
+    view: _Other, *args: Any, **kwargs: Any
+) -> HttpResponseRedirect | None:
     """Returns the redirect to a view or a URL name; None if there is no such URL."""
     try:
         return HttpResponseRedirect(reverse(view, args=args, kwargs=kwargs)) if view else None

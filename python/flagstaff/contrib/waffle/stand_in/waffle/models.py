@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models, router, transaction
+from django.db.models.signals import class_prepared
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -147,6 +149,12 @@ class BaseModel(models.Model):
         if get_setting(f"CREATE_MISSING_{plural}"):
             type(self)._default_manager.get_or_create(name=self.name, defaults=defaults)
         return get_setting(f"{self.KIND.upper()}_DEFAULT")
+
+
+@receiver(class_prepared)
+def _prepare(sender: type[models.Model], **_kwargs: Any) -> None:
+    if issubclass(sender, BaseModel):
+        shown_columns.make_columns_lazy(sender)
 
 
 def _cached(key: str, load: Callable[[], Iterable[Any]]) -> list[Any]:

@@ -38,9 +38,7 @@ class _Override(TestContextDecorator):
         model = self.model()
         flags = all_rows(conf.flag_model).filter(key=key_of(model.KIND, self.name))
         self.is_flag_new = not flags.exists()
-        self.obj, self.created = model.objects.get_or_create(
-            name=self.name, defaults=self.defaults
-        )
+        self.obj, self.created = model.objects.get_or_create(name=self.name, defaults=self.defaults)
         if self.created and not self.is_flag_new:
             # A flag that was not created in waffle: the new row shows it.
             self.obj = model.objects.get(pk=self.obj.pk)

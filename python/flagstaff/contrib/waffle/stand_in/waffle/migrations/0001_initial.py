@@ -8,9 +8,7 @@ from django.db import migrations, models
 
 
 def _id() -> models.AutoField[int, int]:
-    return models.AutoField(
-        verbose_name="ID", serialize=False, auto_created=True, primary_key=True
-    )
+    return models.AutoField(verbose_name="ID", serialize=False, auto_created=True, primary_key=True)
 
 
 def _name() -> models.CharField[str, str]:
