@@ -1,0 +1,261 @@
+"""What only the stand-in does: a row shows our flag, and a save writes what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import waffle
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.core.management import call_command
+from django.db import transaction
+from django.test import RequestFactory
+from waffle.models import Flag, Sample, Switch
+from waffle.testutils import override_flag, override_sample, override_switch
+
+from flagstaff import changes, flag_enabled
+from flagstaff.contrib.waffle.migrated import after_migration, before_migration
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.models import FeatureFlag
+
+pytestmark = pytest.mark.django_db
+
+
+def request_of(user: Any = None, **cookies: str) -> Any:
+    request = RequestFactory().get("/")
+    request.COOKIES.update(cookies)
+    request.user = AnonymousUser() if user is None else user
+    return request
+
+
+def is_on(name: str, user: Any = None) -> bool:
+    """Evaluates as projects do that have no request: by the columns of the row, then the user."""
+    flag = waffle.get_waffle_flag_model().get(name)
+    if flag.everyone is not None:
+        return bool(flag.everyone)
+    return bool(flag.is_active_for_user(user or AnonymousUser()))
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create(username="ada", is_staff=True)
+
+
+def kept_off(act: Callable[[Flag], object], user: User) -> bool:
+    """Kills a flag that is on for everyone, acts with a row from before, and evaluates it."""
+    Flag.objects.create(name="phones", everyone=True, staff=True)
+    stale = Flag.objects.get(name="phones")
+    assert stale.everyone
+    assert is_on("phones", user)
+    changes.disable("phones")
+    act(stale)
+    result = [waffle.flag_is_active(request_of(user), "phones"), is_on("phones", user)]
+    return result == [False, False] and not flag_enabled("phones", user)
+
+
+def save(row: Flag) -> None:
+    row.note = "asked for by support"
+    row.save()
+
+
+def migrate(_row: Flag) -> None:
+    call_command("migrate", verbosity=0)
+
+
+def override(_row: Flag) -> None:
+    with override_flag("phones", active=True):
+        assert is_on("phones")
+
+
+def add_group(row: Flag) -> None:
+    row.groups.add(Group.objects.create(name="beta"))
+
+
+def save_in_group(row: Flag) -> None:
+    row.everyone = True
+    with pytest.raises(ValueError, match="no"), transaction.atomic():
+        row.save()
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    "act", [save, migrate, override, add_group, save_in_group, Flag.save, Flag.refresh_from_db]
+)
+def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
+    assert kept_off(act, user)
+
+
+def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    changes.delete("phones")
+    call_command("migrate", verbosity=0)
+    assert not is_on("phones", user)
+    assert not FeatureFlag.objects.filter(key="phones").exists()
+
+
+def test_save_writes_only_changed_columns() -> None:
+    Flag.objects.create(name="sale", percent="10")
+    row = Flag.objects.get(name="sale")
+    changes.set_rollout("sale", 40)
+    row.note = "soon"
+    row.save()
+    flag = FeatureFlag.objects.get(key="sale")
+    assert (flag.rollout_percent, flag.description) == (40, "soon")
+    assert Flag.objects.get(name="sale").percent == 40
+
+
+def test_switch_and_sample_show_flags() -> None:
+    Switch.objects.create(name="shop", active=True)
+    Sample.objects.create(name="audit", percent="100")
+    changes.disable("shop")
+    changes.disable("audit")
+    assert not Switch.objects.get(name="shop").active
+    assert Sample.objects.get(name="audit").percent == 0
+    with override_switch("shop", active=True), override_sample("audit", active=True):
+        assert waffle.switch_is_active("shop")
+        assert waffle.sample_is_active("audit")
+    assert not waffle.switch_is_active("shop")
+    assert not waffle.sample_is_active("audit")
+
+
+def test_unknown_after_off_keeps_what_was_changed_here() -> None:
+    Flag.objects.create(name="sale", everyone=False, percent="10")
+    changes.set_rollout("sale", 25)
+    row = Flag.objects.get(name="sale")
+    row.everyone = None
+    row.save()
+    flag = FeatureFlag.objects.get(key="sale")
+    assert (flag.enabled, flag.rollout_percent) == (True, 25)
+
+
+def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
+    Flag.objects.create(name="sale", everyone=True, staff=True, superusers=False)
+    changes.disable("sale")
+    row = Flag.objects.get(name="sale")
+    row.everyone = None
+    row.save()
+    assert is_on("sale", user)
+    assert not is_on("sale", User.objects.create(username="eve"))
+
+
+def test_users_and_groups_are_written(user: User) -> None:
+    flag = Flag.objects.create(name="sale", superusers=False)
+    other = User.objects.create(username="eve")
+    user.flag_set.add(flag)  # type: ignore[attr-defined]
+    flag.groups.add(Group.objects.create(name="beta"))
+    other.groups.add(Group.objects.get(name="beta"))
+    assert [is_on("sale", one) for one in (user, other, None)] == [True, True, False]
+    flag.users.clear()
+    flag.groups.clear()
+    assert [is_on("sale", one) for one in (user, other)] == [False, False]
+
+
+def test_renamed_row_takes_its_flag_along() -> None:
+    row = Flag.objects.create(name="old", everyone=True)
+    changes.disable("old")
+    row.name = "new"
+    row.save()
+    assert not waffle.flag_is_active(request_of(), "new")
+    assert [*FeatureFlag.objects.filter(key__in=["old", "new"]).values_list("key")] == [("new",)]
+
+
+def test_failed_write_rolls_row_back() -> None:
+    Flag.objects.create(name="sale")
+    row = Flag.objects.get(name="sale")
+    row.languages = ",".join(f"l{number}" for number in range(5_000))
+    with pytest.raises(FlagstaffError), transaction.atomic():
+        row.save()
+    assert Flag.objects.get(name="sale").languages == ""
+
+
+def test_row_that_would_share_a_flag_is_refused() -> None:
+    Flag.objects.create(name="sale")
+    with pytest.raises(FlagstaffError, match="KEYS"), transaction.atomic():
+        Switch.objects.create(name="sale")
+
+
+def test_override_leaves_flag_that_was_created_here() -> None:
+    changes.create("here", enabled=True, rollout_percent=100)
+    with override_flag("here", active=False):
+        assert not waffle.flag_is_active(request_of(), "here")
+    assert waffle.flag_is_active(request_of(), "here")
+    assert not Flag.objects.filter(name="here").exists()
+    assert Flag.get("here").everyone is True
+
+
+def test_evaluation_queries_no_row(django_assert_num_queries: Any) -> None:
+    Switch.objects.create(name="shop", active=True)
+    with django_assert_num_queries(0):
+        assert waffle.switch_is_active("shop")
+
+
+def test_request_without_user_and_none_evaluate() -> None:
+    Flag.objects.create(name="sale", percent="99.9")
+    Flag.objects.create(name="all", everyone=True)
+    for request in (None, object(), RequestFactory().get("/")):
+        assert not waffle.flag_is_active(request, "sale")  # type: ignore[arg-type]
+        assert waffle.flag_is_active(request, "all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("until", "rollout", "expected"),
+    [("2999-12-31", 1, True), ("2020-01-01", 1, False), ("2999-12-31", 0, False)],
+)
+def test_kept_cookie_decides_a_percentage_until_the_day(
+    until: str,
+    rollout: int,
+    expected: bool,  # noqa: FBT001
+    settings: Any,
+) -> None:
+    settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
+    Flag.objects.create(name="sale", percent="1")
+    changes.set_rollout("sale", rollout)
+    assert waffle.flag_is_active(request_of(dwf_sale="True"), "sale") is expected
+
+
+def test_kept_cookie_does_not_turn_on_a_killed_flag(settings: Any) -> None:
+    settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": "2999-12-31"}}
+    Flag.objects.create(name="sale", percent="50")
+    changes.disable("sale")
+    assert not waffle.flag_is_active(request_of(dwf_sale="True"), "sale")
+
+
+def test_test_cookie_decides_only_with_testing() -> None:
+    Flag.objects.create(name="tested", testing=True)
+    Flag.objects.create(name="other")
+    request = request_of(dwft_tested="True", dwft_other="True")
+    assert waffle.flag_is_active(request, "tested")
+    assert not waffle.flag_is_active(request, "other")
+
+
+def test_rows_of_a_migration_are_imported_once() -> None:
+    from django.apps import apps
+
+    last = [one for one in apps.get_app_configs() if one.models_module is not None][-1]
+    before_migration("default")
+    rows = Flag.objects.all()
+    rows._insert(  # type: ignore[attr-defined]
+        [Flag(name="by_sql", everyone=True)],
+        [field for field in Flag._meta.concrete_fields if not field.primary_key],
+        using="default",
+    )
+    after_migration(last, "default")
+    assert waffle.flag_is_active(request_of(), "by_sql")
+
+
+def test_no_admin_is_registered() -> None:
+    import waffle.admin
+
+    assert waffle.admin.FlagAdmin
+    assert not any(admin.site.is_registered(model) for model in (Flag, Switch, Sample))
+
+
+def test_migrations_are_clean() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_second_name_of_stand_in_is_refused() -> None:
+    with pytest.raises(ImportError, match='as "waffle"'):
+        __import__("flagstaff.contrib.waffle.stand_in.waffle")
