@@ -205,10 +205,6 @@ class OptionalApp:
         """Returns the models whose rows the search of the admin finds."""
         return ()
 
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the models whose rows operators see by the "view" permission of the model."""
-        return ()
-
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
@@ -238,18 +234,12 @@ class OptionalApp:
         """
         return {}
 
-    def other_rules(self, *, ended: bool = False) -> Sequence[OtherRules]:
+    def other_rules(self) -> Sequence[OtherRules]:
         """Returns the rules of the app that may name segments, by key. Makes few queries.
 
-        With `ended`, also rules that never decide again, which may name a missing segment.
+        Rules that never decide again may name a missing segment, and are left out.
         """
         return ()
-
-    def rename_segments(self, rules: Sequence[OtherRules], keys: Mapping[str, str]) -> None:
-        """Writes rules that differ only in the keys of segments. To be called in a transaction.
-
-        `keys` are the new keys by the old ones. No result of an evaluation changes.
-        """
 
     def ended_keys(self) -> Sequence[EndedKey]:
         """Returns keys besides those of flags that only have to leave the code. Few queries."""

@@ -12,7 +12,6 @@ from flagstaff._extensions import OptionalApp, OverviewLine, Retention
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
-    from django.db.models import Model
     from django.http import HttpRequest
 
     from flagstaff._words.message import Message
@@ -57,10 +56,6 @@ class CompatConfig(OptionalApp, AppConfig):
         from flagstaff.compat.differences import forget_user  # noqa: PLC0415 (models first)
 
         forget_user(pk)
-
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the model of differences."""
-        return (self.get_model("Difference"),)
 
     def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
         """Returns the number of names that must be looked at. Makes one query."""

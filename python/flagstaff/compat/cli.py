@@ -112,7 +112,7 @@ def _import_from(options: Options, out: Output) -> None:
     if options["only_diff"]:
         _dry_run(plan_import(choices), choices, options, out)
         return
-    imported = import_waffle(choices, expect_plan=options["expect_plan"], force=options["force"])
+    imported = import_waffle(choices, expect_plan=options["expect_plan"])
     notes = _print(imported.plan, out)
     document = _document(imported.plan, notes) if out.is_json else {}
     if not imported.is_done:

@@ -39,7 +39,7 @@ _SETTINGS = {
     "CREATE_MISSING_SWITCHES": "waffle creates a row for each unknown switch; in flagstaff,",
     "CREATE_MISSING_SAMPLES": "waffle creates a row for each unknown sample; in flagstaff,",
 }
-_UNKNOWN = '"manage.py flags unknown" lists such names, and nothing is created'
+_UNKNOWN = '"manage.py flags usage --unknown" lists such names, and nothing is created'
 
 
 def import_notes(rows: Sequence[Converted]) -> list[str]:

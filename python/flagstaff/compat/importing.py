@@ -112,20 +112,17 @@ class WaffleImport:
     undo: Undo | None = None
 
 
-def import_waffle(
-    choices: Choices, *, expect_plan: str | None = None, force: bool = False
-) -> WaffleImport:
+def import_waffle(choices: Choices, *, expect_plan: str | None = None) -> WaffleImport:
     """Imports in one transaction: all or nothing.
 
     Writes nothing if a row is refused, unless `skip_refused`. Raises ConflictError if the plan's
-    fingerprint is not `expect_plan`, and InvalidChangeError. `force` works as in
-    `flagstaff.changes.update`.
+    fingerprint is not `expect_plan`, and InvalidChangeError.
     """
     with transaction.atomic(using=conf.database), from_source(SOURCE):
         plan = plan_import(choices, lock=True)
         if plan.counts[Status.REFUSED] and not choices.skip_refused:
             return WaffleImport(plan, is_done=False)
-        imported = serialization.apply(_document(plan.rows), expect_plan=expect_plan, force=force)
+        imported = serialization.apply(_document(plan.rows), expect_plan=expect_plan)
         _store(plan)
     return WaffleImport(plan, is_done=True, undo=imported.undo)
 

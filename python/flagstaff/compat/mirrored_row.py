@@ -158,9 +158,8 @@ def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
         fields = {**_exported(origin.flag), **_differing(fields, origin.fields)}
         present = frozenset(map(str, allowed_pks(origin.flag)))
         users = merged_users(users, frozenset(origin.users), present)
-    is_off = not fields[_ENABLED]
     fields = _parsed(pair.key, fields) | {ALLOWED: sorted(users)}
-    changes.create(pair.key, force=is_off, **fields)
+    changes.create(pair.key, **fields)
     forget_missing_flags([(pair.kind, pair.name)])
     pair.store(fields=dict(item.fields), users=wanted, problem=problem)
 
@@ -176,7 +175,7 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
     users, problem = _users(item, pair.users)
     new = _parsed(pair.key, fields) | ({} if {*users} == {*pair.users} else {ALLOWED: users})
     if new:
-        changes.update(pair.key, new, expect={ALLOWED: pair.users}, force=is_off)
+        changes.update(pair.key, new, expect={ALLOWED: pair.users})
     elif pair.written is not None and pair.written.problem == problem:
         return
     pair.store(fields=dict(item.fields), users=users, problem=problem)

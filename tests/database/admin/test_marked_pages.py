@@ -173,7 +173,6 @@ PAGES = [
     *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
     *(FLAGS + view for view in ("{f2}/turn-on/", "{f1}/release/")),
     *("/admin/flagstaff/overview/search/", "/admin/flagstaff/overview/search/?q=1"),
-    SEGMENTS + "{s1}/rename/",
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),

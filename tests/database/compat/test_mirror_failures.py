@@ -16,7 +16,6 @@ from waffle.models import Flag, Switch
 
 from flagstaff import changes
 from flagstaff._tables.user_lookup import UserTable
-from flagstaff.changes import old_workers
 from flagstaff.compat import mirrored_row
 from flagstaff.compat import rows as rows_of_waffle
 from flagstaff.compat.converting import Converted, Status
@@ -246,18 +245,6 @@ def test_problem_row_is_no_proof_that_the_flag_is_from_waffle() -> None:
     kill(row)
     assert is_on("search")
     assert not WaffleRow.objects.get().has_written("search")
-
-
-def test_kill_is_written_even_if_old_workers_cannot_read_the_rules(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kills, changed = new_flag("checkout", everyone=True), new_flag("search", everyone=True)
-    monkeypatch.setattr(old_workers, "old_worker_problem", lambda _written: "they are old")
-    kill(kills)
-    changed.everyone = None
-    changed.save()
-    assert (is_on("checkout"), problem("checkout")) == (False, "")
-    assert problem("search") == "rules: they are old"
 
 
 def test_row_that_cannot_be_a_flag_any_more_can_be_turned_off(
