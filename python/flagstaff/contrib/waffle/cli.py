@@ -80,8 +80,8 @@ def _import(options: Options, out: Output) -> None:
     document = {"rows": records, "counts": counts, "undo": undo and undo.arguments}
     finish(document, out, options, written=any(row.action for row in imported.rows))
     if refused := imported.counts[Status.REFUSED]:
-        rows = counted(refused, "row is", "rows are")
-        raise CommandError(f"{rows} refused; the notes say why", returncode=REFUSED)
+        number = counted(refused, "row is", "rows are")
+        raise CommandError(f"{number} refused; the notes say why", returncode=REFUSED)
 
 
 def _import_record(row: Imported) -> Record:
@@ -130,8 +130,8 @@ def _compare(options: Options, out: Output) -> None:
         out.records(_COMPARE_COLUMNS, [_compare_record(one) for one in shown])
     out.message(f"{_sum(len(found), numbers)}; compared for {counted(people, 'visitor')}")
     if differing := sum(counts[outcome] for outcome in _DIFFERING):
-        rows = counted(differing, "row differs", "rows differ")
-        raise CommandError(f"{rows} from the flags here", returncode=DIFFERS)
+        number = counted(differing, "row differs", "rows differ")
+        raise CommandError(f"{number} from the flags here", returncode=DIFFERS)
 
 
 #: The outcomes after which a swap, or the way back, changes results.

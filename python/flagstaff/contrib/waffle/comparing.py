@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import F, Model, QuerySet, Window
+from django.db.models import F, QuerySet, Window
 from django.db.models.functions import Mod, RowNumber
 
 from flagstaff._core import Snapshot, snapshot
@@ -183,10 +183,10 @@ def _groups_of(conditions: Iterable[ExplainedCondition]) -> Iterator[str]:
 
 def _people(count: int, groups: Sequence[str]) -> Iterator[Person]:
     """Yields an anonymous visitor, and users. Makes few queries, and one for each group."""
-    model = cast("type[Model]", get_user_model())
+    model: Any = get_user_model()
     rows = model._base_manager.using(router.db_for_write(model)).order_by("pk")
     names = {field.name for field in model._meta.get_fields()}
-    special = {
+    special: dict[str, dict[str, object]] = {
         "staff": {"is_staff": True, "is_superuser": False},
         "superuser": {"is_superuser": True},
     }
@@ -212,7 +212,8 @@ def _spread(rows: QuerySet[Any], count: int) -> QuerySet[Any]:
         return rows.only("pk")
     numbered = rows.annotate(flagstaff_place=Window(RowNumber(), order_by="pk"))
     spread = numbered.annotate(flagstaff_spread=Mod(F("flagstaff_place") * count, total))
-    return spread.filter(flagstaff_spread__lt=count).only("pk")
+    chosen: QuerySet[Any] = spread.filter(flagstaff_spread__lt=count)
+    return chosen.only("pk")
 
 
 def _speaker(language: str) -> Person:
