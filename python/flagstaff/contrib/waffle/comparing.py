@@ -167,8 +167,8 @@ def _may_be_on(row: SourceRow) -> bool:
 
 def _result_of(found: Explanation) -> bool | None:
     """Returns a result of ours; None if a percentage decides."""
-    is_own = found.rule is None and not 0 < (found.rollout_percent or 0) < _ALL
-    if found.reason == "SPLIT" or (found.reason == "DEFAULT" and not is_own):
+    by_percentage = found.rule is not None or 0 < (found.rollout_percent or 0) < _ALL
+    if found.reason in {"SPLIT", "DEFAULT"} and by_percentage:
         return None
     return found.value
 

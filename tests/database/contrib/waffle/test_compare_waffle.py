@@ -53,7 +53,7 @@ def test_percentages_are_listed_and_not_compared() -> None:
     ("username", "columns"), [("staff", {"staff": True}), ("root", {"superusers": True})]
 )
 def test_staff_and_superuser_are_compared_if_they_are_not_in_the_sample(
-    username: str, columns: dict[str, bool]
+    username: str, columns: dict[str, Any]
 ) -> None:
     User.objects.bulk_create(User(username=f"user{number}") for number in range(20))
     User.objects.create(username="staff", is_staff=True)
@@ -185,7 +185,7 @@ def test_computed_results_are_those_of_waffle() -> None:
         User.objects.create(username="member"),
     ]
     people[-1].groups.add(beta)
-    columns = [
+    columns: list[dict[str, Any]] = [
         *({"everyone": everyone, "staff": True} for everyone in (None, True, False)),
         *({name: True} for name in ("authenticated", "staff", "superusers", "testing")),
         *({"languages": text} for text in ("de", "fr, de ,", "")),
