@@ -28,7 +28,8 @@ FAULT_TESTS = $(if $(filter smoke,$(FAULTS)),-m smoke $(shell grep -l -r 'mark\.
 LOCKED := $(if $(CI),--locked)
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
-# The tests of Rust share the profile of the extension, so each crate is compiled once.
+# The tests of Rust share the profile of the extension. Only crates of which Python's or the tests' parts
+# select other features are compiled again.
 CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
 # The random steps of src/postgres/refresh/session/steps.rs.
 RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --lib session::steps
@@ -170,7 +171,7 @@ test-python: build
 	$(PYTEST) $(QUICK)
 	$(EXAMPLE_TESTS)
 
-# The core and the crate without Python are parts of the whole: clippy has no other lines to see in them.
+# The core alone, and all layers. `test-rust` compiles the crate with PostgreSQL and without Python.
 lint-rust: $(VENV)/.tools
 	cargo fmt --all --check
 	for features in "$(CORE)" ""; do cargo clippy --quiet $(LOCKED) --all-targets $$features -- --deny warnings || exit; done

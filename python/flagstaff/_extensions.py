@@ -140,18 +140,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class EndedKey:
-    """A key that the code still has, though it gives everyone the same."""
-
-    #: What has the key, such as "experiment".
-    kind: str
-    key: str
-    #: What everyone gets.
-    result: str
-    since: datetime
-
-
-@dataclass(frozen=True)
 class OtherRules:
     """Rules that are not those of a flag, such as the rules of an experiment."""
 
@@ -207,13 +195,6 @@ class OptionalApp:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
 
-    def stale_flags(self) -> Collection[str]:
-        """Returns the primary keys, as text, of flags that are probably no longer needed.
-
-        For a filter of the list of flags. Makes few queries, and looks at all flags.
-        """
-        return ()
-
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""
         return ()
@@ -233,10 +214,6 @@ class OptionalApp:
 
         Rules that never decide again may name a missing segment, and are left out.
         """
-        return ()
-
-    def ended_keys(self) -> Sequence[EndedKey]:
-        """Returns keys besides those of flags that only have to leave the code. Few queries."""
         return ()
 
     def table_names(self) -> Mapping[str, str]:

@@ -45,7 +45,7 @@ WORKERS = "/admin/flagstaff/connectedworker/"
 OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
-STALE = "/admin/flagstaff_cleanup/snooze/"
+STALE = "/admin/flagstaff/staleflag/"
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
@@ -256,7 +256,7 @@ TYPED_RULES = {
 }
 RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
 BULK_ACTIONS = (
-    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date", "snooze"),
+    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date"),
 )
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
@@ -302,8 +302,6 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
     "workers-check": (WORKERS, {"_check": "1"}),
-    "snooze-errors": (STALE, {"_snooze": "f1", "until": "2001-01-01"}),
-    "snooze": (STALE, {"_snooze": "f1", "until": "2099-01-01", "_reason": "1"}),
 }
 
 

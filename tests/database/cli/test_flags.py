@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows
 from tests.support.terminals import (
-    OPENED,
     Terminal,
-    delete_usage,
     document,
     flags,
     run,
@@ -58,7 +55,6 @@ def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
         ("--search everybody", ["beta_reviews"]),
         ("--search %", []),
         ("--search _v", ["search_v2"]),
-        ("--sort rollout --limit 3", ["dark_mode", "summer_banner", "new_checkout"]),
     ],
 )
 def test_list_has_the_flags_that_its_options_select(options: str, keys: list[str]) -> None:
@@ -217,41 +213,6 @@ def test_list_on_a_terminal_says_that_an_enabled_flag_has_rules() -> None:
     assert "users of each rule  not counted\n" in shown
     assert document("show", "search_v2")["summary"].startswith("The rules decide first.")
     assert "by rules" in typed("flags list")
-
-
-def test_list_is_sorted_and_selected_by_the_time_of_the_last_change() -> None:
-    for key, minutes in ("search_v2", 2), ("dark_mode", 1):
-        changed_at = OPENED + timedelta(minutes=minutes)
-        FeatureFlag.objects.filter(key=key).update(changed_at=changed_at)
-    found = listed_keys("--sort changed --limit 3")
-    assert found == ["search_v2", "dark_mode", "beta_reviews"]
-    since = (OPENED + timedelta(seconds=90)).isoformat()
-    assert listed_keys(f"--changed-since {since}") == ["search_v2"]
-    assert listed_keys(f"--changed-since {since} --state all") == []
-    assert run("list --changed-since soon").status == 1
-
-
-def test_list_sorted_by_evaluation_shows_the_time() -> None:
-    rows(
-        "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = now();"
-        "UPDATE flagstaff_usage SET last_evaluated_at = now() + interval '1 s' "
-        "WHERE key = 'new_checkout';"
-        "UPDATE flagstaff_worker SET last_seen_at = now()"
-    )
-    first, second, third, *_ = document("list", "--sort", "evaluated")
-    assert (first["key"], second["key"]) == ("new_checkout", "dark_mode")
-    assert first["last_evaluated_at"] is not None
-    assert third["last_evaluated_at"] is None
-    assert "LAST EVALUATED" in typed("flags list --sort evaluated")
-    assert "LAST EVALUATED" not in typed("flags list")
-    delete_usage()
-    assert run("list --sort evaluated").status == 1
-
-
-def test_list_with_a_limit_says_how_many_there_are() -> None:
-    assert typed("flags list --limit 2").endswith("2 of 5 flags; a larger --limit shows more\n")
-    assert flags("list", "--limit", "2").err == ""
-    assert "of 5 flags" not in typed("flags list --limit 5")
 
 
 def enabled() -> set[str]:

@@ -96,7 +96,7 @@ _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 
 def statements() -> Iterator[tuple[str, str]]:
     """The name and the template of each statement of the package."""
-    files = [*(PACKAGE / "sql").glob("*.sql"), *(PACKAGE / "cleanup" / "sql").glob("*.sql")]
+    files = [*(PACKAGE / "sql").glob("*.sql")]
     for file in sorted(files):
         if file.stem not in NOT_QUERIES:
             yield file.stem, file.read_text()

@@ -1,4 +1,4 @@
-"""The pages for operators are correct: runbook, alarms, probes, read-only role."""
+"""The pages for operators are correct: runbook, alarms, probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flagstaff._engine.status import status
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of
 
-OPERATIONS, HEALTH, ROLE = "operations.md", "how-to/health.md", "how-to/read-only-role.md"
+OPERATIONS, HEALTH = "operations.md", "how-to/health.md"
 NAMES = {metric.prometheus_name for metric in METRICS}
 
 

@@ -1,7 +1,8 @@
-"""The role of docs/how-to/read-only-role.md can do what an engine needs, and nothing else."""
+"""The read-only role of the documentation has the privileges that an engine needs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -9,29 +10,31 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.fixtures import Query
-from tests.support.pages import code_of
+from tests.support.pages import DOCS, code_of
 from tests.support.workers import Worker
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+
 # Roles are global to the server, so each test has its own.
 _numbers = count(1)
 
 
 @pytest.fixture
 def name() -> str:
-    return f'Reader "of flags"; -- {next(_numbers)}'
+    return f"flagstaff_reader_{next(_numbers)}"
 
 
 @pytest.fixture
 def reader(database: str, name: str) -> str:
-    """The URL of the database for the role of this name."""
-    scripts = "".join(code_of("how-to/read-only-role.md", "sql"))
+    """The URL of the database for the role of this name, which the SQL of the page creates."""
+    shop = f'DATABASE "{conninfo_to_dict(database)["dbname"]}"'
     with psycopg.connect(database, autocommit=True) as session:
-        quoted = sql.Identifier(name).as_string(session)
-        session.execute(scripts.replace("flagstaff_reader", quoted).encode())
+        for statements in code_of("how-to/read-only-role.md", "sql"):
+            script = statements.replace("DATABASE shop", shop).replace("flagstaff_reader", name)
+            session.execute(script.encode())
     return make_conninfo(database, user=name)
 
 
@@ -58,7 +61,8 @@ def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
         )
         worker.sees([*NEW_CHECKOUT, 1], True, within=3)
         worker.ask("refresh")
-        assert worker.ask("status")["failures"] == 0
+        status = worker.ask("status")
+        assert (status["failures"], status["problems"]) == (0, [])
 
 
 FORBIDDEN = [
@@ -117,12 +121,20 @@ def test_role_has_limits_and_no_other_privileges(
 def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
     reader: str, name: str, query: Query
 ) -> None:
-    schema = '"' + name.replace('"', '""') + '"'
-    query(f"CREATE SCHEMA {schema}")
-    query(f"CREATE TABLE {schema}.flagstaff_featureflag AS TABLE flagstaff_featureflag")
-    query(f"UPDATE {schema}.flagstaff_featureflag SET rollout_percent = 100")
-    query(f"GRANT USAGE ON SCHEMA {schema} TO PUBLIC")
-    query(f"GRANT SELECT ON {schema}.flagstaff_featureflag TO PUBLIC")
+    query(f"CREATE SCHEMA {name}")
+    query(f"CREATE TABLE {name}.flagstaff_featureflag AS TABLE flagstaff_featureflag")
+    query(f"UPDATE {name}.flagstaff_featureflag SET rollout_percent = 100")
+    query(f"GRANT USAGE ON SCHEMA {name} TO PUBLIC")
+    query(f"GRANT SELECT ON {name}.flagstaff_featureflag TO PUBLIC")
     with Worker(reader) as worker:
         assert worker.ask("ready", 10) is True
         assert worker.ask(*NEW_CHECKOUT) is False
+
+
+def test_limit_of_connections_is_changed_as_in_the_page(
+    reader: str, name: str, query: Query
+) -> None:
+    page = (DOCS / "operations.md").read_text()
+    [statement] = re.findall(r"^\$ psql shop --command '(ALTER ROLE .+)'$", page, re.MULTILINE)
+    query(statement.replace("flagstaff_reader", name))
+    assert query("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", name) == (300,)

@@ -39,10 +39,7 @@ APPS = {
     "import-waffle": "flagstaff.contrib.waffle",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
-    "references": "flagstaff.cleanup",
     "sample-size": "flagstaff.experiments",
-    "snooze": "flagstaff.cleanup",
-    "stale": "flagstaff.cleanup",
 }
 
 

@@ -18,7 +18,6 @@ from flagstaff._words.lists import MAX_SHOWN, join_some
 from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.changes.planned import present_impact
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.flag_order import EVALUATED, add_order, in_order, order_filter
 from flagstaff.cli.support.flag_records import (
     STATE,
     flag_columns,
@@ -64,22 +63,22 @@ def _add_filters(parser: CommandParser) -> None:
     )
     parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')
     add_ownership_filters(parser)
-    add_order(parser)
+    parser.add_argument(
+        "--search", metavar="TEXT", help="only flags with TEXT in the key or the description"
+    )
 
 
 def _list(options: Options, out: Output) -> None:
-    condition = _kind_filter(options["kind"]) & ownership_filter(options) & order_filter(options)
-    matching = list(flag_records(condition))
+    condition = _kind_filter(options["kind"]) & ownership_filter(options)
+    condition &= _search_filter(options["search"])
+    records = list(flag_records(condition))
     if options["state"]:
-        matching = [record for record in matching if record["state"] in options["state"]]
-    records = in_order(matching, options)
+        records = [record for record in records if record["state"] in options["state"]]
     if not records:
         out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {join_some(forced)}")
     out.records(_columns(records, is_terminal=out.is_terminal), records)
-    if out.is_terminal and len(records) < len(matching):
-        out.message(f"{len(records):,} of {len(matching):,} flags; a larger --limit shows more")
 
 
 def _columns(records: Sequence[Record], *, is_terminal: bool) -> list[Column]:
@@ -87,7 +86,16 @@ def _columns(records: Sequence[Record], *, is_terminal: bool) -> list[Column]:
     has_units = is_terminal and any(record_unit(record) != USER for record in records)
     units = [_UNIT] if has_units else []
     owners = [OWNER_COLUMN] if is_terminal and has_owner(records) else []
-    return [*_FIRST_COLUMNS, *units, *_MIDDLE_COLUMNS, *owners, EVALUATED, *_LAST_COLUMNS]
+    return [*_FIRST_COLUMNS, *units, *_MIDDLE_COLUMNS, *owners, *_LAST_COLUMNS]
+
+
+def _search_filter(text: str | None) -> Q:
+    if text is None:
+        return Q()
+    condition = Q(key__icontains=text)
+    if flag_model().has("description"):
+        condition |= Q(description__icontains=text)
+    return condition
 
 
 def _kind_filter(kind: str | None) -> Q:
@@ -160,8 +168,7 @@ LIST = Verb(
         "list --state rollout --state no-users",
         "list --kind ops --json",
         "list --owner payments --tag checkout",
-        "list --sort changed --limit 10",
-        "list --search checkout --changed-since 1h",
+        "list --search checkout",
     ),
     add_arguments=_add_filters,
     run=_list,
