@@ -126,11 +126,10 @@ class BaseModel(models.Model):
     ) -> None:
         """Reads columns again, those that show our flag from it."""
         names = None if fields is None else [*fields]
-        is_found_now = shown_columns.find(self)
         if names is not None and {*names} <= {*shown_columns.columns_of(self)}:
             for name in names:
                 shown_columns.show(self, name)
-        elif not is_found_now:
+        elif not shown_columns.find(self):
             super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
             shown_columns.forget(self, names)
 
