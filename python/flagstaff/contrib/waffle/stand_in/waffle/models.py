@@ -323,7 +323,7 @@ class AbstractBaseFlag(BaseModel):
         read_only: bool,  # noqa: FBT001
     ) -> bool | None:
         if not self.pk:
-            return self._missing_flag()
+            return bool(self._missing_flag())
         if evaluating.is_decided_by_url(self.name, request):
             return bool(request.GET[self.name] == "1")
         if self.everyone is not None:
