@@ -4,7 +4,7 @@
 
 The engines are those of the fault tests, hundreds in one process. CPU time is that of the server's
 processes, so it hardly depends on other load, but times until workers have a change do. The
-constants of tools/scale_simulation/constants.py are from here.
+constants on the page docs/discussions/scale.md are from here.
 """
 
 from __future__ import annotations

@@ -144,12 +144,6 @@ impl Snapshot {
         self.flags.len()
     }
 
-    /// How many segments there are.
-    #[must_use]
-    pub fn segment_count(&self) -> usize {
-        self.segments.len()
-    }
-
     /// The rules of all values that have any, in no order.
     pub fn value_rules(&self) -> impl Iterator<Item = &Arc<ValueRules>> {
         self.values.by_key().iter().filter_map(Stored::rules)

@@ -55,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exit", action="store_true", help="end after the reports")
     options = parser.parse_args()
-    port = chosen_port("demo-experiment")
+    port = chosen_port("demo SCENE=experiment")
     stop_on_signals()
     with Postgres() as server:
         environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}

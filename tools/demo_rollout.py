@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exit", action="store_true", help="end after the trip")
     options = parser.parse_args()
-    port = chosen_port("demo-rollout")
+    port = chosen_port("demo SCENE=rollout")
     stop_on_signals()
     with Postgres() as server:
         environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}

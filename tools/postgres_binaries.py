@@ -39,7 +39,7 @@ def _installation(version: int) -> Path:
 def _package() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise LookupError(f"the package {PACKAGE} is not installed: run `make env`")
+        raise LookupError(f"the package {PACKAGE} is not installed: run `make build`")
     return Path(spec.origin).parent
 
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
 
-from flagstaff._words.message import Message
-
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
     from django.db.models import Model
@@ -205,17 +203,9 @@ class OptionalApp:
         """Returns the models whose rows the search of the admin finds."""
         return ()
 
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the models whose rows operators see by the "view" permission of the model."""
-        return ()
-
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
-
-    def plan_problem(self, key: str) -> Message | None:
-        """Returns why no rollout plan may raise the percentage of a flag, or None. Few queries."""
-        return None
 
     def stale_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that are probably no longer needed.
@@ -238,18 +228,12 @@ class OptionalApp:
         """
         return {}
 
-    def other_rules(self, *, ended: bool = False) -> Sequence[OtherRules]:
+    def other_rules(self) -> Sequence[OtherRules]:
         """Returns the rules of the app that may name segments, by key. Makes few queries.
 
-        With `ended`, also rules that never decide again, which may name a missing segment.
+        Rules that never decide again may name a missing segment, and are left out.
         """
         return ()
-
-    def rename_segments(self, rules: Sequence[OtherRules], keys: Mapping[str, str]) -> None:
-        """Writes rules that differ only in the keys of segments. To be called in a transaction.
-
-        `keys` are the new keys by the old ones. No result of an evaluation changes.
-        """
 
     def ended_keys(self) -> Sequence[EndedKey]:
         """Returns keys besides those of flags that only have to leave the code. Few queries."""

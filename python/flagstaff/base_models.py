@@ -21,7 +21,6 @@ from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
 from flagstaff._words.message import Message, MessageError
-from flagstaff.constraints import ValueSchemaConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -328,7 +327,6 @@ class AbstractKeyValueStore(models.Model):
         verbose_name = _("value")
         verbose_name_plural = _("values")
         ordering = ("key",)
-        constraints = (ValueSchemaConstraint(name="%(app_label)s_%(class)s_value_schema"),)
 
     def __str__(self) -> str:
         return self.key

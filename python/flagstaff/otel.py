@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from flagstaff import _core, listeners
-from flagstaff._core import Resolution
+from flagstaff import listeners
 from flagstaff._engine.metrics import METRICS, StatusMetric
 from flagstaff._engine.status import status
-from flagstaff.typing import Context, UserLike
 
-__all__ = ["get_variant", "record_evaluations", "register"]
+__all__ = ["record_evaluations", "register"]
 
 # OpenTelemetry's units. Without a unit, an exporter adds no suffix to the name.
 _UNITS = {"seconds": "s", "": ""}
-
-# The experiment whose event `get_variant` emits itself.
-_emitted_key: ContextVar[str | None] = ContextVar("emitted_key", default=None)
 
 
 def register(meter_provider: MeterProvider | None = None) -> None:
@@ -56,54 +50,28 @@ def _observer(metric: StatusMetric) -> Callable[[CallbackOptions], Iterator[Obse
 def record_evaluations(logger_provider: LoggerProvider | None = None) -> Callable[[], None]:
     """Emits an event after each evaluation of a flag or a variant, and returns what stops it.
 
-    The events are those of `get_variant`, which emits no second one. They go to the global logger
-    provider by default. Values have no events, because they may be private.
+    The event is `feature_flag.evaluation` of OpenTelemetry's semantic conventions, with the key,
+    the variant and the reason, in the context of the current span. It names no user. Events go to
+    the global logger provider by default. Values have no events, because they may be private.
     """
 
     def emit(evaluation: listeners.Evaluation) -> None:
-        is_emitted = (evaluation.kind, evaluation.key) == ("variant", _emitted_key.get())
-        if evaluation.kind != "value" and not is_emitted:
-            _emit(evaluation.key, evaluation, logger_provider)
+        if evaluation.kind != "value":
+            _emit(evaluation, logger_provider)
 
     return listeners.add(emit)
 
 
-def get_variant(
-    key: str,
-    user: UserLike = None,
-    *,
-    default: str | None = None,
-    context: Context = None,
-    logger_provider: LoggerProvider | None = None,
-) -> str | None:
-    """Returns the variant as `flagstaff.experiments.get_variant`, and emits an event.
-
-    The event is `feature_flag.evaluation` of OpenTelemetry's semantic conventions, with the key,
-    the variant and the reason, in the context of the current span. It names no user. Does not block
-    or query, and does not raise for an unknown key. Raises TypeError for a wrong type.
-    """
-    token = _emitted_key.set(key)
-    try:
-        found = _core.resolve_variant(key, user, default=default, context=context)
-    finally:
-        _emitted_key.reset(token)
-    _emit(key, found, logger_provider)
-    return cast("str | None", found.value)
-
-
-def _emit(
-    key: str,
-    found: Resolution[Any] | listeners.Evaluation,
-    logger_provider: LoggerProvider | None,
-) -> None:
+def _emit(evaluation: listeners.Evaluation, logger_provider: LoggerProvider | None) -> None:
+    variant, error = evaluation.variant, evaluation.error_code
     attributes: dict[str, Any] = {
-        "feature_flag.key": key,
+        "feature_flag.key": evaluation.key,
         "feature_flag.provider.name": "flagstaff",
-        "feature_flag.result.variant": found.variant,
+        "feature_flag.result.variant": variant,
         # Required only without a variant.
-        "feature_flag.result.value": found.value if found.variant is None else None,
-        "feature_flag.result.reason": found.reason.lower(),
-        "error.type": found.error_code and found.error_code.lower(),
+        "feature_flag.result.value": evaluation.value if variant is None else None,
+        "feature_flag.result.reason": evaluation.reason.lower(),
+        "error.type": error and error.lower(),
     }
     record = LogRecord(
         event_name="feature_flag.evaluation",

@@ -32,7 +32,7 @@ VERBS = (
     "stale --json",
     "export",
     "usage",
-    "unknown",
+    "usage --unknown",
     "value list --json",
     "value get gateway",
     "segment list --json",

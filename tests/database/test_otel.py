@@ -13,7 +13,7 @@ from opentelemetry.semconv._incubating.attributes import feature_flag_attributes
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 
 from flagstaff import experiments, flag_enabled, get_value, otel
-from flagstaff.experiments import get_variant
+from flagstaff.experiments import get_variant, resolve_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
@@ -94,15 +94,32 @@ def test_value_has_no_event(recorded: Events) -> None:
     assert recorded.take() == []
 
 
-def test_variant_has_one_event_whichever_function_returns_it(recorded: Events) -> None:
-    variant = get_variant("button", 1)
-    [event] = recorded.take()
-    assert event[names.FEATURE_FLAG_RESULT_VARIANT] == variant
-    otel.get_variant("button", 1, logger_provider=recorded.provider)
-    assert recorded.take() == [event]
+def test_variant_has_an_event_with_its_reason_but_no_user(recorded: Events) -> None:
+    variant = get_variant("button", 4711)
+    assert recorded.take() == [
+        {
+            names.FEATURE_FLAG_KEY: "button",
+            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
+            names.FEATURE_FLAG_RESULT_VARIANT: variant,
+            names.FEATURE_FLAG_RESULT_REASON: "split",
+        }
+    ]
 
 
-def test_flag_that_an_attribute_function_evaluates_within_get_variant_has_its_event(
+def test_default_of_a_variant_is_the_value_of_its_event(recorded: Events) -> None:
+    resolve_variant("other", 1, default="a")
+    assert recorded.take() == [
+        {
+            names.FEATURE_FLAG_KEY: "other",
+            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
+            names.FEATURE_FLAG_RESULT_VALUE: "a",
+            names.FEATURE_FLAG_RESULT_REASON: "error",
+            ERROR_TYPE: "flag_not_found",
+        }
+    ]
+
+
+def test_flag_that_an_attribute_function_evaluates_within_a_variant_has_its_event(
     recorded: Events, load: Load, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.attributes"}
@@ -110,7 +127,7 @@ def test_flag_that_an_attribute_function_evaluates_within_get_variant_has_its_ev
     experiments.create("title", rules=[rule])
     experiments.start("title")
     load()
-    otel.get_variant("title", User(pk=1), logger_provider=recorded.provider)
+    get_variant("title", User(pk=1))
     assert recorded.keys() == ["banner", "title"]
 
 

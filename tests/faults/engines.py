@@ -41,7 +41,7 @@ class Engines:
     As a context manager it ends them.
     """
 
-    def __init__(self, url: str, count: int = 0, *, profile: str = "dev") -> None:
+    def __init__(self, url: str, count: int = 0, *, profile: str = "quick") -> None:
         self._url = url
         self._process = subprocess.Popen(
             [_program(profile)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

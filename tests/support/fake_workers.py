@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, final
 
 import psycopg
@@ -105,21 +104,6 @@ def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -
     rows(statement, worker or f"{host} {pid}", host, pid, 5.0, 5.0, name)
     if shown.get("late"):
         age_workers(21, pid=pid)
-
-
-@contextmanager
-def heartbeats_for_all_connections() -> Iterator[None]:
-    """Writes as many heartbeats as the server has connections while the block runs.
-
-    So Django does not get a connection for each of them.
-    """
-    [[count]] = rows("SELECT current_setting('max_connections')::int")
-    for pid in range(count):
-        beat("web-1", pid)
-    try:
-        yield
-    finally:
-        rows("DELETE FROM flagstaff_worker WHERE host = 'web-1' AND report = 'refresh'")
 
 
 def _newest() -> Sequence[Any]:

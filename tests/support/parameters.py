@@ -1,6 +1,6 @@
 """Selects one set of parameters of each test.
 
-`make test` uses all of them, `make test-matrix` the first.
+`make test` uses all of them, `make matrix` the first.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "flagstaff.rollouts",
     "flagstaff.cleanup",
     "flagstaff.experiments",
-    "flagstaff.compat",
+    "flagstaff.contrib.waffle",
     "waffle",
 ]
 MIDDLEWARE = [

@@ -1,4 +1,4 @@
-"""The simulated shoppers of `make demo-experiment`."""
+"""The simulated shoppers of `make demo SCENE=experiment`."""
 
 from __future__ import annotations
 

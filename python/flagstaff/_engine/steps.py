@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -108,12 +108,6 @@ def override_step(override: str) -> EvaluationStep:
     """Returns the only step of an evaluation that an override decides."""
     why = _OVERRIDES[override] % {"variable": VARIABLE}
     return EvaluationStep("override", met=True, decides=True, why=why)
-
-
-def deciding_step(steps: Sequence[EvaluationStep]) -> str:
-    """Returns why the result is as it is, in one line."""
-    step = next(step for step in steps if step.decides)
-    return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
 
 
 def unit_of(explanation: Explanation | ValueExplanation) -> str:

@@ -20,48 +20,23 @@ def shared_schema(connection: BaseDatabaseWrapper) -> str | None:
     return _public_schema()
 
 
-def tenant_schema(connection: BaseDatabaseWrapper) -> str | None:
-    """Returns the unquoted schema of the connection's tenant; None in the shared schema."""
-    shared, current = shared_schema(connection), getattr(connection, "schema_name", None)
-    return None if shared is None or current in {None, shared} else str(current)
-
-
-def is_shared(app: str) -> bool:
-    """Whether the shared schema has the tables of the app with this label."""
-    return any(_has(names, app) for is_public, names in _apps() if is_public)
-
-
 def is_of_tenants(app: str) -> bool:
     """Whether the schemas of tenants have the tables of the app with this label."""
-    return any(_has(names, app) for is_public, names in _apps() if not is_public)
-
-
-def share_hint(app: str) -> str:
-    """Returns which settings to change, so that all tenants share the app with this label."""
-    name = apps.get_app_config(app).name
-    if _has_types():
-        types = f'the APPS of "{_public_schema()}" in TENANT_TYPES'
-        return f'put "{name}" into {types}, and of no other type'
-    return f'put "{name}" into SHARED_APPS, and not into TENANT_APPS'
+    return any(_has(names, app) for names in _apps())
 
 
 def _public_schema() -> str:
     return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
 
 
-def _has_types() -> bool:
-    """Whether each type of tenants has apps of its own."""
-    return bool(getattr(settings, "HAS_MULTI_TYPE_TENANTS", False))
-
-
-def _apps() -> Iterator[tuple[bool, Collection[str]]]:
-    """Yields the apps of the shared schema with True, and those of tenants with False."""
-    if _has_types():
+def _apps() -> Iterator[Collection[str]]:
+    """Yields the apps of tenants: one list, or one for each type of tenants."""
+    if getattr(settings, "HAS_MULTI_TYPE_TENANTS", False):
         for name, of_type in getattr(settings, "TENANT_TYPES", {}).items():
-            yield name == _public_schema(), of_type.get("APPS", ())
+            if name != _public_schema():
+                yield of_type.get("APPS", ())
     else:
-        yield True, getattr(settings, "SHARED_APPS", ())
-        yield False, getattr(settings, "TENANT_APPS", ())
+        yield getattr(settings, "TENANT_APPS", ())
 
 
 def _has(names: Collection[str], app: str) -> bool:

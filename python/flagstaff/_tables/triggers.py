@@ -48,11 +48,6 @@ class TriggerHealth:
             for triggers in families
         )
 
-    @property
-    def writes_history(self) -> bool:
-        """Whether every kind of change writes an entry, so that versions advance."""
-        return _write_history(self.triggers)
-
     def missing(self) -> list[str]:
         """Returns the names of triggers that exist in no version."""
         found = set(map(_without_version, self.triggers))

@@ -22,12 +22,10 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
-from flagstaff._words.message import MessageError
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.page import request_of
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.changes.fields import canonical, canonical_json
-from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.conf import conf
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
@@ -229,7 +227,6 @@ class MergingForm(_ModelForm):
                 text = self._both(name, events)
                 self.add_error(name, forms.ValidationError(text, code="conflict"))
             self.add_error(None, forms.ValidationError(_CONFLICT[self.kind], code="conflict"))
-        self._require_workers()
         # A page asks for it where it asks for a confirmation, if it does.
         if self.may_save is None and self.lacks_reason:
             self.add_error(REASON, forms.ValidationError(reason_required(), code="required"))
@@ -254,12 +251,6 @@ class MergingForm(_ModelForm):
         # By now `errors` is filled and does not validate again.
         if self.is_bound and self.errors:
             self._show_present()
-
-    def _require_workers(self) -> None:
-        """Adds an error to new rules that a connected worker cannot read."""
-        for name in _TARGETING.intersection(self.changed_data, self.cleaned_data):
-            if problem := old_worker_problem([self.cleaned_data[name]]):
-                self.add_error(name, MessageError(problem))
 
     def _is_edited(self, name: str, submitted: str) -> bool:
         # An invalid field is not in cleaned_data.

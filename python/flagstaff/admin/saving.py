@@ -46,7 +46,7 @@ WRITES = {
     ),
     Kind.SEGMENT: Writes(
         *(changes.create_segment, changes.update_segment, changes.delete_segment),
-        gettext_lazy("Rules use this key. To change it everywhere, use “Rename…”."),
+        gettext_lazy("Rules use this key. For another key, create a new segment."),
     ),
 }
 #: The buttons that show the page again, with what was typed and without saving.

@@ -19,8 +19,6 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware, clock_time
-from flagstaff._workers.connection_limits import connection_use
-from flagstaff._workers.connection_words import connections_texts
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
@@ -43,7 +41,7 @@ class WorkersAdmin(PlainPageAdmin):
     docs_page = "how-to/propagation/"
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
-        """The workers. Makes up to seven queries, whatever their number."""
+        """The workers. Makes up to six queries, whatever their number."""
         if not is_postgresql(connections[conf.database]):
             text = _(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
@@ -61,13 +59,9 @@ class WorkersAdmin(PlainPageAdmin):
                 "permission to read its tables: run “manage.py check --database %(database)s”."
             )
             return {"problem": text % {"database": conf.database}}
-        use = connection_use(connections[conf.database], len(overview.workers))
         modes = dict.fromkeys(state.worker.mode for state in overview.workers)
-        connections_line, *problems = map(localized, connections_texts(use)) if use else ("",)
         return {
             "summary": summary(overview),
-            "connections": connections_line,
-            "connections_problem": " ".join(problems),
             "is_behind": overview.is_behind,
             "badge": _BADGES[overview.is_behind],
             "state": state_label(overview.is_behind),

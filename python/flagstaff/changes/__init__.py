@@ -18,11 +18,6 @@ from flagstaff.changes.flags import (
     update,
 )
 from flagstaff.changes.restore_version import restore, restore_segment, restore_value
-from flagstaff.changes.segment_rename import (
-    SegmentRename,
-    preview_rename_segment,
-    rename_segment,
-)
 from flagstaff.changes.segments import create_segment, delete_segment, update_segment
 from flagstaff.changes.undoing import (
     preview_undo_events,
@@ -37,7 +32,6 @@ from flagstaff.changes.values import create_value, delete_value, set_value, upda
 
 __all__ = [
     "Changed",
-    "SegmentRename",
     "Undo",
     "UndoneEvents",
     "add_allowed_users",
@@ -50,11 +44,9 @@ __all__ = [
     "delete_value",
     "disable",
     "enable",
-    "preview_rename_segment",
     "preview_undo_events",
     "release_to_everybody",
     "remove_allowed_users",
-    "rename_segment",
     "restore",
     "restore_segment",
     "restore_value",

@@ -6,20 +6,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from django.db import connections
 from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
-from flagstaff._tables.tenants import is_of_tenants, tenant_schema
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
-from flagstaff.changes.messages import USERS_OF_TENANT
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 from flagstaff.typing import UserLike
@@ -58,7 +53,6 @@ def add_allowed_users(
     """
     table = allowed_user_table()
     pks = table.pks_of(users)
-    _require_shared_users()
     with locked_row(Kind.FLAG, key) as flag:
         existing = table.existing(pks) if skip_unknown else table.require(pks)
         present = allowed_pks(flag)
@@ -97,8 +91,6 @@ def users_to_change(
     """
     present, target = set(present), dict.fromkeys(target)
     new = [pk for pk in target if pk not in present]
-    if new:
-        _require_shared_users()
     if existing is None:
         table = allowed_user_table()
         existing = table.existing(new) if skip_unknown else table.require(new)
@@ -116,13 +108,6 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
         allowed.remove(*pks)
     for pks in batches(change.added):
         allowed.add(*pks)
-
-
-def _require_shared_users() -> None:
-    """Raises InvalidChangeError if the users that Django sees are those of one tenant."""
-    schema = tenant_schema(connections[conf.database])
-    if schema is not None and is_of_tenants(user_field(conf.flag_model).model._meta.app_label):
-        raise InvalidChangeError(USERS_OF_TENANT(schema=f'"{schema}"'))
 
 
 def allowed_users_of(flag: Row) -> QuerySet[Model]:

@@ -37,11 +37,11 @@ from flagstaff.changes.messages import (
     NULL,
     PROBLEMS,
     REJECTED,
+    SEGMENT_KEY_IS_FIXED,
     UNKNOWN_FIELD,
     UNREADABLE,
 )
-from flagstaff.changes.old_workers import require_workers
-from flagstaff.changes.segment_use import has_rules, require_segments, require_unused
+from flagstaff.changes.segment_use import require_segments
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -70,21 +70,14 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
 
     Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
     """
+    if isinstance(row, segment_model()) and "key" in fields:
+        raise InvalidChangeError(FIELD_PROBLEM(field="key", problem=SEGMENT_KEY_IS_FIXED()))
     for name, new in fields.items():
         validate(row, name, new)
     for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
         require_segments(row, fields[RULES])
-    if (name := targeting_field(row)) in fields:
-        require_workers(name, [fields[name]])
-    if isinstance(row, segment_model()) and "key" in fields:
-        require_unused(row.key, str(fields["key"]))
-    write_as_is(row, fields, savepoint=savepoint)
-
-
-def write_as_is(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
-    """Writes fields of a row that need no validation, and its auto_now fields, as `write` does."""
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     for name, new in fields.items():
@@ -96,7 +89,6 @@ def write_as_is(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
 def insert(row: Row, *, savepoint: bool = True) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
     require_segments(row, optional_fields(row).rules)
-    _require_workers([row])
     _save(row, savepoint=savepoint, force_insert=True)
 
 
@@ -108,7 +100,6 @@ def insert_together(rows: list[Row]) -> None:
     model = model_of(rows[0])
     # The places of an error do not matter: the rows are then written one by one.
     require_segments(rows[0], [rule for row in rows for rule in optional_fields(row).rules])
-    _require_workers(rows)
     with _rejections(secret=any(map(is_secret, rows))):
         model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
 
@@ -189,19 +180,6 @@ def problems_text(problems: Mapping[str, str]) -> Message:
     return PROBLEMS(
         problems=[FIELD_PROBLEM(field=name, problem=text) for name, text in problems.items()]
     )
-
-
-def targeting_field(row: Row | Model) -> str:
-    """Returns the name of the field with rules or conditions; "" if the model has none."""
-    if has_rules(row):
-        return RULES
-    return _CONDITIONS if isinstance(row, segment_model()) else ""
-
-
-def _require_workers(rows: list[Row]) -> None:
-    """Raises InvalidChangeError if a worker cannot read the rules of new rows of one model."""
-    if name := targeting_field(rows[0]):
-        require_workers(name, [getattr(row, name) for row in rows])
 
 
 def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:

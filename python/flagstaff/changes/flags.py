@@ -9,7 +9,6 @@ from flagstaff._tables.optional_fields import RULES, flag_model, optional_fields
 from flagstaff._tables.rows import Fields, flag_row
 from flagstaff._words.rule_parts import with_all_users
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import is_percent, require_percent, rule_problem
@@ -59,7 +58,7 @@ def release_to_everybody(key: str, *, expect_version: int | None = None) -> Chan
     if flag_model().has(RULES):
         rules = expect[RULES] = optional_fields(flag).rules
         fields[RULES] = rules_for_everybody(rules)
-    return update(key, fields, expect_version=expect_version, expect=expect, force=True)
+    return update(key, fields, expect_version=expect_version, expect=expect)
 
 
 def rules_for_everybody(rules: object) -> list[dict[str, Any]]:
@@ -73,7 +72,6 @@ def update(
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
-    force: bool = False,
 ) -> Changed:
     """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
 
@@ -83,21 +81,18 @@ def update(
 
     A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
 
-    Raises UnknownFlagError, ConflictError, or InvalidChangeError, also for rules that a connected
-    worker of an older version cannot read; `force` writes them nevertheless.
+    Raises UnknownFlagError, ConflictError, or InvalidChangeError.
     """
-    with ignoring_old_workers(force):
-        return update_row(Kind.FLAG, key, fields, expect_version, expect)
+    return update_row(Kind.FLAG, key, fields, expect_version, expect)
 
 
-def create(key: str, *, force: bool = False, **fields: Any) -> Changed:
+def create(key: str, **fields: Any) -> Changed:
     """Creates a flag: disabled, at 0 %, without allowed users, unless `fields` say otherwise.
 
     Does nothing if an equal flag exists. Raises InvalidChangeError if a different flag has the
-    key, or if a field is not valid. `force` works as in `update`.
+    key, or if a field is not valid.
     """
-    with ignoring_old_workers(force):
-        return create_row(Kind.FLAG, key, fields)
+    return create_row(Kind.FLAG, key, fields)
 
 
 def delete(key: str, *, expect_version: int | None = None) -> Changed:

@@ -23,21 +23,6 @@ NOT_DECODABLE = Template(
 )
 TOO_DEEP = Template("value_too_deep", _("is nested too deeply"))
 REJECTED = Template("database_rejection", _("the database rejected the change: %(reason)s"))
-OLD_WORKERS = Template(
-    "old_workers",
-    _(
-        "connected workers cannot read format %(format)s of rules: %(versions)s; deploy this "
-        "version to them first, or force the change: --force in a terminal, force=True in Python"
-    ),
-)
-USERS_OF_TENANT = Template(
-    "users_of_tenant",
-    _(
-        "users of schema %(schema)s cannot be allowed users, because users of other tenants can "
-        "have the same primary key; use a rollout"
-    ),
-)
-
 # Keys.
 EXISTS = {
     Kind.FLAG: Template(
@@ -98,37 +83,15 @@ SEGMENT_IN_USE = Template(
     "segment_in_use",
     _("the segment %(key)s is used by the rules of %(flags)s; change these rules first"),
 )
-RENAME_WITH_RULES = Template(
-    "segment_rename_with_rules",
-    _(
-        "the segment %(key)s is used by the rules of %(flags)s; to rename it there, too, use "
-        "%(command)s"
-    ),
-)
-NAMED_ALREADY = Template(
-    "segment_named_already",
-    _(
-        "the rules of %(flags)s name %(key)s already, though no segment has this key; change these "
-        "rules first"
-    ),
-)
-RULES_AFTER_RENAME = Template(
-    "rules_after_rename",
-    _("the rules of %(user)s would not be valid with this key: %(problem)s"),
-)
-OTHER_SEGMENT_NOW = Template(
-    "other_segment_now",
-    _(
-        "the rules of that version use the segment %(key)s, which was renamed to %(present)s, and "
-        "another segment has the old key now; change the rules by hand"
-    ),
+SEGMENT_KEY_IS_FIXED = Template(
+    "segment_key_is_fixed",
+    _("the key of a segment cannot be changed, because rules name it; create another segment"),
 )
 MISSING_SEGMENT = Template(
     "missing_segment",
     _("%(place)s names the segment %(key)s, which does not exist; %(advice)s"),
 )
 UNDO_DELETION = Template("undo_deletion", _('undo its deletion first with "%(command)s"'))
-RENAMED = Template("segment_renamed", _("it was renamed to %(key)s; use this key"))
 CREATE_FIRST = Template("create_first", _('create it first with "%(command)s"'))
 #: The sentence in the place of numbers.
 USERS_NOT_COUNTED = Template("impact_not_counted", _("The users cannot be counted."))

@@ -19,18 +19,15 @@ from django.db.models.functions import Cast
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.model_fields import auto_now_columns, column_of, find_field, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row
 from flagstaff._tables.user_lookup import batches
 from flagstaff._time_fields import bound_of
 from flagstaff._words.json_text import UnreadableJson, read_columns
-from flagstaff._words.rule_parts import with_segment_names
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.conf import conf
 from flagstaff.history.events import same_json
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.segment_names import segment_names
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
@@ -76,8 +73,6 @@ class RowVersion:
     is_digest: bool = False
     #: The text from which a trigger would compute the digest, where another version has only one.
     value_text: str | None = field(default=None, repr=False)
-    #: The present keys of renamed segments, which the columns have, by those in the stored rules.
-    renamed_segments: Mapping[str, str] = field(default_factory=dict)
 
     def as_digest(self) -> RowVersion:
         """Returns the row as the history stores that of a secret value."""
@@ -222,11 +217,7 @@ def masked_changes(pks: Iterable[str]) -> defaultdict[str, set[int]]:
 
 
 def instances_of(kind: Kind, versions: Iterable[RowVersion]) -> dict[int, Row]:
-    """Returns model instances of earlier rows, as the database itself reads them, by entry.
-
-    Rules name segments by their present keys.
-    """
-    versions = list(versions)
+    """Returns model instances of earlier rows, as the database itself reads them, by entry."""
     fields = {str(field.column): field for field in stored_fields(kind.model)}
     # The attributes that the database cannot set, by the columns that they have in common.
     groups: dict[frozenset[str], dict[int, Fields]] = defaultdict(dict)
@@ -238,7 +229,6 @@ def instances_of(kind: Kind, versions: Iterable[RowVersion]) -> dict[int, Row]:
                 if name in fields and (read := _read_here(fields[name], text)) is not None
             }
             groups[frozenset(unreadable)][version.entry] = unreadable
-    renamed = {one.entry: one.renamed_segments for one in versions if one.renamed_segments}
     query = fill(sql("history_rows_v1"), _names(kind))
     rows: dict[int, Row] = {}
     for columns, by_entry in groups.items():
@@ -248,8 +238,6 @@ def instances_of(kind: Kind, versions: Iterable[RowVersion]) -> dict[int, Row]:
                 entry = vars(row).pop("flagstaff_entry")
                 for column, value in by_entry[entry].items():
                     setattr(row, fields[column].attname, value)
-                if entry in renamed:
-                    setattr(row, RULES, with_segment_names(getattr(row, RULES), renamed[entry]))
                 rows[entry] = cast("Row", row)
     return rows
 
@@ -294,7 +282,6 @@ def _deltas_of(
     rows = {pk: entry for pk, entry in stored.items() if entry.relation != ALLOWED_USERS}
     texts = _value_texts(rows.values())
     versions = {pk: old_row(one, texts.get(pk)) for pk, one in rows.items() if one.old is not None}
-    versions = _with_present_segments(versions, rows)
     to_python = user_field(conf.flag_model).to_python
     return {
         pk: RowDelta(versions.get(pk))
@@ -302,30 +289,6 @@ def _deltas_of(
         else AllowedUsersDelta(_pks(entry.old, to_python), _pks(entry.new, to_python))
         for pk, entry in stored.items()
     }
-
-
-def _with_present_segments(
-    versions: Mapping[int, RowVersion], entries: Mapping[int, Change]
-) -> dict[int, RowVersion]:
-    """Replaces the keys of renamed segments in rules. Few queries, or none."""
-    of_relations = {
-        Kind.FLAG.row_relation: flag_model().fields.get(RULES),
-        Kind.VALUE.row_relation: value_rule_fields(conf.value_model).get(RULES),
-    }
-    columns_by_entry = {
-        pk: str(field.column)
-        for pk in versions
-        if (field := of_relations.get(entries[pk].relation)) is not None
-    }
-    names = segment_names(versions[pk].columns.get(one) for pk, one in columns_by_entry.items())
-    found = dict(versions)
-    for pk, column in columns_by_entry.items():
-        columns = versions[pk].columns
-        if renamed := names.renamed_since(columns.get(column), pk):
-            rules = with_segment_names(columns[column], renamed)
-            columns = {**columns, column: rules}
-            found[pk] = replace(versions[pk], columns=columns, renamed_segments=renamed)
-    return found
 
 
 def _pks(texts: Any, to_python: Callable[[Any], PrimaryKey]) -> frozenset[PrimaryKey]:

@@ -14,10 +14,8 @@ from flagstaff._tables.model_fields import (
     column_of,
     is_auto_now,
     is_generated,
-    segment_model,
     stored_fields,
 )
-from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -32,16 +30,13 @@ from flagstaff.changes.locking import require_version
 from flagstaff.changes.messages import (
     NOT_EXISTENT_THEN,
     ONLY_A_DIGEST,
-    OTHER_SEGMENT_NOW,
 )
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
     ItemState,
     Past,
     RowVersion,
     instances_of,
-    is_same_column,
     masked_columns,
     read_pasts,
 )
@@ -56,40 +51,31 @@ from flagstaff.history.versions import deleted_pk, entries, require_history, ver
 _VALUE, _KEY = "value", "key"
 
 
-def restore(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a flag to the state right after the change `to`: all fields and allowed users.
 
     A deleted flag gets its old primary key back. Users who no longer exist are left out and
     returned as `missing`. Raises UnknownFlagError, ConflictError, NoHistoryError, or
-    InvalidChangeError if this flag has no such change. `force` works as in `update`.
+    InvalidChangeError if this flag has no such change.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.FLAG, key, to, expect_version)
+    return _restore(Kind.FLAG, key, to, expect_version)
 
 
-def restore_value(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a value, as `restore` does a flag.
 
     Raises InvalidChangeError if the value was secret and differs, because the history has only a
     digest of it.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.VALUE, key, to, expect_version)
+    return _restore(Kind.VALUE, key, to, expect_version)
 
 
-def restore_segment(
-    key: str, *, to: int, expect_version: int | None = None, force: bool = False
-) -> Changed:
+def restore_segment(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a segment, as `restore` does a flag, except for its key.
 
-    Rules name the present one. Raises UnknownSegmentError for the key.
+    A key does not change. Raises UnknownSegmentError for the key.
     """
-    with ignoring_old_workers(force):
-        return _restore(Kind.SEGMENT, key, to, expect_version)
+    return _restore(Kind.SEGMENT, key, to, expect_version)
 
 
 def preview_restore(kind: Kind, key: str, to: int) -> Changed:
@@ -166,10 +152,6 @@ def _restored_fields(past: Past, state: ItemState) -> tuple[dict[str, object], A
         for field in restorable_fields(item.kind)
         if field.column in columns and not (item.kind is Kind.SEGMENT and field.name == _KEY)
     }
-    if version.renamed_segments:
-        column = column_of(item.kind.model, RULES)
-        if not is_same_column(present, version, column):
-            require_same_names(version)
     if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
     users = users_to_change(past.present.users, in_order(state.users), skip_unknown=True)
@@ -197,18 +179,6 @@ def writable_columns(
     return writable
 
 
-def require_same_names(version: RowVersion) -> None:
-    """Raises InvalidChangeError if a key in the rules of a version is that of another segment now.
-
-    Queries only if the rules name segments that have been renamed since.
-    """
-    renamed = version.renamed_segments
-    taken = all_rows(segment_model()).filter(key__in=renamed).order_by("key") if renamed else ()
-    for segment in taken:
-        text = OTHER_SEGMENT_NOW(key=repr(segment.key), present=repr(renamed[segment.key]))
-        raise InvalidChangeError(text)
-
-
 def restorable_fields(kind: Kind) -> list[AnyField]:
     """Returns the fields that people can change."""
     return [
@@ -225,7 +195,6 @@ def deleted_row(kind: Kind, version: RowVersion, instances: Mapping[int, Row]) -
     Python cannot decode a value.
     """
     row = instances[cast("int", version.entry)]
-    require_same_names(version)
     require_readable(row.key, vars(row))
     for field in stored_fields(kind.model):
         if field.column not in version.columns and not is_generated(field):

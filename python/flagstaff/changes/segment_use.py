@@ -29,15 +29,12 @@ from flagstaff.changes.messages import (
     CREATE_FIRST,
     FIELD_PROBLEM,
     MISSING_SEGMENT,
-    RENAME_WITH_RULES,
-    RENAMED,
     SEGMENT_IN_USE,
     UNDO_DELETION,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.segment_names import names_of_keys
 from flagstaff.history.versions import deleted_pk
 
 
@@ -47,7 +44,7 @@ class _Pending:
 
     #: New rules of flags and values.
     rules: list[object]
-    #: Keys of segments that were deleted or renamed.
+    #: Keys of segments that were deleted.
     freed: list[str]
 
 
@@ -128,8 +125,6 @@ def _missing(rules: object, existing: Collection[str]) -> Message | None:
 def _advice(key: str) -> Message:
     if deleted_pk(Kind.SEGMENT, key) is not None:
         return UNDO_DELETION(command=f"manage.py flags undo {shlex.quote(key)} --segment")
-    if present := names_of_keys([key]).present_key(key):
-        return RENAMED(key=repr(present))
     return similar_segments(key) or CREATE_FIRST(command="manage.py flags segment create")
 
 
@@ -143,24 +138,20 @@ def keep_used_segment(segment: Model, using: str) -> None:
         require_unused(key)
 
 
-def require_unused(key: str, new_key: str | None = None) -> None:
+def require_unused(key: str) -> None:
     """Raises InvalidChangeError if a rule names the segment. Reads all rules.
 
-    To be called before the segment is deleted or gets a new key.
+    To be called before the segment is deleted.
     """
     if (pending := _pending.get()) is not None:
         pending.freed.append(key)
     else:
-        _require_unused([key], new_key)
+        _require_unused([key])
 
 
-def _require_unused(keys: Collection[str], new_key: str | None = None) -> None:
+def _require_unused(keys: Collection[str]) -> None:
     users = rules_that_name(*keys) if keys else {}
     for key, names in users.items():
-        if new_key is not None:
-            command = f'"manage.py flags segment rename {shlex.join([key, new_key])}"'
-            text = RENAME_WITH_RULES(key=repr(key), flags=some(names), command=command)
-            raise InvalidChangeError(text)
         raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(names)))
 
 
@@ -183,26 +174,26 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
     return {key: names for key, names in names_by_key.items() if names}
 
 
-def other_rules_by_segment(*, ended: bool = False) -> dict[str, list[OtherRules]]:
+def other_rules_by_segment() -> dict[str, list[OtherRules]]:
     """Returns the rules of values and of optional apps, by the segments that they name.
 
-    With `ended`, also rules that never decide again. Reads all rules of values.
+    Reads all rules of values.
     """
     of_values = (
         OtherRules(conf.value_model, pk, key, rules, is_active=True)
         for key, pk, rules in rules_of_rows(Kind.VALUE)
     )
     by_segment: dict[str, list[OtherRules]] = {}
-    for owner in (*of_values, *rules_of_apps(ended=ended)):
+    for owner in (*of_values, *rules_of_apps()):
         for segment in dict(named_segments(owner.rules)):
             by_segment.setdefault(segment, []).append(owner)
     return by_segment
 
 
-def rules_of_apps(*, ended: bool = False) -> Iterator[OtherRules]:
-    """Yields the rules of the optional apps. With `ended`, also rules that never decide again."""
+def rules_of_apps() -> Iterator[OtherRules]:
+    """Yields the rules of the optional apps."""
     for app in optional_apps():
-        yield from app.other_rules(ended=ended)
+        yield from app.other_rules()
 
 
 def keys_that_name(key: str) -> dict[str, list[str]]:

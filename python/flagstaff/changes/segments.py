@@ -6,19 +6,16 @@ from typing import Any
 
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.history.kinds import Kind
 
 
-def create_segment(key: str, conditions: object, *, force: bool = False, **fields: Any) -> Changed:
+def create_segment(key: str, conditions: object, **fields: Any) -> Changed:
     """Creates a segment. Does nothing if an equal one exists.
 
     Raises InvalidChangeError if a different segment has the key, or if a field is not valid.
-    `force` works as in `update`.
     """
-    with ignoring_old_workers(force):
-        return create_row(Kind.SEGMENT, key, {"conditions": conditions, **fields})
+    return create_row(Kind.SEGMENT, key, {"conditions": conditions, **fields})
 
 
 def update_segment(
@@ -27,14 +24,12 @@ def update_segment(
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
-    force: bool = False,
 ) -> Changed:
-    """Changes several fields of a segment at once. `expect` and `force` work as in `update`.
+    """Changes several fields of a segment at once. `expect` works as in `update`.
 
     Raises UnknownSegmentError, ConflictError, or InvalidChangeError.
     """
-    with ignoring_old_workers(force):
-        return update_row(Kind.SEGMENT, key, fields, expect_version, expect)
+    return update_row(Kind.SEGMENT, key, fields, expect_version, expect)
 
 
 def delete_segment(key: str, *, expect_version: int | None = None) -> Changed:

@@ -53,7 +53,7 @@ KEY_TAKEN = {
 FREE_KEY = {
     Kind.FLAG: Template("undo_free_flag", _("rename or delete the other flag first")),
     Kind.VALUE: Template("undo_free_value", _("rename or delete the other value first")),
-    Kind.SEGMENT: Template("undo_free_segment", _("rename or delete the other segment first")),
+    Kind.SEGMENT: Template("undo_free_segment", _("delete the other segment first")),
 }
 
 NOTHING = Template("undo_nothing", _("the history of %(key)s has no change to undo"))

@@ -15,7 +15,6 @@ from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.messages import NOT_DECODABLE, NOT_JSON, TOO_DEEP
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -51,27 +50,24 @@ def update_value(
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
-    force: bool = False,
 ) -> Changed:
-    """Changes several fields of a value's row at once. `expect` and `force` work as in `update`.
+    """Changes several fields of a value's row at once. `expect` works as in `update`.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     for value in (one["value"] for one in (fields, expect or {}) if "value" in one):
         _require_json(value)
-    with ignoring_old_workers(force):
-        return update_row(Kind.VALUE, key, fields, expect_version, expect)
+    return update_row(Kind.VALUE, key, fields, expect_version, expect)
 
 
-def create_value(key: str, value: object, *, force: bool = False, **fields: Any) -> Changed:
+def create_value(key: str, value: object, **fields: Any) -> Changed:
     """Creates a value. Does nothing if an equal one exists.
 
     Raises InvalidChangeError if a different value, a flag or an experiment has the key, or if a
-    field is not valid. `force` works as in `update`.
+    field is not valid.
     """
     _require_json(value)
-    with ignoring_old_workers(force):
-        return create_row(Kind.VALUE, key, {"value": value, **fields})
+    return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
 def delete_value(key: str, *, expect_version: int | None = None) -> Changed:

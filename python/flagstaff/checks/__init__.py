@@ -11,7 +11,6 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff.checks import (
-    connection_limits,
     flags,
     groups,
     models,
@@ -104,27 +103,13 @@ _OF_THE_PROJECT = (
         'python -c "import base64, secrets; '
         "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\"",
     ),
-    Check("flagstaff.E029", settings.flags_of_tenants),
-    Check(
-        "flagstaff.W030",
-        settings.users_of_tenants,
-        'evaluate for f"{{connection.schema_name}}:{{user.pk}}", use no allowed users, and '
-        f"{_SILENCE}; or put the app into SHARED_APPS only",
-    ),
 )
 
-#: Run with `migrate` and `check --database`. The others below follow if these find nothing.
+#: Run with `migrate` and `check --database`. The others below follow if this finds nothing.
 _UNREACHABLE = Check(
     "flagstaff.W012",
     unreachable_database,
     "start the database server, or correct its settings in DATABASES; then check again",
-)
-_UNRELEASED = Check(
-    "flagstaff.E050",
-    tables.tables_of_an_unreleased_version,
-    'for the demo, run "make clean"; otherwise drop the tables whose names begin with '
-    "\"flagstaff_\", run the SQL: DELETE FROM django_migrations WHERE app LIKE 'flagstaff%'; "
-    'and run "manage.py migrate"',
 )
 _ON_ANY_DATABASE = (
     Check("flagstaff.W013", tables.missing_tables),
@@ -177,7 +162,7 @@ _ON_ANY_DATABASE = (
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
     Check(
-        "flagstaff.W053",
+        "flagstaff.W056",
         flags.client_units,
         "remove them; a browser cannot set the bucketing unit of a client-side flag or value, "
         "because it could choose its bucket",
@@ -214,14 +199,6 @@ _ON_POSTGRESQL = (
         "as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
     ),
     Check("flagstaff.W023", tables.rows_hidden_from_django, _SHOW_ALL_ROWS),
-    Check(
-        "flagstaff.W031",
-        tables.tables_of_tenants,
-        "put flagstaff back into the apps of tenants, run "
-        '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
-        "flagstaff again; or drop the tables with SQL",
-    ),
-    Check("flagstaff.W055", connection_limits.too_few_connections),
 )
 #: Run with the role of the engine.
 _OF_THE_ENGINE = (
@@ -231,7 +208,7 @@ _OF_THE_ENGINE = (
         "as the owner of the table, run: GRANT SELECT ON {table} TO {role};",
     ),
     Check("flagstaff.W022", tables.rows_hidden_from_workers, _SHOW_ALL_ROWS),
-    Check("flagstaff.W040", groups.unreadable_tables_of_groups),
+    Check("flagstaff.W055", groups.unreadable_tables_of_groups),
 )
 _ON_SQLITE = (
     Check(
@@ -260,9 +237,9 @@ def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessag
         # E049 reports it.
         if not is_supported(database.connection):
             continue
-        unusable = [*_UNREACHABLE.messages(database)] or [*_UNRELEASED.messages(database)]
-        yield from unusable
-        for check in () if unusable else _checks(database, is_first=alias == selected[0]):
+        unreachable = [*_UNREACHABLE.messages(database)]
+        yield from unreachable
+        for check in () if unreachable else _checks(database, is_first=alias == selected[0]):
             # E005 to E010 report a model that lacks a field.
             with suppress(ConfigurationError):
                 yield from check.messages(database)

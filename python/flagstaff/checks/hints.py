@@ -47,11 +47,6 @@ def is_migrating() -> bool:
     return sys.argv[1:2] in (["migrate"], ["migrate_schemas"])
 
 
-def labels(models: Iterable[type[Model]]) -> list[str]:
-    """Returns the label of flagstaff, whose tables the triggers write, and those of models."""
-    return list(dict.fromkeys(["flagstaff", *(model._meta.app_label for model in models)]))
-
-
 def installations(
     affected: Iterable[WatchedTable], *, outdated: bool = False
 ) -> Iterator[tuple[list[WatchedTable], str]]:

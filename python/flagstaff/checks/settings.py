@@ -22,13 +22,9 @@ from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
-from flagstaff._extensions import optional_apps
-from flagstaff._tables.names import user_field
-from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.extras import install_extra
-from flagstaff.checks.hints import labels
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
@@ -134,36 +130,6 @@ def unsigned_webhooks() -> Iterator[Problem]:
             yield Problem(
                 f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature'
             )
-
-
-def flags_of_tenants() -> Iterator[Problem]:
-    """Yields the apps of which tenants have tables, which workers do not read."""
-    schema = shared_schema(connections[conf.database])
-    optional = [app.label for app in optional_apps() if app.table_names()]
-    for app in [*labels([conf.flag_model, conf.value_model]), *optional]:
-        if schema is not None and is_of_tenants(app):
-            yield Problem(
-                f'"{app}" is an app of tenants, but workers read flags and values from schema '
-                f'"{schema}" only, so changes in the schema of a tenant have no effect',
-                hint=share_hint(app),
-            )
-
-
-def users_of_tenants() -> Iterator[Problem]:
-    """Yields that users of two tenants may have the same primary key."""
-    schema = shared_schema(connections[conf.database])
-    if schema is None:
-        return
-    try:
-        users = user_field(conf.flag_model).model
-    except ConfigurationError:  # E005 and E006 report it
-        return
-    if is_of_tenants(users._meta.app_label):
-        yield Problem(
-            f"{users._meta.label} has a table in each tenant, and flags cannot distinguish two "
-            "users with the same primary key; allowed users are always users of schema "
-            f'"{schema}"'
-        )
 
 
 def _attribute_problems() -> Iterator[tuple[str, str]]:

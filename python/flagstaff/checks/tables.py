@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterator
 
-from django.db import connections, router
+from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
-from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
-from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.catalog import FoundTable, find_table, table_exists
 from flagstaff._tables.names import names, own_names
-from flagstaff._tables.tenants import (
-    is_of_tenants,
-    is_shared,
-    share_hint,
-    shared_schema,
-    tenant_schema,
-)
-from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database
 from flagstaff.checks.hints import (
     alias_to_migrate,
-    applied_migrations,
     is_migrating,
-    labels,
     migrate,
 )
 from flagstaff.conf import conf
@@ -58,25 +47,6 @@ _IF_ROWS_ARE_HIDDEN = {
     "receiver_table": "webhooks are not delivered",
     "delivery_table": "webhooks are not delivered",
 }
-_SCHEMAS_WITH_TABLES = """
-    SELECT DISTINCT pg_catalog.quote_ident(n.nspname)
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE c.relname::text OPERATOR(pg_catalog.=) ANY (%s)
-        AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::"char"[])
-        AND n.nspname::text OPERATOR(pg_catalog.<>) %s
-    ORDER BY 1
-"""
-
-
-def tables_of_an_unreleased_version(database: Database) -> Iterator[Problem]:
-    """Yields that the tables were created by migrations that no release has."""
-    alias = database.connection.alias
-    old = {(app, "0001_initial") for app in ("flagstaff", *(app.label for app in optional_apps()))}
-    if not old.isdisjoint(applied_migrations(alias)):
-        yield Problem(
-            f'the tables of flagstaff in database "{alias}" were made by an unreleased version'
-        )
 
 
 def missing_tables(database: Database) -> Iterator[Problem]:
@@ -138,23 +108,6 @@ def rows_hidden_from_django(database: Database) -> Iterator[Problem]:
                 yield _hidden(database, table, role, _IF_ROWS_ARE_HIDDEN[placeholder])
 
 
-def tables_of_tenants(database: Database) -> Iterator[Problem]:
-    """Yields the schemas of tenants that have tables of flags, which hide the shared ones."""
-    connection = database.connection
-    shared = shared_schema(connection)
-    models = (conf.flag_model, conf.value_model, segment_model())
-    if shared is None or any(map(is_of_tenants, labels(models[:2]))):
-        return
-    tables = [model._meta.db_table for model in models]
-    tables += [table.strip('"') for table in own_names(connection).values()]
-    schemas = [name for [name] in query_catalog(connection, _SCHEMAS_WITH_TABLES, tables, shared)]
-    if schemas:
-        yield Problem(
-            f"schemas of tenants have tables of flags: {join_some(schemas)}; they hide the tables "
-            f'of schema "{shared}" from Django, so changes in these schemas have no effect'
-        )
-
-
 def _hidden(database: Database, table: FoundTable, role: str, effect: str) -> Problem:
     return Problem(
         f"row level security can hide rows of {table.qualified} in database "
@@ -196,11 +149,6 @@ def _hint(placeholder: str) -> str:
     model = conf.value_model if placeholder == "value_table" else models.get(placeholder)
     app = model._meta.app_label if model else _app_of(placeholder)
     alias = alias_to_migrate(model or conf.flag_model)
-    connection = connections[alias]
-    if shared_schema(connection) is not None and not is_shared(app):
-        return f"{share_hint(app)}; then {migrate(alias)}"
-    if tenant_schema(connection) is not None:
-        return migrate(alias)
     if not router.allow_migrate(alias, app):
         allow = f'change allow_migrate in your router to allow {app} on "{alias}"'
         return f"{allow}; then {migrate(alias)}"

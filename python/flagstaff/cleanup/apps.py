@@ -57,6 +57,5 @@ class CleanupConfig(OptionalApp, AppConfig):
         """Returns the verbs of the clean-up."""
         from flagstaff.cleanup.cli import SNOOZE, STALE  # noqa: PLC0415 (only commands need it)
         from flagstaff.cleanup.references_verb import REFERENCES  # noqa: PLC0415 (only commands)
-        from flagstaff.cleanup.rewrite_verb import REWRITE  # noqa: PLC0415 (only commands)
 
-        return (STALE, SNOOZE, REFERENCES, REWRITE)
+        return (STALE, SNOOZE, REFERENCES)

@@ -30,7 +30,7 @@ from flagstaff.conf import conf
 if TYPE_CHECKING:
     from flagstaff.cleanup.references import Reference
     from flagstaff.cleanup.references.worker import Share
-    from flagstaff.compat.settings import WaffleKind
+    from flagstaff.contrib.waffle.settings import WaffleKind
 
 
 #: Why the search is not possible.
@@ -211,9 +211,9 @@ def _with_our_key(one: Reference) -> Reference:
         return one
     # Of a view that is shown while the flag is off.
     name = one.key.removeprefix("!") if one.kind in ("decorator", "mixin") else one.key
-    if not apps.is_installed("flagstaff.compat"):
+    if not apps.is_installed("flagstaff.contrib.waffle"):
         return replace(one, key=name)
-    from flagstaff.compat.names import key_of  # noqa: PLC0415 (optional)
+    from flagstaff.contrib.waffle.names import key_of  # noqa: PLC0415 (optional)
 
     return replace(one, key=key_of(cast("WaffleKind", one.source), name))
 

@@ -27,7 +27,6 @@ from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
-    from django.db.models import Model
     from django.http import HttpRequest
 
     from flagstaff.cli.support.verb import Verb
@@ -94,10 +93,6 @@ class ExperimentsConfig(OptionalApp, AppConfig):
 
         return (Retention("exposures", conf.exposure_days, prune_in_batches),)
 
-    def operator_models(self) -> Sequence[type[Model]]:
-        """Returns the model of experiments."""
-        return (self.get_model("Experiment"),)
-
     def event_kind(self) -> tuple[str, str]:
         """Returns the name and the label of experiments."""
         return "experiment", str(_("experiment"))
@@ -114,22 +109,16 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         """Returns the keys of all experiments. Makes one query."""
         return {"experiment": {key for key, *_rest in self._rows()}}
 
-    def other_rules(self, *, ended: bool = False) -> Sequence[OtherRules]:
-        """Returns the rules of all experiments, of shipped ones only with `ended`. One query."""
+    def other_rules(self) -> Sequence[OtherRules]:
+        """Returns the rules of all experiments that are not shipped. One query."""
         model = self.get_model("Experiment")
         # As text: Python cannot decode all JSON that SQL writes.
         columns = ("pk", "key", "state", Cast("rules", TextField()))
         return [
             OtherRules(model, pk, key, read_json(text), is_active=state == "running")
             for pk, key, state, text in self._values(*columns)
-            if ended or state != "shipped"
+            if state != "shipped"
         ]
-
-    def rename_segments(self, rules: Sequence[OtherRules], keys: Mapping[str, str]) -> None:
-        """Writes the rules of experiments in which segments have new keys. No phase begins."""
-        from flagstaff.experiments.segments import rename_segments  # noqa: PLC0415 (models first)
-
-        rename_segments(rules, keys)
 
     def ended_keys(self) -> Sequence[EndedKey]:
         """Returns the keys of shipped experiments. Makes one query."""

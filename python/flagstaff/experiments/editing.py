@@ -67,7 +67,7 @@ def edit(  # noqa: PLR0913 (the columns of an experiment)
         smallest_effect=smallest_effect,
     )
     with transaction.atomic(using=conf.database):
-        # Locked before the experiment, as when a segment is renamed.
+        # Locked, so that no segment is deleted meanwhile.
         if problem := missing_segment(given.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:

@@ -40,9 +40,6 @@ SHUFFLED = Template(
 )
 FORCED = Template("experiment_forced", _("override: %(unit)s gets %(variant)s"))
 NOT_FORCED = Template("experiment_not_forced", _("override: %(unit)s gets what its bucket says"))
-SEGMENT_RENAMED = Template(
-    "experiment_segment_renamed", _("the segment %(old)s was renamed to %(new)s")
-)
 ANALYSIS = Template("experiment_analysis", _("analysis: %(settings)s"))
 EDITED = Template("experiment_edited", _("edited: %(changes)s"), separator="; ")
 CHANGE = Template("experiment_change", "%(name)s: %(old)s → %(new)s")

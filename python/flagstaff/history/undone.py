@@ -11,9 +11,6 @@ from flagstaff.history.events import Event, ranges_of, same_json
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 
-# Fields that name segments.
-_RENAMED = ("rules", "conditions")
-
 
 @dataclass(frozen=True)
 class Undo:
@@ -90,8 +87,7 @@ def _read(events: Sequence[Event]) -> list[Undo]:
 def changed_again(newest: Iterable[Event]) -> set[int]:
     """Returns the versions of events whose undo a later event prevents, as far as events show it.
 
-    They are the newest ones of their rows, and come newest first. Rules are compared by the undo
-    itself, because a renamed segment changes them too.
+    They are the newest ones of their rows, and come newest first.
     """
     found, present = set(), defaultdict[tuple[str, str], dict[str, object]](dict)
     for event in newest:
@@ -100,8 +96,7 @@ def changed_again(newest: Iterable[Event]) -> set[int]:
             found.add(event.version)
         for one in event.differences:
             now = row.setdefault(one.field, one.new)
-            is_known = not one.secret and one.field not in _RENAMED
             is_other = not any(same_json(now, side) for side in (one.old, one.new))
-            if event.action == "change" and is_known and is_other:
+            if event.action == "change" and not one.secret and is_other:
                 found.add(event.version)
     return found

@@ -5,7 +5,6 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
-import flagstaff.constraints
 import flagstaff.validators
 from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 
@@ -298,11 +297,6 @@ class Migration(migrations.Migration):
                 "verbose_name": "value",
                 "verbose_name_plural": "values",
                 "ordering": ("key",),
-                "constraints": [
-                    flagstaff.constraints.ValueSchemaConstraint(
-                        name="flagstaff_keyvaluestore_value_schema"
-                    )
-                ],
             },
         ),
         migrations.CreateModel(

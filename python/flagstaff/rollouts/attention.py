@@ -14,7 +14,7 @@ from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.rollouts import messages
-from flagstaff.rollouts.flag_changes import what_decides_about
+from flagstaff.rollouts.flag_changes import what_decides
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import unguarded_plans
 
@@ -65,8 +65,7 @@ def _has_newer() -> Exists:
 def acted_on(plans: Sequence[Plan], flags: Sequence[FlagRow] | None = None) -> set[int]:
     """Returns the primary keys of the rolled back plans whose flags were changed since.
 
-    `flags` are those of the plans; without them, makes a query for them. Makes another one if their
-    rules name segments.
+    `flags` are those of the plans; without them, makes a query for them.
     """
     ended = [plan for plan in plans if plan.state == State.ROLLED_BACK]
     if not ended:
@@ -75,8 +74,7 @@ def acted_on(plans: Sequence[Plan], flags: Sequence[FlagRow] | None = None) -> s
     if flags is None:
         flags = list(all_rows(conf.flag_model).filter(key__in=[plan.key for plan in ended]))
     flags = [flag for flag in flags if str(flag.pk) in pks]
-    decides = zip(flags, what_decides_about(flags), strict=True)
-    present = {str(flag.pk): found for flag, found in decides}
+    present = {str(flag.pk): what_decides(flag) for flag in flags}
     return {plan.pk for plan in ended if present.get(plan.flag_pk) != plan.seen_flag}
 
 

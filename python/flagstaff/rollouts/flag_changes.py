@@ -15,17 +15,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
-from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
-from flagstaff.history.events import Difference, Event, same_json
+from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.segment_names import SegmentNames, segment_names
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts import messages
@@ -43,23 +40,8 @@ _DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, RULES}
 
 def what_decides(flag: FlagRow) -> dict[str, Any]:
     """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
-    [found] = what_decides_about([flag])
-    return found
-
-
-def what_decides_about(flags: Sequence[FlagRow]) -> list[dict[str, Any]]:
-    """Returns it for several flags. Makes a query if their rules name segments."""
-    named = {key for flag in flags for key, _place in named_segments(optional_fields(flag).rules)}
-    segments = all_rows(segment_model()).filter(key__in=named).values_list("key", "pk")
-    # The primary keys: a renamed segment has the same users. No key has a space.
-    names = {key: f"segment {pk}" for key, pk in (segments if named else ())}
-    return [_what_decides(flag, names) for flag in flags]
-
-
-def _what_decides(flag: FlagRow, names: Mapping[str, str]) -> dict[str, Any]:
     optional = optional_fields(flag)
-    by_pk = with_segment_names(optional.rules or [], names)
-    rules = json.dumps(by_pk, sort_keys=True, default=str)
+    rules = json.dumps(optional.rules or [], sort_keys=True, default=str)
     return {
         _ENABLED: flag.enabled,
         _PERCENT: flag.rollout_percent,
@@ -107,25 +89,15 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
 
 def _deciding(events: Sequence[Event]) -> list[Event]:
     """Those of the events that may have changed who has the flag."""
-    rules = [one for event in events for one in event.differences if one.field == RULES]
-    names = segment_names(side for one in rules for side in (one.old, one.new))
-    return [event for event in events if _decides(event, names)]
+    return [event for event in events if _decides(event)]
 
 
-def _decides(event: Event, names: SegmentNames) -> bool:
+def _decides(event: Event) -> bool:
     """Whether an event may have changed who has the flag. One without details may have."""
     if event.action != "change" or event.added.count or event.removed.count:
         return True
-    fields = {one.field for one in event.differences if not _renames_segments(one, event, names)}
+    fields = {one.field for one in event.differences}
     return not event.differences or not fields.isdisjoint(_DECIDING)
-
-
-def _renames_segments(one: Difference, event: Event, names: SegmentNames) -> bool:
-    """Whether rules differ only in the names of segments, which have been renamed."""
-    if one.field != RULES:
-        return False
-    old = names.present_rules(one.old, event.first)
-    return same_json(old, names.present_rules(one.new, event.version + 1))
 
 
 def _differences(seen: Any, present: Mapping[str, Any]) -> str:

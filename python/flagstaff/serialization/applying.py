@@ -10,7 +10,6 @@ from django.db import transaction
 from flagstaff import changes
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
@@ -30,22 +29,20 @@ class Imported:
     undo: Undo | None
 
 
-def apply(  # noqa: PLR0913 (what a caller may decide about an import)
+def apply(
     document: Document,
     *,
     delete_missing: bool = False,
     skip_unknown_users: bool = False,
     ignore_versions: bool = False,
     expect_plan: str | None = None,
-    force: bool = False,
 ) -> Imported:
     """Imports a document in one transaction: all of it or nothing.
 
     Writes only what differs. Blocks while other transactions lock the rows. Raises what `diff`
     raises, ConflictError if the plan's fingerprint is not `expect_plan`, and InvalidChangeError.
-    `force` works as in `flagstaff.changes.update`.
     """
-    with transaction.atomic(using=conf.database), ignoring_old_workers(force):
+    with transaction.atomic(using=conf.database):
         plan = diff(
             document,
             delete_missing=delete_missing,

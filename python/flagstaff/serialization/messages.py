@@ -154,13 +154,6 @@ SEGMENT_NOWHERE = Template(
         "add it to the section `segments`"
     ),
 )
-SEGMENT_HAS_NEW_KEY = Template(
-    "segment_has_new_key",
-    _(
-        "%(place)s names the segment %(key)s, which was renamed to %(present)s; use this key, or "
-        "export again"
-    ),
-)
 SEGMENT_STILL_USED = Template(
     "segment_still_used",
     _(

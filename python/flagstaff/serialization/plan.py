@@ -26,7 +26,6 @@ from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, I
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users, difference
 from flagstaff.history.kinds import Kind
-from flagstaff.history.segment_names import names_of_keys
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
@@ -38,7 +37,6 @@ from flagstaff.serialization.messages import (
     PRIMARY_KEYS,
     ROW_IS_MISSING,
     SAME_KEY,
-    SEGMENT_HAS_NEW_KEY,
     SEGMENT_NOWHERE,
     SEGMENT_STILL_USED,
     SEGMENT_WOULD_GO,
@@ -353,9 +351,6 @@ def _check_named(
             problems.add(path, SEGMENT_WOULD_GO(place=place, key=repr(key)))
         elif key in existing:
             continue
-        elif present := names_of_keys([key]).present_key(key):
-            text = SEGMENT_HAS_NEW_KEY(place=place, key=repr(key), present=repr(present))
-            problems.add(path, text)
         else:
             problems.add(path, SEGMENT_NOWHERE(place=place, key=repr(key)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Lock
 from typing import TypedDict
 
@@ -20,9 +19,8 @@ from flagstaff._tables.rows import Fields
 from flagstaff._tables.value_states import ValueState
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
-from flagstaff.history.events import Event, same_json
+from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
-from flagstaff.history.segment_names import segment_names
 from flagstaff.history.versions import all_entries
 
 _FIELDS = ("enabled", "rollout_percent")
@@ -92,8 +90,6 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
         if event.kind == Kind.VALUE.value:
             return _count_value(event.key, entry_ids, timeout)
         before, after = _states(entry_ids)
-        if same_json(before, after):  # A segment was renamed.
-            return None
         found = impact_of_change(event.key, before, after, timeout=timeout)
         if not found.is_exact:
             return None
@@ -126,20 +122,13 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
 def _count_value(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     """Counts the users who get another value; None for a secret one, which has no history."""
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.VALUE.row_relation)
-    rows = list(entries.order_by("id").values_list("id", "old", "new"))
-    (first, before, _new), (last, _old, after) = rows[0], rows[-1]
+    rows = list(entries.order_by("id").values_list("old", "new"))
+    before, after = rows[0][0], rows[-1][1]
     secret = find_field(conf.value_model, "secret")
     if secret and any(row.get(str(secret.column)) for row in (before, after)):
         return None
     states = _value_state(before), _value_state(after)
-    names = segment_names(state.rules for state in states)
-    old, new = (
-        replace(state, rules=names.present_rules(state.rules, entry))
-        for state, entry in zip(states, (first, last + 1), strict=True)
-    )
-    if same_json(old, new):  # A segment was renamed.
-        return None
-    found = impact_of_value_change(key, old, new, timeout=timeout)
+    found = impact_of_value_change(key, *states, timeout=timeout)
     if not found.is_exact:
         return None
     return {"users": found.users, "gain": 0, "lose": 0, "other_value": found.changed}
@@ -154,17 +143,10 @@ def _value_state(row: Fields) -> ValueState:
 
 
 def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:
-    """Returns the states before and after these entries, with the present keys of segments."""
+    """Returns the states before and after these entries."""
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
-    rows = list(entries.order_by("id").values_list("id", "old", "new"))
-    (first, before, _new), (last, _old, after) = rows[0], rows[-1]
-    states = _state(before), _state(after)
-    names = segment_names(state.rules for state in states)
-    old, new = (
-        replace(state, rules=names.present_rules(state.rules, entry))
-        for state, entry in zip(states, (first, last + 1), strict=True)
-    )
-    return old, new
+    rows = list(entries.order_by("id").values_list("old", "new"))
+    return _state(rows[0][0]), _state(rows[-1][1])
 
 
 def _state(row: Fields | None) -> FlagState:

@@ -156,14 +156,15 @@ REASONS = {
         "For another key, create a new flag."
     ),
     VALUES: "Your code uses this key. For another key, create a new value.",
+    SEGMENTS: "Rules use this key. For another key, create a new segment.",
 }
 
 
 @pytest.mark.parametrize("models", REASONS)
 def test_key_is_read_only_after_creation(
-    models: str, operator: Client, rows: dict[str, Any]
+    models: str, operator: Client, rows: dict[str, Any], enterprise: Segment
 ) -> None:
-    row = rows[models]
+    row = {**rows, SEGMENTS: enterprise}[models]
     url = f"{models}{row.pk}/change/"
     html = page(operator, url)
     assert 'name="key"' not in html
@@ -235,7 +236,7 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
     create_segment("my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
     by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     row = by_url[models].objects.get()
-    own = {FLAGS: ["kill", "allowed-users", "release"], SEGMENTS: ["rename"]}.get(models, [])
+    own = {FLAGS: ["kill", "allowed-users", "release"]}.get(models, [])
     for view in ("change", "history", "delete", *own):
         shown = title(page(operator, f"{models}{row.pk}/{view}/"))
         assert shown.startswith("Production | ")

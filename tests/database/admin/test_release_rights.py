@@ -292,20 +292,6 @@ def test_segment_whose_key_another_row_took_comes_back_only_with_the_right_for_i
     assert Segment.objects.get(key="team").conditions == LOGGED_IN
 
 
-def test_renamed_segments_get_their_keys_back_without_a_right_for_flags() -> None:
-    changes.create_segment("team", LOGGED_IN)
-    changes.create_segment("staff", STAFF)
-    with transaction.atomic():
-        changes.rename_segment("team", "old")
-        version = changes.rename_segment("staff", "team").version
-    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
-    client = staff("change_segment", "view_segment")
-    client.post(undo_all_url(version), confirmed(client.get(undo_all_url(version))))
-    assert Segment.objects.get(key="team").conditions == LOGGED_IN
-    # Its rules follow the segment, so it has the same users.
-    assert FeatureFlag.objects.get().rules == [{"conditions": [{"segment": "staff"}]}]
-
-
 def test_permission_for_single_flags_decides_about_segments_and_deletions(
     team: Segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

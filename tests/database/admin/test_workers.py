@@ -18,7 +18,6 @@ from flagstaff.models import ConnectedWorker, FeatureFlag
 from tests.support.admin_pages import FLAGS, count_queries, messages_of, page, staff
 from tests.support.fake_workers import (
     Join,
-    heartbeats_for_all_connections,
     join,
     no_reports,
     other_token_table,
@@ -220,28 +219,6 @@ def test_page_is_linked_and_says_without_postgresql_or_the_tables(
     monkeypatch.setattr(connection, "vendor", "sqlite")
     expected = "Workers can be listed only on PostgreSQL. Here, every evaluation queries"
     assert expected in text(page(operator, WORKERS))
-
-
-def test_connections_are_one_line_and_a_problem_only_if_they_are_too_few(
-    operator: Client, join: Join
-) -> None:
-    join("web-1")
-    html = page(operator, WORKERS)
-    line = r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ of others\. State at"
-    assert re.search(line, text(html))
-    assert "flagstaff-problem" not in html
-    with heartbeats_for_all_connections():
-        html = page(operator, WORKERS)
-    problem = re.findall(r'<p class="flagstaff-problem">(.*?)</p>', html)[0]
-    assert re.match(r"\d+ connections are needed, but the server allows \d+: ", problem)
-    assert "max_connections must be at least" in problem
-
-
-def test_page_without_the_limits_has_no_line(
-    operator: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "connection_use", lambda _connection, _workers: None)
-    assert "connections:" not in text(page(operator, WORKERS))
 
 
 def test_page_makes_the_same_queries_for_many_workers(operator: Client, join: Join) -> None:

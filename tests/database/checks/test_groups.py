@@ -81,7 +81,8 @@ def flag(beta: Group) -> None:
 def test_project_without_rules_on_groups_has_no_message(beta: Group) -> None:
     Segment.objects.create(key="german", conditions=[{"attribute": "country", "operator": "in"}])
     FeatureFlag.objects.create(key="groups", description='{"attribute": "groups"}')
-    assert [one for one in messages() if one[0] in {"flagstaff.W039", "flagstaff.W040"}] == []
+    about_groups = {"flagstaff.W039", "flagstaff.W040", "flagstaff.W055"}
+    assert [one for one in messages() if one[0] in about_groups] == []
 
 
 @pytest.mark.usefixtures("flag")
@@ -242,7 +243,7 @@ def test_role_without_rights_or_with_hidden_rows_of_groups_is_reported() -> None
     rows("REVOKE SELECT ON auth_user_groups, auth_group FROM reader; SET LOCAL ROLE reader")
     assert messages() == [
         (
-            "flagstaff.W040",
+            "flagstaff.W055",
             unreadable(f'role reader of database "default" may not read public.{table}'),
             f"as the owner of the table, run: GRANT SELECT ON public.{table} TO reader;",
         )
@@ -253,7 +254,7 @@ def test_role_without_rights_or_with_hidden_rows_of_groups_is_reported() -> None
         "ALTER TABLE auth_group ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE reader"
     )
     [(identifier, text, hint)] = [one for one in messages() if one[0] != "flagstaff.W041"]
-    assert identifier == "flagstaff.W040"
+    assert identifier == "flagstaff.W055"
     assert text == unreadable(
         "row level security can hide rows of public.auth_group from role reader"
     )

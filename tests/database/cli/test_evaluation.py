@@ -1,4 +1,4 @@
-"""`manage.py flags explain` and `test`."""
+"""`manage.py flags explain`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flagstaff._engine.forced_off import NOTICE
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.forced_off import forced_off
-from tests.support.terminals import document, flags, rows, run, typed
+from tests.support.terminals import document, flags, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -79,41 +79,10 @@ def test_explain_reads_the_database_of_the_open_transaction() -> None:
         assert flag_enabled("new_checkout", 2) is False
 
 
-def test_test_prints_result_and_reason_for_each_user() -> None:
-    assert rows("test", "new_checkout", "alice", "2", "42") == [
-        ["alice", "on", "TARGETING_MATCH", "the user is an allowed user"],
-        ["2", "off", "SPLIT", "51 is not below 25"],
-        ["42", "off", "SPLIT", "33 is not below 25"],
-    ]
-    [found] = document("test", "new_checkout", "bob")
-    assert (found["user"]["pk"], found["bucket"], found["value"]) == (2, 51, False)
-
-
-@pytest.mark.parametrize(
-    ("users", "expected", "err"),
-    [
-        ("alice", "on", ""),
-        ("bob", "off", ""),
-        ("alice", "off", "not off for 1 of 1 users: alice"),
-        ("alice bob", "on", "not on for 1 of 2 users: bob"),
-    ],
-)
-def test_test_with_expect_names_users_with_another_result(
-    users: str, expected: str, err: str
-) -> None:
-    ran = run(f"test new_checkout {users} --expect {expected}")
-    assert (ran.status, err in ran.err) == (1 if err else 0, True)
-    assert len(ran.out.splitlines()) == len(users.split())
-
-
-def test_explain_and_test_of_a_forced_off_flag_name_the_environment() -> None:
+def test_explain_of_a_forced_off_flag_names_the_environment() -> None:
     with forced_off(["dark_mode"]):
         found = document("explain", "dark_mode", "alice")
         shown = typed("flags explain dark_mode alice")
-        assert rows("test", "dark_mode", "alice", "2") == [
-            ["alice", "off", "DISABLED", NOTICE],
-            ["2", "off", "DISABLED", NOTICE],
-        ]
     assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
     assert shown.splitlines() == [
         "dark_mode is off for all users.",
@@ -166,8 +135,6 @@ def test_deciding_rule_shows_its_own_percentage(rule: dict[str, Any], why: str) 
     [decisive] = [step for step in found["steps"] if step["decides"]]
     assert (decisive["name"], decisive["why"]) == ("rule 1", why)
     assert found["rule"] == 1
-    [[_, _, _, shown]] = rows("test", "new_checkout", "bob")
-    assert shown == f"rule 1 {why}"
 
 
 def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
@@ -203,7 +170,6 @@ def test_user_that_is_found_is_read_for_attributes() -> None:
     assert steps("bob")[1] == (1, "condition 1", True, "passed: is_staff is true")
     set_rules({"conditions": [condition("last_name", "Bell")]})
     assert document("explain", "new_checkout", "2")["rule"] == 1
-    assert rows("test", "new_checkout", "bob")[0][1] == "on"
 
 
 def test_explain_as_json_has_the_rules() -> None:
@@ -232,19 +198,14 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     assert typed("flags explain new_checkout bob").splitlines()[0] == shown
     # An allowed user has the flag in any case.
     assert document("explain", "new_checkout", "alice")["reason"] == "TARGETING_MATCH"
-    ran = flags("test", "new_checkout", "bob", "--expect", "off")
-    assert (ran.status, ran.out.split("\t")[1:3]) == (1, ["default", "ERROR"])
 
 
 def test_context_value_null_is_missing() -> None:
     set_rules({"conditions": [condition("plan", True, operator="isnull")]})
     assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
     assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
-    # The context applies to all users of a test.
-    assert run("test new_checkout bob 3 --context plan=null --expect on").status == 0
 
 
-@pytest.mark.parametrize("verb", ["explain", "test"])
 @pytest.mark.parametrize(
     ("contexts", "message"),
     [
@@ -252,7 +213,7 @@ def test_context_value_null_is_missing() -> None:
         (["a=1", "a=2"], '"a" is given twice; remove one'),
     ],
 )
-def test_wrong_context_is_a_usage_error(verb: str, contexts: list[str], message: str) -> None:
+def test_wrong_context_is_a_usage_error(contexts: list[str], message: str) -> None:
     arguments = [part for context in contexts for part in ("--context", context)]
-    ran = flags(verb, "new_checkout", "bob", *arguments)
+    ran = flags("explain", "new_checkout", "bob", *arguments)
     assert (ran.status, ran.err) == (2, f"CommandError: argument --context: {message}\n")

@@ -184,9 +184,9 @@ def test_explain_reads_a_unit_that_is_a_column() -> None:
     assert document("explain", "new_checkout", "bob")["bucket"] == bucket_of("new_checkout", "Bell")
 
 
-def test_test_says_which_unit_decides_unless_the_user_is_allowed() -> None:
+def test_explain_says_which_unit_decides_unless_the_user_is_allowed() -> None:
     set_unit("organization")
-    shown = typed("flags test new_checkout bob --context organization=acme")
+    shown = typed("flags explain new_checkout bob --context organization=acme")
     assert "below 25 (by organization)" in shown
     assert deciding("explain new_checkout alice") == ("allowed", "the user is an allowed user")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.db.models import JSONField, TextField, Value
-from django.test import override_settings
 
-from flagstaff import changes, experiments
+from flagstaff import changes
 from flagstaff.conf import Conf
 from flagstaff.models import Change, FeatureFlag, Segment
 from tests.support.models_of_others import flag_fields, model_of
@@ -80,47 +79,6 @@ def test_segment_update_reads_the_standard_input(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdin", StringIO(json.dumps(LARGE)))
     assert run("segment update enterprise --conditions -").status == 0
     assert Segment.objects.get().conditions == LARGE
-
-
-@pytest.mark.usefixtures("flag")
-def test_segment_rename_prints_what_has_the_new_key_and_can_be_undone() -> None:
-    experiments.create("price", rules=[{"conditions": [{"segment": "enterprise"}]}])
-    changes.create_segment("LARGE", LARGE)
-    ran = run("segment rename enterprise large")
-    assert ran.status == 0
-    first, second, undo, variants = ran.err.splitlines()
-    assert first == "rules with the new key: new_checkout, experiment price"
-    assert second == 'large: renamed from "enterprise" to "large"'
-    assert variants == "keys are case-sensitive: 'large' differs from 'LARGE' only in case"
-    assert FeatureFlag.objects.get().rules[0]["conditions"] == [{"segment": "large"}]
-    assert run(undo.removeprefix("undo: python manage.py flags ")).status == 0
-    assert FeatureFlag.objects.get().rules == RULES
-    record = document("segment", "rename", "enterprise", "huge")
-    assert (record["flags"], record["experiments"]) == (["new_checkout"], ["price"])
-
-
-@pytest.mark.usefixtures("flag")
-def test_segment_rename_that_is_a_dry_run_or_refused_writes_nothing() -> None:
-    changes.create_segment("other", LARGE)
-    ran = run("segment rename enterprise large --dry-run")
-    assert ran.err == (
-        'rules with the new key: new_checkout\nlarge: renamed from "enterprise" to "large"\n'
-        "dry run: nothing was written\n"
-    )
-    assert run("segment rename enterprise other").status == 4
-    assert run("segment rename enterprise large --expect-version 1").status == 4
-    assert FeatureFlag.objects.get().rules == RULES
-
-
-@override_settings(FLAGSTAFF={"REQUIRE_REASON": True})
-@pytest.mark.usefixtures("flag")
-def test_segment_rename_has_an_actor_and_needs_a_reason_if_the_settings_say_so() -> None:
-    assert run("segment rename enterprise large").status == 2
-    ran = run('segment rename enterprise large --as-name deploy --reason "ticket 7"')
-    assert ran.status == 0, ran.err
-    entries = Change.objects.order_by("-id")[:2]
-    found = {(entry.key, entry.actor, entry.source, entry.reason) for entry in entries}
-    assert found == {(key, "deploy", "command", "ticket 7") for key in ("large", "new_checkout")}
 
 
 @pytest.mark.usefixtures("flag")

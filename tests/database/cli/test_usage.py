@@ -1,4 +1,4 @@
-"""`manage.py flags usage` and `unknown`, and the function `usage`."""
+"""`manage.py flags usage`, and the function `usage`."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_lost_workers_are_listed() -> None:
     assert re.fullmatch(re.escape(message).replace(re.escape(TIME), TIME), lost)
 
 
-@pytest.mark.parametrize("verb", ["usage", "unknown"])
-def test_period_of_the_counts_is_printed(verb: str) -> None:
+@pytest.mark.parametrize("options", [[], ["--unknown"]])
+def test_period_of_the_counts_is_printed(options: list[str]) -> None:
     open_shop()
     register_worker(pid=1, seconds_ago=20)
     register_worker(pid=2, seconds_ago=50)
@@ -55,7 +55,7 @@ def test_period_of_the_counts_is_printed(verb: str) -> None:
     assert (found.since, found.interval) == (OPENED.replace(minute=0), 60.0)
     until = f"{found.until:%Y-%m-%d %H:%M:%S} UTC; workers report every 60 s"
     period = f"counted from 2026-11-20 08:00:00 UTC until {until}"
-    assert flags(verb).err.splitlines()[0] == period
+    assert flags("usage", *options).err.splitlines()[0] == period
 
 
 def test_period_begins_with_the_days_that_are_asked_for() -> None:
@@ -78,7 +78,7 @@ def test_period_begins_with_the_days_that_are_asked_for() -> None:
 def test_usage_before_the_first_report_says_so(interval: int, reason: str, settings: Any) -> None:
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
-    assert flags("unknown").err == (
+    assert flags("usage", "--unknown").err == (
         f"no unknown keys were evaluated\nno worker has reported its usage yet; {reason}\n"
     )
 
@@ -162,13 +162,30 @@ def test_time_of_bulk_usage_before_the_period_is_left_out() -> None:
     assert (found.served_in_bulk_at, found.served_to_browsers_at is None) == (None, False)
 
 
-def test_unknown_leaves_out_keys_that_have_a_flag() -> None:
+def test_usage_of_unknown_keys_has_the_columns_of_json() -> None:
     open_shop()
-    assert flags("unknown").out.startswith("new_chekout\t17\t")
+    [found] = json.loads(flags("usage", "--unknown", "--json").out)
+    assert found == {
+        "key": "new_chekout",
+        "evaluations": 17,
+        "last_evaluated_at": "2026-11-20T08:17:00Z",
+    }
+    assert flags("usage", "--unknown", "--days", "1", "--json").out == "[]\n"
+
+
+def test_usage_of_unknown_keys_leaves_out_keys_that_have_a_flag() -> None:
+    open_shop()
+    assert flags("usage", "--unknown").out.startswith("new_chekout\t17\t")
     FeatureFlag.objects.create(key="new_chekout")
-    ran = flags("unknown")
+    ran = flags("usage", "--unknown")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.startswith("no unknown keys were evaluated\n")
+
+
+def test_usage_of_unknown_keys_refuses_a_key() -> None:
+    ran = flags("usage", "new_chekout", "--unknown")
+    message = "--unknown lists all keys without a flag: leave out KEY"
+    assert ran == Ran(2, "", f"CommandError: {message}\n")
 
 
 def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:

@@ -1,9 +1,7 @@
-"""`flags impact` of a value, and what a dry run and a change of a value say about the users."""
+"""What a dry run and a change of a value say about the users."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from tests.support.terminals import document, flags, typed
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
 RULES = [{"name": "staff", "conditions": [condition("is_staff", "in", True)], "value": 50}]
-AT_CALLS = [{"conditions": [condition("country", "in", "DE")], "value": 20}]
 
 
 @pytest.fixture(autouse=True)
@@ -26,56 +23,6 @@ def value() -> None:
     User.objects.all().delete()
     User.objects.bulk_create(User(username=f"u{one}", is_staff=one < 3) for one in range(10))
     changes.create_value("max_items", 10, rules=RULES)
-
-
-def test_impact_of_a_value_says_who_gets_which_result_now() -> None:
-    sentence, _, *lines = typed("flags impact max_items").splitlines()
-    assert sentence == "3 of 10 users have another value by a rule."
-    assert [re.sub("  +", " ", line) for line in lines] == [
-        "value max_items",
-        'users of each result rule 1 ("staff"): 3 of 3; the value itself: 7 of 10',
-        "anonymous users not counted",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "changed", "others"),
-    [
-        (["--rules", "[]"], 3, 0),
-        (["--value", "50"], 7, 0),
-        (["--value", "11"], 7, 3),
-        (["--value", "12", "--rules", "[]"], 10, 0),
-        (["--bucket-by", "visitor"], 0, 3),
-    ],
-)
-def test_impact_of_other_fields_counts_the_users_who_get_another_value(
-    arguments: list[str], changed: int, others: int
-) -> None:
-    found = document("impact", "max_items", *arguments, "--sample", "2")
-    assert (found["users"], found["changed"], found["others"]) == (10, changed, others)
-    assert len(found["sample"]) == min(changed, 2)
-
-
-def test_impact_lists_users_whose_value_changes() -> None:
-    shown = typed("flags impact max_items --rules []")
-    assert re.search("for example +u0, u1, u2", shown)
-
-
-def test_impact_is_at_least_a_number_if_only_calls_know_the_rest() -> None:
-    KeyValueStore.objects.update(rules=[*RULES, *AT_CALLS])
-    assert typed("flags impact max_items").startswith("At least 3 of 10 users have another value")
-
-
-def test_impact_takes_a_percentage_for_flags_only() -> None:
-    changes.create("new_checkout")
-    assert flags("impact", "max_items", "5").err == (
-        "CommandError: max_items is a value: pass --rules or --value\n"
-    )
-    for arguments in ([], ["5", "--rules", "[]"]):
-        assert flags("impact", "new_checkout", *arguments).err == (
-            "CommandError: new_checkout is a flag: pass PERCENT and nothing else\n"
-        )
-    assert "there is no flag 'missing'" in flags("impact", "missing").err
 
 
 def dry_run(*arguments: str) -> tuple[Any, str]:
@@ -112,11 +59,11 @@ def test_change_of_the_value_itself_says_how_many_users_keep_another_one() -> No
     assert "keep another value" not in ran.err
 
 
-def test_impact_shows_no_secret() -> None:
+def test_dry_run_shows_no_secret() -> None:
     rules = [{**RULES[0], "value": "s3cret"}]
     KeyValueStore.objects.update(value="hidden", rules=rules, secret=True)
-    text = json.dumps([*map(str, flags("impact", "max_items", "--rules", "[]"))])
-    text += str(dry_run("update", "max_items", "--rules", "[]")[0])
-    text += typed("flags impact max_items --value 1")
+    text = str(dry_run("update", "max_items", "--rules", "[]"))
+    text += str(dry_run("set", "max_items", "1"))
+    text += typed("flags value set max_items 1 --dry-run")
     assert "s3cret" not in text
     assert "hidden" not in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from django.db import connection
@@ -12,7 +11,6 @@ from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from tests.support.fake_workers import (
     Join,
-    heartbeats_for_all_connections,
     join,
     no_reports,
     other_token_table,
@@ -104,20 +102,6 @@ def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None
         assert "2 more workers have reported in the last minutes: they poll" in flags("workers").err
     finally:
         query("DELETE FROM flagstaff_worker")
-
-
-def test_workers_shows_the_connections_and_what_to_change_if_they_are_too_few(join: Join) -> None:
-    join("web-1")
-    *_, line = flags("workers").err.splitlines()
-    assert re.fullmatch(
-        r"\d+ of \d+ connections: 1 of workers, \d+ of Django, \d+ of others\.", line
-    )
-    with heartbeats_for_all_connections():
-        *_, problem, advice = flags("workers").err.splitlines()
-    assert re.match(
-        r"\d+ connections are needed, but the server allows \d+: workers have 1,", problem
-    )
-    assert re.match(r"max_connections must be at least \d+\. Otherwise connect Django ", advice)
 
 
 def test_workers_on_other_databases_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

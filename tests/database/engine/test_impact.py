@@ -5,37 +5,32 @@ tests/system/engine/test_other_projects.py runs these tests on SQLite and with o
 
 from __future__ import annotations
 
-import json
 import random
-import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, connection, models, transaction
+from django.db import connection, models, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import _core, changes, impact, read_own_writes, snapshot
+from flagstaff import _core, impact, read_own_writes, snapshot
 from flagstaff._engine import impact as impact_module
 from flagstaff._engine import rule_columns
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.names import sql, user_names
-from flagstaff._tables.user_lookup import UserTable
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED
-from tests.support.terminals import flags, typed
 from tools.limits import seconds
 
 pytestmark = COMMITTED
@@ -197,58 +192,6 @@ def test_open_transaction_is_counted_with_own_writes(counted_by: str) -> None:
         if counted_by == "engine":
             # The pool cannot see the flag, so Django's connection counts.
             assert impact("new_checkout", 100).gain == 3
-
-
-def test_command_on_a_terminal_prints_words_and_usernames() -> None:
-    [pk, *_] = make_users(3)
-    make_flag(enabled=True, rollout_percent=0)
-    sentence, _, *lines = typed("flags impact new_checkout 100").splitlines()
-    assert sentence == "3 of 3 users would gain the flag."
-    assert "; ".join(re.sub("  +", " ", line) for line in lines) == (
-        "flag new_checkout; rollout now 0 %; new rollout 100 %; users 3; have the flag now 0; "
-        "would gain it 3; would lose it 0; would have it 3; for example user0, user1, user2; "
-        "anonymous users Everybody who is not logged in gains the flag."
-    )
-    changes.set_rollout("new_checkout", 100)
-    assert typed("flags impact new_checkout 99").endswith(
-        "Everybody who is not logged in loses the flag.\n"
-    )
-    changes.set_rollout("new_checkout", 0)
-    assert typed("flags impact new_checkout 99").endswith(" not counted\n")
-    # A role that may not read names gets primary keys.
-    with patch.object(UserTable, "names", side_effect=DatabaseError("permission denied")):
-        example = typed("flags impact new_checkout 100").splitlines()[-2]
-    assert example.startswith("for example  ")
-    assert str(pk) in example
-
-
-def test_command_prints_counts_also_of_a_disabled_flag() -> None:
-    make_users(20)
-    make_flag(enabled=True)
-    printed = dict(
-        line.split("\t") for line in flags("impact", "new_checkout", "100%").out.splitlines()
-    )
-    assert printed["impact"] == "20 of 20 users would gain the flag."
-    assert (printed["users"], printed["gain"], printed["lose"]) == ("20", "20", "0")
-    found = json.loads(flags("impact", "new_checkout", "100", "--sample", "2", "--json").out)
-    assert (found["would_have"], len(found["sample"])) == (20, 2)
-    FeatureFlag.objects.update(enabled=False)
-    ran = flags("impact", "new_checkout", "100")
-    assert ran.out.startswith(
-        "impact\tIf new_checkout were enabled at 100 %, 20 of 20 users would gain the flag.\n"
-    )
-    assert ran.err == "new_checkout is disabled: until it is enabled, no user has it\n"
-    assert json.loads(flags("impact", "new_checkout", "100", "--json").out)["as_if_enabled"] is True
-
-
-def test_command_reports_errors() -> None:
-    make_flag(enabled=True, bucket_by="visitor")
-    assert flags("impact", "missing", "100").status == 5
-    assert flags("impact", "new_checkout", "101").status != 0
-    ran = flags("impact", "new_checkout", "100")
-    assert (ran.status, ran.out) == (1, "")
-    why = 'flag "new_checkout" is bucketed by visitor, and visitors are not in the database'
-    assert ran.err == f"CommandError: the users cannot be counted: {why}\n"
 
 
 # Rules. A rule reads columns of the users, in the projects with other user models, too.

@@ -15,7 +15,6 @@ from flagstaff import _core, aready, flag_enabled, wait_for_workers
 from flagstaff._engine import direct, lifecycle
 from flagstaff._workers import tracker
 from flagstaff.testing import live_engine
-from tests.support.terminals import flags
 from tools.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,8 +86,3 @@ def test_wait_for_a_worker_that_does_not_connect_ends(monkeypatch: pytest.Monkey
     monkeypatch.setattr(tracker, "_remembered", {})
     found = wait_for_workers(TIMEOUT, expect=1)
     assert (found.missing, found.seconds >= TIMEOUT) == (1, True)
-
-
-def test_watch_ends_after_its_seconds() -> None:
-    ran = flags("watch", "--interval", "0.01", "--seconds", str(TIMEOUT))
-    assert (ran.status, ran.out) == (0, "")

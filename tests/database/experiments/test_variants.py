@@ -1,4 +1,4 @@
-"""The variants that code gets, in memory and in direct mode, and their OpenTelemetry events."""
+"""The variants that code gets, in memory and in direct mode."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from pytest_django import Settings
 
-from flagstaff import all_flags, experiments, otel, snapshot, status
+from flagstaff import all_flags, experiments, snapshot, status
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
@@ -198,42 +196,3 @@ def test_override_of_a_test_wins_over_the_environment(running: Load) -> None:
 def test_forced_off_experiment_is_not_a_flag(running: Load) -> None:
     with forced_off([KEY, "search_v2"]):
         assert all_flags(1) == snapshot().all_flags(1) == {"search_v2": False}
-
-
-# The event of an evaluation.
-
-
-def evaluate(key: str, user: int, **options: Any) -> tuple[str | None, dict[str, Any]]:
-    """Returns the variant and the attributes of the event."""
-    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-    provider = LoggerProvider()
-    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    variant = otel.get_variant(key, user, **options, logger_provider=provider)
-    [data] = exporter.get_finished_logs()
-    assert data.log_record.event_name == "feature_flag.evaluation"
-    return variant, dict(data.log_record.attributes or {})
-
-
-def test_event_has_key_variant_and_reason_but_no_user(running: Load) -> None:
-    variant, attributes = evaluate(KEY, 4711)
-    assert variant == get_variant(KEY, 4711)
-    assert attributes == {
-        "feature_flag.key": KEY,
-        "feature_flag.provider.name": "flagstaff",
-        "feature_flag.result.variant": variant,
-        "feature_flag.result.reason": "split",
-    }
-    assert otel.get_variant(KEY, 1) == get_variant(KEY, 1)
-
-
-def test_event_of_a_default_has_its_value_in_place_of_a_variant(load: Load) -> None:
-    load()
-    variant, attributes = evaluate("other", 1, default="a")
-    assert variant == "a"
-    assert attributes == {
-        "feature_flag.key": "other",
-        "feature_flag.provider.name": "flagstaff",
-        "feature_flag.result.value": "a",
-        "feature_flag.result.reason": "error",
-        "error.type": "flag_not_found",
-    }

@@ -12,11 +12,9 @@ from flagstaff import acting_as
 from flagstaff.changes import (
     add_allowed_users,
     create,
-    create_segment,
     delete,
     enable,
     preview_undo_events,
-    rename_segment,
     set_rollout,
     set_value,
     undo,
@@ -159,13 +157,3 @@ def test_parameter_that_is_no_range_is_ignored_and_the_change_is_recorded(text: 
         rows("UPDATE flagstaff_featureflag SET description = 'by SQL'")
     newest = Change.objects.latest("id")
     assert (newest.action, newest.undoes) == ("update", None)
-
-
-def test_undo_of_a_renamed_segment_marks_the_flags_that_it_renamed_back() -> None:
-    create_segment("team", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
-    update(KEY, {"rules": [{"conditions": [{"segment": "team"}]}]})
-    version = rename_segment("team", "staff").version
-    assert version is not None
-    undo_transaction(version)
-    events = flag_history(KEY)
-    assert [*undone_events(events, are_newest=True)] == [events[1].version]

@@ -323,7 +323,7 @@ def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) ->
 def test_plan_does_not_start_if_workers_cannot_write_what_they_count(
     flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An alias of the same database, with a role such as that of `reader-role`.
+    # An alias of the same database, with a role such as a read-only one.
     reader = connection.copy("reader")
     reader.settings_dict["OPTIONS"] = {"options": "-c default_transaction_read_only=on"}
     connections["reader"] = reader

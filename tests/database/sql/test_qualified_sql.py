@@ -66,7 +66,7 @@ NOT_QUERIES = {
     *("drop_tables_v1", "drop_token_trigger_v1", "drop_triggers_v1"),
     *("function_hashes_v1", "group_index_v1", "group_references_v1"),
     *("group_triggers_v1", "history_functions_v1", "history_indexes_v1"),
-    *("history_v1", "load_lock_v1", "reader_role_v1"),
+    *("history_v1", "load_lock_v1"),
     *("token_functions_v1", "token_trigger_v1"),
     *("tokens_v1", "triggers_v1", "usage_v1"),
     *("webhooks_v1", "worker_register_v1"),

@@ -5,16 +5,11 @@ tests/faults/engine/test_tenants.py has a project with django-tenants itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
-from django.test import override_settings
 
-from flagstaff import changes, flag_enabled
+from flagstaff import flag_enabled
 from flagstaff._tables.names import engine_names
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag
 from tests.support.sql import rows
 
@@ -54,22 +49,3 @@ def test_table_whose_model_names_a_schema_keeps_it(monkeypatch: pytest.MonkeyPat
     names = engine_names(connection)
     assert names["flag_table"] == '"other"."flags"'
     assert names["token_table"] == '"public"."flagstaff_token"'
-
-
-@pytest.mark.usefixtures("acme")
-def test_users_of_tenants_cannot_become_allowed_users(flag: FeatureFlag, alice: User) -> None:
-    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=[AUTH]):
-        writes: list[Callable[[], object]] = [
-            lambda: changes.add_allowed_users("new_checkout", alice),
-            lambda: changes.update("new_checkout", {"allowed_users": [alice]}),
-            lambda: changes.create("another", allowed_users=[alice]),
-        ]
-        for write in writes:
-            with pytest.raises(InvalidChangeError, match='of schema "acme" cannot be allowed'):
-                write()
-        assert not flag.allowed_users.exists()
-        flag.allowed_users.add(alice)
-        assert changes.remove_allowed_users("new_checkout", alice).written
-    # Shared users can.
-    with override_settings(SHARED_APPS=["flagstaff", AUTH], TENANT_APPS=["shop"]):
-        assert changes.add_allowed_users("new_checkout", alice).written

@@ -15,7 +15,6 @@ from flagstaff._tables.watched import watched_tables
 from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history import flag_history, flag_version, forget_user, prune
-from flagstaff.history.following import Following
 from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.models_of_others import flag_fields, model_of
@@ -74,14 +73,6 @@ def test_transaction_has_no_parts_in_another_table(payments: Any) -> None:
     assert [part.key for part in parts_of(newest)] == ["payments"]
     theirs = Change.objects.filter(key="new_checkout").latest("id").pk
     assert parts_of(theirs) == []
-
-
-def test_following_ignores_another_table(switches: Any) -> None:
-    following = Following()
-    FeatureFlag.objects.create(key="new_checkout")
-    switches.create(key="payments")
-    # Entries of the test's open transaction are visible to itself only.
-    assert {event.key for event in following.look()} <= {"payments"}
 
 
 def test_allowed_users_belong_to_the_table_of_their_flag(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from flagstaff import acting_as, changes, experiments
+from flagstaff import acting_as, changes, experiments, flag_enabled, refresh, status
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -20,6 +20,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import flag_history, prune, segment_history, segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
+from flagstaff.testing import live_engine
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.documents import import_text
@@ -53,7 +54,7 @@ def message_of(call: Any, *arguments: Any, **options: Any) -> str:
 # Experiments.
 
 
-def test_segment_of_an_experiment_is_neither_deleted_nor_renamed(enterprise: Segment) -> None:
+def test_segment_of_an_experiment_is_not_deleted(enterprise: Segment) -> None:
     missing = "names the segment 'nobody', which does not exist"
     with pytest.raises(InvalidExperimentError, match=missing):
         experiments.create("price", rules=rules("nobody"))
@@ -63,10 +64,6 @@ def test_segment_of_an_experiment_is_neither_deleted_nor_renamed(enterprise: Seg
         "first"
     )
     assert message_of(changes.delete_segment, "enterprise") == used
-    assert message_of(changes.update_segment, "enterprise", {"key": "other"}) == (
-        "the segment 'enterprise' is used by the rules of experiment 'price'; to rename it there, "
-        'too, use "manage.py flags segment rename enterprise other"'
-    )
     with transaction.atomic():
         assert message_of(enterprise.delete) == used
     with pytest.raises(DocumentError, match="the rules of experiment 'price' name it"):
@@ -77,6 +74,9 @@ def test_segment_of_an_experiment_is_neither_deleted_nor_renamed(enterprise: Seg
 
 
 # Changes.
+
+
+FIXED = "key: the key of a segment cannot be changed, because rules name it; create another segment"
 
 
 def test_created_segment_is_stored_once_and_can_be_undone() -> None:
@@ -133,6 +133,16 @@ def test_invalid_or_unknown_key_of_a_segment_is_rejected(enterprise: Segment) ->
     assert str(error.value) == "there is no segment 'enterprize'; did you mean 'enterprise'?"
 
 
+def test_other_key_of_a_segment_is_refused(enterprise: Segment) -> None:
+    update = {"key": "large", "conditions": LARGE}
+    assert message_of(changes.update_segment, "enterprise", update) == FIXED
+    enterprise.refresh_from_db()
+    assert (enterprise.key, enterprise.conditions) == ("enterprise", PAYING)
+    # The present key is no change.
+    update = {"key": "enterprise", "conditions": LARGE}
+    assert changes.update_segment("enterprise", update).written
+
+
 def test_update_with_an_old_version_is_a_conflict(enterprise: Segment) -> None:
     version = segment_version("enterprise")
     set_conditions(LARGE)
@@ -158,13 +168,12 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.get()
 
 
-def test_segment_is_neither_deleted_nor_renamed_while_rules_name_it(flag: FeatureFlag) -> None:
+def test_segment_is_not_deleted_while_rules_name_it(flag: FeatureFlag) -> None:
     FeatureFlag.objects.create(key="search", rules=rules("enterprise"))
     assert message_of(changes.delete_segment, "enterprise") == (
         "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
         "change these rules first"
     )
-    assert "is used by" in message_of(changes.update_segment, "enterprise", {"key": "large"})
     assert "is used by" in message_of(changes.undo_segment, "enterprise")
     for key in ("new_checkout", "search"):
         changes.update(key, {"rules": []})
@@ -323,15 +332,47 @@ def test_letters_of_any_alphabet_are_restored(flag: FeatureFlag) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_transaction_that_renamed_a_used_segment_and_its_rules_is_undone() -> None:
+def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -> None:
     changes.create_segment("enterprise", PAYING)
     changes.create("new_checkout", rules=rules("enterprise"))
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
-    changes.undo_transaction(Change.objects.latest("id").pk)
-    assert Segment.objects.get().key == "enterprise"
-    assert FeatureFlag.objects.get().rules == rules("enterprise")
+    assert message_of(changes.undo_transaction, Change.objects.latest("id").pk) == FIXED
+    assert Segment.objects.get().key == "large"
+    assert FeatureFlag.objects.get().rules == rules("large")
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_restored_segment_keeps_the_key_that_sql_gave_it(
+    enterprise: Segment, deleted: bool
+) -> None:
+    version = segment_version("enterprise") or 0
+    Segment.objects.update(key="large", conditions=LARGE)
+    if deleted:
+        changes.delete_segment("large")
+    changes.restore_segment("large", to=version)
+    segment = Segment.objects.get()
+    assert (segment.key, segment.conditions) == ("large", PAYING)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rule_is_false_while_sql_has_given_its_segment_another_key() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout", enabled=True, rollout_percent=0, rules=rules("enterprise"))
+
+    def evaluated() -> bool:
+        refresh()
+        return flag_enabled("new_checkout", 42, context={"plan": "paid"})
+
+    with live_engine():
+        assert evaluated()
+        Segment.objects.update(key="large")
+        assert not evaluated()
+        [problem] = status().problems
+        assert "enterprise" in problem
+        Segment.objects.update(key="enterprise")
+        assert evaluated()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -381,10 +422,9 @@ def use_enterprise() -> None:
     [
         lambda: changes.delete_segment("enterprise"),
         lambda: Segment.objects.all().delete(),
-        lambda: changes.update_segment("enterprise", {"key": "large"}),
         lambda: import_text("flagstaff: 1\nsegments: {}", delete_missing=True),
     ],
-    ids=["deletion", "deletion by the ORM", "rename", "import"],
+    ids=["deletion", "deletion by the ORM", "import"],
 )
 def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> None:
     changes.create_segment("enterprise", PAYING)

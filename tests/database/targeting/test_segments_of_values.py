@@ -1,4 +1,4 @@
-"""Segments that the rules of values name: kept, renamed, undone, and counted before a change."""
+"""Segments that the rules of values name: kept, and counted before a change."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import transaction
 
-from flagstaff import acting_as, changes
+from flagstaff import changes
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.segment_plan import plan_segments
 from flagstaff.exceptions import DocumentError, InvalidChangeError
-from flagstaff.history import value_history
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.documents import import_text
-from tests.support.terminals import document, flags
+from tests.support.terminals import document
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
@@ -48,26 +46,17 @@ def rules_now() -> object:
     return KeyValueStore.objects.get().rules
 
 
-def rename() -> None:
-    # Events of different actors in one transaction are different ones.
-    with acting_as("ana"):
-        changes.rename_segment("team", "crew")
-
-
 def message_of(call: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(InvalidChangeError) as error:
         call(*arguments, **options)
     return str(error.value)
 
 
-def test_segment_of_a_value_is_neither_deleted_nor_given_another_key() -> None:
+def test_segment_of_a_value_is_not_deleted() -> None:
     used = "the segment 'team' is used by the rules of value 'max_items'; change these rules first"
     assert message_of(changes.delete_segment, "team") == used
     with transaction.atomic():
         assert message_of(Segment.objects.get().delete) == used
-    assert "flags segment rename team crew" in message_of(
-        changes.update_segment, "team", {"key": "crew"}
-    )
     changes.update_value("max_items", {"rules": []})
     assert changes.delete_segment("team").written
 
@@ -85,41 +74,9 @@ def test_import_does_not_delete_the_segment_of_a_value() -> None:
     assert not Segment.objects.exists()
 
 
-def test_rename_writes_the_new_key_into_the_rules_of_values() -> None:
-    rename()
-    assert rules_now() == rules("crew")
-    [event, _creation] = value_history("max_items")
-    assert (event.actor, [one.field for one in event.differences]) == ("ana", ["rules"])
-
-
-def test_undo_of_a_rename_returns_the_old_key_to_the_rules_of_values() -> None:
-    rename()
-    changes.undo_segment("crew")
-    assert rules_now() == rules("team")
-    assert Segment.objects.get().key == "team"
-
-
-def test_undo_of_the_rules_of_a_value_has_the_present_key_of_the_segment() -> None:
-    with acting_as("bob"):
-        changes.update_value("max_items", {"rules": []})
-    rename()
-    changes.undo_value("max_items")
-    assert rules_now() == rules("crew")
-
-
-def test_rename_command_names_the_value() -> None:
-    status, _out, err = flags("segment", "rename", "team", "crew")
-    assert (status, "rules with the new key: value max_items" in err) == (0, True)
-    found = document("segment", "show", "crew")
+def test_segment_show_names_the_value() -> None:
+    found = document("segment", "show", "team")
     assert (found["flags"], found["values"], found["experiments"]) == ([], ["max_items"], [])
-
-
-def test_rename_locks_the_value_before_the_segment() -> None:
-    with CaptureQueriesContext(connection) as captured:
-        changes.rename_segment("team", "crew")
-    locks = [one["sql"] for one in captured if "FOR UPDATE" in one["sql"]]
-    tables = ["keyvaluestore" if "keyvaluestore" in sql else "segment" for sql in locks]
-    assert tables == ["keyvaluestore", "segment"]
 
 
 def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:

@@ -21,7 +21,7 @@ from flagstaff.models import Change, KeyValueStore, RecordedJSONField
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.slack import as_slack
 from tests.support.admin_pages import VALUES, page
-from tests.support.terminals import flags, run, typed
+from tests.support.terminals import run, typed
 from tools.limits import seconds
 
 # Each change is a transaction of its own, as in production.
@@ -120,17 +120,6 @@ def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     assert run(undo.partition("flags ")[2]).status == 0
     assert KeyValueStore.objects.get().value == NEW
     assert json.loads(run("value set terms 1 --json").out)["old"] == NEW
-
-
-def test_watch_shows_the_beginning_of_a_long_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    def change(_seconds: float) -> None:
-        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-        KeyValueStore.objects.update(value=OLD)
-
-    monkeypatch.setattr(time, "sleep", change)
-    monkeypatch.setattr("flagstaff.cli.verbs.history.monotonic", iter([0, 0, 1]).__next__)
-    [line] = flags("watch", "--seconds", "1").out.splitlines()
-    assert len(line) < SHORT
 
 
 def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:

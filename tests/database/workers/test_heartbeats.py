@@ -15,7 +15,6 @@ from flagstaff._engine.worker_register import prune_workers_in_batches
 from flagstaff._workers import wait
 from flagstaff._workers.overview import worker_overview
 from flagstaff._workers.sessions import list_workers
-from flagstaff.changes.old_workers import old_worker_problem
 from tests.database.workers.conftest import SetSteps
 from tests.support.fake_workers import Join, beat, join
 from tests.support.sql import rows, without_table
@@ -155,11 +154,12 @@ def test_worker_that_reports_usage_behind_a_pooler_is_not_unlisted() -> None:
     assert worker_overview(connection).unlisted == 1
 
 
-def test_old_worker_behind_a_pooler_refuses_new_rules() -> None:
+def test_older_worker_behind_a_pooler_is_listed_as_older() -> None:
     beat("job-1", 7)
-    assert old_worker_problem([[{"if": []}]]) is None
+    assert worker_overview(connection).older == ()
     beat("job-1", 7, rule_format="r0")
-    assert "job-1 (pid 7)" in str(old_worker_problem([[{"if": []}]]))
+    [older] = worker_overview(connection).older
+    assert str(older.worker) == "job-1 (pid 7)"
 
 
 def test_heartbeats_of_workers_that_were_killed_are_deleted_after_a_time() -> None:

@@ -88,6 +88,7 @@ class Writer(threading.Thread):
         return random.choice(changes)()
 
 
+@pytest.mark.smoke
 def test_concurrent_changes_are_written_once_or_raise_conflict() -> None:
     Change.objects.all().delete()
     created = User.objects.bulk_create([User(username=f"guest{n}") for n in range(8)])

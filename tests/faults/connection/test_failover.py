@@ -49,6 +49,7 @@ def test_worker_follows_a_failover(
         assert worker.ask("watched") == ["stripe", "adyen", "mollie"]
 
 
+@pytest.mark.smoke
 def test_change_lost_with_the_primary_is_dropped_after_a_failover(
     server: Postgres, database: str, standby: Replica
 ) -> None:

@@ -25,6 +25,7 @@ MAX_ATTEMPT = 3.5
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
+@pytest.mark.smoke
 def test_connection_attempt_at_a_hung_server_times_out(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:

@@ -63,6 +63,7 @@ def test_outage_of_a_minute_affects_only_the_age(
     assert len(worker.ask("logged")) <= 2
 
 
+@pytest.mark.smoke
 def test_server_crashes_change_no_result(
     server: Postgres, worker: Worker, open_to_all: Callable[[], None]
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.conftest import RunIsolated
 from tests.support.clusters import POLL, SEEN, at, ready
 from tests.support.fixtures import Query
 from tests.support.named_rows import reads_named_rows_only
@@ -48,6 +47,7 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
 
 
+@pytest.mark.smoke
 def test_worker_behind_a_pooler_reads_the_rows_that_tokens_name(
     database: str, pooler: PgBouncer, query: Query
 ) -> None:
@@ -155,22 +155,3 @@ def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBo
     with Worker(url, STARTUP_TIMEOUT=0.5) as worker:
         assert worker.ask("ready", 0.5) is False
         assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")
-
-
-CHECK = """
-import django
-django.setup()
-from django.core.checks import run_checks
-from tests.support.fake_workers import heartbeats_for_all_connections
-with heartbeats_for_all_connections():
-    print([message.id for message in run_checks(tags=["database"], databases=["default"])])
-"""
-
-
-@pytest.mark.parametrize("pooled", [False, True])
-def test_workers_need_no_connection_each_if_django_uses_the_pooler(
-    pooled: bool, server: Postgres, database: str, pooler: PgBouncer, run_isolated: RunIsolated
-) -> None:
-    url = at(database, pooler.port if pooled else server.port)
-    project = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    assert run_isolated(CHECK, **project) == f"{[] if pooled else ['flagstaff.W055']}\n"

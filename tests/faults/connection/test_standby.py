@@ -50,6 +50,7 @@ def test_worker_reads_the_rows_that_tokens_name_after_its_standby_is_promoted(
         assert worker.ask("get_value", "gateway") == "unnamed"
 
 
+@pytest.mark.smoke
 def test_worker_listens_after_its_standby_is_promoted(
     server: Postgres, database: str, standby: Replica
 ) -> None:

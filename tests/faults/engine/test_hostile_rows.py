@@ -137,6 +137,7 @@ def test_invalid_row_is_skipped_alone(filled: Query, database: str) -> None:
         assert_valid_rows_are_loaded(worker)
 
 
+@pytest.mark.smoke
 def test_row_that_became_invalid_keeps_its_last_version_until_it_is_fixed(
     filled: Query, worker: Worker
 ) -> None:

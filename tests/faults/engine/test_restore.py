@@ -93,6 +93,7 @@ def test_restore_in_one_transaction_is_one_change(
         worker.sees(GATEWAY, "adyen", within=SEEN)
 
 
+@pytest.mark.smoke
 def test_restore_in_many_transactions_is_seen_at_its_end(
     database: str, query: Query, backup: Backup
 ) -> None:

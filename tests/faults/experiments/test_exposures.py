@@ -147,6 +147,7 @@ class KilledWorker:
         return {unit for at, batch in read_record(self._record) for unit in batch if at < before}
 
 
+@pytest.mark.smoke
 def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     running: str, start: Callable[..., Worker], query: Query, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.support.sql import insert_users
 from tools.postgres import Postgres
@@ -38,6 +39,7 @@ AUTHORS = """
 """
 
 
+@pytest.mark.smoke
 def test_psql_is_recorded_with_old_and_new(database: str, server: Postgres, tmp_path: Path) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(f"{insert_users(3, 4)} TRUNCATE flagstaff_change".encode())

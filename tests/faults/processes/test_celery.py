@@ -110,6 +110,7 @@ def test_stopped_pool_has_recorded_the_usage_of_every_evaluation(
     assert query(workers) == (sorted(children), len(children))
 
 
+@pytest.mark.smoke
 def test_killed_child_leaves_no_session_and_keeps_the_parents(
     database: str, sessions: Sessions, tasks: Tasks
 ) -> None:

@@ -40,6 +40,7 @@ def changing(database: str) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(300)
 def test_forked_children_evaluate_and_are_fresh_once_they_are_live(
     database: str, query: Query, worker: Worker, sessions: Sessions

@@ -83,6 +83,7 @@ def test_workers_evaluate_at_once_and_see_changes_over_one_connection_each(
     assert "flags are" not in server.log()
 
 
+@pytest.mark.smoke
 def test_killed_gunicorn_worker_is_replaced_and_leaves_no_session(
     database: str, sessions: Sessions
 ) -> None:

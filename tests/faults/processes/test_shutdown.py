@@ -78,6 +78,7 @@ def test_process_exits_with_its_status_while_daemon_threads_work(
     assert within(2, lambda: sessions() == [])
 
 
+@pytest.mark.smoke
 def test_process_exits_with_its_status_while_threads_wait_for_the_first_load(
     silent_url: str,
 ) -> None:

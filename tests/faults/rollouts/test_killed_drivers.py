@@ -12,6 +12,7 @@ pytestmark = pytest.mark.timeout(1800)
 REPEATS = repeats(full=1000, reduced=30)
 
 
+@pytest.mark.smoke
 def test_each_step_is_made_once_and_none_is_lost(database: str, query: Query) -> None:
     query("DELETE FROM flagstaff_featureflag RETURNING id")
     ran = run_python(database, "-m", "tests.faults.killed_drivers", str(REPEATS), "1")

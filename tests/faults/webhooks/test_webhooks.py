@@ -96,6 +96,7 @@ class HoldNth:
 ROUNDS = repeats(8, 3)
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_killed_senders_lose_no_message_and_keep_the_order(
     database: str, query: Query, hook: Webhook

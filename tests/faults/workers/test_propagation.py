@@ -89,6 +89,7 @@ def hidden_counts(found: dict[str, Any]) -> tuple[bool, bool, int]:
     return found["complete"], found["possibly_hidden"], found["applied"]
 
 
+@pytest.mark.smoke
 def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
     database: str, workers: list[Worker], proxy: Proxy, caller: Worker
 ) -> None:

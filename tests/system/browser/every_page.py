@@ -101,7 +101,6 @@ PAGES = {
     "segment-list": Page(SEGMENTS),
     "segment-add": Page(f"{SEGMENTS}add/"),
     "segment": Page(f"{SEGMENTS}{{segment}}/change/"),
-    "segment-rename": Page(f"{SEGMENTS}{{segment}}/rename/"),
     "segment-delete": Page(f"{SEGMENTS}{{segment}}/delete/"),
     "segment-history": Page(f"{SEGMENTS}{{segment}}/history/"),
     "plan-list": Page(PLANS),

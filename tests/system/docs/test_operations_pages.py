@@ -14,7 +14,6 @@ from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import status
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of
-from tests.support.terminals import flags
 
 OPERATIONS, HEALTH, ROLE = "operations.md", "how-to/health.md", "how-to/read-only-role.md"
 NAMES = {metric.prometheus_name for metric in METRICS}
@@ -101,18 +100,3 @@ def test_registering_works_as_in_the_page() -> None:
 
 def test_exposition_begins_with_a_help_line() -> None:
     assert prometheus_text(status()).startswith("# HELP flagstaff_ready ")
-
-
-@pytest.mark.django_db
-def test_role_in_the_page_equals_the_printed_one() -> None:
-    def bare(script: str) -> list[str]:
-        without = re.sub(r"--.*|BEGIN;|COMMIT;|GRANT CONNECT.*|public\.|\"", "", script)
-        return " ".join(without.split()).replace(" ,", ",").split(";")
-
-    printed = flags("reader-role", "flagstaff_reader", "--connections", "200").out
-    # The page is for projects without optional apps.
-    printed = re.sub(r",\s+public\.flagstaff_(rollouts_plan|experiments_experiment)", "", printed)
-    shown, _revoke = code_of(ROLE, "sql")
-    assert bare(shown) == bare(printed)
-    with connection.cursor() as cursor:
-        cursor.execute(shown)

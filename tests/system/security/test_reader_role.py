@@ -1,4 +1,4 @@
-"""`manage.py flags reader-role` creates a role with the privileges that an engine needs."""
+"""The role of docs/how-to/read-only-role.md can do what an engine needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,19 +11,11 @@ import pytest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from tests.conftest import RunIsolated
 from tests.support.fixtures import Query
-from tests.support.terminals import flags
+from tests.support.pages import code_of
 from tests.support.workers import Worker
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-SCRIPT = """
-import sys, django
-django.setup()
-from django.core.management import call_command
-call_command("flags", "reader-role", *sys.argv[1:])
-"""
-
 # Roles are global to the server, so each test has its own.
 _numbers = count(1)
 
@@ -34,14 +26,12 @@ def name() -> str:
 
 
 @pytest.fixture
-def reader(database: str, name: str, run_isolated: RunIsolated) -> str:
+def reader(database: str, name: str) -> str:
     """The URL of the database for the role of this name."""
-    settings = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    script = run_isolated(SCRIPT, name, "--connections", "7", **settings)
+    scripts = "".join(code_of("how-to/read-only-role.md", "sql"))
     with psycopg.connect(database, autocommit=True) as session:
-        session.execute(script.encode())
-        # The default since PostgreSQL 15.
-        session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        quoted = sql.Identifier(name).as_string(session)
+        session.execute(scripts.replace("flagstaff_reader", quoted).encode())
     return make_conninfo(database, user=name)
 
 
@@ -111,7 +101,7 @@ def test_role_has_limits_and_no_other_privileges(
     limit = session.execute(
         "SELECT rolconnlimit, rolinherit FROM pg_roles WHERE rolname = %s", [name]
     )
-    assert limit.fetchone() == (7, False)
+    assert limit.fetchone() == (200, False)
     # The role can change its defaults, so only its privileges protect.
     session.execute("SET default_transaction_read_only = off")
     allowed = []
@@ -136,17 +126,3 @@ def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
     with Worker(reader) as worker:
         assert worker.ask("ready", 10) is True
         assert worker.ask(*NEW_CHECKOUT) is False
-
-
-@pytest.mark.django_db
-def test_script_is_printed_and_not_run_unless_the_name_has_a_line_break() -> None:
-    result = flags("reader-role", "reader", "--json")
-    assert result.status == 0
-    assert 'CREATE ROLE \\"reader\\" LOGIN' in result.out
-    assert "PASSWORD" not in result.out
-    result = flags("reader-role", "reader\nDROP TABLE auth_user")
-    assert result.status == 1
-    assert result.err == (
-        "CommandError: the name of the role is 'reader\\nDROP TABLE auth_user'; "
-        "use a name of printable characters\n"
-    )

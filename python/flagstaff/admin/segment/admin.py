@@ -45,7 +45,6 @@ from flagstaff.admin.segment.plan import (
     uses_by_segment,
     why_not_release,
 )
-from flagstaff.admin.segment.rename import RenamePage
 from flagstaff.admin.views import DeletionRefusedError
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.exceptions import InvalidChangeError
@@ -254,11 +253,9 @@ class SegmentAdmin(RowAdmin):
         SegmentConditions,
         SegmentUses,
         SegmentQuestion,
-        RenamePage,
         History,
         Deletion,
     )
-    form_template = "flagstaff/segment_page.html"
     form = SegmentForm
     docs_page = "how-to/targeting/"
 

@@ -20,7 +20,7 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.permissions import may
 from flagstaff.changes.change_plan import ChangePlan
-from flagstaff.changes.messages import NAMED_ALREADY, SEGMENT_IN_USE
+from flagstaff.changes.messages import SEGMENT_IN_USE
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.changes.segment_use import other_rules_by_segment, rows_by_segment
 from flagstaff.conf import conf
@@ -60,7 +60,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(text, Message) and text.template in {SEGMENT_IN_USE, NAMED_ALREADY}:
+    if isinstance(text, Message) and text.template == SEGMENT_IN_USE:
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags, values and experiments that you may not see")
@@ -99,15 +99,12 @@ class Uses(defaultdict[str, list[Use]]):
     """What uses each segment, by its key."""
 
 
-def uses_by_segment(*, ended: bool = False) -> Uses:
-    """Returns what uses each segment, flags first. Reads all rules.
-
-    With `ended`, also experiments that have ended.
-    """
+def uses_by_segment() -> Uses:
+    """Returns what uses each segment, flags first. Reads all rules."""
     uses = Uses(list)
     for segment, flags in rows_by_segment(Kind.FLAG).items():
         uses[segment] += [Use(conf.flag_model, pk, key) for key, pk in flags]
-    for segment, others in other_rules_by_segment(ended=ended).items():
+    for segment, others in other_rules_by_segment().items():
         uses[segment] += [Use(one.model, one.pk, one.key) for one in others]
     return uses
 

@@ -20,7 +20,7 @@ from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import restore_url
-from flagstaff.admin.segment.plan import kind_of_use, use_names, uses_by_segment, visible_refusal
+from flagstaff.admin.segment.plan import visible_refusal
 from flagstaff.admin.undo.permissions import Write, require_release, write_of
 from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.allowed_users import ALLOWED
@@ -34,9 +34,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import read_events
 from flagstaff.history.user_names import may_see_users, names_of_users
 from flagstaff.history.versions import all_entries
-
-# The flags and experiments that a note lists.
-_MAX_NAMES = 50
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class UndoPreview:
 
     @property
     def notes(self) -> Iterator[str]:
-        """What is easily missed among other rows. Reads all rules if segments are renamed."""
+        """What is easily missed among other rows."""
         if keys := [one.key for one in self.possible if _write_of(one) == "delete"]:
             text = ngettext(
                 "This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys)
@@ -133,7 +130,6 @@ class UndoPreview:
             if undone.kind is Kind.FLAG and (state := undone_state(undone.changed)):
                 text = _("%(key)s afterwards: %(state)s")
                 yield text % {"key": quoted(undone.key), "state": state}
-        yield from self._notes_about_rules()
         blocked = sum(len(one.events) for one in self.plan.events if one.changed is None)
         # Without a possible one, the question says it.
         if blocked and self.possible and not self.is_whole:
@@ -145,19 +141,6 @@ class UndoPreview:
             yield text % {"count": local_number(blocked)}
         if text := plan_text(self.effect):
             yield text
-
-    def _notes_about_rules(self) -> Iterator[str]:
-        """Whose rules get the key that a segment had before, and will have again."""
-        rows = self.plan.rows
-        deleted = {row.item.id for row in rows if row.written is not None and row.key is None}
-        if not self.plan.renamed_segments:
-            return
-        uses = uses_by_segment(ended=True)
-        for key, new_key in self.plan.renamed_segments.items():
-            kept = [use for use in uses[key] if (kind_of_use(use), str(use.pk)) not in deleted]
-            if names := use_names(self.site, self.request, kept):
-                text = _("The rules of %(uses)s get the key “%(key)s”.")
-                yield text % {"uses": local_list(names, _MAX_NAMES), "key": new_key}
 
     def lines(self) -> list[dict[str, object]]:
         """A line for the events of each row. A query for each kind, and one for the users."""

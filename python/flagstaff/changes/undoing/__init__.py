@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.undoing.conflicts import changed_meanwhile, others_changed_meanwhile
 from flagstaff.changes.undoing.plan import UndoneEvents, UndoPlan
 from flagstaff.changes.undoing.selection import select_of_key, select_transaction, select_versions
@@ -20,15 +19,13 @@ def undo(
     change: int | None = None,
     *,
     expect_version: int | None = None,
-    force: bool = False,
 ) -> Changed:
     """Undoes one event of a flag and its allowed users: that of the entry `change`, or the newest.
 
     Newer changes of other fields stay. Raises UnknownFlagError, NoHistoryError, ConflictError if
     the same fields were changed since, and InvalidChangeError if this flag has no such change.
-    `force` works as in `update`.
     """
-    return _undo(Kind.FLAG, key, change, expect_version, force=force)
+    return _undo(Kind.FLAG, key, change, expect_version)
 
 
 def undo_value(
@@ -36,13 +33,12 @@ def undo_value(
     change: int | None = None,
     *,
     expect_version: int | None = None,
-    force: bool = False,
 ) -> Changed:
     """Undoes one event of a value, as `undo` does of a flag.
 
     Raises InvalidChangeError if the value is secret, because the history has only a digest of it.
     """
-    return _undo(Kind.VALUE, key, change, expect_version, force=force)
+    return _undo(Kind.VALUE, key, change, expect_version)
 
 
 def undo_segment(
@@ -50,47 +46,39 @@ def undo_segment(
     change: int | None = None,
     *,
     expect_version: int | None = None,
-    force: bool = False,
 ) -> Changed:
     """Undoes one event of a segment, as `undo` does of a flag.
 
     Raises UnknownSegmentError for its key, and InvalidChangeError if the undo would delete a
     segment that a rule names.
     """
-    return _undo(Kind.SEGMENT, key, change, expect_version, force=force)
+    return _undo(Kind.SEGMENT, key, change, expect_version)
 
 
-def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
+def undo_transaction(change: int) -> list[Changed]:
     """Undoes everything that a transaction did to flags, values and segments.
 
     `change` is any entry of it. Deleted rows are created again with every field and their allowed
     users; created rows are deleted. One transaction. Raises ConflictError, which lists every row
     that was changed since, NoHistoryError, and InvalidChangeError if there is no such change or if
-    it needs a secret value. `force` works as in `update`.
+    it needs a secret value.
     """
-    with ignoring_old_workers(force):
-        done = undo_selected(select_transaction(change), whole=True)
-    return _changes(done)
+    return _changes(undo_selected(select_transaction(change), whole=True))
 
 
-def undo_events(
-    versions: Iterable[int], *, skip_conflicts: bool = False, force: bool = False
-) -> list[UndoneEvents]:
+def undo_events(versions: Iterable[int], *, skip_conflicts: bool = False) -> list[UndoneEvents]:
     """Undoes these events of flags, values and segments.
 
     One transaction. If one event cannot be undone, nothing is written, and the error is raised; for
     several ones, ConflictError lists them. With `skip_conflicts`, the others are undone. Raises
-    NoHistoryError, and InvalidChangeError if there is no such version. `force` works as in
-    `update`.
+    NoHistoryError, and InvalidChangeError if there is no such version.
     """
-    with ignoring_old_workers(force):
-        return undo_selected(select_versions(versions), skip_conflicts=skip_conflicts)
+    return undo_selected(select_versions(versions), skip_conflicts=skip_conflicts)
 
 
 def preview_undo_events(versions: Iterable[int]) -> list[UndoneEvents]:
     """Returns what `undo_events` would do with `skip_conflicts`. Rolls back what it writes."""
-    with ignoring_old_workers(ignore=True):
-        plan = preview_undo(select_versions(versions))
+    plan = preview_undo(select_versions(versions))
     if plan.refusal is not None:
         raise plan.refusal
     return plan.events
@@ -100,12 +88,9 @@ def _changes(done: Iterable[UndoneEvents]) -> list[Changed]:
     return [one.changed for one in done if one.changed is not None]
 
 
-def _undo(
-    kind: Kind, key: str, change: int | None, expect_version: int | None, *, force: bool
-) -> Changed:
-    with ignoring_old_workers(force):
-        check = expecting_version(expect_version)
-        [changed] = _changes(undo_selected(select_of_key(kind, key, change), check=check))
+def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) -> Changed:
+    check = expecting_version(expect_version)
+    [changed] = _changes(undo_selected(select_of_key(kind, key, change), check=check))
     return changed
 
 

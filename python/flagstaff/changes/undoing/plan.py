@@ -6,28 +6,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import AllowedUsersChange, in_order, users_to_change
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import targeting_field
 from flagstaff.changes.locking import read_rows
-from flagstaff.changes.messages import FIELD_PROBLEM
-from flagstaff.changes.old_workers import refused_by_workers, required_format
 from flagstaff.changes.past import Item, RowId, RowVersion, instances_of, read_pasts
 from flagstaff.changes.restore_version import (
     deleted_row,
     planned_recreation,
-    require_same_names,
     restorable_fields,
 )
 from flagstaff.changes.row_changes import planned_change, planned_deletion
+from flagstaff.changes.segment_plan import CONDITIONS
 from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_conflicts, key_conflict
 from flagstaff.changes.undoing.row import RowUndo, undone_row
-from flagstaff.changes.undoing.segment_effects import effects_by_key
 from flagstaff.changes.undoing.selection import RowEvents
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, ever_secret
 
@@ -127,8 +122,6 @@ class UndoPlan:
     refusal: FlagstaffError | None = None
     #: The rows that the database has refused to write, and why.
     refused: Mapping[RowId, FlagstaffError] = field(default_factory=dict)
-    #: Rows that are locked, too.
-    also: frozenset[RowId] = frozenset()
 
     @property
     def events(self) -> list[UndoneEvents]:
@@ -166,22 +159,24 @@ class UndoPlan:
         return [*without_segments, *((Kind.SEGMENT, changed) for changed in self.segments)]
 
     @property
-    def renamed_segments(self) -> dict[str, str]:
-        """The keys of segments after the undo, by the present ones that differ."""
-        return {
-            row.item.key: row.key
-            for row in self.rows
-            if row.item.kind is Kind.SEGMENT and row.frees_its_key and row.key is not None
-        }
-
-    @property
     def segments(self) -> list[Changed]:
-        """What happens to each key of a segment: rules name keys, whichever row has them.
-
-        The rules of a segment with a new key follow it.
-        """
-        written = [row for row in self.rows if row.item.kind is Kind.SEGMENT and row.written]
-        return effects_by_key(written)
+        """What happens to the conditions of each key of a segment: rules name keys, not rows."""
+        before, after = dict[str, dict[str, object]](), dict[str, dict[str, object]]()
+        for plan in self.rows:
+            if plan.item.kind is not Kind.SEGMENT or plan.written is None:
+                continue
+            row = plan.item.row
+            if row is not None:
+                before[plan.item.key] = {CONDITIONS: getattr(row, CONDITIONS)}
+            if plan.key is not None:
+                present = plan.inserted[0] if plan.inserted else row
+                new = plan.written.new or {}
+                conditions = new.get(CONDITIONS, getattr(present, CONDITIONS))
+                after[plan.key] = {CONDITIONS: conditions}
+        return [
+            Changed(key, "", before.get(key), after.get(key), written=True)
+            for key in dict.fromkeys([*before, *after])
+        ]
 
 
 def plan_undo(
@@ -190,31 +185,27 @@ def plan_undo(
     whole: bool = False,
     lock: bool = False,
     refused: Mapping[RowId, FlagstaffError] | None = None,
-    also: Collection[RowId] = (),
 ) -> UndoPlan:
     """Returns what an undo of these events does. With `lock`, the rows stay locked.
 
     With `whole`, a row is left as it is if it has any newer change. `refused` are rows that the
-    database has refused to write as planned. `also` are rows to lock besides those of the events.
+    database has refused to write as planned.
     """
-    undos = _undos(selected, whole=whole, lock=lock, also=also)
+    undos = _undos(selected, whole=whole, lock=lock)
     plans = _as_written(undos)
     for check in (_without_obstacles, _without_taken_keys):
         plans = check(plans, undos)
-    plans = _without_unreadable_rules(plans)
     errors = refused or {}
     rows = tuple(
         plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
         for plan in plans
     )
-    return UndoPlan(rows, refused=errors, also=frozenset(also))
+    return UndoPlan(rows, refused=errors)
 
 
-def _undos(
-    selected: Sequence[RowEvents], *, whole: bool, lock: bool, also: Collection[RowId]
-) -> list[RowUndo]:
+def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:
     """The states that the undo leads to."""
-    locked = [*(row_events.row for row_events in selected), *also]
+    locked = [row_events.row for row_events in selected]
     rows = read_rows([*locked, *_locked_too(locked)], lock=lock)
     items = {row_events.row: _item(row_events, rows.get(row_events.row)) for row_events in selected}
     pasts = read_pasts(
@@ -337,8 +328,6 @@ def _taken_fields(undo: RowUndo, instances: Mapping[int, Row]) -> Iterator[tuple
     for model_field in restorable_fields(undo.kind):
         version = undo.taken.get(str(model_field.column))
         if version is not None and version.entry is not None:
-            if model_field.name == RULES:
-                require_same_names(version)
             yield model_field.attname, getattr(instances[version.entry], model_field.attname)
 
 
@@ -378,26 +367,3 @@ def _without_taken_keys(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> l
         else plan
         for plan, undo in zip(plans, undos, strict=True)
     ]
-
-
-def _without_unreadable_rules(plans: Sequence[RowPlan]) -> list[RowPlan]:
-    """Refuses rules and conditions that a connected worker cannot read. One query at most."""
-    written = [_rules_written(plan) for plan in plans]
-    problem = refused_by_workers(rules for _name, rules in written if rules)
-    if problem is None:
-        return list(plans)
-    return [
-        plan.refuse(InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem)))
-        if required_format(rules)
-        else plan
-        for plan, (name, rules) in zip(plans, written, strict=True)
-    ]
-
-
-def _rules_written(plan: RowPlan) -> tuple[str, object]:
-    """The name of the field with rules or conditions, and what is written to it."""
-    row = plan.inserted[0] if plan.inserted else plan.item.row
-    if row is None or plan.written is None or plan.written.new is None:
-        return "", None
-    name = targeting_field(row)
-    return name, plan.written.new.get(name)

@@ -12,22 +12,12 @@ from typing import TypeAlias, cast
 from django.db import connections, transaction
 from django.db.models import Model
 
-from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row
-from flagstaff._words.rule_parts import with_segment_names
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_errors
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import RowId
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.restore_version import recreate
 from flagstaff.changes.row_changes import finished, write_fields
-from flagstaff.changes.segment_rename import (
-    RenamedRules,
-    UnlockedRowsError,
-    rename_in_rules,
-    rows_to_rename,
-)
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
 from flagstaff.changes.undoing.selection import RowEvents
@@ -73,11 +63,10 @@ def undo_selected(
     write. Raises the error if events cannot be undone, or
     ConflictError with all of them; with `skip_conflicts`, the others are undone.
     """
-    also: set[RowId] = set()
     while True:
         try:
             with transaction.atomic(using=conf.database):
-                plan = plan_undo(selected, whole=whole, lock=True, refused=refused, also=also)
+                plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
                 if check is not None:
                     check(plan)
                 if not skip_conflicts:
@@ -86,17 +75,15 @@ def undo_selected(
         except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
             # Decides again: a concurrent call may have undone the same deletion.
             refused = refusal.added_to(refused)
-        except UnlockedRowsError as unlocked:
-            also |= {RowId(*row) for row in unlocked.rows}
 
 
 def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoPlan:
     """Returns what an undo would do, and what is in its way. Rolls back what it writes."""
-    refused, also = NOTHING_REFUSED, set[RowId]()
+    refused = NOTHING_REFUSED
     while True:
         try:
             with rolled_back():
-                plan = plan_undo(selected, whole=whole, lock=True, refused=refused, also=also)
+                plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
                 try:
                     _write(plan)
                 except FlagstaffError as error:
@@ -104,71 +91,15 @@ def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoP
                 return plan
         except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
             refused = refusal.added_to(refused)
-        except UnlockedRowsError as unlocked:
-            also |= {RowId(*row) for row in unlocked.rows}
 
 
 def _write(plan: UndoPlan) -> list[UndoneEvents]:
-    # Whether the workers can read the rules has been decided for all rows together.
-    with checked_together(), ignoring_old_workers(ignore=True):
-        renamed = plan.renamed_segments
-        rows = [_with_new_keys(row, renamed) for row in plan.rows]
-        others = _rows_of_others(plan, rows)
-        for row in _in_order(rows):
+    with checked_together():
+        for row in _in_order(plan.rows):
             _record_undo_of(row.events)
             _write_row(row)
-        if renamed:
-            # One statement writes each of these rules. A range says nothing about other rows.
-            written = (row for row in rows if row.item.id in others)
-            _record_undo_of([event for row in written for event in row.events])
-            named = [(kind, row) for (kind, _pk), row in others.items()]
-            rows = _with_renamed(rows, rename_in_rules(renamed, named))
         _record_undo_of(())
-    return _finished(rows)
-
-
-def _with_new_keys(plan: RowPlan, renamed: Mapping[str, str]) -> RowPlan:
-    """Returns the plan of a row with the new keys of segments in the rules that it writes."""
-    if not renamed or plan.changed is None or not _writes_rules(plan):
-        return plan
-    rules = with_segment_names(plan.changed.new[RULES], renamed)
-    plan = replace(plan, changed=replace(plan.changed, new={**plan.changed.new, RULES: rules}))
-    if plan.inserted is None:
-        return plan
-    row, version = plan.inserted
-    row = copy(row)
-    setattr(row, RULES, rules)
-    return replace(plan, inserted=(row, version))
-
-
-def _rows_of_others(plan: UndoPlan, rows: Iterable[RowPlan]) -> Mapping[tuple[Kind, str], Row]:
-    """The rows that get new keys of segments, and whose rules the undo does not write itself."""
-    if not plan.renamed_segments:
-        return {}
-    locked = {*plan.also, *(row.item.id for row in plan.rows)}
-    done = {row.item.id for row in rows if _writes_rules(row) or (row.written and row.key is None)}
-    named = rows_to_rename(plan.renamed_segments, locked)
-    return {found: row for found, row in named if found not in done}
-
-
-def _with_renamed(rows: Iterable[RowPlan], renamed: RenamedRules) -> list[RowPlan]:
-    """Returns the rows with the rules that got new keys of segments."""
-    return [
-        replace(row, changed=_with_rules(row.changed, *sides))
-        if row.changed and (sides := renamed.rows.get((row.item.kind, row.changed.key)))
-        else row
-        for row in rows
-    ]
-
-
-def _writes_rules(plan: RowPlan) -> bool:
-    new = plan.written.new if plan.written else None
-    return plan.item.kind is not Kind.SEGMENT and RULES in (new or ())
-
-
-def _with_rules(changed: Changed, before: object, after: object) -> Changed:
-    old, new = {**changed.old, RULES: before}, {**changed.new, RULES: after}
-    return replace(changed, old=old, new=new, written=True)
+    return _finished(plan.rows)
 
 
 def _record_undo_of(events: Sequence[EntryRange]) -> None:

@@ -73,8 +73,7 @@ BY_NAME: dict[str, Function] = {
     ),
     **_all(
         "flagstaff.changes",
-        "create_segment delete_segment preview_rename_segment rename_segment restore_segment "
-        "undo_segment update_segment",
+        "create_segment delete_segment restore_segment undo_segment update_segment",
         Kind.CHANGE,
         About.SEGMENT,
     ),
@@ -140,6 +139,5 @@ PUBLIC_MODULES = {
     "flagstaff.changes.flags": "flagstaff.changes",
     "flagstaff.changes.values": "flagstaff.changes",
     "flagstaff.changes.segments": "flagstaff.changes",
-    "flagstaff.changes.segment_rename": "flagstaff.changes",
     "flagstaff.changes.allowed_users": "flagstaff.changes",
 }

@@ -214,7 +214,6 @@ WAFFLE = Vocabulary(
         "waffle.sample": _of_waffle(Kind.TEMPLATE, "sample"),
     },
     modules={
-        "flagstaff.compat.waffle": "waffle",
         # Modules of waffle that import the functions.
         **{
             f"waffle.{module}.{name}": f"waffle.{name}"

@@ -108,15 +108,6 @@ def add_yes(parser: CommandParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
-def add_force(parser: CommandParser) -> None:
-    """Adds --force."""
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="write rules even if a connected worker runs a version that cannot read them",
-    )
-
-
 @contextmanager
 def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
     """Attributes the changes in the block to --as and --reason, if the verb has these options.

@@ -11,7 +11,7 @@ from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
 from flagstaff._words.truncated import MAX_VALUE
-from flagstaff.cli.support.change_arguments import add_attribution, add_force
+from flagstaff.cli.support.change_arguments import add_attribution
 from flagstaff.cli.support.errors import DIFFERS
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
@@ -31,7 +31,7 @@ _COLUMNS = (ACTION, Column("kind", header=""), Column("key"), Column("summary", 
 
 
 def add_import_options(parser: CommandParser) -> None:
-    """Adds --dry-run, --expect-plan, --skip-unknown, --force, and the options of changes."""
+    """Adds --dry-run, --expect-plan, --skip-unknown, and the options of changes."""
     parser.add_argument(
         "--dry-run",
         dest="only_diff",
@@ -49,7 +49,6 @@ def add_import_options(parser: CommandParser) -> None:
         action="store_true",
         help="skip users that do not exist",
     )
-    add_force(parser)
     # Its own --dry-run computes the differences, and has an exit status of its own.
     add_attribution(parser, dry_run=False)
     add_wait(parser)

@@ -18,7 +18,6 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._words.json_text import parse_json
 from flagstaff._words.value_schema import TYPES
-from flagstaff.cli.support.change_arguments import add_force
 from flagstaff.cli.support.json_argument import read_rules
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
@@ -28,7 +27,7 @@ _ANY = "any"
 
 
 def add_value_fields(parser: CommandParser) -> None:
-    """Adds the options that set these fields, and --force."""
+    """Adds the options that set these fields."""
     parser.add_argument("--description", metavar="TEXT", help="what the value is for")
     parser.add_argument(
         "--secret",
@@ -61,7 +60,6 @@ def add_value_fields(parser: CommandParser) -> None:
         help='what the percentages of rules count: "user", "visitor", or an attribute such as '
         '"organization"',
     )
-    add_force(parser)
 
 
 def value_fields(options: Options) -> dict[str, Any]:

@@ -33,14 +33,13 @@ _LIST = "list"
 
 #: The verbs of the optional apps, so that a project without the app is told about it.
 APPS = {
-    "differences": "flagstaff.compat",
+    "compare-waffle": "flagstaff.contrib.waffle",
     "experiment": "flagstaff.experiments",
     "experiments": "flagstaff.experiments",
-    "import-from": "flagstaff.compat",
+    "import-waffle": "flagstaff.contrib.waffle",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
     "references": "flagstaff.cleanup",
-    "rewrite": "flagstaff.cleanup",
     "sample-size": "flagstaff.experiments",
     "snooze": "flagstaff.cleanup",
     "stale": "flagstaff.cleanup",

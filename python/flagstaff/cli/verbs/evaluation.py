@@ -1,8 +1,8 @@
-"""Evaluate a flag or a value for users: explain, test."""
+"""Evaluate a flag or a value for a user: explain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,12 +10,12 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, ValueExplanation, explain, explain_value
-from flagstaff._engine.steps import EvaluationStep, deciding_step
+from flagstaff._engine.steps import EvaluationStep
 from flagstaff._engine.value_steps import result_name
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.cells import Column, Record, as_json
+from flagstaff._words.cells import Record, as_json
 from flagstaff._words.message import to_json
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
@@ -140,59 +140,6 @@ def _result_of(explanation: Explanation) -> str:
     return "on" if explanation.value else "off"
 
 
-def _add_test(parser: CommandParser) -> None:
-    add_key(parser)
-    parser.add_argument("users", nargs="+", metavar="USER", help="a user's primary key or username")
-    parser.add_argument(
-        "--expect",
-        dest="expected",
-        choices=("on", "off"),
-        help="exit with an error if a user has another result",
-    )
-    add_context(parser)
-
-
-def _test(options: Options, out: Output) -> None:
-    key, expected, context = options["key"], options["expected"], parse_context(options)
-    # Raises for an unknown key and for a database that cannot be reached.
-    flag_row(key)
-    records = list(_records(key, options["users"], context))
-    out.records(_TEST_COLUMNS, records)
-    wrong = [record["argument"] for record in records if expected not in (None, record["result"])]
-    if wrong:
-        problem = f"{key} is not {expected} for {len(wrong)} of {len(records)} users"
-        raise CommandError(f"{problem}: {', '.join(wrong)}", returncode=FAILED)
-
-
-def _records(key: str, arguments: Sequence[str], context: Mapping[str, object]) -> Iterator[Record]:
-    for argument in arguments:
-        user = allowed_user_table().find(argument)
-        explanation = _evaluate(key, user, context)
-        yield {
-            "argument": argument,
-            "result": _result_of(explanation),
-            "why": deciding_step(steps_of(explanation, f"user {user.pk}")),
-            **_as_json(explanation),
-            "user": user.as_dict(),
-        }
-
-
-def _user_text(record: Record) -> str:
-    pk, name = str(record["user"]["pk"]), record["user"]["name"] or "no such user"
-    return f"{pk} ({name})" if name != pk else record["argument"]
-
-
-def _result_style(record: Record) -> str | None:
-    return "SUCCESS" if record["value"] else None
-
-
-_TEST_COLUMNS = (
-    Column("argument", _user_text, header="USER"),
-    Column("result", style=_result_style),
-    Column("reason"),
-    Column("why", truncate=True),
-)
-
 EXPLAIN = Verb(
     name="explain",
     help="show step by step why a flag is on or off for a user, or which value the user gets",
@@ -207,15 +154,4 @@ EXPLAIN = Verb(
     add_arguments=_add_explain,
     run=_explain,
     topic=Topic.INCIDENT,
-)
-TEST = Verb(
-    name="test",
-    help="show for several users whether a flag is on, and why",
-    examples=(
-        "test new_checkout alice 42",
-        "test new_checkout alice bob --expect on",
-        "test new_checkout alice --context country=DE",
-    ),
-    add_arguments=_add_test,
-    run=_test,
 )

@@ -1,17 +1,14 @@
-"""The history: history, watch."""
+"""The history: history."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from django.core.management.base import CommandParser
 
-from flagstaff._core import monotonic
-from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.times import aware, clock_time
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.truncated import MAX_VALUE
-from flagstaff.cli.support.argument_types import count, seconds
+from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind
 from flagstaff.cli.support.output import Output
@@ -29,8 +26,7 @@ from flagstaff.history import (
     unreadable_kinds,
 )
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.following import Following
-from flagstaff.history.user_names import names_of_actors, names_of_users
+from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import has_history
 
 _COLUMNS = (
@@ -43,7 +39,6 @@ _COLUMNS = (
     Column("source", below=True),
     Column("reason", below=True),
 )
-_MAX_SECONDS = 31_536_000.0
 
 
 def _add_history(parser: CommandParser) -> None:
@@ -60,9 +55,6 @@ def _add_history(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--before", type=int, metavar="VERSION", help="only events before this version"
-    )
-    parser.add_argument(
-        "--users", action="store_true", help="show the names of added and removed users"
     )
     parser.add_argument("--csv", action="store_true", help="print CSV with a header")
     add_prune(parser)
@@ -82,7 +74,7 @@ def _history(options: Options, out: Output) -> None:
     if out.is_json:
         out.document(as_dicts(events))
         return
-    out.records(_COLUMNS, list(_records(events, users=options["users"])))
+    out.records(_COLUMNS, list(_records(events)))
     if out.is_terminal and len(newest_first) > len(events):
         out.message(f"older events: --before {events[-1].version}, or a larger --limit")
 
@@ -122,66 +114,19 @@ def _readable_kinds(options: Options, out: Output) -> list[Kind]:
     return [kind for kind in kinds if kind not in hidden]
 
 
-def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
+def _records(events: list[Event]) -> Iterator[Record]:
     actors = names_of_actors(events)
-    names = names_of_users(events) if users else None
     for event in events:
         yield {
             "version": event.version,
             "at": event.at,
             "kind": event.kind,
             "key": event.key,
-            "summary": describe_change(event, names, limit=MAX_VALUE),
+            "summary": describe_change(event, limit=MAX_VALUE),
             "actor": describe_actor(event, actors),
             "source": event.source,
             "reason": event.reason,
         }
-
-
-def _add_watch(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--interval",
-        type=seconds(_MAX_SECONDS),
-        default=1.0,
-        metavar="SECONDS",
-        help="the time between two queries, by default 1",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=seconds(_MAX_SECONDS),
-        default=_MAX_SECONDS,
-        metavar="N",
-        help="stop after N seconds",
-    )
-
-
-def _watch(options: Options, out: Output) -> None:
-    deadline = monotonic() + options["seconds"]
-    following = Following()
-    out.message("watching for changes; press Ctrl-C to stop")
-    while True:
-        for event in following.look():
-            _print_event(event, out)
-        left = deadline - monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(options["interval"], left))
-
-
-def _print_event(event: Event, out: Output) -> None:
-    if out.is_json:
-        out.document(as_dicts([event])[0], indent=None)
-        return
-    cells = (
-        clock_time(event.at) if out.is_terminal else aware(event.at).isoformat(),
-        event.key,
-        describe_change(event, limit=MAX_VALUE),
-        describe_actor(event, names_of_actors([event])),
-        event.source or "",
-        event.reason or "",
-    )
-    texts = [printable(cell) for cell in cells]
-    out.line("  ".join(filter(None, texts)) if out.is_terminal else "\t".join(texts))
 
 
 HISTORY = Verb(
@@ -197,13 +142,5 @@ HISTORY = Verb(
     ),
     add_arguments=_add_history,
     run=_history,
-    topic=Topic.INCIDENT,
-)
-WATCH = Verb(
-    name="watch",
-    help="print each change when it is committed, until Ctrl-C",
-    examples=("watch", "watch --seconds 60 --json"),
-    add_arguments=_add_watch,
-    run=_watch,
     topic=Topic.INCIDENT,
 )

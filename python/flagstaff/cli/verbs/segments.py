@@ -1,6 +1,6 @@
 """Segments, and the rules that name them.
 
-The verbs `segment list`, `show`, `create`, `update`, `rename` and `delete`, and `set-rules`.
+The verbs `segment list`, `show`, `create`, `update` and `delete`, and `set-rules`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.lists import join_some
-from flagstaff.changes.segment_rename import renamed_segment
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
-    add_expected_version,
-    add_force,
     add_key,
     add_yes,
     require_confirmation,
@@ -34,7 +31,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, report_segment_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
-from flagstaff.cli.support.wait import add_wait
 from flagstaff.history.kinds import Kind
 
 _LIST_COLUMNS = (
@@ -81,7 +77,6 @@ def _add_create(parser: CommandParser) -> None:
     _add_segment_key(parser)
     add_json_file(parser, "file", "the conditions")
     add_attribution(parser)
-    add_force(parser)
     parser.add_argument("--description", metavar="TEXT", help="which users the segment has")
     add_yes(parser)
 
@@ -92,7 +87,7 @@ def _create(options: Options, out: Output) -> None:
     conditions = read_json_file(options["file"])
     [changed] = write_confirmed(
         lambda: [row_of(Kind.SEGMENT, key)],
-        lambda: [changes.create_segment(key, conditions, force=options["force"], **fields)],
+        lambda: [changes.create_segment(key, conditions, **fields)],
         options,
         out,
     )
@@ -104,7 +99,6 @@ def _create(options: Options, out: Output) -> None:
 
 def _add_update(parser: CommandParser) -> None:
     add_change_arguments(parser, "segment")
-    add_force(parser)
     parser.add_argument(
         "--conditions",
         metavar="FILE",
@@ -125,37 +119,15 @@ def _update(options: Options, out: Output) -> None:
         fields["description"] = options["description"]
     if not fields:
         raise CommandError("pass --conditions or --description", returncode=USAGE)
-    version, force = options["expect_version"], options["force"]
+    version = options["expect_version"]
     [changed] = write_confirmed(
         lambda: [row_of(Kind.SEGMENT, key)],
-        lambda: [changes.update_segment(key, fields, expect_version=version, force=force)],
+        lambda: [changes.update_segment(key, fields, expect_version=version)],
         options,
         out,
     )
     report_segment_change(changed, out, options)
     warn_of_missing_groups(fields.get("conditions"), out)
-
-
-def _add_rename(parser: CommandParser) -> None:
-    parser.add_argument("key", metavar="OLD", help="the key of the segment")
-    parser.add_argument("new_key", metavar="NEW", help="its new key")
-    add_attribution(parser)
-    add_wait(parser)
-    add_expected_version(parser)
-
-
-def _rename(options: Options, out: Output) -> None:
-    done = renamed_segment(
-        options["key"], options["new_key"], expect_version=options["expect_version"]
-    )
-    uses = {"flags": done.flags, "values": done.values, "experiments": done.experiments}
-    if any(uses.values()):
-        values = (f"value {key}" for key in done.values)
-        keys = [*done.flags, *values, *(f"experiment {key}" for key in done.experiments)]
-        out.message(f"rules with the new key: {join_some(keys)}")
-    report_segment_change(done.changed, out, options, more=uses)
-    if done.changed.written:
-        warn_of_case_variants(segment_model(), options["new_key"], out)
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -174,7 +146,6 @@ def _delete(options: Options, out: Output) -> None:
 
 def _add_set_rules(parser: CommandParser) -> None:
     add_change_arguments(parser)
-    add_force(parser)
     add_json_file(parser, "file", "the rules")
     add_yes(parser)
 
@@ -185,10 +156,10 @@ def _set_rules(options: Options, out: Output) -> None:
     flag_row(key)
     flag_model().require(RULES)
     rules = read_json_file(options["file"])
-    version, force = options["expect_version"], options["force"]
+    version = options["expect_version"]
     [changed] = write_confirmed(
         lambda: [row_of(Kind.FLAG, key)],
-        lambda: [changes.update(key, {"rules": rules}, expect_version=version, force=force)],
+        lambda: [changes.update(key, {"rules": rules}, expect_version=version)],
         options,
         out,
     )
@@ -198,7 +169,7 @@ def _set_rules(options: Options, out: Output) -> None:
 
 SEGMENT = verb_group(
     "segment",
-    "list, show, create, update, rename or delete segments",
+    "list, show, create, update or delete segments",
     Verb(
         name="list",
         help="list the segments",
@@ -228,13 +199,6 @@ SEGMENT = verb_group(
         ),
         add_arguments=_add_update,
         run=_update,
-    ),
-    Verb(
-        name="rename",
-        help="give a segment another key, also in all rules that use it",
-        examples=("segment rename enterprise large_customers",),
-        add_arguments=_add_rename,
-        run=_rename,
     ),
     Verb(
         name="delete",

@@ -108,9 +108,7 @@ def _import(options: Options, out: Output) -> None:
         # --expect-plan wins over the plan that was confirmed on the terminal.
         confirmed = _confirmed_plan(serialization.diff(document, **choices), options, out)
         expected = expected or confirmed
-    imported = serialization.apply(
-        document, expect_plan=expected, force=options["force"], **choices
-    )
+    imported = serialization.apply(document, expect_plan=expected, **choices)
     print_plan(imported.plan, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments

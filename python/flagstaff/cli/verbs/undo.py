@@ -10,7 +10,6 @@ from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
 from flagstaff.changes import UndoneEvents
 from flagstaff.changes.locking import raise_errors
-from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undoing import as_shown, expecting_version
 from flagstaff.changes.undoing.plan import UndoPlan
@@ -27,7 +26,6 @@ from flagstaff.changes.undoing.writing import (
 )
 from flagstaff.cli.support.change_arguments import (
     add_change_arguments,
-    add_force,
     add_yes,
     may_ask,
 )
@@ -75,7 +73,6 @@ _SINCE = ("since", "until", "by")
 
 def _add_undo(parser: CommandParser) -> None:
     add_change_arguments(parser, optional_key=True)
-    add_force(parser)
     parser.add_argument(
         "change", metavar="VERSION", type=int, nargs="?", help="a version that `history` shows"
     )
@@ -99,9 +96,8 @@ def _add_undo(parser: CommandParser) -> None:
 def _undo(options: Options, out: Output) -> None:
     _require_fitting(options)
     is_since = options["since"] is not None
-    with ignoring_old_workers(options["force"]):
-        selected = _selected(options, out)
-        done = _undone(selected, options, out) if selected else []
+    selected = _selected(options, out)
+    done = _undone(selected, options, out) if selected else []
     changed = [undone.changed for undone in done if undone.changed is not None]
     if options["transaction"] is not None:
         report_changes(changed, out, options)
@@ -237,7 +233,6 @@ def _print_other_keys(selected: RowEvents, out: Output) -> None:
 
 def _add_restore(parser: CommandParser) -> None:
     add_change_arguments(parser)
-    add_force(parser)
     parser.add_argument(
         "change", metavar="VERSION", type=int, help="a version that `history` shows"
     )
@@ -247,14 +242,13 @@ def _add_restore(parser: CommandParser) -> None:
 
 def _restore(options: Options, out: Output) -> None:
     kind, key, version = kind_of_key(options), options["key"], options["expect_version"]
-    with ignoring_old_workers(options["force"]):
-        [changed] = write_confirmed(
-            lambda: [row_of(kind, key)],
-            lambda: [RESTORE_BY_KIND[kind](key, to=options["change"], expect_version=version)],
-            options,
-            out,
-            shows=True,
-        )
+    [changed] = write_confirmed(
+        lambda: [row_of(kind, key)],
+        lambda: [RESTORE_BY_KIND[kind](key, to=options["change"], expect_version=version)],
+        options,
+        out,
+        shows=True,
+    )
     _REPORTS[kind](changed, out, options)
 
 

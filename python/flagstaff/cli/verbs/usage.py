@@ -1,4 +1,4 @@
-"""Evaluation counts: usage, unknown."""
+"""Evaluation counts: usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
@@ -15,6 +15,7 @@ from flagstaff._engine.worker_register import LostWorker
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import full_time
 from flagstaff.cli.support.argument_types import days
+from flagstaff.cli.support.errors import USAGE as USAGE_ERROR
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic
@@ -44,11 +45,14 @@ _UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
 
 def _add_usage(parser: CommandParser) -> None:
     parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all flags")
-    _add_days(parser)
+    parser.add_argument("--days", type=days, metavar="N", help="only the last N days")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--hours", action="store_true", help="show each hour separately")
     shown.add_argument(
         "--values", action="store_true", help="show the results of values with rules instead"
+    )
+    shown.add_argument(
+        "--unknown", action="store_true", help="show keys that are evaluated but have no flag"
     )
     add_prune(parser)
 
@@ -56,6 +60,12 @@ def _add_usage(parser: CommandParser) -> None:
 def _usage(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune_usage, "usage")
+        return
+    if options["unknown"]:
+        if options["key"] is not None:
+            message = "--unknown lists all keys without a flag: leave out KEY"
+            raise CommandError(message, returncode=USAGE_ERROR)
+        _show_unknown(options["days"], out)
         return
     counts = usage(options["key"], since=options["days"])
     if options["values"]:
@@ -122,8 +132,8 @@ def _lost_worker(worker: LostWorker) -> str:
     )
 
 
-def _unknown(options: Options, out: Output) -> None:
-    unknown = unknown_keys(age=options["days"])
+def _show_unknown(age: timedelta | None, out: Output) -> None:
+    unknown = unknown_keys(age=age)
     if not unknown.keys:
         out.message("no unknown keys were evaluated")
     records = [
@@ -135,11 +145,7 @@ def _unknown(options: Options, out: Output) -> None:
         for unknown_key in sorted(unknown.keys, key=lambda unknown_key: unknown_key.key)
     ]
     out.records(_UNKNOWN_COLUMNS, records)
-    out.message(_period(unknown, options["days"]))
-
-
-def _add_days(parser: CommandParser) -> None:
-    parser.add_argument("--days", type=days, metavar="N", help="only the last N days")
+    out.message(_period(unknown, age))
 
 
 def _totals(hours: Iterable[HourlyUsage], bulk: Iterable[BulkUsage]) -> list[Record]:
@@ -168,18 +174,11 @@ USAGE = Verb(
         "usage",
         "usage new_checkout --hours --days 2",
         "usage max_items --values",
+        "usage --unknown --days 1",
         "usage --json",
         "usage --prune --older-than 365",
     ),
     add_arguments=_add_usage,
     run=_usage,
-    topic=Topic.UPKEEP,
-)
-UNKNOWN = Verb(
-    name="unknown",
-    help="list keys that are evaluated but have no flag",
-    examples=("unknown", "unknown --days 1 --json"),
-    add_arguments=_add_days,
-    run=_unknown,
     topic=Topic.UPKEEP,
 )

@@ -173,7 +173,7 @@ def _add_create(parser: CommandParser) -> None:
 def _create(options: Options, out: Output) -> None:
     fields = value_fields(options)
     value = read_value_json(options, verb="create", secret=bool(options["secret"]))
-    changed = changes.create_value(options["key"], value, force=options["force"], **fields)
+    changed = changes.create_value(options["key"], value, **fields)
     report_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(conf.value_model, options["key"], out)
@@ -198,8 +198,7 @@ def _update(options: Options, out: Output) -> None:
     secret = is_secret(value_row(key)) or bool(fields.get("secret"))
     if options["text"] is not None:
         fields["value"] = read_value_json(options, verb="set", secret=secret)
-    version, force = options["expect_version"], options["force"]
-    changed = changes.update_value(key, fields, expect_version=version, force=force)
+    changed = changes.update_value(key, fields, expect_version=options["expect_version"])
     report_change(changed, out, options)
     warn_of_missing_groups(fields.get(RULES), out)
 

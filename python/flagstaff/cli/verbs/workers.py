@@ -12,9 +12,6 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.duration import duration
 from flagstaff._words.lists import join_some
-from flagstaff._words.message import localized
-from flagstaff._workers.connection_limits import connection_use
-from flagstaff._workers.connection_words import connections_texts
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.cli.support.errors import FAILED
@@ -91,9 +88,6 @@ def _workers(_options: Options, out: Output) -> None:
     out.message(summary(overview))
     for note in notes(overview):
         out.message(note)
-    use = connection_use(connection, len(overview.workers))
-    for text in connections_texts(use) if use else ():
-        out.message(localized(text))
     out.records(_WORKER_COLUMNS, [_worker_record(worker) for worker in overview.workers])
 
 

@@ -25,7 +25,12 @@ class WaffleConfig(OptionalApp, AppConfig):
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the move from waffle."""
-        return ()
+        from flagstaff.contrib.waffle.cli import (  # noqa: PLC0415 (only commands need it)
+            COMPARE_WAFFLE,
+            IMPORT_WAFFLE,
+        )
+
+        return (IMPORT_WAFFLE, COMPARE_WAFFLE)
 
 
 # Imported only where checks run, as those of flagstaff itself.

@@ -49,7 +49,7 @@ class SourceRow:
     superusers: bool = False
     languages: tuple[str, ...] = ()
     #: The primary keys of its users.
-    users: tuple[Any, ...] = ()
+    users: Collection[Any] = ()
     #: The names of its groups.
     groups: tuple[str, ...] = ()
     #: The columns and relations that waffle does not have, if they are not empty. The values of a

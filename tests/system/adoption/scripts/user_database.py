@@ -35,10 +35,8 @@ for alias, names in ("default", ("alice", "bob")), ("replica", ("bob", "alice"))
         User.objects.using(alias).create(pk=pk, username=name)
 FeatureFlag.objects.using("default").create(key="new_checkout", enabled=True)
 
-[tested] = flags("test", "new_checkout", "alice")
 found = {
     "explain": flags("explain", "new_checkout", "alice")["user"]["pk"],
-    "test": tested["user"]["pk"],
     "allow": flags("allow", "new_checkout", "alice", "--as", "alice")["new"],
 }
 [event] = flag_history("new_checkout", limit=1)

@@ -1,0 +1,75 @@
+"""The admin with Unfold, registered as docs/how-to/admin-themes.md shows, in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from selenium import webdriver
+
+from tests.system.browser.conftest import Shop, Visitor, environment_of
+from tools.browser import PASSWORD
+from tools.demo import wait_for_answer, workers
+from tools.ports import LOOPBACK, free_port
+from tools.postgres import Postgres
+
+FLAGS = "/admin/flagstaff/featureflag/"
+# The texts of our visible buttons that their boxes cut off.
+CUT_BUTTONS = """
+    return [...document.querySelectorAll('.flagstaff-button, .flagstaff-confirm')]
+        .filter(one => one.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+        .filter(one => {
+            const range = document.createRange();
+            range.selectNodeContents(one);
+            const [text, box] = [range.getBoundingClientRect(), one.getBoundingClientRect()];
+            return text.width === 0 || text.left < box.left - 1 || text.right > box.right + 1;
+        })
+        .map(one => one.textContent.trim());
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
+    """The example with Unfold."""
+    port, database = free_port(), module_postgres_server.url
+    environment = environment_of(database) | {
+        "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings_unfold",
+        "PORT": str(port),
+        "WORKERS": "1",
+    }
+    with workers(environment) as master:
+        wait_for_answer(port, master)
+        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+
+
+@pytest.fixture(scope="module")
+def logged_in(driver: webdriver.Chrome, shop: Shop) -> Visitor:
+    """A browser logged in to the admin. The form of Unfold has a button of its own."""
+    visitor = Visitor(driver, shop.address)
+    visitor.visit("/admin/")
+    visitor.write("#id_username", "admin")
+    visitor.write("#id_password", PASSWORD)
+    visitor.press("[type=submit]")
+    return visitor
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_flag_is_found_and_killed_with_unfold(visitor: Visitor, shop: Shop, width: int) -> None:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    visitor.set_width(width)
+    for path, text in [
+        (FLAGS, "new_checkout"),
+        (f"{FLAGS}{pk}/change/", "new_checkout"),
+        (f"{FLAGS}{pk}/kill/", "Kill a flag"),
+    ]:
+        visitor.visit(path)
+        visitor.wait_for_text("body", text)
+        # Unfold itself has loaded, and not Django's own look.
+        assert visitor.texts("link[href*='unfold/']") != []
+        assert visitor.driver.execute_script(CUT_BUTTONS) == []
+    visitor.press(".flagstaff-confirm")
+    visitor.wait_until(
+        lambda: shop.query("SELECT enabled FROM flagstaff_featureflag WHERE key = 'new_checkout'"),
+        expected=[(False,)],
+    )
+    visitor.reset_width()

@@ -1,1 +1,0 @@
-"""A simulation of thousands of workers on one PostgreSQL server, or on several."""
