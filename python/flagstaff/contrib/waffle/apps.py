@@ -21,6 +21,7 @@ class WaffleConfig(OptionalApp, AppConfig):
     def ready(self) -> None:
         """Registers the checks."""
         register(_check_settings, "flagstaff")
+        register(_check_models, "flagstaff")
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the move from waffle."""
@@ -37,3 +38,9 @@ def _check_settings(**_: Any) -> list[CheckMessage]:
     from flagstaff.contrib.waffle.checks import check_settings  # noqa: PLC0415
 
     return check_settings()
+
+
+def _check_models(**_: Any) -> list[CheckMessage]:
+    from flagstaff.contrib.waffle.checks import check_models  # noqa: PLC0415
+
+    return check_models()

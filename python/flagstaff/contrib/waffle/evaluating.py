@@ -54,7 +54,7 @@ def flag_result(
     `session_only` is waffle's rollout mode, which shortens the life of the cookie.
     """
     key = key_of("flag", name)
-    if is_decided_by_url(name, request) and _core.kind_of(key) == "flag":
+    if is_decided_by_url(name, request) and has_flag("flag", name):
         return bool(request.GET[name] == "1")
     user, context = user_of(request), context_of(name, request)
     resolution = _resolve(key, request, user, context)
@@ -95,6 +95,11 @@ def result_for_user(name: str, user: Any) -> bool | None:
     if found.reason == "DISABLED":
         return False
     return True if found.value and found.reason in {"STATIC", "TARGETING_MATCH"} else None
+
+
+def has_flag(kind: WaffleKind, name: str) -> bool:
+    """Whether there is a flag of a name of waffle."""
+    return _core.kind_of(key_of(kind, name)) == "flag"
 
 
 def shown(kind: WaffleKind, name: str, column: str, stored: Any, *, is_stored: bool) -> Any:

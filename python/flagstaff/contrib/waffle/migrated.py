@@ -33,7 +33,7 @@ def before_migration(using: str, **_: Any) -> None:
 
 def after_migration(app_config: AppConfig, using: str, **_: Any) -> None:
     """Imports the new rows whose key our history has never had; a receiver of `post_migrate`."""
-    # Django sends it to the apps with models. After the last one, all tables and triggers are there.
+    # Django sends it to each app with models; here only the last one counts.
     with_models = [one for one in apps.get_app_configs() if one.models_module is not None]
     if app_config is not with_models[-1] or using not in _before:
         return

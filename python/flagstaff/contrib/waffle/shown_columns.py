@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models.query_utils import DeferredAttribute
 
-from flagstaff.contrib.waffle.evaluating import shown
+from flagstaff.contrib.waffle.evaluating import has_flag, shown
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.contrib.waffle.settings import WaffleKind
 
@@ -118,9 +118,12 @@ def find(row: Any) -> bool:
 
 
 def show(row: Any, name: str) -> None:
-    """Reads a deferred column from our flag."""
+    """Reads a deferred column from our flag. Queries nothing for a lazy row that has a flag."""
+    if name == "percent" or not has_flag(row.KIND, row.name):
+        # For the part after the decimal point, and to know whether there is a row.
+        find(row)
     stored, is_stored = row.__dict__.get(_STORED, {}), not row._state.adding
-    if name not in stored and is_stored:
+    if name == "percent" and name not in stored and is_stored:
         stored[name] = type(row).rows_to_read().values_list(name, flat=True).get(pk=row.pk)
     value = shown(row.KIND, row.name, name, stored.get(name), is_stored=is_stored)
     row.__dict__[name] = row.__dict__.setdefault(_SEEN, {})[name] = value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ from django.test import RequestFactory
 from waffle.models import Flag, Sample, Switch
 from waffle.testutils import override_flag, override_sample, override_switch
 
-from flagstaff import changes, flag_enabled
+from flagstaff import changes, flag_enabled, refresh
+from flagstaff.contrib.waffle.checks import check_models
 from flagstaff.contrib.waffle.migrated import after_migration, before_migration
+from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine
 
 pytestmark = pytest.mark.django_db
 
@@ -73,15 +78,15 @@ def add_group(row: Flag) -> None:
     row.groups.add(Group.objects.create(name="beta"))
 
 
-def save_in_group(row: Flag) -> None:
+def save_and_roll_back(row: Flag) -> None:
     row.everyone = True
-    with pytest.raises(ValueError, match="no"), transaction.atomic():
+    with transaction.atomic():
         row.save()
-        raise ValueError("no")
+        transaction.set_rollback(True)
 
 
 @pytest.mark.parametrize(
-    "act", [save, migrate, override, add_group, save_in_group, Flag.save, Flag.refresh_from_db]
+    "act", [save, migrate, override, add_group, save_and_roll_back, Flag.save, Flag.refresh_from_db]
 )
 def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
     assert kept_off(act, user)
@@ -143,7 +148,7 @@ def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
 def test_users_and_groups_are_written(user: User) -> None:
     flag = Flag.objects.create(name="sale", superusers=False)
     other = User.objects.create(username="eve")
-    user.flag_set.add(flag)  # type: ignore[attr-defined]
+    user.flag_set.add(flag)
     flag.groups.add(Group.objects.create(name="beta"))
     other.groups.add(Group.objects.get(name="beta"))
     assert [is_on("sale", one) for one in (user, other, None)] == [True, True, False]
@@ -206,7 +211,7 @@ def test_request_without_user_and_none_evaluate() -> None:
 def test_kept_cookie_decides_a_percentage_until_the_day(
     until: str,
     rollout: int,
-    expected: bool,  # noqa: FBT001
+    expected: bool,
     settings: Any,
 ) -> None:
     settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
@@ -246,9 +251,7 @@ def test_rows_of_a_migration_are_imported_once() -> None:
 
 
 def test_no_admin_is_registered() -> None:
-    import waffle.admin
-
-    assert waffle.admin.FlagAdmin
+    import_module("waffle.admin")
     assert not any(admin.site.is_registered(model) for model in (Flag, Switch, Sample))
 
 
@@ -259,3 +262,62 @@ def test_migrations_are_clean() -> None:
 def test_second_name_of_stand_in_is_refused() -> None:
     with pytest.raises(ImportError, match='as "waffle"'):
         __import__("flagstaff.contrib.waffle.stand_in.waffle")
+
+
+@pytest.fixture
+def _own_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets the model of flags have a method of the project, which is true for staff."""
+    monkeypatch.setattr(Flag, "is_active_for_user", lambda _flag, user: user.is_staff or None)
+    overridden_methods.cache_clear()
+    yield
+    monkeypatch.undo()
+    overridden_methods.cache_clear()
+
+
+@pytest.mark.usefixtures("_own_code")
+def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
+    Flag.objects.create(name="own")
+    assert waffle.flag_is_active(request_of(user), "own")
+    assert not waffle.flag_is_active(request_of(), "own")
+    assert not FeatureFlag.objects.filter(key="own").exists()
+    Flag.objects.get(name="own").delete()
+    row = Flag.objects.create(name="off", everyone=False)
+    assert not waffle.flag_is_active(request_of(user), "off")
+    assert not row.is_active(request_of(user))
+
+
+@pytest.mark.usefixtures("_own_code")
+def test_check_names_model_that_evaluates_itself() -> None:
+    (message,) = check_models()
+    assert (message.id, message.obj) == ("flagstaff.W056", Flag)
+    assert "is_active_for_user()" in message.msg
+
+
+def test_no_model_evaluates_itself_without_own_methods() -> None:
+    assert check_models() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_shows_what_a_worker_has_in_memory(django_assert_num_queries: Any) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    with live_engine():
+        assert is_on("phones")
+        changes.disable("phones")
+        refresh()
+        with django_assert_num_queries(0):
+            row = Flag.get("phones")
+            assert (row.everyone, row.is_active(request_of())) == (False, False)
+        row.note = "loaded late"
+        row.save()
+        assert Flag.objects.get(name="phones").note == "loaded late"
+        refresh()
+        assert not is_on("phones")
+
+
+def test_row_without_a_flag_and_without_a_row_is_new() -> None:
+    row = Flag.get("missing")
+    assert (row.pk, row.everyone, row.superusers) == (None, None, True)
+    row.everyone = True
+    row.save()
+    assert waffle.flag_is_active(request_of(), "missing")
+    assert pickle.loads(pickle.dumps(Flag.get("missing"))).pk == row.pk

@@ -32,32 +32,36 @@ def flag_is_active(
     read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
 ) -> bool | None:
     """Returns whether a flag is on for a request. Without the flag, WAFFLE_FLAG_DEFAULT."""
-    return get_waffle_flag_model().get(flag_name).is_active(request, read_only=read_only)
+    row: AbstractBaseFlag = get_waffle_flag_model().get(flag_name)
+    return row.is_active(request, read_only=read_only)
 
 
 def switch_is_active(switch_name: str) -> bool:
     """Returns whether a switch is on. Without it, WAFFLE_SWITCH_DEFAULT."""
-    return get_waffle_switch_model().get(switch_name).is_active()
+    return bool(get_waffle_switch_model().get(switch_name).is_active())
 
 
 def sample_is_active(sample_name: str) -> bool:
     """Returns whether a sample is on this time. Without it, WAFFLE_SAMPLE_DEFAULT."""
-    return get_waffle_sample_model().get(sample_name).is_active()
+    return bool(get_waffle_sample_model().get(sample_name).is_active())
 
 
 def get_waffle_flag_model() -> type[AbstractBaseFlag]:
     """Returns the model of WAFFLE_FLAG_MODEL."""
-    return get_waffle_model("FLAG_MODEL")
+    model: type[AbstractBaseFlag] = get_waffle_model("FLAG_MODEL")
+    return model
 
 
 def get_waffle_switch_model() -> type[AbstractBaseSwitch]:
     """Returns the model of WAFFLE_SWITCH_MODEL."""
-    return get_waffle_model("SWITCH_MODEL")
+    model: type[AbstractBaseSwitch] = get_waffle_model("SWITCH_MODEL")
+    return model
 
 
 def get_waffle_sample_model() -> type[AbstractBaseSample]:
     """Returns the model of WAFFLE_SAMPLE_MODEL."""
-    return get_waffle_model("SAMPLE_MODEL")
+    model: type[AbstractBaseSample] = get_waffle_model("SAMPLE_MODEL")
+    return model
 
 
 def get_waffle_model(setting_name: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
+
 from waffle import flag_is_active, switch_is_active
 
 __all__ = ["get_response_to_redirect", "waffle_flag", "waffle_switch"]
@@ -20,7 +21,7 @@ def waffle_flag(flag_name: str, redirect_to: _Other = None) -> Callable[[_View],
     Others get a redirect to `redirect_to`, a view or a URL name, with the arguments of the view.
     Without it, or if there is no such URL, they get a 404.
     """
-    return _required(lambda request, name: flag_is_active(request, name), flag_name, redirect_to)
+    return _required(flag_is_active, flag_name, redirect_to)
 
 
 def waffle_switch(switch_name: str, redirect_to: _Other = None) -> Callable[[_View], _View]:

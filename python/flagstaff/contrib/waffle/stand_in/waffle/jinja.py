@@ -5,6 +5,7 @@ from typing import Any
 from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
 from jinja2.runtime import Context
+
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.views import generate_script
 

@@ -32,7 +32,7 @@ class BaseManager(_Manager):
 
     def get_queryset(self) -> models.QuerySet[Any]:
         """Returns the rows."""
-        return _Rows(self.model, using=self._db, hints=self._hints)
+        return _Rows(self.model, using=self._db)
 
     def get_by_natural_key(self, name: str) -> Any:
         """Returns the row of a name. Raises DoesNotExist."""

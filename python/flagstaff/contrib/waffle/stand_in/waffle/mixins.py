@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest
 from django.views import View
+
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.decorators import is_allowed
 

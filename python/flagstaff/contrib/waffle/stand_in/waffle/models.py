@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -20,13 +20,13 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from waffle import managers
-from waffle.utils import get_cache, get_setting, keyfmt
 
 from flagstaff.contrib.waffle import evaluating, shown_columns
 from flagstaff.contrib.waffle.evaluating import set_flag
 from flagstaff.contrib.waffle.settings import WaffleKind
 from flagstaff.contrib.waffle.shown_columns import evaluates_itself
+from waffle import managers
+from waffle.utils import get_cache, get_setting, keyfmt
 
 __all__ = [
     "AbstractBaseFlag",
@@ -50,74 +50,15 @@ class BaseModel(models.Model):
     SINGLE_CACHE_KEY = ""
     ALL_CACHE_KEY = ""
     KIND: ClassVar[WaffleKind]
+    if TYPE_CHECKING:
+        # Each of the three has it, with texts of its own.
+        name: models.CharField[str, str]
 
     class Meta:
         abstract = True
 
     def __str__(self) -> str:
         return str(self.name)
-
-    def natural_key(self) -> tuple[str]:
-        """Returns the name."""
-        return (self.name,)
-
-    @classmethod
-    def _cache_key(cls, name: str) -> str:
-        return keyfmt(get_setting(cls.SINGLE_CACHE_KEY), name)
-
-    @classmethod
-    def get(cls, name: str) -> Any:
-        """Returns the row of a name, or a new one. Its columns are read when they are needed."""
-        if evaluates_itself(cls):
-            found = _cached(cls._cache_key(name), lambda: cls.rows_to_read().filter(name=name))
-            return found[0] if found else cls(name=name)
-        row = cls(name=name)
-        shown_columns.make_lazy(row)
-        return row
-
-    @classmethod
-    def get_all(cls) -> list[Any]:
-        """Returns all rows."""
-        return _cached(get_setting(cls.ALL_CACHE_KEY), cls.rows_to_read)
-
-    @classmethod
-    def rows_to_read(cls) -> Any:
-        """Returns the rows, from the database that waffle's settings name."""
-        rows = cls._default_manager
-        is_from_writer = get_setting("READ_FROM_WRITE_DB")
-        return rows.using(router.db_for_write(cls)) if is_from_writer else rows.all()
-
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Any:
-        """Returns a row of the table, whose columns show our flag."""
-        row = super().from_db(db, field_names, values)
-        shown_columns.remember_loaded(row)
-        return row
-
-    def refresh_from_db(
-        self,
-        using: str | None = None,
-        fields: Iterable[str] | None = None,
-        from_queryset: Any = None,
-    ) -> None:
-        """Reads columns again, those that show our flag from it."""
-        names = None if fields is None else [*fields]
-        is_found_now = shown_columns.find(self)
-        if names is not None and {*names} <= {*shown_columns.columns_of(self)}:
-            for name in names:
-                shown_columns.show(self, name)
-        elif not is_found_now:
-            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
-            shown_columns.forget(self, names)
-
-    def flush(self) -> None:
-        """Empties the cache of lists, and of models that evaluate themselves."""
-        get_cache().delete_many(self.get_flush_keys())
-
-    def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
-        """Returns the keys of the cache that a change of the row makes invalid."""
-        own = [self._cache_key(self.name), get_setting(self.ALL_CACHE_KEY)]
-        return [*(flush_keys or []), *own]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves the row, and writes what has changed to our flag, in one transaction."""
@@ -139,6 +80,68 @@ class BaseModel(models.Model):
         transaction.on_commit(self.flush)
         return deleted
 
+    def natural_key(self) -> tuple[str]:
+        """Returns the name."""
+        return (self.name,)
+
+    @classmethod
+    def _cache_key(cls, name: str) -> str:
+        return keyfmt(get_setting(cls.SINGLE_CACHE_KEY), name)
+
+    @classmethod
+    def get(cls, name: str) -> Any:
+        """Returns the row of a name, or a new one. Its columns are read when they are needed."""
+        model: Any = cls
+        if evaluates_itself(cls):
+            found = _cached(cls._cache_key(name), lambda: cls.rows_to_read().filter(name=name))
+            return found[0] if found else model(name=name)
+        row = model(name=name)
+        shown_columns.make_lazy(row)
+        return row
+
+    @classmethod
+    def get_all(cls) -> list[Any]:
+        """Returns all rows."""
+        return _cached(get_setting(cls.ALL_CACHE_KEY), cls.rows_to_read)
+
+    @classmethod
+    def rows_to_read(cls) -> Any:
+        """Returns the rows, from the database that waffle's settings name."""
+        rows = cls._default_manager
+        is_from_writer = get_setting("READ_FROM_WRITE_DB")
+        return rows.using(router.db_for_write(cls)) if is_from_writer else rows.all()
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Any:
+        """Returns a row of the table, whose columns show our flag."""
+        row = super().from_db(*args, **kwargs)
+        shown_columns.remember_loaded(row)
+        return row
+
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: Any = None,
+    ) -> None:
+        """Reads columns again, those that show our flag from it."""
+        names = None if fields is None else [*fields]
+        if names is not None and {*names} <= {*shown_columns.columns_of(self)}:
+            for name in names:
+                shown_columns.show(self, name)
+        elif not shown_columns.find(self):
+            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
+            shown_columns.forget(self, names)
+
+    def flush(self) -> None:
+        """Empties the cache of lists, and of models that evaluate themselves."""
+        get_cache().delete_many(self.get_flush_keys())
+
+    def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
+        """Returns the keys of the cache that a change of the row makes invalid."""
+        own = [self._cache_key(self.name), get_setting(self.ALL_CACHE_KEY)]
+        return [*(flush_keys or []), *own]
+
     def _missing(self, plural: str, **defaults: Any) -> Any:
         """Returns the default of a name without a flag, which waffle's settings may log or create.
 
@@ -147,7 +150,8 @@ class BaseModel(models.Model):
         if level := get_setting(f"LOG_MISSING_{plural}"):
             logger.log(level, f"{self.KIND.capitalize()} %s not found", self.name)  # noqa: G004
         if get_setting(f"CREATE_MISSING_{plural}"):
-            type(self)._default_manager.get_or_create(name=self.name, defaults=defaults)
+            rows: Any = type(self)._default_manager
+            rows.get_or_create(name=self.name, defaults=defaults)
         return get_setting(f"{self.KIND.upper()}_DEFAULT")
 
 
@@ -259,7 +263,7 @@ class AbstractBaseFlag(BaseModel):
     def is_active_for_user(self, user: Any) -> bool | None:
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
         if not evaluates_itself(type(self)):
-            everyone = shown_columns.assigned(self, "everyone")
+            everyone: bool | None = shown_columns.assigned(self, "everyone")
             return evaluating.result_for_user(self.name, user) if everyone is None else everyone
         if self.everyone is not None:
             return self.everyone
@@ -306,12 +310,12 @@ class AbstractBaseFlag(BaseModel):
         """Returns whether the flag is on for a request."""
         if evaluates_itself(type(self)):
             return self._is_active_by_columns(request, read_only)
+        result: bool | None = None
         if not self._state.adding:
-            everyone: bool | None = shown_columns.assigned(self, "everyone")
-            if everyone is not None:
-                return everyone
-        result = evaluating.flag_result(self.name, request, read_only=read_only)
-        return self._missing_flag() if result is None else result
+            result = shown_columns.assigned(self, "everyone")
+        if result is None:
+            result = evaluating.flag_result(self.name, request, read_only=read_only)
+        return bool(self._missing_flag()) if result is None else result
 
     def _is_active_by_columns(
         self,
@@ -319,7 +323,7 @@ class AbstractBaseFlag(BaseModel):
         read_only: bool,  # noqa: FBT001
     ) -> bool | None:
         if not self.pk:
-            return self._missing_flag()
+            return bool(self._missing_flag())
         if evaluating.is_decided_by_url(self.name, request):
             return bool(request.GET[self.name] == "1")
         if self.everyone is not None:

@@ -15,11 +15,16 @@ from django.db.models.signals import (
     post_save,
     pre_migrate,
 )
-from waffle.models import BaseModel
 
 from flagstaff.contrib.waffle import writing
 from flagstaff.contrib.waffle.migrated import after_migration, before_migration
-from flagstaff.contrib.waffle.shown_columns import changed_columns, remember_saved, stored_name
+from flagstaff.contrib.waffle.shown_columns import (
+    changed_columns,
+    evaluates_itself,
+    remember_saved,
+    stored_name,
+)
+from waffle.models import BaseModel
 
 _UID = "flagstaff.contrib.waffle"
 # What a relation had before it was cleared, remembered in the instance.
@@ -31,6 +36,8 @@ def connect() -> None:
     for model in apps.get_models(include_swapped=True):
         if not issubclass(model, BaseModel):
             continue
+        # Before a test replaces one of its methods.
+        evaluates_itself(model)
         post_save.connect(_row_saved, model, dispatch_uid=_UID)
         post_delete.connect(_row_deleted, model, dispatch_uid=_UID)
         for relation in model._meta.many_to_many:
@@ -73,7 +80,7 @@ def _row_deleted(sender: type[Model], instance: Any, using: str, **_: Any) -> No
         writing.write(using, writing.write_deleted, instance.KIND, stored_name(instance))
 
 
-def flag_membership_changed(  # noqa: PLR0913 (Django's arguments)
+def flag_membership_changed(  # noqa: PLR0913, PLR0917 (Django's arguments)
     sender: type[Model],
     instance: Any,
     action: str,
@@ -93,7 +100,7 @@ def flag_membership_changed(  # noqa: PLR0913 (Django's arguments)
         return
     others = instance.__dict__.pop(_CLEARED, ()) if pk_set is None else pk_set
     if reverse:
-        rows = [*flag_model._base_manager.using(using).filter(pk__in=others)]
+        rows: list[Any] = [*flag_model._base_manager.using(using).filter(pk__in=others)]
         others = [instance.pk]
     else:
         rows = [instance]

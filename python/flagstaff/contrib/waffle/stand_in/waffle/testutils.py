@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.test.utils import TestContextDecorator
-from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.names import key_of
 from flagstaff.contrib.waffle.writing import rows_only
+from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
 
 __all__ = ["override_flag", "override_sample", "override_switch"]
 

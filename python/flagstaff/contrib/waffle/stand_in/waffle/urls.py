@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.urls import path
+
 from waffle.views import waffle_json, wafflejs
 
 urlpatterns = [

@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
 from django.views.decorators.cache import never_cache
+
 from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
 from waffle.utils import get_setting
 

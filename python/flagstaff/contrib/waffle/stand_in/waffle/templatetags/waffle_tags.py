@@ -12,6 +12,7 @@ from django.template.base import (
     Token,
     VariableDoesNotExist,
 )
+
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.views import generate_script
 

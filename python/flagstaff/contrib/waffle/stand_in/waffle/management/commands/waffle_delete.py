@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+
 from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
 
 

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.db.models import Q
+
 from waffle import get_waffle_flag_model
 
 # What the command assigns to a row: all of them, as in waffle.

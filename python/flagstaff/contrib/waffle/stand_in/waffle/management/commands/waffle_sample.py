@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+
 from waffle import get_waffle_sample_model
 
 _ALL = 100

@@ -4,13 +4,14 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+
 from waffle import get_waffle_switch_model
 
 
 def on_off_bool(text: str) -> bool:
     """Returns True for "on" and False for "off"."""
     if text not in {"on", "off"}:
-        raise ArgumentTypeError('invalid choice: %r (choose from "on", "off")' % text)
+        raise ArgumentTypeError(f'invalid choice: {text!r} (choose from "on", "off")')
     return text == "on"
 
 
