@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHES = (
     "evaluation",
     "openfeature",
-    "waffle",
     "memory",
     "page",
     "ofrep",

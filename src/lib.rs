@@ -18,7 +18,6 @@
 //!   pure, and the only implementation of the semantics.
 //! - [`assign`](mod@assign) computes the variant of an [`experiment`] for a subject, with its reason,
 //!   by the buckets of its [`allocation`]. It is pure, too. [`exposures`] records what it has given.
-//! - [`differences`] counts how results of another library differ from ours.
 //! - [`impact`] counts the subjects whose result would change.
 //! - [`bucketing_unit`] is what is hashed in place of the user: a visitor, or an attribute.
 //! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
@@ -39,7 +38,6 @@ pub mod assign;
 pub mod bucket;
 pub mod bucketing_unit;
 pub mod counters;
-pub mod differences;
 pub mod evaluate;
 pub mod experiment;
 pub mod exposures;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::differences::Differences;
 use crate::exposures::Exposures;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -53,7 +52,6 @@ pub struct Live {
     state: ArcSwapOption<State>,
     unknown_keys: UnknownKeys,
     exposures: Exposures,
-    differences: Differences,
     swaps: AtomicU64,
     /// When the first load began.
     epoch: OnceLock<Instant>,
@@ -76,7 +74,6 @@ impl Live {
             state: ArcSwapOption::const_empty(),
             unknown_keys: UnknownKeys::new(),
             exposures: Exposures::new(),
-            differences: Differences::new(),
             swaps: AtomicU64::new(0),
             epoch: OnceLock::new(),
             confirmed: AtomicU64::new(0),
@@ -106,12 +103,6 @@ impl Live {
     #[must_use]
     pub fn exposures(&self) -> &Exposures {
         &self.exposures
-    }
-
-    /// How results of another library differ from ours.
-    #[must_use]
-    pub fn differences(&self) -> &Differences {
-        &self.differences
     }
 
     /// Serves evaluations in this mode from now on. Keeps the snapshot.

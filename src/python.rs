@@ -18,7 +18,6 @@ mod fork;
 mod impact;
 mod interrupts;
 mod json;
-mod kept;
 mod kept_values;
 mod lifecycle;
 mod listeners;
@@ -75,8 +74,6 @@ mod _core {
     use super::impact::{impact, impact_on, impact_on_value};
     #[pymodule_export]
     use super::json::json_problem;
-    #[pymodule_export]
-    use super::kept::{count_difference, resolve_kept_flag};
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]

@@ -27,7 +27,6 @@ __all__ = [
     "claim_interpreter",
     "client_side_units",
     "close_change_signal",
-    "count_difference",
     "depends_on_user",
     "explain",
     "explain_value",
@@ -51,7 +50,6 @@ __all__ = [
     "refresh",
     "reset_attributes",
     "resolve_flag",
-    "resolve_kept_flag",
     "resolve_value",
     "resolve_variant",
     "served_kind",
@@ -137,31 +135,6 @@ def resolve_variant(
     """Returns the result of `get_variant` with its reason, and records as it does.
 
     Never raises for an unknown key.
-    """
-
-def resolve_kept_flag(
-    key: str,
-    user: UserLike = None,
-    *,
-    context: Context = None,
-    own: Callable[[int], bool | None] | None = None,
-    is_counted: bool = True,
-) -> Resolution[bool] | None:
-    """Returns the result of `resolve_flag`, for an app that takes over another library's flags.
-
-    `own` is called with the flag's own rollout if it is 1 to 99 % and decides; what it returns is
-    the result, unless it is None. An unknown key is neither counted nor reported. Without
-    `is_counted`, nothing is counted, no listener is called and no plan measures, and the result is
-    None until the process evaluates from memory; it does not wait for the first load.
-    """
-
-def count_difference(
-    kind: str, name: str, cause: str, theirs: bool, ours: bool, user: str, path: str
-) -> None:
-    """Counts an evaluation by another library beside ours. Does not block.
-
-    `cause` is why the results differ, or "equal". The first `user` and `path` are kept. Counts
-    nothing unless the process evaluates from memory.
     """
 
 def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
 
-from flagstaff._words.message import Message
-
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
     from django.db.models import Model
@@ -196,10 +194,6 @@ class OptionalApp:
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
-
-    def plan_problem(self, key: str) -> Message | None:
-        """Returns why no rollout plan may raise the percentage of a flag, or None. Few queries."""
-        return None
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""

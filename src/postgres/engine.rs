@@ -21,7 +21,7 @@ use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
-use crate::postgres::reports::{differences, exposures, measurements, usage};
+use crate::postgres::reports::{exposures, measurements, usage};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
 use crate::postgres::threads;
@@ -92,9 +92,7 @@ impl Threads {
         let usage = usage::start(context.clone(), sender.clone())?;
         let measurements = measurements::start(context.clone(), sender.clone())?;
         let exposures = exposures::start(context.clone(), sender.clone())?;
-        let differences = differences::start(context.clone(), sender.clone())?;
-        let stop_reports =
-            [usage, measurements, exposures, differences].into_iter().flatten().collect();
+        let stop_reports = [usage, measurements, exposures].into_iter().flatten().collect();
         let shared = context.clone();
         threads::spawn("flagstaff", "start", move || run(&shared, sender))?;
         Ok(Self { stop_reports, ended: Mutex::new(ended) })

@@ -28,8 +28,6 @@ pub struct Queries {
     pub(crate) flush_measurements: Option<String>,
     /// `None` if the project has no experiments.
     pub(crate) flush_exposures: Option<String>,
-    /// `None` if the project compares with no other library.
-    pub(crate) flush_differences: Option<String>,
     /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
     /// every load reads.
     pub(crate) parts: ProjectParts,
@@ -133,7 +131,6 @@ impl Queries {
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,
-            flush_differences: flush_of("difference_table", sql!("flush_differences_v1"), names)?,
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,

@@ -2,7 +2,6 @@
 //! exposures of experiments, and computes the impact of a rollout.
 
 mod counts;
-pub(crate) mod differences;
 pub(crate) mod exposures;
 pub mod impact;
 pub(crate) mod measurements;

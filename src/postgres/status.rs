@@ -58,8 +58,6 @@ pub struct StatusReport {
     pub measure_problem: Option<&'static Template>,
     /// Why the exposures of experiments are not written.
     pub exposure_problem: Option<&'static Template>,
-    /// Why differences from another library are not written.
-    pub difference_problem: Option<&'static Template>,
     /// What is missing in the schema, and what follows.
     pub schema_problems: Vec<Message>,
 }

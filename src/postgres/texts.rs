@@ -108,8 +108,6 @@ templates! {
         "this worker cannot write the counts of rollout plans: %(problem)s";
     EXPOSURES, "exposures_not_written",
         "this worker cannot write the exposures of experiments: %(problem)s";
-    DIFFERENCES, "differences_not_written",
-        "this worker cannot write the differences from another library: %(problem)s";
     ENTRIES_MISSING, "entries_missing",
         "%(changes)s no entry in the history, the last at %(time)s: the server's log says why, in \
          lines with \"flagstaff: no history\"";

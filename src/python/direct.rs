@@ -90,7 +90,7 @@ pub(super) fn resolve_flag<'py>(
     evaluator: &Evaluator<'_>,
     reports: bool,
 ) -> PyResult<Resolved> {
-    let resolved = match resolved(key, user, context, default, |_| Ok(None), evaluator)? {
+    let resolved = match resolved(key, user, context, default, evaluator)? {
         Ok(resolved) => resolved,
         Err(code) => {
             report_absent(key, "flag", code, evaluator, reports)?;
@@ -101,31 +101,12 @@ pub(super) fn resolve_flag<'py>(
     Ok(resolved)
 }
 
-/// The result of a flag for which `own` may decide in place of its own percentage. An unknown key
-/// is not reported.
-pub(super) fn kept_flag<'py>(
-    key: &Bound<'py, PyString>,
-    user: Option<UserArgument<'_, 'py>>,
-    context: Context<'_, 'py>,
-    own: impl FnOnce(i32) -> PyResult<Option<bool>>,
-    evaluator: &Evaluator<'_>,
-) -> PyResult<Resolved> {
-    match resolved(key, user, context, false, own, evaluator)? {
-        Ok(resolved) => {
-            listeners::notify_flag(evaluator.overrides, key, resolved)?;
-            Ok(resolved)
-        }
-        Err(code) => Ok(Resolved::error(code, false)),
-    }
-}
-
 /// The result by the row that is read now, or why there is none.
 fn resolved<'py>(
     key: &Bound<'py, PyString>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     default: bool,
-    own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Result<Resolved, ErrorCode>> {
     let py = key.py();
@@ -138,8 +119,7 @@ fn resolved<'py>(
         Err(code) => return Ok(Err(code)),
     };
     let groups = GroupSource::Database;
-    let resolved: Resolved = result(py, key.to_str()?, &flag, user, context, groups, default)?;
-    resolved.with_own(flag.rollout_percent, own).map(Ok)
+    result(py, key.to_str()?, &flag, user, context, groups, default).map(Ok)
 }
 
 /// The result of `explain`.

@@ -133,61 +133,6 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The result of a flag for which `own` may decide in place of its own percentage. An unknown
-    /// key is neither counted nor reported.
-    #[cold]
-    pub(super) fn kept_flag(
-        &self,
-        key: &Bound<'_, PyString>,
-        user: Option<UserArgument<'_, '_>>,
-        context: Context<'_, '_>,
-        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
-    ) -> PyResult<Resolved> {
-        note_evaluation(key.py())?;
-        let found = self.flag_override(key);
-        let resolved = match (self.row(key), found) {
-            (_, Some(found)) => self.overridden(key, found),
-            (Err(code), None) => return Ok(Resolved::error(code, false)),
-            (Ok((text, flag, groups)), None) => {
-                let context = context.with_snapshot(self.context);
-                let resolved: Resolved =
-                    result(key.py(), text, flag, user, context, groups, false)?;
-                let resolved = resolved.with_own(flag.rollout_percent, own)?;
-                flag.count(resolved.value);
-                resolved
-            }
-        };
-        listeners::notify_flag(self.overrides, key, resolved)?;
-        Ok(resolved)
-    }
-
-    /// The same result, which is not counted, for no caller: no listener hears it, no plan measures
-    /// it, and a browser gets no visitor's cookie.
-    #[cold]
-    pub(super) fn compared_flag(
-        &self,
-        key: &Bound<'_, PyString>,
-        user: Option<UserArgument<'_, '_>>,
-        context: Context<'_, '_>,
-        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
-    ) -> PyResult<Resolved> {
-        note_evaluation(key.py())?;
-        if let Some(found) = self.flag_override(key) {
-            return Ok(Resolved::of(found.evaluation(), false));
-        }
-        let (text, flag, groups) = match self.row(key) {
-            Ok(found) => found,
-            Err(code) => return Ok(Resolved::error(code, false)),
-        };
-        let (py, context) = (key.py(), context.with_snapshot(self.context));
-        let user = needed_user(py, flag, user, context)?;
-        let id = VisitorId::OfCookie;
-        let evaluation = with_attributes(py, user, context, groups, id, |subject, attributes| {
-            evaluate(text, flag, subject, attributes)
-        })?;
-        Resolved::of(evaluation, false).with_own(flag.rollout_percent, own)
-    }
-
     /// The flag with a key, the key as text, and the groups; or why there is none.
     fn row<'k>(
         &self,

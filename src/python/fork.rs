@@ -26,7 +26,6 @@ pub(super) fn after_fork() {
     usage::reset_after_fork(snapshot.as_deref(), LIVE.unknown_keys());
     watch_registry::reset_after_fork(snapshot.as_deref());
     LIVE.exposures().reset_after_fork();
-    LIVE.differences().reset_after_fork();
     for experiment in snapshot.iter().flat_map(|snapshot| snapshot.experiments()) {
         experiment.identity.reset();
     }

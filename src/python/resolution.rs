@@ -129,21 +129,6 @@ impl FlagResult for Resolved {
 }
 
 impl Resolved {
-    /// The same with another result, if the flag's own percentage of 1 to 99 decided, and `own`
-    /// has one.
-    pub(super) fn with_own(
-        self,
-        rollout_percent: i32,
-        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
-    ) -> PyResult<Self> {
-        let is_rollout =
-            self.rule.is_none() && matches!(self.reason, Reason::Split | Reason::Default);
-        if !is_rollout || !(1..100).contains(&rollout_percent) {
-            return Ok(self);
-        }
-        Ok(own(rollout_percent)?.map_or(self, |value| Self { value, ..self }))
-    }
-
     /// The object of Python. It is immutable, so evaluations share those without a rule.
     #[inline]
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {

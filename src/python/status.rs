@@ -60,7 +60,6 @@ fn add_problems(
     let unwritten = [
         (&texts::COUNTS, report.measure_problem),
         (&texts::EXPOSURES, report.exposure_problem),
-        (&texts::DIFFERENCES, report.difference_problem),
     ];
     let unwritten = unwritten
         .into_iter()

@@ -18,7 +18,7 @@ INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
     "flagstaff.experiments",
-    "flagstaff.compat",
+    "flagstaff.contrib.waffle",
     "waffle",
 ]
 MIDDLEWARE = [

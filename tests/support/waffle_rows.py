@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,13 +11,8 @@ from django.core.cache import cache
 from django.db import connection, models
 from waffle.models import AbstractBaseSwitch, AbstractUserFlag, Flag, Sample, Switch
 
-from flagstaff import serialization
-from flagstaff.compat.converting import Converted, convert
-from flagstaff.compat.rows import read_rows
-from flagstaff.history.kinds import Kind
-from flagstaff.serialization.document import Document
 from tests.support.models_of_others import model_of
-from tests.support.terminals import Ran, document
+from tests.support.terminals import Ran, flags
 
 
 def flag(name: str = "checkout", **columns: Any) -> Any:
@@ -49,7 +45,7 @@ def statuses(*options: str) -> dict[str, str]:
 
 def rows_of_dry_run(*options: str) -> dict[str, Any]:
     """Returns the records of a dry run by "kind:name"."""
-    found = document("import-from", "waffle", "--dry-run", *options)
+    found = json.loads(flags("import-waffle", "--dry-run", "--json", *options).out)
     assert sum(found["counts"].values()) == len(found["rows"])
     return {f"{row['kind']}:{row['name']}": row for row in found["rows"]}
 
@@ -83,13 +79,3 @@ def _use(
     patch.setattr(waffle, f"get_waffle_{kind}_model", lambda: model)
     cache.clear()
     return model
-
-
-def take_over() -> dict[tuple[str, str], Converted]:
-    """Writes the flags that the rows of waffle become. Returns them by kind and name."""
-    found: dict[tuple[str, str], Converted] = {
-        (row.kind, row.name): convert(row) for row in read_rows()
-    }
-    items = tuple(one.item for one in found.values() if one.item)
-    serialization.apply(Document(items, frozenset({Kind.FLAG}), partial=True))
-    return found

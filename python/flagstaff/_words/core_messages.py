@@ -382,10 +382,6 @@ _TEMPLATES: Final = {
             _("this worker cannot write the exposures of experiments: %(problem)s"),
         ),
         Template(
-            "differences_not_written",
-            _("this worker cannot write the differences from another library: %(problem)s"),
-        ),
-        Template(
             "entries_missing",
             _(
                 "%(changes)s no entry in the history, the last at %(time)s: the server's log says"

@@ -232,10 +232,10 @@ RULES: dict[str, Rule] = {
         is_valid=lambda value: problem_of_ofrep(value) is None,
         problem_of=problem_of_ofrep,
     ),
-    # The app flagstaff.compat checks what is in it.
+    # The app flagstaff.contrib.waffle checks what is in it.
     "WAFFLE": Rule(
         default={},
-        expected='a dict of settings for the app flagstaff.compat, such as {"SERVE": True}',
+        expected="a dict of settings for the app flagstaff.contrib.waffle",
         is_valid=lambda value: isinstance(value, dict),
     ),
 }

@@ -226,7 +226,7 @@ class Conf:
 
     @property
     def waffle(self) -> Mapping[str, Any]:
-        """The settings of the app flagstaff.compat, which checks them."""
+        """The settings of the app flagstaff.contrib.waffle, which checks them."""
         return cast("Mapping[str, Any]", self._read("WAFFLE"))
 
     def problems(self) -> list[SettingProblem]:

@@ -18,7 +18,6 @@ from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
     present_rollout,
-    problem_of_apps,
     problem_of_database,
     problem_of_flag,
 )
@@ -144,8 +143,7 @@ def _watch(
         figures["by_statistics"] = decision.trip == verdict.trip
         return _store_trip(plan, now, decision.why, figures)
     version = plan.flag_version
-    unwatched = run.percent < _ALL and problem_of_apps(plan.key)
-    if problem := foreign_change(plan, _locked_flag(plan)) or unwatched:
+    if problem := foreign_change(plan, _locked_flag(plan)):
         return _pause(plan, now, problem)
     if plan.flag_version != version:
         transitions.save(plan, now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.message import Message
@@ -84,18 +83,11 @@ def problem_of_flag(
     Without a first step the present rollout does not matter, as for a plan that is resumed.
     `enable` is whether the start also enables the flag.
     """
-    if problem := problem_of_apps(flag.key):
-        return problem
     if not (flag.enabled or enable):
         at_start, later = refusal_messages.FLAG_DISABLED_AT_START, refusal_messages.FLAG_DISABLED
         template = at_start if first else later
         return template(command=quoted_command("on", flag.key))
     return problem_of_first_step(flag, first) if first else None
-
-
-def problem_of_apps(key: str) -> str | None:
-    """Returns why no plan may raise the rollout of a flag, by an optional app, or None."""
-    return next(filter(None, (app.plan_problem(key) for app in optional_apps())), None)
 
 
 def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:

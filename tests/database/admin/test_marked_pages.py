@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from flagstaff import changes, experiments, rollouts
 from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
-from flagstaff.compat.causes import Cause
 from flagstaff.experiments.models import Experiment
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
@@ -39,7 +38,6 @@ from tests.support.form_inputs import inputs_of
 from tests.support.marked_texts import marked, unmarked_in, unmarked_texts
 from tests.support.plan_pages import PLANS
 from tests.support.rollouts import drive_recently, fail, run_of, see
-from tests.support.shadow import add_difference
 from tests.support.stale_flags import collect_usage, evaluate
 
 UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
@@ -48,7 +46,6 @@ OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
 STALE = "/admin/flagstaff/staleflag/"
-DIFFERENCES = "/admin/flagstaff_compat/difference/"
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
@@ -121,8 +118,6 @@ def rows(operator: Client) -> dict[str, Any]:
         collect_usage()
     for key in "f1", "f3", "k9", "f33":
         evaluate(key, times=7)
-    for cause in Cause:
-        add_difference(cause.value, name="d1", user_pk="9", path="/1/")
     flags = {row.key: row.pk for row in FeatureFlag.objects.all()}
     values = {row.key: row.pk for row in KeyValueStore.objects.all()}
     segments = {row.key: row.pk for row in Segment.objects.all()}
@@ -179,7 +174,6 @@ PAGES = [
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
     *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES, USER_FLAGS),
-    *(DIFFERENCES, f"{DIFFERENCES}?name=d1"),
     *(f"{USER_FLAGS}?user=9&context=a%3D1", f"{USER_FLAGS}?user=z9&context=9"),
     *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
 ]

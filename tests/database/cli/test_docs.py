@@ -11,7 +11,6 @@ import pytest
 from django.db import connection
 
 from flagstaff.cli.main import all_verbs
-from flagstaff.compat.mirror_context import evaluating
 from flagstaff.conf.ofrep import hash_of
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
@@ -74,9 +73,7 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_example_shows_the_output(line: str, after: str) -> None:
     open_shop()
-    # Else the mirror adds flags that the page does not show.
-    with evaluating():
-        open_waffle()
+    open_waffle()
     # As after a commit: no table can be altered while checks of its rows are pending.
     connection.check_constraints()
     if "--context" in line:

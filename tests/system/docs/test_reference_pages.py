@@ -31,15 +31,15 @@ REFERENCE = ROOT / "docs" / "reference"
 SETTINGS, REASONS = ((REFERENCE / f"{name}.md").read_text() for name in ("settings", "reasons"))
 
 
-# Django and pytest find these by name; a project does not import them. What is in `compat` has the
-# names of waffle.
+# Django and pytest find these by name; a project does not import them. `contrib` replaces other
+# packages under their own names; its pages say how.
 USED_BY_DJANGO = {
     "admin",
     "apps",
     "checks",
     "cli",
-    "compat",
     "conf",
+    "contrib",
     "management",
     "migrations",
     "templatetags",

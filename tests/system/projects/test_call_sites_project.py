@@ -1,4 +1,4 @@
-"""Call sites that import flagstaff.compat.waffle behave alike with waffle and without it."""
+"""A project's call sites of waffle behave alike with waffle and with the stand-in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tools.postgres import Postgres
 
 PROJECT = "call_sites_project"
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
-BOTH = "shop/call_sites.py"
 
 
 def passed(server: Postgres, *files: str, **variables: str) -> str:
@@ -19,13 +18,15 @@ def passed(server: Postgres, *files: str, **variables: str) -> str:
     return run(url, *PYTEST, *files, project=PROJECT, **variables).splitlines()[-1]
 
 
-@pytest.mark.timeout(120)
-def test_call_sites_behave_alike_with_and_without_waffle(module_postgres_server: Postgres) -> None:
-    without = passed(module_postgres_server, BOTH)
-    with_waffle = passed(module_postgres_server, BOTH, WITH_WAFFLE="1")
-    assert with_waffle.split(" in ")[0] == without.split(" in ")[0]
+@pytest.mark.timeout(180)
+def test_call_sites_behave_alike_with_waffle_and_with_stand_in(
+    module_postgres_server: Postgres,
+) -> None:
+    with_waffle = passed(module_postgres_server, "shop/call_sites.py")
+    stand_in = passed(module_postgres_server, "shop/call_sites.py", STAND_IN="1")
+    assert with_waffle.split(" in ")[0] == stand_in.split(" in ")[0]
 
 
-@pytest.mark.timeout(120)
-def test_call_sites_use_flagstaff_after_waffle_has_left(module_postgres_server: Postgres) -> None:
-    assert "passed" in passed(module_postgres_server, "shop/without_waffle.py")
+@pytest.mark.timeout(180)
+def test_rows_show_and_change_flags(module_postgres_server: Postgres) -> None:
+    assert "passed" in passed(module_postgres_server, "shop/stand_in.py", STAND_IN="1")

@@ -33,10 +33,10 @@ _LIST = "list"
 
 #: The verbs of the optional apps, so that a project without the app is told about it.
 APPS = {
-    "differences": "flagstaff.compat",
+    "compare-waffle": "flagstaff.contrib.waffle",
     "experiment": "flagstaff.experiments",
     "experiments": "flagstaff.experiments",
-    "import-from": "flagstaff.compat",
+    "import-waffle": "flagstaff.contrib.waffle",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
     "sample-size": "flagstaff.experiments",

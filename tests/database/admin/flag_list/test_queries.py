@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -40,12 +38,6 @@ def flags() -> None:
             changes.update(key, {"description": "x"})
     make_flag("stale", rollout_percent=100)
     rollouts.create("flag_0", ["5:1h"])
-
-
-@pytest.fixture(autouse=True)
-def _after_the_move_from_waffle(settings: Any) -> None:
-    """While waffle evaluates some flags, one query more finds them."""
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"SERVE": True}}
 
 
 @pytest.mark.usefixtures("flags")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -63,12 +62,6 @@ def queries(client: Client, url: str) -> list[str]:
 def assert_few(client: Client, url: str) -> None:
     found = queries(client, url)
     assert len(found) <= MAX_QUERIES, "\n".join(one[:200] for one in found)
-
-
-@pytest.fixture(autouse=True)
-def _after_the_move_from_waffle(settings: Any) -> None:
-    """While waffle evaluates some flags, one query more finds them."""
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"SERVE": True}}
 
 
 def test_page_takes_few_queries_whatever_the_flag_has(operator: Client, flag: FeatureFlag) -> None:

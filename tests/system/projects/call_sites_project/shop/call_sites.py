@@ -1,14 +1,19 @@
-"""What holds with waffle and without it."""
+"""What holds with waffle and with the stand-in."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
-
-from flagstaff.compat.waffle.testutils import override_flag, override_sample, override_switch
+import waffle
+from django.core.management import call_command
+from django.test import Client, RequestFactory
+from waffle.testutils import override_flag, override_sample, override_switch
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +140,46 @@ def test_cookies_have_names_and_age_of_settings(client: Client, settings: Any) -
     settings.WAFFLE_MAX_AGE = 60
     cookie = client.get("/cookies/").cookies["flag_drawn"]
     assert (cookie["max-age"], cookie["secure"]) == (60, True)
+
+
+def test_rows_of_a_migration_decide(client: Client) -> None:
+    assert waffle.flag_is_active(RequestFactory().get("/"), "from_migration")
+    assert waffle.switch_is_active("switch_of_migration")
+
+
+def test_rows_are_created_read_changed_and_deleted() -> None:
+    flags = waffle.get_waffle_flag_model()
+    flag, created = flags.objects.get_or_create(name="new", defaults={"percent": "12.5"})
+    assert (created, flags.objects.get(name="new").percent) == (True, Decimal("12.5"))
+    flags.objects.update_or_create(name="new", defaults={"everyone": True})
+    assert flags.get("new").everyone is True
+    flags.objects.bulk_create([flags(name="other", everyone=True)])
+    assert {row.name for row in flags.get_all() if row.everyone} >= {"new", "other"}
+    flag.delete()
+    assert not flags.objects.filter(name="new").exists()
+
+
+def test_fixture_is_loaded(tmp_path: Path) -> None:
+    fixture = tmp_path / "flags.json"
+    fields = {"name": "of_fixture", "everyone": True}
+    fixture.write_text(json.dumps([{"model": "waffle.flag", "fields": fields}]))
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert waffle.flag_is_active(RequestFactory().get("/"), "of_fixture")
+
+
+def test_commands_change_rows() -> None:
+    call_command("waffle_flag", "sale", create=True, everyone=True, stdout=StringIO())
+    call_command("waffle_switch", "shop", "on", "--create", stdout=StringIO())
+    call_command("waffle_sample", "audit", "100", "--create", stdout=StringIO())
+    names = [waffle.flag_is_active(RequestFactory().get("/"), "sale")]
+    names += [waffle.switch_is_active("shop"), waffle.sample_is_active("audit")]
+    assert names == [True, True, True]
+    call_command("waffle_delete", switch_names=["shop"], stdout=StringIO())
+    assert not waffle.get_waffle_switch_model().objects.filter(name="shop").exists()
+
+
+def test_scripts_and_status_have_results(client: Client) -> None:
+    with override_switch("a </b>", active=True):
+        assert client.get("/waffle_status").json()["switches"]["a </b>"]["is_active"] is True
+        script = client.get("/wafflejs").content.decode()
+    assert "</b>" not in script

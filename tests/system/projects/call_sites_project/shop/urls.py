@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import waffle
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import include, path
 from django.views import View
-
-from flagstaff.compat import waffle
-from flagstaff.compat.waffle.decorators import waffle_flag, waffle_switch
-from flagstaff.compat.waffle.mixins import WaffleFlagMixin, WaffleSampleMixin, WaffleSwitchMixin
+from waffle.decorators import waffle_flag, waffle_switch
+from waffle.mixins import WaffleFlagMixin, WaffleSampleMixin, WaffleSwitchMixin
 
 
 def results(request: HttpRequest) -> HttpResponse:
@@ -52,7 +51,7 @@ class SamplePage(WaffleSampleMixin, Page):
 
 
 urlpatterns = [
-    path("", include("flagstaff.compat.waffle.urls")),
+    path("", include("waffle.urls")),
     path("cookies/", cookies),
     path("results/", results),
     path("flag/", waffle_flag("search")(page)),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import unittest
 from collections.abc import Callable
+from importlib.machinery import PathFinder
+from importlib.metadata import distribution
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.test.runner import DiscoverRunner
 
-_FUNCTIONS = ("served_flag", "served_for_user", "served_switch", "served_sample")
+_FUNCTIONS = ("flag_result", "result_for_user", "switch_result", "sample_result")
 _evaluated = 0
 
 
@@ -23,6 +28,18 @@ def _counted(function: Callable[..., bool | None]) -> Callable[..., bool | None]
         return result
 
     return counting
+
+
+def _tests_of_waffle() -> list[str]:
+    """Imports the package of waffle's tests and nothing else of waffle. Returns its modules."""
+    folder = Path(str(distribution("django-waffle").locate_file("waffle")))
+    spec = PathFinder.find_spec("waffle.tests", [str(folder)])
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["waffle.tests"] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules["waffle"].__dict__["tests"] = module
+    return sorted(f"waffle.tests.{path.stem}" for path in folder.glob("tests/test_*.py"))
 
 
 class Report(unittest.TextTestResult):
@@ -55,11 +72,15 @@ class ReportingRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
-        if apps.is_installed("flagstaff.compat"):
-            from flagstaff.compat import serve
+        if apps.is_installed("flagstaff.contrib.waffle"):
+            from flagstaff.contrib.waffle import evaluating
 
             for name in _FUNCTIONS:
-                setattr(serve, name, _counted(getattr(serve, name)))
+                setattr(evaluating, name, _counted(getattr(evaluating, name)))
+
+    def build_suite(self, test_labels: Any = None, **kwargs: Any) -> Any:
+        """Returns waffle's tests."""
+        return super().build_suite(_tests_of_waffle(), **kwargs)
 
     def teardown_databases(self, old_config: Any, **kwargs: Any) -> None:
         """Drops the databases, to which threads of waffle's tests leave connections."""

@@ -1,7 +1,4 @@
-"""The project in which waffle's own tests run: with waffle alone, or served by flagstaff.
-
-WAFFLE_PERCENT is "cookie" or "bucket"; without it, flagstaff is not installed.
-"""
+"""The project in which waffle's own tests run: with waffle, or with STAND_IN in its place."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import os
 
 from tools.database_url import parse_database_url
 
-_PERCENT = os.environ.get("WAFFLE_PERCENT")
+_STAND_IN = "STAND_IN" in os.environ
 _DATABASE = parse_database_url(os.environ["DATABASE_URL"])
 
 # Tests of waffle read from a database that the writes do not reach.
@@ -24,11 +21,14 @@ INSTALLED_APPS = [
     "waffle",
     "test_app",
 ]
-if _PERCENT:
-    INSTALLED_APPS += ["flagstaff", "flagstaff.compat"]
+if _STAND_IN:
+    from flagstaff.contrib.waffle import install
+
+    install()
+    INSTALLED_APPS += ["flagstaff", "flagstaff.contrib.waffle"]
     # One test has a flag, a switch and a sample of the same name.
     _KEYS = {"switch:test": "test.switch", "sample:test": "test.sample"}
-    FLAGSTAFF = {"WAFFLE": {"SERVE": True, "PERCENT": _PERCENT, "KEYS": _KEYS}}
+    FLAGSTAFF = {"WAFFLE": {"KEYS": _KEYS, "COOKIES_UNTIL": "2999-12-31"}}
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

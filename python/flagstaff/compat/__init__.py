@@ -1,1 +1,0 @@
-"""The way from django-waffle: import, shadow, serve, mirror, and its names for your code."""

@@ -1,8 +1,0 @@
-"""Registers the page of the differences between waffle and flagstaff."""
-
-from __future__ import annotations
-
-from flagstaff.admin.lazy import register
-from flagstaff.compat.models import Difference
-
-register(Difference, "flagstaff.compat.differences_page.DifferencesAdmin")

@@ -1,0 +1,45 @@
+"""Serves the package `waffle` from the folder `stand_in`. Imports no models, reads no settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from django.core.exceptions import ImproperlyConfigured
+
+_PACKAGE = "waffle"
+_FOLDER = Path(__file__).parent / "stand_in"
+
+
+class _Finder(MetaPathFinder):
+    """Finds the package. Python finds its modules through the path of the package."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Returns the stand-in for `waffle`, and None for everything else."""
+        return PathFinder.find_spec(fullname, [str(_FOLDER)]) if fullname == _PACKAGE else None
+
+
+def install() -> None:
+    """Lets `import waffle` mean flagstaff, whether or not django-waffle is installed.
+
+    To be called in the settings, like `pymysql.install_as_MySQLdb()`; "waffle" stays in
+    INSTALLED_APPS. A second call does nothing. Raises ImproperlyConfigured if django-waffle has
+    been imported already.
+    """
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    if sys.modules.get(_PACKAGE) is not None:
+        raise ImproperlyConfigured(
+            "django-waffle has been imported already; call flagstaff.contrib.waffle.install() at "
+            "the top of the settings, before anything imports waffle"
+        )
+    sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, pass_context
+from jinja2.ext import Extension
+from jinja2.runtime import Context
+
+from waffle import flag_is_active, sample_is_active, switch_is_active
+from waffle.views import generate_script
+
+
+@pass_context
+def flag_helper(context: Context, flag_name: str) -> Any:
+    """Returns whether a flag is on for the request of the template."""
+    return flag_is_active(context["request"], flag_name)
+
+
+@pass_context
+def inline_wafflejs_helper(context: Context) -> str:
+    """Returns the script of the view `wafflejs`."""
+    return generate_script(context["request"])
+
+
+class WaffleExtension(Extension):
+    """Adds the global `waffle`, a dict of functions."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.globals["waffle"] = {
+            "flag": flag_helper,
+            "switch": switch_is_active,
+            "sample": sample_is_active,
+            "wafflejs": inline_wafflejs_helper,
+        }

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, transaction
+
+if TYPE_CHECKING:
+    _QuerySet = models.QuerySet[Any]
+    _Manager = models.Manager[Any]
+else:
+    _QuerySet = models.QuerySet
+    _Manager = models.Manager
+
+
+class _Rows(_QuerySet):
+    """Rows that are written to our flags also if they are created together."""
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """Creates rows and their flags."""
+        from waffle.signals import write_new  # noqa: PLC0415 (it imports the models)
+
+        with transaction.atomic(using=self.db):
+            created = super().bulk_create(objs, *args, **kwargs)
+            for row in created:
+                write_new(row, self.db)
+        return created
+
+
+class BaseManager(_Manager):
+    KEY_SETTING = ""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Returns the rows."""
+        return _Rows(self.model, using=self._db)
+
+    def get_by_natural_key(self, name: str) -> Any:
+        """Returns the row of a name. Raises DoesNotExist."""
+        return self.get(name=name)
+
+
+class FlagManager(BaseManager):
+    KEY_SETTING = "ALL_FLAGS_CACHE_KEY"
+
+
+class SwitchManager(BaseManager):
+    KEY_SETTING = "ALL_SWITCHES_CACHE_KEY"
+
+
+class SampleManager(BaseManager):
+    KEY_SETTING = "ALL_SAMPLES_CACHE_KEY"

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.http import Http404, HttpRequest
+from django.views import View
+
+from waffle import flag_is_active, sample_is_active, switch_is_active
+from waffle.decorators import is_allowed
+
+if TYPE_CHECKING:
+    _View = View[Any]
+else:
+    _View = object
+
+
+class BaseWaffleMixin(_View):
+    """What the mixins share. A view may override both methods."""
+
+    def validate_waffle(self, waffle: str, func: Callable[[str], Any]) -> bool:
+        """Returns whether the view is shown, by a name or "!name"."""
+        return is_allowed(func, waffle)
+
+    def invalid_waffle(self) -> Any:
+        """Returns the response in place of the view's; raises Http404 unless overridden."""
+        raise Http404("Inactive waffle")
+
+
+class WaffleFlagMixin(BaseWaffleMixin):
+    """Shows the view to requests that have the flag `waffle_flag`."""
+
+    waffle_flag: str | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Calls the view or `invalid_waffle`."""
+        if not self.validate_waffle(self.waffle_flag or "", partial(flag_is_active, request)):
+            return self.invalid_waffle()
+        return super().dispatch(request, *args, **kwargs)
+
+
+class WaffleSampleMixin(BaseWaffleMixin):
+    """Shows the view whenever the sample `waffle_sample` is on."""
+
+    waffle_sample: str | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Calls the view or `invalid_waffle`."""
+        if not self.validate_waffle(self.waffle_sample or "", sample_is_active):
+            return self.invalid_waffle()
+        return super().dispatch(request, *args, **kwargs)
+
+
+class WaffleSwitchMixin(BaseWaffleMixin):
+    """Shows the view while the switch `waffle_switch` is on."""
+
+    waffle_switch: str | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Calls the view or `invalid_waffle`."""
+        if not self.validate_waffle(self.waffle_switch or "", switch_is_active):
+            return self.invalid_waffle()
+        return super().dispatch(request, *args, **kwargs)

@@ -1,0 +1,539 @@
+"""The models of waffle, with its label, tables and texts, which a project's migrations repeat.
+
+A row shows the present state of our flag, and a save writes what it has changed to our flag. A
+project's model that overrides a method of an evaluation evaluates itself, from its own columns.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models, router, transaction
+from django.db.models.signals import class_prepared
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff.contrib.waffle import evaluating, shown_columns
+from flagstaff.contrib.waffle.evaluating import set_flag
+from flagstaff.contrib.waffle.settings import WaffleKind
+from flagstaff.contrib.waffle.shown_columns import evaluates_itself
+from waffle import managers
+from waffle.utils import get_cache, get_setting, keyfmt
+
+__all__ = [
+    "AbstractBaseFlag",
+    "AbstractBaseSample",
+    "AbstractBaseSwitch",
+    "AbstractUserFlag",
+    "BaseModel",
+    "Flag",
+    "Sample",
+    "Switch",
+    "set_flag",
+]
+
+logger = logging.getLogger("waffle")
+
+CACHE_EMPTY = "-"
+_ALL = 100
+
+
+class BaseModel(models.Model):
+    SINGLE_CACHE_KEY = ""
+    ALL_CACHE_KEY = ""
+    KIND: ClassVar[WaffleKind]
+    if TYPE_CHECKING:
+        # Each of the three has it, with texts of its own.
+        name: models.CharField[str, str]
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the row, and writes what has changed to our flag, in one transaction."""
+        shown_columns.find(self)
+        if self._state.adding:
+            for name in shown_columns.columns_of(self):
+                getattr(self, name)
+        self.modified = timezone.now()
+        using = kwargs.get("using") or next(iter(args[2:3]), None)
+        using = using or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using):
+            super().save(*args, **kwargs)
+            transaction.on_commit(self.flush, using=using)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Deletes the row and our flag."""
+        shown_columns.find(self)
+        deleted = super().delete(*args, **kwargs)
+        transaction.on_commit(self.flush)
+        return deleted
+
+    def natural_key(self) -> tuple[str]:
+        """Returns the name."""
+        return (self.name,)
+
+    @classmethod
+    def _cache_key(cls, name: str) -> str:
+        return keyfmt(get_setting(cls.SINGLE_CACHE_KEY), name)
+
+    @classmethod
+    def get(cls, name: str) -> Any:
+        """Returns the row of a name, or a new one. Its columns are read when they are needed."""
+        model: Any = cls
+        if evaluates_itself(cls):
+            found = _cached(cls._cache_key(name), lambda: cls.rows_to_read().filter(name=name))
+            return found[0] if found else model(name=name)
+        row = model(name=name)
+        shown_columns.make_lazy(row)
+        return row
+
+    @classmethod
+    def get_all(cls) -> list[Any]:
+        """Returns all rows."""
+        return _cached(get_setting(cls.ALL_CACHE_KEY), cls.rows_to_read)
+
+    @classmethod
+    def rows_to_read(cls) -> Any:
+        """Returns the rows, from the database that waffle's settings name."""
+        rows = cls._default_manager
+        is_from_writer = get_setting("READ_FROM_WRITE_DB")
+        return rows.using(router.db_for_write(cls)) if is_from_writer else rows.all()
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Any:
+        """Returns a row of the table, whose columns show our flag."""
+        row = super().from_db(*args, **kwargs)
+        shown_columns.remember_loaded(row)
+        return row
+
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: Any = None,
+    ) -> None:
+        """Reads columns again, those that show our flag from it."""
+        names = None if fields is None else [*fields]
+        if names is not None and {*names} <= {*shown_columns.columns_of(self)}:
+            for name in names:
+                shown_columns.show(self, name)
+        elif not shown_columns.find(self):
+            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
+            shown_columns.forget(self, names)
+
+    def flush(self) -> None:
+        """Empties the cache of lists, and of models that evaluate themselves."""
+        get_cache().delete_many(self.get_flush_keys())
+
+    def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
+        """Returns the keys of the cache that a change of the row makes invalid."""
+        own = [self._cache_key(self.name), get_setting(self.ALL_CACHE_KEY)]
+        return [*(flush_keys or []), *own]
+
+    def _missing(self, plural: str, **defaults: Any) -> Any:
+        """Returns the default of a name without a flag, which waffle's settings may log or create.
+
+        `defaults` are the columns of a row that is created.
+        """
+        if level := get_setting(f"LOG_MISSING_{plural}"):
+            logger.log(level, f"{self.KIND.capitalize()} %s not found", self.name)  # noqa: G004
+        if get_setting(f"CREATE_MISSING_{plural}"):
+            rows: Any = type(self)._default_manager
+            rows.get_or_create(name=self.name, defaults=defaults)
+        return get_setting(f"{self.KIND.upper()}_DEFAULT")
+
+
+@receiver(class_prepared)
+def _prepare(sender: type[models.Model], **_kwargs: Any) -> None:
+    if issubclass(sender, BaseModel):
+        shown_columns.make_columns_lazy(sender)
+
+
+def _cached(key: str, load: Callable[[], Iterable[Any]]) -> list[Any]:
+    cache = get_cache()
+    found = cache.get(key)
+    if found is None:
+        found = [*load()] or CACHE_EMPTY
+        cache.add(key, found)
+    return [] if found == CACHE_EMPTY else found
+
+
+class AbstractBaseFlag(BaseModel):
+    """A feature flag, active or not for each request."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        help_text=_("The human/computer readable name."),
+        verbose_name=_("Name"),
+    )
+    everyone = models.BooleanField(
+        blank=True,
+        null=True,
+        help_text=_(
+            "Flip this flag on (Yes) or off (No) for everyone, overriding all "
+            "other settings. Leave as Unknown to use normally."
+        ),
+        verbose_name=_("Everyone"),
+    )
+    percent = models.DecimalField(
+        max_digits=3,
+        decimal_places=1,
+        null=True,
+        blank=True,
+        help_text=_(
+            "A number between 0.0 and 99.9 to indicate a percentage of "
+            "users for whom this flag will be active."
+        ),
+        verbose_name=_("Percent"),
+    )
+    testing = models.BooleanField(
+        default=False,
+        help_text=_("Allow this flag to be set for a session for user testing"),
+        verbose_name=_("Testing"),
+    )
+    superusers = models.BooleanField(
+        default=True,
+        help_text=_("Flag always active for superusers?"),
+        verbose_name=_("Superusers"),
+    )
+    staff = models.BooleanField(
+        default=False,
+        help_text=_("Flag always active for staff?"),
+        verbose_name=_("Staff"),
+    )
+    authenticated = models.BooleanField(
+        default=False,
+        help_text=_("Flag always active for authenticated users?"),
+        verbose_name=_("Authenticated"),
+    )
+    languages = models.TextField(
+        blank=True,
+        default="",
+        help_text=_(
+            "Activate this flag for users with one of these languages (comma-separated list)"
+        ),
+        verbose_name=_("Languages"),
+    )
+    rollout = models.BooleanField(
+        default=False,
+        help_text=_("Activate roll-out mode?"),
+        verbose_name=_("Rollout"),
+    )
+    note = models.TextField(
+        blank=True,
+        help_text=_("Note where this Flag is used."),
+        verbose_name=_("Note"),
+    )
+    created = models.DateTimeField(
+        default=timezone.now,
+        db_index=True,
+        help_text=_("Date when this Flag was created."),
+        verbose_name=_("Created"),
+    )
+    modified = models.DateTimeField(
+        default=timezone.now,
+        help_text=_("Date when this Flag was last modified."),
+        verbose_name=_("Modified"),
+    )
+
+    objects = managers.FlagManager()
+
+    SINGLE_CACHE_KEY = "FLAG_CACHE_KEY"
+    ALL_CACHE_KEY = "ALL_FLAGS_CACHE_KEY"
+    KIND = "flag"
+
+    class Meta:
+        abstract = True
+        verbose_name = _("Flag")
+        verbose_name_plural = _("Flags")
+
+    def is_active_for_user(self, user: Any) -> bool | None:
+        """Returns whether the flag is on for a user, without its percentage; None if unknown."""
+        if not evaluates_itself(type(self)):
+            everyone: bool | None = shown_columns.assigned(self, "everyone")
+            return evaluating.result_for_user(self.name, user) if everyone is None else everyone
+        if self.everyone is not None:
+            return self.everyone
+        is_on = (
+            (self.authenticated and user.is_authenticated)
+            or (self.staff and getattr(user, "is_staff", False))
+            or (self.superusers and getattr(user, "is_superuser", False))
+        )
+        return True if is_on else None
+
+    def _is_active_for_user(self, request: HttpRequest | None) -> bool | None:
+        user = getattr(request, "user", None)
+        return self.is_active_for_user(user) if user else False
+
+    def _is_active_for_language(self, request: HttpRequest | None) -> bool | None:
+        languages = [language.strip() for language in self.languages.split(",")]
+        return True if getattr(request, "LANGUAGE_CODE", None) in languages else None
+
+    def _is_active_for_percent(
+        self,
+        request: Any,
+        read_only: bool,  # noqa: FBT001 (waffle's signature)
+    ) -> bool | None:
+        if not self.percent or self.percent <= 0:
+            return None
+        given = getattr(request, "waffles", {})
+        if self.name in given:
+            return bool(given[self.name][0])
+        active = evaluating.kept_by_cookie(self.name, request)
+        if active is None:
+            if read_only:
+                return None
+            drawn = Decimal(str(random.uniform(0, _ALL)))  # noqa: S311 (no secret)
+            active = drawn <= self.percent
+        if not read_only:
+            set_flag(request, self.name, active, self.rollout)
+        return active
+
+    def is_active(
+        self,
+        request: Any,
+        read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
+    ) -> bool | None:
+        """Returns whether the flag is on for a request."""
+        if evaluates_itself(type(self)):
+            return self._is_active_by_columns(request, read_only)
+        result: bool | None = None
+        if not self._state.adding:
+            result = shown_columns.assigned(self, "everyone")
+        if result is None:
+            result = evaluating.flag_result(self.name, request, read_only=read_only)
+        return bool(self._missing_flag()) if result is None else result
+
+    def _is_active_by_columns(
+        self,
+        request: Any,
+        read_only: bool,  # noqa: FBT001
+    ) -> bool | None:
+        if not self.pk:
+            return bool(self._missing_flag())
+        if evaluating.is_decided_by_url(self.name, request):
+            return bool(request.GET[self.name] == "1")
+        if self.everyone is not None:
+            return self.everyone
+        if self.testing:
+            test = evaluating.test_of_url(self.name, request)
+            if test is not None:
+                evaluating.keep_test(request, self.name, active=test)
+                return test
+            test = evaluating.test_of_cookie(self.name, request)
+            if test is not None:
+                return test
+        result = self._is_active_for_language(request)
+        if result is None:
+            result = self._is_active_for_user(request)
+        if result is None:
+            result = self._is_active_for_percent(request, read_only)
+        return bool(result)
+
+    def _missing_flag(self) -> Any:
+        return self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT"))
+
+
+class AbstractUserFlag(AbstractBaseFlag):
+    groups = models.ManyToManyField(
+        Group,
+        blank=True,
+        help_text=_("Activate this flag for these user groups."),
+        verbose_name=_("Groups"),
+    )
+    users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        blank=True,
+        help_text=_("Activate this flag for these users."),
+        verbose_name=_("Users"),
+    )
+
+    class Meta(AbstractBaseFlag.Meta):
+        abstract = True
+        verbose_name = _("Flag")
+        verbose_name_plural = _("Flags")
+
+    def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
+        """Returns the keys of the cache that a change of the row makes invalid."""
+        names = ("FLAG_USERS_CACHE_KEY", "FLAG_GROUPS_CACHE_KEY")
+        own = [keyfmt(get_setting(name), self.name) for name in names]
+        return [*super().get_flush_keys(flush_keys), *own]
+
+    def _get_user_ids(self) -> set[Any]:
+        return self._cached_pks("FLAG_USERS_CACHE_KEY", self.users)
+
+    def _get_group_ids(self) -> set[Any]:
+        return self._cached_pks("FLAG_GROUPS_CACHE_KEY", self.groups)
+
+    def _cached_pks(self, key: str, related: Any) -> set[Any]:
+        return {
+            *_cached(
+                keyfmt(get_setting(key), self.name), lambda: related.values_list("pk", flat=True)
+            )
+        }
+
+    def is_active_for_user(self, user: Any) -> bool | None:
+        """Returns whether the flag is on for a user, also as one of its users or groups."""
+        result = super().is_active_for_user(user)
+        if result is not None or not evaluates_itself(type(self)):
+            return result
+        if getattr(user, "pk", None) in self._get_user_ids():
+            return True
+        if hasattr(user, "groups") and (groups := self._get_group_ids()):
+            pks = {*user.groups.values_list("pk", flat=True)}
+            return True if groups & pks else None
+        return None
+
+
+class Flag(AbstractUserFlag):
+    """A feature flag, active or not for each request."""
+
+    class Meta(AbstractUserFlag.Meta):
+        abstract = False
+        swappable = "WAFFLE_FLAG_MODEL"
+        verbose_name = _("Flag")
+        verbose_name_plural = _("Flags")
+
+
+class AbstractBaseSwitch(BaseModel):
+    """A switch, active or not for everyone."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        help_text=_("The human/computer readable name."),
+        verbose_name=_("Name"),
+    )
+    active = models.BooleanField(
+        default=False,
+        help_text=_("Is this switch active?"),
+        verbose_name=_("Active"),
+    )
+    note = models.TextField(
+        blank=True,
+        help_text=_("Note where this Switch is used."),
+        verbose_name=_("Note"),
+    )
+    created = models.DateTimeField(
+        default=timezone.now,
+        db_index=True,
+        help_text=_("Date when this Switch was created."),
+        verbose_name=_("Created"),
+    )
+    modified = models.DateTimeField(
+        default=timezone.now,
+        help_text=_("Date when this Switch was last modified."),
+        verbose_name=_("Modified"),
+    )
+
+    objects = managers.SwitchManager()
+
+    SINGLE_CACHE_KEY = "SWITCH_CACHE_KEY"
+    ALL_CACHE_KEY = "ALL_SWITCHES_CACHE_KEY"
+    KIND = "switch"
+
+    class Meta:
+        abstract = True
+        verbose_name = _("Switch")
+        verbose_name_plural = _("Switches")
+
+    def is_active(self) -> Any:
+        """Returns whether the switch is on."""
+        if evaluates_itself(type(self)):
+            result = self.active if self.pk else None
+        else:
+            result = evaluating.switch_result(self.name)
+        if result is not None:
+            return result
+        return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
+
+
+class AbstractBaseSample(BaseModel):
+    """A sample, active for a share of the evaluations."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        help_text=_("The human/computer readable name."),
+        verbose_name=_("Name"),
+    )
+    percent = models.DecimalField(
+        max_digits=4,
+        decimal_places=1,
+        help_text=_(
+            "A number between 0.0 and 100.0 to indicate a percentage of the time "
+            "this sample will be active."
+        ),
+        verbose_name=_("Percent"),
+    )
+    note = models.TextField(
+        blank=True,
+        help_text=_("Note where this Sample is used."),
+        verbose_name=_("Note"),
+    )
+    created = models.DateTimeField(
+        default=timezone.now,
+        db_index=True,
+        help_text=_("Date when this Sample was created."),
+        verbose_name=_("Created"),
+    )
+    modified = models.DateTimeField(
+        default=timezone.now,
+        help_text=_("Date when this Sample was last modified."),
+        verbose_name=_("Modified"),
+    )
+
+    objects = managers.SampleManager()
+
+    SINGLE_CACHE_KEY = "SAMPLE_CACHE_KEY"
+    ALL_CACHE_KEY = "ALL_SAMPLES_CACHE_KEY"
+    KIND = "sample"
+
+    class Meta:
+        abstract = True
+        verbose_name = _("Sample")
+        verbose_name_plural = _("Samples")
+
+    def is_active(self) -> Any:
+        """Returns whether the sample is on this time."""
+        result: bool | None = None
+        if not evaluates_itself(type(self)):
+            result = evaluating.sample_result(self.name)
+        elif self.pk:
+            result = Decimal(str(random.uniform(0, _ALL))) <= self.percent  # noqa: S311 (no secret)
+        if result is not None:
+            return result
+        return self._missing("SAMPLES", percent=_ALL if get_setting("SAMPLE_DEFAULT") else 0)
+
+
+class Switch(AbstractBaseSwitch):
+    """A switch, active or not for everyone."""
+
+    class Meta(AbstractBaseSwitch.Meta):
+        abstract = False
+        swappable = "WAFFLE_SWITCH_MODEL"
+        verbose_name = _("Switch")
+        verbose_name_plural = _("Switches")
+
+
+class Sample(AbstractBaseSample):
+    """A sample, active for a share of the evaluations."""
+
+    class Meta(AbstractBaseSample.Meta):
+        abstract = False
+        swappable = "WAFFLE_SAMPLE_MODEL"
+        verbose_name = _("Sample")
+        verbose_name_plural = _("Samples")

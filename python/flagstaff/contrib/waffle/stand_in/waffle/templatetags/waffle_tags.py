@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django import template
+from django.template import Context, NodeList, TemplateSyntaxError
+from django.template.base import (
+    FilterExpression,
+    Node,
+    Parser,
+    Token,
+    VariableDoesNotExist,
+)
+
+from waffle import flag_is_active, sample_is_active, switch_is_active
+from waffle.views import generate_script
+
+register = template.Library()
+_IsActive = Callable[[Any, str], Any]
+
+
+class WaffleNode(Node):
+    child_nodelists = ("nodelist_true", "nodelist_false")
+
+    def __init__(
+        self,
+        nodelist_true: NodeList,
+        nodelist_false: NodeList,
+        condition: _IsActive,
+        name: str,
+        compiled_name: FilterExpression,
+    ) -> None:
+        self.nodelist_true, self.nodelist_false = nodelist_true, nodelist_false
+        self.condition, self.name, self.compiled_name = condition, name, compiled_name
+
+    def __repr__(self) -> str:
+        return f"<Waffle node: {self.name}>"
+
+    def __iter__(self) -> Iterator[Node]:
+        yield from self.nodelist_true
+        yield from self.nodelist_false
+
+    def render(self, context: Context) -> Any:
+        """Renders one of the two parts. A name that is no variable stands for itself."""
+        try:
+            name = self.compiled_name.resolve(context)
+        except VariableDoesNotExist:
+            name = self.name
+        is_active = self.condition(context.get("request"), name or self.name)
+        return (self.nodelist_true if is_active else self.nodelist_false).render(context)
+
+    @classmethod
+    def handle_token(
+        cls, parser: Parser, token: Token, kind: str, condition: _IsActive
+    ) -> WaffleNode:
+        """Returns the node of a tag, up to its end."""
+        tag, *names = token.split_contents()
+        if not names:
+            raise TemplateSyntaxError(f"{tag!r} tag requires an argument")
+        compiled_name = parser.compile_filter(names[0])
+        nodelist_true = parser.parse(("else", f"end{kind}"))
+        nodelist_false = NodeList()
+        if parser.next_token().contents == "else":
+            nodelist_false = parser.parse((f"end{kind}",))
+            parser.delete_first_token()
+        return cls(nodelist_true, nodelist_false, condition, names[0], compiled_name)
+
+
+@register.tag
+def flag(parser: Parser, token: Token) -> Node:
+    """Renders by a flag: `{% flag "name" %}…{% else %}…{% endflag %}`."""
+    return WaffleNode.handle_token(parser, token, "flag", flag_is_active)
+
+
+@register.tag
+def switch(parser: Parser, token: Token) -> Node:
+    """Renders by a switch."""
+    return WaffleNode.handle_token(parser, token, "switch", lambda _, name: switch_is_active(name))
+
+
+@register.tag
+def sample(parser: Parser, token: Token) -> Node:
+    """Renders by a sample."""
+    return WaffleNode.handle_token(parser, token, "sample", lambda _, name: sample_is_active(name))
+
+
+class InlineWaffleJSNode(Node):
+    def render(self, context: Context) -> Any:
+        """Renders the script of the view `wafflejs`."""
+        return generate_script(context["request"])
+
+
+@register.tag
+def wafflejs(_parser: Parser, _token: Token) -> Node:
+    """Renders the script of the view `wafflejs`."""
+    return InlineWaffleJSNode()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.test.utils import TestContextDecorator
+
+from flagstaff._tables.rows import all_rows
+from flagstaff.conf import conf
+from flagstaff.contrib.waffle.names import key_of
+from flagstaff.contrib.waffle.writing import rows_only
+from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
+
+__all__ = ["override_flag", "override_sample", "override_switch"]
+
+_ALL = 100
+
+
+class _Override(TestContextDecorator):
+    """Changes a row, and so our flag, while a test or a block runs.
+
+    A row that does not exist is created, and deleted at the end.
+    """
+
+    #: The column that turns a row on or off, and those of a row that is created.
+    column: str
+    defaults: dict[str, Any] = {}
+
+    def __init__(self, name: str, active: Any) -> None:
+        super().__init__()
+        self.name, self.active = name, active
+
+    def model(self) -> Any:
+        """Returns the model of the project."""
+        raise NotImplementedError
+
+    def enable(self) -> None:
+        """Changes the row."""
+        model = self.model()
+        flags = all_rows(conf.flag_model).filter(key=key_of(model.KIND, self.name))
+        self.is_flag_new = not flags.exists()
+        self.obj, self.created = model.objects.get_or_create(name=self.name, defaults=self.defaults)
+        if self.created and not self.is_flag_new:
+            # A flag that was not created in waffle: the new row shows it.
+            self.obj = model.objects.get(pk=self.obj.pk)
+        self.old_value = getattr(self.obj, self.column)
+        self.update(self.value_of(self.active))
+
+    def disable(self) -> None:
+        """Restores the row."""
+        if not (self.created and self.is_flag_new):
+            self.update(self.old_value)
+        if self.created:
+            if self.is_flag_new:
+                self.obj.delete()
+            else:
+                with rows_only():
+                    self.obj.delete()
+            self.obj.flush()
+
+    def update(self, value: Any) -> None:
+        """Saves the row with a value."""
+        row = self.model().objects.get(pk=self.obj.pk)
+        setattr(row, self.column, value)
+        row.save()
+        row.flush()
+
+    def value_of(self, active: Any) -> Any:
+        """Returns the value of the column for what a test wants."""
+        return active
+
+
+class override_switch(_Override):  # noqa: N801 (used like a function)
+    """Turns a switch on or off while a test or a block runs."""
+
+    column = "active"
+
+    def model(self) -> Any:
+        """Returns the model of switches."""
+        return get_waffle_switch_model()
+
+
+class override_flag(_Override):  # noqa: N801
+    """Turns a flag on or off for everyone while a test or a block runs; None for neither."""
+
+    column = "everyone"
+
+    def model(self) -> Any:
+        """Returns the model of flags."""
+        return get_waffle_flag_model()
+
+
+class override_sample(_Override):  # noqa: N801
+    """Turns a sample on or off while a test or a block runs, or sets its percentage."""
+
+    column = "percent"
+    defaults = {"percent": "0.0"}
+
+    def model(self) -> Any:
+        """Returns the model of samples."""
+        return get_waffle_sample_model()
+
+    def value_of(self, active: Any) -> Any:
+        """Returns the percentage."""
+        return str(float(active * _ALL if isinstance(active, bool) else active))

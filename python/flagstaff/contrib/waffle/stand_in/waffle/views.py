@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import loader
+from django.views.decorators.cache import never_cache
+
+from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
+from waffle.utils import get_setting
+
+
+@never_cache
+def wafflejs(request: HttpRequest) -> HttpResponse:
+    """Returns the script that defines `waffle.flag_is_active` and the others."""
+    return HttpResponse(generate_script(request), content_type="application/x-javascript")
+
+
+@never_cache
+def waffle_json(request: HttpRequest) -> JsonResponse:
+    """Returns the results by kind and name, as JSON."""
+    return JsonResponse(
+        {
+            plural: {
+                row.name: {"is_active": active, "last_modified": row.modified}
+                for row, active in results
+            }
+            for plural, results in _results(request).items()
+        }
+    )
+
+
+def generate_script(request: HttpRequest) -> str:
+    """Returns JavaScript that defines `window.waffle`."""
+    context: dict[str, Any] = {
+        plural: [(row.name, active) for row, active in results]
+        for plural, results in _results(request).items()
+    }
+    context |= {
+        f"{kind}_default": get_setting(f"{kind.upper()}_DEFAULT")
+        for kind in ("flag", "switch", "sample")
+    }
+    return loader.render_to_string("waffle/waffle.js", context)
+
+
+#: Waffle's name of the function, which projects import nevertheless.
+_generate_waffle_js = generate_script
+
+
+def _results(request: HttpRequest) -> dict[str, list[tuple[Any, Any]]]:
+    return {
+        "flags": [(row, row.is_active(request)) for row in get_waffle_flag_model().get_all()],
+        "switches": [(row, row.is_active()) for row in get_waffle_switch_model().get_all()],
+        "samples": [(row, row.is_active()) for row in get_waffle_sample_model().get_all()],
+    }

@@ -1,0 +1,214 @@
+"""`manage.py flags compare-waffle`: the results of waffle's rows beside those of the flags here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.core.cache import cache
+from django.test import RequestFactory
+
+from flagstaff.changes import add_allowed_users, disable, set_rollout, update
+from flagstaff.contrib.waffle.comparing import compare, waffle_result
+from flagstaff.contrib.waffle.rows import read_kind
+from flagstaff.models import FeatureFlag
+from tests.support.documents import database_state
+from tests.support.terminals import document, flags, run
+from tests.support.waffle_rows import flag, lines, sample, switch, use_flag_model
+
+pytestmark = pytest.mark.django_db
+
+
+def imported(*rows: Any) -> None:
+    assert run("import-waffle").status == 0
+
+
+def outcomes() -> dict[str, str]:
+    return {one.row.name: one.outcome.value for one in compare(1_000)[0]}
+
+
+def test_imported_rows_are_equal(alice: User) -> None:
+    row = flag(staff=True, languages="de")
+    row.users.add(alice)
+    row.groups.add(Group.objects.create(name="beta"))
+    imported(row, switch(), sample(percent=100))
+    ran = run("compare-waffle")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.startswith("3 rows: 0 differs, 0 off here, 0 no flag, 0 own code, 3 equal; ")
+
+
+def test_percentages_are_listed_and_not_compared() -> None:
+    imported(flag(percent="12.5"), sample(percent="33.3"))
+    set_rollout("audit", 80)
+    ran = run("compare-waffle")
+    assert ran.status == 0
+    assert lines(ran) == [
+        ["equal", "flag", "checkout", "12.5 %", "13 %", "", ""],
+        ["equal", "sample", "audit", "33.3 %", "80 %", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("username", "columns"), [("staff", {"staff": True}), ("root", {"superusers": True})]
+)
+def test_staff_and_superuser_are_compared_if_they_are_not_in_the_sample(
+    username: str, columns: dict[str, Any]
+) -> None:
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(20))
+    User.objects.create(username="staff", is_staff=True)
+    User.objects.create(username="root", is_staff=True, is_superuser=True)
+    chosen = User.objects.get(username=username)
+    imported(flag(**columns))
+    update("checkout", {"rules": []})
+    ran = run("compare-waffle --users 2")
+    assert (ran.status, f"user {chosen.pk}, " in ran.out) == (6, True)
+
+
+def test_member_of_a_group_of_either_side_is_compared() -> None:
+    theirs, ours = (Group.objects.create(name=name) for name in ("theirs", "ours"))
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(20))
+    for group in (theirs, ours):
+        User.objects.create(username=group.name).groups.add(group)
+    row = flag()
+    row.groups.add(theirs)
+    imported(row)
+    condition = {"attribute": "groups", "operator": "in", "values": ["ours"]}
+    update("checkout", {"rules": [{"conditions": [condition], "rollout_percent": 100}]})
+    [found] = compare(1)[0]
+    assert {
+        (one.person.partition(", ")[2], one.waffle, one.flagstaff) for one in found.examples
+    } == {
+        ("in group theirs", True, False),
+        ("in group ours", False, True),
+    }
+
+
+def test_visitor_of_each_language_is_compared() -> None:
+    imported(flag(languages="de, fr"))
+    update("checkout", {"rules": []})
+    [found] = document_of("compare-waffle")["rows"]
+    assert [one["person"] for one in found["examples"]] == [
+        "anonymous, language de",
+        "anonymous, language fr",
+    ]
+
+
+def document_of(*arguments: str) -> Any:
+    import json
+
+    return json.loads(flags(*arguments, "--json").out)
+
+
+def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: User) -> None:
+    imported(flag())
+    add_allowed_users("checkout", alice)
+    ran = run("compare-waffle")
+    assert ran.status == 6
+    assert lines(ran) == [["differs", "flag", "checkout", "off", "on", "1", f"user {alice.pk}"]]
+    assert "1 row differs from the flags here" in ran.err
+
+
+def test_percentage_on_one_side_only_is_a_difference() -> None:
+    imported(flag(percent=10))
+    set_rollout("checkout", 100)
+    [line] = lines(run("compare-waffle"))
+    assert line[:5] == ["differs", "flag", "checkout", "by percentage", "on"]
+
+
+def test_flag_that_is_off_here_and_on_in_waffle_is_listed_apart() -> None:
+    imported(flag(everyone=True), flag("quiet"), switch(), flag("off", everyone=False))
+    for key in ("checkout", "quiet", "search"):
+        disable(key)
+    assert outcomes() == {
+        "checkout": "off here",
+        "quiet": "equal",
+        "off": "equal",
+        "search": "off here",
+    }
+    assert run("compare-waffle").status == 6
+
+
+def test_row_without_a_flag_is_a_difference() -> None:
+    switch()
+    assert (outcomes(), run("compare-waffle").status) == ({"search": "no flag"}, 6)
+
+
+def test_row_that_the_code_of_the_project_evaluates_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = use_flag_model(monkeypatch, "OwnFlag", is_active=lambda *_: True)
+    model.objects.create(name="checkout")
+    assert (outcomes(), run("compare-waffle").status) == ({"checkout": "own code"}, 0)
+
+
+def test_users_are_spread_over_the_whole_table() -> None:
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(100))
+    imported(flag())
+    pks = [*User.objects.order_by("pk").values_list("pk", flat=True)]
+    add_allowed_users("checkout", pks)
+    found = document_of("compare-waffle", "--users", "4")
+    people = [one["person"] for one in found["rows"][0]["examples"]]
+    places = sorted(pks.index(int(person.split()[1])) for person in people)
+    assert (found["people"], len(places)) == (5, 4)
+    assert [place // 25 for place in places] == [0, 1, 2, 3]
+
+
+def test_comparison_writes_nothing_and_ignores_the_cache_of_waffle(settings: Any) -> None:
+    settings.WAFFLE_CREATE_MISSING_FLAGS = True
+    row = flag(everyone=True)
+    imported(row)
+    assert type(row).get("checkout").everyone
+    # update() leaves the old row in the cache of waffle.
+    type(row).objects.update(everyone=False)
+    FeatureFlag.objects.update(enabled=False)
+    before = database_state()
+    assert outcomes() == {"checkout": "equal"}
+    assert database_state() == before
+
+
+def test_json_has_the_outcomes_and_the_percentages() -> None:
+    imported(flag(percent="12.5"))
+    found = document("compare-waffle")
+    assert found["counts"]["equal"] == 1
+    assert found["rows"][0]["percentages"] == {"waffle": 12.5, "flagstaff": 13}
+
+
+def test_computed_results_are_those_of_waffle() -> None:
+    cache.clear()
+    beta = Group.objects.create(name="beta")
+    people: list[Any] = [
+        User.objects.create(username="plain"),
+        User.objects.create(username="staff", is_staff=True),
+        User.objects.create(username="root", is_superuser=True),
+        User.objects.create(username="listed"),
+        User.objects.create(username="member"),
+    ]
+    people[-1].groups.add(beta)
+    columns: list[dict[str, Any]] = [
+        *({"everyone": everyone, "staff": True} for everyone in (None, True, False)),
+        *({name: True} for name in ("authenticated", "staff", "superusers", "testing")),
+        *({"languages": text} for text in ("de", "fr, de ,", "")),
+        *({"percent": percent} for percent in (None, "0.0")),
+    ]
+    for number, values in enumerate(columns):
+        row = flag(f"flag{number}", **values)
+        if number % 2:
+            row.users.add(people[3])
+            row.groups.add(beta)
+    for found in read_kind("flag"):
+        row = type(row).objects.get(name=found.name)
+        for user in (*people, AnonymousUser()):
+            for language in ("de", "pt"):
+                request: Any = RequestFactory().get("/")
+                request.user, request.LANGUAGE_CODE = user, language
+                groups = {"beta"} if user is people[-1] else ()
+                ours = waffle_result(found, user if user.pk else None, groups, language)
+                assert ours is bool(row.is_active(request)), (found, user, language)
+
+
+def test_percentage_of_a_row_is_no_certain_result() -> None:
+    flag(percent="0.1")
+    sample(percent="99.9")
+    [one], [other] = read_kind("flag"), read_kind("sample")
+    assert (waffle_result(one, None, ()), waffle_result(other, None, ())) == (None, None)

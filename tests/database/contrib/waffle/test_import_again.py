@@ -1,0 +1,124 @@
+"""A second import from waffle: what changed there is written, what changed here stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff.changes import add_allowed_users, create, delete, disable, enable
+from flagstaff.history import flag_history
+from flagstaff.models import FeatureFlag
+from tests.support.sql import rows
+from tests.support.terminals import run
+from tests.support.waffle_rows import flag, notes, rows_of_dry_run, statuses
+
+# Each change is a transaction of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def row(alice: User) -> Any:
+    """A flag of waffle for alice and 10 %, which was imported."""
+    row = flag(percent=10)
+    row.users.add(alice)
+    assert run("import-waffle").status == 0
+    return row
+
+
+def stored() -> FeatureFlag:
+    return FeatureFlag.objects.get(key="checkout")
+
+
+def change(row: Any, **columns: Any) -> None:
+    for name, value in columns.items():
+        setattr(row, name, value)
+    row.save()
+
+
+def test_second_import_writes_nothing_without_a_change(row: Any) -> None:
+    entries = len(flag_history())
+    assert run("import-waffle").status == 0
+    assert len(flag_history()) == entries
+    assert rows_of_dry_run()["flag:checkout"]["action"] == ""
+
+
+def test_second_import_writes_what_changed_in_waffle(row: Any, alice: User, bob: User) -> None:
+    change(row, percent=40)
+    row.users.set([bob])
+    assert run("import-waffle").status == 0
+    assert (stored().rollout_percent, [*stored().allowed_users.all()]) == (40, [bob])
+    change(row, everyone=True)
+    assert run("import-waffle").status == 0
+    assert stored().rollout_percent == 100
+
+
+def test_killed_flag_stays_off_after_a_second_import(row: Any) -> None:
+    disable("checkout")
+    change(row, percent=40)
+    ran = run("import-waffle")
+    assert (ran.status, stored().enabled, stored().rollout_percent) == (4, False, 10)
+    assert "1 row: 0 exact, 0 differs, 0 lost, 1 refused" in ran.err
+
+
+def test_refused_flag_has_the_actor_the_fields_and_the_option(row: Any, bob: User) -> None:
+    assert run(f"off checkout --as {bob.pk}").status == 0
+    assert notes() == {
+        "flag:checkout": f"its flag was changed here by {bob.pk} (source command); waffle has "
+        "another enabled; pass --overwrite checkout to write the values of waffle"
+    }
+
+
+def test_overwrite_writes_the_values_of_waffle_to_this_flag_only(row: Any) -> None:
+    flag("other", percent=10)
+    run("import-waffle")
+    disable("checkout")
+    disable("other")
+    ran = run("import-waffle --overwrite checkout")
+    assert (ran.status, stored().enabled) == (4, True)
+    assert not FeatureFlag.objects.get(key="other").enabled
+
+
+def test_overwrite_of_an_unknown_key_is_an_error(row: Any) -> None:
+    ran = run("import-waffle --overwrite chekout")
+    assert (ran.status, "no row of waffle has the key 'chekout'" in ran.err) == (1, True)
+
+
+def test_change_of_allowed_users_here_is_kept(row: Any, bob: User) -> None:
+    add_allowed_users("checkout", bob)
+    assert statuses() == {"flag:checkout": "refused"}
+    assert stored().allowed_users.count() == 2
+
+
+def test_flag_that_was_changed_here_and_is_equal_again_is_not_refused(row: Any) -> None:
+    disable("checkout")
+    enable("checkout")
+    assert run("import-waffle").status == 0
+
+
+def test_flag_that_was_deleted_here_is_not_created_again(row: Any) -> None:
+    delete("checkout")
+    assert notes()["flag:checkout"].startswith("its flag was deleted here")
+    assert run("import-waffle").status == 4
+    assert not FeatureFlag.objects.exists()
+    assert run("import-waffle --overwrite checkout").status == 0
+    assert stored().rollout_percent == 10
+
+
+def test_flag_that_was_created_again_here_is_kept(row: Any) -> None:
+    delete("checkout")
+    create("checkout", enabled=True, rollout_percent=77)
+    assert statuses() == {"flag:checkout": "refused"}
+
+
+def test_flag_without_history_is_kept(row: Any) -> None:
+    rows("DELETE FROM flagstaff_change")
+    change(row, percent=40)
+    assert notes()["flag:checkout"].startswith("the history does not say who has changed its flag")
+
+
+def test_row_with_another_key_is_imported_again(row: Any, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"KEYS": {"flag:checkout": "pay"}}}
+    assert run("import-waffle").status == 0
+    assert FeatureFlag.objects.get(key="pay").rollout_percent == 10

@@ -1,0 +1,323 @@
+"""What only the stand-in does: a row shows our flag, and a save writes what it changes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+import waffle
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.core.management import call_command
+from django.db import transaction
+from django.test import RequestFactory
+from waffle.models import Flag, Sample, Switch
+from waffle.testutils import override_flag, override_sample, override_switch
+
+from flagstaff import changes, flag_enabled, refresh
+from flagstaff.contrib.waffle.checks import check_models
+from flagstaff.contrib.waffle.migrated import after_migration, before_migration
+from flagstaff.contrib.waffle.rows import overridden_methods
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine
+
+pytestmark = pytest.mark.django_db
+
+
+def request_of(user: Any = None, **cookies: str) -> Any:
+    request = RequestFactory().get("/")
+    request.COOKIES.update(cookies)
+    request.user = AnonymousUser() if user is None else user
+    return request
+
+
+def is_on(name: str, user: Any = None) -> bool:
+    """Evaluates as projects do that have no request: by the columns of the row, then the user."""
+    flag = waffle.get_waffle_flag_model().get(name)
+    if flag.everyone is not None:
+        return bool(flag.everyone)
+    return bool(flag.is_active_for_user(user or AnonymousUser()))
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create(username="ada", is_staff=True)
+
+
+def kept_off(act: Callable[[Flag], object], user: User) -> bool:
+    """Kills a flag that is on for everyone, acts with a row from before, and evaluates it."""
+    Flag.objects.create(name="phones", everyone=True, staff=True)
+    stale = Flag.objects.get(name="phones")
+    assert stale.everyone
+    assert is_on("phones", user)
+    changes.disable("phones")
+    act(stale)
+    result = [waffle.flag_is_active(request_of(user), "phones"), is_on("phones", user)]
+    return result == [False, False] and not flag_enabled("phones", user)
+
+
+def save(row: Flag) -> None:
+    row.note = "asked for by support"
+    row.save()
+
+
+def migrate(_row: Flag) -> None:
+    call_command("migrate", verbosity=0)
+
+
+def override(_row: Flag) -> None:
+    with override_flag("phones", active=True):
+        assert is_on("phones")
+
+
+def add_group(row: Flag) -> None:
+    row.groups.add(Group.objects.create(name="beta"))
+
+
+def save_and_roll_back(row: Flag) -> None:
+    row.everyone = True
+    with transaction.atomic():
+        row.save()
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize(
+    "act", [save, migrate, override, add_group, save_and_roll_back, Flag.save, Flag.refresh_from_db]
+)
+def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
+    assert kept_off(act, user)
+
+
+def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    changes.delete("phones")
+    call_command("migrate", verbosity=0)
+    assert not is_on("phones", user)
+    assert not FeatureFlag.objects.filter(key="phones").exists()
+
+
+def test_save_writes_only_changed_columns() -> None:
+    Flag.objects.create(name="sale", percent="10")
+    row = Flag.objects.get(name="sale")
+    changes.set_rollout("sale", 40)
+    row.note = "soon"
+    row.save()
+    flag = FeatureFlag.objects.get(key="sale")
+    assert (flag.rollout_percent, flag.description) == (40, "soon")
+    assert Flag.objects.get(name="sale").percent == 40
+
+
+def test_switch_and_sample_show_flags() -> None:
+    Switch.objects.create(name="shop", active=True)
+    Sample.objects.create(name="audit", percent="100")
+    changes.disable("shop")
+    changes.disable("audit")
+    assert not Switch.objects.get(name="shop").active
+    assert Sample.objects.get(name="audit").percent == 0
+    with override_switch("shop", active=True), override_sample("audit", active=True):
+        assert waffle.switch_is_active("shop")
+        assert waffle.sample_is_active("audit")
+    assert not waffle.switch_is_active("shop")
+    assert not waffle.sample_is_active("audit")
+
+
+def test_unknown_after_off_keeps_what_was_changed_here() -> None:
+    Flag.objects.create(name="sale", everyone=False, percent="10")
+    changes.set_rollout("sale", 25)
+    row = Flag.objects.get(name="sale")
+    row.everyone = None
+    row.save()
+    flag = FeatureFlag.objects.get(key="sale")
+    assert (flag.enabled, flag.rollout_percent) == (True, 25)
+
+
+def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
+    Flag.objects.create(name="sale", everyone=True, staff=True, superusers=False)
+    changes.disable("sale")
+    row = Flag.objects.get(name="sale")
+    row.everyone = None
+    row.save()
+    assert is_on("sale", user)
+    assert not is_on("sale", User.objects.create(username="eve"))
+
+
+def test_users_and_groups_are_written(user: User) -> None:
+    flag = Flag.objects.create(name="sale", superusers=False)
+    other = User.objects.create(username="eve")
+    user.flag_set.add(flag)
+    flag.groups.add(Group.objects.create(name="beta"))
+    other.groups.add(Group.objects.get(name="beta"))
+    assert [is_on("sale", one) for one in (user, other, None)] == [True, True, False]
+    flag.users.clear()
+    flag.groups.clear()
+    assert [is_on("sale", one) for one in (user, other)] == [False, False]
+
+
+def test_renamed_row_takes_its_flag_along() -> None:
+    row = Flag.objects.create(name="old", everyone=True)
+    changes.disable("old")
+    row.name = "new"
+    row.save()
+    assert not waffle.flag_is_active(request_of(), "new")
+    assert [*FeatureFlag.objects.filter(key__in=["old", "new"]).values_list("key")] == [("new",)]
+
+
+def test_failed_write_rolls_row_back() -> None:
+    Flag.objects.create(name="sale")
+    row = Flag.objects.get(name="sale")
+    row.languages = ",".join(f"l{number}" for number in range(5_000))
+    with pytest.raises(FlagstaffError), transaction.atomic():
+        row.save()
+    assert Flag.objects.get(name="sale").languages == ""
+
+
+def test_row_that_would_share_a_flag_is_refused() -> None:
+    Flag.objects.create(name="sale")
+    with pytest.raises(FlagstaffError, match="KEYS"), transaction.atomic():
+        Switch.objects.create(name="sale")
+
+
+def test_override_leaves_flag_that_was_created_here() -> None:
+    changes.create("here", enabled=True, rollout_percent=100)
+    with override_flag("here", active=False):
+        assert not waffle.flag_is_active(request_of(), "here")
+    assert waffle.flag_is_active(request_of(), "here")
+    assert not Flag.objects.filter(name="here").exists()
+    assert Flag.get("here").everyone is True
+
+
+def test_evaluation_queries_no_row(django_assert_num_queries: Any) -> None:
+    Switch.objects.create(name="shop", active=True)
+    with django_assert_num_queries(0):
+        assert waffle.switch_is_active("shop")
+
+
+def test_request_without_user_and_none_evaluate() -> None:
+    Flag.objects.create(name="sale", percent="99.9")
+    Flag.objects.create(name="all", everyone=True)
+    for request in (None, object(), RequestFactory().get("/")):
+        assert not waffle.flag_is_active(request, "sale")  # type: ignore[arg-type]
+        assert waffle.flag_is_active(request, "all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("until", "rollout", "expected"),
+    [("2999-12-31", 1, True), ("2020-01-01", 1, False), ("2999-12-31", 0, False)],
+)
+def test_kept_cookie_decides_a_percentage_until_the_day(
+    until: str,
+    rollout: int,
+    expected: bool,
+    settings: Any,
+) -> None:
+    settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
+    Flag.objects.create(name="sale", percent="1")
+    changes.set_rollout("sale", rollout)
+    assert waffle.flag_is_active(request_of(dwf_sale="True"), "sale") is expected
+
+
+def test_kept_cookie_does_not_turn_on_a_killed_flag(settings: Any) -> None:
+    settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": "2999-12-31"}}
+    Flag.objects.create(name="sale", percent="50")
+    changes.disable("sale")
+    assert not waffle.flag_is_active(request_of(dwf_sale="True"), "sale")
+
+
+def test_test_cookie_decides_only_with_testing() -> None:
+    Flag.objects.create(name="tested", testing=True)
+    Flag.objects.create(name="other")
+    request = request_of(dwft_tested="True", dwft_other="True")
+    assert waffle.flag_is_active(request, "tested")
+    assert not waffle.flag_is_active(request, "other")
+
+
+def test_rows_of_a_migration_are_imported_once() -> None:
+    from django.apps import apps
+
+    last = [one for one in apps.get_app_configs() if one.models_module is not None][-1]
+    before_migration("default")
+    rows = Flag.objects.all()
+    rows._insert(  # type: ignore[attr-defined]
+        [Flag(name="by_sql", everyone=True)],
+        [field for field in Flag._meta.concrete_fields if not field.primary_key],
+        using="default",
+    )
+    after_migration(last, "default")
+    assert waffle.flag_is_active(request_of(), "by_sql")
+
+
+def test_no_admin_is_registered() -> None:
+    import_module("waffle.admin")
+    assert not any(admin.site.is_registered(model) for model in (Flag, Switch, Sample))
+
+
+def test_migrations_are_clean() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_second_name_of_stand_in_is_refused() -> None:
+    with pytest.raises(ImportError, match='as "waffle"'):
+        __import__("flagstaff.contrib.waffle.stand_in.waffle")
+
+
+@pytest.fixture
+def _own_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets the model of flags have a method of the project, which is true for staff."""
+    monkeypatch.setattr(Flag, "is_active_for_user", lambda _flag, user: user.is_staff or None)
+    overridden_methods.cache_clear()
+    yield
+    monkeypatch.undo()
+    overridden_methods.cache_clear()
+
+
+@pytest.mark.usefixtures("_own_code")
+def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
+    Flag.objects.create(name="own")
+    assert waffle.flag_is_active(request_of(user), "own")
+    assert not waffle.flag_is_active(request_of(), "own")
+    assert not FeatureFlag.objects.filter(key="own").exists()
+    Flag.objects.get(name="own").delete()
+    row = Flag.objects.create(name="off", everyone=False)
+    assert not waffle.flag_is_active(request_of(user), "off")
+    assert not row.is_active(request_of(user))
+
+
+@pytest.mark.usefixtures("_own_code")
+def test_check_names_model_that_evaluates_itself() -> None:
+    (message,) = check_models()
+    assert (message.id, message.obj) == ("flagstaff.W056", Flag)
+    assert "is_active_for_user()" in message.msg
+
+
+def test_no_model_evaluates_itself_without_own_methods() -> None:
+    assert check_models() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_shows_what_a_worker_has_in_memory(django_assert_num_queries: Any) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    with live_engine():
+        assert is_on("phones")
+        changes.disable("phones")
+        refresh()
+        with django_assert_num_queries(0):
+            row = Flag.get("phones")
+            assert (row.everyone, row.is_active(request_of())) == (False, False)
+        row.note = "loaded late"
+        row.save()
+        assert Flag.objects.get(name="phones").note == "loaded late"
+        refresh()
+        assert not is_on("phones")
+
+
+def test_row_without_a_flag_and_without_a_row_is_new() -> None:
+    row = Flag.get("missing")
+    assert (row.pk, row.everyone, row.superusers) == (None, None, True)
+    row.everyone = True
+    row.save()
+    assert waffle.flag_is_active(request_of(), "missing")
+    assert pickle.loads(pickle.dumps(Flag.get("missing"))).pk == row.pk

@@ -1,0 +1,54 @@
+"""The finder that serves the package waffle from the stand-in."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from flagstaff.contrib.waffle import install
+
+
+@pytest.fixture(autouse=True)
+def _own_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+
+
+def without_waffle(patch: pytest.MonkeyPatch) -> None:
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == "waffle":
+            patch.delitem(sys.modules, name)
+
+
+def test_waffle_is_found_in_stand_in_after_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waffle(monkeypatch)
+    install()
+    spec = find_spec("waffle")
+    assert spec is not None
+    assert spec.origin is not None
+    assert Path(spec.origin).parent.parent.name == "stand_in"
+
+
+def test_second_install_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waffle(monkeypatch)
+    install()
+    finders = [*sys.meta_path]
+    install()
+    assert sys.meta_path == finders
+
+
+def test_install_is_refused_if_waffle_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "waffle", sys)
+    with pytest.raises(ImproperlyConfigured, match="has been imported already"):
+        install()
+
+
+def test_install_works_where_the_import_of_waffle_is_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "waffle", None)
+    install()
+    assert type(sys.meta_path[0]).__module__ == "flagstaff.contrib.waffle.installing"
