@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -35,31 +34,31 @@ def _save_all(rows: QuerySet[Any], column: str, *, value: bool) -> None:
         row.save()
 
 
-@admin.action(description=_("Enable selected flags for everyone"), permissions=("change",))
+@admin.action(description="Enable selected flags for everyone", permissions=("change",))
 def enable_for_all(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
     """Turns flags on for everyone."""
     _save_all(qs, "everyone", value=True)
 
 
-@admin.action(description=_("Disable selected flags for everyone"), permissions=("change",))
+@admin.action(description="Disable selected flags for everyone", permissions=("change",))
 def disable_for_all(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
     """Turns flags off for everyone."""
     _save_all(qs, "everyone", value=False)
 
 
-@admin.action(description=_("Enable selected switches"), permissions=("change",))
+@admin.action(description="Enable selected switches", permissions=("change",))
 def enable_switches(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
     """Turns switches on."""
     _save_all(qs, "active", value=True)
 
 
-@admin.action(description=_("Disable selected switches"), permissions=("change",))
+@admin.action(description="Disable selected switches", permissions=("change",))
 def disable_switches(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
     """Turns switches off."""
     _save_all(qs, "active", value=False)
 
 
-@admin.action(description=_("Delete selected"), permissions=("delete",))
+@admin.action(description="Delete selected", permissions=("delete",))
 def delete_individually(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
     """Deletes rows."""
     for row in qs:

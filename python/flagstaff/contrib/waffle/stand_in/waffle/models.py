@@ -19,7 +19,6 @@ from django.db.models.signals import class_prepared
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff.contrib.waffle import evaluating, shown_columns
 from flagstaff.contrib.waffle.evaluating import set_flag
@@ -170,83 +169,84 @@ def _cached(key: str, load: Callable[[], Iterable[Any]]) -> list[Any]:
     return [] if found == CACHE_EMPTY else found
 
 
+# The texts are those of waffle: migrations of a project's own flag model contain them.
 class AbstractBaseFlag(BaseModel):
     """A feature flag, active or not for each request."""
 
     name = models.CharField(
         max_length=100,
         unique=True,
-        help_text=_("The human/computer readable name."),
-        verbose_name=_("Name"),
+        help_text="The human/computer readable name.",
+        verbose_name="Name",
     )
     everyone = models.BooleanField(
         blank=True,
         null=True,
-        help_text=_(
+        help_text=(
             "Flip this flag on (Yes) or off (No) for everyone, overriding all "
             "other settings. Leave as Unknown to use normally."
         ),
-        verbose_name=_("Everyone"),
+        verbose_name="Everyone",
     )
     percent = models.DecimalField(
         max_digits=3,
         decimal_places=1,
         null=True,
         blank=True,
-        help_text=_(
+        help_text=(
             "A number between 0.0 and 99.9 to indicate a percentage of "
             "users for whom this flag will be active."
         ),
-        verbose_name=_("Percent"),
+        verbose_name="Percent",
     )
     testing = models.BooleanField(
         default=False,
-        help_text=_("Allow this flag to be set for a session for user testing"),
-        verbose_name=_("Testing"),
+        help_text="Allow this flag to be set for a session for user testing",
+        verbose_name="Testing",
     )
     superusers = models.BooleanField(
         default=True,
-        help_text=_("Flag always active for superusers?"),
-        verbose_name=_("Superusers"),
+        help_text="Flag always active for superusers?",
+        verbose_name="Superusers",
     )
     staff = models.BooleanField(
         default=False,
-        help_text=_("Flag always active for staff?"),
-        verbose_name=_("Staff"),
+        help_text="Flag always active for staff?",
+        verbose_name="Staff",
     )
     authenticated = models.BooleanField(
         default=False,
-        help_text=_("Flag always active for authenticated users?"),
-        verbose_name=_("Authenticated"),
+        help_text="Flag always active for authenticated users?",
+        verbose_name="Authenticated",
     )
     languages = models.TextField(
         blank=True,
         default="",
-        help_text=_(
+        help_text=(
             "Activate this flag for users with one of these languages (comma-separated list)"
         ),
-        verbose_name=_("Languages"),
+        verbose_name="Languages",
     )
     rollout = models.BooleanField(
         default=False,
-        help_text=_("Activate roll-out mode?"),
-        verbose_name=_("Rollout"),
+        help_text="Activate roll-out mode?",
+        verbose_name="Rollout",
     )
     note = models.TextField(
         blank=True,
-        help_text=_("Note where this Flag is used."),
-        verbose_name=_("Note"),
+        help_text="Note where this Flag is used.",
+        verbose_name="Note",
     )
     created = models.DateTimeField(
         default=timezone.now,
         db_index=True,
-        help_text=_("Date when this Flag was created."),
-        verbose_name=_("Created"),
+        help_text="Date when this Flag was created.",
+        verbose_name="Created",
     )
     modified = models.DateTimeField(
         default=timezone.now,
-        help_text=_("Date when this Flag was last modified."),
-        verbose_name=_("Modified"),
+        help_text="Date when this Flag was last modified.",
+        verbose_name="Modified",
     )
 
     objects = managers.FlagManager()
@@ -257,8 +257,8 @@ class AbstractBaseFlag(BaseModel):
 
     class Meta:
         abstract = True
-        verbose_name = _("Flag")
-        verbose_name_plural = _("Flags")
+        verbose_name = "Flag"
+        verbose_name_plural = "Flags"
 
     def is_active_for_user(self, user: Any) -> bool | None:
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
@@ -351,20 +351,20 @@ class AbstractUserFlag(AbstractBaseFlag):
     groups = models.ManyToManyField(
         Group,
         blank=True,
-        help_text=_("Activate this flag for these user groups."),
-        verbose_name=_("Groups"),
+        help_text="Activate this flag for these user groups.",
+        verbose_name="Groups",
     )
     users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
         blank=True,
-        help_text=_("Activate this flag for these users."),
-        verbose_name=_("Users"),
+        help_text="Activate this flag for these users.",
+        verbose_name="Users",
     )
 
     class Meta(AbstractBaseFlag.Meta):
         abstract = True
-        verbose_name = _("Flag")
-        verbose_name_plural = _("Flags")
+        verbose_name = "Flag"
+        verbose_name_plural = "Flags"
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
         """Returns the keys of the cache that a change of the row makes invalid."""
@@ -404,8 +404,8 @@ class Flag(AbstractUserFlag):
     class Meta(AbstractUserFlag.Meta):
         abstract = False
         swappable = "WAFFLE_FLAG_MODEL"
-        verbose_name = _("Flag")
-        verbose_name_plural = _("Flags")
+        verbose_name = "Flag"
+        verbose_name_plural = "Flags"
 
 
 class AbstractBaseSwitch(BaseModel):
@@ -414,29 +414,29 @@ class AbstractBaseSwitch(BaseModel):
     name = models.CharField(
         max_length=100,
         unique=True,
-        help_text=_("The human/computer readable name."),
-        verbose_name=_("Name"),
+        help_text="The human/computer readable name.",
+        verbose_name="Name",
     )
     active = models.BooleanField(
         default=False,
-        help_text=_("Is this switch active?"),
-        verbose_name=_("Active"),
+        help_text="Is this switch active?",
+        verbose_name="Active",
     )
     note = models.TextField(
         blank=True,
-        help_text=_("Note where this Switch is used."),
-        verbose_name=_("Note"),
+        help_text="Note where this Switch is used.",
+        verbose_name="Note",
     )
     created = models.DateTimeField(
         default=timezone.now,
         db_index=True,
-        help_text=_("Date when this Switch was created."),
-        verbose_name=_("Created"),
+        help_text="Date when this Switch was created.",
+        verbose_name="Created",
     )
     modified = models.DateTimeField(
         default=timezone.now,
-        help_text=_("Date when this Switch was last modified."),
-        verbose_name=_("Modified"),
+        help_text="Date when this Switch was last modified.",
+        verbose_name="Modified",
     )
 
     objects = managers.SwitchManager()
@@ -447,8 +447,8 @@ class AbstractBaseSwitch(BaseModel):
 
     class Meta:
         abstract = True
-        verbose_name = _("Switch")
-        verbose_name_plural = _("Switches")
+        verbose_name = "Switch"
+        verbose_name_plural = "Switches"
 
     def is_active(self) -> Any:
         """Returns whether the switch is on."""
@@ -467,33 +467,33 @@ class AbstractBaseSample(BaseModel):
     name = models.CharField(
         max_length=100,
         unique=True,
-        help_text=_("The human/computer readable name."),
-        verbose_name=_("Name"),
+        help_text="The human/computer readable name.",
+        verbose_name="Name",
     )
     percent = models.DecimalField(
         max_digits=4,
         decimal_places=1,
-        help_text=_(
+        help_text=(
             "A number between 0.0 and 100.0 to indicate a percentage of the time "
             "this sample will be active."
         ),
-        verbose_name=_("Percent"),
+        verbose_name="Percent",
     )
     note = models.TextField(
         blank=True,
-        help_text=_("Note where this Sample is used."),
-        verbose_name=_("Note"),
+        help_text="Note where this Sample is used.",
+        verbose_name="Note",
     )
     created = models.DateTimeField(
         default=timezone.now,
         db_index=True,
-        help_text=_("Date when this Sample was created."),
-        verbose_name=_("Created"),
+        help_text="Date when this Sample was created.",
+        verbose_name="Created",
     )
     modified = models.DateTimeField(
         default=timezone.now,
-        help_text=_("Date when this Sample was last modified."),
-        verbose_name=_("Modified"),
+        help_text="Date when this Sample was last modified.",
+        verbose_name="Modified",
     )
 
     objects = managers.SampleManager()
@@ -504,8 +504,8 @@ class AbstractBaseSample(BaseModel):
 
     class Meta:
         abstract = True
-        verbose_name = _("Sample")
-        verbose_name_plural = _("Samples")
+        verbose_name = "Sample"
+        verbose_name_plural = "Samples"
 
     def is_active(self) -> Any:
         """Returns whether the sample is on this time."""
@@ -525,8 +525,8 @@ class Switch(AbstractBaseSwitch):
     class Meta(AbstractBaseSwitch.Meta):
         abstract = False
         swappable = "WAFFLE_SWITCH_MODEL"
-        verbose_name = _("Switch")
-        verbose_name_plural = _("Switches")
+        verbose_name = "Switch"
+        verbose_name_plural = "Switches"
 
 
 class Sample(AbstractBaseSample):
@@ -535,5 +535,5 @@ class Sample(AbstractBaseSample):
     class Meta(AbstractBaseSample.Meta):
         abstract = False
         swappable = "WAFFLE_SAMPLE_MODEL"
-        verbose_name = _("Sample")
-        verbose_name_plural = _("Samples")
+        verbose_name = "Sample"
+        verbose_name_plural = "Samples"
