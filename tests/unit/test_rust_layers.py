@@ -14,7 +14,7 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("message",),
-    ("bucket", "subject", "stored_value", "token_set", "counters", "differences"),
+    ("bucket", "subject", "stored_value", "token_set", "counters"),
     ("user_set", "primary_key", "watch", "allocation"),
     ("groups", "observation"),
     ("rules",),
