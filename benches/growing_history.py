@@ -116,7 +116,7 @@ def _pages() -> dict[str, Callable[[], float]]:
     changes = f"{PREFIX}recentchange/"
     return {
         "list of flags": partial(_open, client, f"{PREFIX}featureflag/"),
-        "stale flags": partial(_open, client, "/admin/flagstaff_cleanup/snooze/"),
+        "stale flags": partial(_open, client, "/admin/flagstaff/staleflag/"),
         "manage.py flags stale": _list_stale,
         "Recent changes": partial(_open, client, changes),
         HISTORY: lambda: _open(client, f"{PREFIX}featureflag/{_pk()}/history/"),

@@ -111,7 +111,7 @@ PICTURES = {
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
     "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",), _paste),
-    "stale-flags": Picture("/admin/flagstaff_cleanup/snooze/", ("#content > *",)),
+    "stale-flags": Picture("/admin/flagstaff/staleflag/", ("#content > *",)),
     "recent-changes": Picture(
         "/admin/flagstaff/recentchange/?time=1h",
         ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),

@@ -1,8 +1,8 @@
 """Settings of a demo on one machine.
 
 The package needs only `"flagstaff"` in INSTALLED_APPS, and its middleware for flags of visitors.
-Rollout plans need the app `"flagstaff.rollouts"` and the middleware, the page of stale flags needs
-the app `"flagstaff.cleanup"`, and experiments need the app `"flagstaff.experiments"` and METRICS.
+Rollout plans need the app `"flagstaff.rollouts"` and the middleware, and experiments need the app
+`"flagstaff.experiments"` and METRICS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
-    "flagstaff.cleanup",
     "flagstaff.experiments",
     "store",
     "crowd",

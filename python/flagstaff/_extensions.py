@@ -142,18 +142,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class EndedKey:
-    """A key that the code still has, though it gives everyone the same."""
-
-    #: What has the key, such as "experiment".
-    kind: str
-    key: str
-    #: What everyone gets.
-    result: str
-    since: datetime
-
-
-@dataclass(frozen=True)
 class OtherRules:
     """Rules that are not those of a flag, such as the rules of an experiment."""
 
@@ -217,13 +205,6 @@ class OptionalApp:
         """Returns why no rollout plan may raise the percentage of a flag, or None. Few queries."""
         return None
 
-    def stale_flags(self) -> Collection[str]:
-        """Returns the primary keys, as text, of flags that are probably no longer needed.
-
-        For a filter of the list of flags. Makes few queries, and looks at all flags.
-        """
-        return ()
-
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""
         return ()
@@ -250,10 +231,6 @@ class OptionalApp:
 
         `keys` are the new keys by the old ones. No result of an evaluation changes.
         """
-
-    def ended_keys(self) -> Sequence[EndedKey]:
-        """Returns keys besides those of flags that only have to leave the code. Few queries."""
-        return ()
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the unquoted names of tables by their placeholders, such as "plan_table".

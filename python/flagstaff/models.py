@@ -191,6 +191,29 @@ class RecentChange(Change):
         verbose_name_plural = _("recent changes")
 
 
+class StaleFlag(Change):
+    """The page of stale flags in the admin. Has no rows, as UnknownKey."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("stale flag")
+        verbose_name_plural = _("stale flags")
+
+
+class StaleCount(models.Model):
+    """The number of stale flags at a time. The table has one row, with the primary key 1."""
+
+    count: models.Field[Any, int] = models.PositiveIntegerField()
+    at: models.Field[Any, datetime] = TimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.count} stale flags"
+
+
 class FlagsOfUser(Change):
     """The page of the flags of a user in the admin. Has no rows, as UnknownKey."""
 

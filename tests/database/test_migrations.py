@@ -316,7 +316,7 @@ def test_every_migration_that_a_text_names_exists() -> None:
     assert names <= set(MigrationLoader(None).disk_migrations or ())
 
 
-@pytest.mark.parametrize("app", ["flagstaff", "flagstaff_cleanup"])
+@pytest.mark.parametrize("app", ["flagstaff", "flagstaff_rollouts"])
 def test_tables_of_an_unreleased_version_stop_migrate_and_are_the_only_report(app: str) -> None:
     rows(
         "INSERT INTO django_migrations (app, name, applied) VALUES (%s, '0001_initial', now())", app

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TIMES = pytest.mark.parametrize("time", ["infinity", "-infinity"])
 KEY = "new_checkout"
-RECENT, STALE = "/admin/flagstaff/recentchange/", "/admin/flagstaff_cleanup/snooze/"
+RECENT, STALE = "/admin/flagstaff/recentchange/", "/admin/flagstaff/staleflag/"
 #: The verbs that read rows. The document of an export and the list of stale flags show their days.
 VERBS = (
     "list",
@@ -43,14 +43,13 @@ VERBS = (
 
 
 def set_times(time: str) -> None:
-    """Sets all times and days of a flag, a value, a segment and a snooze."""
+    """Sets all times and days of a flag, a value and a segment."""
     rows(
         "UPDATE flagstaff_featureflag SET created_at = %s, changed_at = %s, review_on = %s",
         *(time,) * 3,
     )
     rows("UPDATE flagstaff_keyvaluestore SET changed_at = %s", time)
     rows("UPDATE flagstaff_segment SET created_at = %s, changed_at = %s", time, time)
-    rows("UPDATE flagstaff_cleanup_snooze SET at = %s, until = %s", time, time)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +59,6 @@ def shop() -> None:
     Segment.objects.create(
         key="beta", conditions=[{"attribute": "is_staff", "operator": "in", "values": [True]}]
     )
-    assert flags("snooze", KEY, "--until", "2099-01-31").status == 0
 
 
 @pytest.mark.thorough

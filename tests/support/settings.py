@@ -17,7 +17,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "flagstaff",
     "flagstaff.rollouts",
-    "flagstaff.cleanup",
     "flagstaff.experiments",
     "flagstaff.compat",
     "waffle",

@@ -9,9 +9,9 @@ import pytest
 from django.utils import timezone
 
 from flagstaff._tables.model_fields import find_field
-from flagstaff.cleanup.stale import assess_flags
-from flagstaff.cleanup.stale_signals import Assessment
 from flagstaff.models import FeatureFlag
+from flagstaff.stale.facts import assess_flags
+from flagstaff.stale.signals import Assessment
 from tests.support.sql import rows
 from tests.support.terminals import delete_usage
 from tests.support.worker_register import register_worker

@@ -18,6 +18,7 @@ from flagstaff.models import (
     Overview,
     RecentChange,
     Segment,
+    StaleFlag,
     UnknownKey,
 )
 
@@ -70,6 +71,7 @@ if _is_used(lambda: flag_model().has(RULES)):
 # These pages do not depend on the models of the project.
 register(Overview, "flagstaff.admin.overview.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
+register(StaleFlag, "flagstaff.admin.stale_page.StaleFlagsAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
 register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")
 register(FlagsOfUser, "flagstaff.admin.user_flags.FlagsOfUserAdmin")

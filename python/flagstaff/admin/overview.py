@@ -35,14 +35,16 @@ from flagstaff.admin.recent_changes.filters import filters_of
 from flagstaff.admin.recent_changes.page import readable_kinds, viewable_kinds
 from flagstaff.admin.recent_changes.urls import actor_url, day_query
 from flagstaff.admin.search import groups_of
+from flagstaff.admin.stale_page import stale_lines
 from flagstaff.admin.unknown_keys import DAYS, count_sentence
 from flagstaff.conf import conf
 from flagstaff.history.grouping import AUTHOR
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import selected_entries
-from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
+from flagstaff.models import Change, ConnectedWorker, RecentChange, StaleFlag, UnknownKey
 
 _Read = Callable[[], Sequence[OverviewLine]]
+_ReadOwn = Callable[[HttpRequest, str, str], Sequence[OverviewLine]]
 
 #: The classes of the labels, in admin.css and charts.css.
 _BADGES = {
@@ -125,7 +127,7 @@ def _table(lines: list[OverviewLine], *levels: Level) -> Mapping[str, object]:
     return {"rows": found[:_MAX_LINES], "others": max(len(found) - _MAX_LINES, 0)}
 
 
-# The lines of workers and unknown keys, and those of the optional apps.
+# The lines of stale flags, workers and unknown keys, and those of the optional apps.
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
@@ -150,12 +152,17 @@ def _sources(site: AdminSite, request: HttpRequest) -> Iterator[tuple[str, _Read
     for app in optional_apps():
         name = str(apps.get_app_config(app.label).verbose_name)
         yield name, partial(app.overview_lines, site, request)
-    if not is_postgresql(connections[conf.database]):
-        return
-    for model, read in ((ConnectedWorker, _workers), (UnknownKey, _unknown_keys)):
+    own: list[tuple[type[Change], _ReadOwn]] = [(StaleFlag, _stale_flags)]
+    if is_postgresql(connections[conf.database]):
+        own += [(ConnectedWorker, _workers), (UnknownKey, _unknown_keys)]
+    for model, read in own:
         if may_view(site, request, model):
             name = str(capfirst(model._meta.verbose_name_plural))
             yield name, partial(read, request, name, page_url(site, model, "changelist"))
+
+
+def _stale_flags(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
+    return stale_lines(title, url)
 
 
 def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -12,7 +11,6 @@ from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import (
-    EndedKey,
     EventQuery,
     Job,
     OptionalApp,
@@ -112,7 +110,7 @@ class ExperimentsConfig(OptionalApp, AppConfig):
 
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys of all experiments. Makes one query."""
-        return {"experiment": {key for key, *_rest in self._rows()}}
+        return {"experiment": {key for [key] in self._values("key")}}
 
     def other_rules(self, *, ended: bool = False) -> Sequence[OtherRules]:
         """Returns the rules of all experiments, of shipped ones only with `ended`. One query."""
@@ -130,17 +128,6 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         from flagstaff.experiments.segments import rename_segments  # noqa: PLC0415 (models first)
 
         rename_segments(rules, keys)
-
-    def ended_keys(self) -> Sequence[EndedKey]:
-        """Returns the keys of shipped experiments. Makes one query."""
-        return [
-            EndedKey("experiment", key, winner, ended_at)
-            for key, state, winner, ended_at in self._rows()
-            if state == "shipped"
-        ]
-
-    def _rows(self) -> list[tuple[str, str, str, datetime]]:
-        return self._values("key", "state", "winner", "ended_at")
 
     def _values(self, *columns: Any) -> list[tuple[Any, ...]]:
         """Returns columns of the experiments; none before the migration."""

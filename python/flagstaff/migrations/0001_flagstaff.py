@@ -198,6 +198,35 @@ class Migration(migrations.Migration):
             bases=("flagstaff.change",),
         ),
         migrations.CreateModel(
+            name="StaleFlag",
+            fields=[],
+            options={
+                "verbose_name": "stale flag",
+                "verbose_name_plural": "stale flags",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
+            name="StaleCount",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("count", models.PositiveIntegerField()),
+                ("at", models.DateTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="KeyValueStore",
             fields=[
                 (

@@ -47,7 +47,7 @@ WORKERS = "/admin/flagstaff/connectedworker/"
 OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
-STALE = "/admin/flagstaff_cleanup/snooze/"
+STALE = "/admin/flagstaff/staleflag/"
 DIFFERENCES = "/admin/flagstaff_compat/difference/"
 
 # Each change is a transaction of its own, as in production.
@@ -263,7 +263,7 @@ TYPED_RULES = {
 }
 RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
 BULK_ACTIONS = (
-    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date", "snooze"),
+    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date"),
 )
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
@@ -309,8 +309,6 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
     "workers-check": (WORKERS, {"_check": "1"}),
-    "snooze-errors": (STALE, {"_snooze": "f1", "until": "2001-01-01"}),
-    "snooze": (STALE, {"_snooze": "f1", "until": "2099-01-01", "_reason": "1"}),
 }
 
 

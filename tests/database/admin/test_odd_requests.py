@@ -18,7 +18,7 @@ OTHERS = [
     f"/admin/{name}/"
     for name in (
         *("flagstaff/unknownkey", "flagstaff/connectedworker", "flagstaff/recentchange"),
-        *("flagstaff/overview", "flagstaff/flagsofuser", "flagstaff_cleanup/snooze"),
+        *("flagstaff/overview", "flagstaff/flagsofuser", "flagstaff/staleflag"),
     )
 ]
 # One request each; the parameters of one request are joined by "&".
@@ -59,7 +59,7 @@ def test_nul_beside_other_characters_of_a_filter_is_left_out(operator: Client) -
         ("flagstaff_rollouts_plan", PLANS),
         ("flagstaff_rollouts_plan", f"{PLANS}1/change/"),
         ("flagstaff_rollouts_plan", f"{PLANS}add/"),
-        ("flagstaff_cleanup_snooze", OTHERS[-1]),
+        ("flagstaff_featureflag", OTHERS[-1]),
         ("flagstaff_segment", SEGMENTS),
         ("flagstaff_keyvaluestore", VALUES),
         ("flagstaff_keyvaluestore", f"{VALUES}1/history/"),

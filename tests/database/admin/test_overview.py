@@ -16,9 +16,8 @@ from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments, rollouts
 from flagstaff._tables.rows import flag_row
-from flagstaff.cleanup.models import StaleCount
 from flagstaff.experiments.models import Experiment, StoredVerdict
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, StaleCount
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.flag_changes import what_decides
 from flagstaff.rollouts.models import Plan, State
@@ -174,7 +173,7 @@ def test_sqlite_leaves_out_what_needs_postgresql(
     [
         ("flagstaff_rollouts_plan", "Feature flags: rollout plans"),
         ("flagstaff_experiments_storedverdict", "Feature flags: experiments"),
-        ("flagstaff_cleanup_stalecount", "Feature flags: clean-up"),
+        ("flagstaff_stalecount", "Stale flags"),
         ("flagstaff_token", "Workers"),
         ("flagstaff_usage", "Unknown keys"),
     ],
@@ -436,7 +435,7 @@ def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None
 
     [row] = attention(html)
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of \d\d:00\.", row)
-    assert 'href="/admin/flagstaff_cleanup/snooze/"' in html.partition('id="content"')[2]
+    assert 'href="/admin/flagstaff/staleflag/"' in html.partition('id="content"')[2]
 
 
 def test_stale_flags_that_were_never_counted_are_a_sentence(operator: Client) -> None:

@@ -183,7 +183,7 @@ def test_pages_have_no_link_to_the_documentation_by_default(operator: Client) ->
         ("flagstaff/connectedworker/", "how-to/propagation/"),
         ("flagstaff/unknownkey/", "operators/"),
         ("flagstaff/flagsofuser/", "how-to/admin/"),
-        ("flagstaff_cleanup/snooze/", "how-to/clean-up/"),
+        ("flagstaff/staleflag/", "how-to/clean-up/"),
         ("flagstaff_rollouts/plan/", "how-to/rollout-plans/"),
         ("flagstaff_rollouts/plan/add/", "how-to/rollout-plans/"),
         ("flagstaff_rollouts/plan/{plan}/change/", "how-to/rollout-plans/"),

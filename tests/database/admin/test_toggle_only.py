@@ -56,7 +56,7 @@ def test_list_and_page_of_a_flag_are_shown(flag: FeatureFlag) -> None:
     [
         *("/admin/", "/admin/flagstaff/", FLAGS, *PLAIN_PAGES, RECENT, f"{RECENT}?format=csv"),
         *("/admin/flagstaff/overview/", "/admin/flagstaff/flagsofuser/"),
-        "/admin/flagstaff_cleanup/snooze/",
+        "/admin/flagstaff/staleflag/",
     ],
 )
 def test_every_page_about_flags_is_shown(url: str, flag: FeatureFlag) -> None:

@@ -184,8 +184,6 @@ def test_verb_in_the_place_of_a_key_is_an_error_with_advice(line: str, advice: s
         ("flagstaff_experiments_experiment", "experiment color show"),
         ("flagstaff_rollouts_plan", "plan new_checkout status"),
         ("flagstaff_rollouts_plan", "plan new_checkout start --step 50:1h --step 100"),
-        ("flagstaff_cleanup_snooze", "stale"),
-        ("flagstaff_cleanup_snooze", "snooze new_checkout --until 2099-01-31"),
     ],
 )
 def test_missing_table_of_an_app_is_an_error_that_names_migrate(table: str, line: str) -> None:

@@ -163,7 +163,7 @@ def test_member_of_the_group_opens_every_page_of_flags() -> None:
     urls += [
         "/admin/flagstaff_rollouts/plan/",
         "/admin/flagstaff_experiments/experiment/",
-        "/admin/flagstaff_cleanup/snooze/",
+        "/admin/flagstaff/staleflag/",
         "/admin/flagstaff_compat/difference/",
     ]
     statuses = {url: client.get(url).status_code for url in urls}

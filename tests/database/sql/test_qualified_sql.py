@@ -96,7 +96,7 @@ _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 
 def statements() -> Iterator[tuple[str, str]]:
     """The name and the template of each statement of the package."""
-    files = [*(PACKAGE / "sql").glob("*.sql"), *(PACKAGE / "cleanup" / "sql").glob("*.sql")]
+    files = [*(PACKAGE / "sql").glob("*.sql")]
     for file in sorted(files):
         if file.stem not in NOT_QUERIES:
             yield file.stem, file.read_text()
@@ -163,7 +163,8 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     read_point = sql("read_point_v1").replace("$2", "$5").replace("$1", "$5")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
-    quoted |= {one: f"'{one}'" for one in ("key", "enabled", "rollout_percent", "rules")}
+    columns = ("key", "enabled", "rollout_percent", "rules", "review_on")
+    quoted |= {one: f"'{one}'" for one in columns}
     numbers = count(1)
     text = re.sub(r"%(\(\w+\))?s", lambda _: f"${next(numbers)}", fill(template, quoted))
     text = text.replace("%%", "%")

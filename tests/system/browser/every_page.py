@@ -17,7 +17,7 @@ PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 OVERVIEW = "/admin/flagstaff/overview/"
 RECENT = "/admin/flagstaff/recentchange/"
-STALE = "/admin/flagstaff_cleanup/snooze/"
+STALE = "/admin/flagstaff/staleflag/"
 UNKNOWN = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
@@ -29,7 +29,6 @@ BULK_ACTIONS = (
     "add_tags",
     "remove_tags",
     "set_review_date",
-    "snooze",
 )
 
 
@@ -140,7 +139,7 @@ PAGES = {
         f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
     ),
     "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
-    "stale-flags": Page(STALE, clicks=("#content-main summary",)),
+    "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 import yaml
-from django.conf import settings
 
 from flagstaff import changes
-from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.stale_signals import Signal
-from flagstaff.models import Change
+from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.signals import Signal
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of
 from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag, set_columns
@@ -52,23 +51,32 @@ def _without_dates(line: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\d", "DATE", line)
 
 
-def test_page_has_all_signals_and_installs_the_app() -> None:
+def test_page_has_all_signals() -> None:
     assert all(f"| `{signal.value}` |" in TEXT for signal in Signal)
-    assert '"flagstaff.cleanup"' in TEXT
-    assert "flagstaff.cleanup" in settings.INSTALLED_APPS
 
 
-def test_commands_of_a_snooze_do_what_the_page_says(stale_shop: None) -> None:
-    [block] = code_of(PAGE, "console", "--until")
-    snooze, listed, end = (
-        line.removeprefix("$ python manage.py flags ") for line in block.splitlines()
-    )
-    assert run(snooze).status == 0
-    assert Snooze.objects.get().reason == "used again in winter"
+def test_commands_that_keep_a_flag_do_what_the_page_says(stale_shop: None) -> None:
+    [block] = code_of(PAGE, "console", "--review-on")
+    keep, listed = (line.removeprefix("$ python manage.py flags ") for line in block.splitlines())
+    assert run(keep).status == 0
+    assert FeatureFlag.objects.get(key="old_banner").review_on == date(2099, 1, 31)
     assert "old_banner" not in [row[0] for row in rows("stale")]
     assert "old_banner" in run(listed).out
-    assert run(end).status == 0
-    assert "old_banner" in [row[0] for row in rows("stale")]
+
+
+def test_lines_of_the_page_are_those_that_references_prints(
+    stale_shop: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = code_of(PAGE, "console", "flags references new_checkout\n")
+    command, _, printed = block.partition("\n")
+    for place in printed.splitlines():
+        path, number, code = place.split(":", 2)
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n" * (int(number) - 1) + code)
+    monkeypatch.chdir(tmp_path)
+    ran = run(f"{command.removeprefix('$ python manage.py flags ')} --in .")
+    assert ran.out == printed
 
 
 def test_job_of_the_page_fails_with_a_stale_flag(stale_shop: None) -> None:

@@ -157,7 +157,7 @@ def test_bulk_actions_are_those_for_fields_of_the_model() -> None:
     def names(model_admin: Any) -> set[str]:
         return {one.__name__ for one in model_admin.actions}
 
-    always = {"turn_on", "turn_off", "export_csv", "snooze"}
+    always = {"turn_on", "turn_off", "export_csv"}
     assert names(flag_admin()) == always
     assert names(flag_admin(owner=models.TextField(null=True))) == {*always, "set_owner"}
     assert names(flag_admin(tags=models.JSONField(default=dict))) == always

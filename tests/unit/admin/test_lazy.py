@@ -23,8 +23,7 @@ from django.conf import settings
 settings.configure(
     SECRET_KEY="x",
     INSTALLED_APPS=["django.contrib.admin", "django.contrib.auth", "django.contrib.messages",
-        "django.contrib.contenttypes", "flagstaff", "flagstaff.rollouts", "flagstaff.experiments",
-        "flagstaff.cleanup"],
+        "django.contrib.contenttypes", "flagstaff", "flagstaff.rollouts", "flagstaff.experiments"],
 )
 django.setup()
 from django.contrib import admin
@@ -33,7 +32,7 @@ class urls:
     urlpatterns = [path("admin/", admin.site.urls), path("shop/", print)]
 resolve("/shop/", urls)
 rooms = ("flagstaff.admin.", "flagstaff.changes", "flagstaff.history", "flagstaff.rollouts.admin.",
-    "flagstaff.experiments.admin.", "flagstaff.cleanup.admin.", "statistics")
+    "flagstaff.experiments.admin.", "flagstaff.stale", "statistics")
 print(sorted(name for name in sys.modules if name.startswith(rooms)))
 resolve("/admin/flagstaff/featureflag/", urls)
 print("flagstaff.admin.flag.admin" in sys.modules)

@@ -33,6 +33,7 @@ from flagstaff.admin.flag.page.toggle import TogglePages
 from flagstaff.admin.flag.parts.app_panels import AppPanels
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.flag.parts.former_flags import NewKey
+from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.history.part import History
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may_toggle
@@ -64,6 +65,7 @@ class FeatureFlagAdmin(RowAdmin):
         FlagListPart,
         FlagActions,
         AppPanels,
+        StaleSignals,
         FlagInputs,
         FlagRules,
         History,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
@@ -185,9 +184,7 @@ class ValueRules(RulePages):
 
 
 def _calls_note(key: str) -> SafeString:
-    """How to find the calls of a value with rules, if the app that searches is installed."""
-    if not apps.is_installed("flagstaff.cleanup"):
-        return SafeString()
+    """How to find the calls of a value with rules."""
     text = _(
         "A call without a user gets the value itself, unless a rule matches without a user. To "
         "find all calls in your code, run: {command}"

@@ -39,11 +39,7 @@ APPS = {
     "import-from": "flagstaff.compat",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
-    "references": "flagstaff.cleanup",
-    "rewrite": "flagstaff.cleanup",
     "sample-size": "flagstaff.experiments",
-    "snooze": "flagstaff.cleanup",
-    "stale": "flagstaff.cleanup",
 }
 
 

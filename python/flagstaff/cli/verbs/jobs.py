@@ -22,6 +22,7 @@ from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.stale.counting import STALE
 from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
 _Report = TypeVar("_Report")
@@ -101,7 +102,7 @@ def _run_all(
     does not keep the others from running.
     """
     of_apps: list[_Result[Any]] = []
-    for job in (job for app in optional_apps() for job in app.jobs()):
+    for job in (STALE, *(job for app in optional_apps() for job in app.jobs())):
         result = _attempt(job.name, job.columns, partial(job.run, stop))
         if result.reports or result.error is not None or not job.is_quiet:
             of_apps.append(result)

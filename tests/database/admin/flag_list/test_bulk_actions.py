@@ -19,8 +19,6 @@ from django.utils.html import escape
 
 from flagstaff import acting_as, changes
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.snoozes import snooze
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
@@ -336,27 +334,12 @@ def test_review_date_is_set_after_a_period_to_a_date_or_to_none(
     assert set_date(period="none")[1] is None
 
 
-def test_flags_are_snoozed_until_a_date_with_the_reason(
-    operator: Client, flags: list[FeatureFlag]
-) -> None:
-    until = timezone.localdate() + timedelta(days=90)
-    snooze("a", date(2099, 1, 31))
-    shown = act(operator, "snooze", flags)
-    assert [row[2] for row in cells(shown)] == ["Jan. 31, 2099", NONE, NONE]
-    response = operator.post(FLAGS, confirmed(shown, period="90", _reason="winter"), follow=True)
-    assert messages_of(response) == ["3 flags are snoozed: a, b, c."]
-    rows = Snooze.objects.order_by("key").values_list("key", "until", "reason")
-    assert list(rows) == [(key, until, "winter") for key in "abc"]
-
-
-def test_reason_is_required_to_change_flags_but_not_to_snooze_them(
+def test_reason_is_required_to_change_flags(
     operator: Client, flags: list[FeatureFlag], settings: Any
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     response = confirm(operator, "set_owner", flags, owner="web")
     assert "A reason is required." in problems_of(response)[0]
-    confirm(operator, "snooze", flags, period="30")
-    assert Snooze.objects.count() == 3
 
 
 # Who has which actions.
@@ -370,7 +353,7 @@ CHANGING = ["set_owner", "add_tags", "remove_tags", "set_review_date"]
     [
         ("view", ["export_csv"]),
         ("toggle", [*TOGGLING, "export_csv"]),
-        ("change", [*TOGGLING, *CHANGING, "export_csv", "snooze"]),
+        ("change", [*TOGGLING, *CHANGING, "export_csv"]),
     ],
 )
 def test_actions_need_their_permission(
@@ -378,7 +361,7 @@ def test_actions_need_their_permission(
 ) -> None:
     client = staff(f"{permission}_featureflag")
     assert actions_of(page(client)) == expected
-    for action in {*TOGGLING, *CHANGING, "snooze"} - {*expected}:
+    for action in {*TOGGLING, *CHANGING} - {*expected}:
         assert not asks(act(client, action, flags, _confirmed="1", owner="web"))
     assert not FeatureFlag.objects.filter(owner="web").exists()
 
@@ -462,7 +445,7 @@ def test_export_has_no_limit_and_a_fixed_number_of_queries(viewer: Client) -> No
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("action", [*TOGGLING, *CHANGING, "snooze"])
+@pytest.mark.parametrize("action", [*TOGGLING, *CHANGING])
 def test_page_makes_the_same_queries_for_a_hundred_flags(operator: Client, action: str) -> None:
     changes.create_segment("team", STAFF_RULE["conditions"])
     rules = [STAFF_RULE, {"conditions": [{"segment": "team"}]}]

@@ -17,7 +17,6 @@ from flagstaff import _extensions, acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
-from flagstaff.cleanup import stale
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
@@ -25,6 +24,7 @@ from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
+from flagstaff.stale import facts
 from tests.support.action_pages import button_names
 from tests.support.admin_pages import (
     FLAGS,
@@ -580,7 +580,7 @@ def test_flags_make_one_query_for_all_plans(
     for url in urls:
         page(operator, url)  # Fills Django's caches, such as that of content types.
     with_plans = [count_queries(operator, url) for url in urls]
-    monkeypatch.setattr(stale, "optional_apps", apps_without_plans)
+    monkeypatch.setattr(facts, "optional_apps", apps_without_plans)
     flags = admin.site.get_model_admin(FeatureFlag)
     others = [part for part in flags.bound_parts if not isinstance(part, FlagPlan)]  # type: ignore[attr-defined]
     monkeypatch.setattr(flags, "bound_parts", others)
@@ -646,11 +646,7 @@ def test_form_of_a_new_flag_has_no_panel(operator: Client) -> None:
 def test_app_without_a_part_adds_nothing(rf: RequestFactory, flag: FeatureFlag) -> None:
     assert _extensions.OptionalApp().flag_part() is None
     part = AppPart(FeatureFlagAdmin(FeatureFlag, admin.site))
-    assert (part.panel(rf.get("/"), flag), part.notes([flag]), part.links(rf.get("/"))) == (
-        "",
-        {},
-        (),
-    )
+    assert (part.panel(rf.get("/"), flag), part.notes([flag])) == ("", {})
 
 
 # Permissions.

@@ -75,8 +75,8 @@ class BulkAction:
     #: The heading of the page, and its button.
     title: Text
     cells: Cells
-    #: Writes one flag, whose row is locked. Returns None if it writes no field of the flag.
-    write: Callable[[Row, Data], Changed | None]
+    #: Writes one flag, whose row is locked.
+    write: Callable[[Row, Data], Changed]
     #: What the user must be allowed to do with each flag. The number of flags that are turned on
     #: or off in production is typed.
     permission: Action = "change"
@@ -163,6 +163,19 @@ def _remove_tags(row: Row, data: Data) -> Changed:
     return _write_tags(row, lambda tags: [tag for tag in tags if tag not in data[TAGS]])
 
 
+#: Also an action of the page of stale flags.
+SET_REVIEW_DATE = BulkAction(
+    name="set_review_date",
+    label=gettext_lazy("Set the review date of selected %(verbose_name_plural)s"),
+    title=gettext_lazy("Set the review date"),
+    cells=_column(
+        gettext_lazy("Review date"),
+        lambda fields: date_format(fields.review_on) if fields.review_on else "",
+    ),
+    write=lambda row, data: changes.update(row.key, {REVIEW_ON: data["until"]}),
+    field=REVIEW_ON,
+    form=ReviewForm,
+)
 ACTIONS = (
     BulkAction(
         name="turn_on",
@@ -244,16 +257,5 @@ ACTIONS = (
         is_affected=lambda flag: joined_tags(optional_fields(flag).tags),
         nothing=gettext_lazy("Nothing was changed: none of the selected flags has tags."),
     ),
-    BulkAction(
-        name="set_review_date",
-        label=gettext_lazy("Set the review date of selected %(verbose_name_plural)s"),
-        title=gettext_lazy("Set the review date"),
-        cells=_column(
-            gettext_lazy("Review date"),
-            lambda fields: date_format(fields.review_on) if fields.review_on else "",
-        ),
-        write=lambda row, data: changes.update(row.key, {REVIEW_ON: data["until"]}),
-        field=REVIEW_ON,
-        form=ReviewForm,
-    ),
+    SET_REVIEW_DATE,
 )

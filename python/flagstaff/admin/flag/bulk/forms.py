@@ -23,6 +23,7 @@ from flagstaff.admin.flag.form.inputs import TagsField
 # The length of a period in days.
 _PERIODS = (30, 90)
 _NEVER = "none"
+_NO_REVIEW = (_NEVER, gettext_lazy("no review date"))
 _INPUT = {"class": "flagstaff-reason", "autofocus": True}
 
 
@@ -68,11 +69,8 @@ class RemoveTagsForm(FlagsForm):
         self.fields[TAGS].choices = [(tag, tag) for tag in sorted(found)]  # type: ignore[attr-defined]
 
 
-class DateForm(FlagsForm):
-    """A date in the future: after one of the usual periods, or any other."""
-
-    #: Further choices beside the periods, such as none.
-    others: Sequence[tuple[str, Any]] = ()
+class ReviewForm(FlagsForm):
+    """The review date: after one of the usual periods, any other in the future, or none."""
 
     period = forms.ChoiceField(label=gettext_lazy("Date"), required=False)
     until = forms.DateField(
@@ -88,7 +86,7 @@ class DateForm(FlagsForm):
         attributes = {"type": "date", "min": tomorrow, "class": "flagstaff-date"}
         self.fields["until"].widget = forms.DateInput(attributes, format="%Y-%m-%d")
         periods = [(str(days), _in_days(days, self._after(days))) for days in _PERIODS]
-        self.fields["period"].choices = [*periods, *self.others]  # type: ignore[attr-defined]
+        self.fields["period"].choices = [*periods, _NO_REVIEW]  # type: ignore[attr-defined]
 
     def _after(self, days: int) -> date:
         return self._today + timedelta(days=days)
@@ -109,12 +107,6 @@ class DateForm(FlagsForm):
                 raise ValidationError(_("Choose a date in the future."))
             data["until"] = self._after(int(period))
         return data
-
-
-class ReviewForm(DateForm):
-    """The review date, which can also be removed."""
-
-    others = ((_NEVER, gettext_lazy("no review date")),)
 
 
 def _in_days(days: int, day: date) -> str:

@@ -174,10 +174,7 @@ class BulkPage:
             # Always in the same order, so that two such transactions cannot deadlock.
             rows = list(lock_rows((Kind.FLAG, str(flag.pk)) for flag in self._flags).values())
             self._require_unchanged(rows)
-            changed = [
-                action.write(row, data) or Changed(row.key, "", None, None, written=True)
-                for row in rows
-            ]
+            changed = [action.write(row, data) for row in rows]
         for row, one in zip(rows, changed, strict=True):
             if one.written:
                 text = action.log(row.key, data) if action.log else admin.changed_text(request, one)

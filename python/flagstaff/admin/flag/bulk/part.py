@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 _Method = Callable[[object, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 
-class BulkActions(Part):
-    """The actions of a table, without those for fields that the model lacks."""
+class FlagActions(Part):
+    """The actions for several flags, without those for fields that the model lacks."""
 
-    table: ClassVar[tuple[BulkAction, ...]] = ACTIONS
+    actions: tuple[str, ...] = ("export_csv",)
 
     def __init__(self, admin: RowAdmin) -> None:
         super().__init__(admin)
         model = FlagModel.of(admin.model)
-        own = [one for one in self.table if not one.field or model.has(one.field)]
+        own = [one for one in ACTIONS if not one.field or model.has(one.field)]
         for action in own:
             setattr(self, action.name, self._method(action))
         self.actions = (*(action.name for action in own), *self.actions)
@@ -43,12 +43,6 @@ class BulkActions(Part):
         # Django takes it for the name of the action.
         run.__name__ = action.name
         return run
-
-
-class FlagActions(BulkActions):
-    """The actions that flagstaff itself has, with the export."""
-
-    actions = ("export_csv",)
 
     @admin.action(
         description=gettext_lazy("Export selected %(verbose_name_plural)s as CSV"),

@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
-from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import WITHOUT_OWNER, WITHOUT_RULES
 from flagstaff._tables.tags import with_tags
@@ -29,6 +28,7 @@ from flagstaff.admin.flag.list.conditions import (
     owned_by,
 )
 from flagstaff.admin.flag.list.overview import stored_ownership
+from flagstaff.stale import stale_flags
 
 _Choices = list[tuple[str, str]]
 _Options = Mapping[str, tuple[str, Callable[[], Q]]]
@@ -135,20 +135,14 @@ class EvaluatedFilter(_FlagFilter):
 
 
 class StaleFilter(_FlagFilter):
-    """Flags that are probably no longer needed. Not shown if no app finds them."""
+    """Flags that are probably no longer needed."""
 
     title = gettext_lazy("stale")
     parameter_name = "stale"
 
     def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
         """The stale flags. The condition looks at all flags."""
-        base = OptionalApp.stale_flags
-        apps = [app for app in optional_apps() if type(app).stale_flags is not base]
-        if not apps:
-            return {}
-        return {
-            "yes": (_("stale"), lambda: Q(pk__in={pk for app in apps for pk in app.stale_flags()}))
-        }
+        return {"yes": (_("stale"), lambda: Q(pk__in={flag.facts.pk for flag in stale_flags()}))}
 
 
 class RulesFilter(_FlagFilter):

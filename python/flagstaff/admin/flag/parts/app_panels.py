@@ -1,4 +1,4 @@
-"""What optional apps show of flags: a panel on a page, notes and links in the list."""
+"""What optional apps and the signals of stale flags show: a panel on a page, notes in the list."""
 
 from __future__ import annotations
 
@@ -15,17 +15,24 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import list_link, may_view
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import Part
-from flagstaff.models import ConnectedWorker, FlagsOfUser, Overview, RecentChange, UnknownKey
+from flagstaff.models import (
+    ConnectedWorker,
+    FlagsOfUser,
+    Overview,
+    RecentChange,
+    StaleFlag,
+    UnknownKey,
+)
 
 if TYPE_CHECKING:
     from flagstaff.admin.row_admin import RowAdmin
 
 # The pages to which the list of flags links.
-_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker)
+_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker, StaleFlag)
 
 
 class AppPart(Part):
-    """The base of the part that an optional app adds to the admin of flags.
+    """The base of the part that an optional app adds to the admin of flags, and of stale signals.
 
     What fails is left out: the pages must work without the tables of the app.
     """
@@ -62,10 +69,6 @@ class AppPart(Part):
         """
         return {}
 
-    def links(self, request: HttpRequest) -> Sequence[tuple[str, str]]:
-        """Returns links above the list of flags, each with its URL and its text."""
-        return ()
-
     def call(self, method: str, *arguments: Any, default: Any) -> Any:
         """Returns what a method of the app returns; `default` if it fails."""
         call = partial(getattr(self, method), *arguments)
@@ -93,18 +96,16 @@ class _OfList:
 
 
 class AppPanels(Part):
-    """Shows what the optional apps say of flags in the list, and links to their pages."""
+    """Shows what the optional apps say of flags in the list, and links to other pages."""
 
     def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
         """Calls each app once for the whole page."""
         page_of(request).keep(_OfList(texts_by_flag(self.admin, list(changelist.result_list))))
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
-        """Links to flagstaff's own pages and to those of the apps."""
+        """Links to flagstaff's own pages."""
         site = self.admin.admin_site
         links = [list_link(site, model) for model in _PAGES if may_view(site, request, model)]
-        for part in _app_parts(self.admin):
-            links += part.call("links", request, default=())
         return {"flagstaff_links": links}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from django.apps import apps
 from django.db.models import ManyToManyField, Model
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -94,10 +93,8 @@ class FlagDeletion(Deletion):
         return found
 
 
-def _command(flags: Sequence[Any]) -> tuple[str, str] | None:
-    """Returns what to run to find the keys in the code, if its app is installed."""
-    if not apps.is_installed("flagstaff.cleanup"):
-        return None
+def _command(flags: Sequence[Any]) -> tuple[str, str]:
+    """Returns what to run to find the keys in the code."""
     text = ngettext(
         "To find the key in your code, run:", "To find the keys in your code, run:", len(flags)
     )

@@ -1,0 +1,170 @@
+"""Finds keys as text in files of any language. Needs no Django settings, and no database."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: A larger file is generated or minified, and is not searched.
+MAX_BYTES = 1_000_000
+# The characters of a line of code that are shown.
+_MAX_CODE = 200
+_WORD = re.compile(r"\w+")
+# Folders of tools. Hidden folders are skipped, too, but for the workflows of GitHub.
+_SKIPPED = frozenset(
+    {"__pycache__", "bower_components", "build", "dist", "htmlcov", "node_modules", "site-packages"}
+)
+_WORKFLOWS = ".github"
+# A file in the root of every virtual environment.
+_ENVIRONMENT = "pyvenv.cfg"
+
+
+class UntrackedError(Exception):
+    """Git does not list the files of a folder; says why."""
+
+
+class _NotSearchedError(Exception):
+    """A text file that is not searched; says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file that names a key."""
+
+    path: str
+    #: The first line is 1.
+    line: int
+    #: The line without its indent; of a long one, the part around the key.
+    code: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The places of each key, and the text files that were not searched, with the reasons."""
+
+    places: Mapping[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    not_searched: dict[str, str] = field(default_factory=dict)
+
+
+def tracked_files(folder: Path) -> list[str]:
+    """Returns the files that git tracks in the repository of a folder, as seen from here.
+
+    Raises UntrackedError without git, or outside of a repository.
+    """
+    command = ["git", "-C", str(folder), "ls-files", "-z", "--", ":/"]
+    try:
+        ran = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (no input)
+    except OSError as error:
+        raise UntrackedError(f"git cannot be run ({error.strerror})") from error
+    if ran.returncode:
+        raise UntrackedError(os.fsdecode(ran.stderr).strip().partition("\n")[0])
+    names = filter(None, os.fsdecode(ran.stdout).split("\0"))
+    # An entry with a conflict is listed several times.
+    paths = dict.fromkeys(os.path.relpath(folder / name) for name in names)
+    return sorted(path for path in paths if _is_own_file(path))
+
+
+def files_below(folders: Iterable[str]) -> list[str]:
+    """Returns the files in and below folders, without the folders of tools."""
+    found: dict[str, None] = {}
+    for folder in folders:
+        for path, folders_here, files in os.walk(folder):
+            if path != folder and _ENVIRONMENT in files:
+                folders_here.clear()
+                continue
+            folders_here[:] = sorted(filter(_is_searched_folder, folders_here))
+            below = (str(Path(path, name)) for name in sorted(files))
+            found |= dict.fromkeys(filter(_is_own_file, below))
+    return sorted(found)
+
+
+def _is_own_file(path: str) -> bool:
+    """Whether it is a file, and no link: what a link leads to is searched where it is."""
+    return Path(path).is_file() and not Path(path).is_symlink()
+
+
+def _is_searched_folder(name: str) -> bool:
+    return name not in _SKIPPED and (not name.startswith(".") or name == _WORKFLOWS)
+
+
+def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:
+    """Returns the places of keys. Each line is a place of a key once.
+
+    A key is found between any characters that cannot continue it: quotes, brackets, spaces. So
+    `request.flags.new_checkout` names the key "new_checkout", but "new_checkout-2" does not.
+    """
+    found, keys_by_word = Found(), _by_word(keys)
+    for path in paths:
+        try:
+            text = _read(path)
+        except (OSError, _NotSearchedError) as error:
+            found.not_searched[path] = str(error.strerror if isinstance(error, OSError) else error)
+            continue
+        # Most files have no word of any key. Only those that are there are worth a pattern.
+        words = keys_by_word.keys() & {"", *_WORD.findall(text)}
+        if candidates := [key for word in words for key in keys_by_word[word]]:
+            for key, line, code in _lines_with(text, _pattern(candidates)):
+                found.places[key].append(Place(path, line, code))
+    return found
+
+
+def _by_word(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Returns keys by the longest word in them. A key without a word, as SQL can write, has ""."""
+    by_word: dict[str, list[str]] = defaultdict(list)
+    for key in filter(None, keys):
+        by_word[max(_WORD.findall(key), key=len, default="")].append(key)
+    return by_word
+
+
+def _read(path: str) -> str:
+    """Returns the text of a file; nothing for a binary one. Raises OSError, _NotSearchedError."""
+    with Path(path).open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if b"\0" in data:
+        return ""
+    if len(data) > MAX_BYTES:
+        raise _NotSearchedError(f"larger than {MAX_BYTES // 1_000_000} MB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _NotSearchedError("not UTF-8") from error
+
+
+def _pattern(keys: Sequence[str]) -> re.Pattern[str]:
+    """Returns the pattern of all these keys. The longest one at a place is found.
+
+    A dot may stand beside a key, as in `flags.new_checkout`, unless the key itself has dots: then
+    it continues the key, as a hyphen between two words does.
+    """
+    parts = []
+    for joint, some in (
+        (r"[-.]", [key for key in keys if "." in key]),
+        ("-", [key for key in keys if "." not in key]),
+    ):
+        if some:
+            either = "|".join(map(re.escape, sorted(some, key=len, reverse=True)))
+            parts.append(rf"(?<!\w)(?<!\w{joint})(?:{either})(?!\w|{joint}\w)")
+    return re.compile("|".join(parts))
+
+
+def _lines_with(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, str]]:
+    """Yields each key in each line, with the number of the line and its code."""
+    # Not splitlines: editors count the line breaks alone.
+    for number, line in enumerate(text.split("\n"), start=1):
+        first = {match[0]: match.start() for match in reversed([*pattern.finditer(line)])}
+        for key, start in sorted(first.items(), key=lambda item: item[1]):
+            yield key, number, _code(line, start)
+
+
+def _code(line: str, start: int) -> str:
+    if len(line.strip()) <= _MAX_CODE:
+        return line.strip()
+    begin = max(start - _MAX_CODE // 4, 0)
+    part = line[begin : begin + _MAX_CODE].strip()
+    more = "…" if begin + _MAX_CODE < len(line) else ""
+    return f"{'…' if begin else ''}{part}{more}"

@@ -1,0 +1,80 @@
+"""The rows of flags, as the signals need them, also of models that lack columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+
+from flagstaff._engine import forced_off
+from flagstaff._tables.optional_fields import OptionalFields, optional_fields
+from flagstaff._tables.rows import all_rows
+from flagstaff.conf import conf
+from flagstaff.stale.constant import Configuration, constant_result
+from flagstaff.stale.past import configuration_of
+
+# The annotation's name must not clash with a field of the project's model.
+_ALLOWED = "flagstaff_allowed"
+#: A flag with the number of its allowed users.
+CountedRow = tuple[Any, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which flags to read: those that match, and of them those with these primary keys."""
+
+    condition: Q
+    pks: Collection[object] | None = None
+    #: Flags that were read already; nothing else is looked at.
+    rows: Sequence[CountedRow] | None = None
+    #: The primary keys of those that an app is about to change; None if that is not known.
+    planned: Collection[str] | None = None
+    #: Whether the tables of the evidence are known to be readable.
+    is_readable: bool = False
+
+
+ALL_FLAGS = Selection(Q())
+
+
+@dataclass(frozen=True)
+class AssessedFlag:
+    """A flag with what decides its result."""
+
+    pk: str
+    key: str
+    fields: OptionalFields
+    configuration: Configuration
+    allowed: int
+
+    @property
+    def is_forced_off(self) -> bool:
+        """Whether this process evaluates a flag as off that is on for all users."""
+        return self.result is True and self.key in forced_off.keys
+
+    @property
+    def result(self) -> bool | None:
+        """The result of all users; None if it differs."""
+        return constant_result(self.configuration, has_allowed_users=self.allowed != 0)
+
+
+def read_flags(selection: Selection) -> list[AssessedFlag]:
+    """Returns the selected flags, by key. One query, or none for rows that were read already."""
+    if selection.rows is not None:
+        return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
+    # Evaluations cannot use a row without a key, which a project's own table may have.
+    rows = all_rows(conf.flag_model).filter(selection.condition).exclude(key=None).order_by("key")
+    rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
+    counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
+    return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
+
+
+def _flag(row: Any, allowed: int) -> AssessedFlag:
+    return AssessedFlag(
+        pk=str(row.pk),
+        key=row.key,
+        fields=optional_fields(row),
+        configuration=configuration_of(row),
+        allowed=allowed,
+    )

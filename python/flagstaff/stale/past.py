@@ -1,0 +1,192 @@
+"""Reads the changes of flags that decide since when their results are constant. Few queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.utils.dateparse import parse_date
+
+from flagstaff._tables.model_fields import column_of
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.optional_fields import REVIEW_ON, RULES, flag_model, optional_fields
+from flagstaff._words.json_text import read_json
+from flagstaff._words.times import aware, aware_or_none
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
+from flagstaff.history.versions import all_entries, require_history, require_triggers
+from flagstaff.models import Change
+from flagstaff.stale.constant import AllowedUsersChange, Configuration, RowChange
+from flagstaff.stale.signals import ReviewChange
+
+PastChange = RowChange | AllowedUsersChange
+
+_FLAG = Kind.FLAG.row_relation
+
+
+@dataclass(frozen=True)
+class WantedPast:
+    """A flag, by the text of its primary key, and what is wanted of its history."""
+
+    pk: str
+    #: Whether the changes that may have changed its result are wanted.
+    is_constant: bool
+    #: Whether they include those of its allowed users: they do not matter while it is on for all.
+    is_off: bool
+    #: Whether it matters since when it has its key.
+    is_unused: bool = False
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the history says about flags, by their primary keys."""
+
+    #: The changes that may have changed the result, newest first.
+    changes: Mapping[str, Sequence[PastChange]]
+    #: When flags were created or got their keys, if that was since a time.
+    keys_since: Mapping[str, datetime]
+
+
+class _Entry(NamedTuple):
+    """A line of `decisive_entries_v1` without its flag."""
+
+    part: str
+    id: int
+    relation: str
+    action: str
+    at: datetime
+    old_enabled: str | None
+    new_enabled: str | None
+    old_percent: str | None
+    new_percent: str | None
+    old_rules: str | None
+    new_rules: str | None
+    old_users: int
+    new_users: int
+
+
+def configuration_of(flag: Any) -> Configuration:
+    """Returns the present configuration of a flag. A project's own table may hold NULL."""
+    rules = optional_fields(flag).rules
+    return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
+
+
+def history_problem(*, is_readable: bool = False) -> str:
+    """Returns why the history does not have all changes of flags, or an empty text.
+
+    `is_readable`: the table of the history is known to be readable.
+    """
+    try:
+        if not is_readable:
+            require_history()
+        require_triggers(Kind.FLAG)
+    except NoHistoryError as error:
+        return error.message
+    return ""
+
+
+def history_since() -> datetime | None:
+    """Returns the time of the oldest entry about a flag; None without an entry. One query."""
+    times = all_entries().filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
+    first = times.first()
+    return aware_or_none(first)
+
+
+def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:
+    """Returns what the history says about flags. One query.
+
+    `since` is that of `Past.keys_since`. With `newest`, this number of changes of a flag is read;
+    without it, its oldest change of all is the last one. Flags without one are left out.
+    """
+    has_rules = flag_model().has(RULES)
+    entries: dict[str, list[_Entry]] = defaultdict(list)
+    keys_since = {}
+    for pk, *values in _query(wanted, since, newest):
+        entry = _Entry(*values)
+        if entry.part == "named":
+            keys_since[pk] = aware(entry.at)
+        else:
+            entries[pk].append(entry)
+    changes = {
+        pk: [_change(entry, has_rules=has_rules) for entry in sorted(found, key=_place)]
+        for pk, found in entries.items()
+    }
+    return Past(changes, keys_since)
+
+
+def _query(
+    wanted: Collection[WantedPast], since: datetime, newest: int | None
+) -> Sequence[Sequence[Any]]:
+    connection, model = connections[conf.database], conf.flag_model
+    columns = {one: column_of(model, one) for one in ("key", "enabled", "rollout_percent")}
+    rules = flag_model().fields.get(RULES)
+    columns["rules"] = "rules" if rules is None else str(rules.column)
+    texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
+    quoted = {one: f"'{text}'" for one, text in texts.items()}
+    statement = fill(sql("decisive_entries_v1"), own_names(connection) | quoted)
+    parameters: dict[str, Any] = {
+        "pks": [one.pk for one in wanted],
+        "with_state": [one.is_constant for one in wanted],
+        "with_users": [one.is_off for one in wanted],
+        "with_key": [one.is_unused for one in wanted],
+        "table": connection.ops.quote_name(model._meta.db_table),
+        "since": since,
+        "newest": newest,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
+        return found
+
+
+def review_changes(dates: Mapping[str, date]) -> dict[str, ReviewChange]:
+    """Returns when flags got their present review dates, by primary keys. One query.
+
+    Flags are left out whose history has no such entry.
+    """
+    connection, model = connections[conf.database], conf.flag_model
+    column = column_of(model, REVIEW_ON).replace("'", "''").replace("%", "%%")
+    names = own_names(connection) | {"review_on": f"'{column}'"}
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        statement = fill(sql("review_changes_v1"), names)
+        cursor.execute(statement, {"pks": list(dates), "table": table})
+        rows = cursor.fetchall()
+    return {
+        pk: ReviewChange(aware(at), parse_date(before or ""), is_creation)
+        for pk, at, before, after, is_creation in rows
+        if after == dates[pk].isoformat()
+    }
+
+
+def _place(entry: _Entry) -> tuple[int, int]:
+    return entry.part == "oldest", -entry.id
+
+
+def _change(entry: _Entry, *, has_rules: bool) -> PastChange:
+    at = aware(entry.at)
+    if entry.relation == ALLOWED_USERS:
+        return AllowedUsersChange(at, added=entry.new_users, removed=entry.old_users)
+    old_rules, new_rules = (entry.old_rules, entry.new_rules) if has_rules else (None, None)
+    after = _recorded(entry.new_enabled, entry.new_percent, new_rules)
+    before = _recorded(entry.old_enabled, entry.old_percent, old_rules)
+    return RowChange(at, before, after, is_creation=entry.action == Change.Action.INSERT)
+
+
+def _recorded(enabled: str | None, percent: str | None, rules: str | None) -> Configuration | None:
+    """Returns a configuration of an entry; None if it lacks a column, or has no row."""
+    if enabled is None or percent is None or not percent.isdigit():
+        return None
+    # Entries that are older than the column have no rules either.
+    read = None if rules is None or rules == "[]" else read_json(rules)
+    return Configuration(enabled == "true", int(percent), read)
+
+
+def _or_none(rules: object) -> object:
+    """Returns None for no rules."""
+    return None if rules == [] else rules

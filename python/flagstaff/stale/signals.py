@@ -1,0 +1,192 @@
+"""Whether a flag is stale, and why. Pure: the queries are in other modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.times import local_time
+from flagstaff.stale.constant import Constant
+
+#: Flags of these kinds are meant to stay.
+_PERMANENT = ("ops", "permission")
+_IN_BULK = Template(
+    "flag_served_in_bulk",
+    _("served in bulk on %(date)s; an evaluation of one key would be counted"),
+)
+
+
+class Signal(Enum):
+    """A reason why a flag is stale. The value is the word in JSON."""
+
+    CONSTANT = "constant"
+    NOT_EVALUATED = "not-evaluated"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True)
+class LastUse:
+    """When a key was last evaluated, and last served in bulk."""
+
+    evaluated_at: datetime | None = None
+    #: By a call that returns all flags: it is not known whether the code used the result.
+    served_in_bulk_at: datetime | None = None
+    served_to_browsers_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime | None:
+        """When the flag was last in use: evaluated, or served to browsers."""
+        return _latest(self.evaluated_at, self.served_to_browsers_at)
+
+
+NEVER_USED = LastUse()
+
+
+@dataclass(frozen=True)
+class ReviewChange:
+    """The entry of the history that gave a flag its present review date."""
+
+    at: datetime
+    #: The review date before; None without one.
+    before: date | None = None
+    is_creation: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a flag."""
+
+    #: The text of the primary key.
+    pk: str
+    key: str
+    kind: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    review_on: date | None = None
+    constant: Constant | None = None
+    #: Why it is not known whether the result is constant; empty if it is known.
+    constant_problem: str = ""
+    last_use: LastUse = NEVER_USED
+    #: From when on all evaluations are counted; None if `usage_problem` says why they are not.
+    counted_since: datetime | None = None
+    usage_problem: str = ""
+    #: Since when a flag has had this key; None if it had it before the evaluations were counted.
+    key_since: datetime | None = None
+    #: None if it is not needed, or the history lacks it.
+    review_change: ReviewChange | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A signal that holds, and its evidence."""
+
+    signal: Signal
+    since: datetime | date
+    #: Whole days from `since` until now.
+    days: int
+    #: False if the period may have begun earlier.
+    is_exact: bool = True
+    #: The constant result; None for other signals.
+    result: bool | None = None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A signal of which it is not known whether it holds."""
+
+    signal: Signal
+    why: str
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A flag with the signals that hold."""
+
+    facts: Facts
+    findings: tuple[Finding, ...]
+    unknown: tuple[Unknown, ...]
+    #: Whether a person has seen the signals, and has set a review date in the future.
+    is_silent: bool = False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a signal holds and the flag is not silent."""
+        return bool(self.findings) and not self.is_silent
+
+
+def assess(facts: Facts, *, now: datetime, today: date, days: int) -> Assessment:
+    """Returns the signals that hold for a flag. `days` is the age from which it is stale."""
+    found: list[Finding | Unknown | None] = []
+    if facts.kind not in _PERMANENT:
+        found += [_constant(facts, now, days), not_evaluated(facts, now, days)]
+    found.append(_review(facts, today))
+    findings = tuple(one for one in found if isinstance(one, Finding))
+    unknown = tuple(one for one in found if isinstance(one, Unknown))
+    is_silent = _is_silent(facts, findings, today, timedelta(days=days))
+    return Assessment(facts, findings, unknown, is_silent)
+
+
+def _is_silent(facts: Facts, findings: tuple[Finding, ...], today: date, period: timedelta) -> bool:
+    """Whether the review date is in the future, and was set after the flag had become stale.
+
+    A date from before says nothing about the signals. One that was set at the creation never does.
+    """
+    change = facts.review_change
+    if facts.review_on is None or facts.review_on <= today or change is None or change.is_creation:
+        return False
+    was_due = change.before is not None and change.before < local_time(change.at).date()
+    return was_due or any(_had_begun(finding, change.at - period) for finding in findings)
+
+
+def _had_begun(finding: Finding, at: datetime) -> bool:
+    """Whether the period of a signal had begun at a time. One without a known begin had."""
+    is_later = isinstance(finding.since, datetime) and finding.since > at
+    return not (finding.is_exact and is_later)
+
+
+def _constant(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
+    if facts.constant_problem:
+        return Unknown(Signal.CONSTANT, facts.constant_problem)
+    if facts.constant is None:
+        return None
+    since = facts.constant.since
+    age = (now - since).days
+    if age < days:
+        return None
+    return Finding(
+        Signal.CONSTANT, since, age, facts.constant.is_exact, result=facts.constant.result
+    )
+
+
+def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
+    """Returns the signal that a flag is not evaluated, of any kind of flag; None if it is."""
+    first = now - timedelta(days=days)
+    last, begin, bulk = facts.last_use.at, facts.key_since, facts.last_use.served_in_bulk_at
+    if (last is not None and last > first) or (begin is not None and begin > first):
+        return None
+    if bulk is not None and bulk > first:
+        date = local_time(bulk).date().isoformat()
+        return Unknown(Signal.NOT_EVALUATED, _IN_BULK(date=date))
+    if facts.counted_since is None:
+        return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
+    if (known := _latest(last, bulk)) is not None:
+        # The evaluations of a deleted flag do not count for a new one with its key.
+        since = known if begin is None else max(known, begin)
+        return Finding(Signal.NOT_EVALUATED, since, (now - since).days, since == last)
+    since = facts.counted_since if begin is None else max(facts.counted_since, begin)
+    is_exact = begin is not None and begin >= facts.counted_since
+    return Finding(Signal.NOT_EVALUATED, since, (now - since).days, is_exact)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
+
+
+def _review(facts: Facts, today: date) -> Finding | None:
+    date_of_review = facts.review_on
+    if date_of_review is None or date_of_review >= today:
+        return None
+    return Finding(Signal.REVIEW, date_of_review, (today - date_of_review).days)

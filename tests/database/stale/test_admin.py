@@ -1,0 +1,233 @@
+"""The page of stale flags in the admin, and what the pages of flags show of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff.admin.flag.admin import FeatureFlagAdmin
+from flagstaff.models import Change, FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    column,
+    confirmed,
+    count_queries,
+    messages_of,
+    page,
+    staff,
+)
+from tests.support.stale_flags import (
+    KEY,
+    age_history,
+    collect_usage,
+    evaluate,
+    make_flag,
+    set_columns,
+)
+
+pytestmark = pytest.mark.django_db
+
+STALE = "/admin/flagstaff/staleflag/"
+
+
+def day(ahead: int) -> str:
+    return (timezone.localdate() + timedelta(days=ahead)).isoformat()
+
+
+def text(html: str) -> str:
+    content = html.partition('id="content"')[2].replace("<", " <")
+    return " ".join(strip_tags(content).split())
+
+
+@pytest.fixture(autouse=True)
+def shipped() -> FeatureFlag:
+    """A flag that is on for everyone since 41 days, and one that is not stale."""
+    Change.objects.all().delete()
+    collect_usage()
+    flag = make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(41, flag)
+    evaluate(KEY)
+    make_flag("dark_mode")
+    evaluate("dark_mode")
+    return flag
+
+
+def silence(ahead: int = 10) -> None:
+    """Sets a review date in the future while the flag is stale."""
+    changes.update(KEY, {"review_on": timezone.localdate() + timedelta(days=ahead)})
+
+
+def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
+    admin_client: Client, shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_columns(monkeypatch, shipped, owner="web", tags=["q3"])
+    html = page(admin_client, STALE)
+    assert "On for all users for 41 days, since " in text(html)
+    assert ">web</td>" in html
+    assert ">q3</td>" in html
+    assert "dark_mode" not in text(html)
+    assert f'href="{FLAGS}{shipped.pk}/change/"' in html
+    assert f">python manage.py flags references {KEY}</code>" in html
+    assert 'data-label="Age">41 days</td>' in html
+    assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
+
+
+def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
+    changes.set_rollout(KEY, 50)
+    assert "No flag is stale." in text(page(admin_client, STALE))
+    FeatureFlag.objects.all().delete()
+    assert "No flag is stale." in text(page(admin_client, STALE))
+
+
+def test_silent_flag_is_in_the_second_table_until_its_review(admin_client: Client) -> None:
+    html = page(admin_client, STALE)
+    assert "Not listed until the next review" not in html
+    silence()
+    shown = text(page(admin_client, STALE))
+    assert "No flag is stale." in shown
+    assert re.search(rf"Not listed until the next review .* {KEY} On for all users", shown)
+
+
+@pytest.mark.parametrize(
+    ("permission", "is_offered"), [("view_featureflag", False), ("change_featureflag", True)]
+)
+def test_review_date_is_offered_to_users_who_may_change_flags(
+    permission: str, is_offered: bool, shipped: FeatureFlag
+) -> None:
+    client = staff(permission)
+    html = page(client, STALE)
+    assert KEY in html
+    assert ("_selected_action" in html) is is_offered
+    advice = "If you still need it, set a review date"
+    assert (advice in html) is is_offered
+    assert (advice in page(client, f"{FLAGS}{shipped.pk}/change/")) is is_offered
+    assert "/delete/" not in html
+
+
+def test_page_takes_no_form(admin_client: Client) -> None:
+    assert admin_client.post(STALE, {"_end": KEY}).status_code == 403
+
+
+def test_list_of_flags_links_to_the_page_and_marks_stale_flags(admin_client: Client) -> None:
+    assert f'href="{STALE}">Stale flags' in page(admin_client, "/admin/")
+    html = page(admin_client)
+    assert f'<a href="{STALE}">Stale flags</a>' in html
+    stale, fresh = column(html, "flag")[::-1]
+    assert "stale: constant" in stale
+    assert "stale" not in fresh
+    silence()
+    assert "stale: constant" not in page(admin_client)
+
+
+def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: FeatureFlag) -> None:
+    url = f"{FLAGS}{shipped.pk}/change/"
+    shown = text(page(admin_client, url))
+    assert "stale On for all users for 41 days, since " in shown
+    silence()
+    shown = text(page(admin_client, url))
+    assert "On for all users for 41 days, since " in shown
+    assert "The flag is not listed as stale until its review on " in shown
+    other = FeatureFlag.objects.get(key="dark_mode")
+    assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
+
+
+def test_pages_say_what_is_not_known(admin_client: Client, shipped: FeatureFlag) -> None:
+    collect_usage(5)
+    shown = text(page(admin_client, STALE))
+    assert "It is not known whether dark_mode, new_checkout were evaluated: usage is known" in shown
+    shown = text(page(admin_client, f"{FLAGS}{shipped.pk}/change/"))
+    assert "On for all users for 41 days" in shown
+    assert f"It is not known whether {KEY} was evaluated: " in shown
+
+
+# The list: two of the session, three of Django's list, one of the filters, one of plans.
+@pytest.mark.parametrize(("url", "limit"), [(FLAGS, 13), (STALE, 10)])
+def test_list_and_page_make_the_same_queries_for_many_flags(
+    url: str, limit: int, admin_client: Client
+) -> None:
+    make_flag("unused", rollout_percent=100)
+    page(admin_client, url)  # Fills Django's caches.
+    few = count_queries(admin_client, url)
+    for number in range(20):
+        make_flag(f"flag_{number}", rollout_percent=100)
+    assert count_queries(admin_client, url) == few <= limit
+
+
+def test_list_that_defers_columns_marks_stale_flags(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queryset = FeatureFlagAdmin.get_queryset
+    monkeypatch.setattr(
+        FeatureFlagAdmin,
+        "get_queryset",
+        lambda self, request: queryset(self, request).defer("tags", "review_on"),
+    )
+    assert "stale: constant" in column(page(admin_client), "flag")[1]
+
+
+def test_key_owner_and_tags_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
+    FeatureFlag.objects.filter(pk=shipped.pk).update(
+        key="<i>odd</i>", owner="<i>web</i>", tags=["<i>a</i>"]
+    )
+    assert "<i>" not in page(admin_client, STALE)
+    changes.update("<i>odd</i>", {"review_on": timezone.localdate() + timedelta(days=10)})
+    for url in (STALE, FLAGS, f"{FLAGS}{shipped.pk}/change/"):
+        assert "<i>" not in page(admin_client, url)
+
+
+@pytest.mark.thorough
+def test_page_with_a_thousand_flags_lists_each_of_them(admin_client: Client) -> None:
+    FeatureFlag.objects.bulk_create(
+        FeatureFlag(key=f"flag_{number}", review_on=date(2020, 1, 31)) for number in range(1_000)
+    )
+    # One more flag is stale.
+    assert page(admin_client, STALE).count("flagstaff-evidence") == 1_001
+
+
+def test_review_date_of_several_flags_is_set_and_the_page_is_shown_again(
+    admin_client: Client, shipped: FeatureFlag
+) -> None:
+    html = page(admin_client, STALE)
+    [(url, form)] = re.findall(
+        r'<form method="post" action="(.*?)" id="flagstaff-selected">(.*?)</form>', html, re.DOTALL
+    )
+    data = dict(re.findall(r'name="(action|index|_back)" value="([^"]*)"', form))
+    assert data == {"action": "set_review_date", "index": "0", "_back": STALE}
+    [pk] = re.findall(r'form="flagstaff-selected" name="_selected_action" value="(\d+)"', html)
+    assert pk == str(shipped.pk)
+    shown = admin_client.post(url, {**data, "_selected_action": pk})
+    response = admin_client.post(url, confirmed(shown, until=day(5)), follow=True)
+    assert response.redirect_chain == [(STALE, 302)]
+    assert messages_of(response)[0].startswith(f"1 flag was changed: {KEY}.")
+    assert "No flag is stale." in response.content.decode()
+
+
+def test_foreign_path_to_return_to_is_ignored(admin_client: Client, shipped: FeatureFlag) -> None:
+    data = {"action": "set_review_date", "_selected_action": shipped.pk}
+    data |= {"_back": "//evil.example/"}
+    shown = admin_client.post(FLAGS, data)
+    response = admin_client.post(FLAGS, confirmed(shown, until=day(5), _back="//evil.example/"))
+    assert response.headers["location"] == FLAGS
+
+
+def test_page_for_flags_of_a_model_without_a_review_date_has_no_action(
+    bare_flag_model: type, admin_client: Client
+) -> None:
+    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)  # type: ignore[attr-defined]
+    html = page(admin_client, STALE)
+    assert "set a review date" not in html
+    assert "_selected_action" not in html
+
+
+def test_filter_of_the_list_shows_the_stale_flags(admin_client: Client) -> None:
+    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag")[0].count(KEY) >= 1
+    assert "dark_mode" not in "".join(column(page(admin_client, f"{FLAGS}?stale=yes"), "flag"))
+    silence()
+    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag") == []

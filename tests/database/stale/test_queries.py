@@ -1,0 +1,309 @@
+"""What is read about flags: their history, their usage, and their columns."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff import changes, rollouts
+from flagstaff.history import prune
+from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.facts import assess_flags, stale_flags
+from flagstaff.stale.signals import Signal
+from tests.support.forced_off import forced_off
+from tests.support.sql import keep_indexes, rows
+from tests.support.stale_flags import (
+    KEY,
+    age_history,
+    assess_one,
+    collect_usage,
+    evaluate,
+    make_flag,
+    serve,
+    set_columns,
+    signals,
+)
+from tests.support.terminals import delete_usage
+
+pytestmark = pytest.mark.django_db
+
+MATCHES_ALL = [{"attribute": "plan", "operator": "in", "values": ["a"]}]
+
+
+@pytest.fixture(autouse=True)
+def _no_usage() -> None:
+    Change.objects.all().delete()
+    delete_usage()
+
+
+def test_flag_at_100_percent_is_constant_since_the_change() -> None:
+    make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(41)
+    # The change is also found behind many entries.
+    for number in range(30):
+        changes.update(KEY, {"description": str(number)})
+    [found] = assess_one().findings
+    assert (found.signal, found.days, found.is_exact) == (Signal.CONSTANT, 41, True)
+    assert found.result is True
+
+
+def test_flag_that_was_disabled_is_constant_since_then() -> None:
+    make_flag()
+    changes.disable(KEY)
+    age_history(35)
+    changes.set_rollout(KEY, 0)
+    assert signals() == {"constant": 35}
+
+
+def test_flag_at_0_percent_is_constant_since_its_last_allowed_user_left() -> None:
+    flag = make_flag(rollout_percent=0)
+    user = User.objects.create(username="alice")
+    flag.allowed_users.add(user)
+    assert signals() == {}
+    age_history(5)
+    user.delete()
+    age_history(33)
+    assert signals() == {"constant": 33}
+
+
+def test_rule_that_can_grant_or_refuse_keeps_a_flag_from_being_stale() -> None:
+    make_flag("a", rollout_percent=0, rules=[{"conditions": MATCHES_ALL}])
+    make_flag("b", rollout_percent=100, rules=[{"conditions": MATCHES_ALL, "rollout_percent": 9}])
+    make_flag("c", rollout_percent=100, rules=[{"conditions": MATCHES_ALL}])
+    assert [one.facts.key for one in stale_flags()] == ["c"]
+
+
+def test_removed_rule_begins_the_period() -> None:
+    make_flag(rollout_percent=0, rules=[{"conditions": MATCHES_ALL}])
+    FeatureFlag.objects.update(rules=[])
+    age_history(31)
+    assert signals() == {"constant": 31}
+
+
+def test_pruned_history_bounds_the_period() -> None:
+    make_flag(rollout_percent=100)
+    changes.update(KEY, {"description": "a"})
+    age_history(40)
+    prune(timedelta(days=50))
+    [found] = assess_one().findings
+    assert (found.days, found.is_exact) == (40, False)
+
+
+def test_flag_that_is_older_than_the_history_is_bound_by_its_begin() -> None:
+    make_flag(rollout_percent=100, days=90)
+    Change.objects.all().delete()
+    assert signals() == {}
+    make_flag("another", days=50)
+    [found] = assess_one().findings
+    assert (found.days, found.is_exact) == (50, False)
+
+
+def test_change_without_an_entry_makes_the_period_unknown() -> None:
+    make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(40)
+    Change.objects.latest("id").delete()
+    assert signals() == {}
+
+
+def test_missing_triggers_make_the_period_unknown() -> None:
+    make_flag(rollout_percent=100)
+    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
+    found = assess_one()
+    assert found.findings == ()
+    assert [one.signal for one in found.unknown] == [Signal.CONSTANT, Signal.NOT_EVALUATED]
+
+
+def test_flag_that_is_forced_off_is_not_on_for_all_users() -> None:
+    make_flag(rollout_percent=100)
+    make_flag("dark_mode", enabled=False)
+    with forced_off([KEY, "dark_mode"]):
+        found = assess_one()
+        [disabled] = assess_one("dark_mode").findings
+    assert found.findings == ()
+    assert found.unknown[0].why == "the flag is forced off in this process by FLAGSTAFF_FORCE_OFF"
+    assert disabled.result is False
+
+
+def test_flag_without_a_change_is_constant_since_its_creation_unless_a_plan_is_active() -> None:
+    make_flag(rollout_percent=0)
+    assert signals() == {"constant": 60}
+    assert assess_one().findings[0].is_exact
+    rollouts.create(KEY)
+    assert signals() == {}
+
+
+def test_flag_that_was_deleted_and_restored_begins_anew() -> None:
+    make_flag(rollout_percent=100)
+    version = changes.delete(KEY).version
+    assert version is not None
+    changes.undo(KEY)
+    assert signals() == {}
+
+
+def test_flag_without_an_evaluation_in_the_days_is_stale() -> None:
+    make_flag()
+    make_flag("never", days=45)
+    collect_usage()
+    evaluate(KEY, 33.5)
+    evaluate(KEY, 50)
+    [found] = assess_one().findings
+    assert (found.signal, found.days, found.is_exact) == (Signal.NOT_EVALUATED, 33, True)
+    assert signals("never") == {"not-evaluated": 45}
+
+
+def test_flag_that_got_its_key_in_the_days_is_not_stale() -> None:
+    flag = make_flag("old_checkout")
+    flag.key = KEY
+    flag.save()
+    collect_usage()
+    assert signals() == {}
+    # The rename is also found behind many entries.
+    for number in range(30):
+        changes.update(KEY, {"description": str(number)})
+    assert signals() == {}
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "problem"),
+    [(20, 0, "usage is known only since "), (90, 2, "no worker has reported its usage since ")],
+)
+def test_usage_that_misses_some_of_the_days_is_unknown(
+    begin: float, end: float, problem: str
+) -> None:
+    make_flag()
+    collect_usage(begin, until=end)
+    found = assess_one()
+    assert found.findings == ()
+    assert found.unknown[0].why.startswith(problem)
+
+
+def test_pause_between_workers_makes_usage_unknown() -> None:
+    make_flag()
+    collect_usage(90, until=20)
+    collect_usage(15, pid=2)
+    assert assess_one().unknown[0].why == "for 5 days, no worker reported its usage"
+    collect_usage(25, until=14, pid=3)
+    assert signals() == {"not-evaluated": 60}
+
+
+def test_pruned_usage_is_unknown() -> None:
+    make_flag()
+    collect_usage()
+    rows("UPDATE flagstaff_usage SET hour = now() - '9 days'::interval")
+    assert assess_one().unknown[0].why.startswith("usage is known only since ")
+
+
+def test_missing_usage_tables_make_usage_unknown() -> None:
+    make_flag(rollout_percent=100)
+    rows("DROP TABLE flagstaff_usage")
+    found = assess_one()
+    assert [one.signal for one in found.findings] == [Signal.CONSTANT]
+    assert found.unknown[0].why.startswith("usage is not available; ")
+
+
+def test_flag_served_to_browsers_is_in_use() -> None:
+    make_flag(client_side=True)
+    collect_usage()
+    serve(KEY, 40, to_browsers=True)
+    assert signals() == {"not-evaluated": 40}
+    serve(KEY, 3, to_browsers=True)
+    found = assess_one()
+    assert (found.findings, found.unknown) == ((), ())
+
+
+def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
+    make_flag()
+    collect_usage()
+    evaluate(KEY, 50)
+    serve(KEY, 3)
+    found = assess_one()
+    assert found.findings == ()
+    [unknown] = found.unknown
+    assert re.fullmatch(
+        r"served in bulk on \d{4}-\d\d-\d\d; an evaluation of one key would be counted",
+        unknown.why,
+    )
+    evaluate(KEY, 2)
+    assert assess_one().unknown == ()
+
+
+def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = make_flag()
+    collect_usage()
+    evaluate(KEY)
+    columns = {"review_on": date(2020, 1, 31), "owner": "web", "tags": ["a", "b"]}
+    set_columns(monkeypatch, flag, **columns)
+    found = assess_one()
+    assert [(one.signal, one.since) for one in found.findings] == [
+        (Signal.REVIEW, date(2020, 1, 31))
+    ]
+    assert (found.facts.owner, found.facts.tags) == ("web", ("a", "b"))
+
+
+def test_days_default_to_the_setting(settings: Any) -> None:
+    make_flag(rollout_percent=100, days=20)
+    assert stale_flags() == []
+    assert [one.facts.key for one in stale_flags(20)] == [KEY]
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": 20}
+    assert [one.facts.key for one in stale_flags()] == [KEY]
+
+
+@pytest.mark.parametrize("days", [0, -1, 36_501, 10**12, 1.5, True])
+def test_days_that_are_no_number_of_days_are_refused(days: Any) -> None:
+    with pytest.raises(ValueError, match="days must be a whole number from 1 to 3,650, not "):
+        stale_flags(days)
+
+
+def test_number_of_queries_does_not_depend_on_the_number_of_flags() -> None:
+    collect_usage()
+
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assess_flags()
+        return len(queries)
+
+    make_flag("a", rollout_percent=100)
+    one = count()
+    FeatureFlag.objects.bulk_create(
+        FeatureFlag(key=f"flag_{n}", enabled=True, rollout_percent=n % 2 * 100) for n in range(50)
+    )
+    assert count() == one
+    assert one <= 8
+
+
+def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> None:
+    def read() -> tuple[int, int]:
+        """The numbers of queries, and of entries read."""
+        with CaptureQueriesContext(connection) as queries:
+            assess_flags()
+        found = [one["sql"] for one in queries if "AS part" in one["sql"]]
+        return len(queries), sum(len(rows(one)) for one in found)
+
+    make_flag("on", rollout_percent=100)
+    make_flag("off", enabled=False)
+    before = read()
+    for number in range(50):
+        FeatureFlag.objects.update(description=str(number))
+        FeatureFlag.objects.filter(key="off").update(rollout_percent=number)
+    assert read() == before
+    # The creation of each flag, as the begin of its period and of its key.
+    assert before[1] <= 4
+
+
+def test_decisive_entries_are_found_by_indexes_of_them_alone() -> None:
+    make_flag(rollout_percent=100)
+    with CaptureQueriesContext(connection) as queries:
+        assess_flags()
+    [query] = [one["sql"] for one in queries if "AS part" in one["sql"]]
+    names = {"flagstaff_change_state", "flagstaff_change_named"}
+    keep_indexes("flagstaff_change", *names)
+    plan = "\n".join(line for (line,) in rows(f"EXPLAIN {query}"))
+    assert set(re.findall(r"using (\w+) on .*\n +Index Cond: \(object_pk = ", plan)) == names

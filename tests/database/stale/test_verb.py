@@ -1,0 +1,234 @@
+"""`manage.py flags stale`, also in projects that lack the columns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from flagstaff import changes
+from flagstaff.models import Change, FeatureFlag
+from flagstaff.stale.facts import assess_flags
+from tests.support.stale_flags import (
+    KEY,
+    age_history,
+    collect_usage,
+    evaluate,
+    make_flag,
+    set_columns,
+)
+from tests.support.terminals import Ran, document, flags, rows, run, typed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _counted() -> None:
+    Change.objects.all().delete()
+    collect_usage()
+
+
+def day(ago: int) -> str:
+    return f"{(timezone.now() - timedelta(days=ago)):%Y-%m-%d}"
+
+
+@pytest.fixture
+def shipped() -> FeatureFlag:
+    """A flag that is on for everyone since 41 days, and is evaluated."""
+    flag = make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(41)
+    evaluate(KEY)
+    return flag
+
+
+def test_stale_lists_each_flag_with_its_signals_and_evidence(shipped: FeatureFlag) -> None:
+    make_flag("both", enabled=False)
+    make_flag("unused", days=60)
+    evaluate("unused", 33)
+    off = f"off for all users for 60 days, since {day(60)}"
+    unused = f"not evaluated for 60 days, since {day(60)}"
+    assert rows("stale") == [
+        ["both", "constant, not-evaluated", f"{off}; {unused}", ""],
+        [KEY, "constant", f"on for all users for 41 days, since {day(41)}", ""],
+        ["unused", "not-evaluated", f"not evaluated for 33 days, since {day(33)}", ""],
+    ]
+
+
+def test_stale_without_a_flag_to_show_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flags("stale", "--fail") == Ran(0, "", "no flag is stale\n")
+    flag = make_flag(enabled=False)
+    set_columns(monkeypatch, flag, owner="web")
+    make_flag("another")
+    evaluate("another")
+    set_columns(monkeypatch, FeatureFlag.objects.get(key="another"), owner="mobile")
+    assert flags("stale", "--owner", "mobile").err == "none of the selected flags is stale\n"
+    assert flags("stale", "--owner", "nobody").err == (
+        "no flag matches --owner and --tag; manage.py flags list shows all flags\n"
+    )
+
+
+def test_failure_says_what_to_do(shipped: FeatureFlag) -> None:
+    ran = flags("stale", "--fail")
+    assert ran.err == (
+        "CommandError: 1 flag is stale; remove each from the code (manage.py flags references "
+        "KEY), or, if you still need it, set the day of its next review (manage.py flags update "
+        "KEY --review-on DATE)\n"
+    )
+    assert ran.out.startswith(KEY)
+
+
+def test_stale_days_replace_the_setting(shipped: FeatureFlag) -> None:
+    assert rows("stale", "--days", "42") == []
+    assert len(rows("stale", "--days", "41")) == 1
+    assert flags("stale", "--days", "0").status == 1
+
+
+def test_stale_filters_by_owner_and_tag(
+    shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_columns(monkeypatch, shipped, owner="web", tags=["q3", "checkout"])
+    assert rows("stale", "--owner", "web", "--tag", "q3")[0][-1] == "web"
+    assert rows("stale", "--owner", "mobile") == []
+    assert rows("stale", "--tag", "q4") == []
+    assert len(rows("stale", "--tag", "q3", "--tag", "checkout")) == 1
+    assert rows("stale", "--tag", "q3", "--tag", "q4") == []
+
+
+def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
+    facts = {"result": True, "since": day(41), "days": 41, "exact": True}
+    text = f"on for all users for 41 days, since {day(41)}"
+    signals = [{"signal": "constant", **facts, "text": text}]
+    columns: dict[str, object] = {"kind": "release", "owner": "", "tags": [], "review_on": None}
+    flag = {"key": KEY, "signals": signals, "unknown": [], **columns, "silent_until": None}
+    assert document("stale") == {"days": 30, "flags": [flag], "silent": 0, "unknown": []}
+
+
+def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
+    make_flag()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
+    why = "the setting USAGE_INTERVAL is 0, so usage is not collected"
+    unknown = f"no flag is stale\nit is not known whether new_checkout was evaluated: {why}\n"
+    assert flags("stale", "--fail") == Ran(0, "", unknown)
+    reason = {"code": "usage_turned_off", "values": {}, "text": why}
+    assert document("stale")["unknown"] == [{"key": KEY, "signal": "not-evaluated", "why": reason}]
+    make_flag("a")
+    shown = f"it is not known whether a, new_checkout were evaluated: {why}"
+    assert flags("stale").err.splitlines()[1:] == [shown]
+
+
+def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:
+    header, line, command = typed("flags stale").splitlines()
+    assert header.split() == ["KEY", "SIGNALS", "EVIDENCE", "OWNER"]
+    evidence = f"on for all users for 41 days, since {day(41)}"
+    assert line.split() == [KEY, "constant", *evidence.split()]
+    assert command == f"find them in the code: python manage.py flags references {KEY}"
+
+
+def test_flag_is_silent_until_a_review_that_was_set_while_it_was_stale(
+    shipped: FeatureFlag,
+) -> None:
+    run(f"update {KEY} --review-on {day(-10)}")
+    message = "1 flag is silent until the next review; --all lists them\n"
+    assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{message}")
+    assert document("stale")["silent"] == 1
+    assert flags("stale", "--all", "--fail").status == 0
+    [[key, *_others, shown]] = rows("stale", "--all")
+    assert (key, shown) == (KEY, day(-10))
+    [flag] = document("stale", "--all")["flags"]
+    assert flag["silent_until"] == day(-10)
+
+
+def test_removed_review_date_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
+    run(f"update {KEY} --review-on {day(-10)}")
+    assert run(f'update {KEY} --review-on ""').status == 0
+    assert len(rows("stale")) == 1
+
+
+def test_review_date_of_the_creation_silences_nothing() -> None:
+    make_flag(rollout_percent=100, review_on=day(-10))
+    evaluate(KEY)
+    assert len(rows("stale")) == 1
+
+
+def test_review_date_that_was_set_before_the_flag_was_stale_silences_nothing() -> None:
+    flag = make_flag(rollout_percent=100, days=20)
+    evaluate(KEY)
+    run(f"update {KEY} --review-on {day(-60)}")
+    assert rows("stale") == []
+    age_history(20, flag)
+    assert len(rows("stale")) == 1
+
+
+def test_review_date_that_was_moved_when_it_was_past_silences_the_flag() -> None:
+    flag = make_flag(rollout_percent=100, days=40, review_on=day(15))
+    age_history(-20, flag)
+    evaluate(KEY)
+    run(f"update {KEY} --review-on {day(-60)}")
+    age_history(11, flag)
+    assert document("stale")["silent"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ("", 0),
+        ("--fail", 1),
+        ("--fail --json", 1),
+        ("--fail --all", 1),
+        ("--fail --days 42", 0),
+        ("--fail --owner nobody", 0),
+        ("--fail --tag q4", 0),
+    ],
+)
+def test_exit_status_depends_on_the_selected_flags(
+    shipped: FeatureFlag, options: str, status: int
+) -> None:
+    assert run(f"stale {options}").status == status
+
+
+def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
+    changes.set_rollout(KEY, 50)
+    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate())
+    assert run("stale --fail").status == 0
+    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate() - timedelta(days=1))
+    assert run("stale --fail").status == 1
+
+
+def test_flag_of_a_model_without_the_columns_is_stale(bare_flag_model: Any) -> None:
+    collect_usage()
+    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)
+    [found] = assess_flags()
+    assert (found.facts.owner, found.facts.tags, found.facts.review_on) == ("", (), None)
+    [stale] = document("stale")["flags"]
+    assert (stale["key"], stale["owner"], stale["kind"]) == (KEY, "", "")
+    assert [one["signal"] for one in stale["signals"]] == ["not-evaluated"]
+    assert run("stale --fail").status == 1
+
+
+# SQLite has no history and no usage, so it shows that all of this is optional.
+BARE = """
+import sys
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", USE_TZ=True, SECRET_KEY="x",
+)
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from flagstaff.models import FeatureFlag
+FeatureFlag.objects.create(key="old", enabled=True, review_on="2020-01-31")
+print("flagstaff.stale" in sys.modules)
+call_command("flags", "stale", verbosity=0)
+"""
+
+
+def test_stale_on_sqlite_lists_past_reviews(tmp_path: Any, run_isolated: Any) -> None:
+    is_imported, listed = run_isolated(BARE, str(tmp_path / "db")).splitlines()
+    assert is_imported == "False"
+    assert listed.startswith("old\treview\tthe review was due on 2020-01-31")

@@ -1,0 +1,209 @@
+"""Which flags are stale, and which are not counted because too little is known."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from flagstaff._words.message import localized
+from flagstaff.stale.constant import Constant
+from flagstaff.stale.signals import (
+    Assessment,
+    Facts,
+    Finding,
+    LastUse,
+    ReviewChange,
+    Signal,
+    Unknown,
+    assess,
+)
+from flagstaff.stale.usage import Coverage, problem_of_coverage
+from tests.support.translations import german
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+TODAY = date(2026, 11, 20)
+CONSTANT, NOT_EVALUATED, REVIEW = Signal
+
+
+def ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def judged(**facts: Any) -> Assessment:
+    """A flag that is evaluated, unless `facts` say otherwise."""
+    known = {"last_use": LastUse(NOW), "counted_since": ago(90), **facts}
+    return assess(Facts("1", "new_checkout", **known), now=NOW, today=TODAY, days=30)
+
+
+def signals(**facts: Any) -> list[Signal]:
+    return [finding.signal for finding in judged(**facts).findings]
+
+
+def test_flag_without_a_signal_is_not_stale() -> None:
+    assert not judged().is_stale
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29.9, []), (30, [CONSTANT]), (41, [CONSTANT])])
+def test_constant_flag_is_stale_after_the_days(days: float, expected: list[Signal]) -> None:
+    assert signals(constant=Constant(True, ago(days), is_exact=True)) == expected
+
+
+def test_finding_of_a_constant_flag_has_its_evidence() -> None:
+    [found] = judged(constant=Constant(False, ago(41.5), is_exact=False)).findings
+    assert found == Finding(CONSTANT, ago(41.5), 41, is_exact=False, result=False)
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
+def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: list[Signal]) -> None:
+    assert signals(last_use=LastUse(ago(days))) == expected
+
+
+def test_flag_that_was_never_evaluated_is_stale_since_its_creation_or_the_counts() -> None:
+    [found] = judged(last_use=LastUse(), counted_since=ago(45)).findings
+    assert found == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
+    [found] = judged(last_use=LastUse(), key_since=ago(40)).findings
+    assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
+    assert judged(last_use=LastUse(), key_since=ago(5)).findings == ()
+
+
+def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
+    found = judged(last_use=LastUse(), counted_since=None, usage_problem="off")
+    assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
+    assert not found.is_stale
+    found = judged(last_use=LastUse(ago(3)), counted_since=None, usage_problem="off")
+    assert found.unknown == ()
+
+
+def test_flag_served_in_bulk_since_is_unknown() -> None:
+    found = judged(last_use=LastUse(ago(40), served_in_bulk_at=ago(29)))
+    why = "served in bulk on 2026-10-22; an evaluation of one key would be counted"
+    assert [(one.signal, str(one.why)) for one in found.unknown] == [(NOT_EVALUATED, why)]
+    assert found.findings == ()
+
+
+def test_flag_served_in_bulk_before_is_unused_since_then() -> None:
+    [found] = judged(last_use=LastUse(ago(50), served_in_bulk_at=ago(40))).findings
+    assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
+
+
+def test_flag_served_in_bulk_and_evaluated_is_in_use() -> None:
+    found = judged(last_use=LastUse(ago(3), served_in_bulk_at=ago(3)))
+    assert (found.findings, found.unknown) == ((), ())
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
+def test_flag_served_to_browsers_is_in_use(days: int, expected: list[Signal]) -> None:
+    assert signals(last_use=LastUse(served_to_browsers_at=ago(days))) == expected
+
+
+def test_constant_result_without_a_history_is_unknown() -> None:
+    assert judged(constant_problem="no history").unknown == (Unknown(CONSTANT, "no history"),)
+
+
+@pytest.mark.parametrize("kind", ["ops", "permission"])
+def test_permanent_flag_is_stale_only_after_its_review_date(kind: str) -> None:
+    facts = {"kind": kind, "constant": Constant(True, ago(99), True), "last_use": LastUse(ago(99))}
+    assert signals(**facts) == []
+    assert signals(**facts, review_on=date(2026, 11, 19)) == [REVIEW]
+
+
+@pytest.mark.parametrize(("day", "expected"), [(19, [REVIEW]), (20, []), (21, [])])
+def test_flag_is_stale_after_its_review_date(day: int, expected: list[Signal]) -> None:
+    assert signals(review_on=date(2026, 11, day)) == expected
+
+
+# Constant for 50 days, so stale for 20.
+SHIPPED = {"constant": Constant(True, ago(50), is_exact=True)}
+
+
+@pytest.mark.parametrize(
+    ("day", "change", "expected"),
+    [
+        (21, ReviewChange(ago(20)), True),
+        (21, ReviewChange(ago(20.1)), False),
+        (20, ReviewChange(ago(20)), False),
+        (21, None, False),
+    ],
+    ids=["set after", "set before", "due today", "unknown"],
+)
+def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_set(
+    day: int, change: ReviewChange | None, expected: bool
+) -> None:
+    found = judged(**SHIPPED, review_on=date(2026, 11, day), review_change=change)
+    assert (found.is_silent, found.is_stale) == (expected, not expected)
+    assert [one.signal for one in found.findings] == [CONSTANT]
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_review_date_of_the_creation_silences_nothing(is_exact: bool) -> None:
+    change = ReviewChange(ago(1), is_creation=True)
+    constant = Constant(True, ago(50), is_exact=is_exact)
+    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_stale
+
+
+def test_review_date_silences_a_flag_whose_period_may_have_begun_before() -> None:
+    constant = Constant(True, ago(50), is_exact=False)
+    change = ReviewChange(ago(49))
+    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_silent
+
+
+@pytest.mark.parametrize(("days", "expected"), [(31, True), (30, False)])
+def test_review_date_that_replaces_a_past_one_silences_other_signals(
+    days: int, expected: bool
+) -> None:
+    before = (ago(days)).date()
+    change = ReviewChange(ago(30), before=before)
+    found = judged(**SHIPPED, review_on=date(2026, 12, 1), review_change=change)
+    assert found.is_silent is expected
+
+
+def test_one_signal_that_held_when_the_date_was_set_is_enough() -> None:
+    facts = {**SHIPPED, "last_use": LastUse(ago(35)), "review_change": ReviewChange(ago(10))}
+    found = judged(**facts, review_on=date(2026, 12, 1))
+    assert (len(found.findings), found.is_silent) == (2, True)
+
+
+def test_flag_can_have_all_signals() -> None:
+    facts = {"constant": Constant(True, ago(50), True), "last_use": LastUse(ago(40))}
+    assert signals(**facts, review_on=date(2026, 1, 1)) == [CONSTANT, NOT_EVALUATED, REVIEW]
+
+
+WHOLE = Coverage(ago(60), ago(50), ago(0.01))
+
+
+def gap(**length: int) -> Coverage:
+    return Coverage(ago(60), ago(60), NOW, timedelta(**length))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "problem"),
+    [
+        (WHOLE, ""),
+        (Coverage(None, None, None), "no worker has reported its usage"),
+        (Coverage(None, ago(60), NOW), "no worker has reported its usage"),
+        (Coverage(ago(60), ago(20), NOW), "usage is known only since 2026-10-31"),
+        (Coverage(ago(20), ago(60), NOW), "usage is known only since 2026-10-31"),
+        (gap(days=3), "for 3 days, no worker reported its usage"),
+        (gap(hours=36), "for 1 day, no worker reported its usage"),
+        (gap(hours=23), ""),
+        (Coverage(ago(60), ago(60), ago(2)), "no worker has reported its usage since 2026-11-18"),
+    ],
+)
+def test_usage_covers_the_days_if_workers_reported_all_the_time(
+    coverage: Coverage, problem: str
+) -> None:
+    assert problem_of_coverage(coverage, since=ago(30), now=NOW) == problem
+
+
+def test_reason_why_usage_is_unknown_is_translated() -> None:
+    reason = "no worker has reported its usage"
+    with german({reason: "kein Worker hat gemeldet"}):
+        found = localized(problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW))
+    assert found == "kein Worker hat gemeldet"
+
+
+def test_usage_that_is_turned_off_does_not_cover_the_days() -> None:
+    found = problem_of_coverage(WHOLE, since=ago(30), now=NOW, is_turned_off=True)
+    assert found == "the setting USAGE_INTERVAL is 0, so usage is not collected"
