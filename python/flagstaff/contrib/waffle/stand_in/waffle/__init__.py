@@ -19,6 +19,8 @@ if __name__ != "waffle":
 #: The version of waffle whose names these are.
 __version__ = "5.0.0"
 
+from waffle.utils import get_setting as get_setting
+
 _MODELS = {
     "FLAG_MODEL": "waffle.Flag",
     "SWITCH_MODEL": "waffle.Switch",
@@ -66,8 +68,6 @@ def get_waffle_sample_model() -> type[AbstractBaseSample]:
 
 def get_waffle_model(setting_name: str) -> Any:
     """Returns the model of a setting such as "FLAG_MODEL". Raises ImproperlyConfigured."""
-    from waffle.utils import get_setting  # noqa: PLC0415 (it imports this module)
-
     name = get_setting(setting_name, _MODELS[setting_name])
     try:
         return django_apps.get_model(name)

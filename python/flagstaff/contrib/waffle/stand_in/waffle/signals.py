@@ -24,6 +24,7 @@ from flagstaff.contrib.waffle.shown_columns import (
     remember_saved,
     stored_name,
 )
+from waffle import get_waffle_flag_model
 from waffle.models import BaseModel
 
 _UID = "flagstaff.contrib.waffle"
@@ -41,7 +42,7 @@ def connect() -> None:
         post_save.connect(_row_saved, model, dispatch_uid=_UID)
         post_delete.connect(_row_deleted, model, dispatch_uid=_UID)
         for relation in model._meta.many_to_many:
-            receiver = partial(flag_membership_changed, flag_model=model, relation=relation.name)
+            receiver = partial(_membership_changed, flag_model=model, relation=relation.name)
             through = relation.remote_field.through
             m2m_changed.connect(receiver, through, weak=False, dispatch_uid=_UID)
     pre_migrate.connect(before_migration, dispatch_uid=_UID)
@@ -80,7 +81,24 @@ def _row_deleted(sender: type[Model], instance: Any, using: str, **_: Any) -> No
         writing.write(using, writing.write_deleted, instance.KIND, stored_name(instance))
 
 
-def flag_membership_changed(  # noqa: PLR0913, PLR0917 (Django's arguments)
+def flag_membership_changed(sender: type[Model], instance: Any, action: str, **kwargs: Any) -> None:
+    """Clears the cache of the flags whose relation changed.
+
+    For handlers of a project that call it for relations of their own.
+    """
+    if action not in {"post_add", "post_remove", "post_clear"}:
+        return
+    flag_model = get_waffle_flag_model()
+    if isinstance(instance, flag_model):
+        rows: Any = [instance]
+    else:
+        # After a clear, Django does not say which flags there were.
+        rows = flag_model.objects.filter(pk__in=kwargs["pk_set"] or ())
+    for row in rows:
+        row.flush()
+
+
+def _membership_changed(  # noqa: PLR0913, PLR0917 (Django's arguments)
     sender: type[Model],
     instance: Any,
     action: str,
