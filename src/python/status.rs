@@ -57,10 +57,8 @@ fn add_problems(
     let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
     let unguarded =
         unguarded.map(|flag| texts::UNGUARDED.with([("key", format!("{flag:?}").into())]));
-    let unwritten = [
-        (&texts::COUNTS, report.measure_problem),
-        (&texts::EXPOSURES, report.exposure_problem),
-    ];
+    let unwritten =
+        [(&texts::COUNTS, report.measure_problem), (&texts::EXPOSURES, report.exposure_problem)];
     let unwritten = unwritten
         .into_iter()
         .filter_map(|(template, why)| Some(template.with([("problem", why?.into())])));

@@ -28,7 +28,7 @@ PACKAGE = Path(flagstaff.__path__[0])
 # The checks of the core, and those of optional apps.
 CODE = [
     *sorted(PACKAGE.glob("checks/*.py")),
-    *sorted(PACKAGE.glob("*/checks.py")),
+    *sorted(PACKAGE.glob("**/checks.py")),
     PACKAGE / "admin" / "parts_admin.py",
 ]
 TESTS = [*TESTED.glob("unit/**/test_*.py"), *TESTED.glob("database/**/test_*.py")]

@@ -36,7 +36,7 @@ def _evaluates_itself() -> Iterator[Problem]:
 
 
 _OWN_CODE = Check(
-    "flagstaff.W056",
+    "flagstaff.W057",
     _evaluates_itself,
     "express what it adds by rules and remove the methods, or change its rows themselves",
 )

@@ -289,7 +289,7 @@ def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
 @pytest.mark.usefixtures("_own_code")
 def test_check_names_model_that_evaluates_itself() -> None:
     (message,) = check_models()
-    assert (message.id, message.obj) == ("flagstaff.W056", Flag)
+    assert (message.id, message.obj) == ("flagstaff.W057", Flag)
     assert "is_active_for_user()" in message.msg
 
 
