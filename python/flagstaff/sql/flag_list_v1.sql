@@ -2,6 +2,9 @@
 -- evaluation, its evaluations since a time by result, when it was last served in bulk, and the entries
 -- of its newest transaction, newest first. Looks at the newest 20 entries of its row and of its allowed
 -- users, because a transaction can have any number of them.
+-- Entries are found by a range of rows, not by `object_pk =` and the order of the ids: while the
+-- statistics say that nearly all entries are of one flag, or that there are none, the planner expects
+-- to find those of any flag among the newest ids, and would read the whole history for each flag.
 SELECT
     flag.pk,
     (
@@ -44,11 +47,13 @@ LEFT JOIN LATERAL (
                 c.actor, c.source, c.reason, c."session_user", c.role, c.application_name,
                 0 AS removed, 0 AS added
             FROM {change_table} AS c
-            WHERE c.relation OPERATOR(pg_catalog.=) 'f'
-                AND c.object_pk OPERATOR(pg_catalog.=) flag.pk
+            WHERE ROW(c.relation, c.object_pk, c.id)
+                    OPERATOR(pg_catalog.>) ROW('f'::"char", flag.pk, 0::bigint)
+                AND ROW(c.relation, c.object_pk, c.id)
+                    OPERATOR(pg_catalog.<=) ROW('f'::"char", flag.pk, 9223372036854775807)
                 AND c.object_table OPERATOR(pg_catalog.=)
                     (SELECT pg_catalog.to_regclass(%s::text))
-            ORDER BY c.id DESC LIMIT 20
+            ORDER BY c.relation DESC, c.object_pk DESC, c.id DESC LIMIT 20
         )
         UNION ALL
         (
@@ -56,11 +61,13 @@ LEFT JOIN LATERAL (
                 c.actor, c.source, c.reason, c."session_user", c.role, c.application_name,
                 pg_catalog.jsonb_array_length(c.old), pg_catalog.jsonb_array_length(c.new)
             FROM {change_table} AS c
-            WHERE c.relation OPERATOR(pg_catalog.=) 'm'
-                AND c.object_pk OPERATOR(pg_catalog.=) flag.pk
+            WHERE ROW(c.relation, c.object_pk, c.id)
+                    OPERATOR(pg_catalog.>) ROW('m'::"char", flag.pk, 0::bigint)
+                AND ROW(c.relation, c.object_pk, c.id)
+                    OPERATOR(pg_catalog.<=) ROW('m'::"char", flag.pk, 9223372036854775807)
                 AND c.object_table OPERATOR(pg_catalog.=)
                     (SELECT pg_catalog.to_regclass(%s::text))
-            ORDER BY c.id DESC LIMIT 20
+            ORDER BY c.relation DESC, c.object_pk DESC, c.id DESC LIMIT 20
         )
     ) AS found
 ) AS entry ON entry.transaction_id OPERATOR(pg_catalog.=) entry.newest

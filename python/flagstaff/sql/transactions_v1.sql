@@ -18,8 +18,11 @@ WITH entry AS (
                 c.old OPERATOR(pg_catalog.->>) 'secret', c.new OPERATOR(pg_catalog.->>) 'secret'
             ]) AS is_secret
         FROM {change_table} AS c
-        WHERE c.transaction_id OPERATOR(pg_catalog.=) wanted.transaction_id
-        ORDER BY c.id LIMIT %(limit)s
+        -- As a range, so that no index of the ids alone gives the order: while the statistics know only
+        -- one transaction, as after an import, it would be read for each of these.
+        WHERE c.transaction_id OPERATOR(pg_catalog.>=) wanted.transaction_id
+            AND c.transaction_id OPERATOR(pg_catalog.<=) wanted.transaction_id
+        ORDER BY c.transaction_id, c.id LIMIT %(limit)s
     ) AS found
     -- Here, so that the entries above are read in the order of their index, and not all of them.
     WHERE found.at OPERATOR(pg_catalog.>=) (wanted.at OPERATOR(pg_catalog.-) %(age)s::interval)

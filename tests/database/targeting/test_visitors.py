@@ -23,6 +23,7 @@ from flagstaff.drf import HasFlag
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.conditions import condition
+from tests.support.draws import draws
 from tests.support.fixtures import Load
 
 pytestmark = pytest.mark.django_db
@@ -262,8 +263,8 @@ def test_override_needs_no_visitor(load: Load, url: str) -> None:
 def test_rest_framework_gives_the_visitor(load: Load) -> None:
     create()
     load()
-    seen = set()
-    for _ in range(20):
+    seen: set[int] = set()
+    for _ in draws(seen):
         response = get("/permission/")
         seen.add(response.status_code)
         assert (response.status_code == 200) is (result_of(visitor_in(response)) == "True")
@@ -313,8 +314,8 @@ LOGIN = {"username": "alice", "password": "secret"}
 def test_result_stays_after_login_and_logout(load: Load, alice: User, url: str) -> None:
     create()
     load()
-    seen = set()
-    for _ in range(12):
+    seen: set[bytes] = set()
+    for _ in draws(seen):
         client = Client()
         first = get(url, client)
         assert client.post("/login/", LOGIN).status_code == 302

@@ -17,6 +17,7 @@ from django.urls import path
 
 from flagstaff.models import FeatureFlag
 from tests.support import pages
+from tests.support.draws import draws
 from tests.support.pages import code_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -77,8 +78,8 @@ def consent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_view_of_the_page_keeps_its_result_per_browser() -> None:
-    seen = set()
-    for _ in range(20):
+    seen: set[bytes] = set()
+    for _ in draws(seen):
         client = Client()
         front = client.get("/").content
         assert client.get("/").content == front
@@ -98,8 +99,8 @@ def test_browser_gets_the_cookie_with_consent_only(client: Client) -> None:
 
 
 def test_fragments_of_the_page_are_those_of_the_result() -> None:
-    seen = set()
-    for _ in range(20):
+    seen: set[bytes] = set()
+    for _ in draws(seen):
         client = Client()
         expected = {b"True": b"new", b"False": b"old"}[client.get("/front/").content]
         assert client.get("/front/cached/").content == expected

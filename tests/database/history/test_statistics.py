@@ -1,0 +1,107 @@
+"""The history is read by the right index, whatever the planner knows about the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff.admin.flag.list.facts import read_facts
+from flagstaff.history.former_rows import former_rows
+from flagstaff.history.kinds import Kind
+from flagstaff.history.recent import recent_events
+from flagstaff.history.transactions import changes_together
+from flagstaff.models import FeatureFlag
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+
+# The reasons make the file long enough that reading all of it is not the best plan.
+_ENTRIES = """
+INSERT INTO flagstaff_change
+    (relation, object_pk, key, action, old, new, object_table, transaction_id, reason)
+SELECT 'f', {object_pk}, {key}, 'update', '{{}}', '{{}}', 'flagstaff_featureflag'::regclass,
+    {transaction_id}, repeat('x', 500)
+FROM generate_series(1, {count}) AS n
+"""
+
+
+@pytest.fixture(autouse=True)
+def _empty_history(db: None) -> None:
+    # New files, without the dead rows of other tests. The statistics go with the transaction.
+    rows("TRUNCATE flagstaff_change")
+
+
+def one_flag() -> None:
+    """The statistics know one flag, with 3,000 entries. The others are newer."""
+    rows(
+        _ENTRIES.format(object_pk="'busy'", key="'busy'", transaction_id="n", count=3000)
+        + "; ANALYZE flagstaff_change"
+    )
+
+
+def no_entry() -> None:
+    """The statistics know no entry: the table was emptied, but its file is as long as before.
+
+    The index of the ids has one page, that of the objects has more, and so has that of the keys.
+    """
+    long_text = "'a text of the length of a uuid ' || n"
+    rows(_ENTRIES.format(object_pk=long_text, key=long_text, transaction_id="n", count=340))
+    rows(
+        "UPDATE pg_class SET reltuples = 0, relpages = 100 "
+        "WHERE oid::regclass::text LIKE 'flagstaff_change%' AND relkind IN ('r', 'i')"
+    )
+
+
+def one_transaction() -> None:
+    """The statistics know one transaction, with 3,000 entries, as after the first import."""
+    rows(
+        _ENTRIES.format(object_pk="n", key="'key_' || n", transaction_id="1", count=3000)
+        + "; ANALYZE flagstaff_change"
+    )
+
+
+@pytest.fixture(params=[one_flag, no_entry], ids=lambda state: state.__name__)
+def statistics(request: pytest.FixtureRequest) -> None:
+    request.param()
+
+
+def indexes_of(read: Callable[[], object], part: str) -> set[str]:
+    """The ways in which the statement with this part reads the history."""
+    with CaptureQueriesContext(connection) as queries:
+        read()
+    [statement] = [one["sql"] for one in queries if part in one["sql"]]
+    plan = "\n".join(line for [line] in rows(f"EXPLAIN {statement}"))
+    found = re.findall(
+        r"using (flagstaff_change_\w+)|Bitmap Index Scan on (flagstaff_change_\w+)"
+        r"|(Seq Scan) on flagstaff_change ",
+        plan,
+    )
+    return {"".join(one) for one in found}
+
+
+@pytest.mark.usefixtures("statistics")
+def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key() -> None:
+    flags: list[Any] = [FeatureFlag.objects.create(key=f"flag_{number}") for number in range(20)]
+    found = indexes_of(lambda: read_facts(flags, None), "first_value")
+    assert found == {"flagstaff_change_object"}
+
+
+@pytest.mark.usefixtures("statistics")
+def test_earlier_rows_of_keys_are_found_by_their_keys() -> None:
+    keys = [f"absent_{number}" for number in range(20)]
+    found = indexes_of(lambda: former_rows(Kind.FLAG, keys), "given (key)")
+    assert found == {"flagstaff_change_key"}
+
+
+def test_changes_of_transactions_are_found_by_their_number() -> None:
+    one_transaction()
+    flag = FeatureFlag.objects.create(key="flag")
+    events = recent_events(key=flag.key)
+    found = indexes_of(lambda: changes_together(events, 5), "wanted (transaction_id")
+    # The second one finds the key of a part by the id of an entry.
+    assert found == {"flagstaff_change_transaction", "flagstaff_change_pkey"}
