@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from flagstaff._extensions import optional_apps
@@ -150,7 +151,7 @@ def test_verb_of_an_app_that_is_not_installed_names_the_app(
     verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [label] = [app.label for app in optional_apps() if verb in {one.name for one in app.verbs()}]
-    app = label.replace("_", ".")
+    app = apps.get_app_config(label).name
     monkeypatch.setattr("flagstaff.cli.main.optional_apps", tuple)
     with pytest.raises(CommandError) as refused:
         Command().create_parser("manage.py", "flags").parse_args([verb])
