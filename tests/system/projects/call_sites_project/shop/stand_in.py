@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import RequestFactory
 from waffle.models import Flag, Sample, Switch
+from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
 
 from flagstaff import changes, flag_enabled, refresh
@@ -257,6 +258,21 @@ def test_no_admin_is_registered() -> None:
 
 def test_migrations_are_clean() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_setting_is_read_by_the_function_of_the_package() -> None:
+    assert waffle.get_setting("FLAG_MODEL", "waffle.Flag") == "waffle.Flag"
+
+
+@pytest.mark.parametrize("action", ["post_add", "post_remove", "post_clear"])
+def test_cache_is_cleared_by_a_project_that_calls_the_handler_of_waffle(
+    action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = Flag.objects.create(name="beta")
+    cleared: list[str] = []
+    monkeypatch.setattr(Flag, "flush", lambda row: cleared.append(row.name))
+    flag_membership_changed(Flag, flag, action, pk_set={1})
+    assert cleared == ["beta"]
 
 
 def test_second_name_of_stand_in_is_refused() -> None:

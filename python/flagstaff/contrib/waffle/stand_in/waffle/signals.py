@@ -42,8 +42,11 @@ def connect() -> None:
         post_save.connect(_row_saved, model, dispatch_uid=_UID)
         post_delete.connect(_row_deleted, model, dispatch_uid=_UID)
         for relation in model._meta.many_to_many:
-            receiver = partial(_membership_changed, flag_model=model, relation=relation.name)
             through = relation.remote_field.through
+            # A model that another one replaces has none, and no sender means all senders.
+            if through is None:
+                continue
+            receiver = partial(_membership_changed, flag_model=model, relation=relation.name)
             m2m_changed.connect(receiver, through, weak=False, dispatch_uid=_UID)
     pre_migrate.connect(before_migration, dispatch_uid=_UID)
     post_migrate.connect(after_migration, dispatch_uid=_UID)
