@@ -65,6 +65,8 @@ OTHER_PROJECTS = (
     "from ddtrace",
     "from wagtail",
     "sentry_sdk.init(",
+    # It serves another package under the name of waffle for the whole process.
+    "flagstaff.contrib.waffle.install()",
 )
 PYTHON = [
     block
