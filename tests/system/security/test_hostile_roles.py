@@ -121,8 +121,8 @@ on beta
 allow beta alice bob
 allow beta bob --remove
 explain beta alice
-test beta alice
-impact beta 50
+explain beta alice
+rollout beta 50 --dry-run
 kill beta --wait
 list
 show beta
@@ -146,7 +146,7 @@ run-jobs --retry-failed
 run-jobs --discard-failed
 usage
 usage --prune --older-than 0 --yes
-unknown
+usage --unknown
 history --prune --older-than 0 --yes
 forget-user 2 --yes
 status
