@@ -121,7 +121,6 @@ on beta
 allow beta alice bob
 allow beta bob --remove
 explain beta alice
-explain beta alice
 rollout beta 50 --dry-run
 kill beta --wait
 list
