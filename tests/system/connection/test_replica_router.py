@@ -60,7 +60,7 @@ def see(worker: Worker, name: str, *arguments: Any) -> Any:
 
 def create_users() -> None:
     for alias in ("default", "replica"):
-        for pk, name in enumerate(("boss", "anna"), 1):
+        for pk, name in enumerate(("boss", "anna.smith"), 1):
             User.objects.db_manager(alias).create_superuser(name, pk=pk)
     flag = FeatureFlag.objects.using("default").get(key="new_checkout")
     changes.add_allowed_users(flag.key, [2])
@@ -90,7 +90,7 @@ def value_list() -> list[str]:
 def change_page(key: str) -> list[Any]:
     response = client().get(url(key))
     html = response.content.decode()
-    return [response.status_code, ROLLOUT.findall(html), "anna" in html]
+    return [response.status_code, ROLLOUT.findall(html), "anna.smith" in html]
 
 
 def history_page(key: str) -> list[Any]:
@@ -128,7 +128,7 @@ def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
     assert see(primary, "value_list") == ['"stripe"']
     assert see(primary, "change_page", "new_checkout") == [200, ["33"], True]
     found = see(primary, "command", "show", "new_checkout", "--json")
-    assert found["allowed_users"] == [{"pk": 2, "name": "anna"}]
+    assert found["allowed_users"] == [{"pk": 2, "name": "anna.smith"}]
 
 
 def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:
