@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,16 @@ def environment_of(database: str) -> dict[str, str]:
     return os.environ | settings
 
 
+@contextmanager
+def serving(database: str, **variables: str) -> Iterator[Shop]:
+    """Serves the example on a database, with more variables in the environment of its processes."""
+    port = free_port()
+    environment = environment_of(database) | {"PORT": str(port)} | variables
+    with workers(environment) as master:
+        wait_for_answer(port, master)
+        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+
+
 @pytest.fixture(scope="session")
 def migrated_cluster() -> Iterator[Path]:
     """The data directory of a stopped server with the example's sample data, to be copied."""
@@ -90,11 +101,8 @@ def migrated_cluster() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The running example, with its sample data and several workers."""
-    port, database = free_port(), module_postgres_server.url
-    environment = environment_of(database) | {"PORT": str(port)}
-    with workers(environment) as master:
-        wait_for_answer(port, master)
-        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+    with serving(module_postgres_server.url) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.system.browser.conftest import Shop, Visitor, environment_of
+from tests.system.browser.conftest import Shop, Visitor, serving
 from tests.system.browser.test_accessibility import SCHEMES, WIDTHS, save_screenshot
-from tools.demo import wait_for_answer, workers
-from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
@@ -28,15 +26,10 @@ CUT = """
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The example with the toolbar. One worker, because the toolbar keeps requests in memory."""
-    port, database = free_port(), module_postgres_server.url
-    environment = environment_of(database) | {
-        "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings_toolbar",
-        "PORT": str(port),
-        "WORKERS": "1",
-    }
-    with workers(environment) as master:
-        wait_for_answer(port, master)
-        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+    settings = "tests.system.browser.settings_toolbar"
+    database = module_postgres_server.url
+    with serving(database, DJANGO_SETTINGS_MODULE=settings, WORKERS="1") as shop:
+        yield shop
 
 
 def toolbar(visitor: Visitor, selector: str) -> WebElement:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 
-from tests.system.browser.conftest import Shop, Visitor, environment_of
+from tests.system.browser.conftest import Shop, Visitor, serving
 from tools.browser import PASSWORD
-from tools.demo import wait_for_answer, workers
-from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
 FLAGS = "/admin/flagstaff/featureflag/"
@@ -31,15 +29,10 @@ CUT_BUTTONS = """
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The example with Unfold."""
-    port, database = free_port(), module_postgres_server.url
-    environment = environment_of(database) | {
-        "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings_unfold",
-        "PORT": str(port),
-        "WORKERS": "1",
-    }
-    with workers(environment) as master:
-        wait_for_answer(port, master)
-        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+    settings = "tests.system.browser.settings_unfold"
+    database = module_postgres_server.url
+    with serving(database, DJANGO_SETTINGS_MODULE=settings, WORKERS="1") as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")
