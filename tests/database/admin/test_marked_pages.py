@@ -426,7 +426,7 @@ def check_opened(client: Client, rows: dict[str, Any]) -> None:
 def test_pages_with_a_setting_or_for_a_reader_show_only_marked_texts(
     setting: str, operator: Client, rows: dict[str, Any], settings: Any
 ) -> None:
-    models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment", "difference")
+    models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment")
     if setting == "production":
         production(settings, "E1")
         check_opened(staff(*(f"view_{model}" for model in models), name="u2"), rows)

@@ -32,7 +32,7 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
     seen = article.script("admin_walk")
     assert seen == {
         "columns": ["flag", "rollout", "evaluated", "on_off"],
-        "filters": ["State", "Changed", "Evaluated", "More"],
+        "filters": ["State", "Changed", "Evaluated", "Stale", "More"],
         "fields": ["key", "enabled", "rollout_percent", "allowed_users_panel", "_reason"],
         "presets": 6,
         "asked": True,
