@@ -1,0 +1,138 @@
+"""Guarantees of SECURITY.md over every URL of the package: a new page is tested, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, include, path
+
+from flagstaff import changes, experiments, rollouts
+from flagstaff.experiments.models import Experiment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts.models import Plan
+from tests.support import urls
+
+urlpatterns = [
+    *urls.urlpatterns,
+    path("flags/", include("flagstaff.urls")),
+    path("", include("flagstaff.ofrep")),
+    path("health/", include("flagstaff.health")),
+]
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+
+MODELS: dict[str, Any] = {
+    "featureflag": FeatureFlag,
+    "keyvaluestore": KeyValueStore,
+    "segment": Segment,
+    "plan": Plan,
+    "experiment": Experiment,
+}
+# Each would show in a statement that contains it.
+MARKER = "x'\"%s;--"
+# What pages read from the query, and what their forms post.
+PARAMETERS = [
+    *("_button", "_confirmed", "action", "actor", "before", "changed", "context", "days", "flag"),
+    *("format", "from", "key", "kind", "like", "o", "p", "page", "q"),
+    *("restore", "source", "state", "tag", "time", "to", "undo", "undo-transaction", "user"),
+]
+
+
+def urls_below(prefix: str) -> Iterator[str]:
+    """Yields the URLs of the package below a prefix, with the primary key of a row of the model."""
+    yield from (url for url in _urls(get_resolver().url_patterns, "/") if url.startswith(prefix))
+
+
+def _urls(patterns: list[URLPattern | URLResolver], start: str) -> Iterator[str]:
+    for pattern in patterns:
+        url = start + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _urls(pattern.url_patterns, url)
+        elif "flagstaff" in (pattern.lookup_str + url) and "(" not in url:
+            model = next((name for name in MODELS if f"/{name}/" in url), "")
+            if "<path:object_id>" in url:
+                url = url.replace("<path:object_id>", str(MODELS[model].objects.get().pk))
+            yield url.replace("<path:key>", "new_checkout")
+
+
+@pytest.fixture(autouse=True)
+def rows() -> None:
+    """A row of each model, with changes that can be undone."""
+    german = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+    Segment.objects.create(key="germany", conditions=german)
+    rules = [{"conditions": [{"segment": "germany"}], "rollout_percent": 50}]
+    changes.create("new_checkout", enabled=True, rollout_percent=5, rules=rules)
+    changes.set_rollout("new_checkout", 10)
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    rollouts.create("new_checkout", ["50:1h"])
+    experiments.create("button")
+
+
+def state() -> list[Any]:
+    """All rows that decide what users get, and the number of entries in the history."""
+    tables = [[*model.objects.order_by("pk").values()] for model in MODELS.values()]
+    return [*tables, Change.objects.count()]
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.create_superuser("admin"))
+    return client
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_request_outside_of_the_admin_changes_no_row(admin: Client, method: str) -> None:
+    before = state()
+    found = [url for start in ("/flags/", "/ofrep/", "/health/") for url in urls_below(start)]
+    assert len(found) >= 6
+    data = '{"key": "new_checkout", "enabled": false, "rollout_percent": 100, "context": {}}'
+    for url in found:
+        admin.generic(method, url, data, "application/json")
+    assert state() == before
+
+
+def test_get_request_of_any_page_of_the_admin_changes_no_row(admin: Client) -> None:
+    before, entry = state(), Change.objects.latest("id").pk
+    queries: list[dict[str, str | int]] = [
+        {"_confirmed": 1, "_button": "start"},
+        {"_confirmed": 1, **dict.fromkeys(("undo", "restore"), entry)},
+        {"_confirmed": 1, "undo-transaction": entry},
+    ]
+    found = [*urls_below("/admin/flagstaff")]
+    assert len(found) >= 40
+    for url in found:
+        for query in queries:
+            assert admin.get(url, query).status_code < 500, (url, query)
+    assert state() == before
+
+
+def test_text_of_a_request_is_never_part_of_a_statement(admin: Client) -> None:
+    statements: list[str] = []
+
+    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append(str(sql))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(record):
+        for url in urls_below("/admin/flagstaff"):
+            admin.get(url, dict.fromkeys(PARAMETERS, MARKER))
+            admin.get(url, {"q": MARKER})
+            if not url.endswith("/delete/"):
+                admin.post(url, dict.fromkeys(PARAMETERS, MARKER))
+    assert len(statements) >= 100
+    assert not [one for one in statements if MARKER in one or ";--" in one]
+
+
+def test_post_without_a_csrf_token_is_refused_by_every_page_of_the_admin(admin: Client) -> None:
+    strict = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    strict.cookies = admin.cookies
+    before = state()
+    for url in urls_below("/admin/flagstaff"):
+        assert strict.post(url, {"_confirmed": "1"}).status_code in {302, 403, 405}, url
+    assert state() == before
