@@ -80,13 +80,19 @@ def create_flag(source: SourceRow) -> None:
     changes.create(converted.key, **converted.fields, allowed_users=list(source.users))
 
 
-def write_changed(
-    kind: WaffleKind, name: str, former: str, changed: Collection[str], using: str
+def write_changed(  # noqa: PLR0913, PLR0917 (two parts of one row, before and after)
+    kind: WaffleKind,
+    name: str,
+    former: str,
+    changed: Collection[str],
+    using: str,
+    was_off: bool = False,  # noqa: FBT001, FBT002 (passed on in a tuple)
 ) -> None:
     """Writes what follows from the changed columns and relations of a row to its flag.
 
-    `former` is its name before. A flag that somebody has deleted here is created again only if the
-    row was turned on, off, or to another percentage.
+    `former` is its name before, and `was_off` says that it was off for everyone. A flag that
+    somebody has deleted here is created again only if the row was turned on, off, or to another
+    percentage.
     """
     key, former_key = key_of(kind, name), key_of(kind, former)
     if key != former_key:
@@ -94,6 +100,9 @@ def write_changed(
             changes.update(former_key, {"key": key})
     for source in read_kind(kind, [name], using):
         flag = all_rows(conf.flag_model).filter(key=key).select_for_update().first()
+        if source.everyone is None and not was_off and (flag is None or not flag.enabled):
+            # Unknown ends only an off of the row, so a flag that was turned off here stays off.
+            changed = {*changed} - {"everyone"}
         if flag is not None:
             if fields := _fields(source, changed, flag):
                 changes.update(key, fields)

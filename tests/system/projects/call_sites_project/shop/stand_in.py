@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import waffle
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.management import call_command
+from django.core.serializers import deserialize, serialize
 from django.db import transaction
 from django.test import RequestFactory
 from waffle.models import Flag, Sample, Switch
@@ -79,6 +81,11 @@ def add_group(row: Flag) -> None:
     row.groups.add(Group.objects.create(name="beta"))
 
 
+def limit(row: Flag) -> None:
+    row.everyone, row.percent = None, 50
+    row.save()
+
+
 def save_and_roll_back(row: Flag) -> None:
     row.everyone = True
     with transaction.atomic():
@@ -87,10 +94,95 @@ def save_and_roll_back(row: Flag) -> None:
 
 
 @pytest.mark.parametrize(
-    "act", [save, migrate, override, add_group, save_and_roll_back, Flag.save, Flag.refresh_from_db]
+    "act",
+    [
+        save,
+        migrate,
+        override,
+        add_group,
+        limit,
+        save_and_roll_back,
+        Flag.save,
+        Flag.refresh_from_db,
+        lambda _row: Flag.objects.get_or_create(name="phones", defaults={"everyone": True}),
+        lambda _row: Flag.objects.update_or_create(name="phones", defaults={"percent": 50}),
+    ],
 )
 def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
     assert kept_off(act, user)
+
+
+def load_fixture(row: Flag) -> None:
+    for found in deserialize("json", serialize("json", [row])):
+        found.save()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        load_fixture,
+        lambda row: Flag(pk=row.pk, name="phones", staff=True).save(),
+        lambda _row: Flag.objects.update_or_create(
+            name="phones", defaults={"everyone": None, "percent": 50}
+        ),
+    ],
+)
+def test_killed_flag_stays_off_after_everyone_was_and_is_unknown(
+    act: Callable[[Flag], object], user: User
+) -> None:
+    row = Flag.objects.create(name="phones", staff=True)
+    changes.disable("phones")
+    act(row)
+    assert not is_on("phones", user)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--percent", "99"], ["--staff", "--testing"], ["--group", "beta"], ["--user", "ada"], []],
+)
+@pytest.mark.parametrize("everyone", [True, None])
+def test_command_for_other_columns_leaves_killed_flag_off(
+    options: list[str], everyone: bool | None, user: User
+) -> None:
+    Group.objects.create(name="beta")
+    Flag.objects.create(name="phones", everyone=everyone)
+    changes.disable("phones")
+    call_command("waffle_flag", "phones", *options, "--create", stdout=StringIO())
+    assert not is_on("phones", user)
+
+
+def test_command_changes_only_the_columns_that_it_names(user: User) -> None:
+    row = Flag.objects.create(name="phones", percent=5, authenticated=True, superusers=False)
+    changes.set_rollout("phones", 40)
+    call_command("waffle_flag", "phones", "--staff", stdout=StringIO())
+    flag = FeatureFlag.objects.get(key="phones")
+    assert (flag.rollout_percent, len(flag.rules)) == (40, 2)
+    row.refresh_from_db()
+    assert (row.authenticated, row.staff) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: call_command("waffle_flag", "phones", "--everyone", stdout=StringIO()),
+        lambda: Flag.objects.update_or_create(name="phones", defaults={"everyone": True}),
+    ],
+)
+def test_order_for_everyone_turns_killed_flag_on(act: Callable[[], object]) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    changes.disable("phones")
+    act()
+    assert is_on("phones")
+
+
+def test_commands_turn_killed_switch_and_sample_on() -> None:
+    Switch.objects.create(name="shop", active=True)
+    Sample.objects.create(name="audit", percent=100)
+    for key in ("shop", "audit"):
+        changes.disable(key)
+    call_command("waffle_switch", "shop", "on", stdout=StringIO())
+    call_command("waffle_sample", "audit", "100", stdout=StringIO())
+    assert (waffle.switch_is_active("shop"), waffle.sample_is_active("audit")) == (True, True)
 
 
 def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
@@ -140,6 +232,7 @@ def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
     Flag.objects.create(name="sale", everyone=True, staff=True, superusers=False)
     changes.disable("sale")
     row = Flag.objects.get(name="sale")
+    assert row.everyone is False
     row.everyone = None
     row.save()
     assert is_on("sale", user)
