@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from io import StringIO
 from typing import Any
 
@@ -16,6 +15,7 @@ from django.core.management import call_command
 from django.core.serializers import deserialize, serialize
 from django.db import transaction
 from django.test import RequestFactory
+from waffle.admin import FlagAdmin, SampleAdmin, SwitchAdmin
 from waffle.models import Flag, Sample, Switch
 from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
@@ -344,9 +344,28 @@ def test_rows_of_a_migration_are_imported_once() -> None:
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
-def test_no_admin_is_registered() -> None:
-    import_module("waffle.admin")
-    assert not any(admin.site.is_registered(model) for model in (Flag, Switch, Sample))
+class ShopFlagAdmin(FlagAdmin):
+    """An admin class as projects have it."""
+
+
+@pytest.mark.parametrize(
+    ("admin_class", "has_pages"),
+    [(FlagAdmin, False), (ShopFlagAdmin, False), (admin.ModelAdmin, True)],
+)
+def test_permissions_of_waffle_give_pages_only_by_a_class_of_the_project(
+    admin_class: type[admin.ModelAdmin[Flag]], has_pages: bool
+) -> None:
+    request = request_of(User.objects.create(username="root", is_superuser=True, is_staff=True))
+    permissions = admin_class(Flag, admin.site).get_model_perms(request)
+    assert {*permissions.values()} == {has_pages}
+
+
+def test_project_registers_its_admin_class_in_place_of_waffles() -> None:
+    admin.site.unregister([Flag, Switch, Sample])
+    admin.site.register(Flag, ShopFlagAdmin)
+    admin.site.unregister(Flag)
+    for model, of_model in [(Flag, FlagAdmin), (Switch, SwitchAdmin), (Sample, SampleAdmin)]:
+        admin.site.register(model, of_model)
 
 
 def test_migrations_are_clean() -> None:
