@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,23 +26,10 @@ _ALL = 100
 # The columns that turn a row on or off.
 _DECIDING = {"flag": "everyone", "switch": "active", "sample": "percent"}
 
-_rows_only: ContextVar[bool] = ContextVar("flagstaff_waffle_rows_only", default=False)
-
-
-@contextmanager
-def rows_only() -> Iterator[None]:
-    """Changes rows of waffle in the block without our flags."""
-    token = _rows_only.set(True)
-    try:
-        yield
-    finally:
-        _rows_only.reset(token)
-
 
 def is_written(model: type[Model], kind: WaffleKind) -> bool:
     """Whether changes of the rows of a model are written to our flags."""
-    is_active = issubclass(model, waffle_model(kind))
-    return is_active and not _rows_only.get() and not overridden_methods(model)
+    return issubclass(model, waffle_model(kind)) and not overridden_methods(model)
 
 
 def write(using: str, function: Callable[..., None], *arguments: Any) -> None:

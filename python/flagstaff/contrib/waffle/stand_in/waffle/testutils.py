@@ -7,7 +7,6 @@ from django.test.utils import TestContextDecorator
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.names import key_of
-from flagstaff.contrib.waffle.writing import rows_only
 from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
 
 __all__ = ["override_flag", "override_sample", "override_switch"]
@@ -53,8 +52,8 @@ class _Override(TestContextDecorator):
             if self.is_flag_new:
                 self.obj.delete()
             else:
-                with rows_only():
-                    self.obj.delete()
+                rows = self.model()._base_manager.filter(pk=self.obj.pk)
+                rows._raw_delete(rows.db)  # noqa: SLF001 (without signals, so the flag stays)
             self.obj.flush()
 
     def update(self, value: Any) -> None:

@@ -10,6 +10,8 @@ from django.db.migrations.state import ModelState
 
 def _creation(name: str) -> migrations.CreateModel:
     state = ModelState.from_model(apps.get_model("waffle", name))
+    # As in waffle, a model that the project replaces has a table, too.
+    state.options.pop("swappable")
     return migrations.CreateModel(state.name, list(state.fields.items()), state.options)
 
 
