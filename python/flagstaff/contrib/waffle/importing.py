@@ -82,7 +82,7 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> WaffleImport:
 def _write_all(rows: Mapping[str, Converted], overwrite: Collection[str]) -> dict[str, Imported]:
     """Writes rows by key. Makes few queries for those that need no write, and for new flags."""
     # Locked before their history is read, so that no newer change is missed.
-    present = all_rows(conf.flag_model).select_for_update().filter(key__in=rows)
+    present = all_rows(conf.flag_model).filter(key__in=rows).order_by("pk").select_for_update()
     flags = {flag.key: flag for flag in present}
     deleted = _newest_changes(rows.keys() - flags.keys())
     users = allowed_pks_of(flags.values())
