@@ -12,18 +12,21 @@ PROJECT = "call_sites_project"
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
 
 
-def passed(server: Postgres, *files: str, **variables: str) -> str:
-    """Runs the tests of these files, and returns the last line of the output."""
+def passed(server: Postgres, *options: str, **variables: str) -> str:
+    """Runs tests with these options of pytest, and returns the last line of the output."""
     url = address(server.url, "postgres")
-    return run(url, *PYTEST, *files, project=PROJECT, **variables).splitlines()[-1]
+    return run(url, *PYTEST, *options, project=PROJECT, **variables).splitlines()[-1]
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "options", [["shop/call_sites.py"], ["own/own_model.py", "--ds=own.settings"]]
+)
 def test_call_sites_behave_alike_with_waffle_and_with_stand_in(
-    module_postgres_server: Postgres,
+    options: list[str], module_postgres_server: Postgres
 ) -> None:
-    with_waffle = passed(module_postgres_server, "shop/call_sites.py")
-    stand_in = passed(module_postgres_server, "shop/call_sites.py", STAND_IN="1")
+    with_waffle = passed(module_postgres_server, *options)
+    stand_in = passed(module_postgres_server, *options, STAND_IN="1")
     assert with_waffle.split(" in ")[0] == stand_in.split(" in ")[0]
 
 

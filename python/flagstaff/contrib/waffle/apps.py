@@ -20,8 +20,7 @@ class WaffleConfig(OptionalApp, AppConfig):
 
     def ready(self) -> None:
         """Registers the checks."""
-        register(_check_settings, "flagstaff")
-        register(_check_models, "flagstaff")
+        register(_check, "flagstaff")
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the move from waffle."""
@@ -34,13 +33,7 @@ class WaffleConfig(OptionalApp, AppConfig):
 
 
 # Imported only where checks run, as those of flagstaff itself.
-def _check_settings(**_: Any) -> list[CheckMessage]:
-    from flagstaff.contrib.waffle.checks import check_settings  # noqa: PLC0415
+def _check(**_: Any) -> list[CheckMessage]:
+    from flagstaff.contrib.waffle.checks import check_waffle  # noqa: PLC0415
 
-    return check_settings()
-
-
-def _check_models(**_: Any) -> list[CheckMessage]:
-    from flagstaff.contrib.waffle.checks import check_models  # noqa: PLC0415
-
-    return check_models()
+    return check_waffle()

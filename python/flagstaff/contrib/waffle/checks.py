@@ -47,6 +47,6 @@ def check_models(**_: object) -> list[CheckMessage]:
     return [*_OWN_CODE.messages()] if apps.is_installed("waffle") else []
 
 
-def check_settings(**_: object) -> list[CheckMessage]:
-    """Runs the check if the dict FLAGSTAFF is valid. Does not connect."""
-    return [] if conf.problems() else [*_CHECK.messages()]
+def check_waffle(**_: object) -> list[CheckMessage]:
+    """Runs all checks. Those of the settings need a valid dict FLAGSTAFF. Does not connect."""
+    return [*([] if conf.problems() else _CHECK.messages()), *check_models()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 from functools import lru_cache
-from random import Random
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
@@ -56,7 +55,7 @@ def flag_result(
     key = key_of("flag", name)
     if is_decided_by_url(name, request) and has_flag("flag", name):
         return bool(request.GET[name] == "1")
-    user, context = user_of(request), context_of(name, request)
+    user, context = user_of(getattr(request, "user", None)), context_of(name, request)
     resolution = _resolve(key, request, user, context)
     if resolution.error_code is not None:
         # Before the first load, a default of True would turn on a flag that is off.
@@ -83,7 +82,9 @@ def switch_result(name: str) -> bool | None:
 
 def sample_result(name: str) -> bool | None:
     """Returns whether a sample is on this time; None if there is no such flag."""
-    return _value(resolve_flag(key_of("sample", name), context=context_of_sample()))
+    # Each evaluation has a bucket of its own.
+    context = {SAMPLE_UNIT: random.getrandbits(_BITS)}
+    return _value(resolve_flag(key_of("sample", name), context=context))
 
 
 def result_for_user(name: str, user: Any) -> bool | None:
@@ -91,7 +92,7 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
     False if it is off for everyone; None if only its percentage decides, or if it does not exist.
     """
-    found = resolve_flag(key_of("flag", name), _with_key(user), context={VISITOR: None})
+    found = resolve_flag(key_of("flag", name), user_of(user), context={VISITOR: None})
     if found.reason == "DISABLED":
         return False
     return True if found.value and found.reason in {"STATIC", "TARGETING_MATCH"} else None
@@ -146,9 +147,8 @@ def _percent(kind: WaffleKind, found: Explanation, stored: Decimal | None) -> De
     return stored if kind == "flag" and rollout >= _ALL else Decimal(rollout)
 
 
-def user_of(request: Any) -> UserLike:
-    """Returns the user of a request, or None. Does not load a lazy one."""
-    user: Any = getattr(request, "user", None)
+def user_of(user: Any) -> UserLike:
+    """Returns a user for an evaluation. Does not load a lazy one."""
     loaded = user
     if isinstance(user, LazyObject):
         # One that is not loaded yet comes from the session, so it is saved.
@@ -175,14 +175,6 @@ def context_of(name: str, request: Any) -> dict[str, object]:
     if test is not None:
         context[TEST_ATTRIBUTE] = "1" if test else "0"
     return context
-
-
-def context_of_sample(source: Random | None = None) -> dict[str, object]:
-    """Returns a context in which a sample is evaluated once: each has a bucket of its own.
-
-    `source` draws it, by default the sequence of the module `random`.
-    """
-    return {SAMPLE_UNIT: (source or random).getrandbits(_BITS)}
 
 
 def test_of_url(name: str, request: Any) -> bool | None:
@@ -245,17 +237,6 @@ def _reads_test(found: Explanation) -> bool:
 
 def _value(found: _core.Resolution[bool]) -> bool | None:
     return None if found.error_code == _MISSING else found.value
-
-
-class _Holder:
-    """A request that has only a user."""
-
-    def __init__(self, user: Any) -> None:
-        self.user = user
-
-
-def _with_key(user: Any) -> UserLike:
-    return user_of(_Holder(user))
 
 
 def _resolve(

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db import transaction
 
 from flagstaff._attribution.context import from_source
-from flagstaff.changes import Changed, Undo, combined_undo, create, update
+from flagstaff._tables.rows import all_rows
+from flagstaff.changes import Changed, Undo, combined_undo, update
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.fields import differing
+from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import Converted, Status, convert
-from flagstaff.contrib.waffle.rows import SourceRow, read_rows
+from flagstaff.contrib.waffle.rows import read_rows
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries, entries_of_key, has_history
+from flagstaff.history.versions import all_entries, entries, has_history
 from flagstaff.models import Change
 
 #: Where the history says that an import comes from. Nothing else writes with this source.
 SOURCE = "waffle"
+# Of so many new flags, one that cannot be created makes the others be created one by one.
+_TOGETHER = 100
 
 
 @dataclass(frozen=True)
@@ -56,68 +63,94 @@ class WaffleImport:
         return combined_undo(row.changed for row in self.rows if row.changed is not None)
 
 
-def import_waffle(
-    *, overwrite: Collection[str] = (), rows: Iterable[SourceRow] | None = None
-) -> WaffleImport:
+def import_waffle(*, overwrite: Collection[str] = ()) -> WaffleImport:
     """Writes all rows that are not refused, in one transaction or in the surrounding one.
 
     A flag is refused if its newest change is not one of an import, unless its key is in
-    `overwrite`: so a flag that was killed here stays off. `rows` are those to import, by default
-    all. Raises FlagstaffError for a key in `overwrite` that no row has.
+    `overwrite`: so a flag that was killed here stays off. Raises FlagstaffError for a key in
+    `overwrite` that no row has.
     """
-    converted = _without_collisions(
-        [convert(row) for row in (read_rows() if rows is None else rows)]
-    )
-    if unknown := sorted({*overwrite} - {one.key for one in converted}):
+    rows = _without_collisions([convert(row) for row in read_rows()])
+    if unknown := sorted({*overwrite} - {one.key for one in rows}):
         raise FlagstaffError(f"no row of waffle has the key {unknown[0]!r}")
+    by_key = {one.key: one for one in rows if one.status is not Status.REFUSED}
     with transaction.atomic(using=conf.database), from_source(SOURCE):
-        return WaffleImport(tuple(_write(one, overwrite) for one in converted))
+        done = _write_all(by_key, overwrite)
+    return WaffleImport(tuple(done.get(one.key, Imported(one)) for one in rows))
 
 
-def newest_change(key: str) -> Change | None:
-    """Returns the newest entry of the history about the flag that has, or last had, this key."""
-    if not has_history():
-        return None
-    flag = Kind.FLAG.find(key)
-    # Entries about allowed users have no key.
-    found = entries_of_key(Kind.FLAG, key) if flag is None else entries(Kind.FLAG, flag.pk)
-    return found.order_by("-id").first()
+def _write_all(rows: Mapping[str, Converted], overwrite: Collection[str]) -> dict[str, Imported]:
+    """Writes rows by key. Makes few queries for those that need no write, and for new flags."""
+    # Locked before their history is read, so that no newer change is missed.
+    present = all_rows(conf.flag_model).filter(key__in=rows).order_by("pk").select_for_update()
+    flags = {flag.key: flag for flag in present}
+    deleted = _newest_changes(rows.keys() - flags.keys())
+    users = allowed_pks_of(flags.values())
+    done: dict[str, Imported] = {}
+    new: dict[str, Converted] = {}
+    for key, one in rows.items():
+        flag, newest = flags.get(key), deleted.get(key)
+        if flag is not None:
+            done[key] = _update(one, flag, users[flag.pk], is_overwritten=key in overwrite)
+        elif newest is None or newest.source == SOURCE or key in overwrite:
+            new[key] = one
+        else:
+            done[key] = Imported(_refused(one, _conflict(key, "deleted", newest)))
+    keys = [*new]
+    for start in range(0, len(keys), _TOGETHER):
+        done |= _create({key: new[key] for key in keys[start : start + _TOGETHER]})
+    return done
 
 
-def _write(one: Converted, overwrite: Collection[str]) -> Imported:
-    if one.status is Status.REFUSED:
-        return Imported(one)
-    fields = dict(one.fields)
-    if one.row.kind == "flag":
-        fields["allowed_users"] = list(one.row.users)
-    # Locked before its history is read, so that no newer change is missed.
-    present = Kind.FLAG.find(one.key, lock=True)
-    newest = newest_change(one.key)
-    is_own = newest.source == SOURCE if newest is not None else present is None
-    savepoint = transaction.atomic(using=conf.database)
+def _update(one: Converted, flag: Any, users: Collection[Any], *, is_overwritten: bool) -> Imported:
+    """Writes a row to its locked flag, which has these allowed users."""
+    fields = _fields(one)
+    names = [*differing(flag, one.fields)]
+    names += [ALLOWED] if {*users} != {*fields.get(ALLOWED, users)} else []
+    if not names:
+        return Imported(one, Changed(one.key, "", {}, {}, written=False))
+    newest = entries(Kind.FLAG, flag.pk).order_by("-id").first() if has_history() else None
+    if not is_overwritten and (newest is None or newest.source != SOURCE):
+        return Imported(_refused(one, _conflict(one.key, "changed", newest, names)))
     try:
-        with savepoint:
-            changed = create(one.key, **fields) if present is None else update(one.key, fields)
-            if changed.written and not is_own and one.key not in overwrite:
-                raise _ChangedHereError(_conflict(one.key, changed, newest))
+        return Imported(one, update(one.key, fields))
     except InvalidChangeError as error:
         return Imported(_refused(one, error.message))
-    return Imported(one, changed)
 
 
-class _ChangedHereError(InvalidChangeError):
-    """The flag was changed here, so that its values must stay."""
+def _create(rows: Mapping[str, Converted]) -> dict[str, Imported]:
+    """Creates flags together; if one cannot be created, one by one."""
+    try:
+        with transaction.atomic(using=conf.database):
+            created = create_rows(Kind.FLAG, {key: _fields(one) for key, one in rows.items()})
+            return {one.key: Imported(rows[one.key], one) for one in created}
+    except InvalidChangeError as error:
+        if len(rows) == 1:
+            return {key: Imported(_refused(one, error.message)) for key, one in rows.items()}
+    return {key: found for one in rows for key, found in _create({one: rows[one]}).items()}
 
 
-def _conflict(key: str, changed: Changed, newest: Change | None) -> str:
+def _fields(one: Converted) -> dict[str, Any]:
+    """Returns the fields of a flag. Those of waffle's switches and samples have no users."""
+    return {**one.fields} | ({ALLOWED: [*one.row.users]} if one.row.kind == "flag" else {})
+
+
+def _newest_changes(keys: Collection[str]) -> dict[str, Change]:
+    """Returns the newest entries of the history about flags that had these keys."""
+    if not has_history():
+        return {}
+    of_keys = all_entries().filter(relation=Kind.FLAG.row_relation, key__in=keys)
+    return {entry.key: entry for entry in of_keys.order_by("id")}
+
+
+def _conflict(key: str, action: str, newest: Change | None, names: Collection[str] = ()) -> str:
     advice = f"pass --overwrite {key} to write the values of waffle"
     if newest is None:
         return f"the history does not say who has changed its flag; {advice}"
-    action = "deleted" if changed.old is None else "changed"
-    names = "" if changed.old is None else f"; waffle has another {', '.join(changed.new)}"
+    others = f"; waffle has another {', '.join(names)}" if names else ""
     actor = f" by {newest.actor}" if newest.actor else ""
     source = f" (source {newest.source})" if newest.source else ""
-    return f"its flag was {action} here{actor}{source}{names}; {advice}"
+    return f"its flag was {action} here{actor}{source}{others}; {advice}"
 
 
 def _refused(one: Converted, note: str) -> Converted:

@@ -8,13 +8,11 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.db import connections, router, transaction
 
-from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle.converting import Status, convert
 from flagstaff.contrib.waffle.names import key_of
-from flagstaff.contrib.waffle.rows import read_kind, waffle_model
+from flagstaff.contrib.waffle.rows import waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind
-from flagstaff.contrib.waffle.writing import create_flag
+from flagstaff.contrib.waffle.writing import is_written, write_created
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
@@ -41,25 +39,20 @@ def after_migration(app_config: AppConfig, using: str, **_: Any) -> None:
     if conf.flag_model._meta.db_table not in tables:
         return
     for kind in WAFFLE_KINDS:
+        if not is_written(waffle_model(kind), kind):
+            continue
         for name in sorted(_names(kind, using) - before[kind]):
             _import(kind, name, using)
 
 
 def _import(kind: WaffleKind, name: str, using: str) -> None:
-    key = key_of(kind, name)
-    is_known = has_history() and entries_of_key(Kind.FLAG, key).exists()
-    if is_known or all_rows(conf.flag_model).filter(key=key).exists():
+    if has_history() and entries_of_key(Kind.FLAG, key_of(kind, name)).exists():
         return
-    for source in read_kind(kind, [name], using):
-        converted = convert(source)
-        if converted.status is Status.REFUSED:
-            _LOG.warning("no flag for waffle's %s %r: %s", kind, name, "; ".join(converted.notes))
-            continue
-        try:
-            with transaction.atomic(using=conf.database):
-                create_flag(source)
-        except FlagstaffError as error:
-            _LOG.warning("no flag for waffle's %s %r: %s", kind, name, error.message)
+    try:
+        with transaction.atomic(using=conf.database):
+            write_created(kind, name, using)
+    except FlagstaffError as error:
+        _LOG.warning("no flag for waffle's %s %r: %s", kind, name, error.message)
 
 
 def _names(kind: WaffleKind, using: str) -> set[str]:

@@ -86,22 +86,14 @@ def read_kind(
     related = {one.name: _related(one, pks, using) for one in model._meta.many_to_many}
     for pk, row in zip(pks, stored, strict=True):
         of_row = {name: found[pk] for name, found in related.items() if pk in found}
-        yield source_row(kind, row, of_row, using)
+        yield _source_row(kind, row, of_row, using)
 
 
-def source_row(
-    kind: WaffleKind,
-    columns: Mapping[str, Any],
-    related: Mapping[str, tuple[Any, ...]],
-    using: str | None = None,
+def _source_row(
+    kind: WaffleKind, columns: Mapping[str, Any], others: dict[str, tuple[Any, ...]], using: str
 ) -> SourceRow:
-    """Returns a row by the values of its columns, and the primary keys of its relations.
-
-    Queries the names of groups. `using` is the alias of the connection.
-    """
+    """Returns a row by the values of its columns, and the primary keys of its relations."""
     model = waffle_model(kind)
-    using = using or router.db_for_write(model)
-    others = {**related}
     users = others.pop("users", ()) if kind == "flag" else ()
     groups = others.pop("groups", ()) if kind == "flag" else ()
     extra = {
@@ -110,14 +102,12 @@ def source_row(
         if not _is_empty(model, name, columns[name])
     }
     languages = str(columns.get("languages") or "").split(",")
-    percent = columns.get("percent")
     return SourceRow(
         kind,
         str(columns["name"]),
         str(columns["note"] or ""),
         active=bool(columns.get("active")),
-        # A row that was not read again has what the code has assigned, such as a text.
-        percent=None if percent is None else Decimal(str(percent)),
+        percent=columns.get("percent"),
         everyone=columns.get("everyone"),
         testing=bool(columns.get("testing")),
         rollout=bool(columns.get("rollout")),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,23 +26,10 @@ _ALL = 100
 # The columns that turn a row on or off.
 _DECIDING = {"flag": "everyone", "switch": "active", "sample": "percent"}
 
-_rows_only: ContextVar[bool] = ContextVar("flagstaff_waffle_rows_only", default=False)
-
-
-@contextmanager
-def rows_only() -> Iterator[None]:
-    """Changes rows of waffle in the block without our flags."""
-    token = _rows_only.set(True)
-    try:
-        yield
-    finally:
-        _rows_only.reset(token)
-
 
 def is_written(model: type[Model], kind: WaffleKind) -> bool:
     """Whether changes of the rows of a model are written to our flags."""
-    is_active = issubclass(model, waffle_model(kind))
-    return is_active and not _rows_only.get() and not overridden_methods(model)
+    return issubclass(model, waffle_model(kind)) and not overridden_methods(model)
 
 
 def write(using: str, function: Callable[..., None], *arguments: Any) -> None:
@@ -80,13 +66,19 @@ def create_flag(source: SourceRow) -> None:
     changes.create(converted.key, **converted.fields, allowed_users=list(source.users))
 
 
-def write_changed(
-    kind: WaffleKind, name: str, former: str, changed: Collection[str], using: str
+def write_changed(  # noqa: PLR0913, PLR0917 (two parts of one row, before and after)
+    kind: WaffleKind,
+    name: str,
+    former: str,
+    changed: Collection[str],
+    using: str,
+    was_off: bool = False,  # noqa: FBT001, FBT002 (passed on in a tuple)
 ) -> None:
     """Writes what follows from the changed columns and relations of a row to its flag.
 
-    `former` is its name before. A flag that somebody has deleted here is created again only if the
-    row was turned on, off, or to another percentage.
+    `former` is its name before, and `was_off` says that it was off for everyone. A flag that
+    somebody has deleted here is created again only if the row was turned on, off, or to another
+    percentage.
     """
     key, former_key = key_of(kind, name), key_of(kind, former)
     if key != former_key:
@@ -94,6 +86,9 @@ def write_changed(
             changes.update(former_key, {"key": key})
     for source in read_kind(kind, [name], using):
         flag = all_rows(conf.flag_model).filter(key=key).select_for_update().first()
+        if source.everyone is None and not was_off and (flag is None or not flag.enabled):
+            # Unknown ends only an off of the row, so a flag that was turned off here stays off.
+            changed = {*changed} - {"everyone"}
         if flag is not None:
             if fields := _fields(source, changed, flag):
                 changes.update(key, fields)

@@ -178,6 +178,18 @@ def test_commands_change_rows() -> None:
     assert not waffle.get_waffle_switch_model().objects.filter(name="shop").exists()
 
 
+def test_command_for_a_percentage_ends_everyone() -> None:
+    waffle.get_waffle_flag_model().objects.create(name="limited", everyone=True, superusers=False)
+    call_command("waffle_flag", "limited", "--percent", "0", stdout=StringIO())
+    assert not waffle.flag_is_active(RequestFactory().get("/"), "limited")
+
+
+def test_command_creates_flag_only_for_those_that_it_names() -> None:
+    call_command("waffle_flag", "limited", "--create", "--staff", stdout=StringIO())
+    row = waffle.get_waffle_flag_model().objects.get(name="limited")
+    assert (row.everyone, row.percent, row.staff, row.superusers) == (None, None, True, False)
+
+
 def test_scripts_and_status_have_results(client: Client) -> None:
     with override_switch("a </b>", active=True):
         assert client.get("/waffle_status").json()["switches"]["a </b>"]["is_active"] is True

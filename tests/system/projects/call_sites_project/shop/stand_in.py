@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ import waffle
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.management import call_command
+from django.core.serializers import deserialize, serialize
 from django.db import transaction
 from django.test import RequestFactory
+from waffle.admin import FlagAdmin, SampleAdmin, SwitchAdmin
 from waffle.models import Flag, Sample, Switch
 from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
@@ -79,6 +81,11 @@ def add_group(row: Flag) -> None:
     row.groups.add(Group.objects.create(name="beta"))
 
 
+def limit(row: Flag) -> None:
+    row.everyone, row.percent = None, 50
+    row.save()
+
+
 def save_and_roll_back(row: Flag) -> None:
     row.everyone = True
     with transaction.atomic():
@@ -87,10 +94,95 @@ def save_and_roll_back(row: Flag) -> None:
 
 
 @pytest.mark.parametrize(
-    "act", [save, migrate, override, add_group, save_and_roll_back, Flag.save, Flag.refresh_from_db]
+    "act",
+    [
+        save,
+        migrate,
+        override,
+        add_group,
+        limit,
+        save_and_roll_back,
+        Flag.save,
+        Flag.refresh_from_db,
+        lambda _row: Flag.objects.get_or_create(name="phones", defaults={"everyone": True}),
+        lambda _row: Flag.objects.update_or_create(name="phones", defaults={"percent": 50}),
+    ],
 )
 def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
     assert kept_off(act, user)
+
+
+def load_fixture(row: Flag) -> None:
+    for found in deserialize("json", serialize("json", [row])):
+        found.save()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        load_fixture,
+        lambda row: Flag(pk=row.pk, name="phones", staff=True).save(),
+        lambda _row: Flag.objects.update_or_create(
+            name="phones", defaults={"everyone": None, "percent": 50}
+        ),
+    ],
+)
+def test_killed_flag_stays_off_after_everyone_was_and_is_unknown(
+    act: Callable[[Flag], object], user: User
+) -> None:
+    row = Flag.objects.create(name="phones", staff=True)
+    changes.disable("phones")
+    act(row)
+    assert not is_on("phones", user)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--percent", "99"], ["--staff", "--testing"], ["--group", "beta"], ["--user", "ada"], []],
+)
+@pytest.mark.parametrize("everyone", [True, None])
+def test_command_for_other_columns_leaves_killed_flag_off(
+    options: list[str], everyone: bool | None, user: User
+) -> None:
+    Group.objects.create(name="beta")
+    Flag.objects.create(name="phones", everyone=everyone)
+    changes.disable("phones")
+    call_command("waffle_flag", "phones", *options, "--create", stdout=StringIO())
+    assert not is_on("phones", user)
+
+
+def test_command_changes_only_the_columns_that_it_names(user: User) -> None:
+    row = Flag.objects.create(name="phones", percent=5, authenticated=True, superusers=False)
+    changes.set_rollout("phones", 40)
+    call_command("waffle_flag", "phones", "--staff", stdout=StringIO())
+    flag = FeatureFlag.objects.get(key="phones")
+    assert (flag.rollout_percent, len(flag.rules)) == (40, 2)
+    row.refresh_from_db()
+    assert (row.authenticated, row.staff) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: call_command("waffle_flag", "phones", "--everyone", stdout=StringIO()),
+        lambda: Flag.objects.update_or_create(name="phones", defaults={"everyone": True}),
+    ],
+)
+def test_order_for_everyone_turns_killed_flag_on(act: Callable[[], object]) -> None:
+    Flag.objects.create(name="phones", everyone=True)
+    changes.disable("phones")
+    act()
+    assert is_on("phones")
+
+
+def test_commands_turn_killed_switch_and_sample_on() -> None:
+    Switch.objects.create(name="shop", active=True)
+    Sample.objects.create(name="audit", percent=100)
+    for key in ("shop", "audit"):
+        changes.disable(key)
+    call_command("waffle_switch", "shop", "on", stdout=StringIO())
+    call_command("waffle_sample", "audit", "100", stdout=StringIO())
+    assert (waffle.switch_is_active("shop"), waffle.sample_is_active("audit")) == (True, True)
 
 
 def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
@@ -140,6 +232,7 @@ def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
     Flag.objects.create(name="sale", everyone=True, staff=True, superusers=False)
     changes.disable("sale")
     row = Flag.objects.get(name="sale")
+    assert row.everyone is False
     row.everyone = None
     row.save()
     assert is_on("sale", user)
@@ -251,9 +344,28 @@ def test_rows_of_a_migration_are_imported_once() -> None:
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
-def test_no_admin_is_registered() -> None:
-    import_module("waffle.admin")
-    assert not any(admin.site.is_registered(model) for model in (Flag, Switch, Sample))
+class ShopFlagAdmin(FlagAdmin):
+    """An admin class as projects have it."""
+
+
+@pytest.mark.parametrize(
+    ("admin_class", "has_pages"),
+    [(FlagAdmin, False), (ShopFlagAdmin, False), (admin.ModelAdmin, True)],
+)
+def test_permissions_of_waffle_give_pages_only_by_a_class_of_the_project(
+    admin_class: type[admin.ModelAdmin[Flag]], has_pages: bool
+) -> None:
+    request = request_of(User.objects.create(username="root", is_superuser=True, is_staff=True))
+    permissions = admin_class(Flag, admin.site).get_model_perms(request)
+    assert {*permissions.values()} == {has_pages}
+
+
+def test_project_registers_its_admin_class_in_place_of_waffles() -> None:
+    admin.site.unregister([Flag, Switch, Sample])
+    admin.site.register(Flag, ShopFlagAdmin)
+    admin.site.unregister(Flag)
+    for model, of_model in [(Flag, FlagAdmin), (Switch, SwitchAdmin), (Sample, SampleAdmin)]:
+        admin.site.register(model, of_model)
 
 
 def test_migrations_are_clean() -> None:

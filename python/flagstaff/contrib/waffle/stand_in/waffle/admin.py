@@ -1,6 +1,6 @@
-"""The admin classes of waffle, for those of a project. None is registered.
+"""Waffle's admin, for projects that unregister its models or subclass its classes.
 
-Flags are changed in flagstaff's own admin: rights for waffle's rows give no right there.
+No page of it is shown: flags are changed in flagstaff's own admin, with its permissions.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.widgets import ManyToManyRawIdWidget
-from django.db.models import QuerySet
-from django.http import HttpRequest
+
+from waffle.models import Flag, Sample, Switch
+from waffle.utils import get_setting
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -18,59 +18,19 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
+def _never(*_: Any, **__: Any) -> bool:
+    return False
+
+
 class BaseAdmin(_ModelAdmin):
     search_fields = ("name", "note")
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Returns the actions without Django's own deletion: each row is deleted by itself."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-
-def _save_all(rows: QuerySet[Any], column: str, *, value: bool) -> None:
-    for row in rows:
-        setattr(row, column, value)
-        row.save()
-
-
-@admin.action(description="Enable selected flags for everyone", permissions=("change",))
-def enable_for_all(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
-    """Turns flags on for everyone."""
-    _save_all(qs, "everyone", value=True)
-
-
-@admin.action(description="Disable selected flags for everyone", permissions=("change",))
-def disable_for_all(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
-    """Turns flags off for everyone."""
-    _save_all(qs, "everyone", value=False)
-
-
-@admin.action(description="Enable selected switches", permissions=("change",))
-def enable_switches(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
-    """Turns switches on."""
-    _save_all(qs, "active", value=True)
-
-
-@admin.action(description="Disable selected switches", permissions=("change",))
-def disable_switches(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
-    """Turns switches off."""
-    _save_all(qs, "active", value=False)
-
-
-@admin.action(description="Delete selected", permissions=("delete",))
-def delete_individually(_ma: Any, _request: HttpRequest, qs: QuerySet[Any]) -> None:
-    """Deletes rows."""
-    for row in qs:
-        row.delete()
-
-
-class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
-    """A field for users, by their primary keys."""
+    actions = []
+    # Permissions for waffle's rows must not change flags.
+    has_view_permission = has_add_permission = _never
+    has_change_permission = has_delete_permission = _never
 
 
 class FlagAdmin(BaseAdmin):
-    actions = [enable_for_all, disable_for_all, delete_individually]
     list_display = ("name", "note", "everyone", "percent", "superusers", "staff", "authenticated")
     list_filter = ("superusers", "staff", "authenticated")
     raw_id_fields = ("users",)
@@ -78,12 +38,17 @@ class FlagAdmin(BaseAdmin):
 
 
 class SwitchAdmin(BaseAdmin):
-    actions = [enable_switches, disable_switches, delete_individually]
     list_display = ("name", "active", "note", "created", "modified")
+    list_filter = ("active",)
     ordering = ("-id",)
 
 
 class SampleAdmin(BaseAdmin):
-    actions = [delete_individually]
     list_display = ("name", "percent", "note", "created", "modified")
     ordering = ("-id",)
+
+
+if get_setting("ENABLE_ADMIN_PAGES"):
+    admin.site.register(Flag, FlagAdmin)
+    admin.site.register(Switch, SwitchAdmin)
+    admin.site.register(Sample, SampleAdmin)

@@ -170,15 +170,46 @@ def _cached(key: str, load: Callable[[], Iterable[Any]]) -> list[Any]:
 
 
 # The texts are those of waffle: migrations of a project's own flag model contain them.
-class AbstractBaseFlag(BaseModel):
-    """A feature flag, active or not for each request."""
-
-    name = models.CharField(
+def _name() -> models.CharField[str, str]:
+    return models.CharField(
         max_length=100,
         unique=True,
         help_text="The human/computer readable name.",
         verbose_name="Name",
     )
+
+
+def _note(kind: str) -> models.TextField[str, str]:
+    return models.TextField(
+        blank=True, help_text=f"Note where this {kind} is used.", verbose_name="Note"
+    )
+
+
+def _created(kind: str) -> models.DateTimeField[Any, Any]:
+    return models.DateTimeField(
+        default=timezone.now,
+        db_index=True,
+        help_text=f"Date when this {kind} was created.",
+        verbose_name="Created",
+    )
+
+
+def _modified(kind: str) -> models.DateTimeField[Any, Any]:
+    return models.DateTimeField(
+        default=timezone.now,
+        help_text=f"Date when this {kind} was last modified.",
+        verbose_name="Modified",
+    )
+
+
+def _switch(name: str, text: str, *, default: bool = False) -> models.BooleanField[bool, bool]:
+    return models.BooleanField(default=default, help_text=text, verbose_name=name)
+
+
+class AbstractBaseFlag(BaseModel):
+    """A feature flag, active or not for each request."""
+
+    name = _name()
     everyone = models.BooleanField(
         blank=True,
         null=True,
@@ -199,26 +230,10 @@ class AbstractBaseFlag(BaseModel):
         ),
         verbose_name="Percent",
     )
-    testing = models.BooleanField(
-        default=False,
-        help_text="Allow this flag to be set for a session for user testing",
-        verbose_name="Testing",
-    )
-    superusers = models.BooleanField(
-        default=True,
-        help_text="Flag always active for superusers?",
-        verbose_name="Superusers",
-    )
-    staff = models.BooleanField(
-        default=False,
-        help_text="Flag always active for staff?",
-        verbose_name="Staff",
-    )
-    authenticated = models.BooleanField(
-        default=False,
-        help_text="Flag always active for authenticated users?",
-        verbose_name="Authenticated",
-    )
+    testing = _switch("Testing", "Allow this flag to be set for a session for user testing")
+    superusers = _switch("Superusers", "Flag always active for superusers?", default=True)
+    staff = _switch("Staff", "Flag always active for staff?")
+    authenticated = _switch("Authenticated", "Flag always active for authenticated users?")
     languages = models.TextField(
         blank=True,
         default="",
@@ -227,27 +242,10 @@ class AbstractBaseFlag(BaseModel):
         ),
         verbose_name="Languages",
     )
-    rollout = models.BooleanField(
-        default=False,
-        help_text="Activate roll-out mode?",
-        verbose_name="Rollout",
-    )
-    note = models.TextField(
-        blank=True,
-        help_text="Note where this Flag is used.",
-        verbose_name="Note",
-    )
-    created = models.DateTimeField(
-        default=timezone.now,
-        db_index=True,
-        help_text="Date when this Flag was created.",
-        verbose_name="Created",
-    )
-    modified = models.DateTimeField(
-        default=timezone.now,
-        help_text="Date when this Flag was last modified.",
-        verbose_name="Modified",
-    )
+    rollout = _switch("Rollout", "Activate roll-out mode?")
+    note = _note("Flag")
+    created = _created("Flag")
+    modified = _modified("Flag")
 
     objects = managers.FlagManager()
 
@@ -363,8 +361,6 @@ class AbstractUserFlag(AbstractBaseFlag):
 
     class Meta(AbstractBaseFlag.Meta):
         abstract = True
-        verbose_name = "Flag"
-        verbose_name_plural = "Flags"
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
         """Returns the keys of the cache that a change of the row makes invalid."""
@@ -404,40 +400,20 @@ class Flag(AbstractUserFlag):
     class Meta(AbstractUserFlag.Meta):
         abstract = False
         swappable = "WAFFLE_FLAG_MODEL"
-        verbose_name = "Flag"
-        verbose_name_plural = "Flags"
 
 
 class AbstractBaseSwitch(BaseModel):
     """A switch, active or not for everyone."""
 
-    name = models.CharField(
-        max_length=100,
-        unique=True,
-        help_text="The human/computer readable name.",
-        verbose_name="Name",
-    )
+    name = _name()
     active = models.BooleanField(
         default=False,
         help_text="Is this switch active?",
         verbose_name="Active",
     )
-    note = models.TextField(
-        blank=True,
-        help_text="Note where this Switch is used.",
-        verbose_name="Note",
-    )
-    created = models.DateTimeField(
-        default=timezone.now,
-        db_index=True,
-        help_text="Date when this Switch was created.",
-        verbose_name="Created",
-    )
-    modified = models.DateTimeField(
-        default=timezone.now,
-        help_text="Date when this Switch was last modified.",
-        verbose_name="Modified",
-    )
+    note = _note("Switch")
+    created = _created("Switch")
+    modified = _modified("Switch")
 
     objects = managers.SwitchManager()
 
@@ -464,12 +440,7 @@ class AbstractBaseSwitch(BaseModel):
 class AbstractBaseSample(BaseModel):
     """A sample, active for a share of the evaluations."""
 
-    name = models.CharField(
-        max_length=100,
-        unique=True,
-        help_text="The human/computer readable name.",
-        verbose_name="Name",
-    )
+    name = _name()
     percent = models.DecimalField(
         max_digits=4,
         decimal_places=1,
@@ -479,22 +450,9 @@ class AbstractBaseSample(BaseModel):
         ),
         verbose_name="Percent",
     )
-    note = models.TextField(
-        blank=True,
-        help_text="Note where this Sample is used.",
-        verbose_name="Note",
-    )
-    created = models.DateTimeField(
-        default=timezone.now,
-        db_index=True,
-        help_text="Date when this Sample was created.",
-        verbose_name="Created",
-    )
-    modified = models.DateTimeField(
-        default=timezone.now,
-        help_text="Date when this Sample was last modified.",
-        verbose_name="Modified",
-    )
+    note = _note("Sample")
+    created = _created("Sample")
+    modified = _modified("Sample")
 
     objects = managers.SampleManager()
 
@@ -525,8 +483,6 @@ class Switch(AbstractBaseSwitch):
     class Meta(AbstractBaseSwitch.Meta):
         abstract = False
         swappable = "WAFFLE_SWITCH_MODEL"
-        verbose_name = "Switch"
-        verbose_name_plural = "Switches"
 
 
 class Sample(AbstractBaseSample):
@@ -535,5 +491,3 @@ class Sample(AbstractBaseSample):
     class Meta(AbstractBaseSample.Meta):
         abstract = False
         swappable = "WAFFLE_SAMPLE_MODEL"
-        verbose_name = "Sample"
-        verbose_name_plural = "Samples"

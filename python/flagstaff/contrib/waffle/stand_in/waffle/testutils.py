@@ -7,8 +7,8 @@ from django.test.utils import TestContextDecorator
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.names import key_of
-from flagstaff.contrib.waffle.writing import rows_only
-from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
+from flagstaff.contrib.waffle.rows import waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind
 
 __all__ = ["override_flag", "override_sample", "override_switch"]
 
@@ -21,6 +21,7 @@ class _Override(TestContextDecorator):
     A row that does not exist is created, and deleted at the end.
     """
 
+    kind: WaffleKind
     #: The column that turns a row on or off, and those of a row that is created.
     column: str
     defaults: dict[str, Any] = {}
@@ -30,13 +31,13 @@ class _Override(TestContextDecorator):
         self.name, self.active = name, active
 
     def model(self) -> Any:
-        """Returns the model of the project."""
-        raise NotImplementedError
+        """Returns the model of waffle, or that of the project in its place."""
+        return waffle_model(self.kind)
 
     def enable(self) -> None:
         """Changes the row."""
         model = self.model()
-        flags = all_rows(conf.flag_model).filter(key=key_of(model.KIND, self.name))
+        flags = all_rows(conf.flag_model).filter(key=key_of(self.kind, self.name))
         self.is_flag_new = not flags.exists()
         self.obj, self.created = model.objects.get_or_create(name=self.name, defaults=self.defaults)
         if self.created and not self.is_flag_new:
@@ -53,8 +54,8 @@ class _Override(TestContextDecorator):
             if self.is_flag_new:
                 self.obj.delete()
             else:
-                with rows_only():
-                    self.obj.delete()
+                rows = self.model()._base_manager.filter(pk=self.obj.pk)
+                rows._raw_delete(rows.db)  # noqa: SLF001 (without signals, so the flag stays)
             self.obj.flush()
 
     def update(self, value: Any) -> None:
@@ -72,32 +73,23 @@ class _Override(TestContextDecorator):
 class override_switch(_Override):  # noqa: N801 (used like a function)
     """Turns a switch on or off while a test or a block runs."""
 
+    kind = "switch"
     column = "active"
-
-    def model(self) -> Any:
-        """Returns the model of switches."""
-        return get_waffle_switch_model()
 
 
 class override_flag(_Override):  # noqa: N801
     """Turns a flag on or off for everyone while a test or a block runs; None for neither."""
 
+    kind = "flag"
     column = "everyone"
-
-    def model(self) -> Any:
-        """Returns the model of flags."""
-        return get_waffle_flag_model()
 
 
 class override_sample(_Override):  # noqa: N801
     """Turns a sample on or off while a test or a block runs, or sets its percentage."""
 
+    kind = "sample"
     column = "percent"
     defaults = {"percent": "0.0"}
-
-    def model(self) -> Any:
-        """Returns the model of samples."""
-        return get_waffle_sample_model()
 
     def value_of(self, active: Any) -> Any:
         """Returns the percentage."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from argparse import SUPPRESS
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -10,7 +12,6 @@ from django.db.models import Q
 
 from waffle import get_waffle_flag_model
 
-# What the command assigns to a row: all of them, as in waffle.
 _COLUMNS = ("everyone", "percent", "superusers", "staff", "authenticated", "rollout", "testing")
 
 
@@ -27,24 +28,25 @@ class Command(BaseCommand):
             dest="list_flags",
             help="List existing flags.",
         )
-        add("--everyone", action="store_true", help="Activate flag for all users.")
-        add(
+        # A column that the call does not name has no option, so it keeps its value.
+        column = partial(add, default=SUPPRESS)
+        column("--everyone", action="store_true", help="Activate flag for all users.")
+        column(
             "--deactivate",
             action="store_false",
             dest="everyone",
             help="Deactivate flag for all users.",
         )
-        add("--percent", "-p", type=int, help="Roll out the flag for a percentage of users.")
-        add("--superusers", action="store_true", help="Turn on the flag for superusers.")
-        add("--staff", action="store_true", help="Turn on the flag for staff.")
-        add("--authenticated", action="store_true", help="Turn on the flag for logged in users.")
+        column("--percent", "-p", type=int, help="Roll out the flag for a percentage of users.")
+        column("--superusers", action="store_true", help="Turn on the flag for superusers.")
+        column("--staff", action="store_true", help="Turn on the flag for staff.")
+        column("--authenticated", action="store_true", help="Turn on the flag for logged in users.")
+        column("--rollout", "-r", action="store_true", help="Turn on rollout mode.")
+        column("--testing", "-t", action="store_true", help="Allow browsers to set the flag.")
         add("--group", "-g", action="append", default=[], help="The groups; see --append.")
         add("--user", "-u", action="append", default=[], help="The users; see --append.")
         add("--append", action="store_true", help="Keep present groups and users.")
-        add("--rollout", "-r", action="store_true", help="Turn on rollout mode.")
-        add("--testing", "-t", action="store_true", help="Allow browsers to set the flag.")
         add("--create", action="store_true", help="Create the flag if it does not exist.")
-        parser.set_defaults(everyone=None)
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -59,7 +61,9 @@ class Command(BaseCommand):
         if not name:
             raise CommandError("You need to specify a flag name.")
         if options["create"]:
-            row, created = model.objects.get_or_create(name=name)
+            # As in waffle, only --superusers gives a flag to superusers.
+            defaults = {"superusers": False}
+            row, created = model.objects.get_or_create(defaults, name=name)
             if created:
                 self.stdout.write(f"Creating flag: {name}")
         else:
@@ -74,10 +78,17 @@ class Command(BaseCommand):
             users = [_user(one) for one in options["user"]]
             self._relate(row.users, users, is_kept=options["append"])
             self.stdout.write(f"Setting user(s): {[str(user) for user in users]}")
-        for column in _COLUMNS:
-            self.stdout.write(f"Setting {column}: {options[column]}")
-            setattr(row, column, options[column])
+        self._assign(row, options)
         row.save()
+
+    def _assign(self, row: Any, options: dict[str, Any]) -> None:
+        if "everyone" not in options and row.everyone:
+            # As in waffle, the others decide now; but a flag that is off for everyone stays off.
+            options["everyone"] = None
+        for column in _COLUMNS:
+            if column in options:
+                self.stdout.write(f"Setting {column}: {options[column]}")
+                setattr(row, column, options[column])
 
     def _relate(self, related: Any, rows: list[Any], *, is_kept: bool) -> None:
         if not is_kept:
