@@ -220,8 +220,9 @@ impl Engine {
     }
 
     /// Stops the threads, closes their connections and writes the remaining usage. Blocks for at
-    /// most `limit`. Returns whether the threads have ended.
-    pub fn stop(&self, limit: Duration) -> bool {
+    /// most `limit`, or until `interrupted` returns true. Returns whether the threads have ended.
+    pub fn stop(&self, limit: Duration, interrupted: &mut dyn FnMut() -> bool) -> bool {
+        let until = Instant::now() + limit;
         self.context.signals.stop();
         self.context.pool.keep_no_more();
         let Some(threads) = self.threads.get() else { return true };
@@ -231,7 +232,8 @@ impl Engine {
         }
         let ended = threads.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The threads send nothing: their end drops the senders, which disconnects the channel.
-        let have_ended = !matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
+        let outcome = deadline::received(&ended, until, interrupted);
+        let have_ended = !matches!(outcome, Err(RecvTimeoutError::Timeout));
         self.context.pool.close();
         have_ended
     }

@@ -51,15 +51,19 @@ pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> 
 /// Stops the engine, closes its connections and drops the snapshot, so that the next evaluation
 /// starts the engine again. Releases the GIL and blocks for at most `timeout` seconds. Returns True
 /// if the engine has stopped.
+///
+/// Raises what a signal handler raises.
 #[pyfunction]
 pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let limit = duration(timeout)?;
     let engine = ENGINE.swap(None);
-    let stopped = engine.is_none_or(|engine| py.detach(|| engine.stop(limit)));
+    let stopped = interruptible(py, |interrupted| {
+        Ok(engine.is_none_or(|engine| engine.stop(limit, interrupted)))
+    });
     // Last: a load that was under way must not publish afterwards.
     LIVE.reset();
     kept_values::drop_outdated(py, None);
-    Ok(stopped)
+    stopped
 }
 
 /// Stops the engine at the end of the process and keeps the snapshot for later evaluations. From
@@ -71,7 +75,7 @@ pub(super) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     calls::end();
     let engine = ENGINE.swap(None);
     py.detach(|| {
-        let _stopped = engine.is_none_or(|engine| engine.stop(limit));
+        let _stopped = engine.is_none_or(|engine| engine.stop(limit, &mut || false));
         calls::wait_until(until);
     });
     Ok(())

@@ -276,6 +276,8 @@ fn wait_until(py: Python<'_>, until: Instant) -> PyResult<()> {
     let sleep = py.import("time")?.getattr("sleep")?;
     while is_waiting() && Instant::now() < until {
         sleep.call1((SLEEP.as_secs_f64(),))?;
+        // A signal that another thread has taken does not end the sleep.
+        py.check_signals()?;
     }
     Ok(())
 }
