@@ -522,6 +522,13 @@ def impact_on_value(
     itself.
     """
 
+def awaits_poll() -> bool:
+    """Returns True if a request should wait for a poll that is overdue, and asks for the poll.
+
+    It is overdue after the process was suspended, for example. Returns True for at most 0.3 s in an
+    outage. Does not block.
+    """
+
 def refresh(timeout: float) -> None:
     """Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.
 

@@ -12,13 +12,23 @@ use super::interrupts::interruptible;
 use super::kept_values;
 use super::seconds::duration;
 use super::start::is_down_for;
-use super::state::{ENGINE, LIVE};
+use super::state::{ENGINE, LIVE, is_owner};
 use crate::postgres::error::ErrorKind;
 
 /// Whether there is no connection because the server refused the log-in.
 #[pyfunction]
 pub(super) fn is_refused() -> bool {
     ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.status(), ErrorKind::Auth))
+}
+
+/// Whether a request should wait for a poll that is overdue, as after the process was suspended. Asks
+/// for it. Returns true for at most 0.3 s in an outage. Returns at once.
+#[pyfunction]
+pub(super) fn awaits_poll() -> bool {
+    ENGINE.load().as_ref().is_some_and(|engine| {
+        // A fork may have left another process's engine, without its threads.
+        engine.is_overdue() && is_owner() && engine.ask_for_poll()
+    })
 }
 
 /// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
