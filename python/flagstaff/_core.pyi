@@ -21,6 +21,7 @@ __all__ = [
     "Snapshot",
     "after_fork",
     "all_flags",
+    "awaits_poll",
     "check_conditions",
     "check_rules",
     "check_value_rules",
