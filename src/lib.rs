@@ -4,6 +4,7 @@
 //!
 //! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
 //!   the [`overrides`] that tests and the environment set, and the [`usage`] of unknown keys.
+//!   [`boot_time`] is the clock of its age.
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`user_set`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
@@ -35,6 +36,7 @@
 
 pub mod allocation;
 pub mod assign;
+pub mod boot_time;
 pub mod bucket;
 pub mod bucketing_unit;
 pub mod counters;

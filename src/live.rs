@@ -3,12 +3,13 @@
 //! Readers make one atomic load and never wait. Nothing here is guarded by a lock, because a fork
 //! may happen while another thread holds it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 
+use crate::boot_time::since_boot;
 use crate::exposures::Exposures;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -53,10 +54,8 @@ pub struct Live {
     unknown_keys: UnknownKeys,
     exposures: Exposures,
     swaps: AtomicU64,
-    /// When the first load began.
-    epoch: OnceLock<Instant>,
-    /// When the snapshot last equalled the database: nanoseconds after `epoch`, plus one; 0 before
-    /// the first load.
+    /// When the snapshot last equalled the database: nanoseconds since boot, plus one; 0 before the
+    /// first load.
     confirmed: AtomicU64,
 }
 
@@ -75,7 +74,6 @@ impl Live {
             unknown_keys: UnknownKeys::new(),
             exposures: Exposures::new(),
             swaps: AtomicU64::new(0),
-            epoch: OnceLock::new(),
             confirmed: AtomicU64::new(0),
         }
     }
@@ -159,11 +157,12 @@ impl Live {
         self.confirmed.store(0, Ordering::Release);
     }
 
-    /// Swaps in the snapshot that was built from `base`. `read_at` is when its load began.
+    /// Swaps in the snapshot that was built from `base`. `read_at` is when its load began, by
+    /// [`since_boot`].
     ///
     /// Returns false, and changes nothing, if `base` is no longer the current snapshot: the load
     /// may have read an older state than the one published meanwhile.
-    pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, read_at: Instant) -> bool {
+    pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, read_at: Duration) -> bool {
         let next = Arc::new(next);
         loop {
             let current = self.state.load();
@@ -187,19 +186,15 @@ impl Live {
     }
 
     /// Notes that the current snapshot equalled the database at `read_at`.
-    pub fn confirm(&self, read_at: Instant) {
-        let epoch = *self.epoch.get_or_init(|| read_at);
-        let nanoseconds = read_at.saturating_duration_since(epoch).as_nanos();
-        let confirmed = u64::try_from(nanoseconds).unwrap_or(u64::MAX - 1) + 1;
+    pub fn confirm(&self, read_at: Duration) {
+        let confirmed = u64::try_from(read_at.as_nanos()).unwrap_or(u64::MAX - 1) + 1;
         self.confirmed.fetch_max(confirmed, Ordering::AcqRel);
     }
 
-    /// Whether the snapshot equalled the database at `instant` or later.
+    /// Whether the snapshot equalled the database at this time since boot or later.
     #[must_use]
-    pub fn is_current_since(&self, instant: Instant) -> bool {
-        let since_epoch = self.epoch.get().map(|epoch| instant.saturating_duration_since(*epoch));
-        let confirmed = self.confirmed.load(Ordering::Acquire);
-        since_epoch.is_some_and(|since| u128::from(confirmed) > since.as_nanos())
+    pub fn is_current_since(&self, time: Duration) -> bool {
+        u128::from(self.confirmed.load(Ordering::Acquire)) > time.as_nanos()
     }
 
     /// Whether the process evaluates, so that a snapshot can be published.
@@ -212,7 +207,7 @@ impl Live {
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         let confirmed = self.confirmed.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.epoch.get()?.elapsed().saturating_sub(Duration::from_nanos(confirmed)))
+        Some(since_boot().saturating_sub(Duration::from_nanos(confirmed)))
     }
 
     /// The number of snapshots that were published in this process.

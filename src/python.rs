@@ -75,7 +75,9 @@ mod _core {
     #[pymodule_export]
     use super::json::json_problem;
     #[pymodule_export]
-    use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
+    use super::lifecycle::{
+        awaits_poll, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
+    };
     #[pymodule_export]
     use super::listeners::{PyEvaluation, set_listeners};
     #[pymodule_export]

@@ -21,6 +21,7 @@ __all__ = [
     "Snapshot",
     "after_fork",
     "all_flags",
+    "awaits_poll",
     "check_conditions",
     "check_rules",
     "check_value_rules",
@@ -520,6 +521,13 @@ def impact_on_value(
     bucket by. Equal results must have equal texts. Returns users, those whose value certainly
     changes, a sample, and whom the two states reach: users with another value than the value
     itself.
+    """
+
+def awaits_poll() -> bool:
+    """Returns True if a request should wait for a poll that is overdue, and asks for the poll.
+
+    It is overdue after the process was suspended, for example. Returns True for at most 0.3 s in an
+    outage. Does not block.
     """
 
 def refresh(timeout: float) -> None:

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 
 from flagstaff import _core
 from flagstaff._attribution.context import Attribution, attributed, attribution
+from flagstaff._engine.lifecycle import await_poll, wait_for_poll
 from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.visitor_cookie import RequestVisitor, visitor_of_request
@@ -27,6 +28,7 @@ class FlagstaffMiddleware:
 
     Put it after AuthenticationMiddleware. Reads the user only if the request writes a change, and
     the visitor's cookie only if a flag needs the visitor. With rollout plans, also counts requests.
+    After the process was suspended, waits for the next poll, for at most 0.3 s.
     """
 
     sync_capable = True
@@ -46,6 +48,8 @@ class FlagstaffMiddleware:
         return self._handle_async(request) if self.is_async else self._handle(request)
 
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
+        if _core.awaits_poll():
+            wait_for_poll()
         flags, visitor = _begin(request)
         with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
             if self._measures:
@@ -56,6 +60,8 @@ class FlagstaffMiddleware:
         return response
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
+        if _core.awaits_poll():
+            await await_poll()
         flags, visitor = _begin(request)
         with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))

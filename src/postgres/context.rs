@@ -27,6 +27,8 @@ pub(crate) struct Context {
     /// Whether to ask for notifications.
     pub(crate) listen: bool,
     pub(crate) poll_interval: Duration,
+    /// The age above which the snapshot is overdue: with polls that end in time, it stays below.
+    pub(crate) overdue: Duration,
     /// The longest time in which a load receives nothing.
     pub(crate) load_timeout: Duration,
     pub(crate) usage_interval: Duration,
@@ -35,4 +37,11 @@ pub(crate) struct Context {
     pub(crate) max_staleness: Duration,
     /// The name of this machine.
     pub(crate) host: String,
+}
+
+impl Context {
+    /// Whether polls have confirmed nothing for too long, as after the process was suspended.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.live.age().is_some_and(|age| age > self.overdue)
+    }
 }

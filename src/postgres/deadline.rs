@@ -96,24 +96,32 @@ pub(crate) async fn while_receiving<T>(
     }
 }
 
-/// Waits for what a thread sends, until a little after `until` or until `interrupted` returns true.
-/// Blocks.
+/// Waits for what a thread sends, until `until` or until `interrupted` returns true. Blocks.
+pub(crate) fn received<T>(
+    receiver: &Receiver<T>,
+    until: Instant,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<T, RecvTimeoutError> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left.min(SLICE)) {
+            Err(RecvTimeoutError::Timeout) if left > SLICE && !interrupted() => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The same for the result of work, a little longer. Blocks.
 pub(crate) fn receive<T>(
     result: &Receiver<Result<T, Error>>,
     until: Instant,
     doing: &'static str,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<T, Error> {
-    let until = until + GRACE;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        match result.recv_timeout(left.min(SLICE)) {
-            Ok(result) => return result,
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::lost(doing)),
-            Err(RecvTimeoutError::Timeout) if left > SLICE && !interrupted() => {}
-            Err(RecvTimeoutError::Timeout) => return Err(Error::deadline(doing)),
-        }
-    }
+    received(result, until + GRACE, interrupted).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Disconnected => Err(Error::lost(doing)),
+        RecvTimeoutError::Timeout => Err(Error::deadline(doing)),
+    })
 }
 
 #[cfg(test)]
@@ -146,6 +154,15 @@ mod tests {
         };
         let outcome = while_receiving(&last_byte, LIMIT, "load", receiving).await;
         (outcome, begun.elapsed())
+    }
+
+    #[test]
+    fn wait_for_a_thread_that_sends_nothing_ends_when_it_is_interrupted() {
+        let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+        let begun = Instant::now();
+        let outcome = received(&receiver, begun + LIMIT, &mut || true);
+        assert_eq!(outcome, Err(RecvTimeoutError::Timeout));
+        assert!(begun.elapsed() < LIMIT / 10);
     }
 
     #[test]

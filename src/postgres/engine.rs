@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use crate::boot_time::since_boot;
 use crate::impact::Impact;
 use crate::live::Live;
 use crate::postgres::connect::parameters::Parameters;
@@ -32,6 +33,10 @@ use crate::watch_registry::WatchRegistry;
 pub const LOAD_TIMEOUT: Duration = deadline::LOAD;
 /// The pause after a panic of the engine's thread, before it runs again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// How long after its time a poll is overdue.
+const LATE_POLL: Duration = Duration::from_secs(1);
+/// How long requests wait for a poll that is overdue.
+const WAIT_FOR_POLL: Duration = Duration::from_millis(300);
 /// The time between two attempts to start the threads.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -75,6 +80,8 @@ pub struct Engine {
     threads: OnceLock<Threads>,
     /// When the threads may be started. Locked while a caller starts them.
     next_attempt: Mutex<Instant>,
+    /// When a poll was last asked for because it was overdue, since boot.
+    asked: Mutex<Duration>,
 }
 
 /// The threads of an engine.
@@ -118,6 +125,8 @@ impl Engine {
             watches: WatchRegistry::default(),
             listen: options.listen,
             poll_interval: options.poll_interval,
+            // The interval varies by 10 %.
+            overdue: options.poll_interval.mul_f64(1.1) + LATE_POLL,
             load_timeout: options.load_timeout,
             usage_interval: options.usage_interval,
             measure_interval: options.measure_interval,
@@ -125,7 +134,8 @@ impl Engine {
             host: options.host.clone(),
         });
         let next_attempt = Mutex::new(Instant::now());
-        let engine = Self { context, threads: OnceLock::new(), next_attempt };
+        let engine =
+            Self { context, threads: OnceLock::new(), next_attempt, asked: Mutex::default() };
         engine.ensure_running();
         Ok(engine)
     }
@@ -181,6 +191,25 @@ impl Engine {
         self.context.signals.wake();
     }
 
+    /// Whether polls have confirmed nothing for too long, as after the process was suspended.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.context.is_overdue()
+    }
+
+    /// Asks for a poll that is overdue. Returns whether a request should wait for it: true for 0.3 s
+    /// after the first call. All threads wait together, and again only after a later outage.
+    #[must_use]
+    pub fn ask_for_poll(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = since_boot();
+        if self.context.live.is_current_since(*asked) {
+            *asked = now;
+            self.wake();
+        }
+        now < *asked + WAIT_FOR_POLL
+    }
+
     /// Loads everything over a pooled connection. The snapshot then contains all that was committed
     /// before this call. Blocks for at most `limit`, or until `interrupted` returns true.
     ///
@@ -191,9 +220,8 @@ impl Engine {
         limit: Duration,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
-        let called = Instant::now();
+        let (called, until) = (since_boot(), Instant::now() + limit);
         let context = self.context.clone();
-        let until = called + limit;
         let task = Task { thread: "flagstaff-refresh", doing: "refresh", until, keeps: false };
         let work = async move |client: &Client| on_demand::load_now(&context, client, called).await;
         self.context.pool.run(task, interrupted, work)
@@ -220,8 +248,9 @@ impl Engine {
     }
 
     /// Stops the threads, closes their connections and writes the remaining usage. Blocks for at
-    /// most `limit`. Returns whether the threads have ended.
-    pub fn stop(&self, limit: Duration) -> bool {
+    /// most `limit`, or until `interrupted` returns true. Returns whether the threads have ended.
+    pub fn stop(&self, limit: Duration, interrupted: &mut dyn FnMut() -> bool) -> bool {
+        let until = Instant::now() + limit;
         self.context.signals.stop();
         self.context.pool.keep_no_more();
         let Some(threads) = self.threads.get() else { return true };
@@ -231,7 +260,8 @@ impl Engine {
         }
         let ended = threads.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The threads send nothing: their end drops the senders, which disconnects the channel.
-        let have_ended = !matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
+        let outcome = deadline::received(&ended, until, interrupted);
+        let have_ended = !matches!(outcome, Err(RecvTimeoutError::Timeout));
         self.context.pool.close();
         have_ended
     }

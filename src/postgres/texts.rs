@@ -61,9 +61,10 @@ templates! {
         "the server's certificate is not one for a server";
     // Why the mode is not live.
     NO_TOKEN_TABLE, "reload_without_table", "there is no table flagstaff_token";
-    NO_TRIGGER, "reload_without_trigger", "a table has no token trigger, or it is disabled";
+    NO_TRIGGER, "reload_without_trigger",
+        "a table has no token trigger, or it is not ENABLE ALWAYS";
     NO_TRIGGERS_ON, "reload_without_triggers",
-        "a table has no token trigger, or it is disabled: %(tables)s";
+        "a table has no token trigger, or it is not ENABLE ALWAYS: %(tables)s";
     REPLACED_FUNCTIONS, "reload_with_other_functions",
         "a function of the token triggers was replaced: %(names)s";
     REPLICATED, "reload_with_replication", "the tables are replicated without flagstaff_token";

@@ -12,13 +12,23 @@ use super::interrupts::interruptible;
 use super::kept_values;
 use super::seconds::duration;
 use super::start::is_down_for;
-use super::state::{ENGINE, LIVE};
+use super::state::{ENGINE, LIVE, is_owner};
 use crate::postgres::error::ErrorKind;
 
 /// Whether there is no connection because the server refused the log-in.
 #[pyfunction]
 pub(super) fn is_refused() -> bool {
     ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.status(), ErrorKind::Auth))
+}
+
+/// Whether a request should wait for a poll that is overdue, as after the process was suspended. Asks
+/// for it. Returns true for at most 0.3 s in an outage. Returns at once.
+#[pyfunction]
+pub(super) fn awaits_poll() -> bool {
+    ENGINE.load().as_ref().is_some_and(|engine| {
+        // A fork may have left another process's engine, without its threads.
+        engine.is_overdue() && is_owner() && engine.ask_for_poll()
+    })
 }
 
 /// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
@@ -51,15 +61,19 @@ pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> 
 /// Stops the engine, closes its connections and drops the snapshot, so that the next evaluation
 /// starts the engine again. Releases the GIL and blocks for at most `timeout` seconds. Returns True
 /// if the engine has stopped.
+///
+/// Raises what a signal handler raises.
 #[pyfunction]
 pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let limit = duration(timeout)?;
     let engine = ENGINE.swap(None);
-    let stopped = engine.is_none_or(|engine| py.detach(|| engine.stop(limit)));
+    let stopped = interruptible(py, |interrupted| {
+        Ok(engine.is_none_or(|engine| engine.stop(limit, interrupted)))
+    });
     // Last: a load that was under way must not publish afterwards.
     LIVE.reset();
     kept_values::drop_outdated(py, None);
-    Ok(stopped)
+    stopped
 }
 
 /// Stops the engine at the end of the process and keeps the snapshot for later evaluations. From
@@ -71,7 +85,7 @@ pub(super) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     calls::end();
     let engine = ENGINE.swap(None);
     py.detach(|| {
-        let _stopped = engine.is_none_or(|engine| engine.stop(limit));
+        let _stopped = engine.is_none_or(|engine| engine.stop(limit, &mut || false));
         calls::wait_until(until);
     });
     Ok(())

@@ -16,6 +16,7 @@ use super::evaluation::Evaluator;
 use super::maintenance;
 use super::seconds::duration;
 use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
+use crate::boot_time::since_boot;
 use crate::live::{EvaluationMode, State};
 use crate::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use crate::postgres::error::ErrorKind;
@@ -54,9 +55,9 @@ struct EngineOptions {
 struct FirstLoad {
     until: Instant,
     report_unknown: bool,
-    /// When the process has started, if it has inherited a snapshot that was old then. A load must
-    /// confirm it.
-    outdated_at: Option<Instant>,
+    /// When the process has started, since boot, if it has inherited a snapshot that was old then. A
+    /// load must confirm it.
+    outdated_at: Option<Duration>,
 }
 
 static FIRST_LOAD: ArcSwapOption<FirstLoad> = ArcSwapOption::const_empty();
@@ -208,8 +209,7 @@ fn is_started() -> bool {
 
 impl StartOptions {
     fn apply(self) -> PyResult<()> {
-        let now = Instant::now();
-        let until = now + duration(self.startup_timeout)?;
+        let until = Instant::now() + duration(self.startup_timeout)?;
         let report_unknown = self.report_unknown;
         take_ownership();
         let Some(options) = self.engine else {
@@ -219,7 +219,7 @@ impl StartOptions {
         // An engine would have polled by now.
         let poll_interval = duration(options.poll_interval)?;
         let is_outdated = LIVE.age().is_some_and(|age| age > poll_interval);
-        let outdated_at = is_outdated.then_some(now);
+        let outdated_at = is_outdated.then(since_boot);
         FIRST_LOAD.store(Some(Arc::new(FirstLoad { until, report_unknown, outdated_at })));
         options.start()
     }
@@ -276,6 +276,8 @@ fn wait_until(py: Python<'_>, until: Instant) -> PyResult<()> {
     let sleep = py.import("time")?.getattr("sleep")?;
     while is_waiting() && Instant::now() < until {
         sleep.call1((SLEEP.as_secs_f64(),))?;
+        // A signal that another thread has taken does not end the sleep.
+        py.check_signals()?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! An evaluation allocates nothing. A binary of its own, because its allocator counts.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use allocation_counter::measure;
+use flagstaff::boot_time::since_boot;
 use flagstaff::evaluate::evaluate;
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
@@ -39,7 +39,7 @@ fn live() -> Live {
         ]),
         ..Loaded::default()
     };
-    assert!(live.publish(None, Snapshot::default().next(loaded), Instant::now()));
+    assert!(live.publish(None, Snapshot::default().next(loaded), since_boot()));
     live
 }
 

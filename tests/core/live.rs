@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
+use flagstaff::boot_time::since_boot;
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::usage::{CounterRegistry, KeyUsage};
@@ -36,7 +36,7 @@ fn mode(live: &Live) -> (EvaluationMode, bool) {
 fn live_not_started_refuses_publication() {
     for live in [Live::new(), Live::default()] {
         assert!(live.current().is_none() && live.snapshot().is_none() && !live.is_started());
-        assert!(!live.publish(None, with_token(1), Instant::now()));
+        assert!(!live.publish(None, with_token(1), since_boot()));
         assert_eq!((live.swaps(), live.age()), (0, None));
     }
 }
@@ -52,7 +52,7 @@ fn live_starting_has_a_mode_and_no_snapshot() {
 #[test]
 fn mode_change_keeps_the_snapshot() {
     let live = started();
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(live.publish(None, with_token(1), since_boot()));
     live.set_mode(EvaluationMode::Inherited, true);
     assert_eq!((token(&live), live.swaps()), (Some(1), 1));
     assert!(live.age().is_some());
@@ -63,18 +63,18 @@ fn mode_change_keeps_the_snapshot() {
 fn publication_keeps_the_mode() {
     let live = Live::new();
     live.set_mode(EvaluationMode::Direct, true);
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(live.publish(None, with_token(1), since_boot()));
     assert_eq!(mode(&live), (EvaluationMode::Direct, true));
 }
 
 #[test]
 fn publication_from_a_stale_base_is_refused() {
     let live = started();
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(live.publish(None, with_token(1), since_boot()));
     let first = live.snapshot();
-    assert!(live.publish(first.as_ref(), with_token(2), Instant::now()));
+    assert!(live.publish(first.as_ref(), with_token(2), since_boot()));
     for stale in [None, first.as_ref(), Some(&Arc::new(with_token(2)))] {
-        assert!(!live.publish(stale, with_token(3), Instant::now()));
+        assert!(!live.publish(stale, with_token(3), since_boot()));
     }
     assert_eq!((token(&live), live.swaps()), (Some(2), 2));
 }
@@ -82,26 +82,26 @@ fn publication_from_a_stale_base_is_refused() {
 #[test]
 fn reset_drops_the_snapshot_until_started_again() {
     let live = started();
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(live.publish(None, with_token(1), since_boot()));
     live.reset();
     assert!(!live.is_started() && live.snapshot().is_none() && live.age().is_none());
     assert!(live.current().as_ref().is_none_or(|state| state.mode == EvaluationMode::NotStarted));
-    assert!(!live.publish(None, with_token(2), Instant::now()));
+    assert!(!live.publish(None, with_token(2), since_boot()));
     live.set_mode(EvaluationMode::Memory, false);
     assert!(live.snapshot().is_none() && live.age().is_none());
-    assert!(live.publish(None, with_token(2), Instant::now()));
+    assert!(live.publish(None, with_token(2), since_boot()));
     assert_eq!(token(&live), Some(2));
 }
 
 #[test]
 fn concurrent_publications_from_one_base_succeed_once() {
     let live = started();
-    assert!(live.publish(None, with_token(0), Instant::now()));
+    assert!(live.publish(None, with_token(0), since_boot()));
     let base = live.snapshot();
     let published = thread::scope(|scope| {
         let tries = [1, 2, 3, 4].map(|newest| {
             let (live, base) = (&live, base.as_ref());
-            scope.spawn(move || live.publish(base, with_token(newest), Instant::now()))
+            scope.spawn(move || live.publish(base, with_token(newest), since_boot()))
         });
         tries.map(|publication| publication.join().expect("no panic"))
     });
@@ -131,7 +131,7 @@ fn concurrent_mode_changes_lose_no_publication() {
         let _end = EndOnDrop(&done);
         for newest in 1..=2_000 {
             let base = live.snapshot();
-            assert!(live.publish(base.as_ref(), with_token(newest), Instant::now()));
+            assert!(live.publish(base.as_ref(), with_token(newest), since_boot()));
             assert_eq!(token(&live), Some(newest));
         }
     });
@@ -145,7 +145,7 @@ fn reader_sees_consistent_snapshots_in_order() {
         let rows = [flag("1", "one", percent), flag("2", "other", percent)];
         Snapshot::default().next(flags(rows))
     };
-    assert!(live.publish(None, pair(0), Instant::now()));
+    assert!(live.publish(None, pair(0), since_boot()));
     let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -162,7 +162,7 @@ fn reader_sees_consistent_snapshots_in_order() {
         let end = EndOnDrop(&failed);
         for percent in 1..=1_000 {
             let base = live.snapshot();
-            assert!(live.publish(base.as_ref(), pair(percent), Instant::now()));
+            assert!(live.publish(base.as_ref(), pair(percent), since_boot()));
         }
         // Published to the end: the reader comes to it by itself.
         std::mem::forget(end);
@@ -191,7 +191,7 @@ fn own_writes_survive_start_publication_and_reset_until_they_end() {
     live.set_own_writes(true);
     live.set_mode(EvaluationMode::Memory, false);
     assert!(own_writes());
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(live.publish(None, with_token(1), since_boot()));
     assert!(own_writes());
     // They change neither the mode nor the snapshot.
     live.set_own_writes(true);

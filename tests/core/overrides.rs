@@ -1,8 +1,8 @@
 //! What tests and the environment set over the database, and which of them wins.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use flagstaff::boot_time::since_boot;
 use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::overrides::{FlagOverride, Overrides, VariantOverride};
@@ -236,7 +236,7 @@ fn overrides_and_the_start_leave_each_other_as_they_are() {
     let live = Live::new();
     live.set_overrides(&set_by_test(&[("banner", false)]));
     live.set_mode(EvaluationMode::Memory, true);
-    assert!(live.publish(None, Snapshot::default(), Instant::now()));
+    assert!(live.publish(None, Snapshot::default(), since_boot()));
     assert_eq!(current(&live), Some(set_by_test(&[("banner", false)])));
     let snapshot = live.snapshot().expect("it is published");
     live.set_overrides(&set_by_test(&[("banner", true)]));

@@ -331,7 +331,7 @@ fn stopped_worker_closes_its_connection() {
     let worker = shop.worker();
     assert_eq!(shop.connections(), 1);
     let begun = Instant::now();
-    assert!(worker.engine.stop(PATIENCE));
+    assert!(worker.engine.stop(PATIENCE, &mut || false));
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     shop.until_connections(0);
 }
@@ -342,7 +342,7 @@ fn worker_without_a_connection_stops_at_once() {
         let worker = Worker::start(&Options { parameters, ..Shop::empty("int8").options() });
         sleep(Duration::from_millis(50));
         let begun = Instant::now();
-        assert!(worker.engine.stop(PATIENCE));
+        assert!(worker.engine.stop(PATIENCE, &mut || false));
         assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
 }
@@ -355,9 +355,9 @@ fn stopped_worker_publishes_nothing() {
     let (parameters, release) = delayed(shop.options().parameters);
     let worker = Worker::start(&Options { parameters, ..shop.options() });
     sleep(Duration::from_millis(50));
-    worker.engine.stop(Duration::ZERO);
+    worker.engine.stop(Duration::ZERO, &mut || false);
     drop(release);
-    assert!(worker.engine.stop(PATIENCE));
+    assert!(worker.engine.stop(PATIENCE, &mut || false));
     assert!(worker.live.snapshot().is_none());
 }
 

@@ -158,7 +158,8 @@ impl Shop {
     pub(crate) fn trigger(&mut self, table: &str, relation: char) {
         self.run(&format!(
             "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-            ON {table} EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('{relation}')"
+            ON {table} EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('{relation}');
+            ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1"
         ));
     }
 
@@ -382,6 +383,6 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.engine.stop(PATIENCE);
+        self.engine.stop(PATIENCE, &mut || false);
     }
 }

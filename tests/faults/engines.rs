@@ -159,7 +159,7 @@ fn until(workers: &[Worker], condition: &Condition, within: Duration) -> Vec<Opt
 fn stop(workers: &mut Vec<Worker>) {
     thread::scope(|scope| {
         for worker in workers.drain(..) {
-            scope.spawn(move || worker.engine.stop(Duration::from_secs(5)));
+            scope.spawn(move || worker.engine.stop(Duration::from_secs(5), &mut || false));
         }
     });
 }

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -190,6 +191,22 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
     finally:
         _thread.is_reading = False
         _call_at_exit_of_child(_shut_down)
+        # Here, because each process with an engine needs it, and Celery is imported by now.
+        if signals := sys.modules.get("celery.signals"):
+            signals.task_prerun.connect(wait_for_poll, weak=False, dispatch_uid="flagstaff_poll")
+
+
+def wait_for_poll(**_: object) -> None:
+    """Waits for a poll that is overdue, as after the process was suspended, for at most 0.3 s."""
+    while _core.awaits_poll():
+        time.sleep(_SLEEP)
+
+
+async def await_poll() -> None:
+    """Waits as `wait_for_poll` does, without blocking the event loop."""
+    # The poll runs outside Python, so nothing can set an event.
+    while _core.awaits_poll():  # noqa: ASYNC110
+        await asyncio.sleep(_SLEEP)
 
 
 def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:

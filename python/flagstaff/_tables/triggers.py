@@ -143,10 +143,13 @@ def _history_triggers() -> list[str]:
 
 
 def _events_without_token(triggers: Iterable[Trigger]) -> list[str]:
-    """Returns the kinds of change after which none of the triggers writes a token."""
+    """Returns the kinds of change after which none of the triggers writes a token in each session.
+
+    A trigger that is not ENABLE ALWAYS is silent in sessions that replicate or restore.
+    """
     covered = 0
     for trigger in triggers:
-        if trigger.fires and _TOKEN_FUNCTIONS.match(trigger.function):
+        if trigger.enabled == "A" and _TOKEN_FUNCTIONS.match(trigger.function):
             covered |= trigger.events
     return [event for event, bit in _EVENTS.items() if not covered & bit]
 

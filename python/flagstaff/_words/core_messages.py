@@ -303,10 +303,13 @@ _TEMPLATES: Final = {
         ),
         # Why the mode is not live.
         Template("reload_without_table", _("there is no table flagstaff_token")),
-        Template("reload_without_trigger", _("a table has no token trigger, or it is disabled")),
+        Template(
+            "reload_without_trigger",
+            _("a table has no token trigger, or it is not ENABLE ALWAYS"),
+        ),
         Template(
             "reload_without_triggers",
-            _("a table has no token trigger, or it is disabled: %(tables)s"),
+            _("a table has no token trigger, or it is not ENABLE ALWAYS: %(tables)s"),
         ),
         Template(
             "reload_with_other_functions",

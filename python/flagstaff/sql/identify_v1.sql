@@ -13,8 +13,7 @@
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
 -- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
 -- statement triggers, so the token table must be replicated too.
--- names_rows is true if every change of a row fires a token trigger: no rows arrive by logical
--- replication, and all triggers fire in sessions that replicate or restore, too.
+-- names_rows is true if no rows arrive by logical replication, which fires no statement triggers.
 -- key_arguments are the arguments of the token triggers: the relation and the columns of the keys,
 -- each followed by a zero byte.
 -- catalog is that of read_point ($5 are its tables), at the same point in time as the rest, or NULL if
@@ -45,13 +44,14 @@ WITH RECURSIVE parts AS (
         AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 ), firing AS (
     SELECT
-        t.tgrelid AS id, t.tgtype AS events, t.tgenabled AS enabled, t.tgargs AS arguments,
+        t.tgrelid AS id, t.tgtype AS events, t.tgargs AS arguments,
         p.pronamespace AS schema, p.proname AS function
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family))
         AND p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%'
-        AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{A,O}'::"char"[])
+        -- ENABLE ALWAYS: others are silent in sessions that replicate or restore.
+        AND t.tgenabled OPERATOR(pg_catalog.=) 'A'
         -- After each statement, without a condition or columns: every statement fires it, and it sees
         -- the rows.
         AND t.tgtype OPERATOR(pg_catalog.&) 3 OPERATOR(pg_catalog.=) 0
@@ -139,8 +139,6 @@ SELECT
     NOT EXISTS (
         SELECT FROM pg_catalog.pg_subscription_rel
         WHERE srrelid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_prepend(tokens, watched))
-    ) AND NOT EXISTS (
-        SELECT FROM firing WHERE enabled OPERATOR(pg_catalog.<>) 'A'
     ) AS names_rows,
     ARRAY(SELECT DISTINCT arguments FROM firing) AS key_arguments,
     {catalog} AS catalog,

@@ -1,6 +1,6 @@
 //! `refresh()`: a full load over a pooled connection.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio_postgres::Client;
 
@@ -10,11 +10,12 @@ use super::statements::{PreparedClient, Statements};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 
-/// Loads everything, so that the snapshot contains all that was committed before `called`.
+/// Loads everything, so that the snapshot contains all that was committed before `called`, which is
+/// a time since boot.
 pub(crate) async fn load_now(
     context: &Context,
     client: &Client,
-    called: Instant,
+    called: Duration,
 ) -> Result<(), Error> {
     let queries = &context.queries;
     // The engine's thread may have looked before the latest migration.

@@ -2,9 +2,10 @@
 //! the reading itself.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::read::Read;
+use crate::boot_time::since_boot;
 use crate::postgres::change_signal::CHANGE_SIGNAL;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
@@ -15,7 +16,7 @@ use crate::token_set::TokenSet;
 pub(super) struct Cycle<'a> {
     context: &'a Context,
     base: Option<Arc<Snapshot>>,
-    read_at: Instant,
+    read_at: Duration,
 }
 
 /// How a cycle ended.
@@ -32,7 +33,7 @@ pub(super) enum Outcome {
 impl<'a> Cycle<'a> {
     /// Begins a cycle. Must come before the reading.
     pub(super) fn begin(context: &'a Context) -> Self {
-        Self { context, base: context.live.snapshot(), read_at: Instant::now() }
+        Self { context, base: context.live.snapshot(), read_at: since_boot() }
     }
 
     /// The snapshot that the next one is built from.
@@ -66,7 +67,7 @@ impl<'a> Cycle<'a> {
             return Ok(Outcome::Superseded);
         }
         CHANGE_SIGNAL.send();
-        context.status.loaded(read_at.elapsed(), has_problems || has_values);
+        context.status.loaded(since_boot().saturating_sub(read_at), has_problems || has_values);
         Ok(Outcome::Published)
     }
 

@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod steps;
 
-use std::time::Instant as StdInstant;
-
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,6 +15,7 @@ use super::publish::{Cycle, Outcome};
 use super::read::Loaded;
 use super::server_info::{Identification, ServerInfo};
 use super::worker_name::worker_name;
+use crate::boot_time::since_boot;
 use crate::message::Message;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
@@ -153,7 +152,9 @@ impl<'a> Session<'a> {
 
     /// Loads what is due after a notification, or at a poll.
     async fn load_due(&mut self, woken: bool) -> Result<(), Error> {
-        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
+        // After a silence, the connection may be lost, which a poll finds out sooner than a load.
+        let is_on_time = Instant::now() < self.clock.full && !self.context.is_overdue();
+        if woken && self.loaded && self.server.has_tokens() && is_on_time {
             return self.load_changed().await;
         }
         self.poll(woken).await
@@ -219,7 +220,7 @@ impl<'a> Session<'a> {
 
     /// Reads the tokens and identifies the server, then loads what is due.
     async fn poll(&mut self, woken: bool) -> Result<(), Error> {
-        let read_at = StdInstant::now();
+        let read_at = since_boot();
         let (queries, connection) = (&self.context.queries, self.connection);
         let (identification, tokens) = if self.server.has_tokens() {
             // Pipelined: one round trip instead of two.

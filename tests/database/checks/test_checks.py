@@ -354,18 +354,24 @@ def test_inheriting_table_without_a_token_trigger_is_reported_and_the_hint_creat
 
 
 @pytest.mark.parametrize(
-    ("trigger", "silent"),
+    ("trigger", "mode", "silent"),
     [
-        ("AFTER INSERT OR UPDATE OR DELETE ON archived", "TRUNCATE"),
-        ("AFTER INSERT OR TRUNCATE ON archived", "UPDATE, DELETE"),
+        ("AFTER INSERT OR UPDATE OR DELETE ON archived", "ENABLE ALWAYS", "TRUNCATE"),
+        ("AFTER INSERT OR TRUNCATE ON archived", "ENABLE ALWAYS", "UPDATE, DELETE"),
+        (
+            "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON archived",
+            "ENABLE",
+            "INSERT, UPDATE, DELETE, TRUNCATE",
+        ),
     ],
 )
 def test_changes_of_an_inheriting_table_without_a_token_trigger_are_named(
-    trigger: str, silent: str
+    trigger: str, mode: str, silent: str
 ) -> None:
     rows(
         f"CREATE TABLE archived () INHERITS ({FLAGS}); CREATE TRIGGER flagstaff_token_v1 {trigger} "
-        "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
+        "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f); "
+        f"ALTER TABLE archived {mode} TRIGGER flagstaff_token_v1"
     )
     _, message, hint = only_message()
     assert f"has no enabled token trigger for {silent}, so" in message

@@ -23,7 +23,8 @@ TOKEN_TRIGGERS = tuple(
 )
 TOKEN_TRIGGER_OF_HEIR = (
     "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heir "
-    "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
+    "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f); "
+    "ALTER TABLE heir ENABLE ALWAYS TRIGGER flagstaff_token_v1"
 )
 NOTHING = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
 
@@ -32,7 +33,8 @@ def other_function(name: str) -> str:
     return (
         f"CREATE FUNCTION {name}() {NOTHING}; "
         f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 AFTER INSERT ON {TABLE} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}(); "
+        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_insert_v1"
     )
 
 
@@ -41,7 +43,8 @@ def one_trigger(definition: str) -> str:
     drops = "; ".join(f"DROP TRIGGER {trigger} ON {TABLE}" for trigger in TOKEN_TRIGGERS)
     return (
         f"{drops}; CREATE TRIGGER flagstaff_token_v1 {definition} "
-        "EXECUTE FUNCTION flagstaff_token_v1(f)"
+        "EXECUTE FUNCTION flagstaff_token_v1(f); "
+        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_v1"
     )
 
 
@@ -49,7 +52,8 @@ def insert_trigger(definition: str) -> str:
     """The trigger of INSERT is replaced."""
     return (
         f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 {definition} "
-        "EXECUTE FUNCTION flagstaff_token_v1(f)"
+        "EXECUTE FUNCTION flagstaff_token_v1(f); "
+        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_insert_v1"
     )
 
 
@@ -58,7 +62,7 @@ TOKEN_CASES = {
     "as installed": ("", True),
     "enabled in ordinary sessions": (
         f"ALTER TABLE {TABLE} ENABLE TRIGGER flagstaff_token_update_v1",
-        True,
+        False,
     ),
     "replica only": (
         f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER flagstaff_token_update_v1",
@@ -91,7 +95,8 @@ TOKEN_CASES = {
     "trigger of one column": (
         (
             f"CREATE OR REPLACE TRIGGER flagstaff_token_update_v1 AFTER UPDATE OF key ON {TABLE} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
+            "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f); "
+            f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_update_v1"
         ),
         False,
     ),
@@ -147,6 +152,13 @@ TOKEN_CASES = {
         (
             f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}; "
             "ALTER TABLE heir DISABLE TRIGGER flagstaff_token_v1"
+        ),
+        False,
+    ),
+    "heir with a token trigger in ordinary sessions": (
+        (
+            f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}; "
+            "ALTER TABLE heir ENABLE TRIGGER flagstaff_token_v1"
         ),
         False,
     ),

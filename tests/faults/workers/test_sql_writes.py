@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.sql import insert_users
 from tests.support.workers import Worker
+from tools.token_triggers import always
 
 POLL_INTERVAL = 0.5
 FLAGS = "flagstaff_featureflag"
@@ -89,13 +90,13 @@ def test_sql_write_is_seen_within_a_second(
         worker.sees(HAS_FLAG, False, within=1)
 
 
+def disabled(*tables: str) -> list[str]:
+    return [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables]
+
+
 def without_triggers(*statements: str) -> list[str]:
-    """Returns the statements as `pg_restore --disable-triggers` wraps them."""
-    return [
-        *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES),
-        *statements,
-        *(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in TABLES),
-    ]
+    """Returns statements that disable the triggers, and then make them fire as before."""
+    return [*disabled(*TABLES), *statements, *map(always, TABLES)]
 
 
 def replaced(table: str, change: str) -> list[str]:
@@ -152,15 +153,11 @@ def test_change_without_a_token_is_seen_at_the_next_poll(
     polling.sees(GATEWAY, 1, within=POLL_INTERVAL)
 
 
-def disabled(*tables: str) -> list[str]:
-    return [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables]
-
-
 # tests/database/sql/test_trigger_health.py has the other states of a trigger.
 @pytest.mark.parametrize(
     "statements",
-    [disabled(VALUES), replaced(VALUES, "SELECT")],
-    ids=["disabled on one table", "table replaced"],
+    [disabled(VALUES), replaced(VALUES, "SELECT"), [f"ALTER TABLE {VALUES} ENABLE TRIGGER ALL"]],
+    ids=["disabled on one table", "table replaced", "as pg_restore --disable-triggers leaves them"],
 )
 def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
     statements: list[str], shop: psycopg.Connection[object], polling: Worker

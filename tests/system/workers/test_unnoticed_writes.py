@@ -30,9 +30,16 @@ TOKEN = NO_TOKENS.format(function="flagstaff_token_v1()", result="RETURNS trigge
 WRITE_TOKEN = NO_TOKENS.format(
     function='flagstaff_write_token_v1(of_relation "char", of_pks text[])', result="RETURNS bigint"
 )
-TOKEN_TRIGGERS = [
-    f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
+# How a trigger is altered that then does not fire in every session.
+ALTERED_TRIGGERS = [
+    *(
+        f"DISABLE TRIGGER flagstaff_token_{event}_v1"
+        for event in ("insert", "update", "delete", "truncate")
+    ),
+    "ENABLE TRIGGER flagstaff_token_update_v1",
+    "ENABLE REPLICA TRIGGER flagstaff_token_update_v1",
 ]
+NOT_ALWAYS = "a table has no token trigger, or it is not ENABLE ALWAYS"
 DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 
 
@@ -65,21 +72,26 @@ def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Qu
         query(INSERT_OLD)
         worker.sees(["flag_enabled", "old"], True, within=5)
         worker.sees(["mode"], "reload", within=5)
-        assert reason_of(worker) == "a table has no token trigger, or it is disabled: archived"
+        assert (
+            reason_of(worker)
+            == "a table has no token trigger, or it is not ENABLE ALWAYS: archived"
+        )
         assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
 
 
-@pytest.mark.parametrize("trigger", TOKEN_TRIGGERS)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize("altered", ALTERED_TRIGGERS)
 def test_change_that_a_single_trigger_would_report_is_seen_by_the_poll(
-    trigger: str, database: str, query: Query
+    altered: str, role: str, database: str, query: Query
 ) -> None:
-    expected = "a table has no token trigger, or it is disabled: flagstaff_featureflag"
+    trigger = altered.rsplit(maxsplit=1)[1]
+    expected = f"{NOT_ALWAYS}: flagstaff_featureflag"
     with watching(database) as worker:
-        query(f"ALTER TABLE flagstaff_featureflag DISABLE TRIGGER {trigger}")
+        query(f"ALTER TABLE flagstaff_featureflag {altered}")
         worker.sees(["mode"], "reload", within=5)
         assert reason_of(worker) == expected
         assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
-        query(DISABLE)
+        query(f"SET session_replication_role = {role}; {DISABLE}")
         worker.sees(NEW_CHECKOUT, False, within=5)
         query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {trigger}")
         worker.sees(["mode"], "live", within=5)

@@ -294,9 +294,8 @@ const OTHERS: [(usize, Effect, &str); 28] = {
             WHERE {flag_pk} = {schema}.flag_pk(#);
             DELETE FROM {token_table} WHERE xact = pg_current_xact_id()"),
         (4, Alone, "SET LOCAL session_replication_role = replica;
-            UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#)
-            AND {all_always}; DELETE FROM {value_table}
-            WHERE {value_pk} = {schema}.value_pk(#) AND {all_always}"),
+            UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#);
+            DELETE FROM {value_table} WHERE {value_pk} = {schema}.value_pk(#)"),
         (2, Alone, "ALTER TABLE {flag_table} ENABLE TRIGGER flagstaff_token_update_v1;
             SET LOCAL session_replication_role = replica;
             UPDATE {flag_table} SET {flag_rollout} = @ % 101 WHERE {flag_pk} = {schema}.flag_pk(#);
@@ -352,10 +351,6 @@ const ROLLED_BACK: &str = "SAVEPOINT pruning; {prune_next};
 
 /// Adds the names that templates have beside those of tables and columns.
 pub(super) fn add_names(names: &mut Names) {
-    let all_always = "NOT EXISTS (SELECT FROM pg_trigger WHERE tgname LIKE 'flagstaff%'
-        AND tgenabled <> 'A'
-        AND tgrelid IN ($q${flag_table}$q$::regclass, $q${value_table}$q$::regclass))";
-    names.insert("all_always".into(), all_always.into());
     names.insert("prune_next".into(), PRUNE_NEXT.into());
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ use super::super::Session;
 use super::random::Random;
 use super::shop::parameters;
 use super::writers::Missed;
+use crate::boot_time::since_boot;
 use crate::live::{EvaluationMode, Live};
 use crate::postgres::connect::pool::Pool;
 use crate::postgres::connect::target::{CurrentTarget, Target};
@@ -110,6 +111,7 @@ impl Worker {
             watches: WatchRegistry::default(),
             listen,
             poll_interval: NEVER,
+            overdue: NEVER,
             load_timeout: deadline::LOAD,
             usage_interval: Duration::ZERO,
             measure_interval: NEVER,
@@ -223,7 +225,7 @@ impl Workers {
         let Self { runtime, by_rows, by_tables, fresh, .. } = &mut *self;
         let loaded = runtime.block_on(async {
             if chance == 99 && !everything {
-                load_now(by_rows.context, &fresh.client, StdInstant::now()).await?;
+                load_now(by_rows.context, &fresh.client, since_boot()).await?;
             } else {
                 by_rows.step(way).await?;
             }

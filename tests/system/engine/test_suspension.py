@@ -1,0 +1,103 @@
+"""A suspended process: the first request afterwards waits for a poll, once in an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory, RequestFactory
+
+import flagstaff
+from flagstaff.middleware import FlagstaffMiddleware
+from tests.support.fixtures import Query
+from tests.support.workers import Worker
+from tools.limits import seconds
+from tools.postgres import Postgres
+
+# Seconds: the interval of the polls, the age at which one is overdue, and how long requests wait.
+POLL = 0.1
+OVERDUE = 1.1 * POLL + 1
+WAIT = 0.3
+SERVED = f"{__name__}.served"
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(flagstaff.get_value("gateway"))
+
+
+async def async_page(request: HttpRequest) -> HttpResponse:
+    return page(request)
+
+
+def served(kind: str) -> list[Any]:
+    """The value that a request or a task reads, and the seconds it took. Runs in the worker."""
+    started = time.monotonic()
+    if kind == "task":
+        from celery import signals
+
+        signals.task_prerun.send(sender=None, task_id="1")
+        return [flagstaff.get_value("gateway"), time.monotonic() - started]
+    middleware: Any = FlagstaffMiddleware(async_page if kind == "async" else page)
+    if kind == "async":
+        # Debugging would log that the first evaluation blocks the loop.
+        response = asyncio.run(middleware(AsyncRequestFactory().get("/")), debug=False)
+    else:
+        response = middleware(RequestFactory().get("/"))
+    return [response.content.decode(), time.monotonic() - started]
+
+
+@pytest.fixture
+def polling(database: str) -> Iterator[Worker]:
+    """A worker that polls often and has evaluated in a request."""
+    with Worker(database, POLL_INTERVAL=POLL) as worker:
+        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        yield worker
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "task"])
+def test_first_request_after_a_suspension_has_the_change(
+    kind: str, database: str, query: Query
+) -> None:
+    if kind == "task":
+        pytest.importorskip("celery")
+    with Worker(database, POLL_INTERVAL=POLL) as worker:
+        assert worker.ask("call", SERVED, kind)[0] == "stripe"
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+            query("SELECT pg_sleep(%s)", OVERDUE)
+            # It is the first thing that the process reads.
+            worker.send("call", SERVED, kind)
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        assert worker.receive()[0] == "paypal"
+
+
+def test_requests_of_an_outage_wait_together_and_once(server: Postgres, polling: Worker) -> None:
+    for _ in range(2):
+        server.stop()
+        polling.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
+        waited = [took for _, took in polling.ask("in_threads", 8, ["call", SERVED, "sync"])]
+        assert WAIT - 0.05 <= max(waited) < WAIT + seconds(1)
+        later = [polling.ask("call", SERVED, kind) for kind in ("sync", "async") * 5]
+        assert min(took for _, took in later) < WAIT / 3
+        assert {value for value, _ in later} == {"stripe"}
+        server.start()
+        polling.sees(["mode"], "live", within=3)
+
+
+def test_request_in_a_child_does_not_wait_for_the_engine_of_the_parent(
+    server: Postgres, polling: Worker
+) -> None:
+    server.stop()
+    polling.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
+    [[value, took]] = polling.ask("in_fork", "os._exit", [["call", SERVED, "sync"]], True)
+    assert (value, took < WAIT) == ("stripe", True)
+    # The parent has not waited in this outage yet.
+    assert polling.ask("call", SERVED, "sync")[1] >= WAIT - 0.05
