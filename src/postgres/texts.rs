@@ -139,7 +139,8 @@ templates! {
         "this worker cannot write the exposures of experiments: %(problem)s";
     ENTRIES_MISSING, "entries_missing",
         "%(changes)s no entry in the history, the last at %(time)s: the server's log says why, in \
-         lines with \"flagstaff: no history\"";
+         lines with \"flagstaff: no history\". To end this report, run \"UPDATE flagstaff_token SET \
+         entry_missing = false\"";
     CHANGE_HAS, "recent_change_has", "1 recent change has";
     CHANGES_HAVE, "recent_changes_have", "%(count)s recent changes have";
     // Why an impact cannot be counted.

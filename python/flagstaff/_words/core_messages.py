@@ -445,7 +445,8 @@ _TEMPLATES: Final = {
             "entries_missing",
             _(
                 "%(changes)s no entry in the history, the last at %(time)s: the server's log says"
-                ' why, in lines with "flagstaff: no history"'
+                ' why, in lines with "flagstaff: no history". To end this report, run "UPDATE'
+                ' flagstaff_token SET entry_missing = false"'
             ),
         ),
         Template("recent_change_has", _("1 recent change has")),
