@@ -3,6 +3,7 @@
 //! An error keeps its cause as a value. Its text names no host, user or password. Of the server's
 //! reply it shows only the SQLSTATE and its meaning here: the server's message may quote data.
 
+mod login;
 mod tls;
 
 use std::error::Error as StdError;
@@ -12,12 +13,10 @@ use std::iter::successors;
 use nix::errno::Errno;
 use tokio_postgres::error::{DbError, SqlState};
 
+use self::login::refusal;
 use self::tls::meaning;
-use crate::message::{Message, Template, Value};
+use crate::message::{Message, Template};
 use crate::postgres::texts;
-
-/// The driver's text for a password that would take it too long.
-const TOO_MANY_ITERATIONS: &str = "SCRAM iteration count exceeds the maximum allowed";
 
 /// The kind of an error, which callers branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +29,13 @@ pub enum ErrorKind {
     Resources,
     /// The connection cannot be protected as the parameters require.
     Tls,
-    /// The server refused the log-in: user or password.
+    /// The log-in was refused: by the server, or because the engine cannot do what it asks for.
     Auth,
     /// The password has more SCRAM iterations than the driver computes.
     Iterations,
-    /// The database does not exist (yet).
+    /// The database does not exist (yet), or admits no connections.
     Database,
-    /// The server has no connection left.
+    /// The server, the database or the role has no connection left.
     TooMany,
     /// A table or column does not exist (yet).
     Missing,
@@ -62,20 +61,22 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     doing: &'static str,
-    /// The driver's or the server's text, or why the connection cannot be protected.
-    detail: Option<Value>,
+    /// Why the connection cannot be protected, or the log-in was refused.
+    problem: Option<&'static Template>,
+    /// The parameter with its error, or the names of tables.
+    detail: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     #[cold]
+    fn new(kind: ErrorKind, doing: &'static str) -> Self {
+        Self { kind, doing, problem: None, detail: None, source: None }
+    }
+
+    #[cold]
     pub(crate) fn parameters(detail: impl Into<String>) -> Self {
-        Self {
-            kind: ErrorKind::Parameters,
-            doing: "connect",
-            detail: Some(detail.into().into()),
-            source: None,
-        }
+        Self { detail: Some(detail.into()), ..Self::new(ErrorKind::Parameters, "connect") }
     }
 
     /// A failed handshake.
@@ -83,10 +84,9 @@ impl Error {
     pub(crate) fn handshake(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         // A server that disconnects during the handshake has not refused the protection.
-        let meaning = meaning(&*source);
-        let kind = if meaning.is_some() { ErrorKind::Tls } else { ErrorKind::Lost };
-        let detail = meaning.map(Value::from);
-        Self { kind, doing: "connect", detail, source: Some(source) }
+        let problem = meaning(&*source);
+        let kind = if problem.is_some() { ErrorKind::Tls } else { ErrorKind::Lost };
+        Self { problem, ..Self::new(kind, "connect") }.because(source)
     }
 
     /// Adds the cause.
@@ -98,19 +98,19 @@ impl Error {
     /// No server has the required role.
     #[cold]
     pub(crate) fn role() -> Self {
-        Self { kind: ErrorKind::Role, doing: "connect", detail: None, source: None }
+        Self::new(ErrorKind::Role, "connect")
     }
 
     /// Row level security can hide rows of these tables.
     #[cold]
     pub(crate) fn row_security(doing: &'static str, tables: String) -> Self {
-        Self { kind: ErrorKind::RowSecurity, doing, detail: Some(tables.into()), source: None }
+        Self { detail: Some(tables), ..Self::new(ErrorKind::RowSecurity, doing) }
     }
 
     /// A standby is behind the current snapshot.
     #[cold]
     pub(crate) fn behind() -> Self {
-        Self { kind: ErrorKind::Behind, doing: "load", detail: None, source: None }
+        Self::new(ErrorKind::Behind, "load")
     }
 
     /// Whether a server has replied, as opposed to one that cannot be reached.
@@ -123,25 +123,25 @@ impl Error {
 
     #[cold]
     pub(crate) fn deadline(doing: &'static str) -> Self {
-        Self { kind: ErrorKind::Deadline, doing, detail: None, source: None }
+        Self::new(ErrorKind::Deadline, doing)
     }
 
     #[cold]
     pub(crate) fn lost(doing: &'static str) -> Self {
-        Self { kind: ErrorKind::Lost, doing, detail: None, source: None }
+        Self::new(ErrorKind::Lost, doing)
     }
 
     /// The process has reached a limit of the operating system.
     #[cold]
     pub(crate) fn resources(doing: &'static str, source: std::io::Error) -> Self {
-        Self { kind: ErrorKind::Resources, doing, detail: None, source: Some(Box::new(source)) }
+        Self::new(ErrorKind::Resources, doing).because(source)
     }
 
     /// A socket cannot be opened or connected.
     #[cold]
     pub(crate) fn socket(source: std::io::Error) -> Self {
         let kind = if is_limit(&source) { ErrorKind::Resources } else { ErrorKind::Connect };
-        Self { kind, doing: "connect", detail: None, source: Some(Box::new(source)) }
+        Self::new(kind, "connect").because(source)
     }
 
     /// An error of the driver while `doing` something.
@@ -155,9 +155,11 @@ impl Error {
         if doing == "connect" && meaning(&source).is_some() {
             return Self::handshake(source);
         }
-        let kind = kind_of(doing, &source);
-        let detail = source.as_db_error().and_then(|error| error.table().map(Value::from));
-        Self { kind, doing, detail, source: Some(Box::new(source)) }
+        if let Some((kind, problem)) = refusal(&source) {
+            return Self { problem: Some(problem), ..Self::new(kind, doing) }.because(source);
+        }
+        let detail = source.as_db_error().and_then(|error| error.table().map(str::to_owned));
+        Self { detail, ..Self::new(kind_of(doing, &source), doing) }.because(source)
     }
 
     /// The kind of the error.
@@ -176,7 +178,7 @@ impl Error {
     /// The operating system's text ("connection refused"), if the error is not the server's.
     fn system(&self) -> Option<String> {
         // It would say less, such as "operation would block" for a limit of the process.
-        if matches!(self.kind, ErrorKind::Tls | ErrorKind::Resources | ErrorKind::Iterations) {
+        if self.problem.is_some() || self.kind == ErrorKind::Resources {
             return None;
         }
         system_error(&**self.source.as_ref()?).map(|error| error.kind().to_string())
@@ -184,14 +186,16 @@ impl Error {
 
     fn template(&self) -> &'static Template {
         match self.kind {
+            ErrorKind::Tls => &texts::TLS,
+            _ if self.problem.is_some() => &texts::LOGIN,
+            ErrorKind::Missing | ErrorKind::Permission | ErrorKind::Query
+                if self.doing == "connect" =>
+            {
+                &texts::REFUSED
+            }
             ErrorKind::Parameters => &texts::PARAMETERS,
             ErrorKind::Connect => &texts::CONNECT,
             ErrorKind::Resources => &texts::RESOURCES,
-            ErrorKind::Tls => &texts::TLS,
-            ErrorKind::Auth => &texts::AUTH,
-            ErrorKind::Iterations => &texts::ITERATIONS,
-            ErrorKind::Database => &texts::DATABASE,
-            ErrorKind::TooMany => &texts::TOO_MANY,
             ErrorKind::Missing => &texts::MISSING,
             ErrorKind::Permission => &texts::PERMISSION,
             ErrorKind::RowSecurity => &texts::ROW_SECURITY,
@@ -200,7 +204,8 @@ impl Error {
             ErrorKind::Lost => &texts::LOST,
             ErrorKind::Role => &texts::ROLE,
             ErrorKind::Behind => &texts::BEHIND,
-            ErrorKind::Query => &texts::QUERY,
+            // The others have a problem.
+            _ => &texts::QUERY,
         }
     }
 
@@ -208,16 +213,17 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> Message {
         let step = ("step", self.doing.into());
-        if let (ErrorKind::Tls, Some(problem)) = (self.kind, &self.detail) {
-            return self.template().with([step, ("problem", problem.clone())]);
-        }
         let detail = self.detail.as_ref().map(|detail| format!(": {detail}"));
         let cause = match self.sqlstate() {
             Some(state) => Some(format!(" (SQLSTATE {state})")),
             None => self.system().map(|system| format!(" ({system})")),
         };
         let details: String = [detail, cause].into_iter().flatten().collect();
-        self.template().with([step, ("details", details.into())])
+        let details = ("details", details.into());
+        match self.problem {
+            Some(problem) => self.template().with([step, ("problem", problem.into()), details]),
+            None => self.template().with([step, details]),
+        }
     }
 }
 
@@ -230,10 +236,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     /// The parts of `Display`, without the driver's error, which holds the server's message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, doing, detail, source: _ } = self;
+        let Self { kind, doing, problem, detail, source: _ } = self;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("doing", doing)
+            .field("problem", &problem.map(|problem| problem.code))
             .field("detail", detail)
             .field("sqlstate", &self.sqlstate())
             .finish_non_exhaustive()
@@ -262,7 +269,6 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
         return match system_error(error) {
             Some(error) if is_limit(error) => ErrorKind::Resources,
-            Some(error) if error.to_string() == TOO_MANY_ITERATIONS => ErrorKind::Iterations,
             _ if doing == "connect" => ErrorKind::Connect,
             _ => ErrorKind::Lost,
         };
@@ -272,11 +278,6 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
         return ErrorKind::RowSecurity;
     }
     match *code {
-        SqlState::TOO_MANY_CONNECTIONS => ErrorKind::TooMany,
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            ErrorKind::Auth
-        }
-        SqlState::INVALID_CATALOG_NAME => ErrorKind::Database,
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
             ErrorKind::Missing
         }
@@ -284,7 +285,6 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
         SqlState::LOCK_NOT_AVAILABLE => ErrorKind::Locked,
         SqlState::QUERY_CANCELED => ErrorKind::Deadline,
         SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => ErrorKind::Lost,
-        SqlState::CANNOT_CONNECT_NOW => ErrorKind::Connect,
         _ => ErrorKind::Query,
     }
 }

@@ -11,17 +11,11 @@ templates! {
         "%(step)s: the process cannot start a thread or open a descriptor, see ulimit -u, ulimit \
          -n, and the pids limit of its container%(details)s";
     TLS, "error_of_tls",
-        "%(step)s: the connection cannot be protected as it should be: %(problem)s";
-    AUTH, "error_of_login",
-        "%(step)s: the log-in was refused, see USER and PASSWORD in DATABASES%(details)s";
-    ITERATIONS, "error_of_scram_iterations",
-        "%(step)s: the password has more than 100,000 SCRAM iterations, set it again with a lower \
-         scram_iterations%(details)s";
-    DATABASE, "error_of_database",
-        "%(step)s: there is no such database, see NAME in DATABASES%(details)s";
-    TOO_MANY, "error_of_too_many_connections",
-        "%(step)s: the server has no connection left, see its max_connections, and CONNECTION \
-         LIMIT of the role and the database%(details)s";
+        "%(step)s: the connection cannot be protected as it should be: %(problem)s%(details)s";
+    LOGIN, "error_of_login", "%(step)s: the log-in was refused: %(problem)s%(details)s";
+    REFUSED, "error_of_refusal",
+        "%(step)s: the server refused the connection, see OPTIONS in DATABASES and the server's \
+         log%(details)s";
     MISSING, "error_of_missing_table",
         "%(step)s: a table or column is missing, run \"manage.py migrate\"%(details)s";
     PERMISSION, "error_of_permission",
@@ -36,6 +30,41 @@ templates! {
         "%(step)s: no server has the role that target_session_attrs requires%(details)s";
     BEHIND, "error_of_standby", "%(step)s: the standby is behind, see MAX_STALENESS%(details)s";
     QUERY, "error_of_statement", "%(step)s: the server refused a statement%(details)s";
+    // Why a log-in was refused.
+    PASSWORD, "login_password",
+        "USER or PASSWORD in DATABASES is wrong, or the role's password has expired (VALID UNTIL) \
+         or is stored for another method than that of pg_hba.conf";
+    NO_PASSWORD, "login_without_password",
+        "the server asks for a password, see PASSWORD in DATABASES";
+    METHOD, "login_method",
+        "the server asks for a method that the engine does not support, such as GSSAPI or OAuth, \
+         allow scram-sha-256 or cert in pg_hba.conf";
+    OTHER_METHOD, "login_other_method",
+        "pg_hba.conf asks for a method such as LDAP, PAM or cert, which refused USER, see the \
+         server's log";
+    NO_RULE, "login_without_rule",
+        "pg_hba.conf does not admit this USER, database, address or encryption, or requires a \
+         client certificate, see sslmode and sslcert";
+    NO_LOGIN, "login_of_role",
+        "there is no such role, or it may not log in, see USER in DATABASES, or ALTER ROLE ... \
+         LOGIN";
+    MAY_NOT_CONNECT, "login_not_permitted",
+        "the role may not connect to the database, GRANT CONNECT ON DATABASE to it";
+    NO_DATABASE, "login_without_database", "there is no such database, see NAME in DATABASES";
+    CLOSED_DATABASE, "login_closed_database",
+        "the database admits no connections, ALTER DATABASE ... ALLOW_CONNECTIONS true";
+    ROLE_FULL, "login_role_full",
+        "the role has no connection left, see its CONNECTION LIMIT";
+    DATABASE_FULL, "login_database_full",
+        "the database has no connection left, see its CONNECTION LIMIT";
+    SERVER_FULL, "login_server_full",
+        "the server has no connection left, see its max_connections";
+    NOT_READY, "login_too_early",
+        "the server is starting, stopping or recovering, or is a standby with hot_standby off; \
+         workers retry";
+    ITERATIONS, "login_scram_iterations",
+        "the password has more than 100,000 SCRAM iterations, set it again with a lower \
+         scram_iterations";
     // Why a connection cannot be protected.
     NO_TLS, "tls_not_offered", "the server offers no TLS, see sslmode";
     NOT_BOUND, "tls_not_bound", "the log-in was not bound to TLS, see channel_binding";
@@ -111,7 +140,8 @@ templates! {
         "this worker cannot write the exposures of experiments: %(problem)s";
     ENTRIES_MISSING, "entries_missing",
         "%(changes)s no entry in the history, the last at %(time)s: the server's log says why, in \
-         lines with \"flagstaff: no history\"";
+         lines with \"flagstaff: no history\". To end this report, run \"UPDATE flagstaff_token SET \
+         entry_missing = false\"";
     CHANGE_HAS, "recent_change_has", "1 recent change has";
     CHANGES_HAVE, "recent_changes_have", "%(count)s recent changes have";
     // Why an impact cannot be counted.

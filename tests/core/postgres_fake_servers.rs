@@ -44,14 +44,34 @@ pub(crate) fn silent() -> Parameters {
 
 /// A server that requests the password and rejects it.
 pub(crate) fn rejecting() -> Parameters {
-    serve(|mut stream| {
+    // AuthenticationCleartextPassword.
+    let request = message(b'R', &3_u32.to_be_bytes());
+    replying([request, refusal("28P01", "auth_failed")].into())
+}
+
+/// A server that requests this method of authentication, with the data that belong to it.
+pub(crate) fn requesting(method: u32, data: &[u8]) -> Parameters {
+    replying([message(b'R', &[&method.to_be_bytes(), data].concat())].into())
+}
+
+/// A server that refuses each connection with this SQLSTATE, by this function of its own.
+pub(crate) fn refusing(state: &str, function: &str) -> Parameters {
+    replying([refusal(state, function)].into())
+}
+
+fn refusal(state: &str, function: &str) -> Vec<u8> {
+    let fields = format!("SFATAL\0VFATAL\0C{state}\0Mrefused: \"shop\", hunter2\0R{function}\0\0");
+    message(b'E', fields.as_bytes())
+}
+
+/// A server that sends the next reply for each message of the client.
+fn replying(replies: Vec<Vec<u8>>) -> Parameters {
+    serve(move |mut stream| {
         let mut buffer = [0; 1024];
-        let _ = stream.read(&mut buffer);
-        // AuthenticationCleartextPassword.
-        let _ = stream.write_all(&message(b'R', &3_u32.to_be_bytes()));
-        let _ = stream.read(&mut buffer);
-        let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword failed for \"shop\"\0\0";
-        let _ = stream.write_all(&message(b'E', fields));
+        for reply in &replies {
+            let _ = stream.read(&mut buffer);
+            let _ = stream.write_all(reply);
+        }
     })
 }
 
@@ -60,10 +80,12 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag], &length.to_be_bytes()[..], body].concat()
 }
 
-fn serve(handle: fn(TcpStream)) -> Parameters {
+fn serve(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Parameters {
     let (listener, port) = listen();
+    let handle = Arc::new(handle);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let handle = handle.clone();
             thread::spawn(move || handle(stream));
         }
     });

@@ -9,7 +9,7 @@ use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::{Error, ErrorKind};
 
-use crate::postgres_fake_servers::{rejecting, silent, slow, unreachable};
+use crate::postgres_fake_servers::{refusing, rejecting, requesting, silent, slow, unreachable};
 use crate::postgres_shop::{AT_ONCE, PATIENCE, Shop, TRIES, Worker};
 
 /// A refresh connects again until then. Also on a busy machine, the first try ends long before.
@@ -109,18 +109,42 @@ fn wrong_password_is_an_auth_error() {
     ten_times(|| {
         let error = failure(rejecting(), CONNECTS);
         assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Auth, Some("28P01")), "{error}");
-        let expected = "connect: the log-in was refused, see USER and PASSWORD in DATABASES \
-            (SQLSTATE 28P01)";
-        assert_eq!(error.to_string(), expected);
+        assert!(error.to_string().ends_with("pg_hba.conf (SQLSTATE 28P01)"), "{error}");
     });
 }
 
+/// What a server does, the kind of the error, and a part of its text.
+///
+/// tests/faults/connection/test_logins.py has what a real server refuses.
 #[test]
-fn unknown_database_is_a_database_error() {
-    let mut parameters = crate::postgres_shop::parameters();
-    parameters.insert("dbname".into(), "no such database".into());
-    let error = failure(parameters, CONNECTS);
-    assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Database, Some("3D000")));
+fn refused_log_in_is_reported_with_its_cause() {
+    let oauth = b"OAUTHBEARER\0\0";
+    let cases = [
+        (requesting(7, b""), ErrorKind::Auth, "method that the engine does not support"),
+        (requesting(9, b""), ErrorKind::Auth, "method that the engine does not support"),
+        (requesting(10, oauth), ErrorKind::Auth, "method that the engine does not support"),
+        (refusing("28000", "auth_failed"), ErrorKind::Auth, "LDAP, PAM or cert"),
+        // Poolers name no function.
+        (refusing("28000", ""), ErrorKind::Auth, "LDAP, PAM or cert"),
+        (refusing("53300", "InitProcess"), ErrorKind::TooMany, "see its max_connections"),
+        (refusing("53300", "InitPostgres"), ErrorKind::TooMany, "see its max_connections"),
+        (refusing("57P03", "BackendInitialize"), ErrorKind::Connect, "hot_standby off"),
+        (refusing("08P01", ""), ErrorKind::Query, "refused the connection, see OPTIONS"),
+        (refusing("42501", "set_config_option"), ErrorKind::Permission, "see OPTIONS"),
+    ];
+    thread::scope(|scope| {
+        for (parameters, kind, part) in cases {
+            scope.spawn(move || {
+                let error = failure(parameters, CONNECTS);
+                assert_eq!(error.kind(), kind, "{error}");
+                let texts = format!("{error} {error:?}");
+                assert!(texts.contains(part), "{texts}");
+                for secret in ["hunter2", "shop", "open sesame", "127.0.0.1"] {
+                    assert!(!texts.contains(secret), "{texts}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""The process of `tests/system/connection/test_tls.py`: connects with the engine and with libpq.
+"""The process of test_tls.py and test_logins.py: connects with the engine and with libpq.
 
 The argument is a list of connection parameters. The output is a list of the errors of the engine,
 of its pool, and of libpq; None if they connected.

@@ -209,28 +209,17 @@ _TEMPLATES: Final = {
         ),
         Template(
             "error_of_tls",
-            _("%(step)s: the connection cannot be protected as it should be: %(problem)s"),
-        ),
-        Template(
-            "error_of_login",
-            _("%(step)s: the log-in was refused, see USER and PASSWORD in DATABASES%(details)s"),
-        ),
-        Template(
-            "error_of_scram_iterations",
             _(
-                "%(step)s: the password has more than 100,000 SCRAM iterations, set it again with"
-                " a lower scram_iterations%(details)s"
+                "%(step)s: the connection cannot be protected as it should be: "
+                "%(problem)s%(details)s"
             ),
         ),
+        Template("error_of_login", _("%(step)s: the log-in was refused: %(problem)s%(details)s")),
         Template(
-            "error_of_database",
-            _("%(step)s: there is no such database, see NAME in DATABASES%(details)s"),
-        ),
-        Template(
-            "error_of_too_many_connections",
+            "error_of_refusal",
             _(
-                "%(step)s: the server has no connection left, see its max_connections, and "
-                "CONNECTION LIMIT of the role and the database%(details)s"
+                "%(step)s: the server refused the connection, see OPTIONS in DATABASES and the "
+                "server's log%(details)s"
             ),
         ),
         Template(
@@ -260,6 +249,77 @@ _TEMPLATES: Final = {
             _("%(step)s: the standby is behind, see MAX_STALENESS%(details)s"),
         ),
         Template("error_of_statement", _("%(step)s: the server refused a statement%(details)s")),
+        # Why a log-in was refused.
+        Template(
+            "login_password",
+            _(
+                "USER or PASSWORD in DATABASES is wrong, or the role's password has expired "
+                "(VALID UNTIL) or is stored for another method than that of pg_hba.conf"
+            ),
+        ),
+        Template(
+            "login_without_password",
+            _("the server asks for a password, see PASSWORD in DATABASES"),
+        ),
+        Template(
+            "login_method",
+            _(
+                "the server asks for a method that the engine does not support, such as GSSAPI or "
+                "OAuth, allow scram-sha-256 or cert in pg_hba.conf"
+            ),
+        ),
+        Template(
+            "login_other_method",
+            _(
+                "pg_hba.conf asks for a method such as LDAP, PAM or cert, which refused USER, see "
+                "the server's log"
+            ),
+        ),
+        Template(
+            "login_without_rule",
+            _(
+                "pg_hba.conf does not admit this USER, database, address or encryption, or "
+                "requires a client certificate, see sslmode and sslcert"
+            ),
+        ),
+        Template(
+            "login_of_role",
+            _(
+                "there is no such role, or it may not log in, see USER in DATABASES, or ALTER "
+                "ROLE ... LOGIN"
+            ),
+        ),
+        Template(
+            "login_not_permitted",
+            _("the role may not connect to the database, GRANT CONNECT ON DATABASE to it"),
+        ),
+        Template("login_without_database", _("there is no such database, see NAME in DATABASES")),
+        Template(
+            "login_closed_database",
+            _("the database admits no connections, ALTER DATABASE ... ALLOW_CONNECTIONS true"),
+        ),
+        Template("login_role_full", _("the role has no connection left, see its CONNECTION LIMIT")),
+        Template(
+            "login_database_full",
+            _("the database has no connection left, see its CONNECTION LIMIT"),
+        ),
+        Template(
+            "login_server_full", _("the server has no connection left, see its max_connections")
+        ),
+        Template(
+            "login_too_early",
+            _(
+                "the server is starting, stopping or recovering, or is a standby with hot_standby "
+                "off; workers retry"
+            ),
+        ),
+        Template(
+            "login_scram_iterations",
+            _(
+                "the password has more than 100,000 SCRAM iterations, set it again with a lower "
+                "scram_iterations"
+            ),
+        ),
         # Why a connection cannot be protected.
         Template("tls_not_offered", _("the server offers no TLS, see sslmode")),
         Template("tls_not_bound", _("the log-in was not bound to TLS, see channel_binding")),
@@ -388,7 +448,8 @@ _TEMPLATES: Final = {
             "entries_missing",
             _(
                 "%(changes)s no entry in the history, the last at %(time)s: the server's log says"
-                ' why, in lines with "flagstaff: no history"'
+                ' why, in lines with "flagstaff: no history". To end this report, run "UPDATE'
+                ' flagstaff_token SET entry_missing = false"'
             ),
         ),
         Template("recent_change_has", _("1 recent change has")),

@@ -45,11 +45,6 @@ class Receiver:
         """The parts of the URL."""
         return urlsplit(self.url)
 
-    @property
-    def port(self) -> int:
-        """The port to connect to."""
-        return self.split.port or _PORTS[self.split.scheme]
-
 
 def receivers_of(value: Mapping[str, Mapping[str, Any]]) -> tuple[Receiver, ...]:
     """Returns the receivers of a valid WEBHOOKS."""
@@ -102,7 +97,7 @@ def _problem_of_receiver(given: object) -> tuple[str, str] | None:
 
 
 def _problem_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] | None:
-    if split.scheme == "https" or allowed or _is_loopback(split.hostname or ""):
+    if split.scheme == "https" or allowed or is_loopback(split):
         return None
     return (
         '["url"] must use https',
@@ -110,7 +105,14 @@ def _problem_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] 
     )
 
 
-def _is_loopback(host: str) -> bool:
+def port_of(split: SplitResult) -> int:
+    """Returns the port to connect to."""
+    return split.port or _PORTS[split.scheme]
+
+
+def is_loopback(split: SplitResult) -> bool:
+    """Whether requests to this URL stay on this machine, so that http:// is safe."""
+    host = split.hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

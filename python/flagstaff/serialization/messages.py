@@ -26,6 +26,13 @@ NEWER_FORMAT = Template(
 NO_EXPORT = Template(
     "file_no_export", _('not an export of flagstaff: "%(header)s" is missing at the top level')
 )
+OTHER_TOOL = Template(
+    "file_of_other_tool",
+    _(
+        'this is a file of %(tool)s, which has another format; see "%(page)s" in the documentation '
+        "to convert it"
+    ),
+)
 
 # A field of the file.
 NO_PART = Template("not_part_of_format", _("is not part of this format"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flagstaff._stored_value_schema import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
+from flagstaff._words.message import Message
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError
@@ -27,6 +28,7 @@ from flagstaff.serialization.messages import (
     NO_SECTION,
     NO_USER,
     NO_USERS,
+    OTHER_TOOL,
     USER_TWICE,
 )
 from flagstaff.serialization.problems import Path, Problem, Problems
@@ -39,6 +41,21 @@ _OPTIONAL: dict[Kind, dict[str, object]] = {
     Kind.FLAG: {name: getattr(OptionalFields(), name) for name in _OF_FLAGS},
     Kind.VALUE: {TYPE: "", CHOICES: [], RULES: [], BUCKET_BY: USER},
     Kind.SEGMENT: {},
+}
+
+# Where a file of another tool has its flags, a member that only they have, the tool, and the page
+# that helps. A fixture of Django has models in the place of sections.
+_HOW_TO = "Files of other tools"
+_OTHER_TOOLS = {
+    ("waffle.flag", "everyone"): ("django-waffle", "From django-waffle"),
+    ("waffle.switch", "active"): ("django-waffle", "From django-waffle"),
+    ("waffle.sample", "percent"): ("django-waffle", "From django-waffle"),
+    ("flags", "variants"): ("flagd", _HOW_TO),
+    ("flags", "variations"): ("LaunchDarkly", _HOW_TO),
+    ("items", "variations"): ("LaunchDarkly", _HOW_TO),
+    ("features", "defaultValue"): ("GrowthBook", _HOW_TO),
+    ("features", "percentage_of_actors"): ("Flipper", _HOW_TO),
+    ("features", "name"): ("Unleash", _HOW_TO),
 }
 
 _Mapping = dict[str, Any]
@@ -71,8 +88,29 @@ def _checked_tree(tree: object, problems: Problems) -> _Mapping:
     if type(number) is int and number > FORMAT_VERSION:
         text = NEWER_FORMAT(number=str(number), known=str(FORMAT_VERSION))
     else:
-        text = NO_EXPORT(header=f"{_HEADER}: {FORMAT_VERSION}")
+        text = _other_tool(tree) or NO_EXPORT(header=f"{_HEADER}: {FORMAT_VERSION}")
     raise DocumentError([*problems.found, Problem((), text)])
+
+
+def _other_tool(tree: object) -> Message | None:
+    for sign in _signs(tree):
+        if sign in _OTHER_TOOLS:
+            tool, page = _OTHER_TOOLS[sign]
+            return OTHER_TOOL(tool=tool, page=page)
+    return None
+
+
+def _signs(tree: object) -> Iterator[tuple[str, str]]:
+    """Returns the members of the objects in each section; of a fixture, by model."""
+    sections: Iterable[tuple[str, object]] = tree.items() if isinstance(tree, dict) else ()
+    if isinstance(tree, list):
+        rows = [row for row in tree if isinstance(row, dict)]
+        sections = [(str(row.get("model")), [row.get("fields")]) for row in rows]
+    for name, section in sections:
+        flags = section.values() if isinstance(section, dict) else section
+        for flag in flags if isinstance(flags, Iterable) else ():
+            if isinstance(flag, dict):
+                yield from ((name, member) for member in flag)
 
 
 def _items(kind: Kind, tree: _Mapping, problems: Problems) -> Iterator[Item]:

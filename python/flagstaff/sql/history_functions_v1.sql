@@ -18,11 +18,15 @@ REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_digest_v1(jsonb, text) FROM PUBLIC
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
 -- statement is then marked (token_functions_v1).
+-- A restore of the table without its sequence, as by "pg_restore --data-only --table", lets ids repeat.
+-- The trigger then sets the sequence behind the last entry, and tries again.
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_row_history_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $function$
 DECLARE
     pairs text;
+    statement text;
+    is_first boolean;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -39,7 +43,7 @@ BEGIN
                 'SELECT to_jsonb(t), NULL::jsonb FROM %I.%I AS t', TG_TABLE_SCHEMA, TG_TABLE_NAME
             );
     END CASE;
-    EXECUTE format(
+    statement :=
         $query$
             INSERT INTO {change_table}
                 (object_table, relation, object_pk, key, action, old, new)
@@ -80,18 +84,28 @@ BEGIN
             -- As texts, because 1 and 1.0 are equal numbers but different values.
             WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
-        $query$,
-        pairs
-    ) USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], nullif(TG_ARGV[3], '')::text[], TG_ARGV[4:],
-        TG_OP, TG_RELID;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    PERFORM set_config('flagstaff.missing_in', concat_ws(
-        ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
-    ), true);
-    RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
-        TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
-    RETURN NULL;
+        $query$;
+    FOREACH is_first IN ARRAY ARRAY[true, false] LOOP
+        BEGIN
+            IF NOT is_first THEN
+                PERFORM setval(own_ids, greatest(
+                    nextval(own_ids), (SELECT max(id) FROM {change_table})
+                )) FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids;
+            END IF;
+            EXECUTE format(statement, pairs)
+            USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], nullif(TG_ARGV[3], '')::text[], TG_ARGV[4:],
+                TG_OP, TG_RELID;
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            CONTINUE WHEN is_first AND SQLSTATE = '23505';
+            PERFORM set_config('flagstaff.missing_in', concat_ws(
+                ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
+            ), true);
+            RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
+                TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
+            RETURN NULL;
+        END;
+    END LOOP;
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_row_history_v1() FROM PUBLIC;
@@ -104,6 +118,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock
 AS $function$
 DECLARE
     pairs text;
+    statement text;
+    is_first boolean;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -121,7 +137,7 @@ BEGIN
         ELSE
             pairs := 'SELECT %1$I, %2$I, false FROM %3$I.%4$I';
     END CASE;
-    EXECUTE format(
+    statement :=
         $query$
             INSERT INTO {change_table}
                 (object_table, relation, object_pk, key, action, old, new)
@@ -148,18 +164,29 @@ BEGIN
             ) AS entry (flag, removed, added)
             LEFT JOIN %1$s AS flag ON flag.%2$I = entry.flag
             ORDER BY 4
-        $query$,
-        TG_ARGV[3], TG_ARGV[4], TG_ARGV[5],
-        format(pairs, TG_ARGV[1], TG_ARGV[2], TG_TABLE_SCHEMA, TG_TABLE_NAME)
-    ) USING TG_ARGV[0], TG_OP, TG_ARGV[3];
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    PERFORM set_config('flagstaff.missing_in', concat_ws(
-        ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
-    ), true);
-    RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
-        TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
-    RETURN NULL;
+        $query$;
+    FOREACH is_first IN ARRAY ARRAY[true, false] LOOP
+        BEGIN
+            IF NOT is_first THEN
+                PERFORM setval(own_ids, greatest(
+                    nextval(own_ids), (SELECT max(id) FROM {change_table})
+                )) FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids;
+            END IF;
+            EXECUTE format(
+                statement, TG_ARGV[3], TG_ARGV[4], TG_ARGV[5],
+                format(pairs, TG_ARGV[1], TG_ARGV[2], TG_TABLE_SCHEMA, TG_TABLE_NAME)
+            ) USING TG_ARGV[0], TG_OP, TG_ARGV[3];
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            CONTINUE WHEN is_first AND SQLSTATE = '23505';
+            PERFORM set_config('flagstaff.missing_in', concat_ws(
+                ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
+            ), true);
+            RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
+                TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
+            RETURN NULL;
+        END;
+    END LOOP;
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_allowed_users_history_v1() FROM PUBLIC;

@@ -1,19 +1,26 @@
-"""One HTTP POST with a deadline for all of it. Redirects are not followed."""
+"""One HTTP POST with a deadline for all of it, over the proxy of the environment if there is one.
+
+Redirects are not followed.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from threading import Event, Timer
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from flagstaff._core import monotonic
-from flagstaff.conf.receivers import Receiver
+from flagstaff.conf.receivers import Receiver, is_loopback, port_of
 
 # No look-up, and an IPv6 zone stays part of the address.
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
@@ -40,22 +47,42 @@ def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Respons
     """
     deadline = monotonic() + receiver.timeout
     timed_out = Event()
+    proxy = _proxy(receiver)
     try:
-        with closing(_connect(receiver, deadline)) as tcp, _shutdown_at(deadline, tcp, timed_out):
-            response = _request(_wrap_tls(receiver, tcp), receiver, body, headers)
+        connected = _connect(proxy or receiver.split, deadline)
+        with closing(connected) as tcp, _shutdown_at(deadline, tcp, timed_out):
+            response = _send(receiver, proxy, tcp, body, headers)
     except (OSError, HTTPException, ValueError) as error:
         if timed_out.is_set() or isinstance(error, TimeoutError):
             raise UnreachableError(_no_response(receiver)) from None
         # Without the cause: its text and frames may contain the URL.
-        raise UnreachableError(_reason(error)) from None
+        by = "over the proxy of the environment: " if proxy else ""
+        raise UnreachableError(f"{by}{_reason(error)}") from None
     if timed_out.is_set():  # a shutdown within the headers looks like the end of the headers
         raise UnreachableError(_no_response(receiver))
     return response
 
 
-def _connect(receiver: Receiver, deadline: float) -> socket.socket:
+def _proxy(receiver: Receiver) -> SplitResult | None:
+    """Returns the proxy by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None for a receiver without one.
+
+    There is none for this machine, because a request without TLS must not leave it.
+    """
+    url = receiver.split
+    proxy = getproxies_environment().get(url.scheme)
+    if not proxy or is_loopback(url) or proxy_bypass(url.netloc):
+        return None
+    with suppress(ValueError):
+        split = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if split.scheme == "http" and split.hostname and split.port != 0:
+            return split
+    raise UnreachableError("the proxy of the environment is no http:// URL; see HTTPS_PROXY")
+
+
+def _connect(url: SplitResult, deadline: float) -> socket.socket:
     """Connects to the first address that accepts. All addresses share the deadline."""
-    addresses = socket.getaddrinfo(receiver.split.hostname, receiver.port, type=socket.SOCK_STREAM)
+    port = port_of(url)
+    addresses = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
     error = OSError("no address")
     for *_, address in addresses:
         left = deadline - monotonic()
@@ -64,7 +91,7 @@ def _connect(receiver: Receiver, deadline: float) -> socket.socket:
         try:
             # With the host name, create_connection would allow `left` seconds for each address.
             host, _port = socket.getnameinfo(address, _NUMERIC)
-            return socket.create_connection((host, receiver.port), timeout=left)
+            return socket.create_connection((host, port), timeout=left)
         except OSError as failure:
             error = failure
     raise error
@@ -90,11 +117,36 @@ def _shutdown_at(deadline: float, tcp: socket.socket, timed_out: Event) -> Itera
         timer.join()
 
 
-def _wrap_tls(receiver: Receiver, tcp: socket.socket) -> socket.socket:
-    if receiver.split.scheme == "http":
-        return tcp
-    # A duplicate of the descriptor: a shutdown of the original ends it too.
-    return _tls().wrap_socket(tcp.dup(), server_hostname=receiver.split.hostname)
+def _send(
+    receiver: Receiver,
+    proxy: SplitResult | None,
+    tcp: socket.socket,
+    body: bytes,
+    headers: Mapping[str, str],
+) -> Response:
+    url, login = receiver.split, _proxy_login(proxy)
+    target = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
+    all_headers = {"Host": receiver.host, "Connection": "close", **headers}
+    if url.scheme == "http":
+        if proxy:
+            target, all_headers = f"http://{receiver.host}{target}", {**all_headers, **login}
+        return _request(tcp, "POST", target, body, all_headers)
+    # Duplicates of the descriptor: a shutdown of the original ends them too.
+    if proxy:
+        # TLS is with the receiver, so the proxy sees its host and port only.
+        place = receiver.host if url.port else f"{receiver.host}:{port_of(url)}"
+        status = _request(tcp.dup(), "CONNECT", place, None, {"Host": place, **login}).status
+        if status != HTTPStatus.OK:
+            raise UnreachableError(f"the proxy refuses with status {status}; see HTTPS_PROXY")
+    tls = _tls().wrap_socket(tcp.dup(), server_hostname=url.hostname)
+    return _request(tls, "POST", target, body, all_headers)
+
+
+def _proxy_login(proxy: SplitResult | None) -> dict[str, str]:
+    if not (proxy and proxy.username):
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"}
 
 
 @cache
@@ -103,15 +155,16 @@ def _tls() -> ssl.SSLContext:
 
 
 def _request(
-    connected: socket.socket, receiver: Receiver, body: bytes, headers: Mapping[str, str]
+    connected: socket.socket,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
 ) -> Response:
-    url = receiver.split
-    target = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
-    connection = HTTPConnection(url.hostname or "", receiver.port)
+    connection = HTTPConnection("")
     connection.sock = connected
     with closing(connection):
-        all_headers = {"Host": receiver.host, "Connection": "close", **headers}
-        connection.request("POST", target, body, all_headers)
+        connection.request(method, target, body, headers)
         response = connection.getresponse()
         return Response(response.status, response.getheader("Retry-After"))
 

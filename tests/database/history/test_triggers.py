@@ -344,6 +344,24 @@ def test_token_of_a_change_without_an_entry_is_marked_and_no_other(
     assert rows("SELECT at FROM flagstaff_token WHERE at >= %s", found.newest)
 
 
+def test_change_after_a_restore_without_the_sequence_of_the_history_has_its_entry(
+    flag: FeatureFlag, bob: User, history: History
+) -> None:
+    for attempt in range(2):
+        # As `pg_restore --data-only --table=flagstaff_change` leaves it.
+        rows(
+            "SELECT setval(pg_get_serial_sequence('flagstaff_change', 'id'), max(id), false)"
+            " FROM flagstaff_change"
+        )
+        if attempt:
+            flag.allowed_users.add(bob)
+        else:
+            FeatureFlag.objects.update(enabled=True)
+    FeatureFlag.objects.update(enabled=False)
+    assert [action for _, action, _ in history.actions()] == ["update", "insert", "update"]
+    assert missing_entries().count == 0
+
+
 @pytest.mark.django_db(transaction=True)
 def test_change_waits_at_most_a_second_for_a_locked_history(
     flag: FeatureFlag, warnings: list[str]

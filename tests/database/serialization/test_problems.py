@@ -64,6 +64,41 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
     ]
 
 
+OTHER_TOOLS = {
+    "flagd": '{"flags": {"a": {"state": "ENABLED", "variants": {"on": true}, "x": "hunter2"}}}',
+    "LaunchDarkly": '{"flags": {"a": {"on": true, "variations": [true], "fallthrough": {}}}}',
+    "LaunchDarkly ": '{"items": [{"key": "a", "kind": "boolean", "variations": [{"value": 1}]}]}',
+    "GrowthBook": '{"status": 200, "features": {"a": {"defaultValue": true, "rules": []}}}',
+    "Flipper": '{"version": 1, "features": {"a": {"boolean": null, "percentage_of_actors": 25}}}',
+    "Unleash": '{"version": 1, "features": [{"name": "a", "strategies": []}]}',
+    "django-waffle": """[{"model": "auth.user", "pk": 1, "fields": {"username": "alice"}},
+        {"model": "waffle.flag", "pk": 1, "fields": {"name": "a", "everyone": null}}]""",
+}
+
+
+@pytest.mark.parametrize(("tool", "text"), OTHER_TOOLS.items(), ids=OTHER_TOOLS)
+def test_file_of_another_tool_is_rejected_with_the_page_that_helps(tool: str, text: str) -> None:
+    page = "From django-waffle" if tool == "django-waffle" else "Files of other tools"
+    [problem] = import_problems(text)
+    assert problem.startswith(f"this is a file of {tool.strip()}, which has another format; ")
+    assert f'see "{page}" in the documentation' in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"flags": {"a": {"enabled": true}}, "features": 3, "items": null}',
+        '[1, {"model": {}}, {"model": "auth.user", "fields": {"everyone": true}}]',
+        "[]",
+        '"flags"',
+    ],
+)
+def test_file_of_no_known_tool_is_rejected_without_a_name(text: str) -> None:
+    assert import_problems(text) == [
+        'not an export of flagstaff: "flagstaff: 1" is missing at the top level'
+    ]
+
+
 VALUE = '{"flagstaff": 1, "values": {"a": {"value": %s}}}'
 SECRET = '{"flagstaff": 1, "values": {"pin": {"secret": true, "value": %s}}}'
 FLAGS = '{"flagstaff": 1, "flags": {%s}}'

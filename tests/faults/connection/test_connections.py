@@ -135,17 +135,6 @@ def test_password_is_encoded_as_libpq_does(
         worker.ask("refresh")
 
 
-def test_wrong_password_is_reported_without_showing_it(url: str, database: str) -> None:
-    make_role(database, "alice", "correct horse", "scram-sha-256")
-    with Worker(
-        make_conninfo(url, user="alice", password="hunter2"), STARTUP_TIMEOUT=0.2
-    ) as worker:
-        assert worker.ask("ready", 1) is False
-        assert worker.ask("status")["last_error"] == (
-            "connect: the log-in was refused, see USER and PASSWORD in DATABASES (SQLSTATE 28P01)"
-        )
-
-
 def verifier(password: str, iterations: int) -> str:
     """What the server stores for a password, as `scram_iterations` of PostgreSQL 16 sets it."""
     salt = b"0123456789abcdef"
@@ -181,8 +170,8 @@ def test_password_with_too_many_scram_iterations_is_reported(database: str) -> N
     with Worker(url, STARTUP_TIMEOUT=0.2) as worker:
         assert worker.ask("ready", 1) is False
         assert worker.ask("status")["last_error"] == (
-            "connect: the password has more than 100,000 SCRAM iterations, set it again "
-            "with a lower scram_iterations"
+            "connect: the log-in was refused: the password has more than 100,000 SCRAM iterations, "
+            "set it again with a lower scram_iterations"
         )
 
 

@@ -73,8 +73,8 @@ ADMITTED = 20
 # At most so many attempts in so many seconds.
 MAX_ATTEMPTS, SPAN = 5, 10.0
 FULL = (
-    "connect: the server has no connection left, see its max_connections, "
-    "and CONNECTION LIMIT of the role and the database (SQLSTATE 53300)"
+    "connect: the log-in was refused: the role has no connection left, see its CONNECTION LIMIT "
+    "(SQLSTATE 53300)"
 )
 
 

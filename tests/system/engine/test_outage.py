@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.fixtures import Query
-from tests.support.workers import Worker, address
+from tests.support.workers import Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 
@@ -112,15 +112,6 @@ def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> N
             [[_, message]] = worker.ask("logged")
             late = "takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
             assert message.endswith(f"the first load {late}")
-
-
-def test_missing_database_is_reported(server: Postgres) -> None:
-    with Worker(address(server.url, "nowhere"), STARTUP_TIMEOUT=0.2) as worker:
-        assert worker.ask(*NEW_CHECKOUT) is False
-        error = worker.ask("status")["last_error"]
-        assert error == (
-            "connect: there is no such database, see NAME in DATABASES (SQLSTATE 3D000)"
-        )
 
 
 def test_status_and_log_follow_an_outage(server: Postgres, worker: Worker) -> None:

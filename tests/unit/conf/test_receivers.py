@@ -8,6 +8,7 @@ import pytest
 from django.test import override_settings
 
 from flagstaff.conf import conf
+from flagstaff.conf.receivers import port_of
 from flagstaff.exceptions import ConfigurationError
 from tests.support.webhooks import SECRET
 
@@ -23,7 +24,7 @@ def test_receiver_has_the_options_of_the_settings_and_no_secret_in_its_repr() ->
         [receiver] = conf.webhooks
     assert (receiver.name, receiver.url, receiver.host) == ("ops", URL, "hooks.example")
     assert (receiver.secrets, receiver.format) == ((b"secret" * 4,) * 2, "slack")
-    assert (receiver.timeout, receiver.port) == (2.0, 443)
+    assert (receiver.timeout, port_of(receiver.split)) == (2.0, 443)
     shown = repr(receiver)
     assert "ops" in shown
     assert "hunter" not in shown
@@ -61,7 +62,7 @@ def test_https_or_local_url_is_accepted(url: str) -> None:
 
 def test_plain_http_with_allow_http_is_accepted() -> None:
     with receiver_with(url="http://hooks.internal/", allow_http=True):
-        assert conf.webhooks[0].port == 80
+        assert port_of(conf.webhooks[0].split) == 80
 
 
 URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"

@@ -15,7 +15,7 @@ import pytest
 
 from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Response, UnreachableError, post
-from tests.support.certificates import Certificate, authority
+from tests.support.certificates import Certificate, authority, certificate
 from tests.support.webhooks import Webhook
 from tools.limits import seconds
 
@@ -182,3 +182,113 @@ def test_certificate_must_be_trusted(
     context = ssl.create_default_context(cafile=certificate.file)
     monkeypatch.setattr("flagstaff.webhooks.http._tls", lambda: context)
     assert post(serve_once(listener, serve, "https"), b"{}", {}).status == 204
+
+
+# The proxy of the environment.
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Has no proxy yet."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+class Proxy:
+    """Handles one connection to the listener as a proxy does. `request` is what it has read."""
+
+    def __init__(self, listener: socket.socket, respond: Callable[[socket.socket], object]) -> None:
+        self.request = b""
+        self._respond = respond
+        serve_once(listener, self._handle)
+        self.url = f"http://shop:open%20sesame@localhost:{listener.getsockname()[1]}"
+
+    def _handle(self, connection: socket.socket) -> None:
+        while b"\r\n\r\n" not in self.request:
+            self.request += connection.recv(9999)
+        self._respond(connection)
+
+
+# Of shop:open sesame
+LOGIN = b"Proxy-Authorization: Basic c2hvcDpvcGVuIHNlc2FtZQ==\r\n"
+
+
+def test_https_receiver_is_reached_through_a_tunnel_of_the_proxy(
+    listener: socket.socket, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    theirs = certificate(tmp_path, "hooks", host="hooks.example", is_authority=True)
+    context = ssl.create_default_context(cafile=theirs.file)
+    environment.setattr("flagstaff.webhooks.http._tls", lambda: context)
+
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        serve_tls(theirs, connection)
+
+    proxy = Proxy(listener, tunnel)
+    environment.setenv("HTTPS_PROXY", proxy.url)
+    headers = {"webhook-signature": "v1,secret"}
+    assert post(receiver_at("https://hooks.example/token"), b"{}", headers).status == 204
+    assert proxy.request.startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
+    assert LOGIN in proxy.request
+    assert b"secret" not in proxy.request
+    assert b"token" not in proxy.request
+
+
+def test_http_receiver_is_reached_by_its_url_at_the_proxy(
+    listener: socket.socket, environment: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy(listener, lambda connection: connection.sendall(b"HTTP/1.1 204 \r\n\r\n"))
+    environment.setenv("http_proxy", proxy.url.removeprefix("http://"))
+    assert post(receiver_at("http://hooks.example:81/token?a=b"), b"{}", {}).status == 204
+    assert proxy.request.startswith(b"POST http://hooks.example:81/token?a=b HTTP/1.1\r\n")
+    assert b"Host: hooks.example:81\r\n" in proxy.request
+    assert LOGIN in proxy.request
+
+
+@pytest.mark.parametrize(
+    ("host", "without"),
+    [("127.0.0.1", ""), ("localhost", ""), ("hooks.example", "hooks.example"), ("a.b", ".b,c")],
+)
+def test_receiver_of_this_machine_or_of_no_proxy_is_reached_directly(
+    host: str, without: str, hook: Webhook, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("HTTP_PROXY", "http://proxy.invalid:9")
+    environment.setenv("NO_PROXY", without)
+    resolve = socket.getaddrinfo
+
+    def resolve_here(name: str, *rest: int, **options: int) -> object:
+        return resolve("127.0.0.1" if name == host else name, *rest, **options)
+
+    environment.setattr(socket, "getaddrinfo", resolve_here)
+    assert post(receiver_at(f"http://{host}:{hook.port}/"), b"{}", {}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error"),
+    [
+        ("", "the proxy refuses with status 407; see HTTPS_PROXY"),
+        (
+            "http://shop:hunter2@proxy.invalid:9",
+            "over the proxy of the environment: the host name cannot be resolved",
+        ),
+        (
+            "socks5://shop:hunter2@proxy.invalid:9",
+            "the proxy of the environment is no http:// URL; see HTTPS_PROXY",
+        ),
+        (
+            "proxy.invalid:hunter2",
+            "the proxy of the environment is no http:// URL; see HTTPS_PROXY",
+        ),
+    ],
+    ids=["refuses", "unknown", "SOCKS", "no URL"],
+)
+def test_proxy_that_cannot_be_used_is_reported(
+    proxy: str, error: str, listener: socket.socket, environment: pytest.MonkeyPatch
+) -> None:
+    if not proxy:
+        refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+        proxy = Proxy(listener, lambda connection: connection.sendall(refusal)).url
+    environment.setenv("https_proxy", proxy)
+    assert post_error(receiver_at("https://hooks.example/")) == error

@@ -144,9 +144,9 @@ def missing_text() -> str:
         return ""
     text = ngettext(
         "%(count)s recent change is not in the history, which could not be written. The last was "
-        "on %(time)s. The log of PostgreSQL says why.",
+        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
         "%(count)s recent changes are not in the history, which could not be written. The last was "
-        "on %(time)s. The log of PostgreSQL says why.",
+        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
         missing.count,
     )
     at = "" if missing.newest is None else local_time_text(missing.newest)
