@@ -7,19 +7,23 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from inspect import isawaitable
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
 from flagstaff._engine.attributes import RequestContext, prepare_attributes
+from flagstaff._engine.log_once import log_once
 from flagstaff.typing import Context, UserLike
 
 _T = TypeVar("_T")
 
 #: A context, or a function that returns it for a request; for async views, it may be async.
 ContextSource: TypeAlias = Context | Callable[[Any], Any]
+
+#: The default of a template tag: the user of the request. None means no user.
+REQUEST_USER: Final = object()
 
 
 class Evaluator(Protocol):
@@ -267,6 +271,41 @@ async def aresolved_context(source: ContextSource, request: object) -> Context:
     given: Any = source(request) if callable(source) else source
     resolved: Context = await given if isawaitable(given) else given
     return resolved
+
+
+def request_of_template(context: Any) -> Any:
+    """Returns the `request` of a template's context, or else the request that is handled now.
+
+    Parts of a page often have none, for example after `include … only`, and must not differ.
+    """
+    given = context.get("request")
+    # A template may have a variable of this name that is no request.
+    if hasattr(given, "META"):
+        return given
+    flags = _core.observed_request()
+    return flags._request if isinstance(flags, RequestFlags) else given  # noqa: SLF001 (ours)
+
+
+def subject_of_template(
+    context: Any, user: Any, tag: str, template: str | None
+) -> tuple[Evaluator, Any]:
+    """Returns the evaluator of a tag, and its user: REQUEST_USER is that of the request.
+
+    With DEBUG, logs once that the tag of a template has neither a request nor a user.
+    """
+    request = request_of_template(context)
+    if user is REQUEST_USER:
+        user = getattr(request, "user", None)
+        user = context.get("user") if user is None else user
+        if settings.DEBUG and not hasattr(request, "META") and "user" not in context:
+            log_once(
+                "template",
+                f"{template} {tag}",
+                f"{tag!r} in the template {template or 'without a name'} has neither a request nor "
+                "a user, so it evaluates for an anonymous user; render the template with the "
+                "request, or pass a user to the tag",
+            )
+    return evaluator_of(request), user
 
 
 def debug_message(key: str) -> str | None:
