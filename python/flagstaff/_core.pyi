@@ -215,7 +215,10 @@ class Resolution(Generic[_T]):
 
     @property
     def error_code(self) -> str | None:
-        """PROVIDER_NOT_READY, FLAG_NOT_FOUND or PARSE_ERROR; None unless the reason is ERROR."""
+        """PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR, or GENERAL if the database was away.
+
+        None unless the reason is ERROR.
+        """
 
     @property
     def variant(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from inspect import isawaitable
@@ -13,7 +13,12 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._engine.attributes import RequestContext, prepare_attributes
+from flagstaff._engine.attributes import (
+    DATABASE_ERRORS,
+    RequestContext,
+    prepare_attributes,
+    unreadable_user,
+)
 from flagstaff._engine.log_once import log_once
 from flagstaff.typing import Context, UserLike
 
@@ -144,8 +149,7 @@ class RequestFlags:
 
     async def aall(self, *, context: Context = None) -> dict[str, bool]:
         """The same for async views: reads the user by `request.auser()`."""
-        user = await self._request.auser() if hasattr(self._request, "auser") else self._user
-        await prepare_attributes(self.context, user, self.snapshot.attribute_names(), context)
+        user = await _read_user(self._request, self.snapshot.attribute_names(), context)
         return self.snapshot.all_flags(user, context=context)
 
     def client_side(self) -> dict[str, bool]:
@@ -329,11 +333,22 @@ async def user_of(
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
     for the attributes that rules need.
     """
-    user: UserLike = None
-    if not hasattr(request, "auser"):
-        user = getattr(request, "user", None)
-    elif snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key):
-        user = await request.auser()
     names = [*snapshot.attribute_names(key), *snapshot.attribute_names_of_value(key)]
-    await prepare_attributes(_context_of(request), user, names, context)
+    depends = snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key)
+    return await _read_user(request, names, context, is_needed=depends)
+
+
+async def _read_user(
+    request: Any, names: Iterable[str], context: Context, *, is_needed: bool = True
+) -> UserLike:
+    """Returns the user of a request, with the attributes that rules read."""
+    user: UserLike = None
+    try:
+        if not hasattr(request, "auser"):
+            user = getattr(request, "user", None)
+        elif is_needed:
+            user = await request.auser()
+        await prepare_attributes(_context_of(request), user, names, context)
+    except DATABASE_ERRORS as error:
+        return unreadable_user(error)
     return user
