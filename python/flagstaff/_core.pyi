@@ -58,6 +58,7 @@ __all__ = [
     "set_listeners",
     "set_overrides",
     "set_own_writes",
+    "set_report_unknown",
     "shutdown",
     "snapshot",
     "start",
@@ -462,6 +463,9 @@ def set_forced_off(keys: Sequence[str]) -> None:
 
 def set_listeners(functions: tuple[Callable[[Evaluation], object], ...]) -> None:
     """Replaces the listeners of this process. Does not block."""
+
+def set_report_unknown(report_unknown: bool) -> None:
+    """Sets whether unknown keys are reported. Called when the settings change, in a test."""
 
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""
