@@ -93,7 +93,7 @@ mod _core {
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]
-    use super::start::{is_waiting, start, wait_for_first_load};
+    use super::start::{is_waiting, set_report_unknown, start, wait_for_first_load};
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]

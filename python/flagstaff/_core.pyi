@@ -59,6 +59,7 @@ __all__ = [
     "set_listeners",
     "set_overrides",
     "set_own_writes",
+    "set_report_unknown",
     "shutdown",
     "snapshot",
     "start",
@@ -216,7 +217,10 @@ class Resolution(Generic[_T]):
 
     @property
     def error_code(self) -> str | None:
-        """PROVIDER_NOT_READY, FLAG_NOT_FOUND or PARSE_ERROR; None unless the reason is ERROR."""
+        """PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR, or GENERAL if the database was away.
+
+        None unless the reason is ERROR.
+        """
 
     @property
     def variant(self) -> str | None:
@@ -460,6 +464,9 @@ def set_forced_off(keys: Sequence[str]) -> None:
 
 def set_listeners(functions: tuple[Callable[[Evaluation], object], ...]) -> None:
     """Replaces the listeners of this process. Does not block."""
+
+def set_report_unknown(report_unknown: bool) -> None:
+    """Sets whether unknown keys are reported. Called when the settings change, in a test."""
 
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""

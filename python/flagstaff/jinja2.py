@@ -6,19 +6,16 @@ OPTIONS = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes, pass_context
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from flagstaff._engine.request_flags import evaluator_of
+from flagstaff._engine.request_flags import REQUEST_USER, Evaluator, subject_of_template
 
 __all__ = ["FlagstaffExtension"]
-
-# The default: the user of the request. None means no user.
-_REQUEST_USER: Final = object()
 
 
 class FlagstaffExtension(Extension):
@@ -26,9 +23,10 @@ class FlagstaffExtension(Extension):
 
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
-    The user is `request.user`, or else `user`. Another user or a primary key may follow the key:
-    `{% flag "new_checkout", customer %}`. An undefined variable means no user. Names that rules may
-    read follow with their values: `{% flag "new_checkout", country=order.country %}`.
+    The user is that of the request: `request` of the template, or the one that the middleware
+    handles; without a request, `user` of the template. Another user or a primary key may follow the
+    key: `{% flag "new_checkout", customer %}`. An undefined variable means no user. Names that
+    rules may read follow with their values: `{% flag "new_checkout", country=order.country %}`.
     """
 
     tags = {"flag"}
@@ -70,9 +68,10 @@ class FlagstaffExtension(Extension):
         context: Context,
         key: object,
         given: Mapping[str, object],
-        user: Any = _REQUEST_USER,
+        user: Any = REQUEST_USER,
     ) -> bool:
-        return _evaluate(context, _checked_key(key, "flag"), user, given=given)
+        evaluator, user, defined = _subject(context, user, given, "flag")
+        return evaluator.flag_enabled(_checked_key(key, "flag"), user, context=defined)
 
 
 def _parse_pair(parser: Parser) -> nodes.Pair:
@@ -92,7 +91,7 @@ def _parse_pair(parser: Parser) -> nodes.Pair:
 def flag_enabled(
     template_context: Context,
     key: str,
-    user: Any = _REQUEST_USER,
+    user: Any = REQUEST_USER,
     *,
     default: bool = False,
     context: Mapping[str, object] | None = None,
@@ -101,8 +100,9 @@ def flag_enabled(
 
     Rules may read `context`.
     """
+    evaluator, user, given = _subject(template_context, user, context, "flag_enabled")
     key = _checked_key(key, "flag_enabled")
-    return _evaluate(template_context, key, user, default=default, given=context)
+    return evaluator.flag_enabled(key, user, default=default, context=given)
 
 
 @pass_context
@@ -111,24 +111,23 @@ def get_value(
     key: str,
     default: object = None,
     *,
-    user: Any = _REQUEST_USER,
+    user: Any = REQUEST_USER,
     context: Mapping[str, object] | None = None,
 ) -> object:
     """Returns the value `key` for `user`, by default the request's user.
 
     Returns `default` if there is none. Rules may read `context`.
     """
-    request = template_context.get("request")
-    user, given = _subject(template_context, user, context)
+    evaluator, user, given = _subject(template_context, user, context, "get_value")
     key = _checked_key(key, "get_value")
-    return evaluator_of(request).get_value(key, default, user=user, context=given)
+    return evaluator.get_value(key, default, user=user, context=given)
 
 
 @pass_context
 def get_variant(
     template_context: Context,
     key: str,
-    user: Any = _REQUEST_USER,
+    user: Any = REQUEST_USER,
     *,
     default: object = None,
     context: Mapping[str, object] | None = None,
@@ -137,35 +136,19 @@ def get_variant(
 
     Records it. Rules may read `context`.
     """
-    request = template_context.get("request")
-    user, given = _subject(template_context, user, context)
+    evaluator, user, given = _subject(template_context, user, context, "get_variant")
     key = _checked_key(key, "get_variant")
-    return evaluator_of(request).get_variant(key, user, default=default, context=given)
-
-
-def _evaluate(
-    context: Context,
-    key: str,
-    user: Any,
-    *,
-    default: bool = False,
-    given: Mapping[str, object] | None = None,
-) -> bool:
-    user, given = _subject(context, user, given)
-    evaluator = evaluator_of(context.get("request"))
-    return evaluator.flag_enabled(key, user, default=default, context=given)
+    return evaluator.get_variant(key, user, default=default, context=given)
 
 
 def _subject(
-    context: Context, user: Any, given: Mapping[str, object] | None
-) -> tuple[Any, Mapping[str, object] | None]:
-    """Returns the user, and the context of the call. What is undefined is missing."""
-    if user is _REQUEST_USER:
-        user = getattr(context.get("request"), "user", None)
-        user = context.get("user") if user is None else user
+    context: Context, user: Any, given: Mapping[str, object] | None, name: str
+) -> tuple[Evaluator, Any, Mapping[str, object] | None]:
+    """Returns the evaluator, the user and the context of a call. What is undefined is missing."""
+    evaluator, user = subject_of_template(context, user, name, context.name)
     if isinstance(given, Mapping):
         given = {name: _defined(value) for name, value in given.items()}
-    return _defined(user), given
+    return evaluator, _defined(user), given
 
 
 def _defined(value: object) -> object:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from flagstaff import _core
-from flagstaff._attribution.context import Attribution, attributed, attribution
+from flagstaff._attribution.context import Attribution, actor_of, attributed, attribution
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
 from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
@@ -79,7 +79,7 @@ def _begin(request: HttpRequest) -> tuple[RequestFlags, RequestVisitor]:
 
 def _attribution_of(request: HttpRequest) -> Attribution:
     # Called at the first write: the view is not resolved yet, and most requests never write.
-    return lambda: attribution(getattr(request, "user", None), source=_source(request))
+    return lambda: attribution(actor_of(request), source=_source(request))
 
 
 def _source(request: HttpRequest) -> str:

@@ -382,6 +382,7 @@ _MESSAGES = {
     "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
     "FLAG_NOT_FOUND": "there is no flag, value or experiment {key!r}",
     "PARSE_ERROR": "the rules of {key!r} cannot be read",
+    "GENERAL": "the database failed while the user or an attribute was read",
 }
 
 

@@ -190,6 +190,7 @@ def _error(code: str) -> str:
         "FLAG_NOT_FOUND": _("there is no such key"),
         "PROVIDER_NOT_READY": _("nothing has been loaded yet"),
         "PARSE_ERROR": _("its rules cannot be read"),
+        "GENERAL": _("the database failed while the user or an attribute was read"),
     }
     return texts.get(code, code)
 

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::attribute_settings::AttributeSettings;
 use super::attribute_value::{ReadValue, read_value};
 use super::calls::{Call, is_ending};
 use super::context::Context;
+use super::resolution::ErrorCode;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
 use crate::groups::GroupsOf;
@@ -100,8 +102,9 @@ enum Found<'py> {
 
 /// Calls `with` with the subject of `user`, and the attributes that rules read.
 ///
-/// Raises what reading the user raises, and `ConfigurationError` if a rule reads an attribute and
-/// the settings are not valid. An attribute whose code raises is missing, and logged.
+/// Raises what reading the user raises, an error of the database also for an attribute, and
+/// `ConfigurationError` if a rule reads an attribute and the settings are not valid. An attribute
+/// whose code raises anything else is missing, and logged.
 pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
@@ -168,6 +171,26 @@ pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
         // A value is returned in any case.
         let _ = module.and_then(|module| module.call_method1("report_missing_user", (key,)));
     }
+}
+
+/// The result of an evaluation that has raised: none, if the database was away while the user or an
+/// attribute was read, which is logged. Raises every other error.
+#[cold]
+pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCode> {
+    if is_database_error(py, &error) {
+        let _call = Call::begin(py);
+        let module = py.import("flagstaff._engine.attributes")?;
+        if module.call_method1("report_database_error", (error.clone_ref(py),))?.is_truthy()? {
+            return Ok(ErrorCode::Unreadable);
+        }
+    }
+    Err(error)
+}
+
+fn is_database_error(py: Python<'_>, error: &PyErr) -> bool {
+    static TYPES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let types = TYPES.import(py, "flagstaff._engine.attributes", "DATABASE_ERRORS");
+    !is_ending() && types.is_ok_and(|types| error.matches(py, types).unwrap_or(false))
 }
 
 fn is_built_in(name: &str) -> bool {
@@ -396,11 +419,12 @@ impl<'py> UserAttributes<'_, 'py> {
         }
     }
 
-    /// Logs that an attribute cannot be read. An interrupt ends the evaluation instead, and so does
-    /// code that evaluates its own flag again without an end.
+    /// Logs that an attribute cannot be read. An interrupt ends the evaluation instead, and so do an
+    /// error of the database and code that evaluates its own flag again without an end.
     #[cold]
     fn report_unreadable(&self, name: &str, error: PyErr) {
         let is_interrupt = !error.is_instance_of::<PyException>(self.py)
+            || is_database_error(self.py, &error)
             || error.is_instance_of::<PyRecursionError>(self.py)
             || error.is_instance_of::<PyMemoryError>(self.py);
         if is_interrupt {
@@ -413,10 +437,10 @@ impl<'py> UserAttributes<'_, 'py> {
     /// The same for a context that cannot be read.
     #[cold]
     fn report_unreadable_context(&self, error: PyErr) {
-        if error.is_instance_of::<PyException>(self.py) {
-            self.report("report_unreadable_context", (error,));
-        } else {
+        if is_database_error(self.py, &error) || !error.is_instance_of::<PyException>(self.py) {
             self.end_with(error);
+        } else {
+            self.report("report_unreadable_context", (error,));
         }
     }
 

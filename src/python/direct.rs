@@ -8,7 +8,7 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::attributes::{GroupSource, note_evaluation};
+use super::attributes::{GroupSource, note_evaluation, without_database};
 use super::calls::{self, Call};
 use super::context::Context;
 use super::evaluation::{self, Evaluator, explain_flag, result, value_by_rules};
@@ -161,7 +161,10 @@ pub(super) fn value<'py>(
     let Some(rules) = row.rules else {
         return Ok(Ok((row.own, Decided::of_everyone(row.is_secret))));
     };
-    let decided = value_by_rules(key, &rules, user, context, GroupSource::Database)?;
+    let decided = match value_by_rules(key, &rules, user, context, GroupSource::Database)? {
+        Ok(decided) => decided,
+        Err(code) => return Ok(Err(code)),
+    };
     let result = rules.result_of(decided).map(|result| to_python(key.py(), result)).transpose()?;
     Ok(Ok((result.unwrap_or(row.own), Decided::by_rules(decided, row.is_secret))))
 }
@@ -360,6 +363,7 @@ fn flag(
         let may_skip_user = (rollout_percent <= 0 || flag.rules().is_some()) && !explaining;
         match allowed_users_for(&pk, user, may_skip_user)? {
             Ok(users) => flag.allowed_users = Arc::new(users),
+            Err(ErrorCode::Unreadable) if everyone => {}
             Err(code) => return Ok(Err(code)),
         }
     }
@@ -411,7 +415,8 @@ fn allowed_users_for(
             Err(code) => return Ok(Err(code)),
         }
     }
-    user.with_subject(|subject| only_subject(pk, &subject))?
+    user.with_subject(|subject| only_subject(pk, &subject))
+        .unwrap_or_else(|error| without_database(pk.py(), error).map(Err))
 }
 
 /// Holds `subject` if it is an allowed user of the flag, and no one else.

@@ -8,6 +8,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyString};
 
 use super::attributes::{
     GroupSource, VisitorId, any_of_user, note_evaluation, report_missing_user, with_attributes,
+    without_database,
 };
 use super::context::Context;
 use super::explained::{Explained, ExplainedValue, explain_rules};
@@ -246,9 +247,10 @@ impl<'a> Evaluator<'a> {
         };
         let context = context.with_snapshot(self.context);
         let groups = GroupSource::Snapshot(snapshot);
-        let decided = value_by_rules(key, rules, user, context, groups)?;
-        rules.count(decided);
-        Ok(Ok(FoundValue::decided(stored, rules, decided)))
+        Ok(value_by_rules(key, rules, user, context, groups)?.map(|decided| {
+            rules.count(decided);
+            FoundValue::decided(stored, rules, decided)
+        }))
     }
 
     /// Whether listeners must not see the value.
@@ -370,16 +372,28 @@ impl<'a> Evaluator<'a> {
         let results = PyDict::new(py);
         let context = context.with_snapshot(self.context);
         let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
-        with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
+        flags.iter().for_each(|(_, flag)| flag.serve(bulk));
+        let id = VisitorId::Drawn;
+        let evaluated = with_attributes(py, user, context, groups, id, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
-                flag.serve(bulk);
                 // The reason is that of a single evaluation.
                 let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
                 let result = T::of(evaluate(key, flag, subject, attributes), false);
                 attributes.report_needed_user(key);
                 results.set_item(key, result.object(py)?)
             })
-        })??;
+        });
+        if let Err(error) = evaluated.flatten() {
+            let code = without_database(py, error)?;
+            for (key, flag) in flags {
+                let result = if needs_user(py, flag, context)? {
+                    T::error(code, false)
+                } else {
+                    result::<T>(py, key, flag, None, context, groups, false)?
+                };
+                results.set_item(key, result.object(py)?)?;
+            }
+        }
         self.with_overrides::<T>(results, snapshot, client_side)
     }
 
@@ -427,9 +441,9 @@ pub(super) fn result<'py, T: FlagResult>(
     }
     let of = |evaluation| T::of(evaluation, default);
     match user {
-        Some(user) if flag.depends_on_subject() => {
-            user.with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
-        }
+        Some(user) if flag.depends_on_subject() => user
+            .with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
+            .or_else(|error| Ok(T::error(without_database(py, error)?, default))),
         _ => Ok(of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes))),
     }
 }
@@ -461,9 +475,11 @@ fn result_by_attributes<'py, T: FlagResult>(
         attributes.report_needed_user(key);
         T::of(evaluation, default)
     })
+    .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
 }
 
-/// What the rules of a value decide for `user`, who is read only if the result depends on it.
+/// What the rules of a value decide for `user`, who is read only if the result depends on it; or
+/// why they decide nothing.
 #[inline(never)]
 pub(super) fn value_by_rules<'py>(
     key: &Bound<'py, PyString>,
@@ -471,7 +487,7 @@ pub(super) fn value_by_rules<'py>(
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     groups: GroupSource<'_>,
-) -> PyResult<Evaluation> {
+) -> PyResult<Result<Evaluation, ErrorCode>> {
     let py = key.py();
     note_evaluation(py)?;
     let text = key.to_str()?;
@@ -486,6 +502,8 @@ pub(super) fn value_by_rules<'py>(
         attributes.report_needed_user(text);
         evaluation
     })
+    .map(Ok)
+    .or_else(|error| without_database(py, error).map(Err))
 }
 
 /// The same evaluation, with the reason and the outcomes of all rules. `own` is the value itself.
@@ -500,27 +518,33 @@ pub(super) fn explain_value<'py>(
     let (py, text) = (key.py(), key.to_str()?);
     let Some(rules) = rules else { return Ok(ExplainedValue::of_everyone(own)) };
     let id = VisitorId::OfCookie;
-    let explained = with_attributes(py, user, context, groups, id, |subject, attributes| {
-        let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
-        let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
-        let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
-            None => subject.text(|subject| bucket(text, subject)),
-            Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
-        });
-        let unreadable = row_rules.as_deref().and_then(RowRules::unreadable);
-        let explained = ExplainedValue {
-            reason: evaluation.reason.as_str(),
-            bucket,
-            bucket_by: Some(bucket_by.as_deref().unwrap_or(USER).into()),
-            rule: evaluation.rule,
-            has_own: !evaluation.value,
-            rules: rules.rules().map(|rules| explain_rules(rules, evaluation.rule, attributes)),
-            rules_problem: unreadable.map(Message::from),
-            ..ExplainedValue::of_everyone(own)
-        };
-        (explained, evaluation)
-    })?;
-    let (explained, evaluation) = explained;
+    let explain = |user| {
+        with_attributes(py, user, context, groups, id, |subject, attributes| {
+            let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
+            let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
+            let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
+                None => subject.text(|subject| bucket(text, subject)),
+                Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
+            });
+            let unreadable = row_rules.as_deref().and_then(RowRules::unreadable);
+            let explained = ExplainedValue {
+                reason: evaluation.reason.as_str(),
+                bucket,
+                bucket_by: Some(bucket_by.as_deref().unwrap_or(USER).into()),
+                rule: evaluation.rule,
+                has_own: !evaluation.value,
+                rules: rules.rules().map(|rules| explain_rules(rules, evaluation.rule, attributes)),
+                rules_problem: unreadable.map(Message::from),
+                ..ExplainedValue::of_everyone(own.clone())
+            };
+            (explained, evaluation)
+        })
+    };
+    let needs_user = || needs_user(py, rules, context);
+    let (explained, evaluation) = match explain_for(py, user, needs_user, explain)? {
+        Ok(found) => found,
+        Err(code) => return Ok(ExplainedValue::error(py, code)),
+    };
     Ok(match rules.result_of(evaluation) {
         None => explained,
         Some(result) => ExplainedValue { value: to_python(py, result)?.unbind(), ..explained },
@@ -602,26 +626,49 @@ pub(super) fn explain_flag<'py>(
     context: Context<'_, 'py>,
     groups: GroupSource<'_>,
 ) -> PyResult<Explained> {
-    with_attributes(py, user, context, groups, VisitorId::OfCookie, |subject, attributes| {
-        let evaluation = evaluate(key, flag, subject, attributes);
-        let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
-            None => subject.text(|text| bucket(key, text)),
-            Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
-        });
-        let row_rules = flag.rules().map(Arc::as_ref);
-        let rules = row_rules.and_then(RowRules::rules);
-        let unreadable = row_rules.and_then(RowRules::unreadable);
-        Explained {
-            value: evaluation.value,
-            reason: evaluation.reason.as_str(),
-            error_code: (evaluation.reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
-            bucket,
-            rollout_percent: Some(flag.rollout_percent),
-            bucket_by: Some(flag.bucket_by().unwrap_or(USER).into()),
-            overridden_by: None,
-            rule: evaluation.rule,
-            rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
-            rules_problem: unreadable.map(Message::from),
-        }
-    })
+    let id = VisitorId::OfCookie;
+    let explain = |user| {
+        with_attributes(py, user, context, groups, id, |subject, attributes| {
+            let evaluation = evaluate(key, flag, subject, attributes);
+            let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
+                None => subject.text(|text| bucket(key, text)),
+                Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
+            });
+            let row_rules = flag.rules().map(Arc::as_ref);
+            let rules = row_rules.and_then(RowRules::rules);
+            let unreadable = row_rules.and_then(RowRules::unreadable);
+            Explained {
+                value: evaluation.value,
+                reason: evaluation.reason.as_str(),
+                error_code: (evaluation.reason == Reason::Error)
+                    .then_some(ErrorCode::Parse.as_str()),
+                bucket,
+                rollout_percent: Some(flag.rollout_percent),
+                bucket_by: Some(flag.bucket_by().unwrap_or(USER).into()),
+                overridden_by: None,
+                rule: evaluation.rule,
+                rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
+                rules_problem: unreadable.map(Message::from),
+            }
+        })
+    };
+    let explained = explain_for(py, user, || needs_user(py, flag, context), explain)?;
+    Ok(explained.unwrap_or_else(Explained::error))
+}
+
+/// Explains the result for `user`. One who cannot be read because the database is away is
+/// anonymous, unless the result depends on the user.
+pub(super) fn explain_for<'u, 'py, T>(
+    py: Python<'py>,
+    user: Option<UserArgument<'u, 'py>>,
+    needs_user: impl Fn() -> PyResult<bool>,
+    explain: impl Fn(Option<UserArgument<'u, 'py>>) -> PyResult<T>,
+) -> PyResult<Result<T, ErrorCode>> {
+    match explain(user) {
+        Ok(explained) => Ok(Ok(explained)),
+        Err(error) => match without_database(py, error)? {
+            _ if user.is_some() && !needs_user()? => explain_for(py, None, needs_user, explain),
+            code => Ok(Err(code)),
+        },
+    }
 }

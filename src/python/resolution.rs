@@ -39,6 +39,8 @@ pub(super) enum ErrorCode {
     NotFound,
     /// The rules could never be read.
     Parse,
+    /// The database was away while the user or an attribute was read.
+    Unreadable,
 }
 
 impl ErrorCode {
@@ -48,6 +50,7 @@ impl ErrorCode {
             Self::NotReady => "PROVIDER_NOT_READY",
             Self::NotFound => "FLAG_NOT_FOUND",
             Self::Parse => "PARSE_ERROR",
+            Self::Unreadable => "GENERAL",
         }
     }
 }
@@ -132,12 +135,12 @@ impl Resolved {
     /// The object of Python. It is immutable, so evaluations share those without a rule.
     #[inline]
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
-        static KEPT: [PyOnceLock<Py<PyResolution>>; 64] = [const { PyOnceLock::new() }; 64];
+        static KEPT: [PyOnceLock<Py<PyResolution>>; 96] = [const { PyOnceLock::new() }; 96];
         if self.rule.is_some() {
             return self.new_object(py);
         }
         let error = self.error.map_or(0, |code| code as usize + 1);
-        let place = (self.reason as usize) << 3 | error << 1 | usize::from(self.value);
+        let place = (self.reason as usize) << 4 | error << 1 | usize::from(self.value);
         let kept = KEPT[place].get_or_try_init(py, || self.new_object(py))?;
         Ok(kept.clone_ref(py))
     }

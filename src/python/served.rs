@@ -58,15 +58,19 @@ pub(super) fn served_values<'py>(
     for (key, stored) in values {
         let key = PyString::new(py, key);
         let found = match (evaluator.value_override(&key), stored.rules()) {
-            (Some(value), _) => FoundValue::of_everyone(value, false),
-            (None, None) => FoundValue::of_everyone(stored.value(), false),
+            (Some(value), _) => Ok(FoundValue::of_everyone(value, false)),
+            (None, None) => Ok(FoundValue::of_everyone(stored.value(), false)),
             (None, Some(rules)) => {
                 let groups = GroupSource::Snapshot(snapshot);
                 let decided = value_by_rules(&key, rules, user, context, groups)?;
-                FoundValue::decided(stored, rules, decided)
+                decided.map(|decided| FoundValue::decided(stored, rules, decided))
             }
         };
-        let resolution = PyResolution::of_value(py, Ok(found.to_python(py)?), None);
+        let found = match found {
+            Ok(found) => Ok(found.to_python(py)?),
+            Err(code) => Err(code),
+        };
+        let resolution = PyResolution::of_value(py, found, None);
         results.set_item(&key, Py::new(py, resolution)?)?;
     }
     Ok(results)

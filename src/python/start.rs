@@ -190,6 +190,16 @@ pub(super) fn is_waiting() -> bool {
     })
 }
 
+/// Sets whether unknown keys are reported. Called when the settings change, in a test.
+#[pyfunction]
+pub(super) fn set_report_unknown(report_unknown: bool) {
+    let changed = |first: &Arc<FirstLoad>| Arc::new(FirstLoad { report_unknown, ..**first });
+    FIRST_LOAD.rcu(|first| first.as_ref().map(changed));
+    if let Some(mode @ (EvaluationMode::Memory | EvaluationMode::Direct)) = mode() {
+        LIVE.set_mode(mode, report_unknown);
+    }
+}
+
 /// Whether there is a snapshot that this process has loaded, or that was up to date at the fork.
 fn is_loaded() -> bool {
     let outdated_at = FIRST_LOAD.load().as_ref().and_then(|first| first.outdated_at);

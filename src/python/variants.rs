@@ -5,11 +5,12 @@ use pyo3::types::PyString;
 
 use super::attributes::{
     GroupSource, Visitor, VisitorId, any_of_user, note_evaluation, with_attributes,
+    without_database,
 };
 use super::context::Context;
 use super::crawlers::is_crawler;
 use super::direct;
-use super::evaluation::Evaluator;
+use super::evaluation::{Evaluator, explain_for};
 use super::explained::{ExplainedVariant, explain_rules};
 use super::listeners;
 use super::maintenance;
@@ -226,11 +227,12 @@ impl<'a> Evaluator<'a> {
         };
         let context = context.with_snapshot(self.context);
         let is_recorded = purpose.is_recorded;
-        if experiment.rules.is_none() && experiment.bucket_by.is_none() {
+        let found = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
             by_user(py, experiment, user, context, is_recorded)
         } else {
             by_attributes(py, experiment, user, context, snapshot, is_recorded)
-        }
+        };
+        found.or_else(|error| Ok(T::error(without_database(py, error)?)))
     }
 }
 
@@ -255,18 +257,18 @@ impl Evaluator<'_> {
         let Some(experiment) = found else { return Ok(failed(ErrorCode::NotFound)) };
         let context = context.with_snapshot(self.context);
         let groups = GroupSource::Snapshot(snapshot);
-        with_attributes(
-            key.py(),
-            user,
-            context,
-            groups,
-            VisitorId::OfCookie,
-            |subject, attributes| {
+        let (py, id) = (key.py(), VisitorId::OfCookie);
+        let explain = |user| {
+            with_attributes(py, user, context, groups, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
-                let exclusion = exclusion(key.py(), experiment, assignment, context)?;
+                let exclusion = exclusion(py, experiment, assignment, context)?;
                 Ok(explained(experiment, assignment, exclusion, attributes))
-            },
-        )?
+            })?
+        };
+        let needs_user = || {
+            Ok(experiment.state == ExperimentState::Running && needs_user(py, experiment, context)?)
+        };
+        Ok(explain_for(py, user, needs_user, explain)?.unwrap_or_else(failed))
     }
 }
 

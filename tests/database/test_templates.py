@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.template import Context, Engine, TemplateSyntaxError
+from django.http import HttpResponse
+from django.template import Context, Engine, Library, TemplateSyntaxError
 from django.template.backends.django import DjangoTemplates
 from django.template.backends.jinja2 import Jinja2
 from django.utils.functional import SimpleLazyObject
@@ -15,7 +16,10 @@ from jinja2 import DictLoader, Environment, TemplateRuntimeError
 from jinja2 import TemplateSyntaxError as Jinja2SyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
+from flagstaff import experiments
+from flagstaff._engine import log_once
 from flagstaff._engine.request_flags import flags_of
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.views import request_of, with_flags
 
@@ -49,6 +53,14 @@ def render(request: pytest.FixtureRequest) -> Render:
 
 in_django = renderer(DjangoTemplates)
 in_jinja2 = renderer(Jinja2)
+
+
+@pytest.fixture
+def logged_in_debug(settings: Any, caplog: pytest.LogCaptureFixture) -> Any:
+    """The log of a process with DEBUG that has logged nothing yet."""
+    settings.DEBUG = True
+    log_once.after_fork()
+    return caplog
 
 
 def error_of(kind: type[Exception], render: Render, text: str, **context: Any) -> str:
@@ -138,6 +150,96 @@ def test_flag_uses_context_of_request(render: Render, alice: User) -> None:
     assert render(text, request) == "old"
     flags_of(request).context["country"] = "DE"
     assert render(text, request) == "new"
+
+
+# Parts of a page without `request` in their context.
+
+register = Library()
+
+
+@register.inclusion_tag("part")
+def part() -> dict[str, Any]:
+    return {}
+
+
+FILES = {"part": CHECKOUT, "macros": "{% macro card() %}" + CHECKOUT + "{% endmacro %}"}
+VARIANT = '{% variant "button" default="" as button %}{% if button %}new{% else %}old{% endif %}'
+WITHOUT_REQUEST = {
+    "include only": (DjangoTemplates, '{% include "part" only %}'),
+    "include only with another user": (DjangoTemplates, '{% include "part" with user=bob only %}'),
+    "inclusion tag": (DjangoTemplates, "{% part %}"),
+    "error page": (DjangoTemplates, CHECKOUT),
+    "macro": (Jinja2, '{% from "macros" import card %}{{ card() }}'),
+    "include without context": (Jinja2, '{% include "part" without context %}'),
+    "function": (Jinja2, "{{ 'new' if flag_enabled('new_checkout') else 'old' }}"),
+    "value": (DjangoTemplates, '{% value "gateway" %}'),
+    "value of jinja2": (Jinja2, "{{ get_value('gateway') }}"),
+    "variant": (DjangoTemplates, VARIANT),
+    "variant of jinja2": (Jinja2, "{{ 'new' if get_variant('button') else 'old' }}"),
+}
+
+
+def render_part(kind: Any, text: str, **context: Any) -> str:
+    """Renders a template without `request`, which may include files."""
+    if kind is DjangoTemplates:
+        loader = ("django.template.loaders.locmem.Loader", FILES)
+        engine = Engine(loaders=[loader], builtins=[TAGS, __name__])
+        return engine.from_string(text).render(Context(context))
+    environment = Environment(loader=DictLoader(FILES), extensions=[EXTENSION])
+    return environment.from_string(text).render(context)
+
+
+def in_middleware(user: User, work: Callable[[Any], str]) -> str:
+    response: Any = FlagstaffMiddleware(lambda request: HttpResponse(work(request)))(
+        request_of(user)
+    )
+    return str(response.content.decode())
+
+
+@pytest.mark.usefixtures("new_checkout")
+@pytest.mark.parametrize(("kind", "text"), WITHOUT_REQUEST.values(), ids=WITHOUT_REQUEST)
+def test_template_without_request_evaluates_for_the_request_that_is_handled(
+    kind: Any, text: str, alice: User, bob: User, logged_in_debug: Any
+) -> None:
+    conditions = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+    rules = [{"conditions": conditions, "value": "new"}]
+    KeyValueStore.objects.create(key="gateway", value="old", rules=rules)
+    experiments.create("button")
+    experiments.start("button")
+
+    def page(_request: Any) -> str:
+        return render_part(kind, text, bob=bob)
+
+    assert in_middleware(alice, page) == "new"
+    assert logged_in_debug.messages == []
+    assert render_part(kind, text, bob=bob) == "old"
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_request_and_user_of_a_template_precede_the_request_that_is_handled(
+    render: Render, alice: User, bob: User
+) -> None:
+    other = request_of(bob)
+    named = '{% flag "new_checkout" ' + "customer %}new{% else %}old{% endflag %}"
+    assert in_middleware(alice, lambda _: render(CHECKOUT, other)) == "old"
+    assert in_middleware(alice, lambda _: render(named, customer=bob)) == "old"
+    assert in_middleware(alice, lambda _: render(named, customer=None)) == "old"
+
+
+@pytest.mark.parametrize(
+    ("context", "logged"), [({}, 1), ({"user": None}, 0), ({"request": request_of(None)}, 0)]
+)
+def test_tag_without_request_and_user_is_logged_once_per_template_in_debug(
+    render: Render, context: dict[str, Any], logged: int, logged_in_debug: Any, settings: Any
+) -> None:
+    text = '{% flag "a" %}{% endflag %}{% flag "b" %}{% endflag %}'
+    settings.DEBUG = False
+    render(text, **context)
+    assert logged_in_debug.messages == []
+    settings.DEBUG = True
+    render(text + text, **context)
+    assert len(logged_in_debug.messages) == logged
+    assert all("'flag' in the template" in message for message in logged_in_debug.messages)
 
 
 # Django's template language.

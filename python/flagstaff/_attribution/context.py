@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
+from django.conf import settings
+from django.core.signing import BadSignature, TimestampSigner
+
+from flagstaff._tables.user_lookup import ACTS_AS
 from flagstaff._words.storable import storable
 
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
@@ -27,6 +32,26 @@ def attribution(actor: object = None, *, source: str = "", reason: str = "") -> 
         **_source(source),
         "flagstaff.reason": storable(reason),
     }
+
+
+def actor_of(request: Any) -> object:
+    """Returns the user of a request. If an operator acts as the user, returns both: "1 as 42"."""
+    user = getattr(request, "user", None)
+    operator = _operator_of(getattr(request, "session", {}))
+    pk = None if operator is None else getattr(user, "pk", None)
+    return user if pk is None else f"{operator}{ACTS_AS}{pk}"
+
+
+def _operator_of(session: Mapping[str, Any]) -> str | None:
+    """Returns the primary key that django-hijack or django-loginas keeps of the operator."""
+    # The first one: an operator may act as a user who acts as another.
+    if history := session.get("hijack_history"):
+        return str(history[0])
+    signed = session.get(getattr(settings, "LOGINAS_FROM_USER_SESSION_FLAG", "loginas_from_user"))
+    try:
+        return TimestampSigner().unsign(signed) if signed else None
+    except BadSignature:
+        return None
 
 
 def current_attribution() -> Attribution | None:

@@ -14,15 +14,17 @@ from typing import Any, SupportsIndex, TypeAlias
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
 from django.db.models.manager import BaseManager
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
-from flagstaff._engine.log_once import log_once, place_of
+from flagstaff._engine.log_once import log_each_minute, log_once, place_of
 from flagstaff._engine.request_functions import names_crawler
 from flagstaff._engine.visitor_cookie import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
@@ -30,7 +32,7 @@ from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.typing import Context
+from flagstaff.typing import Context, UserLike
 
 #: What the project's callable gets: a user, and the request or None.
 _Source: TypeAlias = Callable[[Any, Any], object]
@@ -39,6 +41,10 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (as a naive one, to subtract from 
 _MICROSECOND = timedelta(microseconds=1)
 # The users of one request whose attributes are kept.
 _MAX_USERS = 1000
+# What drivers raise if the database is away. All other errors are those of the project's code.
+DATABASE_ERRORS = (InterfaceError, OperationalError)
+# The transaction status "in error", which has the same number in both drivers.
+_IN_ERROR = 3
 # Objects that are no values: their text would query the database, or names only their type.
 _NO_VALUES = (QuerySet, BaseManager, Iterator, Mapping, MappingView, deque)
 
@@ -95,7 +101,10 @@ class RequestContext(dict[str, object]):
         return self._is_crawler
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
-        """Returns what the callable returns for the user; None if it fails."""
+        """Returns what the callable returns for the user; None if it fails.
+
+        Raises an error of the database.
+        """
         # By key: `request.user` and `await request.auser()` are two objects.
         key = user.__class__, str(getattr(user, "pk", None))
         if key in self._computed:
@@ -179,7 +188,8 @@ def _user_model() -> Any:
 def computed_attributes(user: object, call: object, snapshot: object) -> dict[str, object] | None:
     """Returns what the callable returns for the user; None if it fails or evaluates a flag.
 
-    Called by the extension, with the context of the call and of its snapshot. Runs the callable
+    Raises an error of the database. Called by the extension, with the context of the call and of
+    its snapshot. Runs the callable
     once per request and user; outside a request, once per evaluation.
     """
     if _computation.get() is not None:
@@ -250,6 +260,8 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
             "missing; evaluate with request.flags.aenabled() or in a thread",
         )
         raise
+    except DATABASE_ERRORS:
+        raise
     except DatabaseError as error:
         problem = f"raised {place_of(error)}, which aborts an open transaction"
     except Exception as error:
@@ -310,6 +322,36 @@ def report_unreadable(name: str, error: Exception) -> None:
 def report_unreadable_context(error: Exception) -> None:
     """Logs once that a context cannot be read."""
     log_once("context", "", f"the context is ignored: reading it raised {place_of(error)}")
+
+
+def report_database_error(error: Exception) -> bool:
+    """Logs that the user or an attribute cannot be read. Called by the extension.
+
+    Returns False if the error has to be raised, because it has left a transaction broken: the end
+    of that would silently be a rollback.
+    """
+    if any(map(_has_broken_transaction, connections.all(initialized_only=True))):
+        return False
+    log_each_minute(
+        "database",
+        f"the database failed while a user or an attribute was read ({place_of(error)}); "
+        "evaluations that need it return their default until it is back",
+    )
+    return True
+
+
+def _has_broken_transaction(connection: BaseDatabaseWrapper) -> bool:
+    info = getattr(connection.connection, "info", None)
+    return connection.needs_rollback or getattr(info, "transaction_status", None) == _IN_ERROR
+
+
+def unreadable_user(error: Exception) -> UserLike:
+    """Returns a user in place of one that could not be read: an evaluation that needs it fails."""
+
+    def fail() -> object:
+        raise error
+
+    return SimpleLazyObject(fail)
 
 
 def report_needed_user(key: str) -> None:

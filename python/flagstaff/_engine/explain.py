@@ -48,8 +48,8 @@ class Explanation:
     value: bool
     #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
     reason: str
-    #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
-    #: reason is ERROR.
+    #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR for rules that cannot
+    #: be read, or GENERAL for a user or an attribute, because the database failed.
     error_code: str | None
     #: The bucket of the user or of the flag's other unit, 0 to 99; None if the unit is missing.
     bucket: int | None
@@ -112,7 +112,8 @@ class ValueExplanation:
     #: STATIC for a value without rules or with an override, TARGETING_MATCH or SPLIT if a rule
     #: decided, DEFAULT if none did, or if its percentage needs a unit and there is none, or ERROR.
     reason: str
-    #: PROVIDER_NOT_READY or FLAG_NOT_FOUND if the reason is ERROR.
+    #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or GENERAL for a user or an
+    #: attribute that cannot be read, because the database failed.
     error_code: str | None
     #: Whether the result is the value itself, not that of a rule or an override.
     has_own: bool

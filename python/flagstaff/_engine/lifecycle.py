@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
@@ -157,6 +157,8 @@ class _Process:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.decode: Callable[[str], object] | None = None
+        #: The settings that the engine has read; None without an engine.
+        self.fixed_settings: dict[str, object] | None = None
         self.status_log = StatusLog()
         self.reconfigure_after = 0.0
         self.unknown_logged: set[tuple[str, str]] = set()
@@ -183,6 +185,7 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
         is_direct = direct.is_required() and not in_memory
         # Rules read it when they need it, but a wrong setting is an error from the start.
         attributes.read_settings()
+        _process.fixed_settings = None if is_direct else conf.fixed()
         return StartOptions(
             startup_timeout=conf.startup_timeout,
             report_unknown=conf.unknown_key != "ignore",
@@ -216,7 +219,7 @@ def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
     next evaluation starts the engine again. Blocks for at most `timeout` seconds, and returns True
     if everything has stopped.
     """
-    _process.decode = None
+    _process.decode = _process.fixed_settings = None
     # What follows is a start, not a recovery.
     _process.status_log = StatusLog()
     return _core.stop(timeout)
@@ -382,8 +385,26 @@ def after_fork() -> None:
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:
-    if setting == "FLAGSTAFF":
-        _process.decode = None
+    """Reads again what tests may change. Raises ConfigurationError for the rest."""
+    if setting != "FLAGSTAFF":
+        return
+    _process.decode = None
+    # A setting that is not valid raises where it is used.
+    with suppress(ConfigurationError):
+        _core.set_report_unknown(conf.unknown_key != "ignore")
+    _require_fixed_settings()
+
+
+def _require_fixed_settings() -> None:
+    started = _process.fixed_settings
+    if started is None:
+        return
+    for name, value in conf.fixed().items():
+        if value != started[name]:
+            raise ConfigurationError(
+                f'FLAGSTAFF["{name}"] cannot change while the engine runs, which reads it at its '
+                "start; set it before live_engine()"
+            )
 
 
 setting_changed.connect(_after_setting)

@@ -1,19 +1,31 @@
-"""Warnings about the project's code, each logged once per process."""
+"""Warnings about the project's code and its database, which do not fill the log."""
 
 from __future__ import annotations
 
+from flagstaff._core import monotonic
 from flagstaff._engine.status_log import logger
 
 # Code may build names from user input, so their number has no limit of its own.
 _MAX_LOGGED = 1000
 
+_SECONDS = 60
+
 _logged: set[tuple[str, str]] = set()
+_logged_at: dict[str, float] = {}
 
 
 def log_once(kind: str, name: str, message: str) -> None:
     """Logs a warning unless one of this kind and name has been logged."""
     if (kind, name) not in _logged and len(_logged) < _MAX_LOGGED:
         _logged.add((kind, name))
+        logger.warning(message)
+
+
+def log_each_minute(kind: str, message: str) -> None:
+    """Logs a warning unless one of this kind was logged in the last minute."""
+    now = monotonic()
+    if now - _logged_at.get(kind, -_SECONDS) >= _SECONDS:
+        _logged_at[kind] = now
         logger.warning(message)
 
 
@@ -29,3 +41,4 @@ def place_of(error: Exception) -> str:
 def after_fork() -> None:
     """Resets a forked child, which has logged nothing yet."""
     _logged.clear()
+    _logged_at.clear()

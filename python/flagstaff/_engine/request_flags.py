@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from inspect import isawaitable
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._engine.attributes import RequestContext, prepare_attributes
+from flagstaff._engine.attributes import (
+    DATABASE_ERRORS,
+    RequestContext,
+    prepare_attributes,
+    unreadable_user,
+)
+from flagstaff._engine.log_once import log_once
 from flagstaff.typing import Context, UserLike
 
 _T = TypeVar("_T")
 
 #: A context, or a function that returns it for a request; for async views, it may be async.
 ContextSource: TypeAlias = Context | Callable[[Any], Any]
+
+#: The default of a template tag: the user of the request. None means no user.
+REQUEST_USER: Final = object()
 
 
 class Evaluator(Protocol):
@@ -140,8 +149,7 @@ class RequestFlags:
 
     async def aall(self, *, context: Context = None) -> dict[str, bool]:
         """The same for async views: reads the user by `request.auser()`."""
-        user = await self._request.auser() if hasattr(self._request, "auser") else self._user
-        await prepare_attributes(self.context, user, self.snapshot.attribute_names(), context)
+        user = await _read_user(self._request, self.snapshot.attribute_names(), context)
         return self.snapshot.all_flags(user, context=context)
 
     def client_side(self) -> dict[str, bool]:
@@ -269,6 +277,41 @@ async def aresolved_context(source: ContextSource, request: object) -> Context:
     return resolved
 
 
+def request_of_template(context: Any) -> Any:
+    """Returns the `request` of a template's context, or else the request that is handled now.
+
+    Parts of a page often have none, for example after `include … only`, and must not differ.
+    """
+    given = context.get("request")
+    # A template may have a variable of this name that is no request.
+    if hasattr(given, "META"):
+        return given
+    flags = _core.observed_request()
+    return flags._request if isinstance(flags, RequestFlags) else given  # noqa: SLF001 (ours)
+
+
+def subject_of_template(
+    context: Any, user: Any, tag: str, template: str | None
+) -> tuple[Evaluator, Any]:
+    """Returns the evaluator of a tag, and its user: REQUEST_USER is that of the request.
+
+    With DEBUG, logs once that the tag of a template has neither a request nor a user.
+    """
+    request = request_of_template(context)
+    if user is REQUEST_USER:
+        user = getattr(request, "user", None)
+        user = context.get("user") if user is None else user
+        if settings.DEBUG and not hasattr(request, "META") and "user" not in context:
+            log_once(
+                "template",
+                f"{template} {tag}",
+                f"{tag!r} in the template {template or 'without a name'} has neither a request nor "
+                "a user, so it evaluates for an anonymous user; render the template with the "
+                "request, or pass a user to the tag",
+            )
+    return evaluator_of(request), user
+
+
 def debug_message(key: str) -> str | None:
     """Returns why a view is not shown to a user without the flag; None without DEBUG.
 
@@ -290,11 +333,22 @@ async def user_of(
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
     for the attributes that rules need.
     """
-    user: UserLike = None
-    if not hasattr(request, "auser"):
-        user = getattr(request, "user", None)
-    elif snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key):
-        user = await request.auser()
     names = [*snapshot.attribute_names(key), *snapshot.attribute_names_of_value(key)]
-    await prepare_attributes(_context_of(request), user, names, context)
+    depends = snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key)
+    return await _read_user(request, names, context, is_needed=depends)
+
+
+async def _read_user(
+    request: Any, names: Iterable[str], context: Context, *, is_needed: bool = True
+) -> UserLike:
+    """Returns the user of a request, with the attributes that rules read."""
+    user: UserLike = None
+    try:
+        if not hasattr(request, "auser"):
+            user = getattr(request, "user", None)
+        elif is_needed:
+            user = await request.auser()
+        await prepare_attributes(_context_of(request), user, names, context)
+    except DATABASE_ERRORS as error:
+        return unreadable_user(error)
     return user

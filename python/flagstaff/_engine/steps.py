@@ -110,6 +110,13 @@ def override_step(override: str) -> EvaluationStep:
     return EvaluationStep("override", met=True, decides=True, why=why)
 
 
+def unreadable_user(explanation: Explanation | ValueExplanation) -> str:
+    """Returns that the user could not be read, or an empty text."""
+    if explanation.error_code != "GENERAL":
+        return ""
+    return _("the database failed while the user or an attribute was read")
+
+
 def unit_of(explanation: Explanation | ValueExplanation) -> str:
     """Returns the bucketing unit of the flag or the value."""
     return USER if explanation.bucket_by is None else explanation.bucket_by
@@ -141,11 +148,9 @@ def _why(
         else _("the bucket of this %(unit)s is %(bucket)s")
     )
     not_allowed = _("the user is not an allowed user") if user else _("there is no user")
+    missing_row = _("there is no flag with this key, or its row is invalid")
     sentences = {
-        "ERROR": (
-            _("the flag exists"),
-            _("there is no flag with this key, or its row is invalid"),
-        ),
+        "ERROR": (_("the flag exists"), unreadable_user(explanation) or missing_row),
         "DISABLED": (_("the flag is enabled"), _("the flag is disabled for all users")),
         "TARGETING_MATCH": (_("the user is an allowed user"), not_allowed),
         "STATIC": (rollout, rollout),

@@ -5,7 +5,13 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from flagstaff._engine.explain import ValueExplanation
-from flagstaff._engine.steps import EvaluationStep, Hint, override_step, rule_steps
+from flagstaff._engine.steps import (
+    EvaluationStep,
+    Hint,
+    override_step,
+    rule_steps,
+    unreadable_user,
+)
 from flagstaff._words.message import localized
 
 # What the steps are about, in the order of the evaluation.
@@ -17,7 +23,8 @@ def steps_of_value(explanation: ValueExplanation, hint: Hint) -> list[Evaluation
     if explanation.override is not None:
         return [override_step(explanation.override)]
     if explanation.error_code is not None:
-        why = _("there is no value with this key, or its row is invalid")
+        missing_row = _("there is no value with this key, or its row is invalid")
+        why = unreadable_user(explanation) or missing_row
         missing = EvaluationStep(_EXISTS, met=False, decides=True, why=why)
         return [missing, EvaluationStep(_OWN, met=None, decides=False, why="")]
     steps = [EvaluationStep(_EXISTS, met=True, decides=False, why=_("the value exists"))]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, connections, router
-from django.db.models import Count, Field, Model, QuerySet
+from django.db.models import Count, Field, Model, Q, QuerySet
 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
@@ -28,6 +29,8 @@ from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
+#: Between an operator and the user that the operator acts as, in the actor of an entry.
+ACTS_AS = " as "
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
@@ -246,12 +249,21 @@ class UserTable:
         return {pk: name for pk, name in names.items() if found.get(name) == pk}
 
     def names(self, texts: Iterable[str]) -> dict[str, str]:
-        """Returns usernames by the text of the primary key, as the history stores it."""
-        pks = [pk for text in texts if (pk := self.parse_canonical(text)) is not None]
+        """Returns usernames by the text of the primary key, as the history stores it.
+
+        Of an operator who acted as a user, both: "alice as bob" by "1 as 42".
+        """
+        given = {*texts}
+        pairs = {text: text.split(ACTS_AS) for text in given if ACTS_AS in text}
+        single = [*given, *chain.from_iterable(pairs.values())]
+        pks = {pk for text in single if (pk := self.parse_canonical(text)) is not None}
         found: dict[str, str] = {}
         for batch in batches(pks):
             for user in self.rows.filter(**{f"{self.field.name}__in": batch}):
                 found[str(getattr(user, self.field.attname))] = self.name_of(user)
+        for text, pair in pairs.items():
+            if not found.keys().isdisjoint(pair):
+                found[text] = ACTS_AS.join(found.get(pk, pk) for pk in pair)
         return found
 
     def name_of(self, user: Model) -> str:
@@ -271,6 +283,12 @@ class UserTable:
             many = rows.annotate(flagstaff_count=Count("pk")).filter(flagstaff_count__gt=1)
             shared.update(many.values_list(username, flat=True))
         return shared
+
+
+def is_actor(pk: str) -> Q:
+    """Returns the condition that a user is the actor, or one of two."""
+    acted = Q(actor__startswith=f"{pk}{ACTS_AS}") | Q(actor__endswith=f"{ACTS_AS}{pk}")
+    return Q(actor=pk) | acted
 
 
 def allowed_user_table() -> UserTable:

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import Row, uncached
 from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff._words.message import localized
@@ -180,7 +180,7 @@ class BaseAdmin(_ModelAdmin):
 
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         remove_nul(request)
-        made_by = attribution(request.user, source="admin", reason=posted_reason(request))
+        made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
         with attributed(lambda: made_by):
             try:
                 return view()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField
 
 from flagstaff._tables.names import user_names
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.json_text import read_columns
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
+from flagstaff.history.events import Event
 from flagstaff.history.grouping import Entry
 
 # The columns of an entry, in the order of the statements.
@@ -45,6 +46,12 @@ def reads_actors() -> bool:
     """Whether a statement can read the names of actors."""
     table = actor_table()
     return isinstance(table.field, IntegerField) and table.database == conf.database
+
+
+def unnamed(events: Iterable[Event]) -> list[Event]:
+    """Returns the events whose actors a statement cannot name, such as those of two users."""
+    reads = reads_actors()
+    return [event for event in events if not reads or ACTS_AS in (event.actor or "")]
 
 
 def _json(value: object) -> Any:

@@ -41,6 +41,9 @@ class Rule:
     is_valid: Callable[[Any], bool]
     #: For a value that may not be shown: returns the problem, and what is expected.
     problem_of: Callable[[object], tuple[str, str] | None] | None = None
+    #: Whether the engine reads it at its start, so that it cannot change while the engine runs.
+    #: All others are read at each use, or again when Django signals a change of the settings.
+    fixed: bool = False
 
     def accepts(self, value: object) -> bool:
         """Whether the setting can have this value."""
@@ -50,11 +53,12 @@ class Rule:
             return False
 
 
-def _seconds(default: float, *, low: float, high: float) -> Rule:
+def _seconds(default: float, *, low: float, high: float, fixed: bool = True) -> Rule:
     return Rule(
         default,
         f"a number of seconds from {low:g} to {high:g}",
         lambda value: _is_number(value) and low <= value <= high,
+        fixed=fixed,
     )
 
 
@@ -74,8 +78,8 @@ def _function(example: str) -> Rule:
     )
 
 
-def _flag(*, default: bool) -> Rule:
-    return Rule(default, "True or False", lambda value: isinstance(value, bool))
+def _flag(*, default: bool, fixed: bool = False) -> Rule:
+    return Rule(default, "True or False", lambda value: isinstance(value, bool), fixed=fixed)
 
 
 def _is_number(value: object) -> bool:
@@ -119,31 +123,36 @@ RULES: dict[str, Rule] = {
         default=None,
         expected="an alias in DATABASES, or None",
         is_valid=_is_alias,
+        fixed=True,
     ),
     "FLAG_MODEL": Rule(
         default="flagstaff.FeatureFlag",
         expected='the label of an installed model, such as "shop.Flag"',
         is_valid=_is_model,
+        fixed=True,
     ),
     "VALUE_MODEL": Rule(
         default="flagstaff.KeyValueStore",
         expected='the label of an installed model, such as "shop.Value"',
         is_valid=_is_model,
+        fixed=True,
     ),
-    "LISTEN": _flag(default=True),
+    "LISTEN": _flag(default=True, fixed=True),
     "POLL_INTERVAL": _seconds(default=5.0, low=0.1, high=_HOUR),
     "MAX_STALENESS": _seconds(default=300.0, low=1, high=_WEEK),
-    "STARTUP_TIMEOUT": _seconds(default=1.0, low=0, high=60),
+    "STARTUP_TIMEOUT": _seconds(default=1.0, low=0, high=60, fixed=False),
     "POOL_SIZE": Rule(
         default=2,
         expected=f"a whole number from 1 to {_MAX_POOL_SIZE}",
         is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_POOL_SIZE,
+        fixed=True,
     ),
     "POOL_IDLE": _seconds(default=0.0, low=0, high=_HOUR),
     "USAGE_INTERVAL": Rule(
         default=60.0,
         expected=f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",
         is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
+        fixed=True,
     ),
     "MEASURE_INTERVAL": _seconds(default=5.0, low=0.1, high=60),
     "CLIENT_ADDRESS": _function("shop.network.client"),
@@ -170,6 +179,7 @@ RULES: dict[str, Rule] = {
         default=50_000,
         expected=f"a whole number from 1 to {_MAX_VISITORS:,}",
         is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_VISITORS,
+        fixed=True,
     ),
     "UNKNOWN_KEY": Rule(
         default="ignore",

@@ -242,6 +242,10 @@ class Conf:
         ]
         return unknown + invalid
 
+    def fixed(self) -> dict[str, object]:
+        """Returns the settings that cannot change while the engine runs."""
+        return {name: self._read(name) for name, rule in RULES.items() if rule.fixed}
+
     def _read(self, name: str) -> Any:
         given = self._given()
         if not isinstance(given, Mapping):

@@ -24,8 +24,8 @@ class VariantExplanation:
     #: visitor that this worker has left out in this phase, because too many new ones came in an
     #: hour, or ERROR.
     reason: str
-    #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
-    #: reason is ERROR.
+    #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR for rules that cannot
+    #: be read, or GENERAL for a user or an attribute, because the database failed.
     error_code: str | None
     #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the row,
     #: "override_variant" if a test does, else None.

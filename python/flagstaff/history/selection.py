@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Literal
 
 from django.db import Error, connections, transaction
@@ -12,7 +13,7 @@ from django.db.models import Q, QuerySet, Subquery, Value
 
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.storable import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
@@ -103,6 +104,9 @@ def stored_actors(name: str) -> set[str]:
     """
     if not is_storable(name):
         return set()
+    if ACTS_AS in name:
+        pair = map(stored_actors, name.split(ACTS_AS, 1))
+        return {name, *map(ACTS_AS.join, product(*pair))}
     users = actor_table()
     username = users.username_field
     if username is None:

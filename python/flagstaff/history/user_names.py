@@ -36,8 +36,10 @@ def names_of_actors(events: Iterable[Authored]) -> dict[str, str]:
     return actor_table().names({event.actor for event in events if event.actor is not None})
 
 
-def readable_names_of_actors(events: Iterable[Authored]) -> dict[str, str]:
+def readable_names_of_actors(events: Collection[Authored]) -> dict[str, str]:
     """Returns usernames as `names_of_actors` does; none if the role may not read users."""
+    if not events:
+        return {}
     try:
         with transaction.atomic(using=actor_table().database):
             return names_of_actors(events)

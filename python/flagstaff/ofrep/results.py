@@ -17,11 +17,17 @@ UNDECODABLE = object()
 
 # The reasons that the protocol has. The others are in the metadata.
 _REASONS = frozenset({"STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED"})
-_STATUSES = {"FLAG_NOT_FOUND": 404, "PARSE_ERROR": 400, "PROVIDER_NOT_READY": 503}
+_STATUSES = {
+    "FLAG_NOT_FOUND": 404,
+    "PARSE_ERROR": 400,
+    "PROVIDER_NOT_READY": 503,
+    "GENERAL": 503,
+}
 _DETAILS = {
     "FLAG_NOT_FOUND": "there is no flag, value or experiment with this key",
     "PARSE_ERROR": "the rules cannot be read",
     "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
+    "GENERAL": "the database failed while the user or an attribute was read",
 }
 
 

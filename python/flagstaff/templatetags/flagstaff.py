@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 
-from flagstaff._engine.request_flags import evaluator_of
+from flagstaff._engine.request_flags import REQUEST_USER, Evaluator, subject_of_template
 
 register = template.Library()
 
 __all__ = ["flag", "value", "variant"]
-
-# The default: the user of the request. None means no user.
-_REQUEST_USER: Final = object()
 
 
 class FlagNode(template.Node):
@@ -40,16 +37,12 @@ class FlagNode(template.Node):
 
     def render(self, context: Context) -> str:
         # With ignore_failures, a missing variable is None and not a string.
-        user = (
-            self.user.resolve(context, ignore_failures=True)
-            if self.user
-            else _request_user(context)
-        )
+        user = self.user.resolve(context, ignore_failures=True) if self.user else REQUEST_USER
         key = self.key.resolve(context, ignore_failures=True)
         given = {
             name: value.resolve(context, ignore_failures=True) for name, value in self.given.items()
         }
-        evaluator = evaluator_of(context.get("request"))
+        evaluator, user = _subject(context, user, "flag")
         has_flag = evaluator.flag_enabled(_checked_key(key, "flag"), user, context=given or None)
         return (self.body if has_flag else self.otherwise).render(context)
 
@@ -60,10 +53,10 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
-    The user is `request.user`, which needs the request context processor, or else `user`. Another
-    user or a primary key may follow the key: `{% flag "new_checkout" customer %}`. A missing
-    variable means no user. Names that rules may read follow with their values:
-    `{% flag "new_checkout" country=order.country %}`.
+    The user is that of the request: `request` of the template, or the one that the middleware
+    handles; without a request, `user` of the template. Another user or a primary key may follow the
+    key: `{% flag "new_checkout" customer %}`. A missing variable means no user. Names that rules
+    may read follow with their values: `{% flag "new_checkout" country=order.country %}`.
     """
     tag, *arguments = token.split_contents()
     key, *rest = arguments or [""]
@@ -96,7 +89,7 @@ def value(
     key: str,
     default: object = None,
     *,
-    user: object = _REQUEST_USER,
+    user: Any = REQUEST_USER,
     **given: Any,
 ) -> object:
     """Renders a value, or stores it in a variable.
@@ -106,11 +99,9 @@ def value(
 
     The user is that of `{% flag %}`, or that of `user=`. Further names are for the rules.
     """
-    return evaluator_of(context.get("request")).get_value(
-        _checked_key(key, "value"),
-        default,
-        user=_user_or_request_user(context, user),
-        context=given or None,
+    evaluator, user = _subject(context, user, "value")
+    return evaluator.get_value(
+        _checked_key(key, "value"), default, user=user, context=given or None
     )
 
 
@@ -118,7 +109,7 @@ def value(
 def variant(
     context: Context,
     key: str,
-    user: object = _REQUEST_USER,
+    user: Any = REQUEST_USER,
     *,
     default: object = None,
     **given: Any,
@@ -130,22 +121,16 @@ def variant(
     The user is that of `{% flag %}`; another user or a primary key may follow the key, and then
     names with values that rules may read.
     """
-    chosen = _user_or_request_user(context, user)
-    return evaluator_of(context.get("request")).get_variant(
-        _checked_key(key, "variant"), chosen, default=default, context=given or None
+    evaluator, user = _subject(context, user, "variant")
+    return evaluator.get_variant(
+        _checked_key(key, "variant"), user, default=default, context=given or None
     )
 
 
-def _user_or_request_user(context: Context, user: object) -> Any:
-    if user is _REQUEST_USER:
-        return _request_user(context)
-    return None if user == "" else user  # A missing variable is empty.
-
-
-def _request_user(context: Context) -> Any:
-    request = context.get("request")
-    user = getattr(request, "user", None)
-    return context.get("user") if user is None else user
+def _subject(context: Context, user: Any, tag: str) -> tuple[Evaluator, Any]:
+    # A simple tag gets an empty text for a missing variable.
+    user = None if isinstance(user, str) and not user else user
+    return subject_of_template(context, user, tag, getattr(context.template, "name", None))
 
 
 def _checked_key(key: object, tag: str) -> str:

@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.signing import TimestampSigner
 from django.db import (
     IntegrityError,
     InternalError,
@@ -30,7 +31,10 @@ from psycopg import sql
 from flagstaff import acting_as
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._attribution.writes import attribute_writes
+from flagstaff.history import forget_user, recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import form_data
 from tests.support.sql import rows
 
@@ -528,6 +532,52 @@ def test_opened_connection_has_one_wrapper_beside_those_of_the_project() -> None
     other.ensure_connection()
     assert other.execute_wrappers == [attribute_writes]
     other.close()
+
+
+#: What packages keep in the session, and the actor of a change.
+SESSIONS: dict[str, tuple[Callable[[str, str], dict[str, Any]], str]] = {
+    "hijack": (lambda alice, bob: {"hijack_history": [alice]}, "{alice} as {bob}"),
+    "nested hijack": (lambda alice, bob: {"hijack_history": [alice, bob]}, "{alice} as {bob}"),
+    "released hijack": (lambda alice, bob: {"hijack_history": []}, "{bob}"),
+    "loginas": (
+        lambda alice, bob: {"loginas_from_user": TimestampSigner().sign(alice)},
+        "{alice} as {bob}",
+    ),
+    "forged loginas": (lambda alice, bob: {"loginas_from_user": f"{alice}:forged"}, "{bob}"),
+}
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize("name", SESSIONS)
+def test_operator_who_acts_as_a_user_is_recorded_with_the_user(
+    entries: Entries, client: Client, alice: User, bob: User, name: str
+) -> None:
+    kept, actor = SESSIONS[name]
+    client.force_login(bob)
+    session = client.session
+    session.update(kept(str(alice.pk), str(bob.pk)))
+    session.save()
+    client.get("/enable/")
+    assert entries() == [(actor.format(alice=alice.pk, bob=bob.pk), "web", None)]
+
+
+@pytest.mark.usefixtures("flag")
+def test_operator_and_user_are_named_found_and_forgotten(
+    admin_client: Client, alice: User, bob: User
+) -> None:
+    actor = f"{alice.pk} as {bob.pk}"
+    with acting_as(actor):
+        set_enabled()
+    for url in ("flagstaff_featureflag_changelist", "flagstaff_recentchange_changelist"):
+        assert "alice as bob" in admin_client.get(reverse(f"admin:{url}")).content.decode()
+    for name in ("alice as bob", actor, f"alice as {bob.pk}"):
+        assert [event.actor for event in recent_events(actor=name)] == [actor]
+    assert recent_events(actor="bob as alice") == []
+    with acting_as(actor):
+        plan = plans.create("new_checkout")
+    assert forget_user(bob.pk) == 1
+    assert not Change.objects.filter(actor__contains=" as ").exists()
+    assert PlanEvent.objects.get(plan=plan).actor == ""
 
 
 def test_write_with_invalid_settings_succeeds_without_attribution(

@@ -22,7 +22,7 @@ from flagstaff import (
     resolve_flag,
     snapshot,
 )
-from flagstaff._engine import lifecycle, log_once
+from flagstaff._engine import log_once
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.experiments import explain_variant, get_variant
 from flagstaff.listeners import Evaluation
@@ -133,8 +133,6 @@ def test_bulk_results_and_explanations_do_not_call_the_listener(calls: Calls) ->
 
 def test_unknown_key_that_raises_does_not_call_the_listener(settings: Any, add: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
-    # A process reads its settings at the first evaluation.
-    lifecycle.close()
     calls: list[Evaluation] = []
     add(calls.append)
     with pytest.raises(UnknownFlagError):

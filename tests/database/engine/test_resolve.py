@@ -20,7 +20,6 @@ from flagstaff import (
     resolve_value,
     snapshot,
 )
-from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.experiments import get_variant, resolve_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -119,8 +118,6 @@ def test_variant_is_resolved_in_each_state(flags: Load) -> None:
 
 def test_unknown_key_does_not_raise_where_evaluations_do(settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
-    # A process reads its settings at the first evaluation.
-    lifecycle.close()
     for evaluator in (flagstaff, snapshot()):
         assert evaluator.resolve_flag("unknown").error_code == "FLAG_NOT_FOUND"
         assert evaluator.resolve_value("unknown").error_code == "FLAG_NOT_FOUND"

@@ -10,7 +10,6 @@ from django.contrib.auth.models import AnonymousUser, User
 from pytest_django import Settings
 
 from flagstaff import all_flags, experiments, snapshot, status
-from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.testing import override_variant
@@ -99,8 +98,6 @@ def test_unknown_experiment_gives_the_default_and_an_explanation(running: Load) 
 
 def test_unknown_experiment_is_an_error_if_the_settings_say_so(settings: Settings) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
-    # A process reads its settings at the first evaluation.
-    lifecycle.close()
     with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
         get_variant("chekout_button", 1)
 

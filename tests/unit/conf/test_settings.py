@@ -9,8 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
+from flagstaff._engine import lifecycle
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import AttributeSources
+from flagstaff.conf.defaults import RULES
 from flagstaff.conf.environment import Environment
 from flagstaff.conf.ofrep import OfrepSettings
 from flagstaff.exceptions import ConfigurationError
@@ -56,6 +58,68 @@ def test_setting_is_read_at_each_use() -> None:
         assert (conf.poll_interval, conf.listen) == (1.0, False)
         assert (conf.require_reason, conf.read_only) == (True, True)
     assert (conf.poll_interval, conf.listen) == (5.0, True)
+
+
+#: A value of each setting that is not its default.
+OTHERS: dict[str, object] = {
+    "DATABASE": "default",
+    "FLAG_MODEL": "flagstaff.Segment",
+    "VALUE_MODEL": "flagstaff.Segment",
+    "LISTEN": False,
+    "POLL_INTERVAL": 7,
+    "MAX_STALENESS": 7,
+    "STARTUP_TIMEOUT": 7,
+    "POOL_SIZE": 7,
+    "POOL_IDLE": 7,
+    "USAGE_INTERVAL": 7,
+    "MEASURE_INTERVAL": 7,
+    "NEW_VISITORS_PER_HOUR": 7,
+    "CLIENT_ADDRESS": "shop.network.client",
+    "STALE_DAYS": 7,
+    "HISTORY_DAYS": 7,
+    "USAGE_DAYS": 7,
+    "EXPOSURE_DAYS": 7,
+    "METRICS": {"orders": "shop.metrics.orders"},
+    "EXCLUDED_UNITS": {"visitor": "shop.metrics.bots"},
+    "IS_CRAWLER": "shop.network.is_crawler",
+    "UNKNOWN_KEY": "raise",
+    "ATTRIBUTES": ["email"],
+    "VISITOR_COOKIE": False,
+    "VISITOR_COOKIE_NAME": "visitor",
+    "VISITOR_COOKIE_AGE": 77,
+    "VISITOR_COOKIE_DOMAIN": ".shop.example",
+    "WEBHOOKS": {"ops": {"url": "https://hooks.example/ops"}},
+    "SITE_URL": "https://shop.example",
+    "DOCS_URL": "https://docs.example",
+    "ENVIRONMENT": {"name": "Test"},
+    "REQUIRE_REASON": True,
+    "READ_ONLY": True,
+    "OFREP": {"CLIENT_ATTRIBUTES": ["theme"]},
+    "WAFFLE": {"PERCENT_OF": "users"},
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_setting_follows_a_change_or_refuses_it_while_the_engine_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, changed = getattr(conf, name.lower()), with_settings(**{name: OTHERS[name]})
+    with changed:
+        after = getattr(conf, name.lower())
+    assert getattr(conf, name.lower()) == before
+    assert after != before or name == "DATABASE"
+    monkeypatch.setattr(lifecycle._process, "fixed_settings", conf.fixed())
+    if not RULES[name].fixed:
+        with changed:
+            assert getattr(conf, name.lower()) == after
+        return
+    with pytest.raises(ConfigurationError) as error, changed:
+        pass
+    assert str(error.value) == (
+        f'FLAGSTAFF["{name}"] cannot change while the engine runs, which reads it at its start; '
+        "set it before live_engine()"
+    )
+    assert getattr(conf, name.lower()) == before
 
 
 def test_database_is_that_of_the_setting_or_where_the_router_writes_flags() -> None:

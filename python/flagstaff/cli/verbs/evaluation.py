@@ -134,8 +134,8 @@ _RESULTS = {"on": "is on", "off": "is off", "default": "returns the default of t
 
 
 def _result_of(explanation: Explanation) -> str:
-    """Returns "on" or "off", or "default" if the flag's rules cannot be read."""
-    if explanation.error_code == "PARSE_ERROR":
+    """Returns "on" or "off", or "default" if the rules or the user cannot be read."""
+    if explanation.error_code in ("PARSE_ERROR", "GENERAL"):
         return "default"
     return "on" if explanation.value else "off"
 

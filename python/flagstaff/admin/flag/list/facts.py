@@ -16,7 +16,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.times import aware_or_none
-from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
+from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.flag.list.conditions import allowed_count
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.page import page_of_row
@@ -129,8 +129,7 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[
             names |= {entry["actor"]: name} if name else {}
     # Each flag has the entries of one transaction. The first event is the newest.
     events = {event.object_pk: event for event in reversed(events_in(Kind.FLAG, entries))}
-    if not reads_actors():
-        names = names_of_actors([*events.values()])
+    names |= names_of_actors(unnamed(events.values()))
     return {
         pk: PageFacts(*counted, counted_since, events.get(pk), names)
         for pk, counted in usage.items()

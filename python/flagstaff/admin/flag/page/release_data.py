@@ -15,7 +15,7 @@ from flagstaff._engine.usage import FlagUsage, UsageHour, flag_usage
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
 from flagstaff._words.times import aware
-from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
+from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release_period import Period, start_of_hour
 from flagstaff.conf import conf
@@ -176,7 +176,7 @@ def release_history(request: HttpRequest, flag: Any, period: Period) -> ReleaseH
         events=events,
         # In one transaction, several actors can take turns.
         more=max(rows[0][0] - len(events), 0) if rows else 0,
-        names=names if reads_actors() else readable_names_of_actors(events),
+        names=names | readable_names_of_actors(unnamed(events)),
     )
 
 

@@ -80,7 +80,7 @@ def _answer(key: str, text: str, context: str) -> Mapping[str, object]:
 
 def _result(explanation: Explanation, user: TypedUser) -> str:
     texts = {"user": user.words}
-    if explanation.error_code == "PARSE_ERROR":
+    if explanation.error_code in ("PARSE_ERROR", "GENERAL"):
         return _("The flag returns the default of the call for %(user)s.") % texts
     if explanation.error_code is not None:
         return _("The flag cannot be read from the database.")

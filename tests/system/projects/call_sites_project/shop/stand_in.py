@@ -14,6 +14,8 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.management import call_command
 from django.core.serializers import deserialize, serialize
 from django.db import transaction
+from django.http import HttpResponse
+from django.template import engines
 from django.test import RequestFactory
 from waffle.admin import FlagAdmin, SampleAdmin, SwitchAdmin
 from waffle.models import Flag, Sample, Switch
@@ -25,6 +27,7 @@ from flagstaff.contrib.waffle.checks import check_models
 from flagstaff.contrib.waffle.migrated import after_migration, before_migration
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 
@@ -66,6 +69,22 @@ def kept_off(act: Callable[[Flag], object], user: User) -> bool:
 def save(row: Flag) -> None:
     row.note = "asked for by support"
     row.save()
+
+
+@pytest.mark.parametrize(
+    ("backend", "text"),
+    [
+        ("django", '{% load waffle_tags %}{% flag "phones" %}True{% endflag %}'),
+        ("jinja2", '{{ waffle.flag("phones") }}'),
+    ],
+)
+def test_tag_in_a_template_without_request_evaluates_for_the_request_that_is_handled(
+    backend: str, text: str, user: User
+) -> None:
+    Flag.objects.create(name="phones", staff=True)
+    template = engines[backend].from_string(text)
+    view = FlagstaffMiddleware(lambda _request: HttpResponse(template.render({})))
+    assert view(request_of(user)).content == b"True"  # type: ignore[union-attr]
 
 
 def migrate(_row: Flag) -> None:

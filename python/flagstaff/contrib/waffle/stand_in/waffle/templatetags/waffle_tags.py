@@ -13,6 +13,7 @@ from django.template.base import (
     VariableDoesNotExist,
 )
 
+from flagstaff._engine.request_flags import request_of_template
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.views import generate_script
 
@@ -47,7 +48,7 @@ class WaffleNode(Node):
             name = self.compiled_name.resolve(context)
         except VariableDoesNotExist:
             name = self.name
-        is_active = self.condition(context.get("request"), name or self.name)
+        is_active = self.condition(request_of_template(context), name or self.name)
         return (self.nodelist_true if is_active else self.nodelist_false).render(context)
 
     @classmethod
@@ -88,7 +89,7 @@ def sample(parser: Parser, token: Token) -> Node:
 class InlineWaffleJSNode(Node):
     def render(self, context: Context) -> Any:
         """Renders the script of the view `wafflejs`."""
-        return generate_script(context["request"])
+        return generate_script(request_of_template(context))
 
 
 @register.tag

@@ -1,0 +1,360 @@
+"""The user, or an attribute of the user, cannot be read because the database is away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+from django.http import HttpResponse
+from django.template import engines
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+from openfeature.exception import ErrorCode
+from pytest_django import Settings
+
+from flagstaff import (
+    _core,
+    all_flags,
+    experiments,
+    explain,
+    explain_value,
+    flag_enabled,
+    get_value,
+    resolve_flag,
+    resolve_value,
+    snapshot,
+)
+from flagstaff._engine import log_once
+from flagstaff._engine.request_flags import flags_of
+from flagstaff._engine.steps import steps_of
+from flagstaff._engine.value_steps import steps_of_value
+from flagstaff.contrib.waffle.evaluating import flag_result
+from flagstaff.decorators import flag_required
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.ofrep.views import evaluate_all, evaluate_one
+from flagstaff.openfeature import FlagstaffProvider
+from tests.support.fixtures import Load
+from tests.support.views import new, new_async, old, old_async
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
+
+STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
+GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+AWAY = OperationalError("the server is away"), InterfaceError("the connection is closed")
+OTHERS = ProgrammingError, DataError, IntegrityError, InternalError, RuntimeError
+
+
+def raising(error: Exception) -> Any:
+    """A lazy user that cannot be read."""
+
+    def fail() -> object:
+        raise error
+
+    return SimpleLazyObject(fail)
+
+
+@pytest.fixture
+def rows(load: Load) -> None:
+    """Flags, a value and an experiment, of which some need the user."""
+    FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
+    FeatureFlag.objects.create(key="staff", enabled=True, rules=[STAFF], client_side=True)
+    FeatureFlag.objects.create(key="german", enabled=True, rules=[GERMAN])
+    FeatureFlag.objects.create(key="all", enabled=True, rollout_percent=100)
+    FeatureFlag.objects.create(key="killed", enabled=False, rollout_percent=50, rules=[STAFF])
+    KeyValueStore.objects.create(key="limit", value=1, rules=[{**STAFF, "value": 5}])
+    KeyValueStore.objects.create(key="mail", value="help@example.com")
+    experiments.create("button")
+    experiments.start("button")
+    experiments.create("shipped")
+    experiments.start("shipped")
+    experiments.ship("shipped", "treatment")
+    load()
+
+
+@pytest.fixture
+def logged_again() -> None:
+    log_once.after_fork()
+
+
+def resolved(found: Any) -> tuple[Any, str, str]:
+    return found.value, found.reason, found.error_code
+
+
+def explained(found: Any) -> tuple[str, str]:
+    return found.reason, found.error_code
+
+
+#: What needs the user: the default of the call, with the reason ERROR.
+NEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "flag": (lambda user: flag_enabled("half", user, default=True), True),
+    "rules": (lambda user: flag_enabled("staff", user, default=True), True),
+    "reason": (
+        lambda user: resolved(resolve_flag("half", user, default=True)),
+        (True, "ERROR", "GENERAL"),
+    ),
+    "value": (lambda user: get_value("limit", 7, user=user), 7),
+    "reason of the value": (
+        lambda user: resolved(resolve_value("limit", 7, user=user)),
+        (7, "ERROR", "GENERAL"),
+    ),
+    "variant": (lambda user: experiments.get_variant("button", user, default="a"), "a"),
+    "reason of the variant": (
+        lambda user: resolved(_core.resolve_variant("button", user, default="a")),
+        ("a", "ERROR", "GENERAL"),
+    ),
+    "explanation": (lambda user: explained(explain("staff", user)), ("ERROR", "GENERAL")),
+    "explanation of a value": (
+        lambda user: explained(explain_value("limit", user)),
+        ("ERROR", "GENERAL"),
+    ),
+    "explanation of a variant": (
+        lambda user: explained(experiments.explain_variant("button", user)),
+        ("ERROR", "GENERAL"),
+    ),
+    "snapshot": (lambda user: snapshot().flag_enabled("half", user, default=True), True),
+    "all flags": (
+        all_flags,
+        {"all": True, "german": False, "half": False, "killed": False, "staff": False},
+    ),
+}
+#: What does not.
+UNNEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "flag": (lambda user: flag_enabled("all", user), True),
+    "killed flag": (lambda user: flag_enabled("killed", user, default=True), False),
+    "context": (
+        lambda user: flag_enabled("german", user, context={"country": "DE"}),
+        True,
+    ),
+    "explanation": (lambda user: explained(explain("all", user)), ("STATIC", None)),
+    "explanation of a killed flag": (
+        lambda user: explained(explain("killed", user)),
+        ("DISABLED", None),
+    ),
+    "value": (lambda user: get_value("mail", user=user), "help@example.com"),
+    "shipped variant": (lambda user: experiments.get_variant("shipped", user), "treatment"),
+    "explanation of a shipped variant": (
+        lambda user: experiments.explain_variant("shipped", user).variant,
+        "treatment",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), NEEDED.values(), ids=NEEDED)
+def test_evaluation_that_needs_the_user_returns_its_default(
+    call: Callable[[Any], Any], expected: Any
+) -> None:
+    assert [call(raising(error)) for error in AWAY] == [expected] * len(AWAY)
+
+
+@pytest.mark.parametrize(("call", "expected"), UNNEEDED.values(), ids=UNNEEDED)
+def test_evaluation_that_does_not_need_the_user_has_its_result(
+    call: Callable[[Any], Any], expected: Any
+) -> None:
+    found = call(raising(AWAY[0]))
+    assert found == expected
+
+
+@pytest.mark.parametrize("error", OTHERS)
+def test_other_error_of_the_user_rises(error: type[Exception]) -> None:
+    for call, _ in NEEDED.values():
+        with pytest.raises(error):
+            call(raising(error("of the project")))
+
+
+def test_outage_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1000.0, 1001.0, 1059.0, 1060.0])
+    monkeypatch.setattr(log_once, "monotonic", lambda: next(times))
+    caplog.clear()
+    for _ in range(4):
+        flag_enabled("half", raising(AWAY[0]))
+    assert [f"(OperationalError in {__file__}" in text for text in caplog.messages] == [True, True]
+    assert "the server is away" not in caplog.text
+
+
+def test_steps_say_that_the_user_cannot_be_read() -> None:
+    user = raising(AWAY[0])
+    steps = steps_of(explain("half", user), "alice", str)
+    steps_of_limit = steps_of_value(explain_value("limit", user=user), str)
+    text = "the database failed while the user or an attribute was read"
+    assert [steps[0].why, steps_of_limit[0].why] == [text, text]
+
+
+# Attributes of a user who can be read.
+
+
+def fail(_user: object, _request: object) -> object:
+    raise AWAY[0]
+
+
+class Failing:
+    """A user whose property queries the database."""
+
+    pk = 1
+
+    @property
+    def is_staff(self) -> bool:
+        raise AWAY[0]
+
+
+@pytest.fixture
+def function_of_attributes(settings: Settings, load: Load) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.fail"}
+    load()
+
+
+@pytest.mark.usefixtures("function_of_attributes")
+@pytest.mark.parametrize(
+    ("key", "user", "context"),
+    [
+        ("german", User(pk=1), None),
+        ("staff", Failing(), None),
+        ("german", None, {"country": raising(AWAY[0])}),
+    ],
+    ids=["function", "property", "context"],
+)
+def test_evaluation_that_needs_an_attribute_returns_its_default(
+    key: str, user: Any, context: Any
+) -> None:
+    found = resolve_flag(key, user, default=True, context=context)
+    assert resolved(found) == (True, "ERROR", "GENERAL")
+    assert all_flags(user, context=context)["all"] is True
+
+
+# A transaction that the error has broken.
+
+
+def with_timeout() -> Any:
+    """A user whose query takes too long."""
+
+    def query() -> object:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 1")
+            cursor.execute("SELECT pg_sleep(60)")
+        return None
+
+    return SimpleLazyObject(query)
+
+
+def test_error_that_breaks_a_transaction_rises() -> None:
+    with suppress(OperationalError), transaction.atomic():
+        User.objects.create(username="lost without a word")
+        with pytest.raises(OperationalError, match="statement timeout"):
+            flag_enabled("half", with_timeout())
+        raise OperationalError
+    assert not User.objects.exists()
+
+
+def test_error_in_a_savepoint_does_not_rise() -> None:
+    lazy = with_timeout()
+
+    def query() -> object:
+        with transaction.atomic():
+            return lazy.pk
+
+    assert flag_enabled("half", SimpleLazyObject(query), default=True) is True
+    User.objects.create(username="kept")
+
+
+# A request whose session cannot be read.
+
+
+def away_request() -> Any:
+    async def auser() -> object:
+        raise AWAY[0]
+
+    request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
+    request.user, request.auser = raising(AWAY[0]), auser
+    return request
+
+
+async def in_async_view(request: Any) -> list[Any]:
+    flags = request.flags
+    return [
+        await flags.aenabled("half", default=True),
+        await flags.aenabled("all"),
+        await flags.avalue("limit", 7),
+        (await flags.aall())["all"],
+        (await FlagstaffProvider().resolve_boolean_details_async("half", True)).value,
+    ]
+
+
+def rendered(request: Any) -> str:
+    text = "{% load flagstaff %}{% flag 'half' %}new{% else %}old{% endflag %}{% value 'limit' 7 %}"
+    return str(engines["django"].from_string(text).render({}, request))
+
+
+def codes(response: HttpResponse) -> list[Any]:
+    """The status of a response, and the error of its only flag."""
+    body = json.loads(response.content)
+    [flag] = body.get("flags", [body])
+    return [response.status_code, flag["errorCode"]]
+
+
+IN_REQUEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "request.flags": (lambda request: request.flags.enabled("half", default=True), True),
+    "value": (lambda request: request.flags.value("limit", 7), 7),
+    "variant": (lambda request: request.flags.variant("button", "a"), "a"),
+    "all": (lambda request: request.flags.all()["all"], True),
+    "client_side": (lambda request: request.flags.client_side(), {"staff": False}),
+    "tags": (rendered, "old7"),
+    "decorator": (
+        lambda request: flag_required("half", old)(new)(request).content,
+        b"old 0 of 0",
+    ),
+    "async decorator": (
+        lambda request: async_to_sync(flag_required("half", old_async)(new_async))(request).content,
+        b"old 0 of 0",
+    ),
+    "async": (async_to_sync(in_async_view), [True, True, 7, True, True]),
+    "OFREP": (lambda request: codes(evaluate_one(request, key="staff")), [503, "GENERAL"]),
+    "OFREP, all": (lambda request: codes(evaluate_all(request)), [200, "GENERAL"]),
+    "OpenFeature": (
+        lambda _: FlagstaffProvider().resolve_boolean_details("half", True).error_code,
+        ErrorCode.GENERAL,
+    ),
+    "waffle": (lambda request: flag_result("half", request), False),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), IN_REQUEST.values(), ids=IN_REQUEST)
+def test_evaluation_in_a_request_returns_its_default(
+    call: Callable[[Any], Any], expected: Any
+) -> None:
+    found: list[Any] = []
+
+    def view(request: Any) -> HttpResponse:
+        found.append(call(request))
+        return HttpResponse()
+
+    FlagstaffMiddleware(view)(away_request())
+    assert found == [expected]
+
+
+@pytest.mark.usefixtures("function_of_attributes")
+def test_async_evaluation_that_needs_an_attribute_returns_its_default() -> None:
+    async def auser() -> User:
+        return User(pk=1)
+
+    request = away_request()
+    request.auser = auser
+    enabled = flags_of(request).aenabled
+    assert async_to_sync(enabled)("german", default=True) is True
+    assert async_to_sync(enabled)("all") is True
