@@ -37,7 +37,10 @@ _MAX_TAGS = 20
 _EMPTY_KEY = Template(
     "empty_key", _('the key is empty; use 1 to 255 characters, such as "new_checkout"')
 )
-_LONG_KEY = Template("key_too_long", _("the key has %(length)s characters; use at most 255"))
+_LONG_KEY = Template(
+    "key_too_long",
+    _("the key has %(length)s characters; use at most 255, and put more into the description"),
+)
 _LEADING_HYPHEN = Template(
     "key_with_hyphen",
     _(
@@ -65,7 +68,11 @@ _USABLE_UNITS = Template(
 _UNIT_NO_TEXT = Template("unit_no_text", _("the bucketing unit is not a text; %(use)s"))
 _EMPTY_UNIT = Template("empty_unit", _("the bucketing unit is empty; %(use)s"))
 _LONG_UNIT = Template(
-    "unit_too_long", _("the bucketing unit has %(length)s characters; use at most 100")
+    "unit_too_long",
+    _(
+        "the bucketing unit has %(length)s characters; use at most 100, and pass the attribute "
+        "under a shorter name"
+    ),
 )
 _UNIT_WITH_SPACE = Template(
     "unit_with_white_space", _("the bucketing unit starts or ends with white space; remove it")
@@ -83,10 +90,19 @@ _TAGS_NO_LIST = Template(
     "tags_no_list",
     _('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'),
 )
-_TOO_MANY_TAGS = Template("too_many_tags", _("there are %(count)s tags; use at most 20"))
+_TOO_MANY_TAGS = Template(
+    "too_many_tags",
+    _("there are %(count)s tags; use at most 20, and put the others into the description"),
+)
 _TAG_NO_TEXT = Template("tag_no_text", _("tag %(number)s is not a text; put it in double quotes"))
 _EMPTY_TAG = Template("empty_tag", _("tag %(number)s is empty; remove it"))
-_LONG_TAG = Template("tag_too_long", _("tag %(number)s has %(length)s characters; use at most 50"))
+_LONG_TAG = Template(
+    "tag_too_long",
+    _(
+        "tag %(number)s has %(length)s characters; use at most 50, and put more into the "
+        "description"
+    ),
+)
 _TAG_WITH_COMMA = Template(
     "tag_with_comma", _('the tag "%(tag)s" contains a comma; write two tags')
 )

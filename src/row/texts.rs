@@ -9,12 +9,15 @@ templates! {
     JSON, "column_of_unreadable_json", "its %(column)s %(problem)s";
     MALFORMED, "column_malformed",
         "its %(column)s cannot be read; save it in the admin, or with manage.py";
-    TOO_LARGE, "column_too_large", "its %(column)s is over 1 MiB, or all of them are over 64 MiB";
+    TOO_LARGE, "column_too_large",
+        "its %(column)s is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep large \
+         data in a table of your own";
     RULES_TOO_LARGE, "column_of_large_rules",
-        "its JSON text is over 256 KiB, the limit; use fewer values";
+        "its JSON text is over 256 KiB, the limit; use fewer rules, and groups or attributes instead \
+         of long lists of values";
     ALL_TOO_LARGE, "column_of_large_rows",
-        "the JSON texts of all rows are over %(limit)s MiB, and it is one of the largest; use fewer \
-         values";
+        "the JSON texts of all rows are over %(limit)s MiB, and it is one of the largest; use \
+         groups, attributes or segments instead of long lists of values";
     TOO_MANY_PATTERNS, "column_of_many_patterns",
         "all rules and segments have over 1,000 regular expressions; use other operators, or share a \
          segment";

@@ -11,7 +11,9 @@ templates! {
     VALUE, "value_place", "value %(number)s";
     // What is wrong with the JSON text.
     NOT_JSON, "rules_not_json", "this is not valid JSON: %(error)s";
-    TEXT_TOO_LARGE, "rules_too_large", "the JSON text has more than 256 KiB; use fewer values";
+    TEXT_TOO_LARGE, "rules_too_large",
+        "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes instead of \
+         long lists of values";
     NO_CHARACTER, "rules_wrong_escape",
         "a text has an escape that is not a Unicode character; remove it";
     NUL, "rules_nul",
@@ -23,10 +25,15 @@ templates! {
         "the member %(name)s is not known to this version; use %(known)s";
     DUPLICATE_MEMBER, "rules_duplicate_member", "the member %(name)s is given twice; remove one";
     MISSING_MEMBER, "rules_missing_member", "the member %(name)s is missing; add it";
-    TOO_MANY_RULES, "too_many_rules", "%(count)s rules are too many; use at most %(limit)s";
+    TOO_MANY_RULES, "too_many_rules",
+        "%(count)s rules are too many; use at most %(limit)s, and join rules that differ only in \
+         their values";
     TOO_MANY_CONDITIONS, "too_many_conditions",
-        "%(count)s conditions are too many; use at most %(limit)s";
-    TOO_MANY_VALUES, "too_many_values", "%(count)s values are too many; use at most %(limit)s";
+        "%(count)s conditions are too many; use at most %(limit)s, and put the others into a segment \
+         of their own";
+    TOO_MANY_VALUES, "too_many_values",
+        "%(count)s values are too many; use at most %(limit)s, or test a group or a column that \
+         ATTRIBUTES names, or use allowed users";
     TOO_MANY_PATTERNS, "too_many_patterns",
         "more than %(limit)s patterns in all; join some with |";
     NO_CONDITIONS, "no_conditions",
@@ -47,7 +54,8 @@ templates! {
     UNKNOWN_OPERATOR, "unknown_operator",
         "the operator %(operator)s is not known to this version; use %(known)s";
     TEXT_TOO_LONG, "condition_text_too_long",
-        "the text has more than %(limit)s characters; shorten it";
+        "the text has more than %(limit)s characters; shorten it, or test a part of it with \
+         \"contains\"";
     NUMBER_TOO_LONG, "condition_number_too_long",
         "the number has more than %(limit)s digits; shorten it";
     EXPONENT_TOO_LARGE, "condition_exponent_too_large",
@@ -56,7 +64,7 @@ templates! {
         "the text is not a version; write it like \"1.2.3\" or \"2.0.0-beta.1\"";
     WRONG_ISNULL, "wrong_isnull", "the operator \"isnull\" has one value, true or false";
     PATTERN_TOO_LONG, "pattern_too_long",
-        "the pattern has more than %(limit)s characters; shorten it";
+        "the pattern has more than %(limit)s characters; write its alternatives as several values";
     PATTERN_TOO_BIG, "pattern_too_big",
         "the pattern is too big; use smaller repetitions and fewer classes such as \\w";
     WRONG_PATTERN, "wrong_pattern", "the pattern is not valid: %(reason)s";

@@ -13,7 +13,11 @@ const FAULTS: [(Fault, &str); 6] = [
     (Fault::Null, "its {column} is NULL"),
     (Fault::Duplicate, "several rows have this key"),
     (Fault::Undecodable, "its {column} cannot be decoded as UTF-8"),
-    (Fault::TooLarge, "its {column} is over 1 MiB, or all of them are over 64 MiB"),
+    (
+        Fault::TooLarge,
+        "its {column} is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep large data \
+         in a table of your own",
+    ),
     (
         Fault::Json(Undecodable::TooManyDigits),
         "its {column} has a number of more than 4,300 digits",
@@ -62,7 +66,8 @@ fn flag_without_enabled_and_rollout_is_one_problem() {
 #[test]
 fn faulty_key_comes_before_the_other_columns() {
     let row = FlagRow { key: Err(Fault::TooLarge), enabled: None, ..flag("1", "", 0) };
-    let too_large = "its key is over 1 MiB, or all of them are over 64 MiB";
+    let too_large = "its key is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep large \
+                     data in a table of your own";
     assert_problem(flags([row]), &format!("flag \"pk 1\" is set aside: {too_large}"));
     let row = ValueRow { key: Err(Fault::TooLarge), value: Err(Fault::Null), ..value("1", "", "") };
     assert_problem(values([row]), &format!("value \"pk 1\" is set aside: {too_large}"));

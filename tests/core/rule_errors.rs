@@ -83,7 +83,8 @@ fn deep_json_is_an_error_and_no_stack_overflow() {
 fn text_over_256_kib_is_an_error() {
     let longest = format!("[]{}", " ".repeat(256 * 1024 - 2));
     assert!(ParsedRules::parse(&longest, RuleKind::Flag).is_ok());
-    let expected = "the JSON text has more than 256 KiB; use fewer values";
+    let expected = "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes \
+                    instead of long lists of values";
     assert_eq!(error(&format!("{longest} ")), expected);
 }
 
@@ -185,11 +186,15 @@ fn numbers_of_rules_and_conditions_are_bounded() {
         format!("[{}]", vec![rule; count].join(","))
     };
     assert!(ParsedRules::parse(&rules(100), RuleKind::Flag).is_ok());
-    assert_eq!(error(&rules(101)), "101 rules are too many; use at most 100");
+    let too_many = "101 rules are too many; use at most 100, and join rules that differ only in their \
+                    values";
+    assert_eq!(error(&rules(101)), too_many);
     assert!(SegmentConditions::parse(&conditions(100)).is_ok());
-    assert_eq!(segment_error(&conditions(101)), "101 conditions are too many; use at most 100");
+    let advice = "use at most 100, and put the others into a segment of their own";
+    let too_many = format!("101 conditions are too many; {advice}");
+    assert_eq!(segment_error(&conditions(101)), too_many);
     let many = format!(r#"[{{"conditions": [{}]}}]"#, vec!["1"; 10_000].join(","));
-    assert_eq!(error(&many), "rule 1: 10,000 conditions are too many; use at most 100");
+    assert_eq!(error(&many), format!("rule 1: 10,000 conditions are too many; {advice}"));
 }
 
 #[test]
@@ -197,7 +202,8 @@ fn number_of_values_is_bounded() {
     let values = |count: usize| format!("[{}]", vec!["1"; count].join(","));
     assert!(has_valid_values("in", &values(1_000)));
     assert_eq!(values_error("in", "[]"), "there are no values; add at least one");
-    let expected = "1,001 values are too many; use at most 1,000";
+    let expected = "1,001 values are too many; use at most 1,000, or test a group or a column that \
+                    ATTRIBUTES names, or use allowed users";
     assert_eq!(values_error("in", &values(1_001)), expected);
 }
 
@@ -270,7 +276,8 @@ fn texts_have_at_most_1000_characters() {
     let (longest, too_long) = (json!(["é".repeat(1_000)]), json!(["é".repeat(1_001)]));
     for operator in ["in", "contains", "startswith", "endswith", "lt", "lte", "gt", "gte"] {
         assert!(has_valid_values(operator, &longest.to_string()));
-        let expected = "value 1: the text has more than 1,000 characters; shorten it";
+        let expected = "value 1: the text has more than 1,000 characters; shorten it, or test a part \
+                        of it with \"contains\"";
         assert_eq!(values_error(operator, &too_long.to_string()), expected);
     }
 }
@@ -325,7 +332,8 @@ mod patterns {
     #[test]
     fn pattern_has_at_most_500_characters() {
         assert!(has_valid_values("regex", &json!(["é".repeat(500)]).to_string()));
-        let expected = "value 1: the pattern has more than 500 characters; shorten it";
+        let expected = "value 1: the pattern has more than 500 characters; write its alternatives as \
+                        several values";
         assert_eq!(values_error("regex", &json!(["é".repeat(501)]).to_string()), expected);
     }
 

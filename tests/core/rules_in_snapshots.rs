@@ -163,11 +163,15 @@ mod unreadable_rules {
         let before = snapshot([good()]);
         for (fault, why) in [
             (Fault::Undecodable, "its JSON text cannot be decoded as UTF-8"),
-            (Fault::TooLarge, "its JSON text is over 256 KiB, the limit; use fewer values"),
+            (
+                Fault::TooLarge,
+                "its JSON text is over 256 KiB, the limit; use fewer rules, and groups or attributes \
+                 instead of long lists of values",
+            ),
             (
                 Fault::TotalTooLarge,
                 "the JSON texts of all rows are over 32 MiB, and it is one of the largest; \
-                 use fewer values",
+                 use groups, attributes or segments instead of long lists of values",
             ),
         ] {
             let row = FlagRow { rules: Err(fault), ..flag("1", "a", 0) };

@@ -49,7 +49,10 @@ OPTION = (
     ("key", "message"),
     [
         ("", 'the key is empty; use 1 to 255 characters, such as "new_checkout"'),
-        ("x" * 256, "the key has 256 characters; use at most 255"),
+        (
+            "x" * 256,
+            "the key has 256 characters; use at most 255, and put more into the description",
+        ),
         ("new checkout", f"the key has white space at position 4; {HINT}"),
         ("new\u00a0checkout", f"the key has white space at position 4; {HINT}"),
         ("new\n", f"the key has white space at position 4; {HINT}"),
@@ -82,7 +85,13 @@ BUILT_IN = f"cannot be the bucketing unit, because it is built in; {USABLE}"
     [
         ("", f"the bucketing unit is empty; {USABLE}"),
         *((unit, NO_TEXT) for unit in (5, None)),
-        ("x" * 101, "the bucketing unit has 101 characters; use at most 100"),
+        (
+            "x" * 101,
+            (
+                "the bucketing unit has 101 characters; use at most 100, and pass the attribute "
+                "under a shorter name"
+            ),
+        ),
         *((unit, WHITE_SPACE) for unit in (" user", "plan\n")),
         *((unit, UNSTORABLE) for unit in ("\ud800", "a\0b")),
         *((name, f'"{name}" {BUILT_IN}') for name in USER_ATTRIBUTES),
@@ -198,14 +207,23 @@ def test_text_that_postgresql_cannot_store_is_rejected_with_its_place() -> None:
 
 def test_rules_that_contain_a_value_over_a_limit_are_rejected() -> None:
     assert problem_of_values("é" * 1_001) == (
-        "value 1: the text has more than 1,000 characters; shorten it"
+        "value 1: the text has more than 1,000 characters; shorten it, or test a part of it with "
+        '"contains"'
     )
-    assert problem_of_values(*range(1_001)) == "1,001 values are too many; use at most 1,000"
-    assert problem_of([rule(in_(1))] * 101) == "101 rules are too many; use at most 100"
+    assert problem_of_values(*range(1_001)) == (
+        "1,001 values are too many; use at most 1,000, or test a group or a column that ATTRIBUTES "
+        "names, or use allowed users"
+    )
+    assert problem_of([rule(in_(1))] * 101) == (
+        "101 rules are too many; use at most 100, and join rules that differ only in their values"
+    )
 
 
 def test_text_of_at_most_256_kib_is_accepted() -> None:
-    too_large = "the JSON text has more than 256 KiB; use fewer values"
+    too_large = (
+        "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes instead of "
+        "long lists of values"
+    )
     # 130,000 letters of two bytes: escapes would have six.
     validate_rules([rule(in_(*["é" * 1_000] * 130))])
     assert problem_of([rule(in_(*["é" * 1_000] * 131))]) == too_large
@@ -229,10 +247,13 @@ CONTROL = "tag 1 contains a control character; remove it"
     ("tags", "message"),
     [
         *((tags, NO_LIST) for tags in NO_LISTS),
-        ([str(n) for n in range(21)], "there are 21 tags; use at most 20"),
+        (
+            [str(n) for n in range(21)],
+            "there are 21 tags; use at most 20, and put the others into the description",
+        ),
         (["a", 5], "tag 2 is not a text; put it in double quotes"),
         (["a", ""], "tag 2 is empty; remove it"),
-        (["x" * 51], "tag 1 has 51 characters; use at most 50"),
+        (["x" * 51], "tag 1 has 51 characters; use at most 50, and put more into the description"),
         (["a,b"], 'the tag "a,b" contains a comma; write two tags'),
         ([" a"], 'the tag " a" starts or ends with white space; remove it'),
         *(([f"a{character}b"], CONTROL) for character in ("\0", "\n", "\ud800")),

@@ -29,7 +29,13 @@ _TEMPLATES: Final = {
         Template("value_place", _("value %(number)s")),
         # What is wrong with the JSON text.
         Template("rules_not_json", _("this is not valid JSON: %(error)s")),
-        Template("rules_too_large", _("the JSON text has more than 256 KiB; use fewer values")),
+        Template(
+            "rules_too_large",
+            _(
+                "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes "
+                "instead of long lists of values"
+            ),
+        ),
         Template(
             "rules_wrong_escape",
             _("a text has an escape that is not a Unicode character; remove it"),
@@ -47,11 +53,27 @@ _TEMPLATES: Final = {
         ),
         Template("rules_duplicate_member", _("the member %(name)s is given twice; remove one")),
         Template("rules_missing_member", _("the member %(name)s is missing; add it")),
-        Template("too_many_rules", _("%(count)s rules are too many; use at most %(limit)s")),
         Template(
-            "too_many_conditions", _("%(count)s conditions are too many; use at most %(limit)s")
+            "too_many_rules",
+            _(
+                "%(count)s rules are too many; use at most %(limit)s, and join rules that differ "
+                "only in their values"
+            ),
         ),
-        Template("too_many_values", _("%(count)s values are too many; use at most %(limit)s")),
+        Template(
+            "too_many_conditions",
+            _(
+                "%(count)s conditions are too many; use at most %(limit)s, and put the others into "
+                "a segment of their own"
+            ),
+        ),
+        Template(
+            "too_many_values",
+            _(
+                "%(count)s values are too many; use at most %(limit)s, or test a group or a column "
+                "that ATTRIBUTES names, or use allowed users"
+            ),
+        ),
         Template("too_many_patterns", _("more than %(limit)s patterns in all; join some with |")),
         Template(
             "no_conditions",
@@ -82,7 +104,11 @@ _TEMPLATES: Final = {
             _("the operator %(operator)s is not known to this version; use %(known)s"),
         ),
         Template(
-            "condition_text_too_long", _("the text has more than %(limit)s characters; shorten it")
+            "condition_text_too_long",
+            _(
+                "the text has more than %(limit)s characters; shorten it, or test a part of it "
+                'with "contains"'
+            ),
         ),
         Template(
             "condition_number_too_long", _("the number has more than %(limit)s digits; shorten it")
@@ -96,7 +122,11 @@ _TEMPLATES: Final = {
         ),
         Template("wrong_isnull", _('the operator "isnull" has one value, true or false')),
         Template(
-            "pattern_too_long", _("the pattern has more than %(limit)s characters; shorten it")
+            "pattern_too_long",
+            _(
+                "the pattern has more than %(limit)s characters; write its alternatives as "
+                "several values"
+            ),
         ),
         Template(
             "pattern_too_big",
@@ -129,17 +159,23 @@ _TEMPLATES: Final = {
         ),
         Template(
             "column_too_large",
-            _("its %(column)s is over 1 MiB, or all of them are over 64 MiB"),
+            _(
+                "its %(column)s is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep "
+                "large data in a table of your own"
+            ),
         ),
         Template(
             "column_of_large_rules",
-            _("its JSON text is over 256 KiB, the limit; use fewer values"),
+            _(
+                "its JSON text is over 256 KiB, the limit; use fewer rules, and groups or "
+                "attributes instead of long lists of values"
+            ),
         ),
         Template(
             "column_of_large_rows",
             _(
                 "the JSON texts of all rows are over %(limit)s MiB, and it is one of the largest; "
-                "use fewer values"
+                "use groups, attributes or segments instead of long lists of values"
             ),
         ),
         Template(

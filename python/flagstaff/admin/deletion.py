@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import helpers
 from django.contrib.admin.options import IS_POPUP_VAR
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -71,6 +71,8 @@ class Deletion(Part):
         request.POST = posted  # type: ignore[assignment]
         pks = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
         rows = list(self.admin.get_queryset(request).filter(pk__in=pks).order_by("key"))
+        if not rows and self.admin.has_delete_permission(request):
+            return self._back_to_list(request)
         return self._page(request, rows, is_posted=True) if rows else None
 
     def action_response(self, request: HttpRequest, page: TemplateResponse) -> HttpResponse:
@@ -80,9 +82,17 @@ class Deletion(Part):
         if is_own or "deletable_objects" not in found:
             return page
         rows = sorted(found[_SELECTED], key=lambda row: str(row.key))
+        if not rows:
+            return self._back_to_list(request)
         counts = dict(found["model_count"])
         deleted: Deleted = [], counts, found["perms_lacking"], found["protected"]
         return self._page(request, rows, deleted) or page
+
+    def _back_to_list(self, request: HttpRequest) -> HttpResponse:
+        """Somebody else has deleted all rows that were selected."""
+        text = _("Nothing was deleted: what you selected no longer exists.")
+        self.admin.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(request.get_full_path())
 
     def after_delete(
         self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None

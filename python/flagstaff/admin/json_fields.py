@@ -49,7 +49,8 @@ class ValueField(forms.JSONField):
         ),
         "duplicate": _("an object has the name %(name)s twice; remove one"),
         "undecodable": _(
-            "a number has more than 4,300 digits, or the nesting more than 500 levels"
+            "a number has more than 4,300 digits, or the nesting more than 500 levels; write the "
+            "number as a text, or split the value"
         ),
     }
 

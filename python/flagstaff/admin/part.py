@@ -103,7 +103,7 @@ class Part:
 
     # The page of a row.
 
-    def open_form(self, request: HttpRequest) -> None:
+    def open_form(self, request: HttpRequest, object_id: str) -> None:
         """Prepares the page of an existing row."""
 
     def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:

@@ -8,10 +8,11 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth import get_permission_codename
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
@@ -39,21 +40,51 @@ def may(site: AdminSite, request: HttpRequest, action: Action, flag: Any = None)
     if flag_admin is None:
         return _has_permission(request.user, action, model)
     if action == "view":
-        if flag_admin.has_view_permission(request, flag):
-            return True
-        # Django's own admin knows nothing of this permission; any other one has decided.
-        is_djangos = type(flag_admin).has_view_permission is admin.ModelAdmin.has_view_permission
-        return is_djangos and has_toggle_permission(flag_admin, request)
+        return _may_view(flag_admin, request, flag)
     if action == "toggle":
         return may_toggle(flag_admin, request, flag)
     return flag_admin.has_change_permission(request, flag) and not is_toggle_page(request)
 
 
+def shown_flags(site: AdminSite, request: HttpRequest) -> QuerySet[Any]:
+    """Returns the flags that the pages of flags show to the user of the request."""
+    flag_admin = admin_of(site, conf.flag_model)
+    return all_rows(conf.flag_model) if flag_admin is None else flag_admin.get_queryset(request)
+
+
 def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any = None) -> bool:
-    """Whether the user may turn flags on and off, roll them out and kill them."""
+    """Whether the user may turn flags on and off, roll them out and kill them.
+
+    The admin decides, because a project can restrict the rights to single flags.
+    """
+    own = getattr(model_admin, "has_toggle_permission", None)
+    return has_toggle_permission(model_admin, request, flag) if own is None else own(request, flag)
+
+
+def has_toggle_permission(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any = None
+) -> bool:
+    """Whether the user may change the flag, or has the permission to toggle flags.
+
+    An admin that refuses to show this flag, or to change it although others may be changed, also
+    refuses to toggle it.
+    """
     if model_admin.has_change_permission(request, flag):
         return True
-    return not conf.read_only and has_toggle_permission(model_admin, request)
+    if conf.read_only or not holds_toggle(model_admin, request):
+        return False
+    is_restricted = flag is not None and (
+        model_admin.has_change_permission(request) or not _may_view(model_admin, request, flag)
+    )
+    return not is_restricted
+
+
+def _may_view(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> bool:
+    if model_admin.has_view_permission(request, flag):
+        return True
+    # Django's own admin knows nothing of this permission; any other one has decided.
+    is_djangos = type(model_admin).has_view_permission is admin.ModelAdmin.has_view_permission
+    return is_djangos and holds_toggle(model_admin, request)
 
 
 def user_may_toggle(user: Any, flag: Any) -> bool:
@@ -94,13 +125,13 @@ def is_toggle_page(request: HttpRequest) -> bool:
     return page_of(request).is_toggle
 
 
-def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> None:
-    """Lets a user who may only toggle flags use this part of the form of one."""
-    if not model_admin.has_change_permission(request) and may_toggle(model_admin, request):
+def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> None:
+    """Lets a user who may only toggle flags use this part of the form of this one."""
+    if not model_admin.has_change_permission(request) and may_toggle(model_admin, request, flag):
         page_of(request).is_toggle = True
 
 
-def has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
+def holds_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
     """Whether the user has the permission to toggle flags."""
     return request.user.has_perm(_permission("toggle", model_admin.model))
 

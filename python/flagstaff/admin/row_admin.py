@@ -67,8 +67,9 @@ class RowAdmin(PartsAdmin):
         """Returns the page that adds or changes a row."""
         page = page_of(request)
         page.is_saving = request.method == "POST"
-        for part in self.bound_parts if object_id is not None else ():
-            part.open_form(request)
+        if object_id is not None:
+            for part in self.bound_parts:
+                part.open_form(request, unquote(object_id))
         show = partial(super().show_form, request, object_id, *args)
         try:
             response = show()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -25,6 +26,7 @@ from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.conf import conf
 
@@ -35,7 +37,7 @@ _BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-no
 
 
 class WorkersAdmin(PlainPageAdmin):
-    """Users who may view flags see the workers, and can check them."""
+    """Users who may view flags see the workers, and those who may toggle them can check."""
 
     page_template = "flagstaff/workers.html"
     docs_page = "how-to/propagation/"
@@ -70,14 +72,19 @@ class WorkersAdmin(PlainPageAdmin):
             "modes": [(mode, MODE_TEXTS.get(mode, "")) for mode in modes],
             "at": clock_time(aware(timezone.now())),
             "poll_interval": f"{conf.poll_interval:g}",
-            "may_check": not conf.read_only,
+            "may_check": self._may_check(request),
         }
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Writes a barrier, and reports which workers have applied it. Blocks for 2 seconds."""
-        if not conf.read_only:
-            self._check(request)
+        if not self._may_check(request):
+            raise PermissionDenied
+        self._check(request)
         return HttpResponseRedirect(request.get_full_path())
+
+    def _may_check(self, request: HttpRequest) -> bool:
+        """Whether the user may toggle flags: a check writes, and wakes each worker."""
+        return may(self.admin_site, request, "toggle")
 
     def _check(self, request: HttpRequest) -> None:
         checked_at = clock_time(aware(timezone.now()))

@@ -17,7 +17,7 @@ FILE_TOO_LARGE = Template(
 )
 FILE_TOO_DEEP = Template("file_too_deep", _("the file is nested deeper than %(limit)s levels"))
 FILE_NUMBER_TOO_LONG = Template(
-    "file_number_too_long", _("the file has a number with too many digits")
+    "file_number_too_long", _("the file has a number with too many digits; write it as a text")
 )
 NEWER_FORMAT = Template(
     "file_of_newer_format",

@@ -125,6 +125,20 @@ def test_page_of_a_deletion_outside_production_needs_one_button(
     assert count(models) == 0
 
 
+@EACH
+@pytest.mark.parametrize("confirmation", [{}, {"post": "yes", "_confirmed": "1"}])
+def test_deletion_of_rows_that_are_gone_goes_back_to_the_list_and_says_so(
+    models: str, confirmation: dict[str, str], operator: Client
+) -> None:
+    gone, other = make(models, "a", "b")
+    data = {"action": "delete_selected", "_selected_action": [gone.pk], **confirmation}
+    gone.delete()
+    response = operator.post(models, data, follow=True)
+    assert response.redirect_chain == [(models, 302)]
+    assert messages_of(response) == ["Nothing was deleted: what you selected no longer exists."]
+    assert list(type(other).objects.all()) == [other]
+
+
 def test_required_reason_of_a_deletion_is_asked_on_its_page(
     operator: Client, reason_required: None
 ) -> None:

@@ -132,8 +132,16 @@ def test_later_fields_are_saved_and_cleared(operator: Client, owned: FeatureFlag
     ("name", "text", "message"),
     [
         ("tags", "a, b, a", 'the tag "a" is given twice'),
-        ("tags", "x" * 51, "tag 1 has 51 characters; use at most 50"),
-        ("tags", ", ".join(map(str, range(21))), "there are 21 tags; use at most 20"),
+        (
+            "tags",
+            "x" * 51,
+            "tag 1 has 51 characters; use at most 50, and put more into the description",
+        ),
+        (
+            "tags",
+            ", ".join(map(str, range(21))),
+            "there are 21 tags; use at most 20, and put the others into the description",
+        ),
         ("owner", "x" * 101, "Ensure this value has at most 100 characters"),
         ("review_on", "soon", "Enter a valid date."),
     ],

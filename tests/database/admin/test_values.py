@@ -146,7 +146,10 @@ def test_add_form_is_empty_and_accepts_any_json(text: str, value: Any, operator:
 
 NOT_JSON = 'not valid JSON (line {}, column {}); put strings in double quotes, such as "stripe"'
 NOT_STORABLE = r"PostgreSQL cannot store NaN, Infinity, \u0000 or half of a surrogate pair"
-NOT_DECODABLE = "a number has more than 4,300 digits, or the nesting more than 500 levels"
+NOT_DECODABLE = (
+    "a number has more than 4,300 digits, or the nesting more than 500 levels; write the number as "
+    "a text, or split the value"
+)
 MISSING = 'the value is missing or null; write JSON, such as "stripe", 25 or []'
 TWICE = 'an object has the name "a" twice; remove one'
 

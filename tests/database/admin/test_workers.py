@@ -170,22 +170,30 @@ def test_check_lists_the_workers_that_have_not_applied(operator: Client, join: J
 
 
 @pytest.mark.usefixtures("can_wait")
-def test_user_who_may_view_flags_can_check_with_atomic_requests(
-    join: Join, viewer: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("permission", ["toggle", "change"])
+def test_user_who_may_toggle_flags_can_check_with_atomic_requests(
+    permission: str, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = staff(f"{permission}_featureflag")
     join("job-1", pid=7, mode="P").load()
-    assert 'name="_check"' in page(viewer, WORKERS)
+    assert 'name="_check"' in page(client, WORKERS)
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    [message] = messages_of(viewer.post(WORKERS, {"_check": ""}, follow=True))
+    [message] = messages_of(client.post(WORKERS, {"_check": ""}, follow=True))
     assert message.startswith("Checked at ")
     assert "These workers poll, and apply the change by" in message
 
 
-def test_read_only_page_cannot_check(operator: Client, read_only: None) -> None:
-    assert 'name="_check"' not in page(operator, WORKERS)
+@pytest.mark.usefixtures("can_wait")
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_check_by_a_viewer_or_with_read_only_is_refused(
+    is_read_only: bool, request: pytest.FixtureRequest
+) -> None:
+    client: Client = request.getfixturevalue("operator" if is_read_only else "viewer")
+    if is_read_only:
+        request.getfixturevalue("read_only")
+    assert 'name="_check"' not in page(client, WORKERS)
     with CaptureQueriesContext(connection) as queries:
-        response = operator.post(WORKERS, {"_check": ""}, follow=True)
-    assert messages_of(response) == []
+        assert client.post(WORKERS, {"_check": ""}).status_code == 403
     assert not any("flagstaff_barrier" in one["sql"] for one in queries)
 
 

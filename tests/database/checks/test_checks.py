@@ -512,13 +512,17 @@ def set_rules_by_sql(json: object) -> None:
     rows(f"UPDATE {FLAGS} SET rules = %s::jsonb WHERE key = 'a'", text)
 
 
+TOO_LARGE = (
+    "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes instead of "
+    "long lists of values)"
+)
 # Rules, and how the problem begins.
 UNREADABLE: dict[str, tuple[object, str]] = {
     "object": ({}, "the rules must be a list, not an object)"),
     "null": (None, "the rules must be a list, not null)"),
     "deep": (DEEP, "rule 1: a rule must be an object, not a list)"),
-    "long": (["x" * 300_000], "the JSON text has more than 256 KiB; use fewer values)"),
-    "many bytes": (["é" * 140_000], "the JSON text has more than 256 KiB; use fewer values)"),
+    "long": (["x" * 300_000], TOO_LARGE),
+    "many bytes": (["é" * 140_000], TOO_LARGE),
     "pattern": (
         [{"conditions": [condition("a", "regex", r"\w{200}" * 2)]}],
         (

@@ -114,7 +114,7 @@ FLAGS = '{"flagstaff": 1, "flags": {%s}}'
         ('{"flagstaff": 1, "flags": {}, "flags": {}}', "flags: is a duplicate key"),
         (VALUE % "[1, NaN]", "values.a.value[1]: is not a valid JSON number"),
         (VALUE % "1e999", "values.a.value: is not a valid JSON number"),
-        (VALUE % ("9" * 5000), "the file has a number with too many digits"),
+        (VALUE % ("9" * 5000), "the file has a number with too many digits; write it as a text"),
         (VALUE % r'"\ud800"', "values.a.value: contains a NUL character or half of a"),
         (FLAGS % r'"a\u0000": {}', r"flags.'a\x00': contains a NUL character or half of a"),
         (FLAGS % '"a": {}, "a": {}', "flags.a: is a duplicate key"),

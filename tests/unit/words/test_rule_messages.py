@@ -144,5 +144,6 @@ def test_place_and_kinds_are_translated() -> None:
 
 def test_counts_are_grouped_as_in_rust() -> None:
     assert rule_problem(conditions(values=[1] * 1001)) == (
-        "rule 1, condition 1: 1,001 values are too many; use at most 1,000"
+        "rule 1, condition 1: 1,001 values are too many; use at most 1,000, or test a group or a "
+        "column that ATTRIBUTES names, or use allowed users"
     )

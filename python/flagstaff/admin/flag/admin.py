@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
@@ -36,7 +36,7 @@ from flagstaff.admin.flag.parts.former_flags import NewKey
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.history.part import History
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may_toggle
+from flagstaff.admin.permissions import has_toggle_permission
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.users.field import PANEL, AllowedUsersInput, AllowedUsersPanel
 from flagstaff.admin.users.page import AllowedUsersPage
@@ -111,6 +111,6 @@ class FeatureFlagAdmin(RowAdmin):
         own = (app.flag_part() for app in optional_apps())
         return (*self.parts, *(part for part in own if part is not None))
 
-    def has_toggle_permission(self, request: HttpRequest) -> bool:
-        """Whether the user of the request may turn flags on and off."""
-        return may_toggle(self, request)
+    def has_toggle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may turn flags on and off, or this one. A subclass may restrict it."""
+        return has_toggle_permission(self, request, obj)

@@ -12,6 +12,7 @@ from flagstaff.admin.rule_editor.rows import (
     ConditionRow,
     RuleRow,
     conditions_of_rows,
+    row_count,
     rules_of_rows,
 )
 from flagstaff.admin.rule_editor.rule_values import RuleValues, ValueRow
@@ -101,7 +102,7 @@ def _condition(texts: Mapping[str, str]) -> ConditionRow:
 
 def is_full(rules: Sequence[RuleRow]) -> bool:
     """Whether the form may not get another rule with a condition."""
-    return len(rules) + sum(len(rule.conditions) for rule in rules) > MAX_ROWS - 2
+    return row_count(rules) > MAX_ROWS - 2
 
 
 def without_empty(rules: Sequence[RuleRow], *, of_segment: bool) -> list[RuleRow]:

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import parse_json
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import MessageError
 from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
@@ -28,12 +29,15 @@ from flagstaff.admin.rule_editor.edits import (
 from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.problems import problems_of
 from flagstaff.admin.rule_editor.rows import (
+    MAX_ROWS,
     ConditionRow,
     RuleRow,
+    row_count,
     rows_of_conditions,
     rows_of_rules,
 )
 from flagstaff.admin.rule_editor.rule_values import RuleValues
+from flagstaff.changes.segment_use import missing_segment
 
 # The edits that replace the rows by JSON, and JSON by rows.
 _AS_JSON = "json"
@@ -103,7 +107,8 @@ class RulesWidget(AdminTextareaWidget):
         if self.of_segment and not rules:
             # It has the conditions of one rule, also without any.
             rules, places = [RuleRow()], {"0": (0, None)}
-        if edit == _AS_JSON:
+        # A form of this editor cannot have too many: they were typed as JSON, or by a script.
+        if edit == _AS_JSON or row_count(rules) > MAX_ROWS:
             value = PostedRows(rules, self.of_segment, values=self.values).as_json()
             write = conditions_json if self.of_segment else rules_json
             return write(value) if value else ""
@@ -182,10 +187,21 @@ class ConditionRowsField(_RowsField, ConditionsField):
     of_segment = True
 
 
-def refuse_impossible(form: MergingForm, name: str) -> None:
-    """Adds an error to an edited field if a condition that was typed can never match."""
-    if name in form.changed_data and name in form.cleaned_data:
-        stored = form.initial.get(name)
-        errors = mark_texts(form.cleaned_data[name], errors=True, stored=stored)
-        if errors:
-            form.add_error(name, errors)
+def refuse_rules(form: MergingForm, name: str) -> None:
+    """Adds an error to an edited field if its rules or conditions are not valid.
+
+    Workers can read them, their segments exist, and each condition that was typed can match.
+    """
+    if name not in form.changed_data or name not in form.cleaned_data:
+        return
+    rules = form.cleaned_data[name]
+    try:
+        # The model asks again later, but what follows takes seconds for thousands of rules.
+        form.instance._meta.get_field(name).run_validators(rules)
+    except ValidationError as error:
+        form.add_error(name, error)
+        return
+    if problem := missing_segment(rules):
+        form.add_error(name, MessageError(problem))
+    elif errors := mark_texts(rules, errors=True, stored=form.initial.get(name)):
+        form.add_error(name, errors)

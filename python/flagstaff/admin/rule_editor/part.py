@@ -34,7 +34,12 @@ from flagstaff.admin.rule_editor.context import Offer, RuleNotes
 from flagstaff.admin.rule_editor.edits import read_rows
 from flagstaff.admin.rule_editor.fields import ConditionRowsField, RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_of, mark_texts
-from flagstaff.admin.rule_editor.rows import JSON_OPERATORS, condition_of_row
+from flagstaff.admin.rule_editor.rows import (
+    JSON_OPERATORS,
+    MAX_ROWS,
+    condition_of_row,
+    row_count,
+)
 from flagstaff.admin.rule_editor.samples import sample_values
 from flagstaff.admin.rule_editor.sentences import segments_of
 from flagstaff.admin.saving import set_widget
@@ -217,6 +222,8 @@ def marks_of_rows(form: BaseForm, name: str) -> dict[str, dict[str, object]]:
     if name not in form.fields:
         return {}
     rules, places = read_rows(form.data, name)
+    if row_count(rules) > MAX_ROWS:
+        return {}
     known = known_attributes()
     marks = {
         token: mark_of(condition_of_row(rules[rule].conditions[number]), known)

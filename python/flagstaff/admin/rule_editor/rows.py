@@ -263,9 +263,13 @@ def _is_same(found: object, stored: object) -> bool:
     return canonical_json(found) == canonical_json(stored)
 
 
+def row_count(rules: Sequence[RuleRow]) -> int:
+    """Returns the number of rules and conditions, which a form limits to MAX_ROWS."""
+    return len(rules) + sum(len(rule.conditions) for rule in rules)
+
+
 def _fits(rules: Sequence[RuleRow]) -> bool:
     """Whether a form can have the rows, and inputs of one line can have their names."""
     names = [rule.name for rule in rules]
     names += [condition.attribute for rule in rules for condition in rule.conditions]
-    count = len(rules) + sum(len(rule.conditions) for rule in rules)
-    return count <= MAX_ROWS and not any(map(_BREAK.search, names))
+    return row_count(rules) <= MAX_ROWS and not any(map(_BREAK.search, names))

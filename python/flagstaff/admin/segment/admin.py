@@ -32,7 +32,7 @@ from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, page_of_row, request_of, stored_row
 from flagstaff.admin.part import Deleted, Part
 from flagstaff.admin.row_admin import RowAdmin
-from flagstaff.admin.rule_editor.fields import ConditionRowsField, refuse_impossible
+from flagstaff.admin.rule_editor.fields import ConditionRowsField, refuse_rules
 from flagstaff.admin.rule_editor.part import RulePages, marks_of, stored_in
 from flagstaff.admin.rule_editor.sentences import conditions_html
 from flagstaff.admin.save_question import SaveQuestion
@@ -79,7 +79,7 @@ class SegmentForm(MergingForm):
     def clean(self) -> dict[str, Any] | None:
         """Validates the form."""
         cleaned = super().clean()
-        refuse_impossible(self, CONDITIONS)
+        refuse_rules(self, CONDITIONS)
         return cleaned
 
 

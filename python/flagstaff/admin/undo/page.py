@@ -212,7 +212,7 @@ def _selected(request: HttpRequest) -> list[RowEvents]:
         return select_transaction(parse_version(request.GET[UNDO_TRANSACTION]))
     versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
     if len(versions) > _MAX_EVENTS:
-        text = _("choose at most %(count)s changes at once")
+        text = _("choose at most %(count)s changes at once, and the others afterwards")
         raise FlagstaffError(text % {"count": local_number(_MAX_EVENTS)})
     return select_versions(versions)
 

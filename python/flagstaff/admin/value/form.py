@@ -21,17 +21,16 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.json_text import UnreadableJson, parse_json, why_undecodable
-from flagstaff._words.message import MessageError, localized
+from flagstaff._words.message import localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import IndentedField, ListField
 from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.edits import PostedRows
-from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_impossible
+from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_rules
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.rules import has_rules
-from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
@@ -146,7 +145,7 @@ class ValueForm(MergingForm):
         cleaned = super().clean()
         self._confirm_new_type()
         if self._has_rules():
-            self._check_rules()
+            refuse_rules(self, RULES)
         if self._keeps_secret() and self.cleaned_data.get("secret") is False:
             text = _("Everybody who may view values will see this value. Type it again to confirm.")
             self.add_error(VALUE, forms.ValidationError(text, code="public"))
@@ -181,13 +180,6 @@ class ValueForm(MergingForm):
         if isinstance(posted, PostedRows):
             return any(rule.value and rule.value.is_kept for rule in posted.rules)
         return posted == ""
-
-    def _check_rules(self) -> None:
-        """Adds an error to edited rules that name no segment, or give what the schema refuses."""
-        rules = self.cleaned_data.get(RULES) if RULES in self.changed_data else None
-        if problem := missing_segment(rules):
-            self.add_error(RULES, MessageError(problem))
-        refuse_impossible(self, RULES)
 
     def full_clean(self) -> None:
         """Validates. The text area marks a mistake in its text."""

@@ -13,12 +13,12 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.rows import FlagRow, all_rows, find_row
+from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import Message, localized
 from flagstaff.admin.action_page import ActionPageAdmin
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
-from flagstaff.admin.permissions import may
+from flagstaff.admin.permissions import may, shown_flags
 from flagstaff.admin.views import REASON, VERSION
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
@@ -112,7 +112,7 @@ class FormPage:
 
     def forms(self, data: Any) -> tuple[PlanForm, StepRows, GuardRows]:
         """Returns the form with what was posted."""
-        return PlanForm(data, keys=_keys()), step_rows(data), guard_rows(data)
+        return PlanForm(data, keys=_keys(self)), step_rows(data), guard_rows(data)
 
     def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
         """Saves the valid form. Returns None to show the form with its errors."""
@@ -196,7 +196,7 @@ class AddPage(FormPage):
             steps = [step for step in steps_of(last) if step.percent > above]
             guards = [*guards_from_json(last.guards)]
         boxes, rows = boxes_and_rows(guards)
-        form = PlanForm(initial={**initial, **boxes}, keys=_keys())
+        form = PlanForm(initial={**initial, **boxes}, keys=_keys(self))
         return form, step_rows(steps=steps), guard_rows(guards=rows)
 
     def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
@@ -385,11 +385,12 @@ def _flag(key: str) -> FlagRow | None:
     return cast("FlagRow | None", find_row(conf.flag_model, key)) if key else None
 
 
-def _keys() -> list[str]:
-    """Returns the keys of flags without an active plan."""
+def _keys(page: FormPage) -> list[str]:
+    """Returns the keys of flags without an active plan, as far as the user may see them."""
     active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
     planned = set(active.values_list("key", flat=True))
-    keys = all_rows(conf.flag_model).order_by("key").values_list("key", flat=True)
+    flags = shown_flags(page.admin.admin_site, page.request)
+    keys = flags.order_by("key").values_list("key", flat=True)
     return [key for key in keys[:_MAX_KEYS] if key not in planned]
 
 

@@ -22,7 +22,7 @@ from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageA
 from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.page import page_of, page_of_row
-from flagstaff.admin.permissions import may
+from flagstaff.admin.permissions import may, shown_flags
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
@@ -143,8 +143,11 @@ class PlanAdmin(ActionPageAdmin):
         }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
-        """All plans of the flags' database, with the time of its clock."""
-        return with_time(super().get_queryset(request).defer("salt"))
+        """The plans without those of hidden flags, with the time of the database's clock."""
+        shown = shown_flags(self.admin_site, request).values("pk")
+        hidden = all_rows(conf.flag_model).exclude(key=None).exclude(pk__in=shown)
+        plans_shown = super().get_queryset(request).exclude(key__in=hidden.values("key"))
+        return with_time(plans_shown.defer("salt"))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

@@ -128,7 +128,9 @@ def test_flags_that_are_all_off_or_too_many_need_no_confirmation(
     assert messages_of(response) == ["Nothing was changed: all selected flags are already off."]
     FeatureFlag.objects.bulk_create(FeatureFlag(key=f"f{n}", enabled=True) for n in range(99))
     response = turn_off(operator, FeatureFlag.objects.all(), select_across="1")
-    assert messages_of(response) == ["Nothing was changed: select at most 100 flags."]
+    assert messages_of(response) == [
+        "Nothing was changed: select at most 100 flags at once, then the others."
+    ]
 
 
 def test_failure_changes_no_flag(

@@ -68,8 +68,8 @@ class BulkPage:
         action, request, pks = self._action, self._request, self._pks(queryset)
         if len(pks) > _MAX_FLAGS:
             text = ngettext(
-                "Nothing was changed: select at most %(count)s flag.",
-                "Nothing was changed: select at most %(count)s flags.",
+                "Nothing was changed: select at most %(count)s flag at once, then the others.",
+                "Nothing was changed: select at most %(count)s flags at once, then the others.",
                 _MAX_FLAGS,
             )
             return self._refuse(text % {"count": local_number(_MAX_FLAGS)})

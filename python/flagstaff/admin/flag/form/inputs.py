@@ -26,10 +26,9 @@ from flagstaff._tables.optional_fields import (
 from flagstaff._words.message import MessageError
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.rule_editor.fields import refuse_impossible
+from flagstaff.admin.rule_editor.fields import refuse_rules
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.changes.segment_use import missing_segment
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import tags_problem, unit_problem, validate_tags
 
@@ -98,9 +97,7 @@ class FlagForm(MergingForm):
         cleaned = super().clean()
         data = self.cleaned_data
         edited = {name: data[name] for name in self.changed_data if name in data}
-        if RULES in edited and (problem := missing_segment(edited[RULES])):
-            self.add_error(RULES, MessageError(problem))
-        refuse_impossible(self, RULES)
+        refuse_rules(self, RULES)
         unit = edited.get(BUCKET_BY)
         is_unit = unit is not None and FlagModel.of(self._meta.model).has(BUCKET_BY)
         if is_unit and (problem := unit_problem(unit)):

@@ -18,7 +18,7 @@ from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import DbField, Part, RowAction
 from flagstaff.admin.permissions import (
     TOGGLE_FIELDS,
-    has_toggle_permission,
+    holds_toggle,
     is_toggle_page,
     mark_toggle_page,
     may_toggle,
@@ -37,9 +37,12 @@ _EMPTY: tuple[object, ...] = (None, "", [])
 class ToggleRights(Part):
     """Users who may only toggle flags can open the pages of flags, and use part of the form."""
 
-    def open_form(self, request: HttpRequest) -> None:
+    def open_form(self, request: HttpRequest, object_id: str) -> None:
         """Marks the page of a flag. For Django, a user who may toggle the flag may change it."""
-        mark_toggle_page(self.admin, request)
+        if self.admin.has_change_permission(request):
+            return
+        if (flag := self.admin.get_object(request, object_id)) is not None:
+            mark_toggle_page(self.admin, request, flag)
 
     def permits(
         self,
@@ -51,7 +54,7 @@ class ToggleRights(Part):
     ) -> bool:
         """Whether the user may do this. To delete a flag that users have needs the right, too."""
         if action == "view":
-            return permitted or has_toggle_permission(self.admin, request)
+            return permitted or holds_toggle(self.admin, request)
         if action == "change":
             return is_toggle_page(request) or permitted
         if action == "delete" and permitted and row is not None:

@@ -44,7 +44,7 @@ class Impact(Part):
             raise Http404
         if request.method != "POST" or not self.admin.has_view_permission(request, flag):
             raise PermissionDenied
-        mark_toggle_page(self.admin, request)
+        mark_toggle_page(self.admin, request, flag)
         form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)
         text = _form_impact(stored_row(flag), form)
         return JsonResponse({"text": text, "marks": marks_of_rows(form, RULES)})

@@ -1,0 +1,169 @@
+"""Rights for single flags: the admin of the project shows and changes those of one team only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.test import Client
+
+from flagstaff import changes
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.history import flag_version
+from flagstaff.models import FeatureFlag, Segment
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan
+from tests.support.admin_pages import (
+    SEGMENTS,
+    flag_url,
+    form_data,
+    page,
+    staff,
+    undo_url,
+)
+from tests.support.rollouts import drive_recently
+
+# Each change is a transaction of its own, as in production: an undo reads the history.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PLANS = "/admin/flagstaff_rollouts/plan/"
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+LOGGED_IN = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+PERMISSIONS = [f"{action}_featureflag" for action in ("view", "add", "change", "delete", "toggle")]
+THEIRS = pytest.mark.parametrize(("owner", "is_allowed"), [("us", True), ("them", False)])
+
+
+@pytest.fixture(autouse=True)
+def of_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The admin of flags refuses to show and to change those of other teams."""
+
+    def restricted(name: str) -> Any:
+        inherited = getattr(FeatureFlagAdmin, name)
+
+        def has_permission(admin: Any, request: HttpRequest, obj: Any = None) -> bool:
+            is_ours = obj is None or obj.owner == "us"
+            return bool(is_ours and inherited(admin, request, obj))
+
+        return has_permission
+
+    for name in ("has_view_permission", "has_change_permission", "has_delete_permission"):
+        monkeypatch.setattr(FeatureFlagAdmin, name, restricted(name))
+
+
+@pytest.fixture
+def of_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lists of flags leave out those of other teams."""
+    rows = FeatureFlagAdmin.get_queryset
+
+    def get_queryset(admin: Any, request: HttpRequest) -> QuerySet[Any]:
+        return rows(admin, request).filter(owner="us")
+
+    monkeypatch.setattr(FeatureFlagAdmin, "get_queryset", get_queryset)
+
+
+def make(owner: str, **fields: Any) -> FeatureFlag:
+    changes.create("new_checkout", owner=owner, enabled=True, rollout_percent=50, **fields)
+    return FeatureFlag.objects.get()
+
+
+@pytest.fixture
+def member() -> Client:
+    """Has all permissions for flags and segments."""
+    return staff(*PERMISSIONS, "view_segment", "change_segment")
+
+
+@THEIRS
+def test_deletion_of_a_flag_is_undone_for_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    version = changes.delete("new_checkout").version
+    response = member.post(undo_url(version), {"_confirmed": "1"})
+    assert response.status_code == (302 if is_allowed else 403)
+    assert FeatureFlag.objects.exists() is is_allowed
+
+
+@THEIRS
+@pytest.mark.parametrize("button", ["pause", "rollback"])
+def test_plan_is_stopped_by_the_own_team_only(
+    button: str, owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    plans.create("new_checkout", ["60:1h", "100"])
+    drive_recently()
+    plan = plans.start("new_checkout")
+    url = f"{PLANS}{plan.pk}/change/"
+    response = member.post(url, {"_button": button, "_confirmed": "1"})
+    assert response.status_code == (302 if is_allowed else 403)
+    assert (Plan.objects.get().state != plan.state) is is_allowed
+
+
+@THEIRS
+def test_segment_that_a_flag_uses_is_changed_by_its_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    segment = Segment.objects.create(key="team", conditions=STAFF)
+    make(owner, rules=[{"conditions": [{"segment": "team"}]}])
+    url = f"{SEGMENTS}{segment.pk}/change/"
+    data = form_data(member.get(url)) | {"conditions": json.dumps(LOGGED_IN), "_confirmed": "1"}
+    data = {name: value for name, value in data.items() if not name.startswith("conditions-")}
+    member.post(url, data)
+    segment.refresh_from_db()
+    assert (segment.conditions == LOGGED_IN) is is_allowed
+
+
+@THEIRS
+def test_change_of_the_rollout_is_undone_by_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    changes.set_rollout("new_checkout", 5)
+    version = flag_version("new_checkout")
+    member.post(undo_url(version), {"_confirmed": "1"})
+    assert (FeatureFlag.objects.get().rollout_percent == 50) is is_allowed
+
+
+@THEIRS
+@pytest.mark.usefixtures("of_one_list")
+def test_list_of_plans_shows_those_of_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    assert ('value="new_checkout"' in page(member, f"{PLANS}add/")) is is_allowed
+    plans.create("new_checkout", ["60:1h", "100"])
+    assert ("new_checkout" in page(member, PLANS)) is is_allowed
+
+
+@pytest.mark.usefixtures("of_one_list")
+def test_plan_of_a_deleted_flag_is_shown(member: Client) -> None:
+    make("them")
+    plans.create("new_checkout", ["60:1h", "100"])
+    changes.delete("new_checkout")
+    assert "new_checkout" in page(member, PLANS)
+
+
+@pytest.mark.parametrize("view", ["kill", "change"])
+def test_toggle_permission_that_a_project_restricts_is_obeyed_on_each_page(
+    view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a project that shows the flags of all teams."""
+    monkeypatch.undo()
+    inherited = FeatureFlagAdmin.has_toggle_permission
+
+    def has_toggle_permission(admin: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return (obj is None or obj.owner == "us") and inherited(admin, request, obj)
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_toggle_permission)
+    client = staff("toggle_featureflag")
+    flag = make("them")
+    data = {"_confirmed": "1"}
+    if view == "change":
+        data |= form_data(client.get(flag_url(flag))) | {"rollout_percent": "5"}
+    assert client.post(flag_url(flag, view), data).status_code == 403
+    FeatureFlag.objects.update(owner="us")
+    if view == "change":
+        data |= form_data(client.get(flag_url(flag))) | {"rollout_percent": "5"}
+    assert client.post(flag_url(flag, view), data).status_code == 302
