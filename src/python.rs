@@ -87,7 +87,9 @@ mod _core {
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{check_conditions, check_rules, check_value_rules, message_templates};
+    use super::rule_check::{
+        can_match, check_conditions, check_rules, check_value_rules, message_templates,
+    };
     #[pymodule_export]
     use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]

@@ -39,7 +39,7 @@ fn assert_parsed<T>(parsed: Result<T, RuleError>) -> Option<T> {
 fn values(text: &str) -> Vec<Value<'_>> {
     let number = text.parse().unwrap_or(0.0);
     let integer = text.parse().unwrap_or(0);
-    let moment = Value::DateTime { utc: integer, wall: !integer };
+    let moment = Value::DateTime(integer);
     let days = Value::Date(i32::try_from(integer).unwrap_or(i32::MAX));
     let float = Value::Float(number);
     let (text, decimal) = (Value::Text(text), Value::Decimal(text));

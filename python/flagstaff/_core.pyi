@@ -22,6 +22,7 @@ __all__ = [
     "after_fork",
     "all_flags",
     "awaits_poll",
+    "can_match",
     "check_conditions",
     "check_rules",
     "check_value_rules",
@@ -441,6 +442,9 @@ def check_rules(text: str) -> CoreMessage | None:
 
 def check_conditions(text: str) -> CoreMessage | None:
     """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
+
+def can_match(operator: str, values: str, attribute: object) -> bool:
+    """Returns False if none of the values, a JSON list, can match an attribute of this type."""
 
 def message_templates() -> list[tuple[str, str]]:
     """Returns the codes and English texts of the messages that `_words/core_messages.py` has."""

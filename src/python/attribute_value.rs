@@ -18,7 +18,7 @@ pub(super) enum ReadValue<'py> {
     Decimal(Bound<'py, PyString>),
     Text(Bound<'py, PyString>),
     Date(i32),
-    DateTime { utc: i64, wall: i64 },
+    DateTime(i64),
     List(Vec<Self>),
 }
 
@@ -42,7 +42,7 @@ impl ReadValue<'_> {
             // A text that UTF-8 cannot encode is there, and equals no text of a rule.
             Self::Text(text) => text.to_str().map_or(Value::List(&[]), Value::Text),
             Self::Date(days) => Value::Date(*days),
-            Self::DateTime { utc, wall } => Value::DateTime { utc: *utc, wall: *wall },
+            Self::DateTime(utc) => Value::DateTime(*utc),
             Self::List(_) => Value::List(&[]),
         }
     }
@@ -112,8 +112,8 @@ fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> 
     let py = object.py();
     let module = || py.import("flagstaff._engine.attributes");
     if object.is_instance(datetime_type(py)?)? {
-        let (utc, wall) = module()?.call_method1("microseconds", (object,))?.extract()?;
-        return Ok(Some(ReadValue::DateTime { utc, wall }));
+        let utc = module()?.call_method1("microseconds", (object,))?.extract()?;
+        return Ok(Some(ReadValue::DateTime(utc)));
     }
     if object.is_instance(date_type(py)?)? {
         let ordinal: i32 = object.call_method0(intern!(py, "toordinal"))?.extract()?;
@@ -146,4 +146,10 @@ fn date_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     TYPE.import(py, "decimal", "Decimal")
+}
+
+/// The microseconds in UTC at which the clock of `TIME_ZONE` shows this time.
+#[cold]
+pub(super) fn utc_of(py: Python<'_>, wall: i64) -> PyResult<i64> {
+    py.import("flagstaff._engine.attributes")?.call_method1("utc_of", (wall,))?.extract()
 }

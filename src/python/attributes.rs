@@ -12,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::attribute_settings::AttributeSettings;
-use super::attribute_value::{ReadValue, read_value};
+use super::attribute_value::{ReadValue, read_value, utc_of};
 use super::calls::{Call, is_ending};
 use super::context::Context;
 use super::resolution::ErrorCode;
@@ -214,6 +214,16 @@ impl Attributes for UserAttributes<'_, '_> {
         self.read_found(name, with, || match name {
             VISITOR => self.visitor(self.visitor_id),
             _ => self.find(name),
+        })
+    }
+
+    fn utc(&self, wall: i64) -> i64 {
+        if is_ending() {
+            return wall;
+        }
+        utc_of(self.py, wall).unwrap_or_else(|error| {
+            self.end_with(error);
+            wall
         })
     }
 }

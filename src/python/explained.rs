@@ -168,5 +168,6 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Failed => "failed",
         Outcome::Missing => "missing",
         Outcome::NeedsUser => "needs_user",
+        Outcome::TypeMismatch => "type_mismatch",
     }
 }

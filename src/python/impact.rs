@@ -8,7 +8,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use super::attribute_value::read_value;
+use super::attribute_value::{read_value, utc_of};
 use super::direct::parse_segments;
 use super::errors::{FlagstaffError, raising};
 use super::interrupts::interruptible;
@@ -220,6 +220,13 @@ impl Attributes for Columns<'_, '_> {
                 with(Attribute::Missing)
             }
         }
+    }
+
+    fn utc(&self, wall: i64) -> i64 {
+        utc_of(self.row.py(), wall).unwrap_or_else(|error| {
+            self.interrupt.set(Some(error));
+            wall
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use super::attribute_value::read_value;
 use crate::message::Message;
 use crate::postgres::texts;
 use crate::rules::{self, ParsedRules, RuleError, RuleKind, SegmentConditions};
@@ -24,6 +25,17 @@ pub(super) fn check_value_rules(py: Python<'_>, text: &str) -> Option<Message> {
 #[pyfunction]
 pub(super) fn check_conditions(py: Python<'_>, text: &str) -> Option<Message> {
     problem(py, || SegmentConditions::parse(text))
+}
+
+/// Whether one of the values, a JSON list, can match an attribute of the same type as this one.
+#[pyfunction]
+pub(super) fn can_match(
+    operator: &str,
+    values: &str,
+    attribute: Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    let attribute = read_value(attribute)?;
+    Ok(attribute.is_none_or(|value| value.with(|value| rules::can_match(operator, values, &value))))
 }
 
 /// The codes and English texts of the messages that Python translates.

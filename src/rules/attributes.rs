@@ -16,6 +16,12 @@ pub trait Attributes {
     fn read_unit<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
         self.read(name, with)
     }
+
+    /// The time in UTC at which the clock of the project's time zone shows this time, both in
+    /// microseconds since 1970-01-01T00:00. Called only for a time without an offset.
+    fn utc(&self, wall: i64) -> i64 {
+        wall
+    }
 }
 
 /// An attribute, or why there is none.
@@ -44,13 +50,8 @@ pub enum Value<'a> {
     Text(&'a str),
     /// A date, in days since 1970-01-01.
     Date(i32),
-    /// A datetime, in microseconds since 1970-01-01T00:00.
-    DateTime {
-        /// In UTC.
-        utc: i64,
-        /// On the clock of the project's time zone.
-        wall: i64,
-    },
+    /// A datetime, in microseconds since 1970-01-01T00:00 UTC.
+    DateTime(i64),
     /// A list of the others. A list in a list matches nothing.
     List(&'a [Value<'a>]),
     /// The list of the names of the subject's groups.

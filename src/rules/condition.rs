@@ -16,6 +16,8 @@ pub enum Outcome {
     Missing,
     /// It is false, because its attribute needs the user object.
     NeedsUser,
+    /// It is false, because none of its values can match an attribute of this type.
+    TypeMismatch,
 }
 
 /// A condition on one attribute.
@@ -30,8 +32,11 @@ impl AttributeCondition {
     #[inline]
     pub(super) fn outcome(&self, attributes: &impl Attributes) -> Outcome {
         attributes.read(&self.attribute, |attribute| match attribute {
-            Attribute::Value(value) if self.test.matches(&value) != self.negate => Outcome::Passed,
-            Attribute::Value(_) => Outcome::Failed,
+            Attribute::Value(value) => match self.test.matches(&value, attributes) {
+                Some(matches) if matches != self.negate => Outcome::Passed,
+                Some(_) => Outcome::Failed,
+                None => Outcome::TypeMismatch,
+            },
             Attribute::Missing | Attribute::NeedsUser if self.accepts_missing() => Outcome::Passed,
             Attribute::Missing => Outcome::Missing,
             Attribute::NeedsUser => Outcome::NeedsUser,
@@ -93,8 +98,9 @@ pub(super) fn of_segment(conditions: &[Outcome], negate: bool) -> Outcome {
     if has(Outcome::Failed) {
         return if negate { Outcome::Passed } else { Outcome::Failed };
     }
-    match [Outcome::NeedsUser, Outcome::Missing].into_iter().find(|outcome| has(*outcome)) {
-        Some(missing) => missing,
+    let unknown = [Outcome::NeedsUser, Outcome::Missing, Outcome::TypeMismatch];
+    match unknown.into_iter().find(|outcome| has(*outcome)) {
+        Some(unknown) => unknown,
         None if negate => Outcome::Failed,
         None => Outcome::Passed,
     }

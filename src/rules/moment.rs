@@ -2,19 +2,17 @@
 
 use std::cmp::Ordering;
 
-use super::attributes::Value;
+use super::attributes::{Attributes, Value};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
-/// A date or datetime of a condition.
+/// A date or datetime, in microseconds since 1970-01-01T00:00. A date is the start of its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// A date, in days since 1970-01-01.
-    Date(i32),
-    /// A datetime with an offset, in microseconds since 1970-01-01T00:00 UTC.
+    /// In UTC.
     Utc(i64),
-    /// A datetime without an offset: microseconds on the clock of the project's time zone.
+    /// On the clock of the project's time zone.
     Wall(i64),
 }
 
@@ -22,14 +20,14 @@ impl Moment {
     /// The date or datetime of a text such as `2026-03-01` or `2026-03-01T12:30:00.5+01:00`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut rest = Rest(text.as_bytes());
-        let days = date(&mut rest)?;
+        let midnight = days(date(&mut rest)?);
         if rest.0.is_empty() {
-            return Some(Self::Date(days));
+            return Some(Self::Wall(midnight));
         }
-        if !rest.skip(b'T') && !rest.skip(b' ') {
+        if !rest.skip(b"T ") {
             return None;
         }
-        let wall = i64::from(days) * DAY + time(&mut rest)?;
+        let wall = midnight + time(&mut rest)?;
         if rest.0.is_empty() {
             return Some(Self::Wall(wall));
         }
@@ -37,38 +35,52 @@ impl Moment {
         rest.0.is_empty().then_some(Self::Utc(utc))
     }
 
-    /// Whether a date equals a date, or a datetime a datetime. They never equal each other.
-    pub(super) fn equals(self, attribute: &Value<'_>) -> bool {
-        match (self, *attribute) {
-            (Self::Date(own), Value::Date(days)) => own == days,
-            (Self::Utc(own), Value::DateTime { utc, .. }) => own == utc,
-            (Self::Wall(own), Value::DateTime { wall, .. }) => own == wall,
-            _ => false,
-        }
-    }
-
-    /// Compares an attribute with this moment. A datetime compares with a date as with the start of
-    /// that day.
-    pub(super) fn compare(self, attribute: &Value<'_>) -> Option<Ordering> {
-        match (self, *attribute) {
-            (Self::Date(own), Value::Date(days)) => Some(days.cmp(&own)),
-            (Self::Date(own), Value::DateTime { wall, .. }) => {
-                Some(wall.cmp(&(i64::from(own) * DAY)))
-            }
-            (Self::Utc(own), Value::DateTime { utc, .. }) => Some(utc.cmp(&own)),
-            (Self::Wall(own), Value::DateTime { wall, .. }) => Some(wall.cmp(&own)),
+    /// The moment of a date, of a datetime, and of a text that is one.
+    #[inline(never)]
+    pub(super) fn of(value: &Value<'_>) -> Option<Self> {
+        match *value {
+            Value::Date(date) => Some(Self::Wall(days(date))),
+            Value::DateTime(utc) => Some(Self::Utc(utc)),
+            Value::Text(text) => Self::parse(text),
             _ => None,
         }
     }
+
+    pub(super) fn cmp(self, other: Self, zone: &impl Attributes) -> Ordering {
+        let (one, two) = (self.micros(), other.micros());
+        // No clock is a day from UTC or jumps by more than a day: most moments need no time zone.
+        if self == other || one.abs_diff(two) >= DAY.unsigned_abs() {
+            return one.cmp(&two);
+        }
+        self.utc(zone).cmp(&other.utc(zone))
+    }
+
+    fn micros(self) -> i64 {
+        match self {
+            Self::Utc(micros) | Self::Wall(micros) => micros,
+        }
+    }
+
+    fn utc(self, zone: &impl Attributes) -> i64 {
+        match self {
+            Self::Utc(utc) => utc,
+            Self::Wall(wall) => zone.utc(wall),
+        }
+    }
+}
+
+fn days(days: i32) -> i64 {
+    i64::from(days) * DAY
 }
 
 /// The bytes that are not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
-    fn skip(&mut self, byte: u8) -> bool {
+    /// Skips one of these bytes, if it is the next one.
+    fn skip(&mut self, bytes: &[u8]) -> bool {
         match self.0.split_first() {
-            Some((first, rest)) if *first == byte => {
+            Some((first, rest)) if bytes.contains(first) => {
                 self.0 = rest;
                 true
             }
@@ -92,9 +104,9 @@ impl Rest<'_> {
 /// `YYYY-MM-DD`, in days since 1970-01-01.
 fn date(rest: &mut Rest<'_>) -> Option<i32> {
     let year = rest.number(4, 1..=9999)?;
-    let month = rest.skip(b'-').then(|| rest.number(2, 1..=12))??;
+    let month = rest.skip(b"-").then(|| rest.number(2, 1..=12))??;
     let last = days_of_month(year, month);
-    let day = rest.skip(b'-').then(|| rest.number(2, 1..=last))??;
+    let day = rest.skip(b"-").then(|| rest.number(2, 1..=last))??;
     i32::try_from(days_since_1970(year, month, day)).ok()
 }
 
@@ -119,42 +131,43 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     days_of_years + days_of_months + day - 719_163
 }
 
-/// `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` with at most six digits, in microseconds.
+/// `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` with at most nine digits, in microseconds.
 fn time(rest: &mut Rest<'_>) -> Option<i64> {
     let hour = rest.number(2, 0..=23)?;
-    let minute = rest.skip(b':').then(|| rest.number(2, 0..=59))??;
+    let minute = rest.skip(b":").then(|| rest.number(2, 0..=59))??;
     let minutes = (hour * 60 + minute) * 60 * SECOND;
-    if !rest.skip(b':') {
+    if !rest.skip(b":") {
         return Some(minutes);
     }
     let seconds = rest.number(2, 0..=59)? * SECOND;
-    let fraction = if rest.skip(b'.') { fraction(rest)? } else { 0 };
+    let fraction = if rest.skip(b".") { fraction(rest)? } else { 0 };
     Some(minutes + seconds + fraction)
 }
 
-/// One to six digits of a second, in microseconds.
+/// One to nine digits of a second, in microseconds. As in Python, those after the sixth do not count.
 fn fraction(rest: &mut Rest<'_>) -> Option<i64> {
     let digits = rest.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let scale = 6_u32.checked_sub(u32::try_from(digits).ok()?)?;
+    let scale = 9_u32.checked_sub(u32::try_from(digits).ok()?)?;
     if digits == 0 {
         return None;
     }
-    Some(rest.number(digits, 0..=SECOND)? * 10_i64.pow(scale))
+    Some(rest.number(digits, 0..=999_999_999)? * 10_i64.pow(scale) / 1_000)
 }
 
-/// `Z` or `±HH:MM`, in microseconds.
+/// `Z`, `±HH:MM`, `±HHMM` or `±HH`, in microseconds.
 fn offset(rest: &mut Rest<'_>) -> Option<i64> {
-    if rest.skip(b'Z') {
+    if rest.skip(b"Zz") {
         return Some(0);
     }
-    let sign = if rest.skip(b'+') {
+    let sign = if rest.skip(b"+") {
         1
-    } else if rest.skip(b'-') {
+    } else if rest.skip(b"-") {
         -1
     } else {
         return None;
     };
     let hour = rest.number(2, 0..=23)?;
-    let minute = rest.skip(b':').then(|| rest.number(2, 0..=59))??;
+    let has_minute = rest.skip(b":") || !rest.0.is_empty();
+    let minute = if has_minute { rest.number(2, 0..=59)? } else { 0 };
     Some(sign * (hour * 3_600 + minute * 60) * SECOND)
 }

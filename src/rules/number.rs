@@ -156,14 +156,27 @@ fn infinite_sign(text: &str) -> Option<Ordering> {
     }
 }
 
+/// Whether a text can be that of a number.
+pub(super) fn is_number_text(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(|number| !number.is_nan())
+}
+
+pub(super) fn is_nan(value: &Value<'_>) -> bool {
+    match *value {
+        Value::Decimal(text) => text.contains(['n', 'N']) && infinite_sign(text).is_none(),
+        Value::Float(float) => float.is_nan(),
+        _ => false,
+    }
+}
+
 /// Calls `with` with the text of a text or a number, as Python's `str()` writes it. `None` for NaN,
 /// and for what is neither.
 pub fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
     match *value {
         Value::Integer(integer) => Some(with(itoa::Buffer::new().format(integer))),
-        Value::Decimal(text) if text.contains(['n', 'N']) && infinite_sign(text).is_none() => None,
-        Value::Text(text) | Value::Decimal(text) => Some(with(text)),
-        Value::Float(float) if float.is_nan() => None,
+        Value::Text(text) => Some(with(text)),
+        Value::Decimal(_) | Value::Float(_) if is_nan(value) => None,
+        Value::Decimal(text) => Some(with(text)),
         Value::Float(float) => Some(with(&python_float(float))),
         _ => None,
     }

@@ -1,7 +1,9 @@
 //! The name of an operator and its JSON values → a test.
 
+use regex::Regex;
 use serde_json::value::RawValue;
 
+use super::attributes::{NoAttributes, Value};
 use super::error::{RuleError, listed, numbered, quoted};
 use super::json::{Json, wrong_kind};
 use super::moment::Moment;
@@ -57,7 +59,10 @@ impl Patterns {
             "contains" => Test::Contains(texts(values)?),
             "startswith" => Test::StartsWith(texts(values)?),
             "endswith" => Test::EndsWith(texts(values)?),
-            "regex" => Test::Matches(each(values, |json| self.pattern(json))?),
+            "regex" => {
+                let patterns = each(values, |json| self.pattern(json))?;
+                Test::Matches(patterns.into_iter().flatten().collect())
+            }
             "lt" => Test::Compares(Comparison::Lt, each(values, bound)?),
             "lte" => Test::Compares(Comparison::Lte, each(values, bound)?),
             "gt" => Test::Compares(Comparison::Gt, each(values, bound)?),
@@ -69,7 +74,7 @@ impl Patterns {
         })
     }
 
-    fn pattern(&mut self, json: Json<'_>) -> Result<regex::Regex, RuleError> {
+    fn pattern(&mut self, json: Json<'_>) -> Result<Option<Regex>, RuleError> {
         self.0 += 1;
         if self.0 > MAX_PATTERNS {
             let limit = [("limit", MAX_PATTERNS.into())];
@@ -77,6 +82,15 @@ impl Patterns {
         }
         compile(&text(json)?)
     }
+}
+
+/// Whether one of these JSON values can match an attribute of the same type as this one. True for
+/// values that cannot be read.
+#[must_use]
+pub fn can_match(operator: &str, values: &str, attribute: &Value<'_>) -> bool {
+    let values = Json::of_text(values).and_then(|json| json.list(r#""values""#));
+    let test = values.and_then(|values| Patterns::default().test(operator, values));
+    test.map_or(true, |test| test.matches(attribute, &NoAttributes).is_some())
 }
 
 fn unknown(operator: &str) -> RuleError {

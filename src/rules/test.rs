@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 
-use super::attributes::Value;
+use super::attributes::{Attributes, Value};
 use super::moment::Moment;
-use super::number::{Number, with_text};
+use super::number::{Number, is_nan, is_number_text, with_text};
 use super::version::Version;
 
 /// An operator and its values. An attribute passes if it matches one of the values.
@@ -47,51 +47,75 @@ impl Comparison {
 }
 
 impl Test {
-    /// Whether an attribute that is there matches. On a list, one matching element is enough.
-    pub(super) fn matches(&self, value: &Value<'_>) -> bool {
+    /// Whether an attribute that is there matches; `None` if no value can match one of its type. On a
+    /// list, one matching element is enough.
+    pub(super) fn matches(&self, value: &Value<'_>, zone: &impl Attributes) -> Option<bool> {
         match (self, value) {
-            (Self::IsNull(is_null), _) => !is_null,
-            (_, Value::List(elements)) => elements.iter().any(|element| self.matches_one(element)),
+            (Self::IsNull(is_null), _) => Some(!is_null),
             (Self::In(members), Value::Groups(groups)) => {
-                members.all_texts().any(|name| groups.contains(name))
+                let is_member = members.all_texts().any(|name| groups.contains(name));
+                if is_member { Some(true) } else { members.other_text }
             }
-            (_, Value::Groups(groups)) => {
-                groups.names().any(|name| self.matches_one(&Value::Text(name)))
-            }
-            _ => self.matches_one(value),
+            (_, Value::Groups(groups)) => self.matches_any(groups.names().map(Value::Text), zone),
+            (_, Value::List(elements)) => self.matches_any(elements.iter().copied(), zone),
+            _ => self.matches_one(value, zone),
         }
     }
 
-    fn matches_one(&self, value: &Value<'_>) -> bool {
+    #[inline(never)]
+    fn matches_any<'a>(
+        &self,
+        elements: impl Iterator<Item = Value<'a>>,
+        zone: &impl Attributes,
+    ) -> Option<bool> {
+        let mut elements = elements.map(|element| self.matches_one(&element, zone)).peekable();
+        // An empty list is there, and matches nothing.
+        if elements.peek().is_none() { Some(false) } else { any(elements) }
+    }
+
+    fn matches_one(&self, value: &Value<'_>, zone: &impl Attributes) -> Option<bool> {
         match self {
-            Self::In(members) => members.contains(value),
+            Self::In(members) => members.contains(value, zone),
             Self::Contains(texts) => any_text(texts, value, |text, part| text.contains(part)),
             Self::StartsWith(texts) => any_text(texts, value, |text, part| text.starts_with(part)),
             Self::EndsWith(texts) => any_text(texts, value, |text, part| text.ends_with(part)),
+            Self::Matches(patterns) if patterns.is_empty() => None,
             Self::Matches(patterns) => {
                 let found = |text: &str| patterns.iter().any(|pattern| pattern.is_match(text));
-                with_text(value, found) == Some(true)
+                with_text(value, found)
             }
-            Self::Compares(comparison, bounds) => bounds
+            Self::Compares(comparison, bounds) => any(bounds
                 .iter()
-                .any(|bound| bound.compare(value).is_some_and(|found| comparison.accepts(found))),
+                .map(|bound| bound.compare(value, zone).map(|found| comparison.accepts(found)))),
             Self::ComparesVersion(comparison, versions) => {
-                let found = |text: &str| compares_version(*comparison, text, versions);
-                with_text(value, found) == Some(true)
+                with_text(value, |text| compares_version(*comparison, text, versions)).flatten()
             }
-            Self::IsNull(is_null) => !is_null,
+            Self::IsNull(is_null) => Some(!is_null),
         }
     }
 }
 
-fn any_text(texts: &Texts, value: &Value<'_>, test: impl Fn(&str, &str) -> bool) -> bool {
-    with_text(value, |text| texts.iter().any(|part| test(text, part))) == Some(true)
+/// Whether one matches; `None` if none can.
+#[inline]
+fn any(matches: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut found = None;
+    for one in matches {
+        if one == Some(true) {
+            return one;
+        }
+        found = found.or(one);
+    }
+    found
 }
 
-fn compares_version(comparison: Comparison, text: &str, versions: &Texts) -> bool {
-    let Some(version) = Version::parse(text) else { return false };
+fn any_text(texts: &Texts, value: &Value<'_>, test: impl Fn(&str, &str) -> bool) -> Option<bool> {
+    with_text(value, |text| texts.iter().any(|part| test(text, part)))
+}
+
+fn compares_version(comparison: Comparison, text: &str, versions: &Texts) -> Option<bool> {
+    let version = Version::parse(text)?;
     let mut bounds = versions.iter().filter_map(|text| Version::parse(text));
-    bounds.any(|bound| comparison.accepts(version.cmp(&bound)))
+    Some(bounds.any(|bound| comparison.accepts(version.cmp(&bound))))
 }
 
 /// A value that an attribute is less or greater than.
@@ -104,12 +128,18 @@ pub(super) enum Bound {
 
 impl Bound {
     /// Compares an attribute with this value. Unlike types do not compare.
-    fn compare(&self, value: &Value<'_>) -> Option<Ordering> {
+    fn compare(&self, value: &Value<'_>, zone: &impl Attributes) -> Option<Ordering> {
         match (self, value) {
             (Self::Number(number), _) => number.compare(value),
-            // The order of UTF-8 is the order of code points.
-            (Self::Text(bound, _), Value::Text(text)) => Some((**text).cmp(bound)),
-            (Self::Text(_, moment), _) => moment.and_then(|moment| moment.compare(value)),
+            (Self::Text(bound, moment), _) => {
+                let moments = moment.and_then(|moment| Some((Moment::of(value)?, moment)));
+                match (moments, value) {
+                    (Some((found, moment)), _) => Some(found.cmp(moment, zone)),
+                    // The order of UTF-8 is the order of code points.
+                    (None, Value::Text(text)) => Some((**text).cmp(bound)),
+                    (None, _) => None,
+                }
+            }
         }
     }
 }
@@ -117,8 +147,12 @@ impl Bound {
 /// The values of `in`.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    has_true: bool,
-    has_false: bool,
+    /// Whether `True` and `False` are values, and whether another text and another number are: `None`
+    /// if no value has the type.
+    is_true: Option<bool>,
+    is_false: Option<bool>,
+    other_text: Option<bool>,
+    other_number: Option<bool>,
     numbers: Box<[Number]>,
     /// In order.
     texts: Texts,
@@ -132,9 +166,13 @@ impl Members {
         let mut number_texts: Vec<_> = numbers.iter().map(Number::python_text).collect();
         number_texts.sort_unstable();
         texts.sort_unstable();
+        let has_number_text = texts.iter().any(|text| is_number_text(text));
+        let other = |has_values: bool| has_values.then_some(false);
         Self {
-            has_true: bools.contains(&true),
-            has_false: bools.contains(&false),
+            is_true: (!bools.is_empty()).then(|| bools.contains(&true)),
+            is_false: (!bools.is_empty()).then(|| bools.contains(&false)),
+            other_text: other(!texts.is_empty() || !numbers.is_empty()),
+            other_number: other(!numbers.is_empty() || has_number_text),
             moments: texts.iter().filter_map(|text| Moment::parse(text)).collect(),
             numbers: numbers.into(),
             texts: texts.into(),
@@ -142,16 +180,24 @@ impl Members {
         }
     }
 
-    fn contains(&self, value: &Value<'_>) -> bool {
+    fn contains(&self, value: &Value<'_>, zone: &impl Attributes) -> Option<bool> {
         match value {
-            Value::Bool(true) => self.has_true,
-            Value::Bool(false) => self.has_false,
-            Value::Text(text) => has(&self.texts, text) || has(&self.number_texts, text),
-            Value::Integer(_) | Value::Decimal(_) | Value::Float(_) => self.contains_number(value),
-            Value::Date(_) | Value::DateTime { .. } => {
-                self.moments.iter().any(|moment| moment.equals(value))
+            Value::Bool(true) => self.is_true,
+            Value::Bool(false) => self.is_false,
+            Value::Text(text) => {
+                if has(&self.texts, text) || has(&self.number_texts, text) {
+                    Some(true)
+                } else if self.moments.is_empty() {
+                    self.other_text
+                } else {
+                    self.contains_moment(value, zone)
+                }
             }
-            Value::List(_) | Value::Groups(_) => false,
+            Value::Date(_) | Value::DateTime(_) => self.contains_moment(value, zone),
+            _ if self.contains_number(value) => Some(true),
+            _ if is_nan(value) => None,
+            Value::Integer(_) | Value::Decimal(_) | Value::Float(_) => self.other_number,
+            Value::List(_) | Value::Groups(_) => None,
         }
     }
 
@@ -165,8 +211,15 @@ impl Members {
         let has_text = || with_text(value, |text| has(&self.texts, text)) == Some(true);
         self.numbers.iter().any(is_equal) || (!self.texts.is_empty() && has_text())
     }
+
+    #[inline(never)]
+    fn contains_moment(&self, value: &Value<'_>, zone: &impl Attributes) -> Option<bool> {
+        let Some(found) = Moment::of(value) else { return self.other_text };
+        any(self.moments.iter().map(|own| Some(found.cmp(*own, zone).is_eq())))
+    }
 }
 
+#[inline]
 fn has(sorted: &Texts, text: &str) -> bool {
     sorted.binary_search_by(|other| (**other).cmp(text)).is_ok()
 }

@@ -60,12 +60,18 @@ class _Type:
 _TEXTS = ("in", "in", "contains", "startswith", "endswith", "regex")
 _ORDER = ("in", "lt", "lte", "gt", "gte")
 _NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-_DATETIMES = (_NOON, _NOON.astimezone(ZONE), _NOON - timedelta(hours=13), datetime(2026, 3, 1, 13))  # noqa: DTZ001
+_FOLD = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZONE)
+_DATETIMES = (_NOON, _FOLD, _NOON - timedelta(hours=13), datetime(2026, 3, 1, 13))  # noqa: DTZ001
+_TEXT_MOMENTS = ("2026-03-01", "2026-03-01 13:00", "2026-03-01T12:00:00Z", "2026-10-25T02:15+01:00")
 _MOMENTS = (
     '"2026-03-01T12:00Z"',
     '"2026-03-01 13:00:00"',
     '"2026-03-01T00:00"',
     '"2026-03-01T13:00:00.5+01:00"',
+    '"2026-03-01 13:00:00.123456789+0100"',
+    '"2026-10-25T02:30"',
+    '"2026-10-25T01:15:00z"',
+    '"7d"',
 )
 _NAN = float("nan")
 _DECIMALS = (*map(Decimal, ("1.50", "0.1", "42", "NaN", "-Infinity")),)
@@ -81,7 +87,7 @@ _TYPES = {
         _ORDER,
     ),
     "moment": _Type(
-        (date(2026, 3, 1), date(2026, 2, 28), date(1969, 12, 31), "2026-03-01", *_DATETIMES),
+        (date(2026, 3, 1), date(2026, 2, 28), date(1969, 12, 31), *_TEXT_MOMENTS, *_DATETIMES),
         ('"2026-03-01"', '"2026-02-28"', '"1970-01-01"', *_MOMENTS),
         _ORDER,
     ),

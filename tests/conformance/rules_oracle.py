@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timezone, tzinfo
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -160,7 +160,10 @@ class _Conditions:
     time_zone: tzinfo
 
     def state(self, condition: dict[str, Any]) -> bool | None:
-        """Returns whether a condition is true, or `None` if what it needs is missing."""
+        """Returns whether a condition is true, or `None` for what is missing or of another type.
+
+        With `None`, the condition is false, whether it is negated or not.
+        """
         negate = condition.get("negate", False)
         if "segment" in condition:
             return self._segment_state(condition["segment"], negate)
@@ -172,7 +175,8 @@ class _Conditions:
             return None if is_missing and not is_true else is_true
         if is_missing:
             return None
-        return self._matches(attribute, condition) is not negate
+        matches = self._matches(attribute, condition)
+        return None if matches is None else matches is not negate
 
     def _segment_state(self, key: str, negate: bool) -> bool | None:
         if key not in self.segments:
@@ -182,15 +186,17 @@ class _Conditions:
             return any(state is False for state in states)
         return all(states)
 
-    def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool:
+    def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool | None:
         elements = attribute if isinstance(attribute, list) else [attribute]
         matches = _OPERATORS[condition["operator"]]
-        return any(
+        found = [
             matches(element, value, self.time_zone)
             for element in elements
             if not _is_nan(element) and not isinstance(element, list)
             for value in condition["values"]
-        )
+        ]
+        of_type = [one for one in found if one is not None]
+        return any(of_type) if of_type or attribute == [] else None
 
 
 def _is_nan(value: Any) -> bool:
@@ -203,15 +209,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
-def _is_equal(attribute: Any, value: Any, zone: tzinfo) -> bool:
+# What an operator returns of an attribute and a value: `None` for unlike types.
+_Matches = Callable[[Any, Any, tzinfo], bool | None]
+
+
+def _is_equal(attribute: Any, value: Any, zone: tzinfo) -> bool | None:
     if isinstance(attribute, bool) or isinstance(value, bool):
-        return attribute is value
+        return attribute is value if type(attribute) is type(value) else None
     if _is_number(attribute) and _is_number(value):
         return _numbers(attribute, value, lambda one, other: one == other)
+    if _is_number(attribute) and not _NUMBER.fullmatch(value):
+        return None
+    moments = _moments(attribute, value, zone)
     if isinstance(attribute, date):
-        pair = _moments(attribute, value, zone)
-        return pair is not None and type(attribute) is type(_moment(value)) and pair[0] == pair[1]
-    return str(attribute) == str(value)
+        return moments and moments[0] == moments[1]
+    return str(attribute) == str(value) or bool(moments and moments[0] == moments[1])
 
 
 def _numbers(attribute: Any, value: Any, compare: Callable[[Any, Any], bool]) -> bool:
@@ -220,17 +232,22 @@ def _numbers(attribute: Any, value: Any, compare: Callable[[Any, Any], bool]) ->
     return compare(Decimal(attribute), Decimal(value.text if isinstance(value, _Float) else value))
 
 
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE
+)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATETIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:(?<=:\d\d:\d\d)\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?",
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:(?<=:\d\d:\d\d)\.(\d{1,9}))?"
+    r"([Zz]|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (to subtract it from naive ones)
 
 
 def _moment(value: Any) -> date | None:
-    """Returns the date or datetime of a text, `None` if it is neither."""
+    """Returns a date or datetime, also that of a text; `None` if the value is neither."""
     if not isinstance(value, str):
-        return None
+        return value if isinstance(value, date) else None
     try:
         if _DATE.fullmatch(value):
             return date.fromisoformat(value)
@@ -238,44 +255,59 @@ def _moment(value: Any) -> date | None:
         if not found:
             return None
         day, minutes, seconds, fraction, offset = found.groups()
-        text = f"{day}T{minutes}{seconds or ':00'}.{(fraction or '0').ljust(6, '0')}"
-        return datetime.fromisoformat(text + (offset or "").replace("Z", "+00:00"))
+        # Digits after the sixth do not count.
+        text = f"{day}T{minutes}{seconds or ':00'}.{(fraction or '0').ljust(6, '0')[:6]}"
+        if offset in {"Z", "z"}:
+            offset = "+00:00"
+        elif offset:
+            digits = offset[1:].replace(":", "").ljust(4, "0")
+            offset = f"{offset[0]}{digits[:2]}:{digits[2:]}"
+        return datetime.fromisoformat(text + (offset or ""))
     except ValueError:
         return None
 
 
-def _moments(attribute: date, value: Any, zone: tzinfo) -> tuple[Any, Any] | None:
-    """Returns the attribute and the value in a form that compares, `None` if they do not."""
-    moment = _moment(value)
-    if moment is None:
-        return None
-    if not isinstance(attribute, datetime):
-        return None if isinstance(moment, datetime) else (attribute, moment)
+def _moments(attribute: Any, value: Any, zone: tzinfo) -> tuple[timedelta, timedelta] | None:
+    """Returns the times in UTC since 1970 of an attribute and a value; `None` if one has none."""
+    one, other = _moment(attribute), _moment(value)
+    return None if one is None or other is None else (_utc(one, zone), _utc(other, zone))
+
+
+def _utc(moment: date, zone: tzinfo) -> timedelta:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     if moment.tzinfo is None:
-        return attribute.astimezone(zone).replace(tzinfo=None), moment
-    return attribute, moment
+        moment = moment.replace(tzinfo=zone)
+    # Not by `astimezone`, which fails within a day of the year 1.
+    return moment.replace(tzinfo=None) - _EPOCH - (moment.utcoffset() or timedelta())
 
 
-def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any, tzinfo], bool]:
-    def matches(attribute: Any, value: Any, zone: tzinfo) -> bool:
+def _compares(compare: Callable[[Any, Any], bool]) -> _Matches:
+    def matches(attribute: Any, value: Any, zone: tzinfo) -> bool | None:
         if _is_number(attribute) and _is_number(value):
             return _numbers(attribute, value, compare)
-        if isinstance(attribute, date):
-            pair = _moments(attribute, value, zone)
-            return pair is not None and compare(*pair)
-        return isinstance(attribute, str) and isinstance(value, str) and compare(attribute, value)
+        if moments := _moments(attribute, value, zone):
+            return compare(*moments)
+        are_texts = isinstance(attribute, str) and isinstance(value, str)
+        return compare(attribute, value) if are_texts else None
 
     return matches
 
 
-def _on_text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any, tzinfo], bool]:
-    def matches(attribute: Any, value: Any, zone: tzinfo) -> bool:
+def _on_text(compare: Callable[[str, str], bool | None]) -> _Matches:
+    def matches(attribute: Any, value: Any, zone: tzinfo) -> bool | None:
         is_text = isinstance(attribute, str) or _is_number(attribute)
-        return is_text and compare(str(attribute), value)
+        return compare(str(attribute), value) if is_text else None
 
     return matches
+
+
+#: The patterns of the cases that no text matches.
+_IMPOSSIBLE = {"a^", "$a", "/^DE$/"}
+
+
+def _has_match(text: str, pattern: str) -> bool | None:
+    return None if pattern in _IMPOSSIBLE else re.search(pattern, text) is not None
 
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
@@ -298,20 +330,20 @@ def _version(text: str) -> tuple[Any, ...] | None:
     return [int(number or 0) for number in numbers], not identifiers, ordered
 
 
-def _compares_version(compare: Callable[[Any, Any], bool]) -> Callable[[str, str], bool]:
-    def matches(text: str, value: str) -> bool:
+def _compares_version(compare: Callable[[Any, Any], bool]) -> Callable[[str, str], bool | None]:
+    def matches(text: str, value: str) -> bool | None:
         version = _version(text)
-        return version is not None and compare(version, _version(value))
+        return None if version is None else compare(version, _version(value))
 
     return matches
 
 
-_OPERATORS: dict[str, Callable[[Any, Any, tzinfo], bool]] = {
+_OPERATORS: dict[str, _Matches] = {
     "in": _is_equal,
     "contains": _on_text(lambda text, part: part in text),
     "startswith": _on_text(str.startswith),
     "endswith": _on_text(str.endswith),
-    "regex": _on_text(lambda text, pattern: re.search(pattern, text) is not None),
+    "regex": _on_text(_has_match),
     "lt": _compares(lambda one, other: one < other),
     "lte": _compares(lambda one, other: one <= other),
     "gt": _compares(lambda one, other: one > other),

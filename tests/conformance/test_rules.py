@@ -64,7 +64,7 @@ def test_reference_returns_the_expected_results(subtests: pytest.Subtests) -> No
 
 
 def test_names_of_the_cases_are_unique() -> None:
-    assert len({case["name"] for case in CASES}) == len(CASES) > 400
+    assert len({case["name"] for case in CASES}) == len(CASES) > 480
 
 
 def test_moments_of_the_cases_match_python() -> None:
@@ -72,9 +72,8 @@ def test_moments_of_the_cases_match_python() -> None:
         if "date" in value:
             assert date.fromisoformat(value["date"]) == date(1970, 1, 1) + timedelta(value["days"])
         else:
-            utc, wall = (EPOCH + timedelta(microseconds=micros) for micros in value["micros"])
+            utc = EPOCH + timedelta(microseconds=value["micros"])
             assert datetime.fromisoformat(value["datetime"]) == utc
-            assert utc.astimezone(BERLIN).replace(tzinfo=timezone.utc) == wall
 
 
 def moments(json_value: Any) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ fn evaluation_of_rules_allocates_nothing() {
     let loaded = Loaded { flags: Some(vec![row]), ..Loaded::default() };
     let snapshot = Snapshot::default().next(loaded);
     let flag = snapshot.flag("ruled").expect("the flag");
-    let moment = Value::DateTime { utc: i64::MAX, wall: i64::MAX };
+    let moment = Value::DateTime(i64::MAX);
     for value in [Value::Text("pro"), Value::Integer(7), Value::Decimal("7.0"), moment] {
         let counted = measure(|| {
             black_box(evaluate("ruled", flag, &Subject::Integer(42), &Same(value)));

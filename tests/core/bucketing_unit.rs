@@ -100,7 +100,7 @@ fn numbers_and_texts_are_units_as_python_writes_them() {
 
 #[test]
 fn other_values_are_no_units() {
-    let moment = Value::DateTime { utc: 0, wall: 0 };
+    let moment = Value::DateTime(0);
     let list = [Value::Text("acme")];
     let others = [
         Value::Bool(true),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flagstaff::rules::{
     Attribute, Attributes, Decision, Match, Outcome, ParsedRules, RuleKind, Rules,
-    SegmentConditions, Value,
+    SegmentConditions, Value, can_match,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -74,25 +74,28 @@ fn text_of(json: &Json) -> Option<String> {
     json.as_str().map(str::to_owned).or_else(|| json.as_i64().map(|number| number.to_string()))
 }
 
-fn matches_value(operator: &str, attribute: &Json, value: &Json) -> bool {
+/// Whether the attribute matches the value; `None` if they have unlike types.
+fn matches_value(operator: &str, attribute: &Json, value: &Json) -> Option<bool> {
     if operator == "in" && (attribute.is_boolean() || value.is_boolean()) {
-        return attribute == value;
+        return (attribute.is_boolean() && value.is_boolean()).then(|| attribute == value);
     }
-    let (Some(one), Some(other)) = (text_of(attribute), text_of(value)) else { return false };
+    let (one, other) = (text_of(attribute)?, text_of(value)?);
     let order = match (attribute.as_i64(), value.as_i64()) {
         (Some(one), Some(other)) => Some(one.cmp(&other)),
         (None, None) => Some(one.chars().cmp(other.chars())),
         _ => None,
     };
     match operator {
-        "in" => one == other,
-        "contains" => one.contains(&other),
-        "startswith" => one.starts_with(&other),
-        "endswith" => one.ends_with(&other),
-        "lt" => order == Some(Ordering::Less),
-        "gt" => order == Some(Ordering::Greater),
-        "lte" => order.is_some_and(|order| order != Ordering::Greater),
-        _ => order.is_some_and(|order| order != Ordering::Less),
+        // The text of a number is a number.
+        "in" if attribute.is_i64() && other.parse::<i64>().is_err() => None,
+        "in" => Some(one == other),
+        "contains" => Some(one.contains(&other)),
+        "startswith" => Some(one.starts_with(&other)),
+        "endswith" => Some(one.ends_with(&other)),
+        "lt" => order.map(Ordering::is_lt),
+        "gt" => order.map(Ordering::is_gt),
+        "lte" => order.map(Ordering::is_le),
+        _ => order.map(Ordering::is_ge),
     }
 }
 
@@ -106,15 +109,23 @@ fn outcome_of(condition: &Json, attributes: &Map<String, Json>) -> Outcome {
         Json::Object(_) => Some(Outcome::NeedsUser),
         _ => None,
     };
-    let passes = match (operator, attribute) {
-        ("isnull", _) => missing.is_some() == (values[0] == true),
-        (_, Json::Array(elements)) => elements
-            .iter()
-            .any(|element| values.iter().any(|value| matches_value(operator, element, value))),
-        _ => values.iter().any(|value| matches_value(operator, attribute, value)),
+    let elements = match attribute {
+        Json::Array(elements) => elements.as_slice(),
+        _ => std::slice::from_ref(attribute),
+    };
+    let pairs =
+        elements.iter().flat_map(|element| values.iter().map(move |value| (element, value)));
+    let found: Vec<_> =
+        pairs.filter_map(|(element, value)| matches_value(operator, element, value)).collect();
+    let passes = match operator {
+        "isnull" => missing.is_some() == (values[0] == true),
+        _ => found.contains(&true),
     };
     match missing {
         Some(missing) if operator != "isnull" || passes == negate => missing,
+        None if operator != "isnull" && !elements.is_empty() && found.is_empty() => {
+            Outcome::TypeMismatch
+        }
         _ if passes != negate => Outcome::Passed,
         _ => Outcome::Failed,
     }
@@ -304,7 +315,7 @@ fn each_day_is_one_more_than_the_day_before() {
 
 #[test]
 fn text_that_is_nearly_a_moment_is_a_text() {
-    let any_time = Value::DateTime { utc: i64::MIN, wall: i64::MIN };
+    let any_time = Value::DateTime(i64::MIN);
     for text in [
         "0000-01-01",
         "2026-00-01",
@@ -321,9 +332,15 @@ fn text_that_is_nearly_a_moment_is_a_text() {
         "2026-01-01T12",
         "2026-01-01T12:00.5",
         "2026-01-01T12:00:00.",
-        "2026-01-01T12:00:00.1234567",
-        "2026-01-01T12:00z",
-        "2026-01-01T12:00+01",
+        "2026-01-01T12:00:00.1234567890",
+        "2026-01-01T12:00:00,5",
+        "2026-01-01T12:00+1",
+        "2026-01-01T12:00+01:",
+        "2026-01-01T12:00+01:0",
+        "2026-01-01T12:00+010",
+        "2026-W01-4",
+        "2026-001",
+        "20260101",
         "2026-01-01T12:00+24:00",
         "2026-01-01T12:00+01:60",
         "2026-01-01T12:00+01:00 ",
@@ -337,21 +354,49 @@ fn text_that_is_nearly_a_moment_is_a_text() {
 }
 
 #[test]
-fn offset_is_subtracted_and_the_wall_clock_has_none() {
-    let at = |utc, wall| Value::DateTime { utc, wall };
+fn offset_is_subtracted() {
     let hour = 3_600_000_000;
     for (text, utc) in [
         ("1970-01-01T00:00Z", 0),
+        ("1970-01-01T00:00z", 0),
         ("1970-01-01T01:30+01:30", 0),
+        ("1970-01-01T01:30+0130", 0),
+        ("1970-01-01T01:00+01", 0),
         ("1969-12-31T22:30:00-01:30", 0),
         ("1970-01-01 23:59:59.999999Z", 24 * hour - 1),
         ("1970-01-01T00:00:00.05+00:00", 50_000),
+        ("1970-01-01T00:00:00.000001999Z", 1),
         ("1970-01-02T00:00:01+23:59", 60_000_000 + 1_000_000),
+        // The clock of `Only` is that of UTC.
+        ("1970-01-01T01:02:03.004", hour + 2 * 60_000_000 + 3_004_000),
     ] {
-        assert_eq!(compare(at(utc, 7), &json!(text).to_string()), Some(Ordering::Equal), "{text}");
+        let at = Value::DateTime(utc);
+        assert_eq!(compare(at, &json!(text).to_string()), Some(Ordering::Equal), "{text}");
+        let later = Value::DateTime(utc + 1);
+        assert_eq!(compare(later, &json!(text).to_string()), Some(Ordering::Greater), "{text}");
     }
-    let wall = r#""1970-01-01T01:02:03.004""#;
-    let expected = hour + 2 * 60_000_000 + 3_004_000;
-    assert_eq!(compare(at(7, expected), wall), Some(Ordering::Equal));
-    assert_eq!(compare(at(7, expected - 1), wall), Some(Ordering::Less));
+}
+
+#[test]
+fn pattern_that_no_text_matches_is_a_type_mismatch() {
+    for (pattern, expected) in [
+        ("^DE$", true),
+        ("^", true),
+        ("$^", true),
+        ("(^a|b)$", true),
+        ("(?m)a$^b", true),
+        ("a^|b", true),
+        ("(a^)?b", true),
+        ("(^a?){2}b", true),
+        ("a^", false),
+        ("$a", false),
+        ("/^DE$/", false),
+        ("^DE$ ", false),
+        ("(^a){2}", false),
+        ("(a^)+b", false),
+        (r"[^\s\S]", false),
+    ] {
+        let values = json!([pattern]).to_string();
+        assert_eq!(can_match("regex", &values, &Value::Text("")), expected, "{pattern}");
+    }
 }

@@ -380,26 +380,22 @@ def report_reserved_name(name: str) -> None:
     log_once("reserved", name, f"context cannot set {name!r}, which is built in; use another name")
 
 
-def microseconds(value: datetime) -> tuple[int, int]:
-    """Returns the microseconds since 1970-01-01T00:00 in UTC and on the clock of TIME_ZONE.
+def microseconds(value: datetime) -> int:
+    """Returns the microseconds since 1970-01-01T00:00 UTC. A naive datetime is in TIME_ZONE.
 
-    A naive datetime is in TIME_ZONE. Computed without a datetime in UTC, which does not exist for
-    `datetime.max` in zones west of it.
+    Computed without a datetime in UTC, which does not exist for `datetime.max` in zones west of it.
     """
-    zone = get_default_timezone()
-    own = (value.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
-    if is_naive(value):
-        return own - _offset(value.replace(tzinfo=zone)), own
-    utc = own - _offset(value)
-    try:
-        wall = (value.astimezone(zone).replace(tzinfo=None) - _EPOCH) // _MICROSECOND
-    except OverflowError:
-        wall = utc
-    return utc, wall
+    aware = value.replace(tzinfo=get_default_timezone()) if is_naive(value) else value
+    since = value.replace(tzinfo=None) - _EPOCH - (aware.utcoffset() or timedelta())
+    return since // _MICROSECOND
 
 
-def _offset(value: datetime) -> int:
-    return (value.utcoffset() or timedelta()) // _MICROSECOND
+def utc_of(wall: int) -> int:
+    """Returns the microseconds in UTC at which the clock of TIME_ZONE shows this time.
+
+    Of two such times the first one; of a time that the clock skips, by the offset before.
+    """
+    return microseconds(_EPOCH + wall * _MICROSECOND)
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:

@@ -19,7 +19,8 @@ class ExplainedCondition:
     #: The condition as it is stored: attribute, operator and values, or a segment.
     condition: dict[str, Any]
     #: "passed"; "failed"; "missing" if the attribute or segment is missing; "needs_user" if the
-    #: attribute is one of the user object, and the caller has passed a primary key.
+    #: attribute is one of the user object, and the caller has passed a primary key;
+    #: "type_mismatch" if no value can match an attribute of this type.
     outcome: str
     #: The conditions of the segment that it names.
     conditions: tuple[ExplainedCondition, ...] = ()

@@ -81,6 +81,7 @@ _OUTCOMES = {
     "failed": gettext_lazy("failed"),
     "missing": gettext_lazy("missing"),
     "needs_user": gettext_lazy("needs the user object"),
+    "type_mismatch": gettext_lazy("cannot be compared with the values"),
 }
 
 

@@ -41,6 +41,7 @@ class AttributeType(Enum):
     DATE = "date"
     DATETIME = "datetime"
     GROUPS = "groups"
+    UUID = "uuid"
     OTHER = "other"
 
 
@@ -50,7 +51,8 @@ _TYPES: tuple[tuple[tuple[type[AnyField], ...], AttributeType], ...] = (
     ((DateTimeField,), AttributeType.DATETIME),
     ((DateField,), AttributeType.DATE),
     ((IntegerField, AutoField, FloatField, DecimalField), AttributeType.NUMBER),
-    ((CharField, TextField, UUIDField), AttributeType.TEXT),
+    ((CharField, TextField), AttributeType.TEXT),
+    ((UUIDField,), AttributeType.UUID),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from flagstaff._words.core_messages import IN_PLACES, NAMED_RULE_PLACE, RULE_PLACE
-from flagstaff._words.message import Message
+from flagstaff._words.message import Message, localized
 
 
 def rule_place(number: int, name: str | None = None) -> Message:
@@ -28,3 +28,9 @@ def in_value(problem: Message) -> Message:
     places, text = split_places(problem)
     inner = [place for place in places if place.code == "value_place"]
     return IN_PLACES(places=inner, problem=text) if inner else text
+
+
+def sentence(problem: str) -> str:
+    """Returns a problem in the reader's language as a sentence."""
+    text = localized(problem)
+    return f"{text[0].upper()}{text[1:]}."

@@ -37,6 +37,25 @@ def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
             yield place, condition
 
 
+def new_conditions(
+    rules: object, stored: object = None
+) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+    """Yields the conditions that are not `stored`, each with the place of its rule.
+
+    The conditions of a segment, in place of rules, have no place.
+    """
+    # As JSON: for Python, 1 equals true.
+    kept = {json.dumps(one, sort_keys=True) for _place, one in _placed_conditions(stored)}
+    for place, condition in _placed_conditions(rules):
+        if json.dumps(condition, sort_keys=True) not in kept:
+            yield place, condition
+
+
+def _placed_conditions(rules: object) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+    yield from conditions_of(rules)
+    yield from ((None, one) for one in objects_in(rules))
+
+
 def partial_rules(rules: object) -> Iterator[tuple[Message, int]]:
     """Yields the places of the rules that keep users out, with their percentages."""
     for place, rule in places_of(rules):

@@ -16,6 +16,7 @@ from django.db.models.signals import post_save, pre_save
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import encoded, is_secret, value_field
+from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
 from flagstaff._tables.optional_fields import (
     REVIEW_ON,
@@ -190,6 +191,7 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     return (
         _optional_field_problem(row, field, new)
         or _condition_problem(row, field, new)
+        or _impossible_problem(row, field, new)
         or value_schema_field_problem(row, field, new)
     )
 
@@ -209,6 +211,15 @@ def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> M
 def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
     return condition_problem(new) if is_condition else None
+
+
+def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+    is_own = isinstance(row, (conf.flag_model, conf.value_model, segment_model()))
+    if not is_own or field.name not in (RULES, _CONDITIONS):
+        return None
+    # The row of a change has its stored conditions.
+    stored = None if row._state.adding else getattr(row, field.attname)
+    return impossible_problem(new, stored)
 
 
 def _date_problem(new: object) -> Message | None:

@@ -147,6 +147,12 @@ _ON_ANY_DATABASE = (
         "read, or {otherwise}",
     ),
     Check("flagstaff.I036", flags.misspelled_attributes, _CORRECT_SPELLING),
+    Check(
+        "flagstaff.W058",
+        flags.impossible_values,
+        "such a condition is false, also if it is negated, unless another value matches; correct "
+        f"the values; if a text is stored so, {_SILENCE}",
+    ),
     Check("flagstaff.W040", groups.unreadable_groups_of_users),
     Check(
         "flagstaff.W041",

@@ -11,6 +11,7 @@ from flagstaff import _core
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._extensions import keys_of_apps
 from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._tables.impossible_values import impossible_conditions
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.core_messages import CoreMessage, message_of
@@ -120,6 +121,19 @@ def misspelled_attributes(database: Database) -> Iterator[Problem]:
     misspelled = (with_similar(name, similar[name]) for name in sorted(similar) if similar[name])
     if shown := join_some(misspelled, _MAX_SHOWN):
         yield Problem(f"rules read attributes that may be misspelled: {shown}", conf.flag_model)
+
+
+def impossible_values(database: Database) -> Iterator[Problem]:
+    """Yields that values of conditions never match."""
+    stored = database.stored
+    segments = {f"segment {key!r}": one for key, one in stored.conditions.items()}
+    found = (
+        f"{one.problem} ({owner})"
+        for owner, rules in (stored.rules | segments).items()
+        for one in impossible_conditions(rules)
+    )
+    if shown := join_some(found, _MAX_SHOWN, separator="; "):
+        yield Problem(f"rules have values that never match: {shown}", conf.flag_model)
 
 
 def unusable_units(database: Database) -> Iterator[Problem]:

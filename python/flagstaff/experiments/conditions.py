@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.rows import find_row
 from flagstaff._words.message import Template
 from flagstaff.conf import conf
@@ -59,6 +60,12 @@ def require_valid(
         if rule.get("rollout_percent", MAX_PERCENT) not in {0, MAX_PERCENT}:
             percent = rule["rollout_percent"]
             raise InvalidExperimentError(messages.RULE_PERCENT(number=number, percent=percent))
+
+
+def require_possible(rules: Sequence[Mapping[str, Any]], stored: object = None) -> None:
+    """Raises InvalidExperimentError for a rule that can never match and is not `stored`."""
+    if problem := impossible_problem(list(rules), stored):
+        raise InvalidExperimentError(problem)
 
 
 def require_metrics(experiment: Experiment) -> None:

@@ -17,6 +17,7 @@ from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_forced_variants,
     require_metrics,
+    require_possible,
     require_state,
     require_valid,
 )
@@ -74,6 +75,7 @@ def edit(  # noqa: PLR0913 (the columns of an experiment)
             require_state(experiment, messages.CANNOT_EDIT, State.DRAFT)
             old = {name: getattr(experiment, name) for name in given}
             new = {name: one for name, one in given.items() if one != old[name]}
+            require_possible(new.get("rules", []), old.get("rules"))
             if new:
                 _write(experiment, new)
                 record(experiment, Kind.EDITED, messages.EDITED(changes=[*_changes(old, new)]))

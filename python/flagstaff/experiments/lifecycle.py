@@ -21,6 +21,7 @@ from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_exposures,
     require_free,
+    require_possible,
     require_state,
     require_valid,
     unknown_variant,
@@ -61,6 +62,7 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     """
     valid = valid_variants(variants)
     require_valid(key, traffic_percent, bucket_by, rules)
+    require_possible(rules)
     experiment = Experiment(
         key=key,
         description=description,

@@ -599,6 +599,23 @@ def test_attribute_that_is_nearly_a_known_one_is_reported(settings: Any) -> None
     )
 
 
+def test_value_that_never_matches_is_reported_with_what_has_it(settings: Any) -> None:
+    settings.FLAGSTAFF = {"ATTRIBUTES": ["date_joined"]}
+    week, country = condition("date_joined", "lt", "7d"), condition("country", "regex", "a^")
+    FeatureFlag.objects.create(key="a", rules=[{"conditions": [week]}])
+    Segment.objects.create(key="near", conditions=[country, condition("country", "in", "DE")])
+    identifier, text, hint = only_message()
+    assert identifier == "flagstaff.W058"
+    assert text.startswith(
+        'rules have values that never match: rule 1: value 1 never matches "date_joined": it is a '
+    )
+    assert text.endswith(
+        "('a'); value 1 never matches \"country\": no text can match this pattern; check where "
+        '"^" and "$" are (segment \'near\')'
+    )
+    assert hint.startswith("such a condition is false, also if it is negated")
+
+
 def test_flag_model_without_rules_is_not_checked_for_them(project_models: tuple[Any, Any]) -> None:
     assert not [one for one in messages() if one.id in {"flagstaff.W033", "flagstaff.W034"}]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.impossible_values import impossible_value
 from flagstaff._tables.known_attributes import (
     Attribute,
     AttributeType,
@@ -17,9 +17,9 @@ from flagstaff._tables.known_attributes import (
 )
 from flagstaff._words.local_formats import quoted
 from flagstaff._words.message import localized
-from flagstaff._words.rule_parts import conditions_of, objects_in
+from flagstaff._words.rule_messages import sentence
+from flagstaff._words.rule_parts import new_conditions
 from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
 
 #: The types of attributes, for people; none for OTHER.
 TYPES = {
@@ -29,6 +29,7 @@ TYPES = {
     AttributeType.DATE: gettext_lazy("date"),
     AttributeType.DATETIME: gettext_lazy("date and time"),
     AttributeType.GROUPS: gettext_lazy("names of groups"),
+    AttributeType.UUID: gettext_lazy("UUID"),
 }
 
 
@@ -50,15 +51,11 @@ def mark_of(condition: Mapping[str, Any], known: Mapping[str, Attribute]) -> Mar
     name = condition.get("attribute")
     if not isinstance(name, str) or not name:
         return None
-    attribute = known.get(name)
-    if attribute is None:
+    if found := impossible_value(condition, known):
+        return Mark("values", sentence(found.problem), is_error=found.is_certain)
+    if name not in known:
         return Mark("attribute", _unknown_text(name, condition), is_error=False)
-    if attribute.type is not AttributeType.BOOL:
-        return None
-    # A call can pass another value of a column, and the opposite of what never matches matches.
-    is_error = name in BUILT_IN and not condition.get("negate")
-    text = _impossible_text(name, condition)
-    return Mark("values", text, is_error=is_error) if text else None
+    return None
 
 
 def mark_texts(rules: object, *, errors: bool, stored: object = None) -> list[str]:
@@ -68,21 +65,12 @@ def mark_texts(rules: object, *, errors: bool, stored: object = None) -> list[st
     not stop another change.
     """
     known = known_attributes()
-    # As JSON: for Python, 1 equals true.
-    kept = {json.dumps(one, sort_keys=True) for _place, one in _conditions(stored)}
     texts: list[str] = []
-    for place, condition in _conditions(rules):
+    for place, condition in new_conditions(rules, stored):
         mark = mark_of(condition, known)
-        is_kept = json.dumps(condition, sort_keys=True) in kept
-        if mark is not None and mark.is_error is errors and not is_kept:
-            texts.append(f"{place}{mark.text}")
+        if mark is not None and mark.is_error is errors:
+            texts.append(f"{localized(place)}: {mark.text}" if place else mark.text)
     return [*dict.fromkeys(texts)]
-
-
-def _conditions(rules: object) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The conditions of rules, with their places, or those of a segment."""
-    yield from ((f"{localized(place)}: ", one) for place, one in conditions_of(rules))
-    yield from (("", one) for one in objects_in(rules))
 
 
 def _unknown_text(name: str, condition: Mapping[str, Any]) -> str:
@@ -107,22 +95,3 @@ def _who_has_it(*, is_absence: bool) -> str:
         else _("The condition can match only if a call passes it or %(function)s returns it.")
     )
     return text % {"function": quoted(path)}
-
-
-def _impossible_text(name: str, condition: Mapping[str, Any]) -> str:
-    """Why the condition on a bool never matches; empty if it can match."""
-    operator, values = condition.get("operator"), condition.get("values")
-    if operator == "isnull" or not isinstance(values, list):
-        return ""
-    if operator != "in":
-        text = _("%(name)s is true or false: choose “is one of”, and yes or no.")
-        return text % {"name": quoted(name)}
-    other = next((value for value in values if not isinstance(value, bool)), None)
-    if other is None:
-        return ""
-    text = (
-        _("%(value)s is a text and never equals true or false: choose yes or no.")
-        if isinstance(other, str)
-        else _("%(value)s is a number and never equals true or false: choose yes or no.")
-    )
-    return text % {"value": quoted(str(other))}

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import Message, localized
-from flagstaff._words.rule_messages import in_value, split_places
+from flagstaff._words.message import Message
+from flagstaff._words.rule_messages import in_value, sentence, split_places
 from flagstaff.admin.rule_editor.edits import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
@@ -95,7 +95,7 @@ def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> t
         try:
             values = parse_values(row.values, row.operator)
         except ValuesError as error:
-            return "values", _sentence(str(error))
+            return "values", sentence(str(error))
         if not values:
             return "values", _("Write at least one value.")
     problem = condition_problem([condition_of_row(row)])
@@ -116,8 +116,4 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
 
 def _own_text(problem: Message | None) -> str:
     """The message as a sentence, without the numbers of the rule and the condition."""
-    return "" if problem is None else _sentence(localized(in_value(problem)))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return "" if problem is None else sentence(in_value(problem))

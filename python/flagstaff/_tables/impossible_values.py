@@ -1,0 +1,149 @@
+"""Values of conditions that never match, because the attribute has another type or form."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timezone
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from flagstaff import _core
+from flagstaff._tables.known_attributes import Attribute, AttributeType, known_attributes
+from flagstaff._words.core_messages import IN_PLACES
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.rule_parts import new_conditions
+
+_NEVER_MATCHES: Final = Template(
+    "value_never_matches", _('value %(number)s never matches "%(attribute)s": %(hint)s')
+)
+_PATTERN: Final = Template(
+    "impossible_pattern",
+    _('no text can match this pattern; check where "^" and "$" are'),
+)
+_CAPITALS: Final = Template(
+    "capital_uuid", _("if it is a UUID, Django shows it in lower case; write it so")
+)
+_ADDRESS: Final = Template(
+    "capital_address",
+    _("an e-mail address is mostly stored without capital letters; write it as it is stored"),
+)
+_MOMENT: Final = Template(
+    "impossible_moment",
+    _('it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"'),
+)
+
+
+class _Kind(NamedTuple):
+    """What can be written for attributes of a type."""
+
+    #: An attribute of the type.
+    sample: object
+    hint: Template
+
+
+_KINDS: Final[Mapping[AttributeType, _Kind]] = {
+    AttributeType.BOOL: _Kind(
+        sample=True,
+        hint=Template(
+            "impossible_bool", _('it is true or false; use "in" (is one of) with true or false')
+        ),
+    ),
+    AttributeType.NUMBER: _Kind(
+        0, Template("impossible_number", _("it is a number; write one, such as 42"))
+    ),
+    AttributeType.DATE: _Kind(date.min, _MOMENT),
+    AttributeType.DATETIME: _Kind(datetime.min.replace(tzinfo=timezone.utc), _MOMENT),
+    # Also a version, which the operators for versions compare.
+    AttributeType.TEXT: _Kind(
+        "0", Template("impossible_text", _('it is a text; write one, such as "42"'))
+    ),
+    AttributeType.GROUPS: _Kind(
+        "0", Template("impossible_group", _("it has the names of groups; write one as a text"))
+    ),
+    AttributeType.UUID: _Kind(
+        "0",
+        Template(
+            "impossible_uuid",
+            _('it is a UUID in lower case, such as "550e8400-e29b-41d4-a716-446655440000"'),
+        ),
+    ),
+}
+_PARTS = ("contains", "startswith", "endswith")
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_EMAIL = re.compile(r"[^@\s]*@[^@\s]+\.[^@\s]+")
+
+
+class Impossible(NamedTuple):
+    """A condition with a value that never matches."""
+
+    problem: Message
+    #: Whether the attribute is known, so that the value is refused.
+    is_certain: bool
+
+
+def impossible_problem(rules: object, stored: object = None) -> Message | None:
+    """Returns why readable rules, or conditions in place of rules, are refused; None if not.
+
+    Conditions that are `stored` are left out: they must not stop another change.
+    """
+    found = (one for one in impossible_conditions(rules, stored) if one.is_certain)
+    return next((one.problem for one in found), None)
+
+
+def impossible_conditions(rules: object, stored: object = None) -> Iterator[Impossible]:
+    """Yields the conditions with values that never match, after the places of their rules."""
+    known = known_attributes()
+    for place, condition in new_conditions(rules, stored):
+        if found := impossible_value(condition, known):
+            problem, is_certain = found
+            if place is not None:
+                problem = IN_PLACES(places=[place], problem=problem)
+            yield Impossible(problem, is_certain)
+
+
+def impossible_value(
+    condition: Mapping[str, Any], known: Mapping[str, Attribute]
+) -> Impossible | None:
+    """Returns the first value of a condition that never matches; None if there is none.
+
+    `known` are the known attributes. The message has no value, which may be personal data.
+    """
+    name, operator, values = (condition.get(one) for one in ("attribute", "operator", "values"))
+    if not isinstance(name, str) or not isinstance(values, list | tuple) or operator == "isnull":
+        return None
+    kind = known[name].type if name in known else AttributeType.OTHER
+    for number, value in enumerate(values, start=1):
+        if hint := _hint_for(str(operator), value, kind):
+            problem = _NEVER_MATCHES(number=str(number), attribute=name, hint=hint())
+            is_guess = hint in (_CAPITALS, _ADDRESS)
+            return Impossible(problem, is_certain=name in known and not is_guess)
+    return None
+
+
+def _hint_for(operator: str, value: object, kind: AttributeType) -> Template | None:
+    """Returns what to write in place of a value that never matches; None if it can match."""
+    sample, hint = _KINDS.get(kind, ("0", None))
+    if operator == "regex" and not _core.can_match(operator, json.dumps([value]), "0"):
+        return _PATTERN
+    if hint and not _core.can_match(operator, json.dumps([value]), sample):
+        return hint
+    if kind is AttributeType.UUID:
+        return hint if _is_no_uuid(operator, value) else None
+    if operator not in ("in", *_PARTS) or not isinstance(value, str) or value == value.lower():
+        return None
+    if _UUID.fullmatch(value):
+        return _CAPITALS
+    return _ADDRESS if _EMAIL.fullmatch(value) else None
+
+
+def _is_no_uuid(operator: str, value: object) -> bool:
+    """Whether no UUID, as Django shows it, equals the value or has it as a part."""
+    if operator in _PARTS:
+        return not set(str(value)) <= set("0123456789abcdef-")
+    try:
+        return operator == "in" and value != str(UUID(str(value)))
+    except ValueError:
+        return True

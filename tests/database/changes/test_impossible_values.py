@@ -1,0 +1,80 @@
+"""Values of conditions that never match are refused by all that writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from flagstaff import changes, experiments
+from flagstaff.exceptions import DocumentError, FlagstaffError
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.conditions import condition
+from tests.support.documents import import_text
+
+pytestmark = pytest.mark.django_db
+
+WEEK = condition("date_joined", "lt", "7d", negate=True)
+RULES = [{"conditions": [WEEK]}]
+OF_VALUE = [{"conditions": [WEEK], "value": 2}]
+REFUSED = 'value 1 never matches "date_joined": it is a date'
+
+
+@pytest.fixture(autouse=True)
+def _columns(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["date_joined"]}
+
+
+@pytest.fixture
+def rows() -> None:
+    FeatureFlag.objects.create(key="flag")
+    KeyValueStore.objects.create(key="value", value=1)
+    Segment.objects.create(key="segment", conditions=[condition("plan", "in", "paid")])
+    experiments.create("draft")
+
+
+def by_import(key: str) -> None:
+    import_text(json.dumps({"flagstaff": 1, "partial": True, "flags": {key: {"rules": RULES}}}))
+
+
+def by_command() -> None:
+    path = Path("rules.json")
+    path.write_text(json.dumps(RULES), encoding="utf-8")
+    call_command("flags", "set-rules", "flag", str(path), "--yes")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda: changes.create("new", rules=RULES), id="create"),
+        pytest.param(lambda: changes.update("flag", {"rules": RULES}), id="update"),
+        pytest.param(lambda: changes.create_value("new", 1, rules=OF_VALUE), id="create a value"),
+        pytest.param(lambda: changes.update_value("value", {"rules": OF_VALUE}), id="value"),
+        pytest.param(lambda: changes.create_segment("new", [WEEK]), id="create a segment"),
+        pytest.param(
+            lambda: changes.update_segment("segment", {"conditions": [WEEK]}), id="segment"
+        ),
+        pytest.param(lambda: experiments.create("new", rules=RULES), id="create an experiment"),
+        pytest.param(lambda: experiments.edit("draft", rules=RULES), id="experiment"),
+        pytest.param(lambda: by_import("flag"), id="import"),
+        pytest.param(lambda: by_import("new"), id="import a new flag"),
+        pytest.param(by_command, id="terminal"),
+    ],
+)
+def test_value_that_never_matches_is_refused_by_each_writer(
+    write: Callable[[], object], rows: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((FlagstaffError, DocumentError, CommandError)) as raised:
+        write()
+    assert REFUSED in str(raised.value)
+
+
+def test_stored_value_that_never_matches_stops_no_other_change(rows: None) -> None:
+    FeatureFlag.objects.update(rules=RULES)
+    new = [*RULES, {"conditions": [condition("country", "in", "DE")]}]
+    assert changes.update("flag", {"rules": new, "description": "new"}).written
