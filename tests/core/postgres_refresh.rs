@@ -115,7 +115,7 @@ fn wrong_password_is_an_auth_error() {
 
 /// What a server does, the kind of the error, and a part of its text.
 ///
-/// tests/faults/connection/test_logins.py has what a real server refuses.
+/// `tests/faults/connection/test_logins.py` has what a real server refuses.
 #[test]
 fn refused_log_in_is_reported_with_its_cause() {
     let oauth = b"OAUTHBEARER\0\0";
