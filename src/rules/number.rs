@@ -174,9 +174,8 @@ pub(super) fn is_nan(value: &Value<'_>) -> bool {
 pub fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
     match *value {
         Value::Integer(integer) => Some(with(itoa::Buffer::new().format(integer))),
-        Value::Text(text) => Some(with(text)),
         Value::Decimal(_) | Value::Float(_) if is_nan(value) => None,
-        Value::Decimal(text) => Some(with(text)),
+        Value::Text(text) | Value::Decimal(text) => Some(with(text)),
         Value::Float(float) => Some(with(&python_float(float))),
         _ => None,
     }

@@ -53,8 +53,11 @@ impl Test {
         match (self, value) {
             (Self::IsNull(is_null), _) => Some(!is_null),
             (Self::In(members), Value::Groups(groups)) => {
-                let is_member = members.all_texts().any(|name| groups.contains(name));
-                if is_member { Some(true) } else { members.other_text }
+                if members.all_texts().any(|name| groups.contains(name)) {
+                    return Some(true);
+                }
+                // As on an empty list, no value matches without groups.
+                members.other_text.or_else(|| groups.names().next().is_none().then_some(false))
             }
             (_, Value::Groups(groups)) => self.matches_any(groups.names().map(Value::Text), zone),
             (_, Value::List(elements)) => self.matches_any(elements.iter().copied(), zone),
