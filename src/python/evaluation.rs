@@ -1,6 +1,7 @@
 //! Evaluates flags and values against one snapshot.
 
 use std::collections::BTreeSet;
+use std::convert;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -372,7 +373,9 @@ impl<'a> Evaluator<'a> {
         let results = PyDict::new(py);
         let context = context.with_snapshot(self.context);
         let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
-        flags.iter().for_each(|(_, flag)| flag.serve(bulk));
+        for (_, flag) in &flags {
+            flag.serve(bulk);
+        }
         let id = VisitorId::Drawn;
         let evaluated = with_attributes(py, user, context, groups, id, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
@@ -383,7 +386,7 @@ impl<'a> Evaluator<'a> {
                 results.set_item(key, result.object(py)?)
             })
         });
-        if let Err(error) = evaluated.flatten() {
+        if let Err(error) = evaluated.and_then(convert::identity) {
             let code = without_database(py, error)?;
             for (key, flag) in flags {
                 let result = if needs_user(py, flag, context)? {
