@@ -13,7 +13,7 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # From the bottom up: a module may import those of its own row, as long as no cycle arises, and
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
-    ("message",),
+    ("message", "boot_time"),
     ("bucket", "subject", "stored_value", "token_set", "counters"),
     ("user_set", "primary_key", "watch", "allocation"),
     ("groups", "observation"),

@@ -5,7 +5,7 @@ use std::iter::successors;
 
 use tokio_postgres::error::DbError;
 
-use super::ErrorKind;
+use super::kind::ErrorKind;
 use crate::message::Template;
 use crate::postgres::texts;
 
