@@ -33,10 +33,8 @@ pytestmark = pytest.mark.django_db
 STAFF: dict[str, Any] = {"attribute": "is_staff", "operator": "in", "values": [True]}
 ONLY_CALLS = "The condition can match only if a call passes it in “context”."
 NOT_KNOWN = f"“country” is not known here. {ONLY_CALLS}"
-IMPOSSIBLE = (
-    'Value 1 never matches "is_staff": it is true or false; use "in" (is one of) with true or '
-    "false."
-)
+A_BOOL = 'it is true or false; use "in" (is one of) with true or false.'
+IMPOSSIBLE = f'Value 1 never matches "is_staff": {A_BOOL}'
 STAFF_TYPED_YES = {"attribute": "is_staff", "operator": "in", "values": "yes"}
 
 
