@@ -22,7 +22,7 @@ from tests.support.terminals import document
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
 STAFF = [condition("is_staff", "in", True)]
-NOBODY = [condition("is_staff", "in", "nobody")]
+NOBODY = [*STAFF, condition("is_staff", "in", False)]
 
 
 def rules(segment: str) -> list[dict[str, Any]]:
