@@ -65,7 +65,17 @@ def one_transaction() -> None:
     )
 
 
-@pytest.fixture(params=[one_flag, no_entry], ids=lambda state: state.__name__)
+def rare_relations() -> None:
+    """The statistics have a histogram of relations: two of them have one entry."""
+    one_flag()
+    rows(
+        "UPDATE flagstaff_change SET relation = 'k' WHERE id = (SELECT min(id) FROM "
+        "flagstaff_change); UPDATE flagstaff_change SET relation = 's' WHERE id = "
+        "(SELECT max(id) FROM flagstaff_change); ANALYZE flagstaff_change"
+    )
+
+
+@pytest.fixture(params=[one_flag, no_entry, rare_relations], ids=lambda state: state.__name__)
 def statistics(request: pytest.FixtureRequest) -> None:
     request.param()
 
