@@ -66,15 +66,17 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
+def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = False) -> None:
     """Validates and writes these fields of a row, and its auto_now fields.
 
-    Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
+    With `is_past` they are those of the history, so values that never match are no reason against
+    them. Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole
+    change.
     """
     if isinstance(row, segment_model()) and "key" in fields:
         raise InvalidChangeError(FIELD_PROBLEM(field="key", problem=SEGMENT_KEY_IS_FIXED()))
     for name, new in fields.items():
-        validate(row, name, new)
+        validate(row, name, new, is_past=is_past)
     for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
@@ -127,19 +129,21 @@ def touch(row: Row) -> None:
         row.save(using=conf.database, update_fields=names)
 
 
-def validate(row: Row, name: str, new: object) -> None:
+def validate(row: Row, name: str, new: object, *, is_past: bool = False) -> None:
     """Raises InvalidChangeError if the model does not accept the new value of one field.
 
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
-    if problem := problem_of(row, name, new):
+    if problem := problem_of(row, name, new, is_past=is_past):
         raise InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem))
 
 
-def problem_of(row: Row, name: str, new: object) -> str | None:
+def problem_of(row: Row, name: str, new: object, *, is_past: bool = False) -> str | None:
     """Returns why the model does not accept the new value of one field, or None."""
     field = _field(row, name)
     if problem := _problem(row, field, new):
+        return problem
+    if not is_past and (problem := _impossible_problem(row, field, new)):
         return problem
     if new is None and not field.null:
         return JSON_NULL() if isinstance(field, JSONField) else NULL()
@@ -161,7 +165,7 @@ def problems_of_new(row: Model) -> dict[str, str]:
     problems: dict[str, str] = {
         field.name: problem
         for field, value in values.items()
-        if (problem := _problem(row, field, value))
+        if (problem := _problem(row, field, value) or _impossible_problem(row, field, value))
     }
     if not problems and isinstance(row, conf.value_model):
         problems |= value_schema_problems(row)
@@ -191,7 +195,6 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     return (
         _optional_field_problem(row, field, new)
         or _condition_problem(row, field, new)
-        or _impossible_problem(row, field, new)
         or value_schema_field_problem(row, field, new)
     )
 

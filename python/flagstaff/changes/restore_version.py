@@ -110,7 +110,8 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
         past, state = _find(kind, key, to)
         item = past.item
         if item.row is not None:
-            changed = change_row(kind, item.row, *_restored_fields(past, state), expect_version)
+            fields, users = _restored_fields(past, state)
+            changed = change_row(kind, item.row, fields, users, expect_version, is_past=True)
             return with_secrecy(item, changed)
         version = cast("RowVersion", state.row)
         if version.is_digest:

@@ -94,30 +94,40 @@ def update_row(
         return change_row(kind, row, fields, change, expect_version)
 
 
-def change_row(
+def change_row(  # noqa: PLR0913 (the row, what to write, and how)
     kind: Kind,
     row: Row,
     fields: Fields,
     users: AllowedUsersChange,
     expect_version: int | None,
+    *,
+    is_past: bool = False,
 ) -> Changed:
-    """Writes the fields of a locked row that differ, and the change of its allowed users."""
+    """Writes the fields of a locked row that differ, and the change of its allowed users.
+
+    `is_past` works as in `write`.
+    """
     planned = planned_change(row, fields, users)
     if not planned.new:
         return replace(planned, version=version_of(kind, row.pk))
     require_version(kind, row.key, row.pk, expect_version)
-    write_fields(row, planned, users)
+    write_fields(row, planned, users, is_past=is_past)
     return finished(kind, planned, version_of(kind, row.pk))
 
 
 def write_fields(
-    row: Row, planned: Changed, users: AllowedUsersChange, *, savepoint: bool = True
+    row: Row,
+    planned: Changed,
+    users: AllowedUsersChange,
+    *,
+    savepoint: bool = True,
+    is_past: bool = False,
 ) -> None:
-    """Writes a planned change of a locked row. `savepoint` works as in `write`."""
+    """Writes a planned change of a locked row. `savepoint` and `is_past` work as in `write`."""
     if users:
         change_allowed_users(row, users)
     if fields := {name: new for name, new in planned.new.items() if name != ALLOWED}:
-        write(row, fields, savepoint=savepoint)
+        write(row, fields, savepoint=savepoint, is_past=is_past)
     else:
         touch(row)
 

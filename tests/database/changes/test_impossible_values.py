@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 from flagstaff import changes, experiments
 from flagstaff.exceptions import DocumentError, FlagstaffError
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.documents import import_text
@@ -78,3 +79,15 @@ def test_stored_value_that_never_matches_stops_no_other_change(rows: None) -> No
     FeatureFlag.objects.update(rules=RULES)
     new = [*RULES, {"conditions": [condition("country", "in", "DE")]}]
     assert changes.update("flag", {"rules": new, "description": "new"}).written
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "undo", [changes.undo, lambda key: changes.restore(key, to=(flag_version(key) or 0) - 1)]
+)
+def test_past_value_that_never_matches_stops_no_undo(undo: Callable[[str], object]) -> None:
+    FeatureFlag.objects.create(key="flag", rules=RULES)
+    changes.update("flag", {"rules": [], "enabled": True, "rollout_percent": 100})
+    undo("flag")
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rules) == (False, RULES)

@@ -119,7 +119,7 @@ def _write_row(plan: RowPlan) -> None:
         elif row is not None and plan.key is None:
             row.delete(using=conf.database)
         elif row is not None and plan.changed is not None:
-            write_fields(row, plan.changed, plan.users, savepoint=False)
+            write_fields(row, plan.changed, plan.users, savepoint=False, is_past=True)
     except FlagstaffError as error:
         raise _RefusedRowError(plan.item.id, error) from error
 
