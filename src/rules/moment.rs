@@ -48,8 +48,9 @@ impl Moment {
 
     pub(super) fn cmp(self, other: Self, zone: &impl Attributes) -> Ordering {
         let (one, two) = (self.micros(), other.micros());
-        // No clock is a day from UTC or jumps by more than a day: most moments need no time zone.
-        if self == other || one.abs_diff(two) >= DAY.unsigned_abs() {
+        // No clock is a day from UTC, and none jumps by more than a day, as Samoa's did in 2011: most
+        // moments need no time zone.
+        if self == other || one.abs_diff(two) >= 2 * DAY.unsigned_abs() {
             return one.cmp(&two);
         }
         self.utc(zone).cmp(&other.utc(zone))
@@ -154,7 +155,7 @@ fn fraction(rest: &mut Rest<'_>) -> Option<i64> {
     Some(rest.number(digits, 0..=999_999_999)? * 10_i64.pow(scale) / 1_000)
 }
 
-/// `Z`, `±HH:MM`, `±HHMM` or `±HH`, in microseconds.
+/// `Z`, `±HH:MM`, `±HH:MM:SS`, `±HHMM` or `±HH`, in microseconds.
 fn offset(rest: &mut Rest<'_>) -> Option<i64> {
     if rest.skip(b"Zz") {
         return Some(0);
@@ -169,5 +170,7 @@ fn offset(rest: &mut Rest<'_>) -> Option<i64> {
     let hour = rest.number(2, 0..=23)?;
     let has_minute = rest.skip(b":") || !rest.0.is_empty();
     let minute = if has_minute { rest.number(2, 0..=59)? } else { 0 };
-    Some(sign * (hour * 3_600 + minute * 60) * SECOND)
+    // Python writes them for local mean time.
+    let second = if rest.skip(b":") { rest.number(2, 0..=59)? } else { 0 };
+    Some(sign * (hour * 3_600 + minute * 60 + second) * SECOND)
 }

@@ -238,7 +238,7 @@ _NUMBER = re.compile(
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:(?<=:\d\d:\d\d)\.(\d{1,9}))?"
-    r"([Zz]|[+-]\d\d(?::?\d\d)?)?",
+    r"([Zz]|[+-]\d\d(?::?\d\d(?::\d\d)?)?)?",
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (to subtract it from naive ones)
@@ -260,8 +260,8 @@ def _moment(value: Any) -> date | None:
         if offset in {"Z", "z"}:
             offset = "+00:00"
         elif offset:
-            digits = offset[1:].replace(":", "").ljust(4, "0")
-            offset = f"{offset[0]}{digits[:2]}:{digits[2:]}"
+            digits = offset[1:].replace(":", "").ljust(6, "0")
+            offset = f"{offset[0]}{digits[:2]}:{digits[2:4]}:{digits[4:]}"
         return datetime.fromisoformat(text + (offset or ""))
     except ValueError:
         return None
