@@ -86,5 +86,7 @@ def _of_column(field: AnyField | None) -> Attribute:
     target = field
     while isinstance(target, ForeignKey):
         target = target.target_field
-    types = (kind for classes, kind in _TYPES if isinstance(target, classes))
+    # A field of another package may give objects whose text is not what the column has.
+    is_djangos = type(target).__module__.startswith("django.")
+    types = (kind for classes, kind in _TYPES if is_djangos and isinstance(target, classes))
     return Attribute(next(types, AttributeType.OTHER), field)

@@ -171,7 +171,9 @@ def _is_true_for_anonymous(condition: dict[str, Any]) -> bool:
         is_missing = attribute not in _PRESENT
         return (isinstance(values, list | tuple) and is_missing in values) is not is_negated
     if attribute in _PERMISSIONS and condition.get("operator") == "in":
-        return (isinstance(values, list | tuple) and False in values) is not is_negated
+        # Of other values, none can match, so that a negated condition is false, too.
+        found = [one for one in values if isinstance(one, bool)] if values else []
+        return bool(found) and (False in found) is not is_negated
     # There are no groups, and a condition on a missing attribute is false, a negated one, too.
     return attribute == _GROUPS and is_negated
 
