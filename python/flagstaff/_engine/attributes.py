@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +46,10 @@ _MAX_USERS = 1000
 DATABASE_ERRORS = (InterfaceError, OperationalError)
 # The transaction status "in error", which has the same number in both drivers.
 _IN_ERROR = 3
+# The class of SQLSTATEs of a transaction that is to be repeated: a deadlock, for example.
+_ROLLED_BACK = "40"
+# The error code of SQLite for wrong SQL, such as a table that does not exist.
+_SQLITE_ERROR = 1
 # Objects that are no values: their text would query the database, or names only their type.
 _NO_VALUES = (QuerySet, BaseManager, Iterator, Mapping, MappingView, deque)
 
@@ -74,7 +79,7 @@ class RequestContext(dict[str, object]):
         #: The request, also for the end of what is measured.
         self.request = request
         self._is_crawler: bool | None = None
-        self._computed: dict[tuple[type, str], dict[str, object] | None] = {}
+        self._computed: dict[tuple[type, str], dict[str, object] | Exception | None] = {}
 
     def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, object]]]:
         """Pickles and copies only the context, for example as the argument of a task."""
@@ -107,16 +112,23 @@ class RequestContext(dict[str, object]):
         """
         # By key: `request.user` and `await request.auser()` are two objects.
         key = user.__class__, str(getattr(user, "pk", None))
-        if key in self._computed:
-            return self._computed[key]
-        try:
-            attributes = _compute(user, self.request)
-        except SynchronousOnlyOperation:
-            # In an event loop; a thread may still succeed.
-            return None
-        if len(self._computed) >= _MAX_USERS:
-            return attributes
-        return self._computed.setdefault(key, attributes)
+        if key not in self._computed:
+            attributes: dict[str, object] | Exception | None
+            try:
+                attributes = _compute(user, self.request)
+            except SynchronousOnlyOperation:
+                # In an event loop; a thread may still succeed.
+                return None
+            except DATABASE_ERRORS as error:
+                # Kept: each other flag of the request would wait for the database again.
+                attributes = error
+            if len(self._computed) < _MAX_USERS:
+                self._computed.setdefault(key, attributes)
+        else:
+            attributes = self._computed[key]
+        if isinstance(attributes, Exception):
+            raise attributes
+        return attributes
 
 
 def _observed_context() -> RequestContext | None:
@@ -189,8 +201,8 @@ def computed_attributes(user: object, call: object, snapshot: object) -> dict[st
     """Returns what the callable returns for the user; None if it fails or evaluates a flag.
 
     Raises an error of the database. Called by the extension, with the context of the call and of
-    its snapshot. Runs the callable
-    once per request and user; outside a request, once per evaluation.
+    its snapshot. Runs the callable once per request and user; outside a request, once per
+    evaluation.
     """
     if _computation.get() is not None:
         return None
@@ -327,17 +339,37 @@ def report_unreadable_context(error: Exception) -> None:
 def report_database_error(error: Exception) -> bool:
     """Logs that the user or an attribute cannot be read. Called by the extension.
 
-    Returns False if the error has to be raised, because it has left a transaction broken: the end
-    of that would silently be a rollback.
+    Returns False if the error has to be raised: it has left a transaction broken, whose end would
+    silently be a rollback, or it is an answer to the project's query.
     """
-    if any(map(_has_broken_transaction, connections.all(initialized_only=True))):
+    present = connections.all(initialized_only=True)
+    if _is_for_the_project(error) or any(map(_has_broken_transaction, present)):
         return False
+    for connection in present:
+        _close_if_lost(connection)
     log_each_minute(
         "database",
         f"the database failed while a user or an attribute was read ({place_of(error)}); "
         "evaluations that need it return their default until it is back",
     )
     return True
+
+
+def _is_for_the_project(error: Exception) -> bool:
+    """Whether a database that works has refused the query: to be repeated, or as wrong SQL."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    is_wrong_for_sqlite = getattr(cause, "sqlite_errorcode", None) == _SQLITE_ERROR
+    return str(state).startswith(_ROLLED_BACK) or is_wrong_for_sqlite
+
+
+def _close_if_lost(connection: BaseDatabaseWrapper) -> None:
+    """Closes a connection that was lost: outside of a request, Django would keep it for ever."""
+    has_failed = connection.errors_occurred and not connection.in_atomic_block
+    if has_failed and connection.get_autocommit() and not connection.is_usable():
+        # The event loop closes no connection; its own are those of threads.
+        with suppress(SynchronousOnlyOperation):
+            connection.close()
 
 
 def _has_broken_transaction(connection: BaseDatabaseWrapper) -> bool:

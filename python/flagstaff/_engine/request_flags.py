@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from inspect import isawaitable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
@@ -348,7 +348,9 @@ async def _read_user(
             user = getattr(request, "user", None)
         elif is_needed:
             user = await request.auser()
-        await prepare_attributes(_context_of(request), user, names, context)
     except DATABASE_ERRORS as error:
         return unreadable_user(error)
+    # The evaluation gets the same error, if it needs the attributes.
+    with suppress(*DATABASE_ERRORS):
+        await prepare_attributes(_context_of(request), user, names, context)
     return user

@@ -49,7 +49,7 @@ from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.openfeature import FlagstaffProvider
-from tests.support.fixtures import Load
+from tests.support.fixtures import COMMITTED, Load
 from tests.support.views import new, new_async, old, old_async
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
@@ -200,7 +200,18 @@ def test_steps_say_that_the_user_cannot_be_read() -> None:
 # Attributes of a user who can be read.
 
 
-def fail(_user: object, _request: object) -> object:
+_calls: list[object] = []
+
+
+@pytest.fixture
+def calls() -> list[object]:
+    """The users for whom the function was called."""
+    _calls.clear()
+    return _calls
+
+
+def fail(user: object, _request: object) -> object:
+    _calls.append(user)
     raise AWAY[0]
 
 
@@ -211,6 +222,14 @@ class Failing:
 
     @property
     def is_staff(self) -> bool:
+        raise AWAY[0]
+
+
+class FailingKey:
+    """A user whose primary key queries the database."""
+
+    @property
+    def pk(self) -> int:
         raise AWAY[0]
 
 
@@ -226,9 +245,10 @@ def function_of_attributes(settings: Settings, load: Load) -> None:
     [
         ("german", User(pk=1), None),
         ("staff", Failing(), None),
+        ("half", FailingKey(), None),
         ("german", None, {"country": raising(AWAY[0])}),
     ],
-    ids=["function", "property", "context"],
+    ids=["function", "property", "primary key", "context"],
 )
 def test_evaluation_that_needs_an_attribute_returns_its_default(
     key: str, user: Any, context: Any
@@ -236,6 +256,27 @@ def test_evaluation_that_needs_an_attribute_returns_its_default(
     found = resolve_flag(key, user, default=True, context=context)
     assert resolved(found) == (True, "ERROR", "GENERAL")
     assert all_flags(user, context=context)["all"] is True
+
+
+@pytest.mark.usefixtures("function_of_attributes")
+def test_flag_that_reads_no_failed_attribute_has_its_result(calls: list[object]) -> None:
+    user: Any = User(pk=1, is_staff=True)
+    assert all_flags(user) == {
+        "all": True,
+        "german": False,
+        "half": True,
+        "killed": False,
+        "staff": True,
+    }
+    request: Any = RequestFactory().get("/")
+    request.user = user
+    calls.clear()
+    assert [flags_of(request).enabled(key) for key in ("german", "staff", "german")] == [
+        False,
+        True,
+        False,
+    ]
+    assert len(calls) == 1
 
 
 # A transaction that the error has broken.
@@ -271,6 +312,35 @@ def test_error_in_a_savepoint_does_not_rise() -> None:
 
     assert flag_enabled("half", SimpleLazyObject(query), default=True) is True
     User.objects.create(username="kept")
+
+
+def caused_by(**attributes: object) -> OperationalError:
+    """An error of Django with the attributes of the driver's."""
+    cause = type("Cause", (Exception,), attributes)()
+    error = OperationalError("refused")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [caused_by(sqlstate="40001"), caused_by(pgcode="40P01"), caused_by(sqlite_errorcode=1)]
+)
+def test_query_that_the_database_has_refused_rises(error: OperationalError) -> None:
+    with pytest.raises(OperationalError, match="refused"):
+        flag_enabled("half", raising(error))
+
+
+@pytest.mark.parametrize("load", [pytest.param("memory", marks=COMMITTED)], indirect=True)
+def test_lost_connection_is_opened_again_outside_of_a_request(load: Load) -> None:
+    alice = User.objects.create(username="alice")
+    load()
+    with connection.cursor() as cursor, suppress(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    found = [
+        resolve_flag("half", SimpleLazyObject(lambda: User.objects.get(pk=alice.pk))).error_code
+        for _ in range(2)
+    ]
+    assert found == ["GENERAL", None]
 
 
 # A request whose session cannot be read.
