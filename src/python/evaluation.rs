@@ -444,11 +444,27 @@ pub(super) fn result<'py, T: FlagResult>(
     }
     let of = |evaluation| T::of(evaluation, default);
     match user {
-        Some(user) if flag.depends_on_subject() => user
-            .with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
-            .or_else(|error| Ok(T::error(without_database(py, error)?, default))),
+        Some(user) if flag.depends_on_subject() => {
+            if user.may_query() {
+                return result_of_lazy(py, key, flag, user, default);
+            }
+            user.with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
+        }
         _ => Ok(of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes))),
     }
+}
+
+/// The same for a user whose reading may query. Not inlined: it would cost all others.
+#[inline(never)]
+fn result_of_lazy<T: FlagResult>(
+    py: Python<'_>,
+    key: &str,
+    flag: &Flag,
+    user: UserArgument<'_, '_>,
+    default: bool,
+) -> PyResult<T> {
+    user.with_subject(|subject| T::of(evaluate(key, flag, &subject, &NoAttributes), default))
+        .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
 }
 
 /// The same for a flag that reads attributes. Not inlined: most flags read none.

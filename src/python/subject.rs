@@ -4,7 +4,7 @@
 //! rollout starts. The object itself is read only if the result depends on it: an unevaluated
 //! `request.user` costs a query.
 
-use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -92,6 +92,12 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     /// Whether reading the user may cost a query.
     pub(super) fn is_lazy(&self) -> bool {
         self.kind == Kind::Lazy
+    }
+
+    /// Whether reading the primary key runs code that may query.
+    #[inline]
+    pub(super) fn may_query(&self) -> bool {
+        matches!(self.kind, Kind::Lazy | Kind::ComputedKey)
     }
 
     /// Whether reading the user costs no query and runs no code of the project.
@@ -191,12 +197,20 @@ fn classify(
         .is_subclass(&py.import("django.utils.functional")?.getattr("LazyObject")?)?
     {
         Kind::Lazy
-    } else if !user_type.is_subclass_of::<PyType>()? && user.hasattr(intern!(py, "pk"))? {
+    } else if !user_type.is_subclass_of::<PyType>()? && has_key(user)? {
         return key_attribute(user_type).map(Some);
     } else {
         return Ok(None);
     };
     Ok(Some((kind, String::new())))
+}
+
+/// Whether an object has a primary key. It may raise, which is left to the evaluation that reads it.
+fn has_key(user: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match user.hasattr(intern!(user.py(), "pk")) {
+        Err(error) if error.is_instance_of::<PyException>(user.py()) => Ok(true),
+        found => found,
+    }
 }
 
 /// The attribute behind `pk` of a Django model, which is faster to read than the property. A model

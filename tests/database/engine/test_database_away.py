@@ -214,6 +214,14 @@ class Failing:
         raise AWAY[0]
 
 
+class FailingKey:
+    """A user whose primary key queries the database."""
+
+    @property
+    def pk(self) -> int:
+        raise AWAY[0]
+
+
 @pytest.fixture
 def function_of_attributes(settings: Settings, load: Load) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.fail"}
@@ -226,9 +234,10 @@ def function_of_attributes(settings: Settings, load: Load) -> None:
     [
         ("german", User(pk=1), None),
         ("staff", Failing(), None),
+        ("half", FailingKey(), None),
         ("german", None, {"country": raising(AWAY[0])}),
     ],
-    ids=["function", "property", "context"],
+    ids=["function", "property", "primary key", "context"],
 )
 def test_evaluation_that_needs_an_attribute_returns_its_default(
     key: str, user: Any, context: Any
