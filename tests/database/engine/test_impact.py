@@ -542,6 +542,19 @@ def test_locked_table_raises_within_the_timeout_without_an_engine() -> None:
 
 @ONLY_POSTGRESQL
 @pytest.mark.usefixtures("only_pool")
+def test_refused_query_is_reported_without_the_servers_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_flag(enabled=True)
+    refused = {"impact_users_v1": "SELECT ARRAY['hunter2'::text::int8] AS users"}
+    monkeypatch.setattr(impact_module, "sql", lambda name: refused.get(name) or sql(name))
+    with live_engine(), pytest.raises(FlagstaffError, match="22P02") as raised:
+        impact("new_checkout", 100)
+    assert "hunter2" not in f"{raised.value} {raised.value.__cause__!r}"
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.usefixtures("only_pool")
 def test_slow_batch_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     make_flag(enabled=True)
     slow = {"impact_users_v1": "SELECT NULL::int8[] AS users FROM pg_sleep(10)"}
