@@ -128,6 +128,19 @@ def test_change_of_the_rollout_is_undone_by_the_own_team_only(
 
 @THEIRS
 @pytest.mark.usefixtures("of_one_list")
+def test_form_of_a_plan_shows_flags_and_plans_of_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    plan = plans.create("new_checkout", ["60:1h", "100"], required_users=77)
+    html = page(member, f"{PLANS}add/?like={plan.pk}")
+    assert ('value="77"' in html) is is_allowed
+    assert (f"like={plan.pk}" in html) is is_allowed
+    assert ("50 %" in page(member, f"{PLANS}add/?flag=new_checkout")) is is_allowed
+
+
+@THEIRS
+@pytest.mark.usefixtures("of_one_list")
 def test_list_of_plans_shows_those_of_the_own_team_only(
     owner: str, is_allowed: bool, member: Client
 ) -> None:
