@@ -127,7 +127,8 @@ def is_toggle_page(request: HttpRequest) -> bool:
 
 def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> None:
     """Lets a user who may only toggle flags use this part of the form of this one."""
-    if not model_admin.has_change_permission(request) and may_toggle(model_admin, request, flag):
+    may_change = model_admin.has_change_permission(request, flag)
+    if not may_change and may_toggle(model_admin, request, flag):
         page_of(request).is_toggle = True
 
 
