@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, connections, router
-from django.db.models import Count, Field, Model, Q, QuerySet
+from django.db.models import Count, Field, Func, Model, Q, QuerySet, TextField, Value
 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
@@ -31,6 +31,7 @@ from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
 #: Between an operator and the user that the operator acts as, in the actor of an entry.
 ACTS_AS = " as "
+_DELETED_USER = "a deleted user"
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
@@ -285,10 +286,18 @@ class UserTable:
         return shared
 
 
-def is_actor(pk: str) -> Q:
-    """Returns the condition that a user is the actor, or one of two."""
-    acted = Q(actor__startswith=f"{pk}{ACTS_AS}") | Q(actor__endswith=f"{ACTS_AS}{pk}")
-    return Q(actor=pk) | acted
+def forget_actor(rows: QuerySet[Any], pk: str) -> None:
+    """Removes a user as the actor of rows. Of two users, the other one stays.
+
+    The place of the forgotten one is kept: the change of an operator must not become one of the
+    user that the operator acted as. The history has a statement of its own: forget_user_v1.sql.
+    """
+    rows.filter(actor=pk).update(actor="")
+    users = Func("actor", Value(ACTS_AS), function="string_to_array")
+    others = Func(users, Value(pk), Value(_DELETED_USER), function="array_replace")
+    text = Func(others, Value(ACTS_AS), function="array_to_string", output_field=TextField())
+    pair = Q(actor__startswith=f"{pk}{ACTS_AS}") | Q(actor__endswith=f"{ACTS_AS}{pk}")
+    rows.filter(pair).update(actor=text)
 
 
 def allowed_user_table() -> UserTable:

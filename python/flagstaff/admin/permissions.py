@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal, TypeAlias
 
 from django.contrib import admin
@@ -57,8 +59,18 @@ def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
 
     The admin decides, because a project can restrict the rights to single flags.
     """
-    own = getattr(model_admin, "has_toggle_permission", None)
-    return has_toggle_permission(model_admin, request, flag) if own is None else own(request, flag)
+    # The method of a project need not know the setting.
+    if conf.read_only:
+        return False
+    own: Callable[..., bool] | None = getattr(model_admin, "has_toggle_permission", None)
+    if own is None:
+        return has_toggle_permission(model_admin, request, flag)
+    try:
+        signature(own).bind(request, flag)
+    except TypeError:
+        # Without a flag, as Django calls the methods for its actions.
+        return own(request) and not _is_refused(model_admin, request, flag)
+    return own(request, flag)
 
 
 def has_toggle_permission(
@@ -73,10 +85,14 @@ def has_toggle_permission(
         return True
     if conf.read_only or not holds_toggle(model_admin, request):
         return False
-    is_restricted = flag is not None and (
-        model_admin.has_change_permission(request) or not _may_view(model_admin, request, flag)
-    )
-    return not is_restricted
+    return not _is_refused(model_admin, request, flag)
+
+
+def _is_refused(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> bool:
+    """Whether the admin refuses this flag, although the user may change or toggle others."""
+    if flag is None or model_admin.has_change_permission(request, flag):
+        return False
+    return model_admin.has_change_permission(request) or not _may_view(model_admin, request, flag)
 
 
 def _may_view(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> bool:
@@ -127,7 +143,8 @@ def is_toggle_page(request: HttpRequest) -> bool:
 
 def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> None:
     """Lets a user who may only toggle flags use this part of the form of this one."""
-    if not model_admin.has_change_permission(request) and may_toggle(model_admin, request, flag):
+    may_change = model_admin.has_change_permission(request, flag)
+    if not may_change and may_toggle(model_admin, request, flag):
         page_of(request).is_toggle = True
 
 

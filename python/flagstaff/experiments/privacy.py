@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from flagstaff._tables.user_lookup import is_actor
+from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 
@@ -30,4 +30,4 @@ def forget_user(pk: str) -> None:
         for experiment in by_user.select_for_update().filter(overrides__has_key=pk):
             del experiment.overrides[pk]
             experiment.save(using=conf.database, update_fields=["overrides"])
-        ExperimentEvent.objects.using(conf.database).filter(is_actor(pk)).update(actor="")
+        forget_actor(ExperimentEvent.objects.using(conf.database), pk)

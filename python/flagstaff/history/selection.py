@@ -104,9 +104,16 @@ def stored_actors(name: str) -> set[str]:
     """
     if not is_storable(name):
         return set()
-    if ACTS_AS in name:
-        pair = map(stored_actors, name.split(ACTS_AS, 1))
-        return {name, *map(ACTS_AS.join, product(*pair))}
+    found = _stored_user(name)
+    # A username may contain the text between an operator and a user, too.
+    words = name.split(ACTS_AS)
+    for end in range(1, len(words)):
+        pair = ACTS_AS.join(words[:end]), ACTS_AS.join(words[end:])
+        found.update(map(ACTS_AS.join, product(*map(_stored_user, pair))))
+    return found
+
+
+def _stored_user(name: str) -> set[str]:
     users = actor_table()
     username = users.username_field
     if username is None:

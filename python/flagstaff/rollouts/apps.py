@@ -60,11 +60,11 @@ class RolloutsConfig(OptionalApp, AppConfig):
 
     def forget_user(self, pk: str) -> None:
         """Removes a deleted user as the actor of plans and their events, and as a scheduler."""
-        from flagstaff._tables.user_lookup import is_actor  # noqa: PLC0415 (models first)
+        from flagstaff._tables.user_lookup import forget_actor  # noqa: PLC0415 (models first)
         from flagstaff.rollouts.models import Plan, PlanEvent  # noqa: PLC0415 (models first)
 
         for model in (Plan, PlanEvent):
-            model._base_manager.using(conf.database).filter(is_actor(pk)).update(actor="")
+            forget_actor(model._base_manager.using(conf.database), pk)
         from flagstaff.rollouts.schedulers import forget_scheduler  # noqa: PLC0415 (models first)
 
         forget_scheduler(pk)

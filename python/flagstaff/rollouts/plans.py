@@ -19,6 +19,7 @@ from django.utils import timezone
 from flagstaff._attribution.context import current_actor, current_reason, current_source
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.user_lookup import ACTS_AS
 from flagstaff._time_fields import MAX_YEAR
 from flagstaff._words.message import Message
 from flagstaff.changes.locking import require_version
@@ -527,7 +528,9 @@ def _set_start(
     flag = _flag_of(plan, expect_version)
     see_flag(plan, version_of(Kind.FLAG, flag.pk))
     plan.enables_flag = enable and not flag.enabled
-    plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
+    # If an operator acts as a user, the rights are those of the user.
+    user = current_actor().rpartition(ACTS_AS)[2]
+    plan.scheduled_by = user if current_source() == _ADMIN else None
 
 
 def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:

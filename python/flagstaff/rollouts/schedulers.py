@@ -9,7 +9,7 @@ from django.db.models import Value
 from django.db.models.functions import Replace
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.models import Change
@@ -28,8 +28,9 @@ def start_message(plan: Plan, old: int, new: int) -> Message:
         plan_id=plan.pk, kind=PlanEvent.Kind.SCHEDULED
     )
     actor = scheduled.order_by("-id").values_list("actor", flat=True).first() or ""
-    if actor and _is_user(actor):
-        return messages.STARTED_BY_USER(old=old, new=new, user=actor)
+    user = actor.rpartition(ACTS_AS)[2]
+    if user and _is_user(user):
+        return messages.STARTED_BY_USER(old=old, new=new, user=user)
     if actor:
         return messages.STARTED_BY(old=old, new=new, actor=" ".join(actor.split()))
     return messages.STARTED(old=old, new=new)

@@ -128,6 +128,19 @@ def test_change_of_the_rollout_is_undone_by_the_own_team_only(
 
 @THEIRS
 @pytest.mark.usefixtures("of_one_list")
+def test_form_of_a_plan_shows_flags_and_plans_of_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    plan = plans.create("new_checkout", ["60:1h", "100"], required_users=77)
+    html = page(member, f"{PLANS}add/?like={plan.pk}")
+    assert ('value="77"' in html) is is_allowed
+    assert (f"like={plan.pk}" in html) is is_allowed
+    assert ("50 %" in page(member, f"{PLANS}add/?flag=new_checkout")) is is_allowed
+
+
+@THEIRS
+@pytest.mark.usefixtures("of_one_list")
 def test_list_of_plans_shows_those_of_the_own_team_only(
     owner: str, is_allowed: bool, member: Client
 ) -> None:
@@ -167,3 +180,44 @@ def test_toggle_permission_that_a_project_restricts_is_obeyed_on_each_page(
     if view == "change":
         data |= form_data(client.get(flag_url(flag))) | {"rollout_percent": "5"}
     assert client.post(flag_url(flag, view), data).status_code == 302
+
+
+def test_toggle_permission_without_a_flag_is_asked_for_flags_that_the_admin_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The signature of the methods that Django calls for actions.
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", lambda _admin, _request: True)
+    client, flag = staff("view_featureflag"), make("us")
+    url = flag_url(flag, "kill")
+    FeatureFlag.objects.update(owner="them")
+    assert client.post(url, {"_confirmed": "1"}).status_code == 403
+    FeatureFlag.objects.update(owner="us")
+    assert client.post(url, {"_confirmed": "1"}).status_code == 302
+    assert FeatureFlag.objects.get().enabled is False
+
+
+def test_toggle_permission_of_a_project_allows_nothing_on_read_only_pages(
+    monkeypatch: pytest.MonkeyPatch, read_only: None
+) -> None:
+    monkeypatch.setattr(
+        FeatureFlagAdmin, "has_toggle_permission", lambda _admin, _request, obj=None: True
+    )
+    client, flag = staff("view_featureflag"), make("us")
+    html = page(client, flag_url(flag))
+    assert "/kill/" not in html
+    assert client.post(flag_url(flag), {"rollout_percent": "5"}).status_code == 403
+    assert client.post(flag_url(flag, "kill"), {"_confirmed": "1"}).status_code == 403
+
+
+@pytest.mark.parametrize("permission", ["view_featureflag", "toggle_featureflag"])
+def test_user_who_may_change_single_flags_only_saves_all_fields(
+    permission: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_change_permission(admin: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and obj.owner == "us"
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_change_permission", has_change_permission)
+    client, flag = staff(permission), make("us")
+    data = form_data(client.get(flag_url(flag))) | {"description": "new", "_confirmed": "1"}
+    assert client.post(flag_url(flag), data).status_code == 302
+    assert FeatureFlag.objects.get().description == "new"

@@ -34,7 +34,7 @@ from flagstaff._attribution.writes import attribute_writes
 from flagstaff.history import forget_user, recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.models import PlanEvent
+from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.support.admin_pages import form_data
 from tests.support.sql import rows
 
@@ -562,7 +562,7 @@ def test_operator_who_acts_as_a_user_is_recorded_with_the_user(
 
 
 @pytest.mark.usefixtures("flag")
-def test_operator_and_user_are_named_found_and_forgotten(
+def test_operator_and_user_are_named_and_found(
     admin_client: Client, alice: User, bob: User
 ) -> None:
     actor = f"{alice.pk} as {bob.pk}"
@@ -573,11 +573,29 @@ def test_operator_and_user_are_named_found_and_forgotten(
     for name in ("alice as bob", actor, f"alice as {bob.pk}"):
         assert [event.actor for event in recent_events(actor=name)] == [actor]
     assert recent_events(actor="bob as alice") == []
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize(
+    ("actor", "forgotten", "kept"),
+    [
+        ("7 as 6", "6", "7 as a deleted user"),
+        ("7 as 6", "7", "a deleted user as 6"),
+        ("71 as 7", "7", "71 as a deleted user"),
+        ("71 as 7", "1", "71 as 7"),
+        ("7", "7", None),
+        ("Ann as Bea", "Ann as Bea", None),
+    ],
+)
+def test_forgotten_user_leaves_the_other_of_two_users(
+    actor: str, forgotten: str, kept: str | None
+) -> None:
     with acting_as(actor):
-        plan = plans.create("new_checkout")
-    assert forget_user(bob.pk) == 1
-    assert not Change.objects.filter(actor__contains=" as ").exists()
-    assert PlanEvent.objects.get(plan=plan).actor == ""
+        set_enabled()
+        plans.create("new_checkout")
+    assert forget_user(forgotten) == (actor != kept)
+    assert Change.objects.latest("id").actor == kept
+    assert {Plan.objects.get().actor, PlanEvent.objects.get().actor} == {kept or ""}
 
 
 def test_write_with_invalid_settings_succeeds_without_attribution(

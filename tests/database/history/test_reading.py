@@ -421,6 +421,24 @@ def test_actor_is_found_by_username_primary_key_and_name(shop: None, alice: User
         assert recent_events(actor=unknown) == []
 
 
+@pytest.mark.parametrize(
+    ("operator", "acted", "found"),
+    [
+        ("Ann as Bea", "", "Ann as Bea"),
+        ("Ann as Bea", "carol", "Ann as Bea as carol"),
+        ("carol", "Ann as Bea", "carol as Ann as Bea"),
+    ],
+)
+def test_actor_whose_username_contains_as_is_found(
+    operator: str, acted: str, found: str, shop: None
+) -> None:
+    names_of = [name for name in (operator, acted) if name]
+    actor = " as ".join(str(User.objects.create(username=name).pk) for name in names_of)
+    with acting_as(actor):
+        enable("new_checkout")
+    assert [event.actor for event in recent_events(actor=found)] == [actor]
+
+
 def test_actor_of_one_part_of_a_transaction_selects_this_part(shop: None) -> None:
     with transaction.atomic():
         with acting_as("ana"):

@@ -447,18 +447,31 @@ def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
     assert plan_of().reason == ("not started, ana changed the flag: rollout 0 → 1 %")
 
 
-def schedule_as(source: str, *permissions: str) -> User:
-    """Schedules a plan that is due, by a member of staff with these permissions."""
+def schedule_as(source: str, *permissions: str, operator: str = "") -> User:
+    """Schedules a plan that is due, by a member of staff with these permissions.
+
+    An operator acts as the member.
+    """
     user = User.objects.create_user("ana", is_staff=True)
     permit(user, *permissions)
-    with acting_as(user, source=source):
+    with acting_as(f"{operator} as {user.pk}" if operator else user, source=source):
         schedule(-timedelta(hours=1))
     return user
 
 
-@pytest.mark.parametrize("right", ["toggle_featureflag", "change_featureflag"])
-def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(right: str) -> None:
-    user = schedule_as("admin", right)
+@pytest.mark.parametrize(
+    ("source", "right", "operator"),
+    [
+        ("admin", "toggle_featureflag", ""),
+        ("admin", "change_featureflag", ""),
+        ("admin", "toggle_featureflag", "7000"),
+        ("web", "toggle_featureflag", "7000"),
+    ],
+)
+def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(
+    source: str, right: str, operator: str
+) -> None:
+    user = schedule_as(source, right, operator=operator)
     run()
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
     event = flag_history(KEY)[0]

@@ -185,7 +185,7 @@ class AddPage(FormPage):
     def initial(self) -> tuple[PlanForm, StepRows, GuardRows]:
         """Returns the usual plan, or one like the last plan that the URL names."""
         key = self.request.GET.get("flag", "")
-        flag, last = _flag(key), _plan(self.request.GET.get("like", ""))
+        flag, last = _shown_flag(self, key), _plan(self, self.request.GET.get("like", ""))
         above = 0 if flag is None else present_rollout(flag)
         users = usual_required_users(flag, plans.REQUIRED_USERS)
         initial = {"key": key, "required_users": users if last is None else last.required_users}
@@ -238,13 +238,13 @@ class AddPage(FormPage):
 
     def context(self, form: PlanForm) -> dict[str, object]:
         """The flag of the form, and the last plan."""
-        flag = _flag(str(form["key"].value() or ""))
+        flag = _shown_flag(self, str(form["key"].value() or ""))
         return {
             **_flag_context(flag),
             "title": _("Plan a rollout"),
             "save_label": _("Create plan"),
             "is_off": flag is not None and not flag.enabled,
-            "last": None if form.is_bound else _last_plan(form["key"].value()),
+            "last": None if form.is_bound else _last_plan(self, form["key"].value()),
         }
 
 
@@ -385,6 +385,15 @@ def _flag(key: str) -> FlagRow | None:
     return cast("FlagRow | None", find_row(conf.flag_model, key)) if key else None
 
 
+def _shown_flag(page: FormPage, key: str) -> FlagRow | None:
+    """Returns the flag, or None if there is none that the user may see."""
+    flag = _flag(key)
+    if flag is None:
+        return None
+    shown = shown_flags(page.admin.admin_site, page.request)
+    return flag if shown.filter(pk=flag.pk).exists() else None
+
+
 def _keys(page: FormPage) -> list[str]:
     """Returns the keys of flags without an active plan, as far as the user may see them."""
     active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
@@ -394,15 +403,15 @@ def _keys(page: FormPage) -> list[str]:
     return [key for key in keys[:_MAX_KEYS] if key not in planned]
 
 
-def _last_plan(key: Any) -> Plan | None:
+def _last_plan(page: FormPage, key: Any) -> Plan | None:
     """Returns the newest plan, of this flag if it had one, whose steps can be used again."""
-    all_plans = Plan.objects.using(conf.database).order_by("-id")
-    last = all_plans.filter(key=key).first() or all_plans.first()
+    shown = page.admin.get_queryset(page.request).order_by("-id")
+    last = shown.filter(key=key).first() or shown.first()
     return None if last is None or problem_of_plan(last) else last
 
 
-def _plan(pk: str) -> Plan | None:
-    """Returns the plan that the URL names; None if it cannot be read."""
+def _plan(page: FormPage, pk: str) -> Plan | None:
+    """Returns the plan that the URL names; None if it is hidden or cannot be read."""
     is_number = pk.isdecimal() and len(pk) < _MAX_DIGITS
-    found = Plan.objects.using(conf.database).filter(pk=pk).first() if is_number else None
+    found = page.admin.get_queryset(page.request).filter(pk=pk).first() if is_number else None
     return None if found is None or problem_of_plan(found) else found

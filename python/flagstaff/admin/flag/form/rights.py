@@ -39,8 +39,6 @@ class ToggleRights(Part):
 
     def open_form(self, request: HttpRequest, object_id: str) -> None:
         """Marks the page of a flag. For Django, a user who may toggle the flag may change it."""
-        if self.admin.has_change_permission(request):
-            return
         if (flag := self.admin.get_object(request, object_id)) is not None:
             mark_toggle_page(self.admin, request, flag)
 
