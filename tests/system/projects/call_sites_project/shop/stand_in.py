@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import distribution
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +21,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.template import engines
 from django.test import RequestFactory
-from waffle.admin import FlagAdmin, SampleAdmin, SwitchAdmin
+from waffle.admin import FlagAdmin, InformativeManyToManyRawIdWidget, SampleAdmin, SwitchAdmin
 from waffle.models import Flag, Sample, Switch
 from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
@@ -393,6 +397,41 @@ def test_project_registers_its_admin_class_in_place_of_waffles() -> None:
     admin.site.unregister(Flag)
     for model, of_model in [(Flag, FlagAdmin), (Switch, SwitchAdmin), (Sample, SampleAdmin)]:
         admin.site.register(model, of_model)
+
+
+@pytest.mark.parametrize(
+    ("action", "row", "expected"),
+    [
+        (waffle.admin.enable_for_all, Flag(name="shop", everyone=False), True),
+        (waffle.admin.disable_for_all, Flag(name="shop", everyone=True), False),
+        (waffle.admin.enable_switches, Switch(name="shop", active=False), True),
+        (waffle.admin.disable_switches, Switch(name="shop", active=True), False),
+        (waffle.admin.delete_individually, Flag(name="shop", everyone=True), None),
+    ],
+)
+def test_admin_action_of_waffle_changes_flag(
+    action: Callable[..., None], row: Any, expected: bool | None
+) -> None:
+    model = type(row)
+    model.objects.bulk_create([row])
+    action(admin.ModelAdmin(model, admin.site), request_of(), model.objects.all())
+    enabled = FeatureFlag.objects.filter(key="shop").values_list("enabled", flat=True).first()
+    assert enabled is expected
+
+
+def test_widget_of_waffle_shows_names(user: User) -> None:
+    relation: Any = Flag._meta.get_field("users").remote_field
+    widget = InformativeManyToManyRawIdWidget(relation, admin.site)
+    assert widget.label_and_url_for_value([user.pk]) == ("(ada)", "")
+
+
+def test_modules_have_the_public_names_of_waffle() -> None:
+    for path in Path(str(distribution("django-waffle").locate_file("waffle"))).glob("*.py"):
+        module = import_module(f"waffle.{path.stem}".removesuffix(".__init__"))
+        defined = (ast.FunctionDef, ast.ClassDef)
+        body = ast.parse(path.read_text()).body
+        names = {one.name for one in body if isinstance(one, defined) and one.name[0] != "_"}
+        assert names - {*dir(module)} == set(), path.name
 
 
 def test_migrations_are_clean() -> None:
