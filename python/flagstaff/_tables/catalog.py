@@ -96,6 +96,19 @@ class FoundTable:
     hides_rows_from_owner: bool
     oid: int
 
+    @property
+    def own_ids(self) -> str:
+        """The call that returns the sequence of the column `id`."""
+        table = self.qualified.replace("'", "''")
+        return f"pg_catalog.pg_get_serial_sequence('{table}', 'id')"
+
+    @property
+    def set_sequence(self) -> str:
+        """The statement that sets the sequence behind the last row."""
+        return (
+            f"SELECT pg_catalog.setval({self.own_ids}, pg_catalog.max(id)) FROM {self.qualified};"  # noqa: S608 (quoted)
+        )
+
 
 @dataclass(frozen=True)
 class ForeignObject:

@@ -131,13 +131,8 @@ def _have_token_triggers(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _sequence_behind(found: FoundTable) -> str:
-    table = found.qualified.replace("'", "''")
-    set_sequence = (
-        f"SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('{table}', 'id'), "  # noqa: S608 (quoted)
-        f"pg_catalog.max(id)) FROM {found.qualified};"
-    )
     return (
         f"the sequence of {found.qualified} is lower than the highest id in the table, for example "
         "because the data was copied without its sequences; as the owner of the table, run: "
-        f"{set_sequence}"
+        f"{found.set_sequence}"
     )

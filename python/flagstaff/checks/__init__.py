@@ -205,6 +205,11 @@ _ON_POSTGRESQL = (
         "as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
     ),
     Check("flagstaff.W023", tables.rows_hidden_from_django, _SHOW_ALL_ROWS),
+    Check(
+        "flagstaff.W059",
+        tables.sequence_behind_the_history,
+        "as the owner of the table, run: {statement}",
+    ),
 )
 #: Run with the role of the engine.
 _OF_THE_ENGINE = (

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
-from flagstaff._tables.catalog import FoundTable, find_table, table_exists
+from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
 from flagstaff._tables.names import names, own_names
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database
@@ -106,6 +106,26 @@ def rows_hidden_from_django(database: Database) -> Iterator[Problem]:
             # W022 reports the role of the engine.
             if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == table.role):
                 yield _hidden(database, table, role, _IF_ROWS_ARE_HIDDEN[placeholder])
+
+
+def sequence_behind_the_history(database: Database) -> Iterator[Problem]:
+    """Yields that new entries of the history would have ids below those of older ones."""
+    for _, table in _existing(database, ("change_table",)):
+        # Only a role with rights on both can compare them.
+        query = f"""
+            SELECT pg_catalog.max(id) OPERATOR(pg_catalog.>) CASE
+                WHEN pg_catalog.has_sequence_privilege({table.own_ids}, 'SELECT')
+                THEN COALESCE(
+                    pg_catalog.pg_sequence_last_value({table.own_ids}::regclass), 0
+                ) END
+            FROM {table.qualified}
+        """  # noqa: S608 (quoted)
+        if table.may_read and query_catalog(database.connection, query)[0][0]:
+            yield Problem(
+                f"the sequence of {table.qualified} is lower than the highest id in the table, so "
+                "new entries are sorted among older ones, and a change may not be noticed",
+                statement=table.set_sequence,
+            )
 
 
 def _hidden(database: Database, table: FoundTable, role: str, effect: str) -> Problem:

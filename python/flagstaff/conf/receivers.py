@@ -37,8 +37,9 @@ class Receiver:
 
     @property
     def host(self) -> str:
-        """The host, with the port unless it is the default port."""
-        return self.split.netloc
+        """The host, with the port if the URL has one."""
+        # The port may be empty.
+        return self.split.netloc.removesuffix(":")
 
     @property
     def split(self) -> SplitResult:

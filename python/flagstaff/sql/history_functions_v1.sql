@@ -19,14 +19,15 @@ REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_digest_v1(jsonb, text) FROM PUBLIC
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
 -- statement is then marked (token_functions_v1).
 -- A restore of the table without its sequence, as by "pg_restore --data-only --table", lets ids repeat.
--- The trigger then sets the sequence behind the last entry, and tries again.
+-- The second attempt then sets the sequence behind the last entry, under a lock, or it could set back
+-- what another session has set, and its ids would repeat. It ends by an error, because the rollback
+-- of its block releases the lock, for which no change waits, and keeps the sequence.
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_row_history_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $function$
 DECLARE
     pairs text;
     statement text;
-    is_first boolean;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -85,19 +86,22 @@ BEGIN
             WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
         $query$;
-    FOREACH is_first IN ARRAY ARRAY[true, false] LOOP
+    FOR attempt IN 1..3 LOOP
         BEGIN
-            IF NOT is_first THEN
-                PERFORM setval(own_ids, greatest(
-                    nextval(own_ids), (SELECT max(id) FROM {change_table})
-                )) FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids;
+            IF attempt = 2 THEN
+                PERFORM pg_advisory_xact_lock(hashtext('flagstaff_change'));
+                PERFORM setval(own_ids, last_id)
+                FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids,
+                    (SELECT max(id) FROM {change_table}) AS entry (last_id)
+                WHERE last_id > coalesce(pg_sequence_last_value(own_ids), 0);
+                RAISE unique_violation;
             END IF;
             EXECUTE format(statement, pairs)
             USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], nullif(TG_ARGV[3], '')::text[], TG_ARGV[4:],
                 TG_OP, TG_RELID;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
-            CONTINUE WHEN is_first AND SQLSTATE = '23505';
+            CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';
             PERFORM set_config('flagstaff.missing_in', concat_ws(
                 ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
             ), true);
@@ -119,7 +123,6 @@ AS $function$
 DECLARE
     pairs text;
     statement text;
-    is_first boolean;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -165,12 +168,15 @@ BEGIN
             LEFT JOIN %1$s AS flag ON flag.%2$I = entry.flag
             ORDER BY 4
         $query$;
-    FOREACH is_first IN ARRAY ARRAY[true, false] LOOP
+    FOR attempt IN 1..3 LOOP
         BEGIN
-            IF NOT is_first THEN
-                PERFORM setval(own_ids, greatest(
-                    nextval(own_ids), (SELECT max(id) FROM {change_table})
-                )) FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids;
+            IF attempt = 2 THEN
+                PERFORM pg_advisory_xact_lock(hashtext('flagstaff_change'));
+                PERFORM setval(own_ids, last_id)
+                FROM pg_get_serial_sequence($name${change_table}$name$, 'id') AS own_ids,
+                    (SELECT max(id) FROM {change_table}) AS entry (last_id)
+                WHERE last_id > coalesce(pg_sequence_last_value(own_ids), 0);
+                RAISE unique_violation;
             END IF;
             EXECUTE format(
                 statement, TG_ARGV[3], TG_ARGV[4], TG_ARGV[5],
@@ -178,7 +184,7 @@ BEGIN
             ) USING TG_ARGV[0], TG_OP, TG_ARGV[3];
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
-            CONTINUE WHEN is_first AND SQLSTATE = '23505';
+            CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';
             PERFORM set_config('flagstaff.missing_in', concat_ws(
                 ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
             ), true);

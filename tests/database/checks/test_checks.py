@@ -475,6 +475,15 @@ def test_flag_and_value_with_the_same_key_are_reported() -> None:
     assert text == "a flag and a value have the same key: 'limit'"
 
 
+def test_sequence_behind_the_history_is_reported() -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
+    rows("ALTER TABLE flagstaff_change ALTER COLUMN id RESTART")
+    check, text, hint = only_message()
+    assert check == "flagstaff.W059"
+    assert text.startswith("the sequence of public.flagstaff_change is lower than the highest id")
+    assert_fixed_by(hint)
+
+
 PAYING = [condition("plan", "in", "paid")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.db.models import F
 
 from flagstaff.history.missing_entries import missing_entries
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.concurrency import run_during
 from tests.support.sql import rows, without_table
 
 pytestmark = pytest.mark.django_db
@@ -359,6 +361,21 @@ def test_change_after_a_restore_without_the_sequence_of_the_history_has_its_entr
             FeatureFlag.objects.update(enabled=True)
     FeatureFlag.objects.update(enabled=False)
     assert [action for _, action, _ in history.actions()] == ["update", "insert", "update"]
+    assert missing_entries().count == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_changes_after_a_restore_do_not_set_the_sequence_back(flag: FeatureFlag) -> None:
+    set_sequence = "SELECT setval(pg_get_serial_sequence('flagstaff_change', 'id'), %s, %s)"
+    newest = Change.objects.latest("id").pk
+    rows(set_sequence, newest, False)
+    run_during(
+        lambda: rows("SELECT pg_advisory_xact_lock(hashtext('flagstaff_change'))"),
+        partial(FeatureFlag.objects.update, enabled=True),
+        # What the other change does under the lock, before it has more entries.
+        lambda: rows(set_sequence, newest + 1000, True),
+    )
+    assert Change.objects.latest("id").pk == newest + 1001
     assert missing_entries().count == 0
 
 

@@ -215,8 +215,9 @@ class Proxy:
 LOGIN = b"Proxy-Authorization: Basic c2hvcDpvcGVuIHNlc2FtZQ==\r\n"
 
 
+@pytest.mark.parametrize("host", ["hooks.example", "hooks.example:", "hooks.example:443"])
 def test_https_receiver_is_reached_through_a_tunnel_of_the_proxy(
-    listener: socket.socket, tmp_path: Path, environment: pytest.MonkeyPatch
+    host: str, listener: socket.socket, tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     theirs = certificate(tmp_path, "hooks", host="hooks.example", is_authority=True)
     context = ssl.create_default_context(cafile=theirs.file)
@@ -229,7 +230,7 @@ def test_https_receiver_is_reached_through_a_tunnel_of_the_proxy(
     proxy = Proxy(listener, tunnel)
     environment.setenv("HTTPS_PROXY", proxy.url)
     headers = {"webhook-signature": "v1,secret"}
-    assert post(receiver_at("https://hooks.example/token"), b"{}", headers).status == 204
+    assert post(receiver_at(f"https://{host}/token"), b"{}", headers).status == 204
     assert proxy.request.startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
     assert LOGIN in proxy.request
     assert b"secret" not in proxy.request

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from flagstaff._attribution.context import from_source
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed, Undo, combined_undo, update
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
@@ -70,13 +71,24 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> WaffleImport:
     `overwrite`: so a flag that was killed here stays off. Raises FlagstaffError for a key in
     `overwrite` that no row has.
     """
-    rows = _without_collisions([convert(row) for row in read_rows()])
-    if unknown := sorted({*overwrite} - {one.key for one in rows}):
-        raise FlagstaffError(f"no row of waffle has the key {unknown[0]!r}")
-    by_key = {one.key: one for one in rows if one.status is not Status.REFUSED}
     with transaction.atomic(using=conf.database), from_source(SOURCE):
+        _wait_for_other_imports()
+        rows = _without_collisions([convert(row) for row in read_rows()])
+        if unknown := sorted({*overwrite} - {one.key for one in rows}):
+            raise FlagstaffError(f"no row of waffle has the key {unknown[0]!r}")
+        by_key = {one.key: one for one in rows if one.status is not Status.REFUSED}
         done = _write_all(by_key, overwrite)
     return WaffleImport(tuple(done.get(one.key, Imported(one)) for one in rows))
+
+
+def _wait_for_other_imports() -> None:
+    """Blocks until no other import is running, which may write newer rows than were read here."""
+    connection = connections[conf.database]
+    if is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(%s))", [__name__]
+            )
 
 
 def _write_all(rows: Mapping[str, Converted], overwrite: Collection[str]) -> dict[str, Imported]:

@@ -88,12 +88,6 @@ def changed_columns(row: Any, update_fields: Collection[str] | None = None) -> s
     }
 
 
-def was_off(row: Any) -> bool:
-    """Whether a flag was off for everyone as code has seen it, or else in the table."""
-    stored, seen = row.__dict__.get(_STORED, {}), row.__dict__.get(_SEEN, {})
-    return seen.get("everyone", stored.get("everyone")) is False
-
-
 def assigned(row: Any, name: str) -> Any:
     """Returns what code has assigned to a column and not saved; None if it has not."""
     return row.__dict__[name] if name in changed_columns(row) else None

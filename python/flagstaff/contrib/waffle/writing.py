@@ -66,19 +66,13 @@ def create_flag(source: SourceRow) -> None:
     changes.create(converted.key, **converted.fields, allowed_users=list(source.users))
 
 
-def write_changed(  # noqa: PLR0913, PLR0917 (two parts of one row, before and after)
-    kind: WaffleKind,
-    name: str,
-    former: str,
-    changed: Collection[str],
-    using: str,
-    was_off: bool = False,  # noqa: FBT001, FBT002 (passed on in a tuple)
+def write_changed(
+    kind: WaffleKind, name: str, former: str, changed: Collection[str], using: str
 ) -> None:
     """Writes what follows from the changed columns and relations of a row to its flag.
 
-    `former` is its name before, and `was_off` says that it was off for everyone. A flag that
-    somebody has deleted here is created again only if the row was turned on, off, or to another
-    percentage.
+    `former` is its name before. A flag that somebody has deleted here is created again only if the
+    row was turned on, off, or to another percentage.
     """
     key, former_key = key_of(kind, name), key_of(kind, former)
     if key != former_key:
@@ -86,8 +80,8 @@ def write_changed(  # noqa: PLR0913, PLR0917 (two parts of one row, before and a
             changes.update(former_key, {"key": key})
     for source in read_kind(kind, [name], using):
         flag = all_rows(conf.flag_model).filter(key=key).select_for_update().first()
-        if source.everyone is None and not was_off and (flag is None or not flag.enabled):
-            # Unknown ends only an off of the row, so a flag that was turned off here stays off.
+        if source.everyone is None and (flag is None or not flag.enabled):
+            # A row does not know who has turned the flag off, so only Yes turns it on.
             changed = {*changed} - {"everyone"}
         if flag is not None:
             if fields := _fields(source, changed, flag):
@@ -116,16 +110,15 @@ def _fields(source: SourceRow, changed: Collection[str], flag: Any) -> dict[str,
     """Returns the fields of our flag to write. A flag that is off stays so without a decision."""
     rules = flag.rules if rule_problem(flag.rules) is None else []
     is_all = is_for_all(flag.rollout_percent, (rule.get("rollout_percent", 0) for rule in rules))
-    others = {*changed} - {"everyone"}
     if source.kind != "flag" or "everyone" not in changed:
         everyone = (True if is_all else None) if flag.enabled else False
         shown = replace(source, everyone=everyone) if source.kind == "flag" else source
         fields = changed_fields(shown, changed, rules)
-    elif source.everyone is False or (source.everyone is None and not flag.enabled and not is_all):
-        # Off, or as before it was turned off, with what was changed here since.
+    elif source.everyone is False:
+        others = {*changed} - {"everyone"}
         fields = changed_fields(replace(source, everyone=None), others, rules)
-        fields["enabled"] = source.everyone is None
-        if not fields["enabled"] and rule_problem(fields.get("rules", [])) is not None:
+        fields["enabled"] = False
+        if rule_problem(fields.get("rules", [])) is not None:
             # Such as too many languages: they must not keep the flag from being turned off.
             del fields["rules"]
     else:

@@ -11,8 +11,10 @@ from django.contrib.auth.models import Group, User
 
 from flagstaff import experiments
 from flagstaff.changes import create
+from flagstaff.contrib.waffle.importing import import_waffle
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
+from tests.support.concurrency import run_during
 from tests.support.documents import database_state
 from tests.support.terminals import document, run, typed, undo_of
 from tests.support.waffle_rows import flag, lines, notes, rows_of_dry_run, sample, statuses, switch
@@ -60,6 +62,14 @@ def test_import_is_one_transaction_with_the_source_waffle(bob: User) -> None:
     assert {(event.actor, event.source, event.reason) for event in events} == {
         (str(bob.pk), "waffle", "leave waffle")
     }
+
+
+def test_import_that_waits_for_another_writes_the_newest_rows() -> None:
+    row = flag(percent=10)
+    import_waffle()
+    newer = type(row).objects.filter(pk=row.pk)
+    run_during(import_waffle, import_waffle, lambda: newer.update(percent=20))
+    assert stored("checkout").rollout_percent == 20
 
 
 def test_report_has_each_row_once_and_adds_up() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import distribution
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +21,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.template import engines
 from django.test import RequestFactory
-from waffle.admin import FlagAdmin, SampleAdmin, SwitchAdmin
+from waffle.admin import FlagAdmin, InformativeManyToManyRawIdWidget, SampleAdmin, SwitchAdmin
 from waffle.models import Flag, Sample, Switch
 from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
@@ -136,22 +140,41 @@ def load_fixture(row: Flag) -> None:
         found.save()
 
 
+def set_unknown(row: Flag) -> None:
+    row.everyone = None
+    row.save()
+
+
+@pytest.mark.parametrize("everyone", [None, True, False])
 @pytest.mark.parametrize(
     "act",
     [
-        load_fixture,
+        set_unknown,
+        lambda row: set_unknown(pickle.loads(pickle.dumps(row))),
+        lambda _row: set_unknown(Flag.objects.get(name="phones")),
+        lambda _row: set_unknown(Flag.get("phones")),
         lambda row: Flag(pk=row.pk, name="phones", staff=True).save(),
         lambda _row: Flag.objects.update_or_create(
             name="phones", defaults={"everyone": None, "percent": 50}
         ),
     ],
 )
-def test_killed_flag_stays_off_after_everyone_was_and_is_unknown(
-    act: Callable[[Flag], object], user: User
+def test_unknown_leaves_killed_flag_off(
+    act: Callable[[Flag], object], everyone: bool | None, user: User
 ) -> None:
-    row = Flag.objects.create(name="phones", staff=True)
+    Flag.objects.create(name="phones", everyone=everyone, staff=True)
+    row = Flag.objects.get(name="phones")
+    assert row.everyone is everyone
+    changes.enable("phones")
     changes.disable("phones")
     act(row)
+    assert not is_on("phones", user)
+
+
+def test_fixture_of_unknown_leaves_killed_flag_off(user: User) -> None:
+    row = Flag.objects.create(name="phones", staff=True)
+    changes.disable("phones")
+    load_fixture(row)
     assert not is_on("phones", user)
 
 
@@ -237,27 +260,6 @@ def test_switch_and_sample_show_flags() -> None:
     assert not waffle.sample_is_active("audit")
 
 
-def test_unknown_after_off_keeps_what_was_changed_here() -> None:
-    Flag.objects.create(name="sale", everyone=False, percent="10")
-    changes.set_rollout("sale", 25)
-    row = Flag.objects.get(name="sale")
-    row.everyone = None
-    row.save()
-    flag = FeatureFlag.objects.get(key="sale")
-    assert (flag.enabled, flag.rollout_percent) == (True, 25)
-
-
-def test_unknown_after_on_for_everyone_has_columns_of_row(user: User) -> None:
-    Flag.objects.create(name="sale", everyone=True, staff=True, superusers=False)
-    changes.disable("sale")
-    row = Flag.objects.get(name="sale")
-    assert row.everyone is False
-    row.everyone = None
-    row.save()
-    assert is_on("sale", user)
-    assert not is_on("sale", User.objects.create(username="eve"))
-
-
 def test_users_and_groups_are_written(user: User) -> None:
     flag = Flag.objects.create(name="sale", superusers=False)
     other = User.objects.create(username="eve")
@@ -292,6 +294,16 @@ def test_row_that_would_share_a_flag_is_refused() -> None:
     Flag.objects.create(name="sale")
     with pytest.raises(FlagstaffError, match="KEYS"), transaction.atomic():
         Switch.objects.create(name="sale")
+
+
+@pytest.mark.parametrize("active", [True, False, None])
+def test_override_restores_what_was_changed_here(active: bool | None) -> None:
+    Flag.objects.create(name="sale", percent="10")
+    changes.set_rollout("sale", 40)
+    with override_flag("sale", active=active):
+        changes.disable("sale")
+    flag = FeatureFlag.objects.get(key="sale")
+    assert (flag.enabled, flag.rollout_percent) == (True, 40)
 
 
 def test_override_leaves_flag_that_was_created_here() -> None:
@@ -385,6 +397,41 @@ def test_project_registers_its_admin_class_in_place_of_waffles() -> None:
     admin.site.unregister(Flag)
     for model, of_model in [(Flag, FlagAdmin), (Switch, SwitchAdmin), (Sample, SampleAdmin)]:
         admin.site.register(model, of_model)
+
+
+@pytest.mark.parametrize(
+    ("action", "row", "expected"),
+    [
+        (waffle.admin.enable_for_all, Flag(name="shop", everyone=False), True),
+        (waffle.admin.disable_for_all, Flag(name="shop", everyone=True), False),
+        (waffle.admin.enable_switches, Switch(name="shop", active=False), True),
+        (waffle.admin.disable_switches, Switch(name="shop", active=True), False),
+        (waffle.admin.delete_individually, Flag(name="shop", everyone=True), None),
+    ],
+)
+def test_admin_action_of_waffle_changes_flag(
+    action: Callable[..., None], row: Any, expected: bool | None
+) -> None:
+    model = type(row)
+    model.objects.bulk_create([row])
+    action(admin.ModelAdmin(model, admin.site), request_of(), model.objects.all())
+    enabled = FeatureFlag.objects.filter(key="shop").values_list("enabled", flat=True).first()
+    assert enabled is expected
+
+
+def test_widget_of_waffle_shows_names(user: User) -> None:
+    relation: Any = Flag._meta.get_field("users").remote_field
+    widget = InformativeManyToManyRawIdWidget(relation, admin.site)
+    assert widget.label_and_url_for_value([user.pk]) == ("(ada)", "")
+
+
+def test_modules_have_the_public_names_of_waffle() -> None:
+    for path in Path(str(distribution("django-waffle").locate_file("waffle"))).glob("*.py"):
+        module = import_module(f"waffle.{path.stem}".removesuffix(".__init__"))
+        defined = (ast.FunctionDef, ast.ClassDef)
+        body = ast.parse(path.read_text()).body
+        names = {one.name for one in body if isinstance(one, defined) and one.name[0] != "_"}
+        assert names - {*dir(module)} == set(), path.name
 
 
 def test_migrations_are_clean() -> None:

@@ -1,6 +1,7 @@
-"""Waffle's admin, for projects that unregister its models or subclass its classes.
+"""Waffle's admin, for projects that unregister its models, or use its classes and actions.
 
-No page of it is shown: flags are changed in flagstaff's own admin, with its permissions.
+No page of it is shown: flags are changed in flagstaff's own admin, with its permissions. The
+actions are for admin classes of a project, and save the rows, so our flags change with them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import ManyToManyRawIdWidget
 
 from waffle.models import Flag, Sample, Switch
 from waffle.utils import get_setting
@@ -16,6 +18,48 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+
+def _set(rows: Any, column: str, *, value: bool) -> None:
+    for row in rows:
+        setattr(row, column, value)
+        row.save()
+
+
+@admin.action(description="Enable selected flags for everyone", permissions=("change",))
+def enable_for_all(_admin: Any, _request: Any, rows: Any) -> None:
+    _set(rows, "everyone", value=True)
+
+
+@admin.action(description="Disable selected flags for everyone", permissions=("change",))
+def disable_for_all(_admin: Any, _request: Any, rows: Any) -> None:
+    _set(rows, "everyone", value=False)
+
+
+@admin.action(description="Enable selected switches", permissions=("change",))
+def enable_switches(_admin: Any, _request: Any, rows: Any) -> None:
+    _set(rows, "active", value=True)
+
+
+@admin.action(description="Disable selected switches", permissions=("change",))
+def disable_switches(_admin: Any, _request: Any, rows: Any) -> None:
+    _set(rows, "active", value=False)
+
+
+@admin.action(description="Delete selected", permissions=("delete",))
+def delete_individually(_admin: Any, _request: Any, rows: Any) -> None:
+    for row in rows:
+        row.delete()
+
+
+class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
+    """Shows the names of the related rows beside their primary keys."""
+
+    def label_and_url_for_value(self, value: Any) -> tuple[str, str]:
+        """Returns the names and no URL."""
+        key = self.rel.get_related_field().name
+        found = self.rel.model._default_manager.using(self.db).filter(**{f"{key}__in": value})
+        return f"({', '.join(map(str, found.order_by(key)))})", ""
 
 
 def _never(*_: Any, **__: Any) -> bool:

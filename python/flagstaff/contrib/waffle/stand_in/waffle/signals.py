@@ -23,7 +23,6 @@ from flagstaff.contrib.waffle.shown_columns import (
     evaluates_itself,
     remember_saved,
     stored_name,
-    was_off,
 )
 from waffle import get_waffle_flag_model
 from waffle.models import BaseModel
@@ -75,7 +74,7 @@ def _row_saved(
     name = instance.name if update_fields is None or "name" in update_fields else former
     # Each save has a new time.
     if changed - {"modified"} and writing.is_written(sender, instance.KIND):
-        arguments = (instance.KIND, name, former, changed, using, was_off(instance))
+        arguments = (instance.KIND, name, former, changed, using)
         writing.write(using, writing.write_changed, *arguments)
     remember_saved(instance, update_fields)
 

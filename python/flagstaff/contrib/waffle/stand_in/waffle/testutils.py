@@ -4,6 +4,7 @@ from typing import Any
 
 from django.test.utils import TestContextDecorator
 
+from flagstaff import changes
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.names import key_of
@@ -38,20 +39,23 @@ class _Override(TestContextDecorator):
         """Changes the row."""
         model = self.model()
         flags = all_rows(conf.flag_model).filter(key=key_of(self.kind, self.name))
-        self.is_flag_new = not flags.exists()
+        self.flag = flags.values("enabled", "rollout_percent", "rules").first()
         self.obj, self.created = model.objects.get_or_create(name=self.name, defaults=self.defaults)
-        if self.created and not self.is_flag_new:
+        if self.created and self.flag:
             # A flag that was not created in waffle: the new row shows it.
             self.obj = model.objects.get(pk=self.obj.pk)
         self.old_value = getattr(self.obj, self.column)
         self.update(self.value_of(self.active))
 
     def disable(self) -> None:
-        """Restores the row."""
-        if not (self.created and self.is_flag_new):
+        """Restores the row and our flag."""
+        if self.flag or not self.created:
             self.update(self.old_value)
+        if self.flag:
+            # The row alone does not turn it on again: Unknown leaves a flag off.
+            changes.update(key_of(self.kind, self.name), self.flag)
         if self.created:
-            if self.is_flag_new:
+            if self.flag is None:
                 self.obj.delete()
             else:
                 rows = self.model()._base_manager.filter(pk=self.obj.pk)
