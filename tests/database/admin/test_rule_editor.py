@@ -134,7 +134,8 @@ def test_random_rules_are_unedited_by_their_page(
         rules = json.loads(exact_json(random_flag.rules))
         if rule_problem(rules):
             continue
-        changes.update("new_checkout", {"rules": rules})
+        # By SQL, because some of the values never match.
+        FeatureFlag.objects.update(rules=rules)
         version = flag_version("new_checkout")
         data = browser_form(operator, flag)
         assert "rules-0-name" in data
