@@ -97,16 +97,17 @@ class FoundTable:
     oid: int
 
     @property
-    def own_ids(self) -> str:
-        """The call that returns the sequence of the column `id`."""
-        table = self.qualified.replace("'", "''")
-        return f"pg_catalog.pg_get_serial_sequence('{table}', 'id')"
+    def in_quotes(self) -> str:
+        """The qualified name for a place between single quotes."""
+        return self.qualified.replace("'", "''")
 
     @property
     def set_sequence(self) -> str:
         """The statement that sets the sequence behind the last row."""
         return (
-            f"SELECT pg_catalog.setval({self.own_ids}, pg_catalog.max(id)) FROM {self.qualified};"  # noqa: S608 (quoted)
+            "SELECT pg_catalog.setval("  # noqa: S608 (quoted)
+            f"pg_catalog.pg_get_serial_sequence('{self.in_quotes}', 'id'), pg_catalog.max(id)) "
+            f"FROM {self.qualified};"
         )
 
 

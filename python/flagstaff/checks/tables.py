@@ -114,13 +114,14 @@ def sequence_behind_the_history(database: Database) -> Iterator[Problem]:
         # Only a role with rights on both can compare them.
         query = f"""
             SELECT pg_catalog.max(id) OPERATOR(pg_catalog.>) CASE
-                WHEN pg_catalog.has_sequence_privilege({table.own_ids}, 'SELECT')
-                THEN COALESCE(
-                    pg_catalog.pg_sequence_last_value({table.own_ids}::regclass), 0
-                ) END
-            FROM {table.qualified}
+                WHEN pg_catalog.has_sequence_privilege(own.sequence, 'SELECT')
+                THEN COALESCE(pg_catalog.pg_sequence_last_value(own.sequence::regclass), 0) END
+            FROM {table.qualified}, (
+                SELECT pg_catalog.pg_get_serial_sequence('{table.in_quotes}', 'id') AS sequence
+            ) AS own
+            GROUP BY own.sequence
         """  # noqa: S608 (quoted)
-        if table.may_read and query_catalog(database.connection, query)[0][0]:
+        if table.may_read and (True,) in query_catalog(database.connection, query):
             yield Problem(
                 f"the sequence of {table.qualified} is lower than the highest id in the table, so "
                 "new entries are sorted among older ones, and a change may not be noticed",
