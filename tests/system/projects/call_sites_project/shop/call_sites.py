@@ -11,11 +11,18 @@ from typing import Any
 
 import pytest
 import waffle
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client, RequestFactory
 from waffle.testutils import override_flag, override_sample, override_switch
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """Waffle's lists of rows outlive the transaction of a test."""
+    cache.clear()
 
 
 @pytest.fixture
