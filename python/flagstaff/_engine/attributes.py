@@ -112,23 +112,27 @@ class RequestContext(dict[str, object]):
         """
         # By key: `request.user` and `await request.auser()` are two objects.
         key = user.__class__, str(getattr(user, "pk", None))
-        if key not in self._computed:
-            attributes: dict[str, object] | Exception | None
-            try:
-                attributes = _compute(user, self.request)
-            except SynchronousOnlyOperation:
-                # In an event loop; a thread may still succeed.
-                return None
-            except DATABASE_ERRORS as error:
-                # Kept: each other flag of the request would wait for the database again.
-                attributes = error
-            if len(self._computed) < _MAX_USERS:
-                self._computed.setdefault(key, attributes)
-        else:
-            attributes = self._computed[key]
-        if isinstance(attributes, Exception):
-            raise attributes
-        return attributes
+        if key in self._computed:
+            return _returned(self._computed[key])
+        attributes: dict[str, object] | Exception | None
+        try:
+            attributes = _compute(user, self.request)
+        except SynchronousOnlyOperation:
+            # In an event loop; a thread may still succeed.
+            return None
+        except DATABASE_ERRORS as error:
+            # Kept: each other flag of the request would wait for the database again.
+            attributes = error
+        if len(self._computed) >= _MAX_USERS:
+            return _returned(attributes)
+        return _returned(self._computed.setdefault(key, attributes))
+
+
+def _returned(computed: dict[str, object] | Exception | None) -> dict[str, object] | None:
+    """Returns what the callable has returned, or raises what it has raised."""
+    if isinstance(computed, Exception):
+        raise computed
+    return computed
 
 
 def _observed_context() -> RequestContext | None:

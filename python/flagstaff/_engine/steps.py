@@ -111,7 +111,7 @@ def override_step(override: str) -> EvaluationStep:
     return EvaluationStep("override", met=True, decides=True, why=why)
 
 
-def unreadable_user(explanation: Explanation | ValueExplanation) -> str:
+def why_unreadable(explanation: Explanation | ValueExplanation) -> str:
     """Returns that the user could not be read, or an empty text."""
     if explanation.error_code != "GENERAL":
         return ""
@@ -151,7 +151,7 @@ def _why(
     not_allowed = _("the user is not an allowed user") if user else _("there is no user")
     missing_row = _("there is no flag with this key, or its row is invalid")
     sentences = {
-        "ERROR": (_("the flag exists"), unreadable_user(explanation) or missing_row),
+        "ERROR": (_("the flag exists"), why_unreadable(explanation) or missing_row),
         "DISABLED": (_("the flag is enabled"), _("the flag is disabled for all users")),
         "TARGETING_MATCH": (_("the user is an allowed user"), not_allowed),
         "STATIC": (rollout, rollout),

@@ -10,7 +10,7 @@ from flagstaff._engine.steps import (
     Hint,
     override_step,
     rule_steps,
-    unreadable_user,
+    why_unreadable,
 )
 from flagstaff._words.message import localized
 
@@ -24,7 +24,7 @@ def steps_of_value(explanation: ValueExplanation, hint: Hint) -> list[Evaluation
         return [override_step(explanation.override)]
     if explanation.error_code is not None:
         missing_row = _("there is no value with this key, or its row is invalid")
-        why = unreadable_user(explanation) or missing_row
+        why = why_unreadable(explanation) or missing_row
         missing = EvaluationStep(_EXISTS, met=False, decides=True, why=why)
         return [missing, EvaluationStep(_OWN, met=None, decides=False, why="")]
     steps = [EvaluationStep(_EXISTS, met=True, decides=False, why=_("the value exists"))]
