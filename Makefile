@@ -31,8 +31,8 @@ POSTGRES := --no-default-features --features postgres
 # The tests of Rust share the profile of the extension. Only crates of which Python's or the tests' parts
 # select other features are compiled again.
 CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
-# The random steps of src/postgres/refresh/session/steps.rs.
-RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --lib session::steps
+# The random steps of tests/core/postgres_steps.rs.
+RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --test core_postgres postgres_steps
 NEWEST_PYTHON = $(if $(filter file,$(origin PYTHON)),$$($(PYTHON) tools/newest_python.py),$(PYTHON))
 EXAMPLE_TESTS = $(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check

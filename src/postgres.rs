@@ -22,3 +22,6 @@ mod tables;
 mod text;
 pub mod texts;
 mod threads;
+
+#[doc(hidden)]
+pub use refresh::stepped;

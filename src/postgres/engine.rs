@@ -20,6 +20,7 @@ use crate::postgres::context::Context;
 use crate::postgres::deadline;
 use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
+use crate::postgres::refresh::stepped::SteppedWorker;
 use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
 use crate::postgres::reports::{exposures, measurements, usage};
@@ -113,6 +114,12 @@ impl Engine {
     /// # Errors
     /// If the connection parameters or the names cannot be used.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
+        let engine = Self::without_threads(options, live)?;
+        engine.ensure_running();
+        Ok(engine)
+    }
+
+    fn without_threads(options: &Options, live: &'static Live) -> Result<Self, Error> {
         let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
         let context = Arc::new(Context {
             live,
@@ -134,10 +141,20 @@ impl Engine {
             host: options.host.clone(),
         });
         let next_attempt = Mutex::new(Instant::now());
-        let engine =
-            Self { context, threads: OnceLock::new(), next_attempt, asked: Mutex::default() };
-        engine.ensure_running();
-        Ok(engine)
+        Ok(Self { context, threads: OnceLock::new(), next_attempt, asked: Mutex::default() })
+    }
+
+    /// An engine for tests whose thread is the caller's: its worker loads when it is asked to.
+    ///
+    /// # Errors
+    /// If the options cannot be used, or the first load fails.
+    #[doc(hidden)]
+    pub async fn stepped(
+        options: &Options,
+        live: &'static Live,
+    ) -> Result<(&'static Self, SteppedWorker), Error> {
+        let engine: &'static Self = Box::leak(Box::new(Self::without_threads(options, live)?));
+        Ok((engine, SteppedWorker::start(&engine.context).await?))
     }
 
     /// Starts the threads unless they run, at most every few seconds. Returns whether they run; if

@@ -20,3 +20,5 @@ mod size_limit;
 mod statements;
 mod tokens;
 mod worker_name;
+
+pub use session::stepped;

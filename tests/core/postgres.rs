@@ -10,3 +10,4 @@ mod postgres_properties;
 mod postgres_refresh;
 mod postgres_rows;
 mod postgres_shop;
+mod postgres_steps;

@@ -250,11 +250,16 @@ impl Shop {
     }
 
     pub(crate) fn options(&self) -> Options {
+        Self::options_of(&self.names, &self.application)
+    }
+
+    /// The options of a worker that reads tables with these names.
+    pub(crate) fn options_of(names: &Names, application: &str) -> Options {
         let mut parameters = parameters();
-        parameters.insert("application_name".into(), self.application.clone());
+        parameters.insert("application_name".into(), application.into());
         Options {
             parameters,
-            names: self.names.clone(),
+            names: names.clone(),
             opaque_values: false,
             listen: true,
             poll_interval: NEVER,
@@ -264,7 +269,7 @@ impl Shop {
             max_staleness: NEVER,
             usage_interval: Duration::ZERO,
             measure_interval: Duration::from_millis(50),
-            host: self.application.clone(),
+            host: application.into(),
             on_event: || {},
         }
     }

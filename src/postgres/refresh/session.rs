@@ -1,7 +1,6 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
-#[cfg(test)]
-mod steps;
+pub mod stepped;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};

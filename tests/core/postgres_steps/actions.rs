@@ -2,9 +2,10 @@
 //!
 //! `#` is a number from 1 to 14, the number of a row that may exist, and `@` one from 0 to 999.
 
+use flagstaff::postgres::queries::Names;
+
 use super::random::Random;
 use super::shop::Kind;
-use crate::postgres::queries::Names;
 
 /// What else has to be known of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 
 use super::actions::Effect;
 use super::random::Random;
-use super::shop::url;
+use crate::postgres_shop::connect;
 
 /// A session, and its transaction.
 pub(super) struct Writer {
@@ -60,7 +60,7 @@ const EXPECTED: [&str; 17] = [
 
 impl Writer {
     pub(super) fn connect() -> Self {
-        let mut client = url().connect(NoTls).expect("the server takes connections");
+        let mut client = connect();
         // Short, because no other session goes on meanwhile.
         client
             .batch_execute("SET lock_timeout = '4ms'; SET synchronous_commit = off")

@@ -3,15 +3,14 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use postgres::config::Host;
-use postgres::{Client, NoTls};
+use flagstaff::postgres::queries::Names;
+use postgres::Client;
 
-use crate::postgres::connect::parameters::Parameters;
-use crate::postgres::queries::Names;
+use crate::postgres_shop::connect;
 
 macro_rules! sql {
     ($name:literal) => {
-        include_str!(concat!("../../../../../python/flagstaff/sql/", $name, ".sql"))
+        include_str!(concat!("../../../python/flagstaff/sql/", $name, ".sql"))
     };
 }
 
@@ -35,26 +34,6 @@ pub(super) struct Shop {
     pub(super) names: Names,
     pub(super) kind: Kind,
     owner: Client,
-}
-
-pub(super) fn url() -> postgres::Config {
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
-    url.parse().expect("an address")
-}
-
-/// The server's connection parameters.
-pub(super) fn parameters() -> Parameters {
-    let url = url();
-    let Some(Host::Tcp(host)) = url.get_hosts().first() else { panic!("a host is named") };
-    let password = url.get_password().map(|text| String::from_utf8_lossy(text).into_owned());
-    let given = [
-        ("host", Some(host.clone())),
-        ("port", url.get_ports().first().map(ToString::to_string)),
-        ("user", url.get_user().map(str::to_owned)),
-        ("password", password),
-        ("dbname", url.get_dbname().map(str::to_owned)),
-    ];
-    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// The tables, with names that need quotes and must not be read as templates.
@@ -275,8 +254,7 @@ impl Shop {
     pub(super) fn open(kind: Kind) -> Self {
         let number = SHOPS.fetch_add(1, Ordering::Relaxed);
         let schema = format!("\"it's {{schema}} {} of {}\"", number, std::process::id());
-        let owner = url().connect(NoTls).expect("the server takes connections");
-        let mut shop = Self { names: names(&schema, kind), kind, owner };
+        let mut shop = Self { names: names(&schema, kind), kind, owner: connect() };
         shop.create();
         shop
     }
