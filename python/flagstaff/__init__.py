@@ -3,52 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from flagstaff._attribution.writes import acting_as
-    from flagstaff._core import (
-        all_flags,
-        flag_enabled,
-        get_value,
-        resolve_flag,
-        resolve_value,
-        snapshot,
-    )
-    from flagstaff._engine.direct import read_own_writes
-    from flagstaff._engine.explain import explain, explain_value
-    from flagstaff._engine.impact import impact
-    from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
-    from flagstaff._engine.status import status
-    from flagstaff._engine.usage import usage
-    from flagstaff._engine.value_impact import value_impact
-    from flagstaff._workers.wait import wait_for_workers
-
-__all__ = [
-    "aclose",
-    "acting_as",
-    "all_flags",
-    "aready",
-    "close",
-    "explain",
-    "explain_value",
-    "flag_enabled",
-    "get_value",
-    "impact",
-    "read_own_writes",
-    "ready",
-    "refresh",
-    "resolve_flag",
-    "resolve_value",
-    "snapshot",
-    "status",
-    "usage",
-    "value_impact",
-    "wait_for_workers",
-]
+from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -69,7 +26,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 
 
 # Imported on first use: the pytest plugin is in this package, and must not import Django or the
-# extension before the project's settings are known.
+# extension before the project's settings are known. `__init__.pyi` has their types.
 _MODULES = {
     "aclose": "flagstaff._engine.lifecycle",
     "acting_as": "flagstaff._attribution.writes",
@@ -92,5 +49,7 @@ _MODULES = {
     "value_impact": "flagstaff._engine.value_impact",
     "wait_for_workers": "flagstaff._workers.wait",
 }
+
+__all__ = [*_MODULES]  # noqa: PLE0604 (they are names)
 
 __getattr__ = lazy_names(__name__, _MODULES)

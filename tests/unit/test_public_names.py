@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pydoc
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
@@ -22,6 +24,15 @@ def test_main_functions_are_public_and_names_are_sorted() -> None:
     assert flagstaff.__all__ == sorted(flagstaff.__all__)
 
 
+def test_stub_has_the_module_of_each_lazy_name() -> None:
+    stub = ast.parse(Path(flagstaff.__file__).with_suffix(".pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    modules = {alias.name: node.module for node in imports for alias in node.names}
+    assert vars(flagstaff)["_MODULES"].items() <= modules.items()
+    [names] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
+    assert names == flagstaff.__all__
+
+
 @pytest.mark.parametrize("name", ["flagstaff", "flagstaff.rollouts", "flagstaff.experiments"])
 def test_lazy_name_is_not_the_name_of_a_module(name: str) -> None:
     package = import_module(name)
@@ -33,7 +44,7 @@ def test_lazy_name_is_not_the_name_of_a_module(name: str) -> None:
 def test_name_is_cached_after_the_first_use_and_an_unknown_one_raises_attribute_error() -> None:
     assert flagstaff.flag_enabled is vars(flagstaff)["flag_enabled"]
     with pytest.raises(AttributeError) as error:
-        _ = flagstaff.flag_enabeld
+        _ = flagstaff.flag_enabeld  # type: ignore[attr-defined]
     assert str(error.value) == "module 'flagstaff' has no attribute 'flag_enabeld'"
 
 

@@ -1,0 +1,45 @@
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flagstaff._attribution.writes import acting_as
+from flagstaff._core import (
+    all_flags,
+    flag_enabled,
+    get_value,
+    resolve_flag,
+    resolve_value,
+    snapshot,
+)
+from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.explain import explain, explain_value
+from flagstaff._engine.impact import impact
+from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
+from flagstaff._engine.status import status
+from flagstaff._engine.usage import usage
+from flagstaff._engine.value_impact import value_impact
+from flagstaff._workers.wait import wait_for_workers
+
+__all__ = [
+    "aclose",
+    "acting_as",
+    "all_flags",
+    "aready",
+    "close",
+    "explain",
+    "explain_value",
+    "flag_enabled",
+    "get_value",
+    "impact",
+    "read_own_writes",
+    "ready",
+    "refresh",
+    "resolve_flag",
+    "resolve_value",
+    "snapshot",
+    "status",
+    "usage",
+    "value_impact",
+    "wait_for_workers",
+]
+
+def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]: ...
