@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 
+from flagstaff._events import Event
 from flagstaff._words.message import Message, Template, lines
 from flagstaff._words.message import marked as _
 
-if TYPE_CHECKING:
-    from flagstaff.history.events import Event
-    from flagstaff.serialization.problems import Problem
-
 _WITH_ADVICE = Template("conflict_with_advice", _("%(problem)s; %(advice)s"))
+# The place of a problem of a file.
+_PROBLEM = Template("document_problem", "%(parts)s", separator=": ")
+_LINE = Template("document_line", _("line %(number)s"))
+
+#: The place of a field in a file: "flags", "new_checkout", "allowed_users", 3.
+Path = tuple["str | int", ...]
+
+_MAX_KEY_SHOWN = 60
 
 __all__ = [
     "ConfigurationError",
@@ -131,6 +137,25 @@ class UnknownExperimentError(ExperimentError, LookupError, code="unknown_experim
     """there is no experiment with this key; create one"""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a file, and its place."""
+
+    path: Path
+    text: str
+    #: From 1, if the text is not valid JSON; None for all other problems.
+    line: int | None = None
+
+    @property
+    def message(self) -> Message:
+        """The text with its place."""
+        place = [_LINE(number=str(self.line))] if self.line else []
+        return _PROBLEM(parts=[*place, *filter(None, [_dotted(self.path)]), self.text])
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 class DocumentError(FlagstaffError, ValueError, code="invalid_document"):
     """the file cannot be imported; nothing was written"""
 
@@ -165,3 +190,15 @@ class ConflictError(FlagstaffError, code="conflict"):
         #: The event that made the expected version, or None, and the events after it.
         self.seen = seen
         self.newer = tuple(newer)
+
+
+def _dotted(path: Iterable[str | int]) -> str:
+    dotted = ""
+    for step in path:
+        dotted += f"[{step}]" if isinstance(step, int) else f".{_key(step)}"
+    return dotted.removeprefix(".")
+
+
+def _key(text: str) -> str:
+    is_plain = text.isprintable() and text and len(text) <= _MAX_KEY_SHOWN
+    return text if is_plain else ascii(text[:_MAX_KEY_SHOWN])

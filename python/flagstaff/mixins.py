@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.views import View
 
+from flagstaff._types import Context
 from flagstaff.decorators import OtherView, flag_required
-from flagstaff.typing import Context
 
 __all__ = ["FlagRequiredMixin"]
 

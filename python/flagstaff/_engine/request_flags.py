@@ -20,7 +20,7 @@ from flagstaff._engine.attributes import (
     unreadable_user,
 )
 from flagstaff._engine.log_once import log_once
-from flagstaff.typing import Context, UserLike
+from flagstaff._types import Context, UserLike
 
 _T = TypeVar("_T")
 

@@ -13,11 +13,11 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
+from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.ago import ago
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.times import aware, local_time
-from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor
 
 #: A stylesheet cuts what does not fit.

@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.admin import ModelAdmin
 from django.db.models import AutoField, Model
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
-
-    from flagstaff.admin.parts_admin import PartsAdmin
 
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
@@ -59,10 +58,10 @@ def _names(lines: Collection[Any]) -> Iterator[str]:
 class OwnFields:
     """Finds the fields that the model of an admin lacks, and those that flagstaff does not know."""
 
-    def __init__(self, admin: PartsAdmin) -> None:
-        self._admin = admin
+    def __init__(self, admin: ModelAdmin[Any], known_model: type[Model]) -> None:
+        self._admin, self._known_model = admin, known_model
         # Other names stay: Django's checks report a wrong one.
-        self._lacking = _field_names(admin.known_model) - _field_names(admin.model)
+        self._lacking = _field_names(known_model) - _field_names(admin.model)
 
     def trim_options(self) -> None:
         """Removes the fields that the model lacks from the options of the admin."""
@@ -101,7 +100,7 @@ class OwnFields:
 
         `unknown` are names of flagstaff's fields that are other fields in this model.
         """
-        known = _field_names(self._admin.known_model) - unknown
+        known = _field_names(self._known_model) - unknown
         return tuple(
             field.name
             for field in self._admin.model._meta.concrete_fields

@@ -6,25 +6,57 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Field, QuerySet
+from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
 from flagstaff import changes
+from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.own_fields import OwnFields
+from flagstaff.admin.page import page_of
+from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
-
-    from flagstaff.admin.row_admin import RowAdmin
 
 DbField: TypeAlias = "Field[Any, Any]"
 FormField: TypeAlias = forms.Field
 RowAction: TypeAlias = Literal["view", "add", "change", "delete"]
 #: What Django's page of a deletion lists: lines, counts, missing permissions, protected rows.
 Deleted: TypeAlias = tuple[list[Any], dict[str, int], set[str], list[Any]]
+
+
+class AdminOfParts(BaseAdmin):
+    """What the parts know of their admin."""
+
+    row_kind: ClassVar[Kind]
+    #: The abstract model whose fields the options name. A project's own model may lack some.
+    known_model: ClassVar[type[Model]]
+    #: Bound to this admin, in the order in which they are asked.
+    bound_parts: tuple[Part, ...]
+
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self.own_fields = OwnFields(self, self.known_model)
+        self.own_fields.trim_options()
+
+    def set_options(self, **options: object) -> None:
+        """Changes options of this admin, such as `list_filter`."""
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row of a page."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            page_of(request).open_row(row)
+        return row
 
 
 class Part:
@@ -39,7 +71,7 @@ class Part:
     #: Methods that are actions of the list, called with the admin, the request and the rows.
     actions: tuple[str, ...] = ()
 
-    def __init__(self, admin: RowAdmin) -> None:
+    def __init__(self, admin: AdminOfParts) -> None:
         self.admin = admin
 
     def set_options(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -21,15 +21,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.own_fields import OwnFields
 from flagstaff.admin.page import page_of
-from flagstaff.admin.part import Part, RowAction
-from flagstaff.history.kinds import Kind
+from flagstaff.admin.part import AdminOfParts, Part, RowAction
 
 if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
-
     _ChangeList = ChangeList
 else:
     _ChangeList = object
@@ -41,12 +36,9 @@ _Context = dict[str, Any]
 _Value = TypeVar("_Value")
 
 
-class PartsAdmin(BaseAdmin):
+class PartsAdmin(AdminOfParts):
     """Owns the hooks of Django's ModelAdmin for options, permissions, rows and the list."""
 
-    row_kind: ClassVar[Kind]
-    #: The abstract model whose fields the options name. A project's own model may lack some.
-    known_model: ClassVar[type[Model]]
     #: The classes of the parts, in the order in which they are asked. A subclass can add its own.
     parts: ClassVar[tuple[type[Part], ...]]
     #: Templates that extend those of the list and of the form.
@@ -54,9 +46,7 @@ class PartsAdmin(BaseAdmin):
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
-        self.own_fields = OwnFields(self)
-        self.own_fields.trim_options()
-        self.bound_parts = tuple(part(cast("RowAdmin", self)) for part in self.part_classes())
+        self.bound_parts = tuple(part(self) for part in self.part_classes())
         for part in self.bound_parts:
             for name in part.displays:
                 if not hasattr(type(self), name):
@@ -69,11 +59,6 @@ class PartsAdmin(BaseAdmin):
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts of this admin."""
         return self.parts
-
-    def set_options(self, **options: object) -> None:
-        """Changes options of this admin, such as `list_filter`."""
-        for name, value in options.items():
-            setattr(self, name, value)
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
@@ -128,15 +113,6 @@ class PartsAdmin(BaseAdmin):
         """The rows that the pages read."""
         rows = super().get_queryset(request)
         return self.ask(rows, lambda part, some: part.queryset(request, some))
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """The row of a page."""
-        row: Any = super().get_object(request, object_id, from_field)
-        if row is not None:
-            page_of(request).open_row(row)
-        return row
 
     # The list.
 

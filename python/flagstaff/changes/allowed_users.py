@@ -11,13 +11,13 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._types import UserLike
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
-from flagstaff.typing import UserLike
 
 ALLOWED = "allowed_users"
 _ToModel: TypeAlias = "ForeignKey[Model, Model]"

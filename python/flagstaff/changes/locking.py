@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
+from flagstaff._events import Event
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.message import Message, lines
@@ -22,7 +23,6 @@ from flagstaff.changes.messages import (
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import readable_names_of_actors

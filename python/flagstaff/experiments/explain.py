@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
+from flagstaff._types import Context, UserLike
 from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message
-from flagstaff.typing import Context, UserLike
 
 
 @dataclass(frozen=True)

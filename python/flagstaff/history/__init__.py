@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flagstaff.history.events import Difference, Event, Users
+from flagstaff._events import Difference, Event, Users
 from flagstaff.history.export import as_csv, as_dicts
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import flag_history, segment_history, value_history

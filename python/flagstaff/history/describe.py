@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
+from flagstaff._events import Difference, Users
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
 from flagstaff._words.json_text import LongJson, UnreadableJson
@@ -18,7 +19,7 @@ from flagstaff._words.mask import MASK
 from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
 from flagstaff._words.truncated import local_truncated
-from flagstaff.history.events import Authored, Difference, Users
+from flagstaff.history.events import Authored
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 
 #: Usernames by primary key.

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
+from flagstaff._events import Event
 from flagstaff._words.times import aware
-from flagstaff.history.events import Event
 
 _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
+from flagstaff._events import Event
 from flagstaff._tables.model_fields import auto_now_columns, column_of, stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.history.entries import read_entries
-from flagstaff.history.events import Columns, Event, as_events
+from flagstaff.history.events import Columns, as_events
 from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import about_key

@@ -10,9 +10,9 @@ from itertools import islice
 from django.db import connections
 from django.db.models import F
 
+from flagstaff._events import Event
 from flagstaff._tables.catalog import find_tables
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among

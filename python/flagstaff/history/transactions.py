@@ -10,10 +10,10 @@ from typing import Any
 from django.db import connections
 from django.db.models import Max, Min, QuerySet
 
+from flagstaff._events import Event
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE, Subject, subject_of
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, of_transaction

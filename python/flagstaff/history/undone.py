@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from flagstaff.history.events import Event, ranges_of, same_json
+from flagstaff._events import Event
+from flagstaff.history.events import ranges_of, same_json
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 

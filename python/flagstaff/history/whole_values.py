@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from flagstaff._events import Event
 from flagstaff._tables.model_fields import column_of
 from flagstaff._words.json_text import LongJson
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
 from flagstaff.models import Change
 
 _VALUE = "value"

@@ -9,12 +9,12 @@ from django.http import HttpRequest
 
 from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
+from flagstaff._types import UserLike
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
 from flagstaff.ofrep.keys import is_service
 from flagstaff.ofrep.request_body import context_of
-from flagstaff.typing import UserLike
 
 
 class _Anonymous:

@@ -14,13 +14,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from flagstaff._events import Difference, Event
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
-from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import readable_names_of_actors

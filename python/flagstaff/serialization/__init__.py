@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from flagstaff.exceptions import Problem
 from flagstaff.serialization.applying import Imported, apply
-from flagstaff.serialization.document import Document, Problem
+from flagstaff.serialization.document import Document
 from flagstaff.serialization.exporting import export
 from flagstaff.serialization.json_format import as_text
 from flagstaff.serialization.plan import Plan, Step, diff

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flagstaff.exceptions import Path, Problem
 from flagstaff.history.kinds import Kind
-from flagstaff.serialization.problems import Path, Problem, Problems
+from flagstaff.serialization.problems import Problems
 
 __all__ = ["FORMAT_VERSION", "SECTIONS", "Document", "Item", "Problem", "UserRef"]
 

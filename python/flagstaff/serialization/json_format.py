@@ -6,7 +6,7 @@ import json
 import math
 from typing import Final
 
-from flagstaff.exceptions import DocumentError
+from flagstaff.exceptions import DocumentError, Path, Problem
 from flagstaff.serialization.messages import (
     DUPLICATE_KEY,
     FILE_NUMBER_TOO_LONG,
@@ -16,7 +16,7 @@ from flagstaff.serialization.messages import (
     NO_NUMBER,
     TOO_DEEP,
 )
-from flagstaff.serialization.problems import MAX_DEPTH, Path, Problem, Problems
+from flagstaff.serialization.problems import MAX_DEPTH, Problems
 
 #: The maximum size in bytes: some hundred thousand allowed users.
 LARGEST: Final = 16 * 2**20

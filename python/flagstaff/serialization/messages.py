@@ -6,10 +6,6 @@ from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.history.kinds import Kind
 
-# The place of a problem.
-PROBLEM = Template("document_problem", "%(parts)s", separator=": ")
-LINE = Template("document_line", _("line %(number)s"))
-
 # The file.
 INVALID_JSON = Template("invalid_json", _("invalid JSON: %(reason)s"))
 FILE_TOO_LARGE = Template(

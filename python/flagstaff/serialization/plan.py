@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from django.utils.translation import override
 
+from flagstaff._events import Difference, Users
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
@@ -24,7 +25,7 @@ from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
-from flagstaff.history.events import Difference, Users, difference
+from flagstaff.history.events import difference
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from flagstaff._words.message import Message
 from flagstaff._words.storable import is_storable
-from flagstaff.serialization.messages import LINE, NOT_STORABLE, PROBLEM
-
-#: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
-Path = tuple["str | int", ...]
+from flagstaff.exceptions import Path, Problem
+from flagstaff.serialization.messages import NOT_STORABLE
 
 #: How many levels of a file are read.
 MAX_DEPTH = 100
-_MAX_KEY_SHOWN = 60
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One problem of a file, and its place."""
-
-    path: Path
-    text: str
-    #: From 1, if the text is not valid JSON; None for all other problems.
-    line: int | None = None
-
-    @property
-    def message(self) -> Message:
-        """The text with its place."""
-        place = [LINE(number=str(self.line))] if self.line else []
-        return PROBLEM(parts=[*place, *filter(None, [_dotted(self.path)]), self.text])
-
-    def __str__(self) -> str:
-        return str(self.message)
 
 
 class Problems:
@@ -65,15 +39,3 @@ class Problems:
     def in_order(self) -> list[Problem]:
         """Returns the problems by their places."""
         return sorted(self.found, key=lambda problem: [*map(str, problem.path)])
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    dotted = ""
-    for step in path:
-        dotted += f"[{step}]" if isinstance(step, int) else f".{_key(step)}"
-    return dotted.removeprefix(".")
-
-
-def _key(text: str) -> str:
-    is_plain = text.isprintable() and text and len(text) <= _MAX_KEY_SHOWN
-    return text if is_plain else ascii(text[:_MAX_KEY_SHOWN])

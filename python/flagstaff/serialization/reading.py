@@ -11,7 +11,7 @@ from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, Opt
 from flagstaff._words.message import Message
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.exceptions import DocumentError
+from flagstaff.exceptions import DocumentError, Path, Problem
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import ParseError, exported_fields, parse
@@ -31,7 +31,7 @@ from flagstaff.serialization.messages import (
     OTHER_TOOL,
     USER_TWICE,
 )
-from flagstaff.serialization.problems import Path, Problem, Problems
+from flagstaff.serialization.problems import Problems
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 

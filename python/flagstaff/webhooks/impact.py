@@ -11,6 +11,7 @@ from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._engine.value_impact import ValueImpact, impact_of_value_change
+from flagstaff._events import Event
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import column_of, find_field, segment_model
@@ -19,7 +20,6 @@ from flagstaff._tables.rows import Fields
 from flagstaff._tables.value_states import ValueState
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 

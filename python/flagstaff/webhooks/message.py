@@ -9,11 +9,11 @@ from datetime import datetime
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 
+from flagstaff._events import Difference, Event
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import names_of_actors

@@ -14,9 +14,9 @@ import django
 import pytest
 from django.utils.translation import ngettext, override
 
+from flagstaff._events import Difference
 from flagstaff._tables.flag_states import FlagState, state_label, state_summary
 from flagstaff.history.describe import describe_change, describe_value, source_label
-from flagstaff.history.events import Difference
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization.plan import Step
 from tests.conftest import RunIsolated

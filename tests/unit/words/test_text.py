@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
+from flagstaff._events import Users
 from flagstaff._words.lists import join_some
 from flagstaff._words.storable import is_storable, storable
 from flagstaff._words.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
-from flagstaff.history.events import Users
 from flagstaff.serialization.plan import Step
 from tests.support.translations import german
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.html import format_html, format_html_join
@@ -16,12 +15,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._events import Event, Users
 from flagstaff._words.ago import ago
 from flagstaff._words.local_formats import local_clock_text, local_number, local_time_text
 from flagstaff._words.truncated import local_truncated
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.history import Event, Users
 from flagstaff.history.describe import (
     ChangePart,
     Names,
@@ -40,15 +39,67 @@ from flagstaff.history.user_names import may_see_users, names_in, names_of_actor
 from flagstaff.history.versions import entries
 from flagstaff.history.whole_values import with_whole_values
 
-if TYPE_CHECKING:
-    from flagstaff.admin.history.undo_buttons import RelatedChanges
-
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
 # The text was truncated here, so the URL is not complete.
 _CUT = "…"
 # Characters of a whole value, which is folded: a page has up to 100 of them.
 _MAX_WHOLE = 4_000
+
+
+@dataclass(frozen=True)
+class RelatedChanges:
+    """The other flags, values and segments that an event's transaction changed."""
+
+    #: Pairs of a key and the URL of its history; "" if the row was deleted.
+    keys: Sequence[tuple[str, str]]
+    #: The number of all changed rows, the event's own included. If it is not exact, there are more.
+    count: int
+    is_exact: bool
+    #: The page that undoes all of them; "" if the user may not, or if it is not possible.
+    undo_url: str
+
+    @property
+    def label(self) -> str:
+        """The label of the button that undoes all."""
+        text = _("Undo all")
+        if self.is_exact:
+            text = ngettext("Undo all %(count)s", "Undo all %(count)s", self.count)
+        return f"{text % {'count': local_number(self.count)}}…"
+
+    @property
+    def short_label(self) -> str:
+        """The label beside a button that undoes the event alone."""
+        text = _("all %(count)s") if self.is_exact else _("all")
+        return f"{text % {'count': local_number(self.count)}}…"
+
+    @property
+    def sentence(self) -> SafeString:
+        """The keys as links. Whole sentences, because the order of words differs by language."""
+        links = (
+            format_html('<a href="{}">{}</a>', url, key) if url else key for key, url in self.keys
+        )
+        keys = format_html_join(", ", "{}", ([link] for link in links))
+        more = self.count - 1 - len(self.keys)
+        if not self.is_exact:
+            text = (
+                _("changed together with {keys} and at least {count} more")
+                if self.keys
+                else _("changed together with at least {count} more")
+            )
+        elif not more:
+            text = _("changed together with {keys}")
+        elif self.keys:
+            text = ngettext(
+                "changed together with {keys} and {count} more",
+                "changed together with {keys} and {count} more",
+                more,
+            )
+        else:
+            text = ngettext(
+                "changed together with {count} more", "changed together with {count} more", more
+            )
+        return format_html(text, keys=keys, count=more)
 
 
 @dataclass(frozen=True)

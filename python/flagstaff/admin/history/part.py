@@ -9,6 +9,7 @@ from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
+from flagstaff._events import Event
 from flagstaff._tables.rows import Row
 from flagstaff._words.storable import is_storable
 from flagstaff.admin.confirmation import parse_version
@@ -19,7 +20,6 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.recent_changes.urls import RESTORE, key_url, restore_url
 from flagstaff.admin.undo.permissions import may_write, write_to_undo
 from flagstaff.changes.lost_values import versions_without_value
-from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, has_history, newest_version
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -16,6 +14,7 @@ from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import posted_version, preview_rows, problems_of, version_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
+from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import require_release
 from flagstaff.admin.undo.preview import change_texts, skipped_text
@@ -28,11 +27,8 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries
 
-if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
 
-
-def restore_page(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> HttpResponse:
+def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> HttpResponse:
     """Restores an earlier state, after a confirmation."""
     if not admin.has_change_permission(request, row):
         raise PermissionDenied
@@ -54,7 +50,7 @@ def restore_page(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> Ht
 
 
 def _page(
-    admin: RowAdmin, request: HttpRequest, row: Row, preview: Changed, to: int
+    admin: AdminOfParts, request: HttpRequest, row: Row, preview: Changed, to: int
 ) -> dict[str, object]:
     at = entries(admin.row_kind, row.pk).values_list("at", flat=True).get(id=to)
     question = _(
@@ -84,7 +80,7 @@ def _page(
     }
 
 
-def _restore(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> Changed:
+def _restore(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> Changed:
     with transaction.atomic(using=conf.database):
         changed = RESTORE_BY_KIND[admin.row_kind](
             row.key, to=to, expect_version=posted_version(request)
@@ -93,7 +89,7 @@ def _restore(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> Change
     return changed
 
 
-def _report(admin: RowAdmin, request: HttpRequest, row: Row, changed: Changed) -> HttpResponse:
+def _report(admin: AdminOfParts, request: HttpRequest, row: Row, changed: Changed) -> HttpResponse:
     if changed.written:
         text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
         text += skipped_text(changed.missing)

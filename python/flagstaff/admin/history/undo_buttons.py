@@ -3,83 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._words.local_formats import local_number
-from flagstaff.admin.history.event_cells import EventRow, event_rows
+from flagstaff._events import Event
+from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
 from flagstaff.admin.links import may_view
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
 from flagstaff.admin.undo.permissions import Write, may_write_kind
 from flagstaff.changes.lost_values import parts_without_value
-from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import Part, Together, changes_together
 from flagstaff.history.undone import changed_again, undone_events
 
 _MAX_KEYS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class RelatedChanges:
-    """The other flags, values and segments that an event's transaction changed."""
-
-    #: Pairs of a key and the URL of its history; "" if the row was deleted.
-    keys: Sequence[tuple[str, str]]
-    #: The number of all changed rows, the event's own included. If it is not exact, there are more.
-    count: int
-    is_exact: bool
-    #: The page that undoes all of them; "" if the user may not, or if it is not possible.
-    undo_url: str
-
-    @property
-    def label(self) -> str:
-        """The label of the button that undoes all."""
-        text = _("Undo all")
-        if self.is_exact:
-            text = ngettext("Undo all %(count)s", "Undo all %(count)s", self.count)
-        return f"{text % {'count': local_number(self.count)}}…"
-
-    @property
-    def short_label(self) -> str:
-        """The label beside a button that undoes the event alone."""
-        text = _("all %(count)s") if self.is_exact else _("all")
-        return f"{text % {'count': local_number(self.count)}}…"
-
-    @property
-    def sentence(self) -> SafeString:
-        """The keys as links. Whole sentences, because the order of words differs by language."""
-        links = (
-            format_html('<a href="{}">{}</a>', url, key) if url else key for key, url in self.keys
-        )
-        keys = format_html_join(", ", "{}", ([link] for link in links))
-        more = self.count - 1 - len(self.keys)
-        if not self.is_exact:
-            text = (
-                _("changed together with {keys} and at least {count} more")
-                if self.keys
-                else _("changed together with at least {count} more")
-            )
-        elif not more:
-            text = _("changed together with {keys}")
-        elif self.keys:
-            text = ngettext(
-                "changed together with {keys} and {count} more",
-                "changed together with {keys} and {count} more",
-                more,
-            )
-        else:
-            text = ngettext(
-                "changed together with {count} more", "changed together with {count} more", more
-            )
-        return format_html(text, keys=keys, count=more)
 
 
 def rows_with_buttons(  # noqa: PLR0913 (which events, for whom, and where an undo returns to)

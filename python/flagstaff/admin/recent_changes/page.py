@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
+from flagstaff._events import Event
 from flagstaff._extensions import EventQuery
 from flagstaff._words.times import aware
 from flagstaff.admin.confirmation import parse_version
@@ -37,7 +38,6 @@ from flagstaff.admin.recent_changes.urls import (
     undo_url,
 )
 from flagstaff.admin.undo.page import UndoPage
-from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.recent import read_recent
 from flagstaff.history.user_names import may_see_users

@@ -13,6 +13,7 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from flagstaff._events import Event
 from flagstaff._extensions import EventQuery, OtherEvent, optional_apps
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
@@ -25,7 +26,6 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters
 from flagstaff.admin.recent_changes.urls import event_url, key_url
 from flagstaff.admin.undo.permissions import may_write_kind, write_to_undo
-from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 
 _NO_EVENTS: Sequence[OtherEvent] = ()

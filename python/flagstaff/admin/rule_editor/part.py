@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
@@ -180,7 +180,7 @@ class RulePages(Part):
             may_open = admin.has_view_permission(request, row)
         if request.method != "POST" or not may_open:
             raise PermissionDenied
-        form_class = admin.get_form(request, row, change=row is not None)
+        form_class = cast("type[MergingForm]", admin.get_form(request, row, change=row is not None))
         form = form_class(request.POST, instance=row)
         marks = marks_of_rows(form, self.rule_field)
         return JsonResponse({"text": self.impact_text(form), "marks": marks})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -19,6 +18,7 @@ from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.form.inputs import reassigned_text
 from flagstaff.admin.links import admin_of, page_url, row_links
+from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.urls import (
     BACK,
     UNDO_EVENTS,
@@ -45,9 +45,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import RecentChange
 
-if TYPE_CHECKING:
-    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
-
 # The largest number of events of a readable confirmation.
 _MAX_EVENTS = 200
 
@@ -55,7 +52,7 @@ _MAX_EVENTS = 200
 class UndoPage:
     """The page below the list of recent changes."""
 
-    def __init__(self, admin: RecentChangesAdmin) -> None:
+    def __init__(self, admin: PlainPageAdmin) -> None:
         self._admin = admin
         self._site = admin.admin_site
 

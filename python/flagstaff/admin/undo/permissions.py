@@ -9,6 +9,7 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
+from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of
@@ -19,7 +20,6 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 
 #: What an undo does to a row. "toggle" is a change of TOGGLE_FIELDS only.

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
@@ -28,7 +29,6 @@ from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_
 from flagstaff.changes.planned import text_for_many
 from flagstaff.changes.undoing.plan import RowPlan, UndoPlan
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history import Event
 from flagstaff.history.describe import Names, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import read_events

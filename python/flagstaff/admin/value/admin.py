@@ -19,6 +19,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._events import Event
 from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import readable
@@ -59,7 +60,6 @@ from flagstaff.history.describe import (
     describe_value,
     field_label,
 )
-from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import names_of_actors

@@ -9,6 +9,7 @@ from operator import or_
 
 from django.db.models import Max, Q
 
+from flagstaff._events import Event
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._words.message import Message
 from flagstaff._words.times import full_time
@@ -31,7 +32,6 @@ from flagstaff.changes.undo_messages import (
 )
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import Names, describe_actor, describe_change
-from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, read_events
 from flagstaff.history.user_names import readable_names_of_actors

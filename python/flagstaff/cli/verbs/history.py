@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from django.core.management.base import CommandParser
 
+from flagstaff._events import Event
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count
@@ -16,15 +17,7 @@ from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.history import (
-    Event,
-    Kind,
-    as_csv,
-    as_dicts,
-    prune,
-    recent_events,
-    unreadable_kinds,
-)
+from flagstaff.history import Kind, as_csv, as_dicts, prune, recent_events, unreadable_kinds
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import has_history

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
+from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState, state_of
 from flagstaff._tables.optional_fields import (
     OWNER,
@@ -28,7 +29,6 @@ from flagstaff.admin.flag.form.rules import count_rules
 from flagstaff.admin.flag.list.conditions import has_usage
 from flagstaff.admin.flag.list.facts import PageFacts, count_missing, read_facts
 from flagstaff.admin.flag.state import ALLOWED_COUNT
-from flagstaff.history.events import Event
 from flagstaff.history.export import csv_of
 
 _USAGE = ("last_evaluated_at", "served_in_bulk_at", "served_to_browsers_at")

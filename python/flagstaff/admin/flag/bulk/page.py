@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -25,6 +25,7 @@ from flagstaff.admin.flag.bulk.actions import NONE, BulkAction
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import list_link
+from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.views import VERSION
@@ -34,9 +35,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import has_history, newest_keys, versions_of
-
-if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
 
 # A person cannot check more flags on one page.
 _MAX_FLAGS = 100
@@ -54,7 +52,7 @@ class BulkPage:
     #: The keys of selected flags that no longer exist.
     _missing: list[str]
 
-    def __init__(self, admin: RowAdmin, action: BulkAction, request: HttpRequest) -> None:
+    def __init__(self, admin: AdminOfParts, action: BulkAction, request: HttpRequest) -> None:
         self._admin, self._action, self._request = admin, action, request
         self._has_versions = action.checks_version and has_history()
         back = request.POST.get(BACK, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,10 +14,7 @@ from flagstaff._tables.optional_fields import FlagModel
 from flagstaff.admin.flag.bulk.actions import ACTIONS, BulkAction
 from flagstaff.admin.flag.bulk.export import flags_as_csv
 from flagstaff.admin.flag.bulk.page import BulkPage
-from flagstaff.admin.part import Part
-
-if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
+from flagstaff.admin.part import AdminOfParts, Part
 
 _Method = Callable[[object, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
@@ -27,7 +24,7 @@ class FlagActions(Part):
 
     actions: tuple[str, ...] = ("export_csv",)
 
-    def __init__(self, admin: RowAdmin) -> None:
+    def __init__(self, admin: AdminOfParts) -> None:
         super().__init__(admin)
         model = FlagModel.of(admin.model)
         own = [one for one in ACTIONS if not one.field or model.has(one.field)]

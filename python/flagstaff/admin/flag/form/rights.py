@@ -15,7 +15,7 @@ from flagstaff._tables.optional_fields import TAGS, FlagModel, optional_fields
 from flagstaff._tables.tags import joined_tags
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import stored_row
-from flagstaff.admin.part import DbField, Part, RowAction
+from flagstaff.admin.part import AdminOfParts, DbField, Part, RowAction
 from flagstaff.admin.permissions import (
     TOGGLE_FIELDS,
     holds_toggle,
@@ -29,7 +29,6 @@ from flagstaff.validators import tags_problem
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-    from flagstaff.admin.row_admin import RowAdmin
 
 _EMPTY: tuple[object, ...] = (None, "", [])
 
@@ -73,7 +72,7 @@ class ToggleRights(Part):
 class ReadOnlyWords(Part):
     """Words in place of JSON and pictures, and no empty rows, for these users. Comes last."""
 
-    def __init__(self, admin: RowAdmin) -> None:
+    def __init__(self, admin: AdminOfParts) -> None:
         super().__init__(admin)
         self._words: dict[str, str] = {}
         for field in admin.opts.concrete_fields:

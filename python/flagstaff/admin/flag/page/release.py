@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.local_formats import local_days, local_number, local_time_text
 from flagstaff._words.times import local_time
@@ -35,7 +36,6 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
-from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_change, source_label
 
 _ALL = 100

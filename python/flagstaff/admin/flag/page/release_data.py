@@ -12,6 +12,7 @@ from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._engine.usage import FlagUsage, UsageHour, flag_usage
+from flagstaff._events import Event
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
 from flagstaff._words.times import aware
@@ -19,7 +20,6 @@ from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release_period import Period, start_of_hour
 from flagstaff.conf import conf
-from flagstaff.history import Event
 from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_in

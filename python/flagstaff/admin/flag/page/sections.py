@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -31,7 +31,7 @@ from flagstaff.admin.flag.state import (
 from flagstaff.admin.history.event_cells import event_rows, visible_events
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import page_of, stored_row
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.admin.permissions import may, may_toggle, why_not_toggle
 from flagstaff.admin.rule_editor.context import RuleNotes
 from flagstaff.admin.views import environment_context
@@ -40,15 +40,12 @@ from flagstaff.changes.planned import present_impact
 from flagstaff.history.kinds import Kind
 from flagstaff.history.undone import undone_events
 
-if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
-
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
 _COUNT = 5
 
 
-def head(model_admin: RowAdmin, request: HttpRequest, flag: Any) -> Mapping[str, object]:
+def head(model_admin: AdminOfParts, request: HttpRequest, flag: Any) -> Mapping[str, object]:
     """Returns what the head of the page shows. Makes the queries of the notes of optional apps."""
     flag = stored_row(flag)
     css_class, label = class_and_label(flag)

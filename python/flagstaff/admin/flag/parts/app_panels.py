@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
@@ -14,7 +14,7 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import list_link, may_view
 from flagstaff.admin.page import page_of, page_of_row
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.models import (
     ConnectedWorker,
     FlagsOfUser,
@@ -23,9 +23,6 @@ from flagstaff.models import (
     StaleFlag,
     UnknownKey,
 )
-
-if TYPE_CHECKING:
-    from flagstaff.admin.row_admin import RowAdmin
 
 # The pages to which the list of flags links.
 _PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker, StaleFlag)
@@ -109,7 +106,7 @@ class AppPanels(Part):
         return {"flagstaff_links": links}
 
 
-def app_panels(admin: RowAdmin, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
+def app_panels(admin: AdminOfParts, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
     """Returns the name of each app that shows something of a flag on its page, and its HTML."""
     # A panel that cannot be shown is a dash.
     return [
@@ -119,11 +116,11 @@ def app_panels(admin: RowAdmin, request: HttpRequest, flag: Any) -> list[tuple[s
     ]
 
 
-def _app_parts(admin: RowAdmin) -> list[AppPart]:
+def _app_parts(admin: AdminOfParts) -> list[AppPart]:
     return [part for part in admin.bound_parts if isinstance(part, AppPart)]
 
 
-def texts_about(admin: RowAdmin, flag: Any) -> AppTexts:
+def texts_about(admin: AdminOfParts, flag: Any) -> AppTexts:
     """Returns what the apps say about one flag, for its page. Each makes a query or a few."""
     return texts_by_flag(admin, [flag])[str(flag.pk)]
 
@@ -135,14 +132,14 @@ def app_texts(flag: Any) -> AppTexts:
     return (found and found.texts.get(str(flag.pk))) or AppTexts()
 
 
-def rows_of_change(admin: RowAdmin, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
+def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
     """Returns what a change of who has flags does in the optional apps, by primary key."""
     found = [part.call("rows_of_change", flags, default={}) for part in _app_parts(admin)]
     pks = [str(flag.pk) for flag in flags]
     return {pk: [rows[pk] for rows in found if pk in rows] for pk in pks}
 
 
-def texts_by_flag(admin: RowAdmin, flags: Sequence[Any]) -> Mapping[str, AppTexts]:
+def texts_by_flag(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, AppTexts]:
     """Returns what the apps say about flags, by primary key. Calls each app once for all."""
     parts = _app_parts(admin)
     # The first one that is asked says which flags will soon change.
