@@ -13,7 +13,7 @@ from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.rule_parts import places_of
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
-from flagstaff.validators import validate_choices, validate_value_rules
+from flagstaff.validators import rules_field, validate_choices
 
 #: The names of the fields with the schema of a value, of its own field, and of its rules.
 TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
@@ -39,15 +39,6 @@ def has_value_schema(model: type[Model]) -> bool:
         and isinstance(choices, JSONField)
         and validate_choices in choices.validators
     )
-
-
-def rules_field(model: type[Model]) -> Field[Any, Any] | None:
-    """Returns the field with the rules of a model's values; None for a project's other field."""
-    for field in model._meta.local_concrete_fields:
-        is_json = field.name == RULES and isinstance(field, JSONField)
-        if is_json and validate_value_rules in field.validators:
-            return field
-    return None
 
 
 def value_schema_of(row: Model) -> ValueSchema:

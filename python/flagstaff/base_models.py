@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from flagstaff._stored_value_schema import RULES, rules_field, value_schema_problems
+from flagstaff._stored_value_schema import RULES, value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
@@ -27,6 +27,7 @@ from flagstaff.validators import (
     UNIT_MAX_LENGTH,
     key_problem,
     rule_problem,
+    rules_field,
     tags_problem,
     validate_bucket_by,
     validate_choices,

@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import JSONField
 
 from flagstaff._tables.model_fields import AnyField
+from flagstaff._words.json_text import sorted_json
 from flagstaff.conf import conf
 
 #: The fields that are masked of a secret value: what it is, what it may be, which is one of a few,
@@ -51,6 +52,21 @@ def encoded(value: object) -> str:
     if isinstance(field, JSONField):
         return json.dumps(value, cls=field.encoder)
     return str(field.get_prep_value(value))
+
+
+def canonical(value: object, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON, whatever the order of its keys.
+
+    Raises TypeError or ValueError if JSON cannot hold the value.
+    """
+    text = encoded(value)
+    is_json = isinstance(value_field(), JSONField)
+    return sorted_json(text, allow_nan=allow_nan) if is_json else text
+
+
+def canonical_json(value: object, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON, as `canonical` does for values."""
+    return sorted_json(json.dumps(value), allow_nan=allow_nan)
 
 
 def is_secret(row: object) -> bool:

@@ -19,7 +19,6 @@ from django.db.models import (
     TextField,
 )
 
-from flagstaff._stored_value_schema import rules_field
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._words.message import Template
@@ -27,7 +26,7 @@ from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import validate_tags
+from flagstaff.validators import rules_field, validate_tags
 
 #: The names of some of the fields.
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
@@ -156,3 +155,10 @@ def _is_ours(model: type[Model], one: AnyField) -> bool:
         # In Django, the field of a time is a kind of the field of a date.
         and (one.name != REVIEW_ON or not isinstance(one, DateTimeField))
     )
+
+
+def has_rules(row: object) -> bool:
+    """Whether the row is a flag or a value of a model that has rules."""
+    if isinstance(row, conf.value_model):
+        return bool(value_rule_fields(conf.value_model))
+    return isinstance(row, conf.flag_model) and flag_model().has(RULES)

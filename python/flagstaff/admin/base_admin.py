@@ -42,7 +42,7 @@ from flagstaff.admin.views import (
     remove_nul,
     with_typed_reason,
 )
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, PropagationError
 

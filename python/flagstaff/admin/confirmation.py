@@ -16,8 +16,8 @@ from flagstaff.admin.views import (
     VERSION,
     reason_problem,
 )
-from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.history.describe import Names, describe_change, describe_sides, field_label
 from flagstaff.history.user_names import may_see_users, names_of_users

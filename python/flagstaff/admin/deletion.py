@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff import changes
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff.admin.base_admin import with_undo
@@ -23,6 +22,7 @@ from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted, Part
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.changes.changed import Changed, Undo
 from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
 from flagstaff.history.versions import has_history
@@ -95,7 +95,7 @@ class Deletion(Part):
         return HttpResponseRedirect(request.get_full_path())
 
     def after_delete(
-        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
+        self, request: HttpRequest, deleted: Sequence[Changed], undo: Undo | None
     ) -> None:
         """Says how to create rows again, in a terminal or by a button."""
         if undo is None:

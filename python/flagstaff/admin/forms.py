@@ -20,13 +20,12 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._events import Event
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
+from flagstaff._tables.decoding import SECRET_FIELDS, canonical, canonical_json, is_secret
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.page import request_of
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
-from flagstaff.changes.fields import canonical, canonical_json
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind

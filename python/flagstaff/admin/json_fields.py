@@ -22,7 +22,6 @@ from flagstaff._words.json_text import (
 )
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_json import conditions_json, rules_json
-from flagstaff.admin.saving import set_widget
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
@@ -191,3 +190,9 @@ def _is_storable(value: object) -> bool:
     except ValueError:
         return False
     return not _NUL.search(text)
+
+
+def set_widget(field: forms.Field, widget: forms.Widget) -> None:
+    """Replaces the widget of a form field."""
+    widget.is_required = field.required
+    field.widget = widget

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 
 _Value = TypeVar("_Value")
 

@@ -13,11 +13,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
-from flagstaff import changes
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.own_fields import OwnFields
 from flagstaff.admin.page import page_of
+from flagstaff.changes.changed import Changed, Undo
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Part:
         return found
 
     def after_delete(
-        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
+        self, request: HttpRequest, deleted: Sequence[Changed], undo: Undo | None
     ) -> None:
         """Reports what was deleted."""
 

@@ -19,10 +19,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from flagstaff import changes
 from flagstaff._words.message import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.forms import SUBMITTED, MergingForm
+from flagstaff.admin.json_fields import set_widget
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Deleted
@@ -34,7 +34,6 @@ from flagstaff.admin.saving import (
     case_variants_text,
     create_row,
     newer_changes,
-    set_widget,
 )
 from flagstaff.admin.views import (
     MAX_REASON_LENGTH,
@@ -43,7 +42,7 @@ from flagstaff.admin.views import (
     is_djangos_template,
     reason_required,
 )
-from flagstaff.changes.changed import combined_undo
+from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
@@ -229,7 +228,7 @@ class RowAdmin(PartsAdmin):
         for part in self.bound_parts:
             part.after_save(request, form, is_new=not change)
 
-    def _update(self, obj: Any, form: MergingForm) -> changes.Changed:
+    def _update(self, obj: Any, form: MergingForm) -> Changed:
         update = WRITES[self.row_kind].update
         return update(obj.key, form.changed_fields, expect=form.expected_fields)
 
@@ -300,7 +299,7 @@ class RowAdmin(PartsAdmin):
         elif IS_POPUP_VAR not in request.POST:
             self._report_new(request, page.added, changed)
 
-    def _report_new(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
+    def _report_new(self, request: HttpRequest, row: Any, changed: Changed) -> None:
         may_undo = self.has_delete_permission(request, row)
         versions = [changed.version] if changed.version and may_undo else []
         texts, links = zip(*(part.new_row(request, row) for part in self.bound_parts), strict=True)
@@ -340,7 +339,7 @@ class RowAdmin(PartsAdmin):
         self._after_delete(request, deleted, combined_undo(deleted))
 
     def _after_delete(
-        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
+        self, request: HttpRequest, deleted: Sequence[Changed], undo: Undo | None
     ) -> None:
         for part in self.bound_parts:
             part.after_delete(request, deleted, undo)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from django import forms
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -17,6 +16,7 @@ from flagstaff._tables.rows import case_variants
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import quoted
 from flagstaff.admin.forms import MergingForm
+from flagstaff.changes.changed import Changed
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -25,9 +25,9 @@ from flagstaff.history.user_names import may_see_users, names_of_actors, names_o
 class Writes(NamedTuple):
     """The functions that write the rows of a kind."""
 
-    create: Callable[..., changes.Changed]
-    update: Callable[..., changes.Changed]
-    delete: Callable[..., changes.Changed]
+    create: Callable[..., Changed]
+    update: Callable[..., Changed]
+    delete: Callable[..., Changed]
     #: Why the key of a row is fixed.
     key_help: Promise
 
@@ -57,13 +57,7 @@ _MAX_LISTED = 5
 _MAX_VALUE = 120
 
 
-def set_widget(field: forms.Field, widget: forms.Widget) -> None:
-    """Replaces the widget of a form field."""
-    widget.is_required = field.required
-    field.widget = widget
-
-
-def create_row(kind: Kind, row: Any, form: MergingForm) -> changes.Changed:
+def create_row(kind: Kind, row: Any, form: MergingForm) -> Changed:
     """Writes a new row with its allowed users, and gives `row` its primary key."""
     names = {field.name for field in (*row._meta.concrete_fields, *row._meta.many_to_many)}
     changed = WRITES[kind].create(**{k: v for k, v in form.cleaned_data.items() if k in names})

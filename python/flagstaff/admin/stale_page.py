@@ -17,8 +17,7 @@ from flagstaff._tables.rows import uncached
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.bulk.actions import SET_REVIEW_DATE
-from flagstaff.admin.flag.bulk.page import BACK
+from flagstaff.admin.flag.bulk.actions import BACK, SET_REVIEW_DATE
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.changes.changed import command_line

@@ -6,14 +6,15 @@ surrounding one. `acting_as` and the middleware set the actor, the source and th
 
 from __future__ import annotations
 
-from flagstaff.changes.allowed_users import add_allowed_users, remove_allowed_users
 from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.flags import (
+    add_allowed_users,
     create,
     delete,
     disable,
     enable,
     release_to_everybody,
+    remove_allowed_users,
     set_rollout,
     update,
 )

@@ -11,19 +11,10 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table, batches
-from flagstaff._types import UserLike
-from flagstaff.changes.changed import Changed, Undo, undo_by_version
-from flagstaff.changes.fields import touch
-from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
 
 ALLOWED = "allowed_users"
 _ToModel: TypeAlias = "ForeignKey[Model, Model]"
-
-# The undo command names the users, unless there are more than a person would type.
-_MAX_TYPED = 20
 
 
 @dataclass(frozen=True)
@@ -37,44 +28,6 @@ class AllowedUsersChange:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
-
-
-def add_allowed_users(
-    key: str,
-    users: UserLike | Iterable[UserLike],
-    *,
-    expect_version: int | None = None,
-    skip_unknown: bool = False,
-) -> Changed:
-    """Adds allowed users to a flag. `users` is one user or many, each a user or a primary key.
-
-    Raises UnknownFlagError, ConflictError, and InvalidChangeError if one of them does not exist.
-    With `skip_unknown`, those are left out instead and returned as `missing`.
-    """
-    table = allowed_user_table()
-    pks = table.pks_of(users)
-    with locked_row(Kind.FLAG, key) as flag:
-        existing = table.existing(pks) if skip_unknown else table.require(pks)
-        present = allowed_pks(flag)
-        change = AllowedUsersChange(
-            added=tuple(pk for pk in pks if pk in existing and pk not in present),
-            missing=tuple(pk for pk in pks if pk not in existing),
-        )
-        return _change(flag, change, expect_version)
-
-
-def remove_allowed_users(
-    key: str, users: UserLike | Iterable[UserLike], *, expect_version: int | None = None
-) -> Changed:
-    """Removes allowed users from a flag. Users who are not among them are ignored.
-
-    Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
-    """
-    pks = allowed_user_table().pks_of(users)
-    with locked_row(Kind.FLAG, key) as flag:
-        present = allowed_pks(flag)
-        removed = tuple(pk for pk in pks if pk in present)
-        return _change(flag, AllowedUsersChange(removed=removed), expect_version)
 
 
 def users_to_change(
@@ -168,29 +121,3 @@ def _links() -> tuple[type[Model], _ToModel, _ToModel]:
 def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:
     """Returns primary keys in a fixed order, whatever their type."""
     return tuple(sorted(pks, key=str))
-
-
-def _change(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:
-    written = bool(change)
-    if written:
-        require_version(Kind.FLAG, flag.key, flag.pk, expect_version)
-        change_allowed_users(flag, change)
-        touch(flag)
-    version = version_of(Kind.FLAG, flag.pk)
-    return Changed(
-        flag.key,
-        ALLOWED,
-        old=list(change.removed),
-        new=list(change.added),
-        written=written,
-        version=version,
-        undo=_undo(flag.key, change, version) if written else None,
-        missing=change.missing,
-    )
-
-
-def _undo(key: str, change: AllowedUsersChange, version: int | None) -> Undo | None:
-    typed = [str(pk) for pk in change.added or change.removed]
-    if version and (len(typed) > _MAX_TYPED or any(pk.startswith("-") for pk in typed)):
-        return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("allow", key, *typed, *(("--remove",) if change.added else ())))

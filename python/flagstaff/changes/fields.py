@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -15,7 +14,7 @@ from django.db.models.signals import post_save, pre_save
 
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import encoded, is_secret, value_field
+from flagstaff._tables.decoding import canonical, canonical_json, is_secret
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
 from flagstaff._tables.optional_fields import (
@@ -28,7 +27,7 @@ from flagstaff._tables.optional_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import UnreadableJson, sorted_json
+from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.message import Message, text_of
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.messages import (
@@ -241,21 +240,6 @@ _PROBLEMS_OF_VALUES: Mapping[str, Callable[[object], Message | None]] = {
     RULES: value_rule_problem,
     BUCKET_BY: unit_problem,
 }
-
-
-def canonical(value: object, *, allow_nan: bool = False) -> str:
-    """Returns the same text for the same JSON, whatever the order of its keys.
-
-    Raises TypeError or ValueError if JSON cannot hold the value.
-    """
-    text = encoded(value)
-    is_json = isinstance(value_field(), JSONField)
-    return sorted_json(text, allow_nan=allow_nan) if is_json else text
-
-
-def canonical_json(value: object, *, allow_nan: bool = False) -> str:
-    """Returns the same text for the same JSON, as `canonical` does for values."""
-    return sorted_json(json.dumps(value), allow_nan=allow_nan)
 
 
 def _auto_now_names(row: Row) -> list[str]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.decoding import canonical, canonical_json, is_secret
+from flagstaff._tables.optional_fields import RULES, has_rules
 from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.mask import MASK
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.rule_parts import ALL, places_of
 from flagstaff._words.truncated import truncated
-from flagstaff.changes.fields import canonical, canonical_json
-from flagstaff.changes.segment_use import has_rules
 from flagstaff.conf import conf
 from flagstaff.validators import value_rule_problem
 

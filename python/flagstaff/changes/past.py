@@ -28,7 +28,7 @@ from flagstaff.conf import conf
 from flagstaff.history.events import same_json
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.versions import all_entries, deleted_pk, require_history
 from flagstaff.models import Change
 
 _VALUE = "value"
@@ -329,3 +329,17 @@ def _names(kind: Kind) -> dict[str, str]:
         "table": quote(meta.db_table),
         "pk": quote(str(meta.pk.column)),
     }
+
+
+def find_item(kind: Kind, key: str, *, lock: bool = True) -> Item:
+    """Returns the row of a key; or the deleted one that last had the key.
+
+    Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
+    """
+    require_history()
+    row = kind.find(key, lock=lock)
+    if row is None and (pk := deleted_pk(kind, key)) is not None:
+        return Item(kind, key, pk, None)
+    # Raises if there is no such row.
+    row = row or kind.row(key, lock=lock)
+    return Item(kind, key, str(row.pk), row)

@@ -36,6 +36,7 @@ from flagstaff.changes.past import (
     ItemState,
     Past,
     RowVersion,
+    find_item,
     instances_of,
     masked_columns,
     read_pasts,
@@ -46,7 +47,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
-from flagstaff.history.versions import deleted_pk, entries, require_history, version_of
+from flagstaff.history.versions import entries, version_of
 
 _VALUE, _KEY = "value", "key"
 
@@ -89,20 +90,6 @@ def preview_restore(kind: Kind, key: str, to: int) -> Changed:
         row = kind.row(key) if item.row is None else item.row  # Raises if there is no such row.
         planned = planned_change(row, *_restored_fields(past, state))
         return with_secrecy(item, replace(planned, version=version_of(kind, row.pk)))
-
-
-def find_item(kind: Kind, key: str, *, lock: bool = True) -> Item:
-    """Returns the row of a key; or the deleted one that last had the key.
-
-    Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
-    """
-    require_history()
-    row = kind.find(key, lock=lock)
-    if row is None and (pk := deleted_pk(kind, key)) is not None:
-        return Item(kind, key, pk, None)
-    # Raises if there is no such row.
-    row = row or kind.row(key, lock=lock)
-    return Item(kind, key, str(row.pk), row)
 
 
 def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,19 +19,16 @@ from flagstaff._engine.segment_impact import (
     impact_of_segments,
 )
 from flagstaff._engine.value_impact import ValueImpact
+from flagstaff._tables.decoding import canonical_json
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import matches_anonymous, named_segments
 from flagstaff.changes import messages
 from flagstaff.changes.consequence import Consequence, by_users, value_consequence
-from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
-from flagstaff.changes.segment_use import (
-    rows_using,
-    rules_of_apps,
-    rules_of_flag,
-    rules_of_value,
-)
+from flagstaff.changes.segment_use import rows_using, rules_of_apps
 from flagstaff.history.kinds import Kind
 
 #: The name of the field.
@@ -215,3 +212,23 @@ def _other_uses(changed: ChangedConditions) -> Iterator[SegmentUse]:
         label = f"{owner.model._meta.verbose_name} {owner.key}"
         rules = UsingRules.granting(owner.key, owner.rules)
         yield SegmentUse(label, owner.key, owner.model, None, None, owner.is_active, rules)
+
+
+def rules_using(key: str) -> list[UsingRules]:
+    """Returns the rules that name a segment and decide about results now. Reads all rules."""
+    owners = [one for one in rules_of_apps() if key in dict(named_segments(one.rules))]
+    return [
+        *(rules_of_flag(flag) for flag in rows_using(Kind.FLAG, key) if flag.enabled),
+        *(rules_of_value(value) for value in rows_using(Kind.VALUE, key)),
+        *(UsingRules.granting(owner.key, owner.rules) for owner in owners if owner.is_active),
+    ]
+
+
+def rules_of_flag(flag: Any) -> UsingRules:
+    """Returns the rules of a flag as an impact counts them, as if the flag were enabled."""
+    return UsingRules(flag.key, replace(FlagState.of(flag), enabled=True), flag.pk)
+
+
+def rules_of_value(row: Any) -> UsingRules:
+    """Returns the rules of a value as an impact counts them."""
+    return UsingRules.of_value(row.key, ValueState.of(row))

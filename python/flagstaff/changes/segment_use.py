@@ -6,21 +6,18 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._engine.segment_impact import UsingRules
 from flagstaff._extensions import OtherRules, optional_apps
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
+from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, value_rule_fields
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
-from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import read_json
 from flagstaff._words.lists import some
 from flagstaff._words.message import Message
@@ -49,13 +46,6 @@ class _Pending:
 
 
 _pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
-
-
-def has_rules(row: Row | Model) -> bool:
-    """Whether the row is a flag or a value of a model that has rules."""
-    if isinstance(row, conf.value_model):
-        return bool(value_rule_fields(conf.value_model))
-    return isinstance(row, conf.flag_model) and flag_model().has(RULES)
 
 
 @contextmanager
@@ -229,26 +219,6 @@ def rows_using(kind: Kind, *keys: str) -> list[Any]:
         for batch in batches(pks)
         for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
     ]
-
-
-def rules_using(key: str) -> list[UsingRules]:
-    """Returns the rules that name a segment and decide about results now. Reads all rules."""
-    owners = [one for one in rules_of_apps() if key in dict(named_segments(one.rules))]
-    return [
-        *(rules_of_flag(flag) for flag in rows_using(Kind.FLAG, key) if flag.enabled),
-        *(rules_of_value(value) for value in rows_using(Kind.VALUE, key)),
-        *(UsingRules.granting(owner.key, owner.rules) for owner in owners if owner.is_active),
-    ]
-
-
-def rules_of_flag(flag: Any) -> UsingRules:
-    """Returns the rules of a flag as an impact counts them, as if the flag were enabled."""
-    return UsingRules(flag.key, replace(FlagState.of(flag), enabled=True), flag.pk)
-
-
-def rules_of_value(row: Any) -> UsingRules:
-    """Returns the rules of a value as an impact counts them."""
-    return UsingRules.of_value(row.key, ValueState.of(row))
 
 
 def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:

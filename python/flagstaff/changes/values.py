@@ -7,13 +7,12 @@ from typing import Any
 
 from django.db.models import JSONField
 
-from flagstaff._tables.decoding import encoded, is_plain_json, value_field
+from flagstaff._tables.decoding import canonical, encoded, is_plain_json, value_field
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.json_text import why_undecodable
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import canonical
 from flagstaff.changes.messages import NOT_DECODABLE, NOT_JSON, TOO_DEEP
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.conf import conf

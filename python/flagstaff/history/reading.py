@@ -16,8 +16,7 @@ from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, as_events
 from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
-from flagstaff.history.selection import about_key
-from flagstaff.history.versions import all_entries, entries, require_history
+from flagstaff.history.versions import about_key, all_entries, entries, require_history
 from flagstaff.models import Change
 
 _MAX_EVENTS = 100

@@ -18,7 +18,7 @@ from flagstaff._words.storable import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.versions import about_key, all_entries
 from flagstaff.models import Change
 
 # The entries that say what happened to a row.
@@ -83,18 +83,6 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
         rows = [kind.row_relation for kind in selection.kinds]
         changes = changes.filter(action__in=actions, relation__in=rows)
     return changes.order_by()
-
-
-def about_key(kinds: Collection[Kind], key: str) -> Q:
-    """Returns the condition for entries of the rows that have the key now, or had it. Queries."""
-    if not is_storable(key):
-        return Q(pk__in=())
-    about = Q(key=key)
-    for kind in kinds:
-        row = kind.find(key)
-        if row is not None:
-            about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
-    return about
 
 
 def stored_actors(name: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.db import connections
 from django.db.models import Func, Max, Q, QuerySet, TextField, Value
@@ -13,6 +13,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.triggers import tables_without_history
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
+from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
@@ -157,3 +158,15 @@ def _watched_tables(kind: Kind) -> list[str]:
         return [connection.ops.quote_name(kind.model._meta.db_table)]
     names = flag_names(connection, kind.model)
     return [names["flag_table"], names["allowed_users_table"]]
+
+
+def about_key(kinds: Collection[Kind], key: str) -> Q:
+    """Returns the condition for entries of the rows that have the key now, or had it. Queries."""
+    if not is_storable(key):
+        return Q(pk__in=())
+    about = Q(key=key)
+    for kind in kinds:
+        row = kind.find(key)
+        if row is not None:
+            about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
+    return about

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
 from flagstaff._types import UserLike
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
+from flagstaff.conf.ofrep import hash_of
 from flagstaff.ofrep.errors import OfrepError
-from flagstaff.ofrep.keys import is_service
 from flagstaff.ofrep.request_body import context_of
 
 
@@ -82,3 +83,21 @@ def _service(given: dict[str, Any]) -> Caller:
     if user is not None and not (isinstance(user, str) and is_storable(user)):
         raise OfrepError(400, "INVALID_CONTEXT", "targetingKey must be the text of a primary key")
     return Caller(_core.snapshot(), user or _Anonymous(), given, is_browser=False)
+
+
+def is_service(request: HttpRequest) -> bool:
+    """Whether a service sends the request. Raises OfrepError for a key that is not known.
+
+    A request without a key is that of a browser. Another scheme of Authorization is for the
+    project, such as the password of a staging site.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    key = token if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
+    if key is None:
+        return False
+    given = hash_of(key.strip())
+    # All of them: the time does not tell which one is equal.
+    matches = [constant_time_compare(given, known) for known in conf.ofrep.keys.values()]
+    if not any(matches):
+        raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
+    return True

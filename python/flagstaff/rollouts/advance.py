@@ -27,9 +27,10 @@ from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
-from flagstaff.rollouts.results import StepEvidence, StepVerdict
+from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
 from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
-from flagstaff.rollouts.transitions import record, steps_of
+from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.transitions import record
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from flagstaff.rollouts.verdict import judge
 
@@ -281,21 +282,6 @@ def _codes(value: Value) -> object:
             name: _codes(part) for name, part in value.values.items() if name != "returned"
         }
     return value if isinstance(value, str) else None
-
-
-def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
-    """Returns the figures of a run and its verdict as a dict for JSON."""
-    outside, inside = evidence.requests
-    return {
-        "users_inside": round(evidence.users_inside),
-        "users_outside": round(evidence.users_outside),
-        "requests_inside": inside,
-        "requests_outside": outside,
-        "lost_workers": evidence.lost_workers,
-        "dropped": evidence.dropped,
-        "left_out": round(evidence.left_out),
-        **verdict.as_dict(),
-    }
 
 
 # What the driver does with a running plan, from the verdict and the function guards. Pure.

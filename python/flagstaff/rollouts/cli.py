@@ -51,7 +51,7 @@ from flagstaff.rollouts.status import (
     plan_summary,
 )
 from flagstaff.rollouts.steps import Step, parse_step
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import unguarded_plans
 
 _ALL = 100

@@ -19,7 +19,7 @@ from flagstaff.rollouts.guards import Guard, guards_from_json, valid_guards
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
 from flagstaff.rollouts.refusals import plan_command
 from flagstaff.rollouts.steps import Step, valid_steps
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 
 __all__ = ["Edit", "edit_of", "loosened_guards", "valid_users", "version_of_plan"]
 

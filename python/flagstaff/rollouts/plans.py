@@ -65,7 +65,8 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.transitions import record, steps_of, trip_text
+from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.transitions import record, trip_text
 from flagstaff.rollouts.verdict import judge
 
 # The source of what users do in the admin.

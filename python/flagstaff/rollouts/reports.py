@@ -7,7 +7,7 @@ from typing import Any
 
 from flagstaff._words.message import to_json
 from flagstaff.rollouts.models import Plan, PlanEvent
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 
 
 @dataclass(frozen=True)

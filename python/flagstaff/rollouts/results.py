@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from flagstaff._words.message import to_json
 
@@ -107,3 +107,18 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
+    """Returns the figures of a run and its verdict as a dict for JSON."""
+    outside, inside = evidence.requests
+    return {
+        "users_inside": round(evidence.users_inside),
+        "users_outside": round(evidence.users_outside),
+        "requests_inside": inside,
+        "requests_outside": outside,
+        "lost_workers": evidence.lost_workers,
+        "dropped": evidence.dropped,
+        "left_out": round(evidence.left_out),
+        **verdict.as_dict(),
+    }

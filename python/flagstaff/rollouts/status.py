@@ -11,15 +11,15 @@ from flagstaff._words.message import Message, to_json
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
-from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.results import figures_of
 from flagstaff.rollouts.steps import steps_from_json
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.trip_figures import Trip, trip_of
 from flagstaff.rollouts.unguarded import is_unguarded
 from flagstaff.rollouts.verdict import judge

@@ -1,4 +1,4 @@
-"""Whether what a plan has stored can be read: SQL can write anything."""
+"""What a plan has stored, and whether it can be read: SQL can write anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.steps import Step, steps_from_json
+
+
+def steps_of(plan: Plan) -> tuple[Step, ...]:
+    """Returns the steps of a plan. Raises InvalidPlanError if its row is not valid."""
+    steps = steps_from_json(plan.steps)
+    if plan.step is not None and plan.step >= len(steps):
+        raise InvalidPlanError(refusal_messages.STEP_UNKNOWN(step=plan.step + 1, steps=len(steps)))
+    return steps
 
 
 def problem_of_plan(plan: Plan) -> str | None:

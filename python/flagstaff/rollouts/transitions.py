@@ -15,16 +15,15 @@ from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.message import Message
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.steps import Step, steps_from_json
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 
 # Only an edit writes the others, so an invalid one does not keep a person from stopping the plan.
@@ -47,14 +46,6 @@ _CHANGING = (
     "changed_at",
     "ended_at",
 )
-
-
-def steps_of(plan: Plan) -> tuple[Step, ...]:
-    """Returns the steps of a plan. Raises InvalidPlanError if its row is not valid."""
-    steps = steps_from_json(plan.steps)
-    if plan.step is not None and plan.step >= len(steps):
-        raise InvalidPlanError(refusal_messages.STEP_UNKNOWN(step=plan.step + 1, steps=len(steps)))
-    return steps
 
 
 def record(

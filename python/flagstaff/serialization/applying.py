@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from flagstaff import changes
-from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError

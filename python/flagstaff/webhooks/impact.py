@@ -18,7 +18,7 @@ from flagstaff._tables.model_fields import column_of, find_field, segment_model
 from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._tables.value_states import ValueState
-from flagstaff.changes.segment_use import rules_using
+from flagstaff.changes.segment_plan import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from flagstaff import acting_as
 from flagstaff.changes import create, set_rollout, update
+from flagstaff.changes.undoing import preview_undo
 from flagstaff.changes.undoing.plan import UndoPlan
 from flagstaff.changes.undoing.selection import RowEvents
-from flagstaff.changes.undoing.writing import preview_undo
 from flagstaff.cli.verbs import undo as undo_verbs
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore

@@ -18,7 +18,7 @@ from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from tests.support.admin_pages import permit
 from tests.support.fixtures import COMMITTED
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of

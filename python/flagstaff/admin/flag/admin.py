@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import optional_apps
-from flagstaff.admin.flag.bulk.part import FlagActions
+from flagstaff.admin.flag.bulk.page import FlagActions
 from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
 from flagstaff.admin.flag.form.inputs import FlagForm, FlagInputs
 from flagstaff.admin.flag.form.question import ReleaseQuestion

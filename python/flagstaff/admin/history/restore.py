@@ -18,8 +18,8 @@ from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import require_release
 from flagstaff.admin.undo.preview import change_texts, skipped_text
-from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_change, plan_text
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.planned import DECIDING_FIELDS, text_for_many
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.conf import conf

@@ -25,7 +25,7 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import quoted
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.forms import MergingForm, was_submitted
-from flagstaff.admin.json_fields import as_json_area, is_editable
+from flagstaff.admin.json_fields import as_json_area, is_editable, set_widget
 from flagstaff.admin.links import list_path, page_url
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, stored_row
@@ -42,7 +42,6 @@ from flagstaff.admin.rule_editor.rows import (
 )
 from flagstaff.admin.rule_editor.samples import sample_values
 from flagstaff.admin.rule_editor.sentences import segments_of
-from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
 from flagstaff.validators import rule_problem
 

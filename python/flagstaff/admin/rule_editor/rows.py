@@ -12,8 +12,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.decoding import canonical_json
 from flagstaff.admin.rule_editor.rule_values import RuleValueError, RuleValues, ValueRow
-from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # These operators have no other values than texts: 1.10 is a version, and no number.

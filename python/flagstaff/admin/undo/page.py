@@ -31,14 +31,13 @@ from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.undo.preview import UndoPreview, change_texts, skipped_text, undone_state
 from flagstaff.admin.views import VERSION
-from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_text
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.past import RowId
-from flagstaff.changes.undoing import as_shown
+from flagstaff.changes.undoing import as_shown, preview_undo, undo_selected
 from flagstaff.changes.undoing.plan import UndoPlan
 from flagstaff.changes.undoing.selection import RowEvents, select_transaction, select_versions
-from flagstaff.changes.undoing.writing import preview_undo, undo_selected
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind

@@ -15,9 +15,9 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import TOGGLE_FIELDS, may, may_toggle
 from flagstaff.admin.segment.plan import why_not_release
-from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import plan_segment_changes
+from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind

@@ -23,11 +23,11 @@ from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import restore_url
 from flagstaff.admin.segment.plan import visible_refusal
 from flagstaff.admin.undo.permissions import Write, require_release, write_of
-from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes, plan_text
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.planned import text_for_many
-from flagstaff.changes.undoing.plan import RowPlan, UndoPlan
+from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import Names, describe_change
 from flagstaff.history.kinds import Kind

@@ -44,12 +44,12 @@ from flagstaff.admin.json_fields import (
     ListField,
     as_json_area,
     is_editable,
+    set_widget,
     too_large_text,
 )
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
-from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.form import JsonInput, ValueForm
 from flagstaff.admin.value.question import ValueQuestion
 from flagstaff.admin.value.rules import ValueRules, rules_note

@@ -24,12 +24,11 @@ from flagstaff._words.json_text import UnreadableJson, parse_json, why_undecodab
 from flagstaff._words.message import localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.json_fields import IndentedField, ListField
+from flagstaff.admin.json_fields import IndentedField, ListField, set_widget
 from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.edits import PostedRows
 from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_rules
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
-from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.rules import has_rules
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind

@@ -26,7 +26,7 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import objects_in
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.json_fields import too_large_text
+from flagstaff.admin.json_fields import set_widget, too_large_text
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, request_of, stored_row
@@ -34,7 +34,6 @@ from flagstaff.admin.part import DbField, FormField
 from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
-from flagstaff.admin.saving import set_widget
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.value.impact import changed_text, count_users, notes_of
 from flagstaff.changes.changed import command_line

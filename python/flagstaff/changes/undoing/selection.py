@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flagstaff._tables.user_lookup import batches
-from flagstaff.changes.past import RowId
-from flagstaff.changes.restore_version import find_item
+from flagstaff.changes.past import RowId, find_item
 from flagstaff.changes.undo_messages import NOTHING, no_version, no_version_of_key
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.grouping import COLUMNS, Entry, Group, group_entries, subject_of

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.lists import join_some
 from flagstaff._words.truncated import MAX_VALUE
-from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.written import as_written
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 

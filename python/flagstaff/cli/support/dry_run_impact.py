@@ -21,9 +21,9 @@ from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
-from flagstaff.changes import Changed
 from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.changes.change_plan import plan_segment_changes
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

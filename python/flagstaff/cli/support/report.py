@@ -9,7 +9,7 @@ from django.db import Error, transaction
 from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
-from flagstaff.changes import Changed, Undo, combined_undo
+from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.dry_run_impact import (

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from flagstaff._tables.rows import Row, all_rows, find_row
 from flagstaff._words.storable import is_storable
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output

@@ -8,21 +8,21 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
-from flagstaff.changes import UndoneEvents
 from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
-from flagstaff.changes.undoing import as_shown, expecting_version
-from flagstaff.changes.undoing.plan import UndoPlan
+from flagstaff.changes.undoing import (
+    NOTHING_REFUSED,
+    as_shown,
+    expecting_version,
+    preview_undo,
+    undo_selected,
+)
+from flagstaff.changes.undoing.plan import UndoneEvents, UndoPlan
 from flagstaff.changes.undoing.selection import (
     RowEvents,
     select_of_key,
     select_transaction,
     select_versions,
-)
-from flagstaff.changes.undoing.writing import (
-    NOTHING_REFUSED,
-    preview_undo,
-    undo_selected,
 )
 from flagstaff.cli.support.change_arguments import (
     add_change_arguments,

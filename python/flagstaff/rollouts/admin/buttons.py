@@ -26,8 +26,7 @@ from flagstaff.rollouts.attention import acted_on, needs_attention
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 from flagstaff.rollouts.releasing import planned_steps
-from flagstaff.rollouts.stored import problem_of_plan
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import problem_of_plan, steps_of
 
 
 def buttons_of(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tuple[Button, ...]:

@@ -33,7 +33,7 @@ from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, PlanEvent, SignalCount, StepRun
 from flagstaff.rollouts.results import GuardResult, StepEvidence, StepVerdict
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.verdict import judge
 
 _PERCENTILE = 0.95

@@ -26,7 +26,7 @@ from flagstaff.rollouts.forecast import (
 )
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 
 _ALL = 100
 

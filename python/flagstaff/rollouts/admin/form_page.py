@@ -52,8 +52,7 @@ from flagstaff.rollouts.guards import ERRORS, Guard, guards_from_json
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import flag_of_plan
-from flagstaff.rollouts.stored import problem_of_plan
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import problem_of_plan, steps_of
 
 # The name of the button that adds empty rows, and the number of them.
 _MORE, _MORE_ROWS = "_more", 3

@@ -35,8 +35,7 @@ from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State, StepRun
 from flagstaff.rollouts.results import GuardCounts
-from flagstaff.rollouts.stored import problem_of_plan
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import problem_of_plan, steps_of
 from flagstaff.rollouts.trip_figures import Trip, trip_of
 
 

@@ -20,7 +20,7 @@ from flagstaff.rollouts.admin.trips import found_by_guard, guard_of_trip, trip_s
 from flagstaff.rollouts.attention import was_rolled_back_by_person
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_percent
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 
 #: The names of those who have rolled plans back, by the primary keys of the plans.
 People = Mapping[int, str]

@@ -17,7 +17,7 @@ from flagstaff.rollouts.admin.trips import difference_text
 from flagstaff.rollouts.conditions import present_rollout
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 
 _HEIGHT, _BASE, _FULL = 158, 134, 100
 _LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 3

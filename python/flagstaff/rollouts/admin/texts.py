@@ -21,7 +21,7 @@ from flagstaff.rollouts import messages
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.verdict_text import percent, times
 
 #: Instead of a number that does not exist.

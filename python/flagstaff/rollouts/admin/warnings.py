@@ -14,7 +14,7 @@ from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.first_step import smallest_first_step, users_of_site
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded
 
 _ALL = 100

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._tables.decoding import canonical_json
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
     IS_PRESENT,
@@ -20,7 +21,6 @@ from flagstaff.admin.rule_editor.rows import (
     rules_of_rows,
 )
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values
-from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import rule_problem, value_rule_problem
 from tests.conformance.random_rules import random_flags, random_values
 from tests.conformance.rules_oracle import exact_json

@@ -38,7 +38,7 @@ from flagstaff.admin.flag.state import (
     forced_off_notice,
 )
 from flagstaff.admin.permissions import Action
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.planned import enabling_impacts
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import tags_problem
@@ -50,6 +50,8 @@ Data: TypeAlias = Mapping[str, Any]
 #: Returns what the page shows of each flag: the headings of the columns, and their texts.
 Cells: TypeAlias = Callable[[Sequence[Any]], Sequence[Mapping[Text, str]]]
 
+#: The field with the path to return to, if it is not the list of flags.
+BACK = "_back"
 #: In the place of a value.
 NONE = "\N{EN DASH}"
 # The words of an action that has none of its own.

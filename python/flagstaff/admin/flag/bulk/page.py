@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._tables.optional_fields import FlagModel
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import parse_version, problems_of
-from flagstaff.admin.flag.bulk.actions import NONE, BulkAction
+from flagstaff.admin.flag.bulk.actions import ACTIONS, BACK, NONE, BulkAction
+from flagstaff.admin.flag.bulk.export import flags_as_csv
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import list_link
-from flagstaff.admin.part import AdminOfParts
+from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.views import VERSION
-from flagstaff.changes import Changed
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import lock_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -38,8 +40,6 @@ from flagstaff.history.versions import has_history, newest_keys, versions_of
 
 # A person cannot check more flags on one page.
 _MAX_FLAGS = 100
-#: The field with the path to return to, if it is not the list of flags.
-BACK = "_back"
 
 
 class BulkPage:
@@ -224,3 +224,39 @@ class BulkPage:
 def _named(text: Any, keys: Sequence[str]) -> str:
     named: str = text % {"count": len(keys), "keys": local_list(keys)}
     return named
+
+
+_Method = Callable[[object, HttpRequest, QuerySet[Any]], HttpResponse | None]
+
+
+class FlagActions(Part):
+    """The actions for several flags, without those for fields that the model lacks."""
+
+    actions: tuple[str, ...] = ("export_csv",)
+
+    def __init__(self, admin: AdminOfParts) -> None:
+        super().__init__(admin)
+        model = FlagModel.of(admin.model)
+        own = [one for one in ACTIONS if not one.field or model.has(one.field)]
+        for action in own:
+            setattr(self, action.name, self._method(action))
+        self.actions = (*(action.name for action in own), *self.actions)
+
+    def _method(self, action: BulkAction) -> _Method:
+        @admin.action(description=action.label, permissions=[action.permission])
+        def run(_admin: object, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+            return BulkPage(self.admin, action, request).answer(rows)
+
+        # Django takes it for the name of the action.
+        run.__name__ = action.name
+        return run
+
+    @admin.action(
+        description=gettext_lazy("Export selected %(verbose_name_plural)s as CSV"),
+        permissions=["view"],
+    )
+    def export_csv(
+        self, _admin: object, _request: HttpRequest, queryset: QuerySet[Any]
+    ) -> StreamingHttpResponse:
+        """Sends any number of flags as CSV, while they are read."""
+        return flags_as_csv(queryset)

@@ -25,9 +25,9 @@ from flagstaff._tables.optional_fields import (
 )
 from flagstaff._words.message import MessageError
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.json_fields import set_widget
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.rule_editor.fields import refuse_rules
-from flagstaff.admin.saving import set_widget
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import tags_problem, unit_problem, validate_tags
