@@ -16,8 +16,8 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from flagstaff import _core
 from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._core import start
 from flagstaff._engine import lifecycle
 from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
@@ -78,7 +78,7 @@ def details(request: HttpRequest) -> HttpResponse:
 
 
 def _started() -> Status:
-    _core.start()
+    start()
     # Logs changes of state, in a worker without evaluations too.
     lifecycle.run_maintenance()
     return status()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from flagstaff import _core
-from flagstaff._core import Evaluation
+from flagstaff._core import Evaluation, set_listeners
 from flagstaff._engine.log_once import log_once, place_of
 
 __all__ = ["Evaluation", "Listener", "add"]
@@ -46,7 +45,7 @@ def _set() -> None:
     # Without a lock, which a fork could leave locked: the thread that sets last has seen all.
     while True:
         entries = [*_added]
-        _core.set_listeners(tuple(listener for _, listener in entries))
+        set_listeners(tuple(listener for _, listener in entries))
         if entries == _added:
             return
 

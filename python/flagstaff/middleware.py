@@ -10,8 +10,8 @@ from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff import _core
 from flagstaff._attribution.context import Attribution, actor_of, attributed, attribution
+from flagstaff._core import Observation, awaits_poll
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
 from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
@@ -48,10 +48,10 @@ class FlagstaffMiddleware:
         return self._handle_async(request) if self.is_async else self._handle(request)
 
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
-        if _core.awaits_poll():
+        if awaits_poll():
             wait_for_poll()
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
+        with attributed(_attribution_of(request)), Observation(flags) as observation:
             if self._measures:
                 exclude_body(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
@@ -60,10 +60,10 @@ class FlagstaffMiddleware:
         return response
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
-        if _core.awaits_poll():
+        if awaits_poll():
             await await_poll()
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
+        with attributed(_attribution_of(request)), Observation(flags) as observation:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
         visitor.finish(request, response)

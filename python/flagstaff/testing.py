@@ -8,7 +8,7 @@ from threading import Lock
 
 from django.test.utils import TestContextDecorator
 
-from flagstaff import _core
+from flagstaff._core import set_overrides, start
 from flagstaff._engine import lifecycle
 from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 
@@ -93,7 +93,7 @@ def _set(active: list[_Override]) -> None:
     values = [o for o in active if isinstance(o, override_value)]
     texts = {o.key: o.text for o in values}
     variants = {o.key: o.variant for o in active if isinstance(o, override_variant)}
-    _core.set_overrides(flags, texts, variants, any(o.opaque for o in values))
+    set_overrides(flags, texts, variants, any(o.opaque for o in values))
     # Last: a rejected override must not be set again with the next one.
     _active[:] = active
 
@@ -108,7 +108,7 @@ def live_engine() -> Iterator[None]:
     """
     lifecycle.close()
     try:
-        _core.start(in_memory=True)
+        start(in_memory=True)
         yield
     finally:
         lifecycle.close()

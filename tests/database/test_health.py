@@ -28,7 +28,7 @@ def set_status(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a function that sets the status which the views see."""
 
     def set_fields(**fields: Any) -> None:
-        monkeypatch.setattr("flagstaff.health._core.start", lambda: None)
+        monkeypatch.setattr("flagstaff.health.start", lambda: None)
         now = Status(**{**vars(status()), **fields})
         monkeypatch.setattr("flagstaff.health.status", lambda: now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from flagstaff import _core
+from flagstaff._core import set_forced_off
 from flagstaff._engine.status_log import logger
 from flagstaff._words.lists import join_some
 from flagstaff._words.storable import is_storable
@@ -40,4 +40,4 @@ def force_off(forced: Iterable[str]) -> None:
     """Turns off the flags and experiments with these keys in this process, and no others."""
     global keys  # noqa: PLW0603 (one set for the process)
     keys = frozenset(forced)
-    _core.set_forced_off(sorted(keys))
+    set_forced_off(sorted(keys))

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
-from flagstaff import _core
-from flagstaff._core import monotonic
+from flagstaff._core import impact_on, impact_on_value, monotonic
 from flagstaff._engine.direct import read_segments
 from flagstaff._engine.impact import (
     ALLOWED_USERS,
@@ -192,7 +191,7 @@ class _Counter:
     ) -> ValueImpact | None:
         before, after = values
         try:
-            counts = _core.impact_on_value(
+            counts = impact_on_value(
                 one.key,
                 len(self._rows),
                 (core_value(before), core_value(after)),
@@ -226,9 +225,7 @@ class _Counter:
     ) -> Counts:
         users = self._until_deadline(rows)
         names = self._names, one.inputs.unknown
-        return _core.impact_on(
-            one.key, sample, states, one.allowed, one.inputs.segments, users, names
-        )
+        return impact_on(one.key, sample, states, one.allowed, one.inputs.segments, users, names)
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
         for number, row in enumerate(rows):

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from flagstaff import _core
-from flagstaff._core import monotonic
+from flagstaff._core import impact_on_value, monotonic
 from flagstaff._engine.impact import (
     CoreState,
     Inputs,
@@ -234,7 +233,7 @@ def _count(
         groups = groups_by_user(groups_of_rules(rules, inputs.segments) for _, rules, _ in values)
         names = [*inputs.columns] if groups is None else [*inputs.columns, "groups"]
         users = read_users(deadline, inputs.columns, groups)
-        counts = _core.impact_on_value(
+        counts = impact_on_value(
             key, sample, values, inputs.segments, users, (names, inputs.unknown)
         )
     return value_impact_of(key, counts, (before, after), inputs)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timezone
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from flagstaff import _core
+from flagstaff._core import can_match
 from flagstaff._tables.known_attributes import Attribute, AttributeType, known_attributes
 from flagstaff._words.core_messages import IN_PLACES
 from flagstaff._words.message import Message, Template
@@ -126,9 +126,9 @@ def impossible_value(
 def _hint_for(operator: str, value: object, kind: AttributeType) -> Template | None:
     """Returns what to write in place of a value that never matches; None if it can match."""
     sample, hint = _KINDS.get(kind, ("0", None))
-    if operator == "regex" and not _core.can_match(operator, json.dumps([value]), "0"):
+    if operator == "regex" and not can_match(operator, json.dumps([value]), "0"):
         return _PATTERN
-    if hint and not _core.can_match(operator, json.dumps([value]), sample):
+    if hint and not can_match(operator, json.dumps([value]), sample):
         return hint
     if kind is AttributeType.UUID:
         return hint if _is_no_uuid(operator, value) else None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff import _core
+from flagstaff._core import RULE_FORMAT
 from flagstaff._engine.usage import usage_tables
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers.ended import is_same
@@ -37,7 +37,7 @@ class WorkerState:
     def is_older(self) -> bool:
         """Whether it runs an older version, which cannot read all rules."""
         rule_format = self.worker.rule_format
-        return rule_format is not None and rule_format < _core.RULE_FORMAT
+        return rule_format is not None and rule_format < RULE_FORMAT
 
 
 @dataclass(frozen=True)

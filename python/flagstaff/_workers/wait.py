@@ -17,9 +17,8 @@ from typing import Any
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff import _core
 from flagstaff._connection.aliases import server_address
-from flagstaff._core import monotonic
+from flagstaff._core import monotonic, status_report
 from flagstaff._engine import direct
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._workers.barrier import Barrier, Token, create_barrier
@@ -309,7 +308,7 @@ def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:
 
 def _is_direct() -> bool:
     """Returns True if evaluations query the database: on SQLite, and in tests without an engine."""
-    return direct.is_required() and _core.status_report()["mode"] in ("idle", "direct")
+    return direct.is_required() and status_report()["mode"] in ("idle", "direct")
 
 
 def _as_dicts(workers: Iterable[Worker]) -> list[dict[str, object]]:

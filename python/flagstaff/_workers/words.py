@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
-from flagstaff import _core
+from flagstaff._core import RULE_FORMAT
 from flagstaff._words.duration import duration
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
@@ -123,7 +123,7 @@ def _older_text(older: Sequence[WorkerState]) -> str:
         "Deploy this version to them.",
         len(older),
     )
-    return text % {"workers": _names(older), "format": _core.RULE_FORMAT}
+    return text % {"workers": _names(older), "format": RULE_FORMAT}
 
 
 def _names(states: Sequence[WorkerState]) -> str:

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._core import RULE_FORMAT
 from flagstaff._words.duration import duration
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
@@ -166,8 +166,8 @@ def _greatest(ages: Iterable[float | None]) -> float | None:
 def _version(rule_format: int | None) -> str:
     if rule_format is None:
         return pgettext("version", "unknown")
-    if rule_format < _core.RULE_FORMAT:
+    if rule_format < RULE_FORMAT:
         return _("older version")
-    if rule_format > _core.RULE_FORMAT:
+    if rule_format > RULE_FORMAT:
         return _("newer version")
     return _("this version")

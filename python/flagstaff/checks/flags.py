@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from flagstaff import _core
+from flagstaff._core import check_conditions, check_rules, check_value_rules
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._extensions import keys_of_apps
 from flagstaff._tables.bucket_units import USER, VISITOR
@@ -84,7 +84,7 @@ def missing_segments(database: Database) -> Iterator[Problem]:
 
 def unreadable_rules(database: Database) -> Iterator[Problem]:
     """Yields that workers cannot read rules of flags or values, or conditions of segments."""
-    if shown := _problems(database.stored.flags, _core.check_rules):
+    if shown := _problems(database.stored.flags, check_rules):
         yield Problem(
             f"workers cannot read the rules of {shown}",
             conf.flag_model,
@@ -92,7 +92,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             verb="set-rules",
             otherwise="return the default of the call",
         )
-    if shown := _problems(database.stored.values, _core.check_value_rules):
+    if shown := _problems(database.stored.values, check_value_rules):
         yield Problem(
             f"workers cannot read the rules of the values {shown}",
             conf.value_model,
@@ -100,7 +100,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             verb="value update --rules",
             otherwise="give everyone the value itself",
         )
-    if shown := _problems(database.stored.segments, _core.check_conditions):
+    if shown := _problems(database.stored.segments, check_conditions):
         yield Problem(
             f"workers cannot read the conditions of {shown}",
             segment_model(),

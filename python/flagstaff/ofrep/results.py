@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from flagstaff import _core
+from flagstaff._core import Resolution, served_kind, served_values
 from flagstaff.ofrep.callers import Caller
 from flagstaff.ofrep.errors import OfrepError
 
@@ -36,7 +36,7 @@ def result_of(caller: Caller, key: str) -> dict[str, Any]:
 
     A key that the caller may not read has the error of an unknown one.
     """
-    kind = _core.served_kind(caller.snapshot, key, client_side=caller.is_browser)
+    kind = served_kind(caller.snapshot, key, client_side=caller.is_browser)
     if kind is None and caller.is_browser:
         # Not evaluated: a browser could fill the list of unknown keys.
         raise _error("FLAG_NOT_FOUND")
@@ -52,12 +52,12 @@ def all_results(caller: Caller) -> list[dict[str, Any]]:
     Experiments are not among them: which variants are shown is not known, so none is recorded.
     """
     snapshot = caller.snapshot
-    found: dict[str, _core.Resolution[Any]] = {
+    found: dict[str, Resolution[Any]] = {
         **snapshot.resolve_all_flags(
             caller.user, client_side=caller.is_browser, context=caller.context
         )
     }
-    found |= _core.served_values(
+    found |= served_values(
         snapshot, caller.user, client_side=caller.is_browser, context=caller.context
     )
     return [_item(caller, key, one) for key, one in found.items()]
@@ -80,7 +80,7 @@ def _error(code: str) -> OfrepError:
     return OfrepError(_STATUSES[code], code, _DETAILS[code])
 
 
-def _resolved(caller: Caller, key: str, kind: str | None) -> _core.Resolution[Any]:
+def _resolved(caller: Caller, key: str, kind: str | None) -> Resolution[Any]:
     snapshot = caller.snapshot
     if kind == "value":
         return snapshot.resolve_value(key, user=caller.user, context=caller.context)
@@ -89,12 +89,12 @@ def _resolved(caller: Caller, key: str, kind: str | None) -> _core.Resolution[An
     return snapshot.resolve_flag(key, caller.user, context=caller.context)
 
 
-def _item(caller: Caller, key: str, found: _core.Resolution[Any]) -> dict[str, Any]:
+def _item(caller: Caller, key: str, found: Resolution[Any]) -> dict[str, Any]:
     code = found.error_code
     return _success(caller, key, found) if code is None else _failure(key, code, _DETAILS[code])
 
 
-def _success(caller: Caller, key: str, found: _core.Resolution[Any]) -> dict[str, Any]:
+def _success(caller: Caller, key: str, found: Resolution[Any]) -> dict[str, Any]:
     """Returns a result. Without a value, the SDK returns the default of the code."""
     metadata: dict[str, Any] = {}
     if found.reason not in _REASONS:

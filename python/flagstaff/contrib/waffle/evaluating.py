@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.functional import LazyObject, empty
 
-from flagstaff import _core, explain, ready, resolve_flag
+from flagstaff import explain, ready, resolve_flag
+from flagstaff._core import Resolution, kind_of, observed_request
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
@@ -100,7 +101,7 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
 def has_flag(kind: WaffleKind, name: str) -> bool:
     """Whether there is a flag of a name of waffle."""
-    return _core.kind_of(key_of(kind, name)) == "flag"
+    return kind_of(key_of(kind, name)) == "flag"
 
 
 def shown(kind: WaffleKind, name: str, column: str, stored: Any, *, is_stored: bool) -> Any:
@@ -235,14 +236,14 @@ def _reads_test(found: Explanation) -> bool:
     return any(condition.get("attribute") == TEST_ATTRIBUTE for condition in conditions)
 
 
-def _value(found: _core.Resolution[bool]) -> bool | None:
+def _value(found: Resolution[bool]) -> bool | None:
     return None if found.error_code == _MISSING else found.value
 
 
 def _resolve(
     key: str, request: Any, user: UserLike, context: dict[str, object]
-) -> _core.Resolution[bool]:
-    if request is None or _core.observed_request() is not None:
+) -> Resolution[bool]:
+    if request is None or observed_request() is not None:
         return resolve_flag(key, user, context=context)
     with in_request(request):
         return resolve_flag(key, user, context=context)
