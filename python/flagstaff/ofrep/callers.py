@@ -14,6 +14,7 @@ from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
 from flagstaff.ofrep.keys import is_service
 from flagstaff.ofrep.request_body import context_of
+from flagstaff.ofrep.settings import OfrepSettings
 from flagstaff.typing import UserLike
 
 
@@ -69,7 +70,8 @@ def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
 def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
     columns = conf.attributes.columns
-    names = [name for name in conf.ofrep.client_attributes if name in given]
+    settings: OfrepSettings = conf.ofrep
+    names = [name for name in settings.client_attributes if name in given]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from flagstaff.conf import conf
-from flagstaff.conf.ofrep import hash_of
 from flagstaff.ofrep.errors import OfrepError
+from flagstaff.ofrep.settings import OfrepSettings, hash_of
 
 
 def is_service(request: HttpRequest) -> bool:
@@ -22,7 +22,8 @@ def is_service(request: HttpRequest) -> bool:
         return False
     given = hash_of(key.strip())
     # All of them: the time does not tell which one is equal.
-    matches = [constant_time_compare(given, known) for known in conf.ofrep.keys.values()]
+    settings: OfrepSettings = conf.ofrep
+    matches = [constant_time_compare(given, known) for known in settings.keys.values()]
     if not any(matches):
         raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
     return True

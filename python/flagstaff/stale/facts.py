@@ -18,8 +18,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware, local_time
-from flagstaff.conf import conf
-from flagstaff.conf.defaults import MAX_STALE_DAYS
+from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.stale import past
 from flagstaff.stale.constant import Constant, constant_since
 from flagstaff.stale.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
