@@ -243,28 +243,26 @@ _ENVIRONMENT = (
     'None, or a dict such as {"name": "Production", "color": "red", "production": True}; '
     f"colors: {', '.join(_COLORS)}"
 )
+_IN_ENVIRONMENT: Mapping[object, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str) and _is_shown(value),
+    "color": lambda value: value in _COLORS,
+    "production": lambda value: type(value) is bool,
+}
+
+
+def _is_shown(name: str) -> bool:
+    return name.isprintable() and 0 < len(name.strip()) <= _MAX_NAME
 
 
 def _environment(value: Mapping[str, Any] | None) -> Environment | None:
-    for problem in () if value is None else _environment_problems(value):
-        raise SettingError(f'FLAGSTAFF["ENVIRONMENT"]{problem}', f"expected {_ENVIRONMENT}")
-    return None if value is None else Environment(**value)
-
-
-def _environment_problems(value: Mapping[str, Any]) -> Iterator[str]:
-    for unknown in value.keys() - {"name", "color", "production"}:
-        yield f" has no entry {unknown!r}"
-    name = value.get("name")
-    if (
-        not isinstance(name, str)
-        or not name.isprintable()
-        or not 0 < len(name.strip()) <= _MAX_NAME
-    ):
-        yield f'["name"] is {name!r}'
-    if value.get("color", "grey") not in _COLORS:
-        yield f'["color"] is {value["color"]!r}'
-    if not isinstance(value.get("production", False), bool):
-        yield f'["production"] is {value["production"]!r}'
+    if value is None:
+        return None
+    for name, given in {"name": None, **value}.items():
+        is_valid = _IN_ENVIRONMENT.get(name)
+        if is_valid is None or not is_valid(given):
+            problem = f'["{name}"] is {given!r}' if is_valid else f" has no entry {name!r}"
+            raise SettingError(f'FLAGSTAFF["ENVIRONMENT"]{problem}', f"expected {_ENVIRONMENT}")
+    return Environment(**value)
 
 
 class Conf:

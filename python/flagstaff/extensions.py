@@ -102,3 +102,8 @@ KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
 RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+
+
+def model_of(placeholder: str) -> type[Model] | None:
+    """Returns the model of an installed app whose table has this placeholder; None without one."""
+    return next((models[placeholder] for models in TABLES if placeholder in models), None)

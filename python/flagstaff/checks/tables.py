@@ -19,7 +19,7 @@ from flagstaff.checks.hints import (
     migrate,
 )
 from flagstaff.conf import conf
-from flagstaff.extensions import TABLES
+from flagstaff.extensions import model_of
 
 _READ_BY_THE_ENGINE = (
     "flag_table",
@@ -178,5 +178,5 @@ def _hint(placeholder: str) -> str:
 
 def _app_of(placeholder: str) -> str:
     """Returns the label of the app with this table: an optional one, or flagstaff itself."""
-    owners = (of_app[placeholder] for of_app in TABLES if placeholder in of_app)
-    return next((model._meta.app_label for model in owners), "flagstaff")
+    model = model_of(placeholder)
+    return model._meta.app_label if model else "flagstaff"

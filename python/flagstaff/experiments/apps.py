@@ -13,7 +13,7 @@ class ExperimentsConfig(AppConfig):
     verbose_name = _("Feature flags: experiments")
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
-        "tables": "flagstaff.experiments.hooks.TABLES",
+        "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",
         "forget_user": "flagstaff.experiments.privacy.forget_user",

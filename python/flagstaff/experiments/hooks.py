@@ -11,14 +11,8 @@ from django.db.models.functions import Cast
 
 from flagstaff._words.json_text import read_json
 from flagstaff.conf import conf
-from flagstaff.experiments.models import Experiment, Exposure, LostExposures
+from flagstaff.experiments.models import Experiment
 from flagstaff.extensions import OtherRules
-
-TABLES = {
-    "experiment_table": Experiment,
-    "exposure_table": Exposure,
-    "lost_exposures_table": LostExposures,
-}
 
 
 def keys() -> Mapping[str, Collection[str]]:

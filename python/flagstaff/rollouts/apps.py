@@ -14,7 +14,7 @@ class RolloutsConfig(AppConfig):
     verbose_name = _("Feature flags: rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
-        "tables": "flagstaff.rollouts.hooks.TABLES",
+        "tables": "flagstaff.rollouts.models.TABLES",
         "forget_user": "flagstaff.rollouts.hooks.forget_user",
         "planned_flags": "flagstaff.rollouts.hooks.planned_flags",
         "jobs": "flagstaff.rollouts.jobs.PLANS",

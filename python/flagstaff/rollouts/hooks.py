@@ -6,26 +6,8 @@ from collections.abc import Collection
 
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.conf import conf
-from flagstaff.rollouts.models import (
-    ACTIVE_STATES,
-    FailedNetwork,
-    FailedUnit,
-    Plan,
-    PlanEvent,
-    SeenRegister,
-    SignalCount,
-    StepRun,
-)
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent
 from flagstaff.rollouts.schedulers import forget_scheduler
-
-TABLES = {
-    "plan_table": Plan,
-    "step_run_table": StepRun,
-    "signal_count_table": SignalCount,
-    "seen_register_table": SeenRegister,
-    "failed_unit_table": FailedUnit,
-    "failed_network_table": FailedNetwork,
-}
 
 
 def forget_user(pk: str) -> None:
