@@ -34,7 +34,7 @@ SETTINGS_PAGE, REASONS = (
 
 
 # Django and pytest find these by name; a project does not import them. `contrib` replaces other
-# packages under their own names; its pages say how.
+# packages under their own names; its pages say how. `extensions` is for the apps of this package.
 USED_BY_DJANGO = {
     "admin",
     "apps",
@@ -42,6 +42,7 @@ USED_BY_DJANGO = {
     "cli",
     "conf",
     "contrib",
+    "extensions",
     "management",
     "migrations",
     "templatetags",
