@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from django.db import Error, transaction
 from django.db.models import Model
 
-from flagstaff._extensions import keys_of_apps
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
+from flagstaff.extensions import KEYS
 
 _TAKEN = Template("key_is_taken", _("%(key)s is the key of %(owner)s; choose another key"))
 #: What can have a key, in a sentence.
@@ -32,6 +32,17 @@ def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
     candidates = {key for key in keys if is_storable(key)}
     kind, model = ("value", conf.value_model) if new == "flag" else ("flag", conf.flag_model)
     return {**dict.fromkeys(_keys_of(model, candidates), kind), **keys_of_apps(candidates)}
+
+
+def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what of the apps has each of these keys, such as "experiment". Few queries."""
+    candidates = set(keys)
+    return {
+        key: kind
+        for read in KEYS
+        for kind, taken in read().items()
+        for key in candidates.intersection(taken)
+    }
 
 
 def key_is_taken(key: str, kind: str) -> Message:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -16,6 +15,7 @@ from flagstaff._engine.lifecycle import await_poll, wait_for_poll
 from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.visitor_cookie import RequestVisitor, visitor_of_request
+from flagstaff.extensions import model_of
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 
@@ -41,7 +41,7 @@ class FlagstaffMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
-        self._measures = apps.is_installed("flagstaff.rollouts")
+        self._measures = model_of("signal_count_table") is not None
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""

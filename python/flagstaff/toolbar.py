@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from debug_toolbar.decorators import require_show_toolbar
 from debug_toolbar.panels import Panel
-from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.contrib.admin.sites import all_sites
 from django.contrib.admin.utils import quote
@@ -29,6 +28,7 @@ from flagstaff._words.cells import as_json
 from flagstaff._words.storable import storable
 from flagstaff._words.truncated import MAX_VALUE, local_truncated
 from flagstaff.conf import conf
+from flagstaff.extensions import model_of
 from flagstaff.listeners import Evaluation
 
 __all__ = ["FlagsPanel"]
@@ -245,8 +245,7 @@ def _model_of(kind: str | None) -> type[Model] | None:
         return conf.flag_model
     if kind == "value":
         return conf.value_model
-    is_known = kind == "variant" and apps.is_installed("flagstaff.experiments")
-    return apps.get_model("flagstaff_experiments", "Experiment") if is_known else None
+    return model_of("experiment_table") if kind == "variant" else None
 
 
 def _to_admin(request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,7 @@ from flagstaff._words.message import Message, MessageError, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.storable import is_storable
 from flagstaff._words.value_schema import choices_problem
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
 # The other functions are internal.

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
-from flagstaff.conf.ofrep import hash_of
+from flagstaff.ofrep.settings import hash_of
 
 urlpatterns = [path("", include("flagstaff.ofrep"))]
 

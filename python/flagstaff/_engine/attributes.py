@@ -31,8 +31,7 @@ from flagstaff._engine.visitor_cookie import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import user_field
 from flagstaff._types import Context, UserLike
-from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.conf import BUILT_IN, conf
 from flagstaff.exceptions import ConfigurationError
 
 #: What the project's callable gets: a user, and the request or None.

@@ -12,7 +12,7 @@ from flagstaff._words.json_text import parse_json, scalar_of
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.storable import is_storable
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.conf import BUILT_IN
 
 _NO_PAIR = Template("context_no_pair", _('expected name=value, such as country=DE, not "%(text)s"'))
 _GIVEN_TWICE = Template("context_given_twice", _('"%(name)s" is given twice; remove one'))

@@ -23,8 +23,7 @@ from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._words.similar import most_similar
-from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.conf import BUILT_IN, conf
 
 GROUPS = "groups"
 #: The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are

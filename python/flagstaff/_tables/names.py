@@ -11,7 +11,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
@@ -19,6 +18,7 @@ from flagstaff._tables.optional_fields import RULES, FlagModel, value_client_sid
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.extensions import TABLES
 
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
 # The type in which keys of a column are compared, by the type of the column.
@@ -173,9 +173,9 @@ def optional_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the tables of the optional apps that are installed."""
     quote = connection.ops.quote_name
     return {
-        placeholder: quote(table)
-        for app in optional_apps()
-        for placeholder, table in app.table_names().items()
+        placeholder: quote(model._meta.db_table)
+        for of_app in TABLES
+        for placeholder, model in of_app.items()
     }
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -21,6 +20,7 @@ from flagstaff._tables.catalog import (
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import fill, names_of_groups, sql, user_field
 from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
+from flagstaff.extensions import TABLES
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
@@ -116,7 +116,7 @@ def watched_groups(
 ) -> WatchedGroups | None:
     """Returns the tables of groups of the users of a flag model; None if its users have no groups.
 
-    The models may be those of a migration's state; that of experiments is looked up.
+    The models may be those of a migration's state; those of optional apps are looked up.
     `function_schema` is quoted. Queries the catalog for the schemas of the tables.
     """
     groups = names_of_groups(connection, user_field(flag_model).model)
@@ -127,8 +127,8 @@ def watched_groups(
         "value": (value_rule_fields(value_model).get(RULES), _IN_RULES),
         "segment": (find_field(segment_model, "conditions"), _IN_CONDITIONS),
     }
-    if experiments := experiment_model(connection):
-        fields["experiment"] = find_field(experiments, RULES), _IN_RULES
+    for model in models_with_rules(connection):
+        fields[str(model._meta.model_name)] = find_field(model, RULES), _IN_RULES
     # Without a column, there is nothing to index or to look up.
     indexes = tuple(
         _index(connection, f"flagstaff_{name}_groups", field, conditions)
@@ -148,13 +148,11 @@ def watched_groups(
     return WatchedGroups(names["membership_table"], names["group_table"], names, indexes)
 
 
-def experiment_model(connection: BaseDatabaseWrapper) -> type[Model] | None:
-    """Returns the model of experiments; None without its optional app, or before its migration."""
-    if not apps.is_installed("flagstaff.experiments"):
-        return None
-    model = apps.get_model("flagstaff_experiments", "Experiment")
-    is_migrated = table_exists(connection, connection.ops.quote_name(model._meta.db_table))
-    return model if is_migrated else None
+def models_with_rules(connection: BaseDatabaseWrapper) -> list[type[Model]]:
+    """Returns the models of optional apps that have rules, without those before their migration."""
+    quote = connection.ops.quote_name
+    found = (model for of_app in TABLES for model in of_app.values() if find_field(model, RULES))
+    return [model for model in found if table_exists(connection, quote(model._meta.db_table))]
 
 
 def problem_of_rules(

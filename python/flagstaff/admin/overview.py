@@ -22,12 +22,12 @@ from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import count_unknown_keys
-from flagstaff._extensions import Level, OverviewLine, optional_apps
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.times import aware, local_time
 from flagstaff._workers.overview import worker_overview
 from flagstaff._workers.words import state_label, summary
+from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
@@ -85,9 +85,7 @@ class OverviewAdmin(PlainPageAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may view flags, values, segments, or rows of an optional app."""
-        models: list[type[Model]] = [RecentChange]
-        for app in optional_apps():
-            models += apps.get_app_config(app.label).get_models()
+        models: list[type[Model]] = [RecentChange, *(pages.model for pages in PAGES)]
         return any(may_view(self.admin_site, request, model) for model in models)
 
     def get_urls(self) -> list[URLPattern]:
@@ -149,9 +147,9 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
 
 def _sources(site: AdminSite, request: HttpRequest) -> Iterator[tuple[str, _Read]]:
     """Yields the name of each part, and what reads it."""
-    for app in optional_apps():
-        name = str(apps.get_app_config(app.label).verbose_name)
-        yield name, partial(app.overview_lines, site, request)
+    for pages in PAGES:
+        name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
+        yield name, partial(pages.overview_lines, site, request)
     own: list[tuple[type[Change], _ReadOwn]] = [(StaleFlag, _stale_flags)]
     if is_postgresql(connections[conf.database]):
         own += [(ConnectedWorker, _workers), (UnknownKey, _unknown_keys)]

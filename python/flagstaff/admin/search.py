@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.db.models import Case, Value, When
+from django.db.models import Case, Model, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._extensions import SearchedModel, optional_apps
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import readable
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
+from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.state import class_and_label
@@ -35,22 +36,37 @@ _MAX_ROWS = 20
 _MAX_TEXT, _MAX_VALUE = 150, 60
 
 
+def _nothing(_rows: Sequence[Any]) -> None:
+    """Prepares nothing."""
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """A model whose rows, which have a key, the search finds as their list does."""
+
+    model: type[Model]
+    #: Returns the state of a row, which may be HTML, and a text about it.
+    describe: Callable[[Any], tuple[str, str]]
+    #: Reads what is missing for `describe`.
+    prepare: Callable[[Sequence[Any]], None] = _nothing
+
+
 def groups_of(site: AdminSite, request: HttpRequest, text: str) -> list[Mapping[str, object]]:
     """Returns the kinds that the user may view and that have such rows. One query for each kind."""
     groups = (_group(site, request, text, one) for one in _searched())
     return [group for group in groups if group.get("rows") or group.get("is_unreadable")]
 
 
-def _searched() -> Iterator[SearchedModel]:
-    yield SearchedModel(conf.flag_model, _flag, prepare=count_missing)
-    yield SearchedModel(conf.value_model, _value)
-    yield SearchedModel(segment_model(), _segment)
-    for app in optional_apps():
-        yield from app.searched_models()
+def _searched() -> Iterator[_Searched]:
+    yield _Searched(conf.flag_model, _flag, prepare=count_missing)
+    yield _Searched(conf.value_model, _value)
+    yield _Searched(segment_model(), _segment)
+    for pages in PAGES:
+        yield _Searched(pages.model, pages.describe)
 
 
 def _group(
-    site: AdminSite, request: HttpRequest, text: str, searched: SearchedModel
+    site: AdminSite, request: HttpRequest, text: str, searched: _Searched
 ) -> Mapping[str, object]:
     model_admin = admin_of(site, searched.model)
     if model_admin is None or not model_admin.has_view_permission(request):
@@ -69,7 +85,7 @@ def _group(
 
 
 def _rows(
-    model_admin: ModelAdmin[Any], request: HttpRequest, text: str, searched: SearchedModel
+    model_admin: ModelAdmin[Any], request: HttpRequest, text: str, searched: _Searched
 ) -> list[Mapping[str, object]]:
     """Returns the rows that the search of the list finds, and one more than a page shows."""
     every = readable(model_admin.get_queryset(request).using(conf.database))

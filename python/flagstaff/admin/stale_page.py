@@ -12,9 +12,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.rows import uncached
 from flagstaff._words.local_formats import local_days, local_number
+from flagstaff.admin.app_pages import Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.bulk.actions import BACK, SET_REVIEW_DATE

@@ -7,8 +7,7 @@ from typing import Any
 from django import forms
 
 from flagstaff._tables.bucket_units import USER, VISITOR
-from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.conf import BUILT_IN, conf
 
 
 class UnitInput(forms.TextInput):

@@ -13,7 +13,6 @@ from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._extensions import OtherRules, optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, value_rule_fields
 from flagstaff._tables.rows import Row, all_rows, similar_segments
@@ -31,6 +30,8 @@ from flagstaff.changes.messages import (
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.extensions import RULES as RULES_OF_APPS
+from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
@@ -182,8 +183,8 @@ def other_rules_by_segment() -> dict[str, list[OtherRules]]:
 
 def rules_of_apps() -> Iterator[OtherRules]:
     """Yields the rules of the optional apps."""
-    for app in optional_apps():
-        yield from app.other_rules()
+    for read in RULES_OF_APPS:
+        yield from read()
 
 
 def keys_that_name(key: str) -> dict[str, list[str]]:

@@ -9,11 +9,11 @@ from django.utils.module_loading import import_string
 
 from flagstaff._core import check_conditions, check_rules, check_value_rules
 from flagstaff._engine.forced_off import VARIABLE, given_keys
-from flagstaff._extensions import keys_of_apps
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.impossible_values import impossible_conditions
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._taken_keys import keys_of_apps
 from flagstaff._words.core_messages import CoreMessage, message_of
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import named_attributes, named_segments

@@ -11,7 +11,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import group_names
 from flagstaff._tables.watched_groups import (
     Watch,
-    experiment_model,
+    models_with_rules,
     watch_of,
     watched_groups,
 )
@@ -63,8 +63,8 @@ def unwatched_groups(database: Database) -> Iterator[Problem]:
     watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
     if tables is None or watch is Watch.CURRENT:
         return
-    experiments = filter(None, [experiment_model(connection)])
-    hint = watch_groups((*fields.models, *experiments), outdated=watch is Watch.OUTDATED)
+    of_apps = models_with_rules(connection)
+    hint = watch_groups((*fields.models, *of_apps), outdated=watch is Watch.OUTDATED)
     if hint:
         yield Problem(
             f"rules read groups, but triggers on {tables.membership_table} and "

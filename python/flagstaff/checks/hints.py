@@ -73,8 +73,8 @@ def installations(
 def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None:
     """Returns the command or the migration that watches the groups of users.
 
-    `models` are those of memberships and groups, and of experiments if their table exists. Returns
-    None if the running `migrate` will do it.
+    `models` are those of memberships and groups, and of apps with rules if their tables exist.
+    Returns None if the running `migrate` will do it.
     An applied migration watches the tables of its time, so an outdated function needs a new one.
     """
     loader = MigrationLoader(None)

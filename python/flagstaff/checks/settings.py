@@ -37,14 +37,14 @@ def unknown_settings() -> Iterator[Problem]:
     """Yields the names in FLAGSTAFF that are not settings."""
     for problem in conf.problems():
         if problem.unknown_name:
-            yield Problem(problem.message, hint=problem.hint)
+            yield Problem(problem.problem, hint=problem.hint)
 
 
 def invalid_settings() -> Iterator[Problem]:
     """Yields the settings with an invalid value."""
     for problem in conf.problems():
         if not problem.unknown_name:
-            yield Problem(problem.message, hint=problem.hint)
+            yield Problem(problem.problem, hint=problem.hint)
 
 
 def invalid_forced_off_keys() -> Iterator[Problem]:

@@ -9,7 +9,6 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
 from flagstaff._tables.names import names, own_names
 from flagstaff.checks.check import Problem
@@ -20,6 +19,7 @@ from flagstaff.checks.hints import (
     migrate,
 )
 from flagstaff.conf import conf
+from flagstaff.extensions import model_of
 
 _READ_BY_THE_ENGINE = (
     "flag_table",
@@ -178,5 +178,5 @@ def _hint(placeholder: str) -> str:
 
 def _app_of(placeholder: str) -> str:
     """Returns the label of the app with this table: an optional one, or flagstaff itself."""
-    owners = (app.label for app in optional_apps() if placeholder in app.table_names())
-    return next(owners, "flagstaff")
+    model = model_of(placeholder)
+    return model._meta.app_label if model else "flagstaff"

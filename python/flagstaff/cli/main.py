@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Final
 
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import optional_apps
 from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
@@ -38,6 +38,7 @@ from flagstaff.cli.verbs import (
     workers,
 )
 from flagstaff.conf import conf
+from flagstaff.extensions import Hook
 
 #: In the order of the help, without those of optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
@@ -71,11 +72,12 @@ VERBS: Final[tuple[Verb, ...]] = (
     ofrep_key.OFREP_KEY,
     triggers.INSTALL_TRIGGERS,
 )
+VERBS_OF_APPS: Final[Hook[Sequence[Verb]]] = Hook("verbs")
 
 
 def all_verbs() -> tuple[Verb, ...]:
     """Returns all verbs, also of the optional apps that are installed, by topic."""
-    verbs = (*VERBS, *(verb for app in optional_apps() for verb in app.verbs()))
+    verbs = (*VERBS, *chain.from_iterable(VERBS_OF_APPS))
     order = list(Topic)
     return tuple(sorted(verbs, key=lambda verb: order.index(verb.topic)))
 

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
-from flagstaff._extensions import Job
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware, is_of_this_hour
@@ -22,6 +21,7 @@ from flagstaff.experiments.models import Experiment, State, StoredVerdict
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.reporting import make_report
 from flagstaff.experiments.statistics import Outcome
+from flagstaff.extensions import Job
 
 # After this time a run begins no other experiment: the plans and the deliveries wait for it.
 _MAX_SECONDS = 5.0

@@ -283,3 +283,11 @@ class StoredVerdict(models.Model):
 
     def __str__(self) -> str:
         return f"verdict at {self.at}"
+
+
+#: The models whose tables the engine uses, by placeholder.
+TABLES = {
+    "experiment_table": Experiment,
+    "exposure_table": Exposure,
+    "lost_exposures_table": LostExposures,
+}

@@ -18,6 +18,7 @@ from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_json import report_as_json
 from flagstaff.experiments.rows import locked
+from flagstaff.extensions import Retention
 
 _ENDED = (State.STOPPED, State.SHIPPED)
 # For one query of a metric. Rollout plans are not driven meanwhile.
@@ -61,6 +62,11 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
         raise ExperimentError(
             messages.SOME_NOT_PRUNED(count=deleted, problems=messages.joined(problems))
         )
+
+
+def retention() -> Retention:
+    """Returns how long the exposures of experiments that have ended are kept."""
+    return Retention("exposures", conf.exposure_days, prune_in_batches)
 
 
 def _freeze(pk: int, before: datetime) -> bool:

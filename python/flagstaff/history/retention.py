@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from django.db import connections, transaction
 from django.utils import timezone
 
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
+from flagstaff.extensions import FORGET_USER
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history
 
@@ -55,8 +55,8 @@ def forget_user(pk: object) -> int:
     text = _as_stored(str(getattr(pk, "pk", pk)))
     statement = fill(sql("forget_user_v1"), own_names(connections[conf.database]))
     with transaction.atomic(using=conf.database):
-        for app in optional_apps():
-            app.forget_user(text)
+        for forget in FORGET_USER:
+            forget(text)
         with connections[conf.database].cursor() as cursor:
             cursor.execute(statement, [text])
             return int(cursor.fetchone()[0])

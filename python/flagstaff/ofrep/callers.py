@@ -13,9 +13,9 @@ from flagstaff._engine.request_flags import RequestFlags, flags_of
 from flagstaff._types import UserLike
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
-from flagstaff.conf.ofrep import hash_of
 from flagstaff.ofrep.errors import OfrepError
 from flagstaff.ofrep.request_body import context_of
+from flagstaff.ofrep.settings import OfrepSettings, hash_of
 
 
 class _Anonymous:
@@ -70,7 +70,8 @@ def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
 def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
     columns = conf.attributes.columns
-    names = [name for name in conf.ofrep.client_attributes if name in given]
+    settings: OfrepSettings = conf.ofrep
+    names = [name for name in settings.client_attributes if name in given]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()
@@ -97,7 +98,8 @@ def is_service(request: HttpRequest) -> bool:
         return False
     given = hash_of(key.strip())
     # All of them: the time does not tell which one is equal.
-    matches = [constant_time_compare(given, known) for known in conf.ofrep.keys.values()]
+    settings: OfrepSettings = conf.ofrep
+    matches = [constant_time_compare(given, known) for known in settings.keys.values()]
     if not any(matches):
         raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
     return True

@@ -10,6 +10,7 @@ from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
+from flagstaff.ofrep.settings import OfrepSettings
 
 # Seconds. A function may say that a client must wait for ever.
 _MAX_WAIT = 86_400
@@ -20,7 +21,8 @@ def check_limit(request: HttpRequest) -> None:
 
     A function that fails limits nothing: front ends would lose all their flags.
     """
-    function = conf.ofrep.limit
+    settings: OfrepSettings = conf.ofrep
+    function = settings.limit
     if function is None:
         return
     try:

@@ -491,3 +491,4 @@ PLANS = Verb(
     run=_list,
     topic=Topic.ROLLOUTS,
 )
+VERBS = (PLAN, PLANS)

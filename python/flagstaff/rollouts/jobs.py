@@ -8,11 +8,11 @@ from threading import Event
 
 from django.db import connections
 
-from flagstaff._extensions import Job
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.cells import Column, Record
 from flagstaff.conf import conf
+from flagstaff.extensions import Job, Retention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from flagstaff.rollouts.reports import PlanReport
@@ -51,8 +51,8 @@ PLANS = Job(
 )
 
 
-#: A plan never measures again in a run that has ended, but a late worker may still write for it.
-NETWORK_DAYS = 1
+# A plan never measures again in a run that has ended, but a late worker may still write for it.
+_NETWORK_DAYS = 1
 
 # The rows that one transaction deletes.
 _BATCH = 5_000
@@ -66,3 +66,8 @@ def prune_networks_in_batches(before: datetime) -> Iterator[int]:
     connection = connections[conf.database]
     statement = fill(sql("prune_networks_v1", "flagstaff.rollouts"), optional_names(connection))
     return delete_in_batches(connection, statement, {"before": before}, _BATCH)
+
+
+def retention() -> Retention:
+    """Returns how long the networks of ended runs are kept."""
+    return Retention("networks", _NETWORK_DAYS, prune_networks_in_batches, by_setting=False)

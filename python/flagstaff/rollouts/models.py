@@ -335,3 +335,14 @@ class FailedNetwork(models.Model):
 
     def __str__(self) -> str:
         return f"guard {self.guard}: network {self.network}"
+
+
+#: The models whose tables the engine uses, by placeholder.
+TABLES = {
+    "plan_table": Plan,
+    "step_run_table": StepRun,
+    "signal_count_table": SignalCount,
+    "seen_register_table": SeenRegister,
+    "failed_unit_table": FailedUnit,
+    "failed_network_table": FailedNetwork,
+}

@@ -7,10 +7,10 @@ from threading import Event
 
 from django.utils import timezone
 
-from flagstaff._extensions import Job, JobReport
 from flagstaff._words.cells import Column
 from flagstaff._words.times import is_of_this_hour
 from flagstaff.conf import conf
+from flagstaff.extensions import Job, JobReport
 from flagstaff.models import StaleCount
 from flagstaff.stale.facts import stale_flags
 

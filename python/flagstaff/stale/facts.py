@@ -10,7 +10,6 @@ from django.db import connections
 from django.utils import timezone
 
 from flagstaff._engine import forced_off
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import USAGE_TABLES, own_names
 from flagstaff._tables.optional_fields import OptionalFields
@@ -18,8 +17,8 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware, local_time
-from flagstaff.conf import conf
-from flagstaff.conf.defaults import MAX_STALE_DAYS
+from flagstaff.conf import MAX_STALE_DAYS, conf
+from flagstaff.extensions import PLANNED_FLAGS
 from flagstaff.stale import past
 from flagstaff.stale.constant import Constant, constant_since
 from flagstaff.stale.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
@@ -140,9 +139,7 @@ def _without_plans(
 ) -> dict[str, Constant]:
     """Returns the periods of flags that no app is about to change."""
     if planned is None:
-        planned = (
-            {pk for app in optional_apps() for pk in app.planned_flags()} if periods else set()
-        )
+        planned = {pk for read in PLANNED_FLAGS for pk in read()} if periods else set()
     return {pk: period for pk, period in periods.items() if pk not in planned}
 
 

@@ -12,7 +12,6 @@ from django.utils.translation import override
 
 from flagstaff._core import monotonic
 from flagstaff.conf import conf
-from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.impact import ImpactCounter
 from flagstaff.webhooks.queue import (
     QueueCounts,
@@ -24,6 +23,7 @@ from flagstaff.webhooks.queue import (
     require_tables,
     retry_failed,
 )
+from flagstaff.webhooks.receivers import Receiver
 from flagstaff.webhooks.send import Outcome, send
 
 __all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
@@ -63,7 +63,7 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     receivers that have not been in WEBHOOKS for three days. Raises
     NoWebhooksError, RuntimeError inside a transaction, and database errors.
     """
-    receivers = conf.webhooks
+    receivers: tuple[Receiver, ...] = conf.webhooks
     # Checked here: each receiver's thread has its own connection, without the caller's transaction.
     with transaction.atomic(using=conf.database, durable=True):
         require_tables()

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from flagstaff._core import monotonic
-from flagstaff.conf.receivers import Receiver, is_loopback, port_of
+from flagstaff.webhooks.receivers import Receiver, is_loopback, port_of
 
 # No look-up, and an IPv6 zone stays part of the address.
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV

@@ -17,9 +17,9 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.conf import conf
-from flagstaff.conf.receivers import Receiver
 from flagstaff.exceptions import NoWebhooksError
 from flagstaff.webhooks.impact import ImpactCounts
+from flagstaff.webhooks.receivers import Receiver
 from flagstaff.webhooks.retry import MAX_AGE
 
 _TABLES = ("change_table", "receiver_table", "delivery_table")

@@ -14,11 +14,11 @@ from django.db import DatabaseError
 
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
-from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Response, UnreachableError, post
 from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
 from flagstaff.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
+from flagstaff.webhooks.receivers import Receiver
 from flagstaff.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
 from flagstaff.webhooks.sentry import as_sentry, sentry_headers
 from flagstaff.webhooks.slack import as_slack

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.utils.module_loading import import_string
 
-from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import APPS
 from flagstaff.management.commands.flags import Command
@@ -150,17 +150,17 @@ def test_help_has_the_verbs_under_the_headings_of_the_documentation(
 def test_verb_of_an_app_that_is_not_installed_names_the_app(
     verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [label] = [app.label for app in optional_apps() if verb in {one.name for one in app.verbs()}]
-    app = apps.get_app_config(label).name
-    monkeypatch.setattr("flagstaff.cli.main.optional_apps", tuple)
+    monkeypatch.setattr("flagstaff.cli.main.VERBS_OF_APPS", ())
     with pytest.raises(CommandError) as refused:
         Command().create_parser("manage.py", "flags").parse_args([verb])
-    needs = f"'{verb}' needs \"{app}\" in INSTALLED_APPS; add it, and run"
+    needs = f"'{verb}' needs \"{APPS[verb]}\" in INSTALLED_APPS; add it, and run"
     assert needs in str(refused.value)
 
 
-def test_all_verbs_of_apps_are_known() -> None:
-    assert {verb.name for app in optional_apps() for verb in app.verbs()} == {*APPS}
+def test_verbs_of_apps_are_known_with_their_app() -> None:
+    tables = {app.name: getattr(app, "flagstaff_hooks", {}) for app in apps.get_app_configs()}
+    verbs = {app: import_string(table["verbs"]) for app, table in tables.items() if table}
+    assert {verb.name: app for app, of_app in verbs.items() for verb in of_app} == APPS
 
 
 @pytest.mark.parametrize(

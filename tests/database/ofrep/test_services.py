@@ -13,9 +13,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from flagstaff import experiments, get_value, listeners, refresh, usage
-from flagstaff.conf.ofrep import hash_of
 from flagstaff.experiments.models import Exposure
 from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.ofrep.settings import hash_of
 from flagstaff.testing import live_engine, override_value
 from tests.database.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load

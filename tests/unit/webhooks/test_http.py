@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Response, UnreachableError, post
+from flagstaff.webhooks.receivers import Receiver
 from tests.support.certificates import Certificate, authority, certificate
 from tests.support.webhooks import Webhook
 from tools.limits import seconds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
-from flagstaff._extensions import optional_apps
+from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.flag.bulk.page import FlagActions
 from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
 from flagstaff.admin.flag.form.inputs import FlagForm, FlagInputs
@@ -108,8 +108,7 @@ class FeatureFlagAdmin(RowAdmin):
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
-        own = (app.flag_part() for app in optional_apps())
-        return (*self.parts, *(part for part in own if part is not None))
+        return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
     def has_toggle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may turn flags on and off, or this one. A subclass may restrict it."""

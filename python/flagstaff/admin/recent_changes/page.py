@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,7 +16,6 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from flagstaff._events import Event
-from flagstaff._extensions import EventQuery
 from flagstaff._words.times import aware
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, hidden_kinds
@@ -132,17 +132,13 @@ class RecentChangesAdmin(PlainPageAdmin):
         if version is not None:
             until = all_entries().filter(pk=version).values_list("at", flat=True).first()
         since = page_events[-1].at if more else None
-        query = EventQuery(
-            key=selection.key,
-            key_part=selection.key_part,
-            text=selection.text,
-            text_actors=selection.text_actors,
+        of_page = replace(
+            selection,
             since=max(map(aware, filter(None, (since, selection.since))), default=None),
             until=min(map(aware, filter(None, (until, selection.until))), default=None),
-            actors=selection.actors,
-            limit=_MAX_OTHERS if more else _PAGE_SIZE,
         )
-        others = other_rows(self.admin_site, request, filters, query)
+        limit = _MAX_OTHERS if more else _PAGE_SIZE
+        others = other_rows(self.admin_site, request, filters, of_page, limit)
         older = str(page_events[-1].version) if more else ""
         if not more and len(others) >= _PAGE_SIZE:
             # After the oldest change, the next pages have only events of the apps.

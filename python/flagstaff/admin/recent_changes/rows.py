@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model, Q, QuerySet, TextField, Value
+from django.db.models import Q, TextField, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._events import Event
-from flagstaff._extensions import EventQuery, OtherEvent, optional_apps
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware
+from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.history.event_cells import EventRow, with_links
 from flagstaff.admin.history.undo_buttons import rows_with_buttons
@@ -27,8 +27,7 @@ from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters
 from flagstaff.admin.recent_changes.urls import event_url, key_url
 from flagstaff.admin.undo.permissions import may_write_kind, write_to_undo
 from flagstaff.history.kinds import Kind
-
-_NO_EVENTS: Sequence[OtherEvent] = ()
+from flagstaff.history.selection import Selection
 
 
 def rows_of(
@@ -90,83 +89,62 @@ def _existing(events: Sequence[Event]) -> set[tuple[str, str]]:
 
 def other_kinds() -> dict[str, str]:
     """Returns the labels of the apps that have events, by name."""
-    return dict(kind for app in optional_apps() if (kind := app.event_kind()) is not None)
+    return {pages.name: pages.label for pages in PAGES}
 
 
 def other_rows(
-    site: AdminSite, request: HttpRequest, filters: Filters, query: EventQuery
+    site: AdminSite, request: HttpRequest, filters: Filters, selection: Selection, limit: int
 ) -> list[EventRow]:
     """Returns the newest events of the apps that meet the conditions, newest first. Few queries."""
     if filters.action == "delete":
         return []
-    rows: list[tuple[str, OtherEvent]] = []
-    for app in optional_apps():
-        kind = app.event_kind()
-        if kind is not None and filters.kind in {"", kind[0]}:
-            show = partial(app.recent_events, site, request, query)
-            problem = f"the app {app.label} cannot show its events"
-            rows += [(kind[1], event) for event in value_or_default(problem, show, _NO_EVENTS)]
+    events: list[tuple[AppPages, Any]] = []
+    for pages in PAGES:
+        if filters.kind in {"", pages.name} and may_view(site, request, pages.model):
+            problem = f"the app {pages.model._meta.app_label} cannot show its events"
+            read = partial(_events, pages, selection, limit)
+            found: list[Any] = value_or_default(problem, read, [])
+            events += [(pages, event) for event in found]
     if filters.action:
         is_creation = filters.action == "create"
-        rows = [(label, one) for label, one in rows if one.is_creation is is_creation]
-    actors = {event.actor for _label, event in rows if event.actor}
+        events = [(of, one) for of, one in events if (one.kind == "created") is is_creation]
+    actors = {event.actor for _pages, event in events if event.actor}
     names = actor_table().names(actors) if actors else {}
-    found = [
+    rows = [
         EventRow(
             at=event.at,
-            change=event.text,
+            change=_labelled(event.get_kind_display(), localized(event.message)),
             actor=names.get(event.actor, event.actor) or _("not known"),
             source="",
-            reason=with_links(event.reason),
-            key=event.key,
-            url=event.url,
-            kind=label,
+            # Plans have none.
+            reason=with_links(getattr(event, "reason", "")),
+            key=row.key,
+            url=page_url(site, pages.model, "change", row.pk),
+            kind=pages.label,
         )
-        for label, event in rows
+        for pages, event in events
+        for row in [getattr(event, pages.name)]
     ]
     # Of two apps, one may have older events than the other has shown.
-    return sorted(found, key=lambda row: aware(row.at), reverse=True)[: query.limit]
+    return sorted(rows, key=lambda row: aware(row.at), reverse=True)[:limit]
 
 
-def app_events(
-    site: AdminSite, request: HttpRequest, model: type[Model], parent: str, query: EventQuery
-) -> list[OtherEvent]:
-    """Returns the newest events of an app, if the user may see them. One query.
-
-    `model` is that of the events, and `parent` its field for the row with the key.
-    """
-    parent_model = cast("type[Model]", model._meta.get_field(parent).related_model)
-    if not may_view(site, request, parent_model):
-        return []
-    return [
-        OtherEvent(
-            at=event.at,
-            key=getattr(event, parent).key,
-            url=page_url(site, parent_model, "change", getattr(event, parent).pk),
-            text=_labelled(event.get_kind_display(), localized(event.message)),
-            actor=event.actor,
-            # Plans have none.
-            reason=getattr(event, "reason", ""),
-            is_creation=event.kind == "created",
-        )
-        for event in _selected(all_rows(model), parent, query)
-    ]
-
-
-def _selected(events: QuerySet[Any], parent: str, query: EventQuery) -> QuerySet[Any]:
-    """The newest of these events that meet the conditions."""
-    key_part = f"{parent}__key__icontains"
+def _events(pages: AppPages, selection: Selection, limit: int) -> list[Any]:
+    """Returns the newest events of an app that meet the conditions. One query."""
+    key_part = f"{pages.name}__key__icontains"
     conditions = {
-        f"{parent}__key": query.key,
-        key_part: query.key_part or None,
-        "at__gte": query.since,
-        "at__lt": query.until,
-        "actor__in": query.actors,
+        f"{pages.name}__key": selection.key,
+        key_part: selection.key_part or None,
+        "at__gte": selection.since,
+        "at__lt": selection.until,
+        "actor__in": selection.actors,
     }
-    events = events.filter(**{name: one for name, one in conditions.items() if one is not None})
-    if query.text:
-        events = events.filter(Q(**{key_part: query.text}) | Q(actor__in=query.text_actors))
-    return events.select_related(parent).order_by("-at", "-pk")[: query.limit]
+    events = all_rows(pages.events).filter(
+        **{name: one for name, one in conditions.items() if one is not None}
+    )
+    if selection.text:
+        events = events.filter(Q(**{key_part: selection.text}) | Q(actor__in=selection.text_actors))
+    return list(events.select_related(pages.name).order_by("-at", "-pk")[:limit])
 
 
 def _labelled(kind: str, text: str) -> str:

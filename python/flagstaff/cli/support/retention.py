@@ -14,11 +14,11 @@ from django.utils import timezone
 from flagstaff._core import monotonic
 from flagstaff._engine.usage import prune_usage_in_batches
 from flagstaff._engine.worker_register import prune_workers_in_batches
-from flagstaff._extensions import Retention, optional_apps
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import RETENTIONS, Retention
 from flagstaff.history.retention import prune_in_batches
 
 # For the rows of one kind: the other jobs of a loop wait for them.
@@ -113,5 +113,5 @@ def _kept_rows() -> list[Retention]:
         Retention("usage", conf.usage_days, prune_usage_in_batches),
         Retention("workers", _WORKER_DAYS, prune_workers_in_batches, by_setting=False),
     ]
-    of_apps = (retention for app in optional_apps() for retention in app.retentions())
+    of_apps = (retention() for retention in RETENTIONS)
     return [retention for retention in (*own, *of_apps) if retention.days is not None]

@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error, close_old_connections
 
-from flagstaff._extensions import JobReport, optional_apps
 from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.counted import counted
 from flagstaff.cli.support.argument_types import seconds
@@ -22,6 +21,7 @@ from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import JOBS, JobReport
 from flagstaff.stale.counting import STALE
 from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
@@ -102,7 +102,7 @@ def _run_all(
     does not keep the others from running.
     """
     of_apps: list[_Result[Any]] = []
-    for job in (STALE, *(job for app in optional_apps() for job in app.jobs())):
+    for job in (STALE, *JOBS):
         result = _attempt(job.name, job.columns, partial(job.run, stop))
         if result.reports or result.error is not None or not job.is_quiet:
             of_apps.append(result)

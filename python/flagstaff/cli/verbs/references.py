@@ -12,7 +12,6 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._extensions import optional_apps
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import printable
 from flagstaff._words.lists import join_some
@@ -24,6 +23,7 @@ from flagstaff.cli.support.places import UntrackedError, files_below, find_place
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
+from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import facts_of_flags
 from flagstaff.stale.flag_rows import ALL_FLAGS
 from flagstaff.stale.signals import Facts, Finding, Unknown, not_evaluated
@@ -100,7 +100,7 @@ def _files(folders: Sequence[str] | None) -> list[str]:
 def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
     """Returns what has each key; None if the database cannot be read, unless it is needed."""
     try:
-        owners = {kind: keys for app in optional_apps() for kind, keys in app.keys().items()}
+        owners = {kind: keys for read in KEYS for kind, keys in read().items()}
         for kind, model in (("value", conf.value_model), ("flag", conf.flag_model)):
             owners[kind] = all_rows(model).exclude(key=None).values_list("key", flat=True)
         return {key: kind for kind, keys in owners.items() for key in keys}

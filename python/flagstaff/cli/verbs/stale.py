@@ -17,8 +17,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.ownership import add_ownership_filters, ownership_filter
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.conf import conf
-from flagstaff.conf.defaults import MAX_STALE_DAYS
+from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.signals import Assessment, Finding, Signal

@@ -208,3 +208,4 @@ COMPARE_WAFFLE = Verb(
     run=_compare,
     topic=Topic.FILES,
 )
+VERBS = (IMPORT_WAFFLE, COMPARE_WAFFLE)

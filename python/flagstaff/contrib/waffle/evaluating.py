@@ -16,6 +16,7 @@ from flagstaff._core import Resolution, kind_of, observed_request
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._types import UserLike
 from flagstaff.contrib.waffle.converting import (
     LANGUAGE_ATTRIBUTE,
     SAMPLE_UNIT,
@@ -25,7 +26,6 @@ from flagstaff.contrib.waffle.converting import (
 from flagstaff.contrib.waffle.names import key_of
 from flagstaff.contrib.waffle.rows import SourceRow
 from flagstaff.contrib.waffle.settings import WaffleKind, waffle_settings
-from flagstaff.typing import UserLike
 
 _ALL = 100
 _BITS = 62

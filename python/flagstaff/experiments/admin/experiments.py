@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._extensions import Level
 from flagstaff._words.times import aware
 from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageAction
+from flagstaff.admin.app_pages import Level
 from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import list_path

@@ -17,16 +17,17 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.rows import uncached
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware
+from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.headline import outcome_text
+from flagstaff.experiments.admin.texts import search_texts
 from flagstaff.experiments.jobs import verdict_of
-from flagstaff.experiments.models import Experiment, State, StoredVerdict
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
 from flagstaff.experiments.statistics import Outcome
 
 # What a person decides or corrects. The most urgent outcome of an experiment is its label.
@@ -113,3 +114,6 @@ def _verdict(stored: StoredVerdict) -> str:
 def _day(experiment: Experiment, now: datetime) -> str:
     started = aware(experiment.started_at) if experiment.started_at else now
     return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}
+
+
+PAGES = AppPages(Experiment, ExperimentEvent, "experiment", search_texts, overview_lines)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from flagstaff.experiments.cli.sample_size import SAMPLE_SIZE
 from flagstaff.experiments.cli.verbs import EXPERIMENT, EXPERIMENTS
 
-__all__ = ["EXPERIMENT", "EXPERIMENTS", "SAMPLE_SIZE"]
+VERBS = (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)

@@ -12,13 +12,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.rows import uncached
+from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.admin.roll_backs import People, people_of, state_sentences
-from flagstaff.rollouts.admin.texts import state_name, time_of, with_time
+from flagstaff.rollouts.admin.texts import search_texts, state_name, time_of, with_time
 from flagstaff.rollouts.attention import (
     acted_on,
     needing_attention,
@@ -26,7 +27,7 @@ from flagstaff.rollouts.attention import (
     rolled_back_by_person,
 )
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
 _DAY = timedelta(days=1)
@@ -86,3 +87,6 @@ def _texts(plan: Plan, now: datetime, people: People) -> Iterator[tuple[Level, s
         yield Level.RUNNING, state_name(plan), text
     else:
         yield Level.NOTICE, state_name(plan), text
+
+
+PAGES = AppPages(Plan, PlanEvent, "plan", search_texts, overview_lines, FlagPlan)

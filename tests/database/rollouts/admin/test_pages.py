@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
-from flagstaff import _extensions, acting_as, changes, rollouts
+from flagstaff import acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
@@ -550,10 +550,6 @@ def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, runni
 # The list and the page of flags.
 
 
-def apps_without_plans() -> tuple[_extensions.OptionalApp, ...]:
-    return tuple(app for app in _extensions.optional_apps() if app.label != "flagstaff_rollouts")
-
-
 def test_list_of_flags_shows_the_plan_and_its_roll_back(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -580,7 +576,7 @@ def test_flags_make_one_query_for_all_plans(
     for url in urls:
         page(operator, url)  # Fills Django's caches, such as that of content types.
     with_plans = [count_queries(operator, url) for url in urls]
-    monkeypatch.setattr(facts, "optional_apps", apps_without_plans)
+    monkeypatch.setattr(facts, "PLANNED_FLAGS", ())
     flags = admin.site.get_model_admin(FeatureFlag)
     others = [part for part in flags.bound_parts if not isinstance(part, FlagPlan)]  # type: ignore[attr-defined]
     monkeypatch.setattr(flags, "bound_parts", others)
@@ -644,7 +640,6 @@ def test_form_of_a_new_flag_has_no_panel(operator: Client) -> None:
 
 
 def test_app_without_a_part_adds_nothing(rf: RequestFactory, flag: FeatureFlag) -> None:
-    assert _extensions.OptionalApp().flag_part() is None
     part = AppPart(FeatureFlagAdmin(FeatureFlag, admin.site))
     assert (part.panel(rf.get("/"), flag), part.notes([flag])) == ("", {})
 

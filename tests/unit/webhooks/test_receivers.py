@@ -8,8 +8,8 @@ import pytest
 from django.test import override_settings
 
 from flagstaff.conf import conf
-from flagstaff.conf.receivers import port_of
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.webhooks.receivers import port_of
 from tests.support.webhooks import SECRET
 
 URL = "https://hooks.example/T0/B0/hunter2"

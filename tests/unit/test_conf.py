@@ -10,13 +10,10 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
-from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import AttributeSources
-from flagstaff.conf.defaults import RULES
-from flagstaff.conf.environment import Environment
-from flagstaff.conf.ofrep import OfrepSettings
+from flagstaff.conf import SETTINGS, AttributeSources, Environment, conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.ofrep.settings import OfrepSettings
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
@@ -99,7 +96,7 @@ OTHERS: dict[str, object] = {
 }
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_setting_follows_a_change_or_refuses_it_while_the_engine_runs(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +106,7 @@ def test_setting_follows_a_change_or_refuses_it_while_the_engine_runs(
     assert getattr(conf, name.lower()) == before
     assert after != before or name == "DATABASE"
     monkeypatch.setattr(lifecycle._process, "fixed_settings", conf.fixed())
-    if not RULES[name].fixed:
+    if not SETTINGS[name].fixed:
         with changed:
             assert getattr(conf, name.lower()) == after
         return

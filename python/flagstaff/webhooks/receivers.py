@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
+
+from flagstaff.conf import SettingError, is_number, is_url
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FORMATS = ("json", "slack", "sentry")
-_OPTION_NAMES = ("url", "secret", "format", "timeout", "allow_http")
 _PREFIX = "whsec_"
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
 # Sentry takes the text itself as the key. Its form accepts 32 characters.
@@ -47,63 +47,45 @@ class Receiver:
         return urlsplit(self.url)
 
 
-def receivers_of(value: Mapping[str, Mapping[str, Any]]) -> tuple[Receiver, ...]:
-    """Returns the receivers of a valid WEBHOOKS."""
-    return tuple(
-        Receiver(
-            name,
-            given["url"],
-            _keys(given),
-            given.get("format", "json"),
-            float(given.get("timeout", _DEFAULT_TIMEOUT)),
-        )
-        for name, given in value.items()
-    )
-
-
-def problem_of(value: object) -> tuple[str, str] | None:
-    """Returns the first problem of WEBHOOKS, and what is expected. Does not quote a secret."""
+def receivers_of(value: Any) -> tuple[Receiver, ...]:
+    """Returns the receivers of WEBHOOKS. Raises SettingError, which does not quote a secret."""
     if not isinstance(value, Mapping):
-        return (
-            f" is a {type(value).__name__}",
-            'expected a dict such as {"ops": {"url": "https://…"}}',
-        )
-    for name, given in value.items():
-        if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            # A URL in the place of a name may be a secret.
-            shown = "a URL" if "://" in str(name) else repr(name)
-            expected = 'use 1 to 100 letters, digits, "_" and "-"'
-            return f" has an invalid receiver name: {shown}", expected
-        problem = _problem_of_receiver(given)
-        if problem:
-            return f'["{name}"]{problem[0]}', problem[1]
-    return None
+        expected = 'expected a dict such as {"ops": {"url": "https://…"}}'
+        raise SettingError(f'FLAGSTAFF["WEBHOOKS"] is a {type(value).__name__}', expected)
+    return tuple(_receiver(name, given) for name, given in value.items())
 
 
-def _problem_of_receiver(given: object) -> tuple[str, str] | None:
+def _receiver(name: object, given: Any) -> Receiver:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        # A URL in the place of a name may be a secret.
+        shown = "a URL" if "://" in str(name) else repr(name)
+        problem = f'FLAGSTAFF["WEBHOOKS"] has an invalid receiver name: {shown}'
+        raise SettingError(problem, 'use 1 to 100 letters, digits, "_" and "-"')
+    for problem, hint in _problems_of(given):
+        raise SettingError(f'FLAGSTAFF["WEBHOOKS"]["{name}"]{problem}', hint)
+    timeout = float(given.get("timeout", _DEFAULT_TIMEOUT))
+    return Receiver(name, given["url"], _keys(given), given.get("format", "json"), timeout)
+
+
+def _problems_of(given: object) -> Iterator[tuple[str, str]]:
     if not isinstance(given, Mapping):
-        return f" is a {type(given).__name__}", 'expected a dict such as {"url": "https://…"}'
-    unknown = [name for name in given if name not in _OPTION_NAMES]
-    if unknown:
-        return f" has no option {unknown[0]!r}", f"known options: {', '.join(_OPTION_NAMES)}"
+        yield f" is a {type(given).__name__}", 'expected a dict such as {"url": "https://…"}'
+        return
+    for name in given:
+        if name not in _OPTIONS:
+            yield f" has no option {name!r}", f"known options: {', '.join(_OPTIONS)}"
     if "url" not in given:
-        return ' has no "url"', "expected the URL to post to"
+        yield ' has no "url"', "expected the URL to post to"
     is_sentry = given.get("format") == "sentry"
     if is_sentry and "secret" not in given:
-        return ' has no "secret"', f"expected {_SENTRY_OPTIONS['secret'][1]}"
+        yield ' has no "secret"', f"expected {_SENTRY_OPTIONS['secret'][1]}"
     for name, (is_valid, expected) in (_SENTRY_OPTIONS if is_sentry else _OPTIONS).items():
         if name in given and not is_valid(given[name]):
-            return f'["{name}"] is invalid', f"expected {expected}"
-    return _problem_of_scheme(urlsplit(given["url"]), allowed=given.get("allow_http", False))
-
-
-def _problem_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] | None:
-    if split.scheme == "https" or allowed or is_loopback(split):
-        return None
-    return (
-        '["url"] must use https',
-        'write https://, or set "allow_http": True for http:// in a network that you trust',
-    )
+            yield f'["{name}"] is invalid', f"expected {expected}"
+    split = urlsplit(given["url"])
+    if split.scheme != "https" and not given.get("allow_http") and not is_loopback(split):
+        hint = 'write https://, or set "allow_http": True for http:// in a network that you trust'
+        yield '["url"] must use https', hint
 
 
 def port_of(split: SplitResult) -> int:
@@ -118,24 +100,6 @@ def is_loopback(split: SplitResult) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def is_url(value: object) -> TypeGuard[str]:
-    """Whether it is an http(s) URL without user or password that a header can hold."""
-    # A line break would end the header that holds the URL.
-    if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
-        return False
-    try:
-        split = urlsplit(value)
-        is_port_valid = split.port != 0
-    except ValueError:
-        return False
-    return (
-        split.scheme in _PORTS
-        and bool(split.hostname)
-        and "@" not in split.netloc
-        and is_port_valid
-    )
 
 
 def _is_secret(value: object) -> bool:
@@ -168,12 +132,6 @@ def _key(secret: str) -> bytes:
     return b64decode(secret.removeprefix(_PREFIX), validate=True)
 
 
-def _is_timeout(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) and 0 < value <= _MAX_TIMEOUT
-
-
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "url": (
         is_url,
@@ -187,7 +145,10 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
     ),
     "format": (lambda value: value in _FORMATS, '"json", "slack" or "sentry"'),
-    "timeout": (_is_timeout, f"a number of seconds above 0 and up to {_MAX_TIMEOUT}"),
+    "timeout": (
+        lambda value: value != 0 and is_number(value, 0, _MAX_TIMEOUT),
+        f"a number of seconds above 0 and up to {_MAX_TIMEOUT}",
+    ),
     "allow_http": (lambda value: isinstance(value, bool), "True or False"),
 }
 _SENTRY_OPTIONS = {

@@ -1,0 +1,69 @@
+"""What an optional app adds to the pages of the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+
+from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.extensions import Hook
+
+
+class Level(Enum):
+    """What a line of the overview asks of people. The first level is shown first."""
+
+    #: Something is wrong, and a person must act.
+    PROBLEM = "problem"
+    #: A person should look or decide.
+    NOTICE = "notice"
+    #: Something runs as planned.
+    RUNNING = "running"
+    #: Something is not known yet; a sentence without a link.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class OverviewLine:
+    """A line of the overview: one thing, and why it is there."""
+
+    #: The key of a plan or an experiment, or the name of a page.
+    title: str
+    text: str
+    level: Level
+    url: str = ""
+    #: The state in a few words.
+    label: str = ""
+    #: What has the key, such as "rollout plan".
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class AppPages:
+    """The rows of an app on the overview, in the search, in recent changes and on flags."""
+
+    #: The model of the rows, which have a key. The search finds them as their list does.
+    model: type[Model]
+    #: The model of what happened to them, whose field of this name is the row.
+    events: type[Model]
+    name: str
+    #: Returns the state of a row, which may be HTML, and a text about it, for the search.
+    describe: Callable[[Any], tuple[str, str]]
+    #: Returns what the overview shows to the user of the request. Makes few queries, whose number
+    #: depends on nothing; a job computes what takes longer.
+    overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
+    #: What the app adds to the admin of flags.
+    flag_part: type[AppPart] | None = None
+
+    @property
+    def label(self) -> str:
+        """What the rows are, such as "rollout plan"."""
+        return str(self.model._meta.verbose_name)
+
+
+PAGES: Hook[AppPages] = Hook("pages")

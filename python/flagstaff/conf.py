@@ -1,0 +1,447 @@
+"""The settings dict FLAGSTAFF: one table of its keys, from which their reference page is made.
+
+`conf` reads them from Django's settings at each use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Generic, Literal, TypeGuard, TypeVar
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, router
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from flagstaff._connection.aliases import is_same_database
+from flagstaff._words.similar import most_similar
+from flagstaff.exceptions import ConfigurationError
+
+T = TypeVar("T")
+UnknownKey = Literal["ignore", "warn", "raise"]
+
+#: The attributes of a user that every project has.
+BUILT_IN = ("is_authenticated", "is_staff", "is_superuser", "groups")
+MAX_STALE_DAYS = 3650
+
+_HOUR, _DAY = 3600, 86_400
+# Browsers keep no cookie for longer.
+_MAX_COOKIE_AGE = 400 * _DAY
+_COLORS = ("grey", "green", "blue", "purple", "orange", "red")
+_MAX_NAME = 40
+
+
+class SettingError(ConfigurationError):
+    """One problem of the settings, and how to fix it."""
+
+    def __init__(self, problem: str, hint: str, *, unknown_name: bool = False) -> None:
+        super().__init__(f"{problem}; {hint}")
+        self.problem = problem
+        self.hint = hint
+        self.unknown_name = unknown_name
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A deployment of the project, as the pages of the admin name it."""
+
+    name: str
+    #: One of the colours for which the stylesheet has a class.
+    color: str = "grey"
+    #: Whether changes of most users need the key to be typed.
+    production: bool = False
+
+
+@dataclass(frozen=True)
+class AttributeSources:
+    """What ATTRIBUTES names: concrete fields of the user model, and the path of a callable."""
+
+    columns: tuple[str, ...]
+    callable: str | None
+
+
+@dataclass(eq=False)
+class Setting(Generic[T]):
+    """A key of FLAGSTAFF. As an attribute of `conf` it is the value, or raises SettingError."""
+
+    doc: str
+    default: object
+    #: What is accepted, in words.
+    expected: str
+    is_valid: Callable[[Any], bool] = lambda _value: True
+    #: Returns what `conf` has for a valid value, or raises SettingError. The path of a function in
+    #: the package that uses the setting is imported when the setting is read.
+    convert: Callable[[Any], T] | str = lambda value: value
+    #: Whether the engine reads it at its start, so that it cannot change while the engine runs.
+    #: All others are read at each use, or again when Django signals a change of the settings.
+    fixed: bool = False
+    name: str = ""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self.name = name.strip("_").upper()
+
+    def __get__(self, _conf: object, _owner: type | None = None) -> T:
+        given = _given()
+        for problem in _unknown_names(given):
+            raise problem
+        return self.read(given)
+
+    def read(self, given: Mapping[str, object]) -> T:
+        """Returns the value in the settings. Raises SettingError if it is not valid."""
+        value = given.get(self.name, self.default)
+        if not self.is_valid(value):
+            problem = f'FLAGSTAFF["{self.name}"] is {value!r}'
+            raise SettingError(problem, f"expected {self.expected}")
+        convert = self.convert
+        if isinstance(convert, str):
+            convert = import_string(convert)
+        return convert(value)
+
+    def problems(self, given: Mapping[str, object]) -> list[SettingError]:
+        """Returns the problem of the value, if there is one."""
+        try:
+            self.read(given)
+        except SettingError as error:
+            return [error]
+        return []
+
+
+def is_path(value: object) -> bool:
+    """Whether the value is the dotted path of a function in a module."""
+    if not isinstance(value, str):
+        return False
+    return "." in value and all(part.isidentifier() for part in value.split("."))
+
+
+def is_url(value: object) -> TypeGuard[str]:
+    """Whether it is an http(s) URL without user or password that a header can hold."""
+    # A line break would end the header that holds the URL.
+    if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
+        return False
+    try:
+        split = urlsplit(value)
+        is_port_valid = split.port != 0
+    except ValueError:
+        return False
+    is_http = split.scheme in ("http", "https")
+    return is_http and bool(split.hostname) and "@" not in split.netloc and is_port_valid
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether it is a number from `low` to `high`. Neither True nor NaN is one."""
+    return isinstance(value, int | float) and type(value) is not bool and low <= value <= high
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _seconds(
+    doc: str, default: float, *, low: float, high: float, fixed: bool = True
+) -> Setting[float]:
+    def is_valid(value: object) -> bool:
+        return is_number(value, low, high)
+
+    expected = f"a number of seconds from {low:g} to {high:g}"
+    return Setting(doc, default, expected, is_valid, float, fixed)
+
+
+def _whole(
+    doc: str, default: int, *, high: int, unit: str = "", fixed: bool = False
+) -> Setting[int]:
+    expected = f"a whole number{unit} from 1 to {high}"
+    return Setting(doc, default, expected, lambda value: _is_whole(value, 1, high), fixed=fixed)
+
+
+def _switch(doc: str, *, default: bool = False, fixed: bool = False) -> Setting[bool]:
+    return Setting(doc, default, "True or False", lambda value: type(value) is bool, fixed=fixed)
+
+
+def _days(doc: str) -> Setting[int | None]:
+    expected = "a whole number of days from 1 to 36500, or None to delete nothing"
+    return Setting(doc, None, expected, lambda value: value is None or _is_whole(value, 1, 36_500))
+
+
+def _function(doc: str, example: str) -> Setting[str | None]:
+    expected = f'the path of a function (request), such as "{example}", or None'
+    return Setting(doc, None, expected, lambda value: value is None or is_path(value))
+
+
+def _paths(doc: str, expected: str) -> Setting[Mapping[str, str]]:
+    def is_valid(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(key, str) and is_path(path) for key, path in value.items()
+        )
+
+    return Setting(doc, {}, f"a dict of dotted paths by {expected}", is_valid)
+
+
+def _site(doc: str, expected: str) -> Setting[str | None]:
+    def is_valid(value: Any) -> bool:
+        return value is None or (is_url(value) and not set("?#@") & set(value))
+
+    return Setting(doc, None, f"the URL of {expected}, or None", is_valid)
+
+
+def _model(doc: str, default: str, example: str) -> Setting[type[Model]]:
+    expected = f'the label of an installed model, such as "{example}"'
+    return Setting(doc, default, expected, _is_model, apps.get_model, fixed=True)
+
+
+def _is_model(value: Any) -> bool:
+    if not isinstance(value, str) or value.count(".") != 1:
+        return False
+    try:
+        # Before the models are loaded only the form of the label can be checked.
+        return not apps.models_ready or bool(apps.get_model(value))
+    except (LookupError, ValueError):
+        return False
+
+
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+_ATTRIBUTES = (
+    'a list of columns of the user model, such as ["country", "plan"], or the path of a function '
+    '(user, request), such as "shop.flags.attributes"'
+)
+
+
+def _are_names(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+
+
+def _attributes(value: str | list[str] | tuple[str, ...]) -> AttributeSources:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    for problem, hint in _attribute_problems(names):
+        raise SettingError(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint)
+    path = next((name for name in names if "." in name), None)
+    return AttributeSources(tuple(name for name in names if name != path), path)
+
+
+def _attribute_problems(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if name in BUILT_IN:
+            yield f"{name!r}, which is built in", "remove it: rules can read it anyway"
+        if name == "visitor":
+            hint = "remove it; a function can return the column under another name"
+            yield "'visitor', which is the id of the browser", hint
+        if not all(part.isidentifier() for part in name.split(".")):
+            yield repr(name), f"expected {_ATTRIBUTES}"
+    if sum("." in name for name in names) > 1:
+        yield "more than one function", "call the others from the first one"
+
+
+_ENVIRONMENT = (
+    'None, or a dict such as {"name": "Production", "color": "red", "production": True}; '
+    f"colors: {', '.join(_COLORS)}"
+)
+_IN_ENVIRONMENT: Mapping[object, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str) and _is_shown(value),
+    "color": lambda value: value in _COLORS,
+    "production": lambda value: type(value) is bool,
+}
+
+
+def _is_shown(name: str) -> bool:
+    return name.isprintable() and 0 < len(name.strip()) <= _MAX_NAME
+
+
+def _environment(value: Mapping[str, Any] | None) -> Environment | None:
+    if value is None:
+        return None
+    for name, given in {"name": None, **value}.items():
+        is_valid = _IN_ENVIRONMENT.get(name)
+        if is_valid is None or not is_valid(given):
+            problem = f'["{name}"] is {given!r}' if is_valid else f" has no entry {name!r}"
+            raise SettingError(f'FLAGSTAFF["ENVIRONMENT"]{problem}', f"expected {_ENVIRONMENT}")
+    return Environment(**value)
+
+
+class Conf:
+    """The current settings, in the order of their reference page."""
+
+    _database: Setting[str | None] = Setting(
+        "The database of the flags; None for the one to which the router writes the flag model",
+        None,
+        "an alias in DATABASES, or None",
+        lambda value: value is None or value in list(connections),
+        fixed=True,
+    )
+    flag_model = _model("The model of the flags", "flagstaff.FeatureFlag", "shop.Flag")
+    value_model = _model("The model of the values", "flagstaff.KeyValueStore", "shop.Value")
+    listen = _switch("Whether workers LISTEN for changes between polls", default=True, fixed=True)
+    poll_interval = _seconds("Time between two polls of the tokens", 5.0, low=0.1, high=_HOUR)
+    max_staleness = _seconds(
+        "Time without a successful poll after which a worker is stale", 300.0, low=1, high=7 * _DAY
+    )
+    startup_timeout = _seconds(
+        "Time that the first evaluation waits for the snapshot", 1.0, low=0, high=60, fixed=False
+    )
+    pool_size = _whole("Number of short connections of a process", 2, high=16, fixed=True)
+    pool_idle = _seconds("Time until an idle short connection closes", 0.0, low=0, high=_HOUR)
+    usage_interval: Setting[float] = Setting(
+        "Time between two flushes of usage",
+        60.0,
+        f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",
+        lambda value: is_number(value, 0, 0) or is_number(value, 1, _HOUR),
+        float,
+        fixed=True,
+    )
+    measure_interval = _seconds(
+        "Time between two flushes of what plans and experiments measure", 5.0, low=0.1, high=60
+    )
+    client_address = _function(
+        "A function that returns the client's address", "shop.network.client"
+    )
+    stale_days = _whole(
+        "Time after which an unused flag is stale", 30, high=MAX_STALE_DAYS, unit=" of days"
+    )
+    history_days = _days("Age from which `run-jobs` deletes entries of the history")
+    usage_days = _days("Age from which `run-jobs` deletes usage")
+    exposure_days = _days("Time after an experiment when `run-jobs` deletes its exposures")
+    metrics = _paths(
+        "The metrics of experiments", 'name, such as {"orders": "shop.metrics.orders"}'
+    )
+    excluded_units = _paths(
+        "Units that no report counts", 'unit, such as {"visitor": "shop.metrics.bots"}'
+    )
+    is_crawler = _function("A function that knows crawlers", "flagstaff.crawlers.is_crawler")
+    new_visitors_per_hour = _whole(
+        "Number of new visitors that a worker records per hour for experiments",
+        50_000,
+        high=1_000_000_000,
+        fixed=True,
+    )
+    unknown_key: Setting[UnknownKey] = Setting(
+        "What an evaluation of an unknown key does, besides returning its default",
+        "ignore",
+        '"ignore", "warn" or "raise"',
+        lambda value: value in ("ignore", "warn", "raise"),
+    )
+    attributes: Setting[AttributeSources] = Setting(
+        "The attributes of users that rules can read", (), _ATTRIBUTES, _are_names, _attributes
+    )
+    visitor_cookie: Setting[bool | str] = Setting(
+        "Whether browsers may get the cookie of visitors",
+        True,  # noqa: FBT003 (as in the other rows)
+        'True, False, or the path of a function (request), such as "shop.consent.given"',
+        lambda value: isinstance(value, bool) or is_path(value),
+    )
+    visitor_cookie_name: Setting[str] = Setting(
+        "The name of the cookie of visitors",
+        "flagstaff_visitor",
+        "the name of a cookie: letters, digits, and signs such as - and _",
+        _matches(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"),
+    )
+    visitor_cookie_age: Setting[int] = Setting(
+        "Time for which the id of a visitor is valid",
+        365 * _DAY,
+        f"a whole number of seconds from 60 to {_MAX_COOKIE_AGE}, which is 400 days",
+        lambda value: _is_whole(value, 60, _MAX_COOKIE_AGE),
+    )
+    visitor_cookie_domain: Setting[str | None] = Setting(
+        "The domain of the cookie of visitors; None for the host of the response",
+        None,
+        'the domain of a cookie, such as ".shop.example", or None',
+        lambda value: value is None or _matches(r"[A-Za-z0-9.-]+")(value),
+    )
+    # The packages of webhooks, OFREP and waffle know the types of their settings.
+    webhooks: Setting[Any] = Setting(
+        "The receivers of webhooks",
+        {},
+        "a dict of receivers by name",
+        convert="flagstaff.webhooks.receivers.receivers_of",
+    )
+    site_url = _site("For links in messages", "your site, such as https://shop.example")
+    docs_url = _site("For links in the admin", "a site with the documentation")
+    environment: Setting[Environment | None] = Setting(
+        "The deployment that the admin names on its pages",
+        None,
+        _ENVIRONMENT,
+        lambda value: value is None or isinstance(value, Mapping),
+        _environment,
+    )
+    require_reason = _switch("Whether changes in the admin and the terminal need a reason")
+    read_only = _switch("Whether the pages of the admin are read-only")
+    ofrep: Setting[Any] = Setting(
+        "The end points for front ends and services",
+        {},
+        "a dict",
+        convert="flagstaff.ofrep.settings.settings_of",
+    )
+    waffle: Setting[Mapping[str, Any]] = Setting(
+        "The stand-in for django-waffle",
+        {},
+        "a dict of settings for the app flagstaff.contrib.waffle",
+        lambda value: isinstance(value, dict),
+    )
+
+    @property
+    def database(self) -> str:
+        """The alias to write flags with, and to evaluate from without a snapshot.
+
+        It is the alias to which the router writes the flag model. Where DATABASE is another alias
+        of the same data (with a read-only role, or to a replica), the router's alias is returned.
+        """
+        named, written = self._database, router.db_for_write(self.flag_model)
+        return written if named is None or is_same_database(written, named) else named
+
+    @property
+    def engine_database(self) -> str:
+        """The alias that the engine connects with: DATABASE, or the router's alias for writes."""
+        return self._database or router.db_for_write(self.flag_model)
+
+    @property
+    def is_production(self) -> bool:
+        """Whether ENVIRONMENT says that this deployment is production."""
+        environment = self.environment
+        return environment is not None and environment.production
+
+    def problems(self) -> list[SettingError]:
+        """Returns all problems of the settings, for the system checks."""
+        try:
+            given = _given()
+        except SettingError as error:
+            return [error]
+        of_values = (setting.problems(given) for setting in SETTINGS.values())
+        return [*_unknown_names(given), *chain.from_iterable(of_values)]
+
+    def fixed(self) -> dict[str, object]:
+        """Returns the settings that cannot change while the engine runs."""
+        given = _given()
+        return {name: one.read(given) for name, one in SETTINGS.items() if one.fixed}
+
+
+#: The settings by their keys.
+SETTINGS: dict[str, Setting[Any]] = {
+    setting.name: setting for setting in vars(Conf).values() if isinstance(setting, Setting)
+}
+
+
+def _given() -> Mapping[str, object]:
+    given = getattr(settings, "FLAGSTAFF", {})
+    if not isinstance(given, Mapping):
+        example = f'FLAGSTAFF = {{"POLL_INTERVAL": {SETTINGS["POLL_INTERVAL"].default}}}'
+        problem = f"FLAGSTAFF is a {type(given).__name__}"
+        raise SettingError(problem, f"write a dict such as {example}")
+    return given
+
+
+def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
+    for name in given:
+        if name not in SETTINGS:
+            similar = most_similar(str(name), SETTINGS, 0.5)
+            known = f"known settings: {', '.join(SETTINGS)}"
+            hint = f'did you mean "{similar}"?' if similar else known
+            yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
+
+
+conf = Conf()

@@ -1,0 +1,109 @@
+"""What an optional app adds to flagstaff.
+
+Its AppConfig has a table: `flagstaff_hooks = {"jobs": "shop.jobs.ORDERS"}` names the path of an
+object for each hook that it uses. A path is imported where the hook is used. `cli.main` and
+`admin.app_pages` have the hooks for verbs and for pages of the admin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Event
+from typing import Any, Generic, Protocol, TypeVar
+
+from django.apps import apps
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from flagstaff._words.cells import Column
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Hook(Generic[T]):
+    """The objects that the apps in INSTALLED_APPS have for one hook, in the order of the apps."""
+
+    name: str
+
+    def __iter__(self) -> Iterator[T]:
+        for app in apps.get_app_configs():
+            if path := getattr(app, "flagstaff_hooks", {}).get(self.name):
+                yield import_string(path)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Rows that `run-jobs` deletes from a certain age on."""
+
+    #: What is deleted, such as "history".
+    name: str
+    #: The age in days; None deletes nothing.
+    days: int | None
+    #: Deletes the rows from before a time, and yields the number of each batch, which is committed.
+    prune: Callable[[datetime], Iterator[int]]
+    #: Whether a setting limits the age. If not, runs that delete nothing are not reported.
+    by_setting: bool = True
+
+
+class JobReport(Protocol):
+    """What one run of a job did to one thing, such as a plan."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something happened. `run-jobs --loop` prints only such reports."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as one line: its fields, which tabs separate."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that `run-jobs` runs before the deliveries of webhooks."""
+
+    #: The name of the job in JSON and in messages, such as "plans".
+    name: str
+    #: Runs all that is due. The event ends the run earlier, between two reports.
+    run: Callable[[Event], Sequence[JobReport]]
+    #: The columns of the reports in a table.
+    columns: Sequence[Column]
+    #: Whether a run without reports is not printed.
+    is_quiet: bool = False
+
+
+@dataclass(frozen=True)
+class OtherRules:
+    """Rules that are not those of a flag, such as the rules of an experiment."""
+
+    #: The model and the primary key of the row that has the rules.
+    model: type[Model]
+    pk: Any
+    key: str
+    rules: object
+    #: Whether the rules decide about results now.
+    is_active: bool
+
+
+JOBS: Hook[Job] = Hook("jobs")
+RETENTIONS: Hook[Callable[[], Retention]] = Hook("retention")
+#: The models whose tables the engine uses, by placeholder. They are in the database of the flags.
+TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")
+#: Removes a deleted user, given by the text of the primary key, as an actor from the tables.
+FORGET_USER: Hook[Callable[[str], None]] = Hook("forget_user")
+#: Returns the keys that no flag and no value may have, by what they are of, such as "experiment".
+KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
+#: Returns the rules that may name segments, by key, without those that never decide again.
+RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
+#: Returns the primary keys, as text, of flags that the app is about to change by itself.
+PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+
+
+def model_of(placeholder: str) -> type[Model] | None:
+    """Returns the model of an installed app whose table has this placeholder; None without one."""
+    return next((models[placeholder] for models in TABLES if placeholder in models), None)

@@ -1,0 +1,23 @@
+"""What the core of flagstaff reads and calls of rollout plans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from flagstaff._tables.user_lookup import forget_actor
+from flagstaff.conf import conf
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent
+from flagstaff.rollouts.schedulers import forget_scheduler
+
+
+def forget_user(pk: str) -> None:
+    """Removes a deleted user as the actor of plans and their events, and as a scheduler."""
+    for model in (Plan, PlanEvent):
+        forget_actor(model._base_manager.using(conf.database), pk)
+    forget_scheduler(pk)
+
+
+def planned_flags() -> Collection[str]:
+    """Returns the primary keys of flags with an active plan. Makes one query."""
+    active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
+    return list(active.order_by().values_list("flag_pk", flat=True))

@@ -1,0 +1,28 @@
+"""Writes the first paragraph of each setting in its reference page, from the table of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+
+from flagstaff.conf import SETTINGS
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
+_WIDTH = 130
+
+
+def written(page: str) -> str:
+    """Returns the page with the first paragraphs that the table gives."""
+    for name, setting in SETTINGS.items():
+        fixed = ", and cannot change while the engine runs" if setting.fixed else ""
+        text = (
+            f"{setting.doc}. Accepts {setting.expected}. Defaults to `{setting.default!r}`{fixed}."
+        )
+        paragraph = fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        start = page.index(f"\n## {name}\n\n") + len(f"\n## {name}\n\n")
+        page = page[:start] + paragraph + page[page.index("\n\n", start) :]
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))
