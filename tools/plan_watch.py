@@ -24,7 +24,7 @@ _PLAN = """
     ORDER BY id DESC LIMIT 1
 """
 _EVENTS = """
-    SELECT id, at, kind, message ->> 'text', figures FROM flagstaff_rollouts_planevent
+    SELECT id, at, kind, message, figures FROM flagstaff_rollouts_planevent
     WHERE id > %s ORDER BY id
 """
 _SET_VALUE = """

@@ -146,8 +146,8 @@ class MetricReport:
     role: Role
     #: Units whose window was over at the last full hour.
     units: int = 0
-    #: Why there is no result; a message, or empty.
-    error: str = ""
+    #: Why there is no result. A stored report has it in English.
+    error: str | None = None
     #: "conversion", "mean", "ratio" or "retention"; empty if the metric fails.
     kind: str = ""
     description: str = ""

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import transaction
 
-from flagstaff._words.message import Message
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
@@ -86,7 +85,7 @@ def _restore(experiment: Experiment, before: dict[str, Any]) -> None:
         experiment.frozen_report = None
 
 
-def _state_message(experiment: Experiment, *, lost_report: bool) -> Message:
+def _state_message(experiment: Experiment, *, lost_report: bool) -> str:
     if experiment.state == State.RUNNING:
         runs = messages.RUNS_WITHOUT_REPORT if lost_report else messages.RUNS_AGAIN
         return runs(number=experiment.phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +12,6 @@ from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.message import Message, Value
 from flagstaff.conf import conf
 from flagstaff.rollouts import messages, transitions
 from flagstaff.rollouts.clock import database_now
@@ -24,10 +24,10 @@ from flagstaff.rollouts.conditions import (
 from flagstaff.rollouts.evidence import alpha_of, has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
-from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.guards import ERROR_NUMBER, guards_from_json
+from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
-from flagstaff.rollouts.results import StepEvidence, StepVerdict
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.unguarded import GUARDED_FOR
@@ -72,6 +72,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
         message = messages.TRIPPED(why=why)
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
             transitions.roll_back(plan, flag, now, message)
             record(plan, PlanEvent.Kind.TRIPPED, message, figures)
@@ -106,7 +107,7 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
     index: int,
     now: datetime,
     kind: PlanEvent.Kind,
-    message: Message,
+    message: str,
     *,
     figures: dict[str, Any] | None = None,
     enable: bool = False,
@@ -121,7 +122,7 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
 def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     with acting_as(ACTOR, source=_SOURCE):
         transitions.forget_trip(plan)
-        transitions.pause(plan, now, reason)
+        transitions.pause(plan, now, reason, ReasonKind.PAUSED)
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
@@ -176,8 +177,9 @@ def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) ->
     """
 
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
-        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, why, figures
-        plan.reason, plan.dismissed_at = transitions.trip_text(plan), None
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
+        plan.reason, plan.reason_kind = str(transitions.trip_text(plan)), ReasonKind.TRIPPED
+        plan.dismissed_at = None
         transitions.save(plan, now)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
@@ -198,17 +200,18 @@ def _whatever_the_text(
 
 def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
     """Holds a plan. A reason that differs in its figures only is written now and then."""
-    is_news = plan.state != State.HOLDING or _codes(plan.reason) != _codes(decision.why)
+    why = str(decision.why)
+    is_news = plan.state != State.HOLDING or _without_figures(plan.reason) != _without_figures(why)
     if is_news:
-        plan.state, plan.reason, plan.dismissed_at = State.HOLDING, decision.why, None
-        plan.guarded_until = now + GUARDED_FOR
+        plan.state, plan.reason, plan.reason_kind = State.HOLDING, why, ReasonKind.HELD
+        plan.dismissed_at, plan.guarded_until = None, now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
             record(plan, PlanEvent.Kind.HELD, messages.HELD(why=decision.why), figures)
     elif _is_renewal_due(plan, now):
-        plan.reason, plan.guarded_until = decision.why, now + GUARDED_FOR
+        plan.reason, plan.guarded_until = why, now + GUARDED_FOR
         transitions.save(plan, now)
-    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, decision.why)
+    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, why)
 
 
 def _wait(plan: Plan, now: datetime) -> PlanReport:
@@ -216,7 +219,8 @@ def _wait(plan: Plan, now: datetime) -> PlanReport:
     event = None
     if plan.state == State.HOLDING:
         event, message = PlanEvent.Kind.CONTINUED, messages.CONTINUED(why=plan.reason)
-        plan.state, plan.reason, plan.guarded_until = State.RUNNING, "", now + GUARDED_FOR
+        plan.state, plan.reason, plan.reason_kind = State.RUNNING, "", ""
+        plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
             record(plan, event, message)
@@ -255,7 +259,7 @@ def _measure_again(
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
     transitions.end_run(plan, now)
-    plan.state, plan.reason, plan.ended_at = State.DONE, "", now
+    plan.state, plan.reason, plan.reason_kind, plan.ended_at = State.DONE, "", "", now
     plan.due_at = plan.guarded_until = None
     transitions.save(plan, now)
     message = messages.DONE(why=decision.why)
@@ -271,26 +275,25 @@ def _is_renewal_due(plan: Plan, now: datetime) -> bool:
     return not _RENEW_BELOW <= plan.guarded_until - now <= GUARDED_FOR
 
 
-def _codes(value: Value) -> object:
-    """Returns the codes and names in a reason, without its figures.
+def _without_figures(reason: str) -> str:
+    """Returns a reason without the words that have a digit: two that differ in these are alike.
 
-    A text that a guard of the project has returned can have figures, too.
+    The text that a guard of the project has returned can have figures, too.
     """
-    if isinstance(value, Message):
-        return value.code, {
-            name: _codes(part) for name, part in value.values.items() if name != "returned"
-        }
-    return value if isinstance(value, str) else None
+    return re.sub(r"\S*\d\S*", "", reason)
 
 
 def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
     """Returns the figures of a run and its verdict as a dict for JSON."""
     outside, inside = evidence.requests
+    errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
     return {
         "users_inside": round(evidence.users_inside),
         "users_outside": round(evidence.users_outside),
         "requests_inside": inside,
         "requests_outside": outside,
+        "errors_inside": errors.inside,
+        "errors_outside": errors.outside,
         "lost_workers": evidence.lost_workers,
         "dropped": evidence.dropped,
         "left_out": round(evidence.left_out),

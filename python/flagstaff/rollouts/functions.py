@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from flagstaff._words.storable import storable
 from flagstaff.rollouts import messages
 from flagstaff.rollouts.guards import FUNCTION, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
@@ -63,7 +64,7 @@ def _call(guard: Guard, plan: Plan) -> GuardOutcome:
     if returned is False:
         return GuardOutcome(guard, fine=False, why=messages.GUARD_FALSE(path=path))
     if isinstance(returned, str):
-        text = str.strip(returned)[:_MAX_TEXT]
+        text = storable(str.strip(returned)[:_MAX_TEXT])
         why = messages.GUARD_TEXT(path=path, returned=text) if text else path
         return GuardOutcome(guard, fine=False, why=why)
     return GuardOutcome(guard, None, messages.GUARD_TYPE(path=path, type=type(returned).__name__))

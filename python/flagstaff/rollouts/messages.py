@@ -21,10 +21,6 @@ STARTED_BY_USER = Template(
     "plan_started_by_user",
     _("started: rollout %(old)s → %(new)s %%; scheduled by user %(user)s"),
 )
-STARTED_BY_DELETED_USER = Template(
-    "plan_started_by_deleted_user",
-    _("started: rollout %(old)s → %(new)s %%; scheduled by a deleted user"),
-)
 STARTED_BY = Template(
     "plan_started_by", _("started: rollout %(old)s → %(new)s %%; scheduled by %(actor)s")
 )
@@ -85,7 +81,6 @@ PAUSED_WHY = Template("plan_paused_why", _("paused: %(why)s"))
 DONE = Template("plan_done", _("done; %(why)s"))
 ROLLED_BACK = Template("plan_rolled_back", _("rolled back: %(what)s"))
 ROLLED_BACK_WHY = Template("plan_rolled_back_why", _("rolled back: %(what)s; reason: %(reason)s"))
-ROLLED_BACK_BY_PERSON = Template("plan_rolled_back_by_person", _("rolled back by a person"))
 AT_ZERO = Template("plan_at_zero", _("rollout 0 %%"))
 AT_ZERO_AND_DISABLED = Template(
     "plan_at_zero_and_disabled",

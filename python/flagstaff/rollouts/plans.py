@@ -218,7 +218,7 @@ def _due_trip(plan: Plan) -> Message | None:
     return messages.TRIP_STORED(why=verdict.why) if verdict.trip_action == "rollback" else None
 
 
-def _cannot_edit_tripped(plan: Plan, why: Message) -> PlanError:
+def _cannot_edit_tripped(plan: Plan, why: str) -> PlanError:
     command = plan_command(plan.key, "status")
     problem = refusal_messages.CANNOT_EDIT_TRIPPED(key=plan.key, why=why, command=command)
     return PlanError(problem)
@@ -268,7 +268,8 @@ def _write_edit(
         starts_again = messages.MEASURES_AGAIN()
     transitions.save(plan, now)
     everything = [*changes, *([starts_again] if starts_again else [])]
-    record(plan, PlanEvent.Kind.EDITED, messages.EDITED(changes=everything))
+    figures = {"changes_guards": edited.changes_guards}
+    record(plan, PlanEvent.Kind.EDITED, messages.EDITED(changes=everything), figures)
     return starts_again
 
 
@@ -385,9 +386,8 @@ def rollback(key: str) -> Plan:
             raise wrong_state(plan, "rollback")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
-        changed = transitions.roll_back(
-            plan, flag, database_now(), reason or messages.ROLLED_BACK_BY_PERSON()
-        )
+        transitions.forget_trip(plan)
+        changed = transitions.roll_back(plan, flag, database_now(), reason)
         what = messages.AT_ZERO()
         if changed is None:
             what = messages.WITHOUT_FLAG(key=key)

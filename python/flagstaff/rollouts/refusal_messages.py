@@ -217,8 +217,8 @@ SCHEDULER_UNREADABLE = Template(
 SCHEDULER_HAS_NO_PERMISSION = Template(
     "plan_scheduler_has_no_permission",
     _(
-        "user %(user)s, who scheduled it, no longer has the permission to change or toggle the "
-        "flag; start it yourself"
+        "the user who scheduled it no longer has the permission to change or toggle the flag; "
+        "start it yourself"
     ),
 )
 USERS_NOT_VALID = Template(

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
-from flagstaff._words.message import to_json
-
 Action = Literal["rollback", "hold"]
 
 #: The name of the brake in `StepVerdict.trip`.
@@ -98,7 +96,7 @@ class StepVerdict:
 
     def as_dict(self) -> dict[str, object]:
         """Returns a dict for JSON, which has no infinity: None instead."""
-        return {**cast("dict[str, object]", _finite(asdict(self))), "why": to_json(self.why)}
+        return cast("dict[str, object]", _finite(asdict(self)))
 
 
 def _finite(value: object) -> object:

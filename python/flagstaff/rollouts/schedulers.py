@@ -55,7 +55,7 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
 
     if user_may_toggle(user, flag):
         return None
-    return refusal_messages.SCHEDULER_HAS_NO_PERMISSION(user=plan.scheduled_by)
+    return refusal_messages.SCHEDULER_HAS_NO_PERMISSION()
 
 
 def _is_user(actor: str) -> bool:
@@ -68,29 +68,19 @@ def _is_user(actor: str) -> bool:
 
 
 def forget_scheduler(pk: str) -> None:
-    """Removes a deleted user from the plans that the user has scheduled, and from their messages.
+    """Removes a deleted user from the plans that the user has scheduled, and from their texts.
 
-    The history of the flag has the English text of a start.
+    The event of the start and the history of the flag have the same text.
     """
     plans = Plan._base_manager.using(conf.database)
     # Not None: the start needs somebody who has the right.
     plans.filter(scheduled_by=pk).update(scheduled_by="")
-    not_started = messages.NOT_STARTED(why=refusal_messages.SCHEDULER_DELETED())
-    plans.filter(reason__values__why__values__user=pk).update(reason=not_started)
-    events = PlanEvent._base_manager.using(conf.database)
-    paused = events.filter(message__values__why__values__why__values__user=pk)
-    paused.update(message=messages.PAUSED_WHY(why=not_started))
-    started = messages.STARTED_BY_USER.code
-    for event in events.filter(message__code=started, message__values__user=pk):
-        # SQL may have written one without values.
-        if isinstance(event.message, Message):
-            old, new = event.message.values["old"], event.message.values["new"]
-            event.message = messages.STARTED_BY_DELETED_USER(old=old, new=new)
-            event.save(using=conf.database, update_fields=["message"])
-    history = Change._base_manager.using(conf.database).filter(source="plan")
     end = f"; scheduled by user {pk}"
-    without_user = Replace("reason", Value(end), Value("; scheduled by a deleted user"))
-    history.filter(reason__endswith=end).update(reason=without_user)
+    started = PlanEvent._base_manager.using(conf.database).filter(kind=PlanEvent.Kind.STARTED)
+    history = Change._base_manager.using(conf.database).filter(source="plan")
+    for rows, field in ((started, "message"), (history, "reason")):
+        without_user = Replace(field, Value(end), Value("; scheduled by a deleted user"))
+        rows.filter(**{f"{field}__endswith": end}).update(**{field: without_user})
 
 
 def _user(pk: str) -> Any:

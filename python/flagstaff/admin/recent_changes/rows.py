@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from flagstaff._extensions import EventQuery, OtherEvent, optional_apps
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.message import localized
 from flagstaff._words.times import aware
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.history.event_cells import EventRow, with_links
@@ -143,7 +142,7 @@ def app_events(
             at=event.at,
             key=getattr(event, parent).key,
             url=page_url(site, parent_model, "change", getattr(event, parent).pk),
-            text=_labelled(event.get_kind_display(), localized(event.message)),
+            text=_labelled(event.get_kind_display(), event.message),
             actor=event.actor,
             # Plans have none.
             reason=getattr(event, "reason", ""),

@@ -107,7 +107,7 @@ def _ask_undo(experiment: Experiment, _data: Any) -> Confirmation:
         return Confirmation()
     state, winner = State(event.before["state"]), event.before["winner"]
     rows = [
-        PreviewRow(_("event"), localized(event.message), _("undone")),
+        PreviewRow(_("event"), event.message, _("undone")),
         _state_row(experiment, state),
         _who_gets_what(experiment, state, winner),
     ]

@@ -191,7 +191,7 @@ def _metric(metric: MetricReport, number: int, settings: SettingsReport) -> Metr
         treatments=treatments,
         effect=effect.name,
         is_thinned=any(len(one.looks.hours) < one.looks.count for one in metric.treatments),
-        error=localized(metric.error),
+        error=localized(metric.error or ""),
     )
 
 

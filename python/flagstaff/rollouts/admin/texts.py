@@ -48,7 +48,7 @@ def state_label(plan: Plan) -> SafeString:
 
 def search_texts(plan: Plan) -> tuple[SafeString, str]:
     """Returns the state and why it is so, for the search."""
-    return state_label(plan), localized(plan.reason)
+    return state_label(plan), plan.reason
 
 
 def state_name(plan: Plan) -> str:
@@ -74,7 +74,7 @@ def state_sentence(plan: Plan, now: datetime, *, with_reason: bool = True) -> st
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
     if plan.reason and with_reason:
-        return _("%(state)s — %(reason)s") % {"state": text, "reason": localized(plan.reason)}
+        return _("%(state)s — %(reason)s") % {"state": text, "reason": plan.reason}
     return _("%(sentence)s.") % {"sentence": text}
 
 
