@@ -8,7 +8,7 @@ from typing import Any
 
 from flagstaff import _core
 from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
 
@@ -68,7 +68,7 @@ class Explanation:
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the flag's rules cannot be read, or None. Then its last good rules decide; without any,
     #: the error code is PARSE_ERROR.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
@@ -131,7 +131,7 @@ class ValueExplanation:
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the value's rules cannot be read, or None. Then its last good rules decide, if there are
     #: any.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain_value(key: str, user: UserLike = None, *, context: Context = None) -> ValueExplanation:

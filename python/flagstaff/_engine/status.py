@@ -7,7 +7,7 @@ from typing import Any
 
 from flagstaff import _core
 from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message, to_json
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 
 #: The fields that are a message, or None.
@@ -22,7 +22,7 @@ class Status:
     #: triggers), down (serving the last snapshot) or direct (querying the database).
     mode: str
     #: Why the mode is not live; None if it is.
-    mode_reason: Message | None
+    mode_reason: Text | None
     #: Whether a snapshot has been loaded.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
@@ -40,13 +40,13 @@ class Status:
     load_seconds: float | None
     failures: int
     #: The last error. It stays after a recovery.
-    last_error: Message | None
+    last_error: Text | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
-    usage_problem: Message | None
+    usage_problem: Text | None
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
     #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
     #: no entry in the history.
-    problems: tuple[Message, ...]
+    problems: tuple[Text, ...]
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._words.lists import join_some
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, some
 
 logger = logging.getLogger("flagstaff")
 
@@ -28,7 +27,7 @@ class StatusReport(TypedDict):
     mode_reason: str | None
     ready: bool
     last_error: str | None
-    usage_problem: Message | None
+    usage_problem: Text | None
     problems: Sequence[str]
 
 
@@ -41,7 +40,7 @@ class StatusLog:
         self._down_since: float | None = None
         self._problems: Sequence[str] = ()
         self._parameters_error: str | None = None
-        self._usage_problem: Message | None = None
+        self._usage_problem: Text | None = None
 
     def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
@@ -89,9 +88,9 @@ class StatusLog:
         before, self._problems = self._problems, problems
         new = [problem for problem in problems if problem not in before]
         if new:
-            logger.warning("%s", join_some(new, separator="; "))
+            logger.warning("%s", some(new, separator="; "))
 
-    def _note_usage(self, problem: Message | None) -> None:
+    def _note_usage(self, problem: Text | None) -> None:
         if problem != self._usage_problem:
             self._usage_problem = problem
             if problem is None:

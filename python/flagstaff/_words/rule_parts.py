@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from flagstaff._words.message import Message
 from flagstaff._words.rule_messages import rule_place
-from flagstaff._words.truncated import truncated
+from flagstaff._words.text import Text, marked, truncated
+
+IN_PLACES = marked("{places}: {problem}")
 
 #: The percentage of a rule without one.
 ALL = 100
@@ -22,7 +23,7 @@ _PRESENT = (*_PERMISSIONS, _GROUPS)
 _MAX_NAME = 102
 
 
-def places_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+def places_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
     """Yields the rules, each with its place, such as 'rule 2 ("beta")'."""
     for number, rule in enumerate(objects_in(rules), start=1):
         name = rule.get("name")
@@ -30,7 +31,7 @@ def places_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
         yield rule_place(number, shown if isinstance(name, str) else None), rule
 
 
-def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+def conditions_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
     """Yields the conditions of rules, each with the place of its rule."""
     for place, rule in places_of(rules):
         for condition in objects_in(rule.get("conditions")):
@@ -39,7 +40,7 @@ def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
 
 def new_conditions(
     rules: object, stored: object = None
-) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+) -> Iterator[tuple[Text | None, dict[str, Any]]]:
     """Yields the conditions that are not `stored`, each with the place of its rule.
 
     The conditions of a segment, in place of rules, have no place.
@@ -51,12 +52,12 @@ def new_conditions(
             yield place, condition
 
 
-def _placed_conditions(rules: object) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+def _placed_conditions(rules: object) -> Iterator[tuple[Text | None, dict[str, Any]]]:
     yield from conditions_of(rules)
     yield from ((None, one) for one in objects_in(rules))
 
 
-def partial_rules(rules: object) -> Iterator[tuple[Message, int]]:
+def partial_rules(rules: object) -> Iterator[tuple[Text, int]]:
     """Yields the places of the rules that keep users out, with their percentages."""
     for place, rule in places_of(rules):
         percent = rule.get("rollout_percent", ALL)
@@ -69,7 +70,7 @@ def with_all_users(rules: object) -> list[dict[str, Any]]:
     return [{**rule, "rollout_percent": ALL} for rule in objects_in(rules)]
 
 
-def named_segments(rules: object) -> Iterator[tuple[str, Message]]:
+def named_segments(rules: object) -> Iterator[tuple[str, Text]]:
     """Yields the segments that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
@@ -94,7 +95,7 @@ def named_attributes(rules: object) -> Iterator[str]:
                 yield name
 
 
-def named_groups(rules: object) -> Iterator[tuple[str, Message]]:
+def named_groups(rules: object) -> Iterator[tuple[str, Text]]:
     """Yields the groups that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         for name in groups_of_conditions([condition]):

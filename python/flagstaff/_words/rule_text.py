@@ -10,8 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import ALL
+from flagstaff._words.text import some
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
@@ -188,8 +188,8 @@ def _values_text(values: list[object], style: Style, *, negated: bool) -> str:
     texts = [style.escape(_quoted(value)) for value in values]
     limit = style.max_values or len(texts)
     if negated:
-        return join_some(texts, limit, separator=_(" nor "), more=_nor_more)
-    return join_some(texts, limit, separator=_(" or "), more=_or_more)
+        return some(texts, limit, separator=_(" nor "), more=_nor_more)
+    return some(texts, limit, separator=_(" or "), more=_or_more)
 
 
 def _or_more(count: int) -> str:

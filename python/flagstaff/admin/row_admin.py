@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff import changes
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.forms import SUBMITTED, MergingForm
 from flagstaff.admin.links import page_url

@@ -17,6 +17,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.rows import Row, all_rows, model_of
+from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -27,10 +28,6 @@ from flagstaff.changes.allowed_users import (
 from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.messages import (
-    NOT_EXISTENT_THEN,
-    ONLY_A_DIGEST,
-)
 from flagstaff.changes.past import (
     Item,
     ItemState,
@@ -135,7 +132,12 @@ def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
     state = past.state_at(to)
     if state.row is None:
         delete = quoted_command(*DELETE_VERBS[kind], key)
-        text = NOT_EXISTENT_THEN(key=key, version=str(to), command=delete)
+        text = Text(
+            "{key} did not exist at version {version}; to remove it, use {command}",
+            key=key,
+            version=str(to),
+            command=delete,
+        )
         raise InvalidChangeError(text)
     return past, state
 
@@ -244,7 +246,12 @@ def only_a_digest(item: Item) -> InvalidChangeError:
     """Returns the error if a secret value of the past is needed."""
     verb = "set" if item.row else "create"
     command = quoted_command("value", verb, item.key, "-")
-    return InvalidChangeError(ONLY_A_DIGEST(key=item.key, command=command))
+    return InvalidChangeError(
+        "the history stores only a digest of {key}, because it is secret; enter the value again "
+        "with {command}",
+        key=item.key,
+        command=command,
+    )
 
 
 #: What restores an earlier version of each kind of row.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
 from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
 
@@ -41,7 +41,7 @@ class VariantExplanation:
     #: All rules of the experiment.
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the rules cannot be read, or None. Then the last good ones decide.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain_variant(

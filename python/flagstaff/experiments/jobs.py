@@ -15,7 +15,7 @@ from flagstaff._core import monotonic
 from flagstaff._extensions import Job
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.storable import storable
+from flagstaff._words.text import storable
 from flagstaff._words.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError

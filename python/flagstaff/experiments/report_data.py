@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
-from flagstaff.experiments import messages
+from flagstaff._words.text import Text
 from flagstaff.experiments.statistics import Outcome, Statement
 
 
@@ -291,7 +291,9 @@ class Report:
         """
         for one in self.metrics:
             if one.error and (every_metric or one.role is not Role.OTHER):
-                return messages.METRIC_FAILS(metric=one.metric, error=one.error)
+                return Text(
+                    "the metric {metric} fails: {error}", metric=one.metric, error=one.error
+                )
         return ""
 
     def ended(self, at: datetime | None) -> Report:

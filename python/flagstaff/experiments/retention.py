@@ -59,7 +59,9 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
             yield count
     if problems:
         raise ExperimentError(
-            messages.SOME_NOT_PRUNED(count=deleted, problems=messages.joined(problems))
+            "{count} exposures were deleted, but {problems}",
+            count=deleted,
+            problems=messages.joined(problems),
         )
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._words.message import Template
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import allocate
 from flagstaff.experiments.conditions import require_buckets, unknown
@@ -47,9 +47,9 @@ def stored_allocation(
     return [[owner, number] for owner, number in ranges]
 
 
-def weights_message(template: Template, variants: Iterable[Variant], traffic_percent: int) -> str:
+def weights_message(template: str, variants: Iterable[Variant], traffic_percent: int) -> str:
     texts = [f"{variant.key} {variant.weight}" for variant in variants]
-    return template(variants=texts, percent=traffic_percent)
+    return Text(template, variants=texts, percent=traffic_percent)
 
 
 def begin_phase_if_running(experiment: Experiment) -> None:

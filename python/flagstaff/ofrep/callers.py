@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
 from flagstaff.ofrep.keys import is_service

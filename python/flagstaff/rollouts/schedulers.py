@@ -10,30 +10,36 @@ from django.db.models.functions import Replace
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.models import Change
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.models import Plan, PlanEvent
 
+_STARTED_BY_USER = marked("started: rollout {old} → {new} %; scheduled by user {user}")
 
-def start_message(plan: Plan, old: int, new: int) -> Message:
+
+def start_message(plan: Plan, old: int, new: int) -> Text:
     """Returns the message of a start at a time, with who scheduled it, if that is known.
 
     Users are named by their primary key, because the history keeps the text.
     """
     if plan.scheduled_by is not None:
-        return messages.STARTED_BY_USER(old=old, new=new, user=plan.scheduled_by)
+        return Text(_STARTED_BY_USER, old=old, new=new, user=plan.scheduled_by)
     scheduled = PlanEvent.objects.using(conf.database).filter(
         plan_id=plan.pk, kind=PlanEvent.Kind.SCHEDULED
     )
     actor = scheduled.order_by("-id").values_list("actor", flat=True).first() or ""
     user = actor.rpartition(ACTS_AS)[2]
     if user and _is_user(user):
-        return messages.STARTED_BY_USER(old=old, new=new, user=user)
+        return Text(_STARTED_BY_USER, old=old, new=new, user=user)
     if actor:
-        return messages.STARTED_BY(old=old, new=new, actor=" ".join(actor.split()))
-    return messages.STARTED(old=old, new=new)
+        return Text(
+            "started: rollout {old} → {new} %; scheduled by {actor}",
+            old=old,
+            new=new,
+            actor=" ".join(actor.split()),
+        )
+    return Text("started: rollout {old} → {new} %", old=old, new=new)
 
 
 def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
@@ -47,15 +53,18 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
         with transaction.atomic(using=actor_table().database):
             user = _user(plan.scheduled_by)
     except Error:
-        return refusal_messages.SCHEDULER_UNREADABLE()
+        return Text("run-jobs cannot read the user who scheduled it; start it yourself")
     if user is None:
-        return refusal_messages.SCHEDULER_DELETED()
+        return Text("the user who scheduled it no longer exists; start it yourself")
     # Where users schedule plans, the admin is installed.
     from flagstaff.admin.permissions import user_may_toggle  # noqa: PLC0415
 
     if user_may_toggle(user, flag):
         return None
-    return refusal_messages.SCHEDULER_HAS_NO_PERMISSION()
+    return Text(
+        "the user who scheduled it no longer has the permission to change or toggle the flag; "
+        "start it yourself"
+    )
 
 
 def _is_user(actor: str) -> bool:

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
+from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
@@ -149,18 +149,23 @@ def plan_percent(plan: Plan) -> int | None:
         return None
 
 
-def rollout_difference(plan: Plan, flag: FlagRow | None) -> Message | None:
+def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     """Returns where flag and plan are; None if the flag has the rollout of the present step."""
     percent = plan_percent(plan)
     if flag is None or percent is None:
         return None
     state = refusal_messages.state_text(plan.state)
     if not flag.enabled:
-        return messages.DISABLED_AND_PLAN(state=state, percent=percent)
+        return Text("flag is off, plan {state} at {percent} %", state=state, percent=percent)
     if flag.rollout_percent == percent:
         return None
     rollout = flag.rollout_percent
-    return messages.FLAG_AND_PLAN(rollout=rollout, state=state, percent=percent)
+    return Text(
+        "flag is at {rollout} %, plan {state} at {percent} %",
+        rollout=rollout,
+        state=state,
+        percent=percent,
+    )
 
 
 def _trip_record(trip: Trip | None) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from django.db.models import Min, Sum
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
+from flagstaff._words.text import Text
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
@@ -53,7 +53,11 @@ def steps_of(plan: Plan) -> tuple[Step, ...]:
     """Returns the steps of a plan. Raises InvalidPlanError if its row is not valid."""
     steps = steps_from_json(plan.steps)
     if plan.step is not None and plan.step >= len(steps):
-        raise InvalidPlanError(refusal_messages.STEP_UNKNOWN(step=plan.step + 1, steps=len(steps)))
+        raise InvalidPlanError(
+            "the plan is at step {step} of {steps}; create the plan again",
+            step=plan.step + 1,
+            steps=len(steps),
+        )
     return steps
 
 
@@ -167,7 +171,7 @@ def _given_alpha(plan: Plan) -> tuple[RunAlpha, float]:
 
 def trip_text(plan: Plan) -> str:
     """Returns that a trip is stored, and why the plan has tripped."""
-    return messages.TRIP_STORED(why=plan.trip_reason)
+    return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
 def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
@@ -179,13 +183,15 @@ def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
     if not plan.has_tripped:
         plan.reason_kind = kind
     elif reason:
-        reason = messages.PAUSED_WITH_TRIP(text=reason, why=plan.trip_reason)
+        reason = Text(
+            "{text}; run-jobs will roll it back: {why}", text=reason, why=plan.trip_reason
+        )
     else:
         reason = trip_text(plan)
     plan.state, plan.reason = State.PAUSED, str(reason)
     plan.due_at = plan.guarded_until = plan.dismissed_at = None
     save(plan, now)
-    message = messages.PAUSED_WHY(why=reason) if reason else messages.PAUSED()
+    message = Text("paused: {why}", why=reason) if reason else Text("paused")
     record(plan, PlanEvent.Kind.PAUSED, message)
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from flagstaff import changes
+from flagstaff._words.text import Text
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.serialization.document import SECTIONS, Document
-from flagstaff.serialization.messages import OTHER_PLAN
 from flagstaff.serialization.plan import Plan, Step, diff
 
 
@@ -51,7 +51,14 @@ def apply(
             lock=True,
         )
         if expect_plan is not None and expect_plan != plan.fingerprint:
-            raise ConflictError(OTHER_PLAN(present=plan.fingerprint, expected=expect_plan))
+            raise ConflictError(
+                Text(
+                    "the plan is now {present}, not {expected}, because something has changed; "
+                    "review the new plan with --dry-run",
+                    present=plan.fingerprint,
+                    expected=expect_plan,
+                )
+            )
         changed = tuple(_write_all(plan.steps))
     return Imported(plan, changed, combined_undo(changed))
 

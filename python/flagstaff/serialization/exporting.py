@@ -9,8 +9,8 @@ from typing import Any
 from flagstaff._tables.decoding import is_secret, secret_fields
 from flagstaff._tables.rows import Row, all_rows, suggests_key
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.mask import MASK
 from flagstaff._words.rule_json import in_reading_order
+from flagstaff._words.text import MASK, Text, marked
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -23,13 +23,20 @@ from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.messages import (
-    CREATED_MEANWHILE,
-    FIELD_NOT_EXPORTABLE,
-    SAME_KEY,
-    VALUE_NOT_EXPORTABLE,
-)
 from flagstaff.serialization.user_references import user_entries, usernames_of
+
+_FIELD_NOT_EXPORTABLE = {
+    Kind.FLAG: marked(
+        "the flag {key} cannot be exported: the JSON of its {field} {problem}; replace its {field}"
+    ),
+    Kind.VALUE: marked(
+        "the value {key} cannot be exported: the JSON of its {field} {problem}; replace its {field}"
+    ),
+    Kind.SEGMENT: marked(
+        "the segment {key} cannot be exported: the JSON of its {field} {problem}; replace its "
+        "{field}"
+    ),
+}
 
 _Rows = dict[str, Row]
 _Section = dict[str, dict[str, object]]
@@ -76,7 +83,11 @@ def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     if len(rows) < len(stored):
         # Possible in a project's own table.
         [(key, _count)] = Counter(row.key for row in stored).most_common(1)
-        raise FlagstaffError(SAME_KEY(kinds=SECTIONS[kind], key=repr(key)))
+        raise FlagstaffError(
+            "several {kinds} have the key {key}; delete all but one",
+            kinds=SECTIONS[kind],
+            key=repr(key),
+        )
     return rows
 
 
@@ -92,7 +103,7 @@ def _error(kind: Kind, key: str) -> FlagstaffError:
         kind.row(key)
     except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
         return error
-    return FlagstaffError(CREATED_MEANWHILE(key=repr(key)))
+    return FlagstaffError("{key} was created during the export; export again", key=repr(key))
 
 
 def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section:
@@ -119,10 +130,15 @@ def _require_readable(kind: Kind, key: str, row: Row) -> None:
         if not isinstance(value, UnreadableJson) or is_secret(row):
             continue
         if field.name == "value":
-            text = VALUE_NOT_EXPORTABLE(key=repr(key), problem=value.problem)
+            text = Text(
+                "the value {key} cannot be exported: it {problem}; set it to another value, or "
+                "delete it",
+                key=repr(key),
+                problem=value.problem,
+            )
         else:
-            template = FIELD_NOT_EXPORTABLE[kind]
-            text = template(key=repr(key), field=field.name, problem=value.problem)
+            template = _FIELD_NOT_EXPORTABLE[kind]
+            text = Text(template, key=repr(key), field=field.name, problem=value.problem)
         raise FlagstaffError(text)
 
 

@@ -25,13 +25,21 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Row
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import Message, text_of
+from flagstaff._words.text import Text, marked, text_of
 from flagstaff._words.value_schema import TYPE_LABELS
-from flagstaff.changes.messages import NULL
 from flagstaff.history.kinds import Kind
-from flagstaff.serialization.messages import STRING_OR_NUMBER, TYPE_NAMES, WRONG_TYPE
 
-_TYPES: dict[type[AnyField], tuple[tuple[type, ...], Message]] = {
+_WRONG_TYPE = marked("must be {expected}, not {present}")
+_STRING_OR_NUMBER = Text("a string or a number")
+_TYPE_NAMES = {
+    bool: Text("a boolean"),
+    str: Text("a string"),
+    list: Text("a list"),
+    dict: Text("a mapping"),
+}
+
+
+_TYPES: dict[type[AnyField], tuple[tuple[type, ...], Text]] = {
     BooleanField: ((bool,), TYPE_LABELS["boolean"]),
     IntegerField: ((int,), TYPE_LABELS["integer"]),
     FloatField: ((int, float), TYPE_LABELS["number"]),
@@ -89,28 +97,28 @@ def parse(field: AnyField, value: object) -> object:
     if value is None:
         if field.null:
             return None
-        raise ParseError(NULL())
+        raise ParseError(Text("must not be null"))
     for field_type, (types, expected) in _TYPES.items():
         if isinstance(field, field_type):
             is_bool = isinstance(value, bool)
             if not isinstance(value, types) or (is_bool and bool not in types):
-                raise ParseError(WRONG_TYPE(expected=expected, present=_type_name(value)))
+                raise ParseError(Text(_WRONG_TYPE, expected=expected, present=_type_name(value)))
             return value
     return _to_python(field, value)
 
 
 def _to_python(field: AnyField, value: object) -> object:
     if not isinstance(value, str | int | float):
-        raise ParseError(WRONG_TYPE(expected=STRING_OR_NUMBER, present=_type_name(value)))
+        raise ParseError(Text(_WRONG_TYPE, expected=_STRING_OR_NUMBER, present=_type_name(value)))
     try:
         return field.to_python(value)
     except ValidationError as error:
         raise ParseError(text_of(error.error_list)) from error
     except TypeError as error:  # A date is parsed from a text only.
-        text = WRONG_TYPE(expected=TYPE_LABELS["string"], present=_type_name(value))
+        text = Text(_WRONG_TYPE, expected=TYPE_LABELS["string"], present=_type_name(value))
         raise ParseError(text) from error
 
 
-def _type_name(value: object) -> Message:
+def _type_name(value: object) -> Text:
     """Returns the type of a value. The value itself may be secret."""
-    return TYPE_NAMES.get(type(value), TYPE_LABELS["number"])
+    return _TYPE_NAMES.get(type(value), TYPE_LABELS["number"])

@@ -6,16 +6,8 @@ import json
 import math
 from typing import Final
 
+from flagstaff._words.text import Text
 from flagstaff.exceptions import DocumentError
-from flagstaff.serialization.messages import (
-    DUPLICATE_KEY,
-    FILE_NUMBER_TOO_LONG,
-    FILE_TOO_DEEP,
-    FILE_TOO_LARGE,
-    INVALID_JSON,
-    NO_NUMBER,
-    TOO_DEEP,
-)
 from flagstaff.serialization.problems import MAX_DEPTH, Path, Problem, Problems
 
 #: The maximum size in bytes: some hundred thousand allowed users.
@@ -41,17 +33,32 @@ def loads(text: str, problems: Problems) -> object:
     """Returns the parsed text. Raises DocumentError if it is too large or not JSON."""
     # "replace", because lone surrogates are reported later with their place.
     if len(text.encode(errors="replace")) > LARGEST:
-        raise DocumentError([Problem((), FILE_TOO_LARGE(limit=LARGEST))])
+        raise DocumentError(
+            [
+                Problem(
+                    (),
+                    Text(
+                        "the file is larger than {limit} bytes; import it in parts", limit=LARGEST
+                    ),
+                )
+            ]
+        )
     try:
         tree = json.loads(
             text, object_pairs_hook=_Pairs, parse_float=_float, parse_constant=_InvalidNumber
         )
     except json.JSONDecodeError as error:
-        raise DocumentError([Problem((), INVALID_JSON(reason=error.msg), error.lineno)]) from None
+        raise DocumentError(
+            [Problem((), Text("invalid JSON: {reason}", reason=error.msg), error.lineno)]
+        ) from None
     except RecursionError:
-        raise DocumentError([Problem((), FILE_TOO_DEEP(limit=MAX_DEPTH))]) from None
+        raise DocumentError(
+            [Problem((), Text("the file is nested deeper than {limit} levels", limit=MAX_DEPTH))]
+        ) from None
     except ValueError:  # more digits than Python parses
-        raise DocumentError([Problem((), FILE_NUMBER_TOO_LONG())]) from None
+        raise DocumentError(
+            [Problem((), Text("the file has a number with too many digits; write it as a text"))]
+        ) from None
     return _plain(tree, (), problems)
 
 
@@ -62,10 +69,10 @@ def _float(text: str) -> float | _InvalidNumber:
 
 def _plain(tree: object, path: Path, problems: Problems) -> object:
     if len(path) > MAX_DEPTH:
-        problems.add(path[:2], TOO_DEEP(limit=MAX_DEPTH))
+        problems.add(path[:2], Text("is nested deeper than {limit} levels", limit=MAX_DEPTH))
         return None
     if isinstance(tree, _InvalidNumber):
-        problems.add(path, NO_NUMBER())
+        problems.add(path, Text("is not a valid JSON number"))
         return None
     if isinstance(tree, _Pairs):
         return _object(tree, path, problems)
@@ -81,6 +88,6 @@ def _object(pairs: _Pairs, path: Path, problems: Problems) -> dict[str, object]:
     for key, item in pairs:
         problems.check_text((*path, key), key)
         if key in plain:
-            problems.add((*path, key), DUPLICATE_KEY())
+            problems.add((*path, key), Text("is a duplicate key"))
         plain.setdefault(key, _plain(item, (*path, key), problems))
     return plain

@@ -14,9 +14,8 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
-from flagstaff._words.lists import some
-from flagstaff._words.message import Message, Template
 from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.text import Text, joined, marked, some
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.changes.locking import raise_errors, require_version
@@ -29,24 +28,12 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.messages import (
-    EXPORT_AGAIN,
-    NAMES_OR_KEYS,
-    NO_SEGMENT_TABLE,
-    PARTIAL_FILE,
-    PRIMARY_KEYS,
-    ROW_IS_MISSING,
-    SAME_KEY,
-    SEGMENT_NOWHERE,
-    SEGMENT_STILL_USED,
-    SEGMENT_WOULD_GO,
-    SHARED_USERS,
-    UNKNOWN_USERS,
-    USERNAMES,
-)
 from flagstaff.serialization.problems import Problems
 from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
+
+_UNKNOWN_USERS = marked("no user has {names}; pass --skip-unknown to skip them")
+_SHARED_USERS = marked("several users have {names}; pass --skip-unknown to skip them")
 
 _NO_USERS = Users()
 
@@ -124,7 +111,9 @@ def diff(
     InvalidChangeError for `delete_missing` with a partial document.
     """
     if delete_missing and document.partial:
-        raise InvalidChangeError(PARTIAL_FILE())
+        raise InvalidChangeError(
+            "the file was exported with some keys only; import it without --delete-missing"
+        )
     comparison = _Comparison(document, delete_missing=delete_missing, lock=lock)
     if not skip_unknown_users:
         comparison.report_unknown_users()
@@ -158,7 +147,13 @@ class _Comparison:
         by_kind_and_key: dict[tuple[Kind, str], Row] = {}
         kinds, named = existing_kinds(), set[str]().union(*map(_segments_of, self.items.values()))
         if Kind.SEGMENT not in kinds and any(kind is Kind.SEGMENT for kind, _ in self.items):
-            self._problems.add((SECTIONS[Kind.SEGMENT],), NO_SEGMENT_TABLE())
+            self._problems.add(
+                (SECTIONS[Kind.SEGMENT],),
+                Text(
+                    'this database has no table of segments; run "manage.py migrate", or remove '
+                    "the section"
+                ),
+            )
         # In the order of `Kind`, because changes of a flag lock it before its segments.
         for kind in (kind for kind in Kind if kind in kinds):
             keys = {key for item_kind, key in self.items if item_kind is kind}
@@ -166,7 +161,11 @@ class _Comparison:
             keys_to_read = None if kind in self._deleted_kinds else sorted(keys)
             for row in read_rows(kind, keys_to_read, lock=lock):
                 if by_kind_and_key.setdefault((kind, row.key), row) is not row:
-                    text = SAME_KEY(kinds=SECTIONS[kind], key=repr(row.key))
+                    text = Text(
+                        "several {kinds} have the key {key}; delete all but one",
+                        kinds=SECTIONS[kind],
+                        key=repr(row.key),
+                    )
                     raise FlagstaffError(text)
         return by_kind_and_key
 
@@ -174,8 +173,8 @@ class _Comparison:
         shared = self._users.shared
         for item in self.items.values():
             unknown = [ref for ref in item.users or () if ref not in self._users.pks]
-            self._report(item, UNKNOWN_USERS, [ref for ref in unknown if ref not in shared])
-            self._report(item, SHARED_USERS, [ref for ref in unknown if ref in shared])
+            self._report(item, _UNKNOWN_USERS, [ref for ref in unknown if ref not in shared])
+            self._report(item, _SHARED_USERS, [ref for ref in unknown if ref in shared])
 
     def unknown_users(self) -> list[str]:
         refs = {ref for item in self.items.values() for ref in item.users or ()}
@@ -258,18 +257,21 @@ class _Comparison:
         pks = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
         return tuple(sorted(pks, key=str))
 
-    def _report(self, item: Item, template: Template, refs: list[UserRef]) -> None:
+    def _report(self, item: Item, template: str, refs: list[UserRef]) -> None:
         if refs:
-            self._problems.add((*item.path, ALLOWED), template(names=names_of_users(refs)))
+            self._problems.add((*item.path, ALLOWED), Text(template, names=names_of_users(refs)))
 
 
-def names_of_users(refs: Iterable[UserRef]) -> Message:
+def names_of_users(refs: Iterable[UserRef]) -> Text:
     """Returns users of a file as a value of a message."""
     by_name = [str(ref) for ref in refs if ref.name]
     by_pk = [str(ref) for ref in refs if not ref.name]
-    names, keys = USERNAMES(names=by_name), PRIMARY_KEYS(keys=by_pk)
+    names, keys = (
+        Text("the username {names}", names=joined(by_name)),
+        Text("the primary key {keys}", keys=joined(by_pk)),
+    )
     if by_name and by_pk:
-        return NAMES_OR_KEYS(names=names, keys=keys)
+        return Text("{names} or {keys}", names=names, keys=keys)
     return names if by_name else keys
 
 
@@ -315,10 +317,21 @@ def _check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
 
 def _conflict(item: Item, row: Row | None) -> ConflictError | None:
     if row is None:
-        message = ROW_IS_MISSING(key=item.key, version=str(item.version))
+        message = Text(
+            "{key} has version {version} in the file, but does not exist; pass --ignore-versions "
+            "to create it",
+            key=item.key,
+            version=str(item.version),
+        )
         return ConflictError(message, key=item.key, expected=item.version)
     try:
-        require_version(item.kind, item.key, row.pk, item.version, EXPORT_AGAIN())
+        require_version(
+            item.kind,
+            item.key,
+            row.pk,
+            item.version,
+            Text("export again, or pass --ignore-versions to overwrite the changes"),
+        )
     except ConflictError as error:
         return error
     return None
@@ -343,16 +356,32 @@ def _check_named(
     path = (*item.path, RULES)
     if problems.exists_at(path):
         return
-    places: dict[str, Message] = {}
+    places: dict[str, Text] = {}
     for key, place in _named(item.kind, fields):
         places.setdefault(key, place)
     for key, place in places.items():
         if key in deleted:
-            problems.add(path, SEGMENT_WOULD_GO(place=place, key=repr(key)))
+            problems.add(
+                path,
+                Text(
+                    "{place} names the segment {key}, which --delete-missing would delete, "
+                    "because the file does not have it; add it to the section `segments`",
+                    place=place,
+                    key=repr(key),
+                ),
+            )
         elif key in existing:
             continue
         else:
-            problems.add(path, SEGMENT_NOWHERE(place=place, key=repr(key)))
+            problems.add(
+                path,
+                Text(
+                    "{place} names the segment {key}, which is neither in the file nor in the "
+                    "database; add it to the section `segments`",
+                    place=place,
+                    key=repr(key),
+                ),
+            )
 
 
 def _check_unused(
@@ -378,11 +407,16 @@ def _check_unused(
             )
     for key, users in named.items():
         if users:
-            text = SEGMENT_STILL_USED(key=repr(key), users=some(users))
+            text = Text(
+                "the file does not have {key}, so --delete-missing would delete it, but the rules "
+                "of {users} name it; add it, or change these rules",
+                key=repr(key),
+                users=some(users),
+            )
             problems.add((SECTIONS[Kind.SEGMENT],), text)
 
 
-def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, Message]]:
+def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, Text]]:
     models = {
         Kind.FLAG: lambda: flag_model().fields,
         Kind.VALUE: lambda: value_rule_fields(conf.value_model),

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flagstaff._words.message import Message
-from flagstaff._words.storable import is_storable
-from flagstaff.serialization.messages import LINE, NOT_STORABLE, PROBLEM
+from flagstaff._words.text import Text, is_storable, joined
 
 #: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
@@ -27,10 +25,10 @@ class Problem:
     line: int | None = None
 
     @property
-    def message(self) -> Message:
+    def message(self) -> Text:
         """The text with its place."""
-        place = [LINE(number=str(self.line))] if self.line else []
-        return PROBLEM(parts=[*place, *filter(None, [_dotted(self.path)]), self.text])
+        place = [Text("line {number}", number=str(self.line))] if self.line else []
+        return joined([*place, *filter(None, [_dotted(self.path)]), self.text], ": ")
 
     def __str__(self) -> str:
         return str(self.message)
@@ -60,7 +58,13 @@ class Problems:
     def check_text(self, path: Path, text: str) -> None:
         """Adds a problem if PostgreSQL cannot store the text."""
         if not is_storable(text):
-            self.add(path, NOT_STORABLE())
+            self.add(
+                path,
+                Text(
+                    "contains a NUL character or half of a surrogate pair, which PostgreSQL "
+                    "cannot store"
+                ),
+            )
 
     def in_order(self) -> list[Problem]:
         """Returns the problems by their places."""

@@ -8,30 +8,28 @@ from typing import Any
 from flagstaff._stored_value_schema import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
-from flagstaff._words.message import Message
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, is_storable, marked
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import ParseError, exported_fields, parse
 from flagstaff.serialization.json_format import loads
-from flagstaff.serialization.messages import (
-    NEWER_FORMAT,
-    NO_BOOLEAN,
-    NO_COLUMN,
-    NO_EXPORT,
-    NO_FIELD,
-    NO_FIELDS,
-    NO_INTEGER,
-    NO_PART,
-    NO_SECTION,
-    NO_USER,
-    NO_USERS,
-    OTHER_TOOL,
-    USER_TWICE,
-)
 from flagstaff.serialization.problems import Path, Problem, Problems
+
+_NO_FIELD = {
+    Kind.FLAG: marked("a flag has no such field"),
+    Kind.VALUE: marked("a value has no such field"),
+    Kind.SEGMENT: marked("a segment has no such field"),
+}
+_NO_COLUMN = {
+    Kind.FLAG: marked(
+        "the flag model of this project has no field {name}; add it, or remove it from the file"
+    ),
+    Kind.VALUE: marked(
+        "the value model of this project has no field {name}; add it, or remove it from the file"
+    ),
+}
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 
@@ -71,12 +69,12 @@ def read(text: str) -> Document:
     tree = _checked_tree(loads(text, problems), problems)
     for name in tree:
         if name not in (_HEADER, _PARTIAL, *SECTIONS.values()):
-            problems.add((name,), NO_PART())
+            problems.add((name,), Text("is not part of this format"))
     kinds = [kind for kind, name in SECTIONS.items() if name in tree]
     items = [item for kind in kinds for item in _items(kind, tree, problems)]
     partial = tree.get(_PARTIAL, False)
     if not isinstance(partial, bool):
-        problems.add((_PARTIAL,), NO_BOOLEAN())
+        problems.add((_PARTIAL,), Text("must be true or false"))
     return Document(tuple(items), frozenset(kinds), partial is not False, problems)
 
 
@@ -86,17 +84,29 @@ def _checked_tree(tree: object, problems: Problems) -> _Mapping:
     if isinstance(tree, dict) and type(number) is int and number == FORMAT_VERSION:
         return tree
     if type(number) is int and number > FORMAT_VERSION:
-        text = NEWER_FORMAT(number=str(number), known=str(FORMAT_VERSION))
+        text = Text(
+            "the file has format version {number}, but this flagstaff reads only version {known}",
+            number=str(number),
+            known=str(FORMAT_VERSION),
+        )
     else:
-        text = _other_tool(tree) or NO_EXPORT(header=f"{_HEADER}: {FORMAT_VERSION}")
+        text = _other_tool(tree) or Text(
+            'not an export of flagstaff: "{header}" is missing at the top level',
+            header=f"{_HEADER}: {FORMAT_VERSION}",
+        )
     raise DocumentError([*problems.found, Problem((), text)])
 
 
-def _other_tool(tree: object) -> Message | None:
+def _other_tool(tree: object) -> Text | None:
     for sign in _signs(tree):
         if sign in _OTHER_TOOLS:
             tool, page = _OTHER_TOOLS[sign]
-            return OTHER_TOOL(tool=tool, page=page)
+            return Text(
+                'this is a file of {tool}, which has another format; see "{page}" in the '
+                "documentation to convert it",
+                tool=tool,
+                page=page,
+            )
     return None
 
 
@@ -119,7 +129,7 @@ def _items(kind: Kind, tree: _Mapping, problems: Problems) -> Iterator[Item]:
     if section is None:
         return
     if not isinstance(section, dict):
-        problems.add((name,), NO_SECTION())
+        problems.add((name,), Text("must be a mapping of keys to fields"))
         return
     for key, fields in section.items():
         if not is_storable(key):
@@ -127,7 +137,7 @@ def _items(kind: Kind, tree: _Mapping, problems: Problems) -> Iterator[Item]:
         if isinstance(fields, dict):
             yield _item(kind, key, fields, problems)
         else:
-            problems.add_first((name, key), NO_FIELDS())
+            problems.add_first((name, key), Text("must be a mapping of fields to values"))
 
 
 def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
@@ -146,9 +156,9 @@ def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
         elif name in _OPTIONAL[kind]:
             # The file of a project with the field: its default is the same here.
             if value != _OPTIONAL[kind][name]:
-                problems.add((*path, name), NO_COLUMN[kind](name=name))
+                problems.add((*path, name), Text(_NO_COLUMN[kind], name=name))
         elif name != _VERSION and not (name == ALLOWED and kind is Kind.FLAG):
-            problems.add((*path, name), NO_FIELD[kind]())
+            problems.add((*path, name), Text(_NO_FIELD[kind]))
     has_users = kind is Kind.FLAG and ALLOWED in data
     users = _users((*path, ALLOWED), data[ALLOWED], problems) if has_users else None
     return Item(kind, key, fields, users, _version(path, data, problems))
@@ -159,13 +169,15 @@ def _version(path: Path, data: _Mapping, problems: Problems) -> int | None:
     if type(version) is int and version >= 0:
         return version
     if _VERSION in data:
-        problems.add((*path, _VERSION), NO_INTEGER())
+        problems.add(
+            (*path, _VERSION), Text("must be an integer, as `export --versions` writes it")
+        )
     return None
 
 
 def _users(path: Path, data: object, problems: Problems) -> tuple[UserRef, ...] | None:
     if not isinstance(data, list):
-        problems.add_first(path, NO_USERS())
+        problems.add_first(path, Text("must be a list of users"))
         return None
     refs: dict[UserRef, None] = {}
     for index, user in enumerate(data):
@@ -173,9 +185,11 @@ def _users(path: Path, data: object, problems: Problems) -> tuple[UserRef, ...] 
             continue
         ref = _user(user)
         if ref is None:
-            problems.add((*path, index), NO_USER())
+            problems.add(
+                (*path, index), Text('must be a username, or a primary key such as {"pk": 42}')
+            )
         elif ref in refs:
-            problems.add((*path, index), USER_TWICE(user=str(ref)))
+            problems.add((*path, index), Text("lists {user} twice", user=str(ref)))
         else:
             refs[ref] = None
     return tuple(refs)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields, Row
-from flagstaff._words.mask import MASK
+from flagstaff._words.text import MASK, Text, marked
 from flagstaff.changes.fields import problem_of, problems_of_new
-from flagstaff.changes.messages import FIELD_PROBLEM
 from flagstaff.changes.value_schema import value_schema_problems_of
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import Item
 from flagstaff.serialization.fields import exported_fields, parse
-from flagstaff.serialization.messages import MASKED, REQUIRED
 from flagstaff.serialization.problems import Problems
+
+_REQUIRED = {
+    Kind.VALUE: marked("is required for a new value"),
+    Kind.SEGMENT: marked("is required for a new segment"),
+}
 
 _VALUE = "value"
 # Fields without a default.
@@ -26,10 +29,17 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
         if fields.get(masked) == MASK:
             del fields[masked]
             if row is None:
-                problems.add((*item.path, masked), MASKED(field=masked))
+                problems.add(
+                    (*item.path, masked),
+                    Text(
+                        "is masked, and there is no such value in the database; write the real "
+                        "{field}",
+                        field=masked,
+                    ),
+                )
     name = _REQUIRED.get(item.kind)
     if name and row is None and name not in item.fields:
-        problems.add_first((*item.path, name), REQUIRED[item.kind]())
+        problems.add_first((*item.path, name), Text(_REQUIRED[item.kind]))
     model_fields = exported_fields(item.kind)
     return {
         model_fields[name].attname: parse(model_fields[name], value)
@@ -48,7 +58,7 @@ def check_new(item: Item, fields: Fields, problems: Problems) -> None:
         elif name in ("key", "__all__"):
             problems.add(item.path, text)
         else:
-            problems.add(item.path, FIELD_PROBLEM(field=name, problem=text))
+            problems.add(item.path, Text("{field}: {problem}", field=name, problem=text))
 
 
 def check_changed(item: Item, row: Row, fields: Fields, problems: Problems) -> None:

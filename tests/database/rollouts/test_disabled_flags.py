@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.exceptions import InvalidPlanError, PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag

@@ -7,7 +7,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 import flagstaff
-from flagstaff._words.message import _TEMPLATES
+from flagstaff._words.text import _TEMPLATES
 from tests.support.po_files import compiled
 from tools.messages import POT
 

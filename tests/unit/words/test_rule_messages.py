@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from flagstaff._words.core_messages import message_of
 
 from flagstaff import _core
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import _TEMPLATES, Message, Value, localized
+from flagstaff._words.text import _TEMPLATES, Text, Value, localized
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german
@@ -98,7 +98,7 @@ def test_problem_of_conditions_is_translated(conditions: object) -> None:
     assert_translated(problem)
 
 
-def assert_translated(problem: Message) -> None:
+def assert_translated(problem: Text) -> None:
     with marked():
         shown = unmarked_in(localized(problem).replace("regex parse error", ""))
     is_of_library = "pattern is not valid" in problem or "JSON serializable" in problem
@@ -118,7 +118,7 @@ def test_every_message_of_rust_gets_all_its_values() -> None:
 
 
 def codes_in(value: Value) -> set[str]:
-    if isinstance(value, Message):
+    if isinstance(value, Text):
         return {value.code}.union(*map(codes_in, value.values.values()))
     if isinstance(value, str | int | float):
         return set()
@@ -127,9 +127,9 @@ def codes_in(value: Value) -> set[str]:
 
 def test_place_and_kinds_are_translated() -> None:
     texts = {
-        "rule %(number)s (%(name)s)": "Regel %(number)s (%(name)s)",
-        "condition %(number)s": "Bedingung %(number)s",
-        "%(what)s must be %(expected)s, not %(kind)s": "%(what)s: %(expected)s statt %(kind)s",
+        "rule {number} ({name})": "Regel {number} ({name})",
+        "condition {number}": "Bedingung {number}",
+        "{what} must be {expected}, not {kind}": "{what}: {expected} statt {kind}",
         "a list": "eine Liste",
         "a number": "eine Zahl",
     }

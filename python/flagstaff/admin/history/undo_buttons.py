@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.admin.history.event_cells import EventRow, event_rows
 from flagstaff.admin.links import may_view
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url

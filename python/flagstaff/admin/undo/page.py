@@ -12,9 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.form.inputs import reassigned_text

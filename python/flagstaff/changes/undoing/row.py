@@ -17,7 +17,7 @@ from flagstaff.changes.past import (
     masked_columns,
 )
 from flagstaff.changes.restore_version import only_a_digest, writable_columns
-from flagstaff.changes.undo_messages import DELETED, restore_command
+from flagstaff.changes.undo_messages import restore_command
 from flagstaff.changes.undoing.conflicts import Conflict
 from flagstaff.changes.undoing.selection import runs_of
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
@@ -112,7 +112,9 @@ def _undo_run(
     if undo.row is None:
         item = undo.past.item
         command = restore_command(item.kind, item.key, "VERSION")
-        raise InvalidChangeError(DELETED(key=item.key, command=command))
+        raise InvalidChangeError(
+            "{key} has been deleted; restore it first with {command}", key=item.key, command=command
+        )
     columns = _columns_to_undo(undo, undo.row, run, before.row, after.row)
     if isinstance(columns, Conflict):
         return columns

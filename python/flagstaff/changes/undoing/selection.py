@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flagstaff._tables.user_lookup import batches
+from flagstaff._words.text import Text
 from flagstaff.changes.past import RowId
 from flagstaff.changes.restore_version import find_item
-from flagstaff.changes.undo_messages import NOTHING, no_version, no_version_of_key
+from flagstaff.changes.undo_messages import no_version, no_version_of_key
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.grouping import COLUMNS, Entry, Group, group_entries, subject_of
 from flagstaff.history.kinds import Kind
@@ -82,7 +83,11 @@ def select_of_key(kind: Kind, key: str, version: int | None) -> list[RowEvents]:
     changes = changes if version is None else changes.filter(id=version)
     newest = changes.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
-        none = NOTHING(key=key) if version is None else no_version_of_key(kind, key, version)
+        none = (
+            Text("the history of {key} has no change to undo", key=key)
+            if version is None
+            else no_version_of_key(kind, key, version)
+        )
         raise InvalidChangeError(none)
     return select_versions([newest])
 

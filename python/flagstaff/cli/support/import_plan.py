@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.counted import counted
-from flagstaff._words.lists import join_some
-from flagstaff._words.truncated import MAX_VALUE
+from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.cli.support.change_arguments import add_attribution
 from flagstaff.cli.support.errors import DIFFERS
 from flagstaff.cli.support.output import Output
@@ -87,7 +85,7 @@ def print_plan(plan: Plan, out: Output) -> None:
 def print_skipped_users(users: Sequence[str], out: Output) -> None:
     """Prints the users that --skip-unknown has skipped."""
     if users:
-        out.message(f"skipped users that do not exist: {join_some(users)}")
+        out.message(f"skipped users that do not exist: {some(users)}")
 
 
 def plan_document(plan: Plan) -> Record:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from flagstaff._tables.rows import Row, all_rows, find_row
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.changes import Changed
 from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE

@@ -16,7 +16,6 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Record, as_json
-from flagstaff._words.message import to_json
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED

@@ -13,7 +13,7 @@ from django.db import Error, close_old_connections
 
 from flagstaff._extensions import JobReport, optional_apps
 from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
 from flagstaff.cli.support.argument_types import seconds
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output

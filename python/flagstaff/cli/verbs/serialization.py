@@ -7,8 +7,7 @@ from pathlib import Path, PurePath
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
-from flagstaff._words.counted import counted
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import counted, some
 from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.import_plan import (
@@ -145,7 +144,7 @@ def _confirmed_plan(plan: Plan, options: Options, out: Output) -> str | None:
     deleted = [step.key for step in plan.steps if step.action == "delete"]
     if not deleted:
         return None
-    require_confirmation(f"Delete {join_some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
+    require_confirmation(f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
     return plan.fingerprint
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.counted import counted
-from flagstaff._words.message import to_json
+from flagstaff._words.text import counted
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.errors import FAILED

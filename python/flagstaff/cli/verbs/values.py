@@ -18,9 +18,7 @@ from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import to_json
-from flagstaff._words.truncated import MAX_VALUE, truncated
+from flagstaff._words.text import MASK, MAX_VALUE, truncated
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_key,

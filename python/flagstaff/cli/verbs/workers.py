@@ -10,8 +10,8 @@ from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import MESSAGES, status
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.duration import duration
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
+from flagstaff._words.times import duration
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.cli.support.errors import FAILED
@@ -66,7 +66,7 @@ def _problems(record: Record) -> str:
 
 
 def _forced_off(record: Record) -> str:
-    return join_some(record["forced_off"]) or "none"
+    return some(record["forced_off"]) or "none"
 
 
 _STATUS_COLUMNS = {

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.group_lookup import can_read_groups
 from flagstaff._tables.known_attributes import known_attributes
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.rule_editor.context import Offer
 from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_texts

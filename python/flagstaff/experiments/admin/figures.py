@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.experiments.admin.axis import Axis, Change
 from flagstaff.experiments.admin.charts import looks_chart
 from flagstaff.experiments.admin.texts import (

@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.rule_editor.sentences import rules_html
 from flagstaff.experiments.admin.buttons import next_button
 from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart

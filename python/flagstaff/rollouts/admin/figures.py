@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._core import LATENCY_BUCKETS
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.admin.svg import chart, circle, line, rect, text
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import (

@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.views import MAX_REASON_LENGTH, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.times import local_time_text
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import present_percent, state_sentence, time_html
 from flagstaff.rollouts.admin.trips import guard_of_trip, trip_sentence

@@ -14,10 +14,8 @@ from django.utils.text import capfirst
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
-from flagstaff._words.ago import ago
-from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff._words.message import localized
-from flagstaff.rollouts import messages
+from flagstaff._words.text import Text, local_number, localized
+from flagstaff._words.times import ago, local_time_text
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
@@ -109,7 +107,7 @@ def guard_label(guard: Guard) -> str:
     if guard.kind == LATENCY:
         # No line of a list begins with the unit.
         seconds = localized(seconds_text(guard)).replace(" ", "\N{NO-BREAK SPACE}")
-        return localized(messages.LATENCY(seconds=seconds))
+        return localized(Text("latency over {seconds}", seconds=seconds))
     return localized(guard_name(guard))
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_number, localized
 from flagstaff.rollouts.admin.texts import guard_label
 from flagstaff.rollouts.attention import acted_on, needs_attention
 from flagstaff.rollouts.guards import ERROR_NUMBER, guards_from_json, numbered

@@ -22,7 +22,7 @@ from flagstaff._tables.optional_fields import (
 )
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import joined_tags
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.flag.bulk.forms import (
     AddTagsForm,

@@ -17,9 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_list, local_number, localized
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.bulk.actions import NONE, BulkAction
 from flagstaff.admin.flag.list.facts import count_missing
