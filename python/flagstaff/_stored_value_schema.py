@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import CharField, Field, JSONField, Model
 
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.rule_parts import IN_PLACES, places_of
-from flagstaff._words.text import Text, joined
+from flagstaff._words.rule_parts import places_of, problem_at
+from flagstaff._words.text import Text
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 from flagstaff.validators import validate_choices, validate_value_rules
 
@@ -88,7 +88,7 @@ def _rule_problem(row: Model, schema: ValueSchema, *, secret: bool) -> Text | No
     for place, rule in places_of(getattr(row, RULES) if rules_field(type(row)) else ()):
         # A rule without a value cannot be read. Its own field says so.
         if VALUE in rule and (problem := value_problem(rule[VALUE], schema, secret=secret)):
-            return Text(IN_PLACES, places=joined([place]), problem=problem)
+            return problem_at(place, problem)
     return None
 
 

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.text import Text, TextError, is_storable, marked
 from flagstaff._words.value_schema import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -226,8 +225,8 @@ def _problem(check: str, value: object) -> Text | None:
             "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
             "list that contains itself; remove it"
         )
-    problem = getattr(_core, check)(text)
-    return None if problem is None else message_of(problem)
+    problem: Text | None = getattr(_core, check)(text)
+    return problem
 
 
 def _stored_text(value: object) -> str:

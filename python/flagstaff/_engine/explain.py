@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flagstaff import _core
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
@@ -98,7 +97,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
     )
 
 
@@ -151,7 +150,7 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
         rule=number,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
         **found,
     )
 

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagstaff import _core
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
-
-#: The fields that are a message, or None.
-MESSAGES = "mode_reason", "last_error", "usage_problem"
 
 
 @dataclass(frozen=True)
@@ -52,10 +48,8 @@ class Status:
     pid: int
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the status as a dict that JSON can hold. Messages are objects with their code."""
-        fields = vars(self)
-        texts = {name: fields[name] and to_json(fields[name]) for name in MESSAGES}
-        return {**fields, **texts, "problems": [*map(to_json, self.problems)]}
+        """Returns the status as a dict that JSON can hold."""
+        return {**vars(self), "problems": list(self.problems)}
 
 
 def status() -> Status:
@@ -66,10 +60,8 @@ def status() -> Status:
 
 
 def status_report() -> dict[str, Any]:
-    """Returns what the extension reports about this worker, with its messages."""
+    """Returns what the extension reports about this worker."""
     report = _core.status_report()
-    for name in MESSAGES:
-        report[name] = report[name] and message_of(report[name])
-    report["problems"] = tuple(map(message_of, report["problems"]))
+    report["problems"] = tuple(report["problems"])
     report["forced_off"] = tuple(report["forced_off"])
     return report

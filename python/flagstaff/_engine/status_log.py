@@ -8,11 +8,10 @@ from typing import TypedDict
 
 from flagstaff._core import monotonic
 from flagstaff._words.text import Text, some
+from flagstaff.conf import conf
 
 logger = logging.getLogger("flagstaff")
 
-# Not logged: the project's own settings say so.
-_USAGE_DISABLED = "usage_disabled"
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
 )
@@ -95,7 +94,8 @@ class StatusLog:
             self._usage_problem = problem
             if problem is None:
                 logger.info("usage is collected again")
-            elif problem.code != _USAGE_DISABLED:
+            # With USAGE_INTERVAL = 0, the project's own settings say so.
+            elif conf.usage_interval:
                 logger.warning("usage is not collected: %s", problem)
 
 

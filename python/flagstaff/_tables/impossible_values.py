@@ -11,8 +11,8 @@ from uuid import UUID
 
 from flagstaff import _core
 from flagstaff._tables.known_attributes import Attribute, AttributeType, known_attributes
-from flagstaff._words.rule_parts import IN_PLACES, new_conditions
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._words.rule_parts import new_conditions, problem_at
+from flagstaff._words.text import Text, marked
 
 _PATTERN: Final = marked('no text can match this pattern; check where "^" and "$" are')
 _CAPITALS: Final = marked("if it is a UUID, Django shows it in lower case; write it so")
@@ -77,7 +77,7 @@ def impossible_conditions(rules: object, stored: object = None) -> Iterator[Impo
         if found := impossible_value(condition, known):
             problem, is_certain = found
             if place is not None:
-                problem = Text(IN_PLACES, places=joined([place]), problem=problem)
+                problem = problem_at(place, problem)
             yield Impossible(problem, is_certain)
 
 

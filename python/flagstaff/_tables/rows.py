@@ -165,7 +165,7 @@ def suggests_key(error: FlagstaffError) -> bool:
     """Whether the error for an unknown key names a similar one."""
     values = error.message.values if isinstance(error.message, Text) else {}
     advice = values.get("advice")
-    return isinstance(advice, Text) and advice.template is _DID_YOU_MEAN
+    return isinstance(advice, Text) and advice.english == _DID_YOU_MEAN
 
 
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:

@@ -10,7 +10,6 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.text import Text, truncated
 
 # A shorter text has neither too many digits nor too many levels.
@@ -133,8 +132,7 @@ def why_undecodable(text: str) -> Text | None:
     `json.loads` raises RecursionError for deep nesting.
     """
     # Rust accepts no half of a surrogate pair.
-    code = json_problem(text.encode(errors="replace").decode())
-    return None if code is None else message_of((code, {}))
+    return json_problem(text.encode(errors="replace").decode())
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

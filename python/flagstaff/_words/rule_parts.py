@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
-from flagstaff._words.rule_messages import rule_place
-from flagstaff._words.text import Text, marked, truncated
+from flagstaff._words.text import Text, joined, localized, marked, truncated
 
+#: The core has the same for its own problems.
 IN_PLACES = marked("{places}: {problem}")
+_VALUE_PLACE = "value {number}"
 
 #: The percentage of a rule without one.
 ALL = 100
@@ -184,3 +185,36 @@ def objects_in(value: object) -> Iterator[dict[str, Any]]:
     # json.dumps writes a tuple as a list.
     for one in value if isinstance(value, list | tuple) else ():
         yield one if isinstance(one, dict) else {}
+
+
+def rule_place(number: int, name: str | None = None) -> Text:
+    """Returns the place of a rule, with its name in quotes if it has one."""
+    if name is None:
+        return Text("rule {number}", number=str(number))
+    return Text("rule {number} ({name})", number=str(number), name=name)
+
+
+def problem_at(place: Text, problem: Text) -> Text:
+    """Returns a problem with its place before it."""
+    return Text(IN_PLACES, places=joined([place]), problem=problem)
+
+
+def split_places(problem: Text) -> tuple[list[Text], Text]:
+    """Returns the places of a problem, and what is wrong there."""
+    if problem.english != IN_PLACES:
+        return [], problem
+    places, text = cast("list[Text]", [*problem.values.values()])
+    return cast("list[Text]", [*places.values.values()]), text
+
+
+def in_value(problem: Text) -> Text:
+    """Returns the problem of a condition without the places of its rule and of itself."""
+    places, text = split_places(problem)
+    inner = [place for place in places if place.english == _VALUE_PLACE]
+    return problem_at(inner[0], text) if inner else text
+
+
+def sentence(problem: str) -> str:
+    """Returns a problem in the reader's language as a sentence."""
+    text = localized(problem)
+    return f"{text[0].upper()}{text[1:]}."

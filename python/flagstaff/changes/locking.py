@@ -100,7 +100,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
         present=Text("version {number}", number=str(actual)) if actual else Text("no version"),
         expected=str(expected),
         seen=str(expected),
-        events=joined([event_text(event, names) for event in newer]),
+        events=joined((event_text(event, names) for event in newer), "; "),
     )
     return ConflictError(
         text,
@@ -120,7 +120,8 @@ def raise_errors(errors: Iterable[FlagstaffError]) -> None:
         raise errors[0]
     if errors:
         keys = [error.key for error in errors if isinstance(error, ConflictError)]
-        raise ConflictError(lines(error.message for error in errors), key=keys[0] if keys else "")
+        text = joined((error.message for error in errors), "\n")
+        raise ConflictError(text, key=keys[0] if keys else "")
 
 
 def event_text(event: Event, names: Mapping[str, str]) -> Text:

@@ -14,10 +14,9 @@ from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.impossible_values import impossible_conditions
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._words.core_messages import CoreMessage, message_of
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
-from flagstaff._words.text import some
+from flagstaff._words.text import Text, some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf
@@ -184,10 +183,10 @@ def client_units(database: Database) -> Iterator[Problem]:
         )
 
 
-def _problems(texts: Texts | None, check: Callable[[str], CoreMessage | None]) -> str:
+def _problems(texts: Texts | None, check: Callable[[str], Text | None]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
     problems = ((key, check(text)) for key, text in (texts or {}).items())
-    shown = (f"{key!r} ({message_of(one)})" for key, one in problems if one)
+    shown = (f"{key!r} ({one})" for key, one in problems if one)
     return some(shown, _MAX_SHOWN, separator="; ")
 
 

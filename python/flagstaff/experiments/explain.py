@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
@@ -59,6 +58,6 @@ def explain_variant(
         key,
         override=explanation.pop("overridden_by"),
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
         **explanation,
     )

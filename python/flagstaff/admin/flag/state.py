@@ -92,7 +92,7 @@ def counted_text(impact: ChangeImpact | str) -> str:
     """Returns how many users have the flag afterwards, or why they are not counted."""
     if isinstance(impact, ChangeImpact):
         return localized(impact.after.text(impact.users))
-    if isinstance(impact, Text) and impact.template is NOT_COUNTED:
+    if isinstance(impact, Text) and impact.english == NOT_COUNTED:
         # The message begins with the same words.
         impact = cast("str", impact.values["why"])
     return _("not counted: %(why)s") % {"why": localized(impact)}

@@ -15,8 +15,7 @@ from flagstaff._tables.known_attributes import (
     known_attributes,
     similar_attribute,
 )
-from flagstaff._words.rule_messages import sentence
-from flagstaff._words.rule_parts import new_conditions
+from flagstaff._words.rule_parts import new_conditions, sentence
 from flagstaff._words.text import localized, quoted
 from flagstaff.conf import conf
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.rule_messages import in_value, sentence, split_places
+from flagstaff._words.rule_parts import in_value, sentence, split_places
 from flagstaff._words.text import Text
 from flagstaff.admin.rule_editor.edits import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import (

@@ -57,11 +57,11 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(text, Text) and text.template == SEGMENT_IN_USE:
+    if isinstance(text, Text) and text.english == SEGMENT_IN_USE:
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags, values and experiments that you may not see")
-            text = text.template(key=text.values["key"], flags=hidden)
+            text = Text(SEGMENT_IN_USE, key=text.values["key"], flags=hidden)
     return localized(text)
 
 

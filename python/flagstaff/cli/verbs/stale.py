@@ -114,7 +114,7 @@ def _document(flag: Assessment) -> Record:
         "key": facts.key,
         "signals": [_finding(finding) for finding in flag.findings],
         "unknown": [
-            {"signal": unknown.signal.value, "why": to_json(unknown.why)}
+            {"signal": unknown.signal.value, "why": unknown.why}
             for unknown in flag.unknown
         ],
         "kind": facts.kind,
@@ -132,7 +132,7 @@ def _silent_until(flag: Assessment) -> object:
 def _unknown_records(flags: Iterable[Assessment]) -> list[Record]:
     """Returns the signals that are not known, with their flags."""
     return [
-        {"key": flag.facts.key, "signal": unknown.signal.value, "why": to_json(unknown.why)}
+        {"key": flag.facts.key, "signal": unknown.signal.value, "why": unknown.why}
         for flag in flags
         for unknown in flag.unknown
     ]

@@ -241,7 +241,7 @@ def _list_record(row: Any, *, is_json: bool, is_masked: bool) -> Record:
     value = record["value"]
     unreadable = isinstance(value, UnreadableJson)
     if is_json:
-        problem = {"problem": to_json(value.problem)} if unreadable else {}
+        problem = {"problem": value.problem} if unreadable else {}
         masked = _masked(record) if secret else {**record, "value": None}
         return {**masked, **problem} if secret or unreadable else record
     text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)
