@@ -163,8 +163,7 @@ class _ReadableRows(_ModelIterable):
 
 def suggests_key(error: FlagstaffError) -> bool:
     """Whether the error for an unknown key names a similar one."""
-    values = error.message.values if isinstance(error.message, Text) else {}
-    advice = values.get("advice")
+    advice = error.message.values.get("advice")
     return isinstance(advice, Text) and advice.english == _DID_YOU_MEAN
 
 

@@ -25,7 +25,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
+from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.past import (
@@ -38,7 +38,6 @@ from flagstaff.changes.past import (
     read_pasts,
 )
 from flagstaff.changes.row_changes import change_row, finished, planned_change
-from flagstaff.changes.undo_messages import no_version_of_key
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -123,11 +122,21 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
         return with_secrecy(item, finished(kind, planned, version_of(kind, row.pk)))
 
 
+def no_version_of_key(kind: Kind, key: str, version: int) -> InvalidChangeError:
+    """Returns the error if no entry of this flag, value or segment has this id."""
+    return InvalidChangeError(
+        "the history of {key} has no version {version}; see {command}",
+        key=key,
+        version=str(version),
+        command=quoted_command("history", key, *KIND_OPTIONS[kind]),
+    )
+
+
 def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
     """The history of the locked row, and its state right after a version."""
     item = find_item(kind, key)
     if not entries(kind, item.pk).filter(id=to).exists():
-        raise InvalidChangeError(no_version_of_key(kind, key, to))
+        raise no_version_of_key(kind, key, to)
     past = read_pasts([(item, [to])])[item.id]
     state = past.state_at(to)
     if state.row is None:

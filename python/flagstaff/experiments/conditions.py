@@ -193,14 +193,14 @@ def require_free(key: str) -> None:
     refusals = {conf.flag_model: _KEY_OF_A_FLAG, conf.value_model: _KEY_OF_A_VALUE}
     for model, refusal in refusals.items():
         if find_row(model, key) is not None:
-            raise InvalidExperimentError(refusal(key=key))
+            raise InvalidExperimentError(refusal, key=key)
 
 
 def require_state(experiment: Experiment, refusal: str, *states: State) -> None:
     """Raises ExperimentError with this refusal if the experiment has another state."""
     if experiment.state not in states:
         state = Text(_STATES[experiment.state])
-        raise ExperimentError(Text(refusal, key=experiment.key, state=state))
+        raise ExperimentError(refusal, key=experiment.key, state=state)
 
 
 def require_exposures(experiment: Experiment) -> None:

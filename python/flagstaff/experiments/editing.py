@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -104,7 +104,7 @@ def _write(experiment: Experiment, new: Mapping[str, Any]) -> None:
     experiment.save(using=conf.database)
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[Value]:
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Text]:
     for name, value in new.items():
         yield Text(
             "{name}: {old} → {new}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flagstaff._words.text import Text, Value, marked
+from flagstaff._words.text import Text, Value, joined, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.assigning import CANNOT_CHANGE
 from flagstaff.experiments.conditions import require_metrics, require_state
 from flagstaff.experiments.models import Experiment, Method, State
@@ -79,9 +78,12 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
             setattr(experiment, name, value)
         require_metrics(experiment)
         experiment.save(using=conf.database)
-        settings = messages.joined(
-            Text("{name} {value}", name=Text(NAMES[name]), value=shown_setting(name, value))
-            for name, value in new_settings.items()
+        settings = joined(
+            (
+                Text("{name} {value}", name=Text(NAMES[name]), value=shown_setting(name, value))
+                for name, value in new_settings.items()
+            ),
+            "; ",
         )
         record(experiment, Kind.EDITED, Text("analysis: {settings}", settings=settings))
         return experiment
@@ -134,5 +136,7 @@ def shown_setting(name: str, value: Any) -> Value:
             Text("{metric} ({tolerated})", metric=name, tolerated=value[name] or 0)
             for name in value
         ]
-    setting: Value = value
-    return Text("none") if setting in ("", [], None) else setting
+    if value in ("", [], None):
+        return Text("none")
+    setting: Value = joined(value) if isinstance(value, list) else value
+    return setting

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._words.text import Text
+from flagstaff._words.text import Text, joined
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import allocate
 from flagstaff.experiments.conditions import require_buckets, unknown
@@ -49,7 +49,7 @@ def stored_allocation(
 
 def weights_message(template: str, variants: Iterable[Variant], traffic_percent: int) -> str:
     texts = [f"{variant.key} {variant.weight}" for variant in variants]
-    return Text(template, variants=texts, percent=traffic_percent)
+    return Text(template, variants=joined(texts), percent=traffic_percent)
 
 
 def begin_phase_if_running(experiment: Experiment) -> None:

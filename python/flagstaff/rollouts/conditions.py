@@ -104,7 +104,7 @@ def problem_of_flag(
     if not (flag.enabled or enable):
         at_start, later = _FLAG_DISABLED_AT_START, _FLAG_DISABLED
         template = at_start if first else later
-        return template(command=quoted_command("on", flag.key))
+        return Text(template, command=quoted_command("on", flag.key))
     return problem_of_first_step(flag, first) if first else None
 
 

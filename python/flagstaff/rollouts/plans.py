@@ -27,7 +27,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
-from flagstaff.rollouts import refusal_messages, transitions
+from flagstaff.rollouts import transitions
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
@@ -63,7 +63,7 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
-from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
+from flagstaff.rollouts.refusals import exists_already, plan_command, state_text, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.transitions import record, steps_of, trip_text
 from flagstaff.rollouts.verdict import judge
@@ -255,7 +255,7 @@ def _edit_start(
 ) -> tuple[Text, ...]:
     """Sets or removes the time of the start, and returns the change. The plan is not saved."""
     if plan.state != State.PENDING:
-        state = refusal_messages.state_text(plan.state)
+        state = state_text(plan.state)
         raise PlanError(
             "the plan of {key} is {state}, so its start cannot be changed",
             key=plan.key,
@@ -315,7 +315,7 @@ def dismiss(key: str) -> Plan:
     UnknownPlanError, or PlanError if nothing needs attention.
     """
     with _locked_plan(key) as plan:
-        state = refusal_messages.state_text(plan.state)
+        state = state_text(plan.state)
         if not needs_attention(plan):
             command = plan_command(key, "status")
             raise PlanError(
@@ -406,7 +406,7 @@ def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
                 "the plan of {key} has no step of {percent} %; choose one of {steps}",
                 key=key,
                 percent=str(percent),
-                steps=steps,
+                steps=joined(steps),
             )
         flag = _flag_of(plan, expect_version)
         if change := foreign_change(plan, flag):

@@ -5,9 +5,16 @@ from __future__ import annotations
 from flagstaff._words.text import Text, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import PlanError
-from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 
+_STATES = {
+    "pending": marked("pending"),
+    "running": marked("running"),
+    "holding": marked("holding"),
+    "paused": marked("paused"),
+    "done": marked("done"),
+    "rolled_back": marked("rolled back"),
+}
 _EXISTS = marked(
     "{key} has a rollout plan already, which is {state}; delete it before you create another: "
     "{command}"
@@ -55,17 +62,22 @@ def plan_command(key: str, action: str) -> str:
     return quoted_command("plan", key, action)
 
 
+def state_text(state: str) -> str:
+    """Returns the name of a state. SQL may have written an unknown one."""
+    return Text(_STATES[state]) if state in _STATES else state
+
+
 def exists_already(plan: Plan) -> PlanError:
     """Returns the error of a second plan while this one has not ended."""
     runs = plan.state in WATCHED_STATES
     template = _EXISTS_AND_RUNS if runs else _EXISTS
-    state, command = refusal_messages.state_text(plan.state), plan_command(plan.key, "delete")
+    state, command = state_text(plan.state), plan_command(plan.key, "delete")
     return PlanError(Text(template, key=plan.key, state=state, command=command))
 
 
 def wrong_state(plan: Plan, action: str) -> PlanError:
     """Returns the error of an action, such as "jump", that a plan in this state does not allow."""
-    template, state = _WRONG_STATE[action], refusal_messages.state_text(plan.state)
+    template, state = _WRONG_STATE[action], state_text(plan.state)
     command = _possible_next(plan, action)
     return PlanError(Text(template, key=plan.key, state=state, command=command))
 

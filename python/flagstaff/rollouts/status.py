@@ -10,7 +10,6 @@ from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
@@ -18,6 +17,7 @@ from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.refusals import state_text
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.trip_figures import Trip, trip_of
@@ -154,7 +154,7 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     percent = plan_percent(plan)
     if flag is None or percent is None:
         return None
-    state = refusal_messages.state_text(plan.state)
+    state = state_text(plan.state)
     if not flag.enabled:
         return Text("flag is off, plan {state} at {percent} %", state=state, percent=percent)
     if flag.rollout_percent == percent:

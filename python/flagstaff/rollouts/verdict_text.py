@@ -134,7 +134,7 @@ def _left_out(evidence: StepEvidence) -> Text | None:
     ]
     for template, left_out, counts in numbers:
         if left_out > counts:
-            return template(left_out=round(left_out), users=round(left_out + counts))
+            return Text(template, left_out=round(left_out), users=round(left_out + counts))
     return None
 
 

@@ -12,10 +12,9 @@ from django.db.models import Max, Q
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
-from flagstaff.changes.changed import DELETE_VERBS, quoted_command
+from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, quoted_command
 from flagstaff.changes.locking import event_text
 from flagstaff.changes.past import Item, Past, RowId
-from flagstaff.changes.undo_messages import restore_command
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import Names, describe_actor, describe_change
 from flagstaff.history.events import Event
@@ -151,7 +150,7 @@ def _obstacle(
     elif version is None or author is None:
         advice = Text("change it by hand")
     else:
-        command = restore_command(item.kind, item.key, str(version))
+        command = quoted_command("restore", item.key, str(version), *KIND_OPTIONS[item.kind])
         advice = Text(
             "to restore the state before the change of {actor}, run: {command}",
             actor=_actor(author, names),

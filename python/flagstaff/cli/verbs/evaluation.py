@@ -103,8 +103,6 @@ def _print_steps(
     out.records(STEPS, [{**record, "why": step.text} for record, step in pairs])
 
 
-
-
 def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:
     """Evaluates the flag from the database: the snapshot of this process may be older."""
     with read_own_writes():

@@ -114,8 +114,7 @@ def _document(flag: Assessment) -> Record:
         "key": facts.key,
         "signals": [_finding(finding) for finding in flag.findings],
         "unknown": [
-            {"signal": unknown.signal.value, "why": unknown.why}
-            for unknown in flag.unknown
+            {"signal": unknown.signal.value, "why": unknown.why} for unknown in flag.unknown
         ],
         "kind": facts.kind,
         "owner": facts.owner,

@@ -197,7 +197,7 @@ class ExperimentForm(MetricsForm):
 
 def form_error(error: ExperimentError) -> ValidationError:
     """Returns the error of a form, in the language of the request."""
-    return ValidationError(localized(error.message), code=error.code)
+    return ValidationError(localized(error.message))
 
 
 def _initial(experiment: Experiment) -> dict[str, Any]:
