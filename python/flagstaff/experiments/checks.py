@@ -83,7 +83,7 @@ def _use_metric(name: str) -> None:
         message = Text("the metric {metric} fails: {error}", metric=name, error=error.message)
         raise ConfigurationError(message) from error
     if problem := unit_problem(metric.unit):
-        raise ConfigurationError(f"the metric {name}: {problem}")
+        raise ConfigurationError("the metric {metric}: {problem}", metric=name, problem=problem)
 
 
 def _problem(what: str, use: Callable[[], object]) -> str | None:

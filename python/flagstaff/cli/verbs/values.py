@@ -82,8 +82,10 @@ def _get(options: Options, out: Output) -> None:
         record = value_record(row)
     if isinstance(record["value"], UnreadableJson):
         raise FlagstaffError(
-            f"the value {options['key']!r} cannot be decoded: it {record['value'].problem}; "
-            "set it to another value, or delete it"
+            "the value {key} cannot be decoded: it {problem}; set it to another value, or delete "
+            "it",
+            key=repr(options["key"]),
+            problem=record["value"].problem,
         )
     is_masked = is_secret(row) and not options["show_secret"]
     if is_masked:
