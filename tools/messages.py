@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import ClassVar
 
 from django.core.management import call_command
 from django.core.management.commands import makemessages
@@ -42,8 +41,8 @@ msgstr ""
 class _Command(makemessages.Command):
     """Finds the texts of the package, too. Their percent signs are no placeholders."""
 
-    _names: ClassVar = ["Text", "marked", *exceptions.__all__]
-    xgettext_options: ClassVar = [
+    _names = ["Text", "marked", *exceptions.__all__]
+    xgettext_options = [
         *makemessages.Command.xgettext_options,
         *(f"--keyword={name}:1" for name in _names),
         *(f"--flag={name}:1:no-python-format" for name in _names),

@@ -65,6 +65,7 @@ __all__ = [
     "start",
     "status_report",
     "stop",
+    "texts",
     "wait_for_first_load",
 ]
 
@@ -441,6 +442,9 @@ def check_conditions(text: str) -> Text | None:
 
 def can_match(operator: str, values: str, attribute: object) -> bool:
     """Returns False if none of the values, a JSON list, can match an attribute of this type."""
+
+def texts() -> list[str]:
+    """Returns the English of all texts of the extension, for the catalogue."""
 
 def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""

@@ -340,11 +340,9 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     assert "stop" in button_names(html)
     with override("de"):
         assert "hat keine Metrik 'orders'; vorhanden: keine" in unescape(shown(operator, failing))
-    assert experiments.report(KEY)["metrics"][0]["error"] == {
-        "code": "metric_unknown",
-        "values": {"metric": "'orders'", "metrics": {"code": "none", "values": {}, "text": "none"}},
-        "text": "FLAGSTAFF[\"METRICS\"] has no metric 'orders'; it has none",
-    }
+    assert experiments.report(KEY)["metrics"][0]["error"] == (
+        "FLAGSTAFF[\"METRICS\"] has no metric 'orders'; it has none"
+    )
 
 
 def test_failed_guardrail_is_no_verdict_beside_the_figures(
@@ -617,7 +615,6 @@ def test_refused_changes_are_shown_in_german(operator: Client, running: Experime
         added = operator.post(f"{EXPERIMENTS}add/", {**NEW, "variants": "a:10001\nb"})
     assert f"{KEY} ist gestartet, daher" in html
     [error] = added.context["form"].errors.as_data()["variants"]
-    assert error.code == "variant_weight"
     assert "10.000" in error.message
 
 

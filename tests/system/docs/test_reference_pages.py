@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flagstaff
-from flagstaff._core import Evaluation, Resolution, Snapshot, message_templates
+from flagstaff._core import Evaluation, Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
@@ -176,17 +176,6 @@ def test_reason_has_a_heading() -> None:
 def test_status_field_has_a_heading() -> None:
     headings = sections(sections(REASONS, "##")["Status"], "###")
     assert list(headings) == [field.name for field in fields(Status)]
-
-
-def test_codes_of_the_messages_of_the_status_exist_and_are_in_the_page() -> None:
-    codes = {code for code, _text in message_templates()}
-    headings = sections(sections(REASONS, "##")["Status"], "###")
-    listed = {name: set(re.findall("`([a-z]+_[a-z_]+)`", headings[name])) for name in headings}
-    begins = {"mode_reason": ("poll_", "reload_"), "last_error": ("error_",)}
-    begins["usage_problem"] = ("flush_", "usage_")
-    for name, starts in begins.items():
-        assert listed[name] == {code for code in codes if code.startswith(starts)}
-    assert listed["problems"] <= codes
 
 
 def test_modes_equal_those_of_the_architecture() -> None:

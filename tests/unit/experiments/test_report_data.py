@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff.experiments import messages
+from flagstaff._words.text import Text
 from flagstaff.experiments.admin.texts import guardrail_interval, verdict
 from flagstaff.experiments.report_data import (
     DayUnits,
@@ -131,7 +131,7 @@ def report() -> Report:
             MetricReport(
                 "refunds",
                 Role.GUARDRAIL,
-                error=messages.METRIC_UNKNOWN(metric="a", metrics=["b"]),
+                error=Text("the metric {metric} fails: {error}", metric="a", error="b"),
                 treatments=[],
             ),
         ],
