@@ -95,8 +95,10 @@ class StepVerdict:
     smallest_harm: float | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Returns a dict for JSON, which has no infinity: None instead."""
-        return cast("dict[str, object]", _finite(asdict(self)))
+        """Returns the figures as a dict for JSON, which has no infinity: None instead."""
+        figures = cast("dict[str, object]", _finite(asdict(self)))
+        del figures["why"]
+        return figures
 
 
 def _finite(value: object) -> object:

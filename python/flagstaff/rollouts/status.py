@@ -240,7 +240,7 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
         # A person must be able to stop a plan that cannot be read.
         return {"why": str(error)}
     verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
-    return figures_of(evidence, verdict)
+    return {"why": str(verdict.why), **figures_of(evidence, verdict)}
 
 
 def _is_unguarded(plan: Plan) -> bool:

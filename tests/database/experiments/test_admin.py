@@ -604,8 +604,8 @@ def test_stored_events_are_shown_in_english_beside_the_german_kind(
         html = shown(operator, draft)
         recent = text_of(page(operator, "/admin/flagstaff/recentchange/?kind=experiment"))
     text = "analysis: guardrails complaints (0.5)"
-    assert ["geändert", text] in [row[1:3] for row in table(html, ">Ereignisse")]
-    assert f"geändert: {text}" in recent
+    assert ["bearbeitet", text] in [row[1:3] for row in table(html, ">Ereignisse")]
+    assert f"bearbeitet: {text}" in recent
 
 
 def test_refused_changes_are_shown_in_german(operator: Client, running: Experiment) -> None:

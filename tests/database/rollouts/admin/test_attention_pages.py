@@ -329,9 +329,13 @@ def test_label_of_the_flag_is_below_the_columns_and_their_labels_are_above_its_l
 # After a trip.
 
 
-def test_trip_is_said_in_one_sentence(operator: Client, running: Plan, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize("guard", ["errors", "latency=0.5"])
+def test_trip_of_the_brake_is_said_in_one_sentence(
+    guard: str, operator: Client, flag: FeatureFlag
+) -> None:
+    plan = rollouts.start(KEY, STEPS, guards=[guard])
     trip()
-    for url in (plan_url(running), flag_url(flag)):
+    for url in (plan_url(plan), flag_url(flag)):
         assert re.search(SENTENCE, text_of(page(operator, url)))
 
 
