@@ -19,7 +19,7 @@ _REQUIRED = {
 
 _VALUE = "value"
 # Fields without a default.
-_REQUIRED = {Kind.VALUE: _VALUE, Kind.SEGMENT: "conditions"}
+_REQUIRED_FIELDS = {Kind.VALUE: _VALUE, Kind.SEGMENT: "conditions"}
 
 
 def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, object]:
@@ -37,7 +37,7 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
                         field=masked,
                     ),
                 )
-    name = _REQUIRED.get(item.kind)
+    name = _REQUIRED_FIELDS.get(item.kind)
     if name and row is None and name not in item.fields:
         problems.add_first((*item.path, name), Text(_REQUIRED[item.kind]))
     model_fields = exported_fields(item.kind)
