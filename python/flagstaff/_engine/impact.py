@@ -41,7 +41,6 @@ from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
 
 NOT_COUNTED = marked("the users cannot be counted: {why}")
-
 #: The users were not read in time.
 COUNT_TIMEOUT = marked("the users could not be counted within the timeout")
 

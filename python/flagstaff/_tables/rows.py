@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 else:
     _ModelIterable = ModelIterable
 
-# What to do next.
 _DID_YOU_MEAN = marked("did you mean {keys}?")
 _IS_FLAG = marked('there is a flag with this key; run "{command}"')
 _IS_VALUE = marked('there is a value with this key; run "{command}"')

@@ -35,8 +35,6 @@ _MAX_SHOWN = 5
 # How many usernames are compared with a misspelt one.
 _MAX_COMPARED = 1_000
 
-# Parts of this sentence.
-
 T = TypeVar("T")
 
 

@@ -37,8 +37,6 @@ _TYPE_NAMES = {
     list: Text("a list"),
     dict: Text("a mapping"),
 }
-
-
 _TYPES: dict[type[AnyField], tuple[tuple[type, ...], Text]] = {
     BooleanField: ((bool,), TYPE_LABELS["boolean"]),
     IntegerField: ((int,), TYPE_LABELS["integer"]),
