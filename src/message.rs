@@ -1,13 +1,11 @@
-//! Messages for people: a code and values, which Python shows in the language of the reader.
+//! Messages for people: English and values, which Python shows in the language of the reader.
 
 use std::fmt;
 
-/// The English text of a message, with `%(name)s` for each value, and its code.
+/// The English of a message, with `{name}` for each value. It is the key in the catalogue.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The same in all languages and versions.
-    pub code: &'static str,
-    /// The same text as that of Python's template with this code.
+    /// The text.
     pub english: &'static str,
 }
 
@@ -33,10 +31,10 @@ pub enum Value {
     List(Vec<Message>),
 }
 
-/// Declares templates: the name, the code and the English text of each.
+/// Declares templates: the name and the English of each.
 macro_rules! templates {
-    ($($name:ident, $code:literal, $english:literal;)*) => {
-        $(pub(crate) static $name: Template = Template::new($code, $english);)*
+    ($($name:ident, $english:literal;)*) => {
+        $(pub(crate) static $name: Template = Template::new($english);)*
 
         /// All of them.
         pub static TEMPLATES: &[&Template] = &[$(&$name),*];
@@ -45,15 +43,15 @@ macro_rules! templates {
 pub(crate) use templates;
 
 impl Template {
-    pub(crate) const fn new(code: &'static str, english: &'static str) -> Self {
-        Self { code, english }
+    pub(crate) const fn new(english: &'static str) -> Self {
+        Self { english }
     }
 
     pub(crate) fn with<const N: usize>(
         &'static self,
         values: [(&'static str, Value); N],
     ) -> Message {
-        debug_assert_eq!(self.english.matches("%(").count(), N, "values of {}", self.code);
+        debug_assert_eq!(self.english.matches('{').count(), N, "values of {}", self.english);
         Message { template: self, values: values.into() }
     }
 }
@@ -96,10 +94,10 @@ impl From<String> for Value {
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = self.template.english.split("%(");
+        let mut parts = self.template.english.split('{');
         f.write_str(parts.next().unwrap_or_default())?;
         for part in parts {
-            let (name, rest) = part.split_once(")s").unwrap_or((part, ""));
+            let (name, rest) = part.split_once('}').unwrap_or((part, ""));
             for (_, value) in self.values.iter().filter(|(known, _)| *known == name) {
                 value.fmt(f)?;
             }
@@ -141,9 +139,9 @@ mod tests {
 
     #[test]
     fn english_text_has_the_values_and_groups_only_counts() {
-        static INNER: Template = Template::new("inner", "a part");
-        static OUTER: Template = Template::new("outer", "%(count)s of %(key)s: %(part)s!");
-        static SMALL: Template = Template::new("small", "%(count)s users");
+        static INNER: Template = Template::new("a part");
+        static OUTER: Template = Template::new("{count} of {key}: {part}!");
+        static SMALL: Template = Template::new("{count} users");
         let values =
             [("count", 1_234_567.into()), ("key", "1234".into()), ("part", (&INNER).into())];
         assert_eq!(OUTER.with(values).to_string(), "1,234,567 of 1234: a part!");

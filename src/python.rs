@@ -81,15 +81,15 @@ mod _core {
     #[pymodule_export]
     use super::listeners::{PyEvaluation, set_listeners};
     #[pymodule_export]
+    use super::message::texts;
+    #[pymodule_export]
     use super::observed_request::{PyObservation, observed_request};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{
-        can_match, check_conditions, check_rules, check_value_rules, message_templates,
-    };
+    use super::rule_check::{can_match, check_conditions, check_rules, check_value_rules};
     #[pymodule_export]
     use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]

@@ -20,10 +20,9 @@ pub enum Undecodable {
     TooDeep,
 }
 
-// Python has the same messages, with their translations.
 templates! {
-    TOO_MANY_DIGITS, "json_too_many_digits", "has a number of more than 4,300 digits";
-    TOO_DEEP, "json_too_deep", "is nested deeper than 500 levels";
+    TOO_MANY_DIGITS, "has a number of more than 4,300 digits";
+    TOO_DEEP, "is nested deeper than 500 levels";
 }
 
 impl Undecodable {

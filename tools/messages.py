@@ -13,11 +13,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from flagstaff import exceptions
+from django.core.management import call_command
+from django.core.management.commands import makemessages
+
+from flagstaff import _core, exceptions
 
 __all__ = ["POT", "merged", "messages", "translations", "write_binary"]
 
@@ -36,6 +38,17 @@ msgstr ""
 """
 
 
+class _Command(makemessages.Command):
+    """Finds the texts of the package, too. Their percent signs are no placeholders."""
+
+    _names = ["Text", "marked", *exceptions.__all__]
+    xgettext_options = [
+        *makemessages.Command.xgettext_options,
+        *(f"--keyword={name}:1" for name in _names),
+        *(f"--flag={name}:1:no-python-format" for name in _names),
+    ]
+
+
 def messages() -> str:
     """Returns the catalogue of the code as it is now."""
     with tempfile.TemporaryDirectory(prefix="flagstaff-messages-") as folder:
@@ -43,31 +56,29 @@ def messages() -> str:
         package = Path(folder) / _PACKAGE.name
         ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "locale")
         shutil.copytree(_PACKAGE, package, ignore=ignored)
-        _add_docstrings(package)
+        _add_texts(package)
         found = package / "locale" / POT.name
         found.parent.mkdir()
-        options = ("--all", "--keep-pot", "--no-wrap", "--add-location", "file")
-        # Not `python -m django`: that would import flagstaff/typing.py as the module "typing".
-        program = str(Path(sys.executable).with_name("django-admin"))
-        settings = {"DJANGO_SETTINGS_MODULE": ""}
-        subprocess.run(
-            [program, "makemessages", *options],
-            cwd=package,
-            env={**os.environ, **settings},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        before = Path.cwd()
+        os.chdir(package)
+        try:
+            call_command(
+                _Command(), all=True, keep_pot=True, no_wrap=True, add_location="file", verbosity=0
+            )
+        finally:
+            os.chdir(before)
         text = found.read_text(encoding="utf-8")
     # The header of xgettext has the time, so each run would change the file.
     _header, entries = re.split(r"\n\n", text, maxsplit=1)
     return f"{_HEADER}\n{entries}"
 
 
-def _add_docstrings(package: Path) -> None:
-    """Marks the default messages of exceptions, which are docstrings, as messages."""
-    texts = (inspect.getdoc(getattr(exceptions, name)) for name in exceptions.__all__)
-    with (package / "exceptions.py").open("a", encoding="utf-8") as file:
-        file.writelines(f"_({text!r})\n" for text in texts)
+def _add_texts(package: Path) -> None:
+    """Marks the texts of the core, and the default messages of exceptions, which are docstrings."""
+    docstrings = [inspect.getdoc(getattr(exceptions, name)) for name in exceptions.__all__]
+    for name, texts in (("exceptions.py", docstrings), ("_core.py", _core.texts())):
+        with (package / name).open("a", encoding="utf-8") as file:
+            file.writelines(f"marked({text!r})\n" for text in texts)
 
 
 def translations() -> list[Path]:

@@ -14,7 +14,9 @@ import psycopg
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.steps import steps_from_json
-from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, judge
+from flagstaff.rollouts.verdict import judge
+from flagstaff.rollouts.results import GuardCounts
+from flagstaff.rollouts.results import StepEvidence
 
 __all__ = ["Event", "PlanRow", "PlanWatch", "Seen"]
 
@@ -24,7 +26,7 @@ _PLAN = """
     ORDER BY id DESC LIMIT 1
 """
 _EVENTS = """
-    SELECT id, at, kind, message ->> 'text', figures FROM flagstaff_rollouts_planevent
+    SELECT id, at, kind, message, figures FROM flagstaff_rollouts_planevent
     WHERE id > %s ORDER BY id
 """
 _SET_VALUE = """

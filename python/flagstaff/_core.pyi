@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
 
-from flagstaff._words.core_messages import CoreMessage
+from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "is_waiting",
     "json_problem",
     "kind_of",
-    "message_templates",
     "monotonic",
     "observed_request",
     "open_change_signal",
@@ -66,6 +65,7 @@ __all__ = [
     "start",
     "status_report",
     "stop",
+    "texts",
     "wait_for_first_load",
 ]
 
@@ -425,29 +425,26 @@ def is_refused() -> bool:
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
 
-def json_problem(text: str) -> str | None:
-    """Returns the code of the message why Python cannot decode a JSON text; None if it can.
+def json_problem(text: str) -> Text | None:
+    """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
-    Does not check the syntax.
-    """
-
-def check_value_rules(text: str) -> CoreMessage | None:
+def check_value_rules(text: str) -> Text | None:
     """Returns the first problem of a value's rules, as `check_rules` does for those of a flag."""
 
-def check_rules(text: str) -> CoreMessage | None:
+def check_rules(text: str) -> Text | None:
     """Returns the first problem of a flag's rules in JSON, after its places; None without one.
 
     Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
     """
 
-def check_conditions(text: str) -> CoreMessage | None:
+def check_conditions(text: str) -> Text | None:
     """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
 
 def can_match(operator: str, values: str, attribute: object) -> bool:
     """Returns False if none of the values, a JSON list, can match an attribute of this type."""
 
-def message_templates() -> list[tuple[str, str]]:
-    """Returns the codes and English texts of the messages that `_words/core_messages.py` has."""
+def texts() -> list[str]:
+    """Returns the English of all texts of the extension, for the catalogue."""
 
 def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""

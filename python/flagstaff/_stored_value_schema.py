@@ -7,11 +7,9 @@ from typing import Any
 
 from django.db.models import CharField, Field, JSONField, Model
 
-from flagstaff._words.core_messages import IN_PLACES
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.rule_parts import places_of
+from flagstaff._words.rule_parts import places_of, problem_at
+from flagstaff._words.text import Text
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 from flagstaff.validators import rules_field, validate_choices
 
@@ -19,9 +17,6 @@ from flagstaff.validators import rules_field, validate_choices
 TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
 #: The names of the fields that say who may read a value.
 SECRET, CLIENT_SIDE = "secret", "client_side"
-_SECRET_FOR_BROWSERS = Template(
-    "secret_for_browsers", _("a secret value cannot be client side; choose one of the two")
-)
 
 
 def has_value_schema(model: type[Model]) -> bool:
@@ -49,18 +44,18 @@ def value_schema_of(row: Model) -> ValueSchema:
     return ValueSchema(getattr(row, TYPE) or "", getattr(row, CHOICES) or ())
 
 
-def value_schema_problems(row: Model) -> dict[str, Message]:
+def value_schema_problems(row: Model) -> dict[str, Text]:
     """Returns what is wrong with the choices, or else with the value and with those of rules.
 
     And whether a secret is for browsers. A message by field.
     """
-    readers: dict[str, Message] = {}
+    readers: dict[str, Text] = {}
     if getattr(row, SECRET, False) and getattr(row, CLIENT_SIDE, False) is True:
-        readers = {CLIENT_SIDE: _SECRET_FOR_BROWSERS()}
+        readers = {CLIENT_SIDE: Text("a secret value cannot be client side; choose one of the two")}
     return {**readers, **_schema_problems(row)}
 
 
-def _schema_problems(row: Model) -> dict[str, Message]:
+def _schema_problems(row: Model) -> dict[str, Text]:
     schema = value_schema_of(row)
     if (
         schema == ANY
@@ -79,12 +74,12 @@ def _schema_problems(row: Model) -> dict[str, Message]:
     return {name: problem for name, problem in found.items() if problem is not None}
 
 
-def _rule_problem(row: Model, schema: ValueSchema, *, secret: bool) -> Message | None:
+def _rule_problem(row: Model, schema: ValueSchema, *, secret: bool) -> Text | None:
     """Returns how the value of a rule breaks the schema, with the place of the rule, or None."""
     for place, rule in places_of(getattr(row, RULES) if rules_field(type(row)) else ()):
         # A rule without a value cannot be read. Its own field says so.
         if VALUE in rule and (problem := value_problem(rule[VALUE], schema, secret=secret)):
-            return IN_PLACES(places=[place], problem=problem)
+            return problem_at(place, problem)
     return None
 
 

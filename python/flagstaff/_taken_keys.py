@@ -7,18 +7,15 @@ from collections.abc import Iterable
 from django.db import Error, transaction
 from django.db.models import Model
 
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, is_storable
 from flagstaff.conf import conf
 from flagstaff.extensions import KEYS
 
-_TAKEN = Template("key_is_taken", _("%(key)s is the key of %(owner)s; choose another key"))
 #: What can have a key, in a sentence.
 OWNERS = {
-    "flag": Template("owner_flag", _("a flag"))(),
-    "value": Template("owner_value", _("a value"))(),
-    "experiment": Template("owner_experiment", _("an experiment"))(),
+    "flag": Text("a flag"),
+    "value": Text("a value"),
+    "experiment": Text("an experiment"),
 }
 # Of more keys, all keys are read.
 _MAX_KEYS = 1_000
@@ -45,9 +42,9 @@ def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def key_is_taken(key: str, kind: str) -> Message:
+def key_is_taken(key: str, kind: str) -> Text:
     """Returns why nothing new can have a key that `taken_keys` has found."""
-    return _TAKEN(key=key, owner=OWNERS[kind])
+    return Text("{key} is the key of {owner}; choose another key", key=key, owner=OWNERS[kind])
 
 
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:

@@ -20,7 +20,7 @@ from flagstaff._stored_value_schema import RULES, value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
-from flagstaff._words.message import Message, MessageError
+from flagstaff._words.text import Text, TextError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -80,7 +80,7 @@ class RulesField(models.JSONField):
 
 
 # Returns why the field of this name cannot have a value, or None.
-_PROBLEM_OF_EMPTY: dict[str, Callable[[object], Message | None]] = {
+_PROBLEM_OF_EMPTY: dict[str, Callable[[object], Text | None]] = {
     "rules": rule_problem,
     "tags": tags_problem,
 }
@@ -102,7 +102,7 @@ def _require_free(row: Any, kind: str, exclude: Collection[str] | None) -> None:
     """Raises ValidationError if something else has the key of a new flag or value."""
     if row._state.adding and "key" not in (exclude or ()):
         for key, other in taken_keys(kind, [row.key]).items():
-            raise ValidationError({"key": MessageError(key_is_taken(key, other))})
+            raise ValidationError({"key": TextError(key_is_taken(key, other))})
 
 
 class AbstractFeatureFlag(models.Model):
@@ -236,7 +236,7 @@ class AbstractFeatureFlag(models.Model):
                 continue
             may_be_empty = value or (value is None and field.null)
             if not may_be_empty and (problem := problem_of(value)):
-                errors[name] = [MessageError(problem)]
+                errors[name] = [TextError(problem)]
         if errors:
             raise ValidationError(errors)
 
@@ -335,7 +335,7 @@ class AbstractKeyValueStore(models.Model):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
         errors = _errors_of(super().clean_fields, exclude)
-        own: dict[str, Message | None] = {**value_schema_problems(self)}
+        own: dict[str, Text | None] = {**value_schema_problems(self)}
         # Not a validator of the field, which would be a migration of each project's own model.
         own["key"] = key_problem(self.key)
         # Django runs no validator for an empty value. NULL means no rules.
@@ -343,7 +343,7 @@ class AbstractKeyValueStore(models.Model):
             own[RULES] = None if rules is None and field.null else value_rule_problem(rules)
         for name, problem in own.items():
             if problem and name not in {*(exclude or ()), *errors}:
-                errors[name] = [MessageError(problem)]
+                errors[name] = [TextError(problem)]
         if errors:
             raise ValidationError(errors)
 

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from collections.abc import Sequence
+from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 
 from flagstaff._events import Event
-from flagstaff._words.message import Message, Template, lines
-from flagstaff._words.message import marked as _
-
-_WITH_ADVICE = Template("conflict_with_advice", _("%(problem)s; %(advice)s"))
-# The place of a problem of a file.
-_PROBLEM = Template("document_problem", "%(parts)s", separator=": ")
-_LINE = Template("document_line", _("line %(number)s"))
-
-#: The place of a field in a file: "flags", "new_checkout", "allowed_users", 3.
-Path = tuple["str | int", ...]
-
-_MAX_KEY_SHOWN = 60
+from flagstaff._words.text import Text, Value, joined
 
 __all__ = [
     "ConfigurationError",
@@ -49,128 +37,97 @@ __all__ = [
 class FlagstaffError(Exception):
     """flagstaff failed; for details see the original exception and flagstaff.status()"""
 
-    _default: ClassVar = Template("failed", str(__doc__))
-
-    def __init_subclass__(cls, code: str | None = None) -> None:
-        """Makes the docstring a message with this code. `tools.messages` adds it to the catalogue.
-
-        A class without a code has the message of its base class.
-        """
-        if code is not None:
-            cls._default = Template(code, str(inspect.getdoc(cls)))
-
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self._default())
+    def __init__(self, english: str | None = None, /, **values: Value) -> None:
+        """Takes a text, or its English with `values`. By default, it is the docstring."""
+        text = english or str(inspect.getdoc(type(self)))
+        super().__init__(text if isinstance(text, Text) else Text(text, **values))
 
     @property
-    def message(self) -> str:
+    def message(self) -> Text:
         """The English text. Pages show it in the reader's language with `localized`."""
-        return cast("str", self.args[0])
-
-    @property
-    def code(self) -> str | None:
-        """The code of the message, the same in all languages; None if it has none."""
-        return self.message.code if isinstance(self.message, Message) else None
+        return cast("Text", self.args[0])
 
 
-class ConfigurationError(FlagstaffError, ImproperlyConfigured, code="invalid_settings"):
+class ConfigurationError(FlagstaffError, ImproperlyConfigured):
     """the FLAGSTAFF settings are invalid; "manage.py check" lists the problems"""
 
 
-class PropagationError(FlagstaffError, code="no_propagation"):
+class PropagationError(FlagstaffError):
     """waiting for the workers is not possible, so some may not have applied the change"""
 
 
-class UnknownFlagError(FlagstaffError, LookupError, code="unknown_flag"):
+class UnknownFlagError(FlagstaffError, LookupError):
     """no flag has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
-class UnknownValueError(FlagstaffError, LookupError, code="unknown_value"):
+class UnknownValueError(FlagstaffError, LookupError):
     """no value has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
-class UnknownSegmentError(FlagstaffError, LookupError, code="unknown_segment"):
+class UnknownSegmentError(FlagstaffError, LookupError):
     """no segment has this key; check the spelling, or create it"""
 
 
-class RefreshError(FlagstaffError, code="refresh_failed"):
+class RefreshError(FlagstaffError):
     """the flags could not be loaded; the last snapshot is still used, see status().last_error"""
 
 
-class InvalidChangeError(FlagstaffError, ValueError, code="invalid_change"):
+class InvalidChangeError(FlagstaffError, ValueError):
     """the change is not valid; nothing was written"""
 
 
-class NoHistoryError(FlagstaffError, code="no_history"):
+class NoHistoryError(FlagstaffError):
     """history is not available; use PostgreSQL and run manage.py migrate"""
 
 
-class NoUsageError(FlagstaffError, code="no_usage"):
+class NoUsageError(FlagstaffError):
     """usage is not available; use PostgreSQL and run manage.py migrate"""
 
 
-class NoWebhooksError(FlagstaffError, code="no_webhooks"):
+class NoWebhooksError(FlagstaffError):
     """webhooks are not available; use PostgreSQL and run manage.py migrate"""
 
 
-class PlanError(FlagstaffError, code="plan_refused"):
+class PlanError(FlagstaffError):
     """the rollout plan does not allow this now; "manage.py flags plan KEY status" says why"""
 
 
-class InvalidPlanError(PlanError, ValueError, code="invalid_plan"):
+class InvalidPlanError(PlanError, ValueError):
     """the steps or guards of the rollout plan are not valid; nothing was written"""
 
 
-class UnknownPlanError(PlanError, LookupError, code="unknown_plan"):
+class UnknownPlanError(PlanError, LookupError):
     """the flag has no rollout plan; create one"""
 
 
-class ExperimentError(FlagstaffError, code="experiment_refused"):
+class ExperimentError(FlagstaffError):
     """the experiment does not allow this now; "manage.py flags experiment KEY show" says why"""
 
 
-class InvalidExperimentError(ExperimentError, ValueError, code="invalid_experiment"):
+class InvalidExperimentError(ExperimentError, ValueError):
     """the experiment is not valid; nothing was written"""
 
 
-class UnknownExperimentError(ExperimentError, LookupError, code="unknown_experiment"):
+class UnknownExperimentError(ExperimentError, LookupError):
     """there is no experiment with this key; create one"""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One problem of a file, and its place."""
-
-    path: Path
-    text: str
-    #: From 1, if the text is not valid JSON; None for all other problems.
-    line: int | None = None
-
-    @property
-    def message(self) -> Message:
-        """The text with its place."""
-        place = [_LINE(number=str(self.line))] if self.line else []
-        return _PROBLEM(parts=[*place, *filter(None, [_dotted(self.path)]), self.text])
-
-    def __str__(self) -> str:
-        return str(self.message)
-
-
-class DocumentError(FlagstaffError, ValueError, code="invalid_document"):
+class DocumentError(FlagstaffError, ValueError):
     """the file cannot be imported; nothing was written"""
 
-    def __init__(self, problems: Sequence[Problem] = ()) -> None:
-        super().__init__(lines(one.message for one in problems) if problems else None)
-        #: Each has a `path`, a `text`, and a `line` if it is known.
+    def __init__(self, problems: Sequence[str] = ()) -> None:
+        super().__init__(joined(problems, "\n") or None)
+        #: Each is a text, which begins with the place in the file if it is about one row.
         self.problems = tuple(problems)
 
 
-class ConflictError(FlagstaffError, code="conflict"):
+class ConflictError(FlagstaffError):
     """the flag or value was changed after you read it, and nothing was written; read it again"""
 
     def __init__(  # noqa: PLR0913 (both versions, and the events that made them)
         self,
-        message: str | None = None,
+        english: str | None = None,
+        /,
         *,
         key: str = "",
         expected: int | None = None,
@@ -179,26 +136,15 @@ class ConflictError(FlagstaffError, code="conflict"):
         newer: Sequence[Event] = (),
         advice: str = "",
     ) -> None:
-        text = message or self._default()
-        super().__init__(_WITH_ADVICE(problem=text, advice=advice) if advice else text)
-        self.key = key
+        super().__init__(english)
         #: The message without the advice at its end. A page has another advice than a terminal.
-        self.problem: str = text
+        self.problem = self.message
+        if advice:
+            self.args = (Text("{problem}; {advice}", problem=self.problem, advice=advice),)
+        self.key = key
         #: The version that the caller expected, and the present one. None if fields were expected.
         self.expected = expected
         self.actual = actual
         #: The event that made the expected version, or None, and the events after it.
         self.seen = seen
         self.newer = tuple(newer)
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    dotted = ""
-    for step in path:
-        dotted += f"[{step}]" if isinstance(step, int) else f".{_key(step)}"
-    return dotted.removeprefix(".")
-
-
-def _key(text: str) -> str:
-    is_plain = text.isprintable() and text and len(text) <= _MAX_KEY_SHOWN
-    return text if is_plain else ascii(text[:_MAX_KEY_SHOWN])

@@ -261,9 +261,10 @@ class WatchGroups(PostgresOperation):
         fields = group_fields(users)
         if not isinstance(fields, GroupFields):
             raise FlagstaffError(
-                f"the groups of {users._meta.label} cannot be watched: {fields.text}; "
-                "remove WatchGroups, or make its migration depend on the one that creates the "
-                "groups"
+                "the groups of {model} cannot be watched: {problem}; remove WatchGroups, or make "
+                "its migration depend on the one that creates the groups",
+                model=users._meta.label,
+                problem=fields.text,
             )
         if not all(router.allow_migrate_model(connection.alias, model) for model in fields.models):
             return None
@@ -305,9 +306,11 @@ def _refuse_foreign_objects(
     names += [name for file in _WITH_OBJECTS for name in _CREATED.findall(sql(file))]
     for found in foreign_objects(connection, schema, names, trusted=trusted):
         raise FlagstaffError(
-            f"{found.qualified} belongs to role {found.owner}, which could change what flagstaff "
-            f"writes and runs; drop it, or make role {found.role} its owner, and run the migration "
-            "again"
+            "{name} belongs to role {owner}, which could change what flagstaff writes and runs; "
+            "drop it, or make role {role} its owner, and run the migration again",
+            name=found.qualified,
+            owner=found.owner,
+            role=found.role,
         )
 
 

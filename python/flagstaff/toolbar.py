@@ -25,8 +25,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 from flagstaff import listeners
 from flagstaff._engine.log_once import log_once, place_of
 from flagstaff._words.cells import as_json
-from flagstaff._words.storable import storable
-from flagstaff._words.truncated import MAX_VALUE, local_truncated
+from flagstaff._words.text import MAX_VALUE, local_truncated, storable
 from flagstaff.conf import conf
 from flagstaff.extensions import model_of
 from flagstaff.listeners import Evaluation

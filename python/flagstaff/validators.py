@@ -10,10 +10,7 @@ from typing import Any
 
 from django.db.models import Field, JSONField, Model
 
-from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message, MessageError, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, TextError, is_storable, marked
 from flagstaff._words.value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
@@ -37,101 +34,9 @@ OWNER_MAX_LENGTH = 100
 _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
 
-_EMPTY_KEY = Template(
-    "empty_key", _('the key is empty; use 1 to 255 characters, such as "new_checkout"')
-)
-_LONG_KEY = Template(
-    "key_too_long",
-    _("the key has %(length)s characters; use at most 255, and put more into the description"),
-)
-_LEADING_HYPHEN = Template(
-    "key_with_hyphen",
-    _(
-        'the key begins with "-", as options of a command do; '
-        'begin it with a letter or a digit, such as "new_checkout"'
-    ),
-)
-_FORBIDDEN_CHARACTER = Template(
-    "key_with_forbidden_character",
-    _(
-        "the key has %(kind)s at position %(position)s; "
-        'use letters, digits, "_", "-" or ".", such as "new_checkout"'
-    ),
-)
-_COLON = Template("character_colon", _('a ":"'))
-_WHITE_SPACE = Template("character_white_space", _("white space"))
-_CONTROL = Template("character_control", _("a control character"))
-_INVISIBLE = Template("character_invisible", _("an invisible character"))
-_CHARACTER = Template("character_other", _('the character "%(character)s"'))
 
-_USABLE_UNITS = Template(
-    "usable_units",
-    _('use "user", "visitor", or the name of an attribute, such as "organization"'),
-)
-_UNIT_NO_TEXT = Template("unit_no_text", _("the bucketing unit is not a text; %(use)s"))
-_EMPTY_UNIT = Template("empty_unit", _("the bucketing unit is empty; %(use)s"))
-_LONG_UNIT = Template(
-    "unit_too_long",
-    _(
-        "the bucketing unit has %(length)s characters; use at most 100, and pass the attribute "
-        "under a shorter name"
-    ),
-)
-_UNIT_WITH_SPACE = Template(
-    "unit_with_white_space", _("the bucketing unit starts or ends with white space; remove it")
-)
-_UNIT_NOT_STORABLE = Template(
-    "unit_not_storable",
-    _("the bucketing unit contains a character that PostgreSQL cannot store; %(use)s"),
-)
-_BUILT_IN_UNIT = Template(
-    "built_in_unit",
-    _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s'),
-)
+_USABLE_UNITS = marked('use "user", "visitor", or the name of an attribute, such as "organization"')
 
-_TAGS_NO_LIST = Template(
-    "tags_no_list",
-    _('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'),
-)
-_TOO_MANY_TAGS = Template(
-    "too_many_tags",
-    _("there are %(count)s tags; use at most 20, and put the others into the description"),
-)
-_TAG_NO_TEXT = Template("tag_no_text", _("tag %(number)s is not a text; put it in double quotes"))
-_EMPTY_TAG = Template("empty_tag", _("tag %(number)s is empty; remove it"))
-_LONG_TAG = Template(
-    "tag_too_long",
-    _(
-        "tag %(number)s has %(length)s characters; use at most 50, and put more into the "
-        "description"
-    ),
-)
-_TAG_WITH_COMMA = Template(
-    "tag_with_comma", _('the tag "%(tag)s" contains a comma; write two tags')
-)
-_TAG_WITH_SPACE = Template(
-    "tag_with_white_space", _('the tag "%(tag)s" starts or ends with white space; remove it')
-)
-_TAG_WITH_CONTROL = Template(
-    "tag_with_control_character", _("tag %(number)s contains a control character; remove it")
-)
-_DUPLICATE_TAG = Template("duplicate_tag", _('the tag "%(tag)s" is given twice; remove one'))
-
-_TOO_DEEP = Template("rules_too_deep", _("this is nested too deeply; write a JSON list of objects"))
-_OTHER_TYPE = Template(
-    "rules_of_other_type",
-    _("this is not JSON: %(error)s; use lists, objects, texts, numbers and bools only"),
-)
-_OTHER_VALUE = Template(
-    "rules_of_other_value",
-    _(
-        "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
-        "list that contains itself; remove it"
-    ),
-)
-_WRONG_ROLLOUT = Template(
-    "wrong_rollout", _("the rollout percent must be a whole number from 0 to 100, not %(value)s")
-)
 
 _STRING_OR_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9]+(?:\.[0-9]+)?e[-+][0-9]+)')
 
@@ -145,17 +50,28 @@ def validate_flag_key(key: str) -> None:
     _refuse(key_problem(key))
 
 
-def key_problem(key: str) -> Message | None:
+def key_problem(key: str) -> Text | None:
     """Returns why a flag or a value cannot have this key, or None."""
     if not key:
-        return _EMPTY_KEY()
+        return Text('the key is empty; use 1 to 255 characters, such as "new_checkout"')
     if len(key) > KEY_MAX_LENGTH:
-        return _LONG_KEY(length=len(key))
+        return Text(
+            "the key has {length} characters; use at most 255, and put more into the description",
+            length=len(key),
+        )
     if key.startswith("-"):
-        return _LEADING_HYPHEN()
+        return Text(
+            'the key begins with "-", as options of a command do; begin it with a letter or a '
+            'digit, such as "new_checkout"'
+        )
     for position, character in enumerate(key, start=1):
         if kind := _forbidden_kind(character):
-            return _FORBIDDEN_CHARACTER(kind=kind, position=str(position))
+            return Text(
+                'the key has {kind} at position {position}; use letters, digits, "_", "-" or ".", '
+                'such as "new_checkout"',
+                kind=kind,
+                position=str(position),
+            )
     return None
 
 
@@ -173,19 +89,34 @@ def validate_bucket_by(unit: object) -> None:
     _refuse(unit_problem(unit))
 
 
-def unit_problem(unit: object) -> Message | None:
+def unit_problem(unit: object) -> Text | None:
     """Returns why a flag cannot be bucketed by this unit, or None."""
     if not isinstance(unit, str):
-        return _UNIT_NO_TEXT(use=_USABLE_UNITS())
+        return Text("the bucketing unit is not a text; {use}", use=Text(_USABLE_UNITS))
     if not unit:
-        return _EMPTY_UNIT(use=_USABLE_UNITS())
+        return Text("the bucketing unit is empty; {use}", use=Text(_USABLE_UNITS))
     if len(unit) > UNIT_MAX_LENGTH:
-        return _LONG_UNIT(length=len(unit))
+        return Text(
+            "the bucketing unit has {length} characters; use at most 100, and pass the attribute "
+            "under a shorter name",
+            length=len(unit),
+        )
     if unit != unit.strip():
-        return _UNIT_WITH_SPACE()
+        return Text("the bucketing unit starts or ends with white space; remove it")
     if not is_storable(unit):
-        return _UNIT_NOT_STORABLE(use=_USABLE_UNITS())
-    return _BUILT_IN_UNIT(unit=unit, use=_USABLE_UNITS()) if unit in BUILT_IN else None
+        return Text(
+            "the bucketing unit contains a character that PostgreSQL cannot store; {use}",
+            use=Text(_USABLE_UNITS),
+        )
+    return (
+        Text(
+            '"{unit}" cannot be the bucketing unit, because it is built in; {use}',
+            unit=unit,
+            use=Text(_USABLE_UNITS),
+        )
+        if unit in BUILT_IN
+        else None
+    )
 
 
 def validate_tags(tags: object) -> None:
@@ -197,32 +128,42 @@ def validate_tags(tags: object) -> None:
     _refuse(tags_problem(tags))
 
 
-def tags_problem(tags: object) -> Message | None:
+def tags_problem(tags: object) -> Text | None:
     """Returns why a flag cannot have these tags, or None."""
     if not isinstance(tags, list):
-        return _TAGS_NO_LIST()
+        return Text(
+            'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'
+        )
     if len(tags) > _MAX_TAGS:
-        return _TOO_MANY_TAGS(count=len(tags))
+        return Text(
+            "there are {count} tags; use at most 20, and put the others into the description",
+            count=len(tags),
+        )
     problems = (_tag_problem(tag, index + 1, tags[:index]) for index, tag in enumerate(tags))
     return next(filter(None, problems), None)
 
 
 def _tag_problem(  # noqa: PLR0911 (one for each problem)
     tag: object, number: int, earlier: list[object]
-) -> Message | None:
+) -> Text | None:
     if not isinstance(tag, str):
-        return _TAG_NO_TEXT(number=str(number))
+        return Text("tag {number} is not a text; put it in double quotes", number=str(number))
     if not tag:
-        return _EMPTY_TAG(number=str(number))
+        return Text("tag {number} is empty; remove it", number=str(number))
     if len(tag) > _TAG_MAX_LENGTH:
-        return _LONG_TAG(number=str(number), length=len(tag))
+        return Text(
+            "tag {number} has {length} characters; use at most 50, and put more into the "
+            "description",
+            number=str(number),
+            length=len(tag),
+        )
     if "," in tag:
-        return _TAG_WITH_COMMA(tag=tag)
+        return Text('the tag "{tag}" contains a comma; write two tags', tag=tag)
     if tag != tag.strip():
-        return _TAG_WITH_SPACE(tag=tag)
+        return Text('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
     if not is_storable(tag) or any(unicodedata.category(one) == "Cc" for one in tag):
-        return _TAG_WITH_CONTROL(number=str(number))
-    return _DUPLICATE_TAG(tag=tag) if tag in earlier else None
+        return Text("tag {number} contains a control character; remove it", number=str(number))
+    return Text('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
 
 
 def validate_choices(choices: object) -> None:
@@ -257,27 +198,27 @@ def validate_conditions(conditions: object) -> None:
     _refuse(condition_problem(conditions))
 
 
-def rule_problem(rules: object) -> Message | None:
+def rule_problem(rules: object) -> Text | None:
     """Returns why workers could not read these rules: their first problem, or None."""
     return _problem("check_rules", rules)
 
 
-def value_rule_problem(rules: object) -> Message | None:
+def value_rule_problem(rules: object) -> Text | None:
     """Returns why workers could not read these rules of a value: their first problem, or None."""
     return _problem("check_value_rules", rules)
 
 
-def condition_problem(conditions: object) -> Message | None:
+def condition_problem(conditions: object) -> Text | None:
     """Returns why workers could not read these conditions of a segment, or None."""
     return _problem("check_conditions", conditions)
 
 
-def _refuse(problem: Message | None) -> None:
+def _refuse(problem: Text | None) -> None:
     if problem is not None:
-        raise MessageError(problem)
+        raise TextError(problem)
 
 
-def _problem(check: str, value: object) -> Message | None:
+def _problem(check: str, value: object) -> Text | None:
     """Asks the parser of the workers, which alone decides what they can read."""
     # Imported here, because the extension imports this package.
     from flagstaff import _core  # noqa: PLC0415
@@ -285,13 +226,19 @@ def _problem(check: str, value: object) -> Message | None:
     try:
         text = _stored_text(value)
     except RecursionError:
-        return _TOO_DEEP()
+        return Text("this is nested too deeply; write a JSON list of objects")
     except TypeError as error:
-        return _OTHER_TYPE(error=str(error))
+        return Text(
+            "this is not JSON: {error}; use lists, objects, texts, numbers and bools only",
+            error=str(error),
+        )
     except ValueError:
-        return _OTHER_VALUE()
-    problem = getattr(_core, check)(text)
-    return None if problem is None else message_of(problem)
+        return Text(
+            "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
+            "list that contains itself; remove it"
+        )
+    problem: Text | None = getattr(_core, check)(text)
+    return problem
 
 
 def _stored_text(value: object) -> str:
@@ -320,18 +267,21 @@ def is_percent(number: object) -> bool:
 def require_percent(number: object) -> None:
     """Raises InvalidChangeError unless `number` is an int from 0 to 100."""
     if not is_percent(number):
-        raise InvalidChangeError(_WRONG_ROLLOUT(value=repr(number)))
+        raise InvalidChangeError(
+            "the rollout percent must be a whole number from 0 to 100, not {value}",
+            value=repr(number),
+        )
 
 
-def _forbidden_kind(character: str) -> Message | None:
+def _forbidden_kind(character: str) -> Text | None:
     if character.isalnum() or character in "_-.":
         return None
     if character == ":":
-        return _COLON()
+        return Text('a ":"')
     if character.isspace():
-        return _WHITE_SPACE()
+        return Text("white space")
     if unicodedata.category(character) == "Cc":
-        return _CONTROL()
+        return Text("a control character")
     if not character.isprintable():
-        return _INVISIBLE()
-    return _CHARACTER(character=character)
+        return Text("an invisible character")
+    return Text('the character "{character}"', character=character)

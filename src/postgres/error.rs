@@ -203,7 +203,7 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", kind)
             .field("doing", doing)
-            .field("problem", &problem.map(|problem| problem.code))
+            .field("problem", &problem.map(|problem| problem.english))
             .field("detail", detail)
             .field("sqlstate", &self.sqlstate())
             .finish_non_exhaustive()

@@ -2,7 +2,6 @@
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::{PyErr, import_exception};
 
 use crate::message::Message;
@@ -30,11 +29,7 @@ impl From<Error> for PyErr {
 
 /// The exception with this message, or what keeps it from being created.
 pub(super) fn raising(py: Python<'_>, message: Message, raise: fn(Py<PyAny>) -> PyErr) -> PyErr {
-    static MESSAGE_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    MESSAGE_OF
-        .import(py, "flagstaff._words.core_messages", "message_of")
-        .and_then(|message_of: &Bound<'_, PyAny>| message_of.call1((message,)))
-        .map_or_else(|error| error, |text| raise(text.unbind()))
+    message.into_pyobject(py).map_or_else(|error| error, |text| raise(text.unbind()))
 }
 
 /// The texts of the causes of `error`, outermost first. Leaves out the server's message, which may

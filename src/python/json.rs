@@ -2,11 +2,11 @@
 
 use pyo3::prelude::*;
 
+use crate::message::Message;
 use crate::stored_value::undecodable;
 
-/// The code of the message why Python cannot decode a JSON text; `None` if it can. Does not check
-/// the syntax.
+/// Why Python cannot decode a JSON text; `None` if it can. Does not check the syntax.
 #[pyfunction]
-pub(super) fn json_problem(text: &str) -> Option<&'static str> {
-    undecodable(text).map(|fault| fault.template().code)
+pub(super) fn json_problem(text: &str) -> Option<Message> {
+    undecodable(text).map(|fault| fault.template().into())
 }

@@ -4,9 +4,7 @@ use pyo3::prelude::*;
 
 use super::attribute_value::read_value;
 use crate::message::Message;
-use crate::postgres::texts;
 use crate::rules::{self, ParsedRules, RuleError, RuleKind, SegmentConditions};
-use crate::{row, stored_value};
 
 /// The first problem of the rules of a flag, with its places; `None` if workers can read them.
 #[pyfunction]
@@ -36,13 +34,6 @@ pub(super) fn can_match(
 ) -> PyResult<bool> {
     let attribute = read_value(attribute)?;
     Ok(attribute.is_none_or(|value| value.with(|value| rules::can_match(operator, values, &value))))
-}
-
-/// The codes and English texts of the messages that Python translates.
-#[pyfunction]
-pub(super) fn message_templates() -> Vec<(&'static str, &'static str)> {
-    let templates = [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, texts::TEMPLATES];
-    templates.concat().iter().map(|template| (template.code, template.english)).collect()
 }
 
 /// Releases the GIL, because patterns can take milliseconds to compile.

@@ -20,8 +20,8 @@ from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.decorators import flag_required
-from flagstaff.middleware import RequestFlags
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED

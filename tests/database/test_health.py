@@ -13,7 +13,7 @@ from django.urls import include, path
 
 from flagstaff._engine import lifecycle
 from flagstaff._engine.status import Status, status
-from flagstaff._words.core_messages import message_of
+from flagstaff._words.text import Text
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import permit
 
@@ -93,17 +93,15 @@ def test_details_need_staff_user_with_view_permission(
     assert client.get("/health/details").status_code == 404
 
 
-def test_details_have_the_codes_of_messages(alice: User, client: Client, set_status: Any) -> None:
-    values = {"step": "load", "details": " (SQLSTATE 55P03)"}
-    error = message_of(("error_of_lock", values))
+def test_details_have_the_texts_of_problems(alice: User, client: Client, set_status: Any) -> None:
+    text = "load: a table is locked by another session"
+    error = Text("{step}: a table is locked by another session", step="load")
     set_status(last_error=error, problems=(error,))
     User.objects.update(is_staff=True)
     permit(alice, "view_featureflag")
     client.force_login(alice)
     _code, content = response_of(client, "details")
-    text = "load: a table is locked by another session (SQLSTATE 55P03)"
-    assert content["last_error"] == {"code": "error_of_lock", "values": values, "text": text}
-    assert content["problems"] == [content["last_error"]]
+    assert (content["last_error"], content["problems"]) == (text, [text])
 
 
 @pytest.fixture

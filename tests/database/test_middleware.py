@@ -17,8 +17,9 @@ from django.utils.functional import SimpleLazyObject
 import flagstaff
 from flagstaff import flag_enabled, get_value
 from flagstaff._engine import direct
+from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.decorators import flag_required
-from flagstaff.middleware import FlagstaffMiddleware, RequestFlags
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag
 from tests.support.fixtures import Load

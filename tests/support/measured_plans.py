@@ -18,7 +18,7 @@ def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') ->
     (plan,) = query(
         "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
         "latency_limits, salt, reason, trip_reason, actor, guarded_until) "
-        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '{}', '{}', '', "
+        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '', '', '', "
         "now() + interval '5 min' FROM flagstaff_featureflag WHERE key = %s RETURNING id",
         state,
         limits,

@@ -20,10 +20,11 @@ from django.views.generic import DetailView, ListView, TemplateView, View
 from typing_extensions import assert_type
 
 from flagstaff import all_flags, changes, explain, flag_enabled, get_value, snapshot
+from flagstaff._types import UserLike
 from flagstaff.decorators import flag_required
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff.typing import FlagstaffRequest, UserLike
+from flagstaff.typing import FlagstaffRequest
 
 
 @dataclass

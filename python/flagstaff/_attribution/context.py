@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
 
 from flagstaff._tables.user_lookup import ACTS_AS
-from flagstaff._words.storable import storable
+from flagstaff._words.text import storable
 
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
 #: something is written.

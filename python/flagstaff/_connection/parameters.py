@@ -130,8 +130,10 @@ def service_parameters(name: str, file: str) -> Mapping[str, str]:
         if section is not None:
             return section
     raise ConfigurationError(
-        f'the connection service "{name}" is not found in {" or ".join(map(str, paths))}; '
-        "add it there, or set PGSERVICEFILE to the file that defines it"
+        'the connection service "{name}" is not found in {paths}; '
+        "add it there, or set PGSERVICEFILE to the file that defines it",
+        name=name,
+        paths=" or ".join(map(str, paths)),
     )
 
 
@@ -161,8 +163,9 @@ def _section(path: Path, name: str) -> dict[str, str] | None:
                 # Error reports show the local variables, and the file may have passwords.
                 del section, lines, line, key, separator, value
                 raise ConfigurationError(
-                    f'the connection service "{name}" has an invalid line; '
-                    "expected lines such as host=db"
+                    'the connection service "{name}" has an invalid line; '
+                    "expected lines such as host=db",
+                    name=name,
                 )
             # The first of two lines wins, as in libpq.
             section.setdefault(key, value)

@@ -174,8 +174,10 @@ def read_settings() -> tuple[dict[str, str], bool]:
     unusable = unusable_columns()
     if unusable:
         raise ConfigurationError(
-            f'FLAGSTAFF["ATTRIBUTES"] names {unusable[0]!r}, which is not a column of '
-            f"{_user_model()._meta.label}; name columns of that model, or the path of a function"
+            'FLAGSTAFF["ATTRIBUTES"] names {name}, which is not a column of {model}; name columns '
+            "of that model, or the path of a function",
+            name=repr(unusable[0]),
+            model=_user_model()._meta.label,
         )
     return column_attributes(), conf.attributes.callable is not None
 

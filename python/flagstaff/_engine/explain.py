@@ -8,8 +8,7 @@ from typing import Any
 
 from flagstaff import _core
 from flagstaff._types import Context, UserLike
-from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Explanation:
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the flag's rules cannot be read, or None. Then its last good rules decide; without any,
     #: the error code is PARSE_ERROR.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
@@ -98,7 +97,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
     )
 
 
@@ -131,7 +130,7 @@ class ValueExplanation:
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the value's rules cannot be read, or None. Then its last good rules decide, if there are
     #: any.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain_value(key: str, user: UserLike = None, *, context: Context = None) -> ValueExplanation:
@@ -151,7 +150,7 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
         rule=number,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
         **found,
     )
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from flagstaff._core import set_forced_off
 from flagstaff._engine.status_log import logger
-from flagstaff._words.lists import join_some
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable, some
 
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
 #: What logs and messages say of a key.
@@ -27,7 +26,7 @@ def read_environment() -> None:
     usable = [key for key in given_keys() if is_storable(key)]
     if usable:
         force_off(usable)
-        logger.warning("%s: %s", NOTICE, join_some(usable))
+        logger.warning("%s: %s", NOTICE, some(usable))
 
 
 def given_keys() -> list[str]:

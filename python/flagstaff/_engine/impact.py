@@ -34,21 +34,15 @@ from flagstaff._tables.names import engine_names, fill, names, sql, user_field, 
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.core_messages import NOT_COUNTED
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
 
+NOT_COUNTED = marked("the users cannot be counted: {why}")
 #: The users were not read in time.
-COUNT_TIMEOUT = Template(
-    "count_of_users_timeout", _("the users could not be counted within the timeout")
-)
-_NULL_COLUMN = Template(
-    "flag_with_null_column", _("flag %(key)s cannot be evaluated: one of its columns is NULL")
-)
+COUNT_TIMEOUT = marked("the users could not be counted within the timeout")
 
 _MAX_SAMPLE = 1000
 # The properties that a dict of an impact contains.
@@ -67,17 +61,6 @@ _SAME_TEXT = {
     *("CharField", "TextField", "SlugField", "EmailField", "UUIDField"),
 }
 
-_OTHER_UNIT = Template(
-    "unit_is_no_column",
-    _(
-        "flag %(key)s is bucketed by %(name)s, which is not a column in ATTRIBUTES; results of "
-        "functions and context cannot be counted"
-    ),
-)
-_VISITORS = Template(
-    "unit_is_visitor",
-    _("flag %(key)s is bucketed by visitor, and visitors are not in the database"),
-)
 # How many users Django fetches at a time.
 _CHUNK = 2000
 
@@ -169,7 +152,9 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
         require_all_rows("flag_table")
         flag = flag_row(key)
     if flag.enabled is None or direct.whole_percent(flag.rollout_percent) is None:
-        raise FlagstaffError(_NULL_COLUMN(key=repr(key)))
+        raise FlagstaffError(
+            "flag {key} cannot be evaluated: one of its columns is NULL", key=repr(key)
+        )
     now = FlagState.of(flag)
     # While the flag is disabled, its rollout alone changes nothing.
     proposed = replace(now, enabled=True, rollout_percent=percent)
@@ -350,15 +335,20 @@ def _count_through_django(
         return counts, inputs
 
 
-def unit_problem(key: str, unit: str) -> Message:
+def unit_problem(key: str, unit: str) -> Text:
     """Returns why the users of a flag without rules are not counted."""
     flag = json.dumps(key, ensure_ascii=False)
     why = (
-        _VISITORS(key=flag)
+        Text("flag {key} is bucketed by visitor, and visitors are not in the database", key=flag)
         if unit == VISITOR
-        else _OTHER_UNIT(key=flag, name=json.dumps(unit, ensure_ascii=False))
+        else Text(
+            "flag {key} is bucketed by {name}, which is not a column in ATTRIBUTES; results of "
+            "functions and context cannot be counted",
+            key=flag,
+            name=json.dumps(unit, ensure_ascii=False),
+        )
     )
-    return NOT_COUNTED(why=why)
+    return Text(NOT_COUNTED, why=why)
 
 
 @contextmanager
@@ -378,7 +368,7 @@ def limited(deadline: float) -> Iterator[None]:
             # Nothing was written, and this takes back the limit.
             transaction.set_rollback(True, using=connection.alias)
     except DatabaseError as error:
-        raise FlagstaffError(NOT_COUNTED(why=error_text(error))) from error
+        raise FlagstaffError(NOT_COUNTED, why=error_text(error)) from error
 
 
 class Inputs(NamedTuple):
@@ -446,7 +436,7 @@ def require_all_rows(*tables: str) -> None:
     wanted = [places[table] for table in tables if table in places]
     for table in find_tables(connection, *wanted).values():
         if table.hides_rows:
-            raise FlagstaffError(NOT_COUNTED(why=why_hidden(table)))
+            raise FlagstaffError(NOT_COUNTED, why=why_hidden(table))
 
 
 def read_users(
@@ -456,5 +446,5 @@ def read_users(
     rows = allowed_user_table().rows.order_by().values_list("pk", *columns.values())
     for count, row in enumerate(rows.iterator(chunk_size=_CHUNK)):
         if count % _CHUNK == 0 and monotonic() >= deadline:
-            raise FlagstaffError(COUNT_TIMEOUT())
+            raise FlagstaffError(COUNT_TIMEOUT)
         yield row if groups is None else (*row, groups.get(str(row[0]), []))

@@ -402,8 +402,9 @@ def _require_fixed_settings() -> None:
     for name, value in conf.fixed().items():
         if value != started[name]:
             raise ConfigurationError(
-                f'FLAGSTAFF["{name}"] cannot change while the engine runs, which reads it at its '
-                "start; set it before live_engine()"
+                'FLAGSTAFF["{name}"] cannot change while the engine runs, which reads it at its '
+                "start; set it before live_engine()",
+                name=name,
             )
 
 

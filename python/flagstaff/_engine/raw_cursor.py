@@ -18,8 +18,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import engine_names, fill
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
@@ -35,9 +33,7 @@ _EQUALS = "OPERATOR(pg_catalog.=)"
 
 
 class NotReadyError(FlagstaffError):
-    """The database cannot be queried for flags here."""
-
-    _default = Template("not_ready", _("the database cannot be queried for flags here"))
+    """the database cannot be queried for flags here"""
 
 
 def select(template: str, parameters: Sequence[object]) -> list[Row]:

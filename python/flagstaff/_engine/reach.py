@@ -9,10 +9,8 @@ from typing import TypeAlias
 from flagstaff._engine.rule_columns import unknown_attributes
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.lists import some
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
 from flagstaff._words.rule_parts import ALL, places_of
+from flagstaff._words.text import Text, marked, some
 
 #: The numbers of users for whom a rule decides, of those who have the flag, and of further users
 #: for whom it may decide.
@@ -24,17 +22,8 @@ ReachCounts: TypeAlias = tuple[int, int, int, list[_DecidedCounts], _DecidedCoun
 # The attributes that a text lists.
 _MAX_NAMES = 3
 
-_COUNTED = Template("reach_counted", _("%(on)s of %(users)s"))
-_AT_LEAST = Template("reach_at_least", _("at least %(on)s of %(users)s"))
-_CALL_PASSES = Template("reach_call_passes", _("not counted: the call passes %(names)s"))
-_VISITORS = Template("reach_visitors", _("not counted: visitors are not in the database"))
-_OF_RULE = Template("reach_of_rule", "%(place)s: %(reach)s")
-_OF_OTHERS = Template("reach_of_others", _("no rule matches: %(reach)s"))
-_OF_UNITS = Template("reach_of_units", _("not counted: %(percent)s %% by %(unit)s"))
-_EARLIER_RULE = Template(
-    "reach_earlier_rule",
-    _("not counted: that depends on an earlier rule, whose users are not counted"),
-)
+_COUNTED = marked("{on} of {users}")
+_AT_LEAST = marked("at least {on} of {users}")
 
 
 @dataclass(frozen=True)
@@ -58,17 +47,24 @@ class RuleReach:
     place: str = ""
 
     @property
-    def text(self) -> Message:
+    def text(self) -> Text:
         """The numbers as "9 of 90", or why there are none."""
         if self.unknown_unit:
-            return _OF_UNITS(percent=self.rollout_percent, unit=self.unknown_unit)
+            return Text(
+                "not counted: {percent} % by {unit}",
+                percent=self.rollout_percent,
+                unit=self.unknown_unit,
+            )
         if not self.unsure:
-            return _COUNTED(on=self.on, users=self.users)
+            return Text(_COUNTED, on=self.on, users=self.users)
         if self.unknown == (VISITOR,):
-            return _VISITORS()
+            return Text("not counted: visitors are not in the database")
         if self.unknown:
-            return _CALL_PASSES(names=some((f"“{name}”" for name in self.unknown), _MAX_NAMES))
-        return _EARLIER_RULE()
+            return Text(
+                "not counted: the call passes {names}",
+                names=some((f"“{name}”" for name in self.unknown), _MAX_NAMES),
+            )
+        return Text("not counted: that depends on an earlier rule, whose users are not counted")
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
@@ -120,11 +116,17 @@ class Reach:
         return self.unsure > 0 or any(rule.unknown or rule.unknown_unit for rule in rules)
 
     @property
-    def texts(self) -> list[Message]:
+    def texts(self) -> list[Text]:
         """The numbers of each rule, and of the users that no rule matches; empty without rules."""
-        of_rules = [_OF_RULE(place=rule.place, reach=rule.text) for rule in self.rules]
-        return [*of_rules, _OF_OTHERS(reach=self.others.text)] if of_rules else []
+        of_rules = [
+            Text("{place}: {reach}", place=rule.place, reach=rule.text) for rule in self.rules
+        ]
+        return (
+            [*of_rules, Text("no rule matches: {reach}", reach=self.others.text)]
+            if of_rules
+            else []
+        )
 
-    def text(self, users: int) -> Message:
+    def text(self, users: int) -> Text:
         """The number of users who have the flag, of all `users`: "9 of 90", or at least that."""
-        return (_AT_LEAST if self.unsure else _COUNTED)(on=self.on, users=users)
+        return Text(_AT_LEAST if self.unsure else _COUNTED, on=self.on, users=users)

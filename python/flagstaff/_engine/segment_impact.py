@@ -230,7 +230,7 @@ class _Counter:
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
         for number, row in enumerate(rows):
             if number % _CHUNK == 0 and monotonic() >= self._deadline:
-                raise FlagstaffError(COUNT_TIMEOUT())
+                raise FlagstaffError(COUNT_TIMEOUT)
             yield row
 
 

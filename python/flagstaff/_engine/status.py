@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagstaff import _core
-from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message, to_json
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
-
-#: The fields that are a message, or None.
-MESSAGES = "mode_reason", "last_error", "usage_problem"
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class Status:
     #: triggers), down (serving the last snapshot) or direct (querying the database).
     mode: str
     #: Why the mode is not live; None if it is.
-    mode_reason: Message | None
+    mode_reason: Text | None
     #: Whether a snapshot has been loaded.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
@@ -40,22 +36,20 @@ class Status:
     load_seconds: float | None
     failures: int
     #: The last error. It stays after a recovery.
-    last_error: Message | None
+    last_error: Text | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
-    usage_problem: Message | None
+    usage_problem: Text | None
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
     #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
     #: no entry in the history.
-    problems: tuple[Message, ...]
+    problems: tuple[Text, ...]
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the status as a dict that JSON can hold. Messages are objects with their code."""
-        fields = vars(self)
-        texts = {name: fields[name] and to_json(fields[name]) for name in MESSAGES}
-        return {**fields, **texts, "problems": [*map(to_json, self.problems)]}
+        """Returns the status as a dict that JSON can hold."""
+        return {**vars(self), "problems": list(self.problems)}
 
 
 def status() -> Status:
@@ -66,10 +60,8 @@ def status() -> Status:
 
 
 def status_report() -> dict[str, Any]:
-    """Returns what the extension reports about this worker, with its messages."""
+    """Returns what the extension reports about this worker."""
     report = _core.status_report()
-    for name in MESSAGES:
-        report[name] = report[name] and message_of(report[name])
-    report["problems"] = tuple(map(message_of, report["problems"]))
+    report["problems"] = tuple(report["problems"])
     report["forced_off"] = tuple(report["forced_off"])
     return report

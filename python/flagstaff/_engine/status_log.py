@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._words.lists import join_some
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, some
+from flagstaff.conf import conf
 
 logger = logging.getLogger("flagstaff")
 
-# Not logged: the project's own settings say so.
-_USAGE_DISABLED = "usage_disabled"
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
 )
@@ -28,7 +26,7 @@ class StatusReport(TypedDict):
     mode_reason: str | None
     ready: bool
     last_error: str | None
-    usage_problem: Message | None
+    usage_problem: Text | None
     problems: Sequence[str]
 
 
@@ -41,7 +39,7 @@ class StatusLog:
         self._down_since: float | None = None
         self._problems: Sequence[str] = ()
         self._parameters_error: str | None = None
-        self._usage_problem: Message | None = None
+        self._usage_problem: Text | None = None
 
     def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
@@ -89,14 +87,15 @@ class StatusLog:
         before, self._problems = self._problems, problems
         new = [problem for problem in problems if problem not in before]
         if new:
-            logger.warning("%s", join_some(new, separator="; "))
+            logger.warning("%s", some(new, separator="; "))
 
-    def _note_usage(self, problem: Message | None) -> None:
+    def _note_usage(self, problem: Text | None) -> None:
         if problem != self._usage_problem:
             self._usage_problem = problem
             if problem is None:
                 logger.info("usage is collected again")
-            elif problem.code != _USAGE_DISABLED:
+            # With USAGE_INTERVAL = 0, the project's own settings say so.
+            elif conf.usage_interval:
                 logger.warning("usage is not collected: %s", problem)
 
 

@@ -18,8 +18,8 @@ from flagstaff._engine.explain import (
 )
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._tables.bucket_units import USER, VISITOR
-from flagstaff._words.message import localized
 from flagstaff._words.rule_text import conditions_text
+from flagstaff._words.text import localized
 
 #: Returns how to pass an attribute, such as "visitor=ID", to an evaluation.
 Hint: TypeAlias = Callable[[str], str]

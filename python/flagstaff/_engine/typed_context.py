@@ -9,25 +9,8 @@ from math import isfinite
 
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._words.json_text import parse_json, scalar_of
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, is_storable
 from flagstaff.conf import BUILT_IN
-
-_NO_PAIR = Template("context_no_pair", _('expected name=value, such as country=DE, not "%(text)s"'))
-_GIVEN_TWICE = Template("context_given_twice", _('"%(name)s" is given twice; remove one'))
-_IS_BUILT_IN = Template(
-    "context_built_in",
-    _('"%(name)s" is built in: the user decides it; use another user or another name'),
-)
-_WRONG_TYPE = Template(
-    "context_wrong_type",
-    _('"%(name)s" must be a text, a number, true, false, null or a list'),
-)
-_JSON_ERROR = Template(
-    "context_json_error", _("the JSON has an error at line %(line)s, column %(column)s")
-)
-_JSON_UNREADABLE = Template("context_json_unreadable", _("the JSON cannot be read: %(problem)s"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +19,7 @@ class TypedContext:
 
     attributes: dict[str, object]
     #: What is wrong; then there are no attributes.
-    problems: tuple[Message, ...] = ()
+    problems: tuple[Text, ...] = ()
 
 
 def parse_text(text: str) -> TypedContext:
@@ -46,41 +29,50 @@ def parse_text(text: str) -> TypedContext:
     try:
         return _context(parse_json(text).items())
     except JSONDecodeError as error:
-        problem = _JSON_ERROR(line=str(error.lineno), column=str(error.colno))
+        problem = Text(
+            "the JSON has an error at line {line}, column {column}",
+            line=str(error.lineno),
+            column=str(error.colno),
+        )
     except ValueError as error:
-        problem = _JSON_UNREADABLE(problem=str(error))
+        problem = Text("the JSON cannot be read: {problem}", problem=str(error))
     return TypedContext({}, (problem,))
 
 
 def parse_pairs(texts: Iterable[str]) -> TypedContext:
     """Returns the context of texts such as country=DE. Does not query."""
     pairs: list[tuple[str, object]] = []
-    problems: list[Message] = []
+    problems: list[Text] = []
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if name and equals:
             # The id of a visitor is a text, also if it looks like a number.
             pairs.append((name, value if name == VISITOR else scalar_of(value)))
         else:
-            problems.append(_NO_PAIR(text=text))
+            problems.append(
+                Text('expected name=value, such as country=DE, not "{text}"', text=text)
+            )
     return _context(pairs, problems)
 
 
-def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Message] = ()) -> TypedContext:
+def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Text] = ()) -> TypedContext:
     pairs = list(pairs)
     problems = (*problems, *_problems_of(pairs))
     return TypedContext({} if problems else dict(pairs), problems)
 
 
-def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Message]:
+def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Text]:
     seen = set()
     for name, value in pairs:
         if name in seen:
-            yield _GIVEN_TWICE(name=name)
+            yield Text('"{name}" is given twice; remove one', name=name)
         elif name in BUILT_IN:
-            yield _IS_BUILT_IN(name=name)
+            yield Text(
+                '"{name}" is built in: the user decides it; use another user or another name',
+                name=name,
+            )
         elif not _is_usable(value) or not is_storable(name):
-            yield _WRONG_TYPE(name=name)
+            yield Text('"{name}" must be a text, a number, true, false, null or a list', name=name)
         seen.add(name)
 
 

@@ -158,7 +158,11 @@ def usage_tables(*, is_readable: bool = False) -> tuple[BaseDatabaseWrapper, dic
     names = own_names(connection)
     tables = [names[table] for table in USAGE_TABLES]
     if not is_readable and (reason := why_unavailable(connection, *tables)):
-        raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
+        raise NoUsageError(
+            'usage is not available in database "{database}"; {reason}',
+            database=conf.database,
+            reason=reason,
+        )
     return connection, names
 
 

@@ -25,17 +25,12 @@ from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import Fields, value_row
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import UnreadableJson, sorted_json
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text, marked
 
 _MAX_SAMPLE = 1000
 
-_OF_RULE = Template("value_reach_of_rule", "%(place)s: %(reach)s")
-_OWN = Template("value_reach_own", _("the value itself: %(count)s of %(users)s"))
-_OWN_UNKNOWN = Template("value_reach_own_unknown", _("the value itself: not counted"))
-_OWN_AT_LEAST = Template(
-    "value_reach_own_at_least", _("the value itself: at least %(count)s of %(users)s")
-)
+_OWN = marked("the value itself: {count} of {users}")
+_OWN_AT_LEAST = marked("the value itself: at least {count} of {users}")
 
 
 #: A state as the core takes it: JSON texts of the value itself and of its rules, and the attribute
@@ -59,7 +54,7 @@ class ResultUsers:
     unsure: int
     #: The numbers in words, or why there are none: "rule 1: 9 of 90". Never the result itself,
     #: which may be secret.
-    text: Message
+    text: Text
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
@@ -88,7 +83,7 @@ class ValueReach:
                 rule.place,
                 rule.on,
                 rule.unsure + (rule.users - rule.on if rule.unknown_unit else 0),
-                _OF_RULE(place=rule.place, reach=rule.text),
+                Text("{place}: {reach}", place=rule.place, reach=rule.text),
             )
             for number, rule in enumerate(reach.rules, start=1)
         ]
@@ -96,9 +91,9 @@ class ValueReach:
             rule.users - rule.on for rule in reach.rules if not rule.unknown_unit
         )
         unsure = users - own - sum(rule.users for rule in rules)
-        text = (_OWN_AT_LEAST if unsure else _OWN)(count=own, users=users)
+        text = Text(_OWN_AT_LEAST if unsure else _OWN, count=own, users=users)
         if unsure and not own:
-            text = _OWN_UNKNOWN()
+            text = Text("the value itself: not counted")
         return cls(
             (ResultUsers(0, "", own, unsure, text), *rules),
             reach.on,
@@ -107,7 +102,7 @@ class ValueReach:
         )
 
     @property
-    def texts(self) -> list[Message]:
+    def texts(self) -> list[Text]:
         """The numbers of each rule, and of the value itself; empty without rules."""
         own, *rules = self.by_result
         return [*(rule.text for rule in rules), own.text] if rules else []

@@ -12,7 +12,7 @@ from flagstaff._engine.steps import (
     rule_steps,
     why_unreadable,
 )
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 
 # What the steps are about, in the order of the evaluation.
 _EXISTS, _RULES, _OWN = "exists", "rules", "the value itself"

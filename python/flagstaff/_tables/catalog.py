@@ -9,18 +9,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-
-_NO_TABLE = Template("no_table", _('use PostgreSQL and run "manage.py migrate"'))
-_HIDDEN_ROWS = Template(
-    "hidden_rows",
-    _(
-        "row level security can hide rows of %(table)s from role %(role)s; as the owner of the "
-        "table, run: ALTER TABLE %(table)s DISABLE ROW LEVEL SECURITY; or as a superuser: ALTER "
-        "ROLE %(role)s BYPASSRLS;"
-    ),
-)
+from flagstaff._words.text import Text
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -128,7 +117,7 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return ""
 
 
-def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Message | None:
+def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Text | None:
     """Returns why not all rows of the tables with these quoted names can be read, or None.
 
     One query.
@@ -136,15 +125,21 @@ def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Message | 
     found = find_tables(connection, *tables) if is_postgresql(connection) else {}
     for table in tables:
         if table not in found:
-            return _NO_TABLE()
+            return Text('use PostgreSQL and run "manage.py migrate"')
         if found[table].hides_rows:
             return why_hidden(found[table])
     return None
 
 
-def why_hidden(table: FoundTable) -> Message:
+def why_hidden(table: FoundTable) -> Text:
     """Returns that row level security can hide rows from the current role, and what to do."""
-    return _HIDDEN_ROWS(table=table.qualified, role=table.role)
+    return Text(
+        "row level security can hide rows of {table} from role {role}; as the owner of the table, "
+        "run: ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; or as a superuser: ALTER ROLE "
+        "{role} BYPASSRLS;",
+        table=table.qualified,
+        role=table.role,
+    )
 
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:

@@ -13,9 +13,8 @@ from django.utils.translation import ngettext, pgettext
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._tables.optional_fields import OptionalFields, flag_model, optional_fields
 from flagstaff._tables.rows import Fields
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import can_grant, partial_rules
+from flagstaff._words.text import Text, local_number
 from flagstaff.validators import rule_problem
 
 #: The rollout of a flag for everyone, anonymous users included.
@@ -59,7 +58,7 @@ class FlagState:
         return bool(self.rules != [])
 
     @property
-    def partial_rules(self) -> Sequence[tuple[Message, int]]:
+    def partial_rules(self) -> Sequence[tuple[Text, int]]:
         """The rules that keep users out although the rollout is 100 %: places and percentages."""
         is_whole = self.enabled and self.rollout_percent >= ALL_USERS
         return [*partial_rules(self.rules)] if is_whole else []

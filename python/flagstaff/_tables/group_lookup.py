@@ -17,7 +17,7 @@ from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.similar import most_similar
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 
 # How many names are compared with a misspelt one.

@@ -11,28 +11,16 @@ from uuid import UUID
 
 from flagstaff._core import can_match
 from flagstaff._tables.known_attributes import Attribute, AttributeType, known_attributes
-from flagstaff._words.core_messages import IN_PLACES
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.rule_parts import new_conditions
+from flagstaff._words.rule_parts import new_conditions, problem_at
+from flagstaff._words.text import Text, marked
 
-_NEVER_MATCHES: Final = Template(
-    "value_never_matches", _('value %(number)s never matches "%(attribute)s": %(hint)s')
+_PATTERN: Final = marked('no text can match this pattern; check where "^" and "$" are')
+_CAPITALS: Final = marked("if it is a UUID, Django shows it in lower case; write it so")
+_ADDRESS: Final = marked(
+    "an e-mail address is mostly stored without capital letters; write it as it is stored"
 )
-_PATTERN: Final = Template(
-    "impossible_pattern",
-    _('no text can match this pattern; check where "^" and "$" are'),
-)
-_CAPITALS: Final = Template(
-    "capital_uuid", _("if it is a UUID, Django shows it in lower case; write it so")
-)
-_ADDRESS: Final = Template(
-    "capital_address",
-    _("an e-mail address is mostly stored without capital letters; write it as it is stored"),
-)
-_MOMENT: Final = Template(
-    "impossible_moment",
-    _('it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"'),
+_MOMENT: Final = marked(
+    'it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"'
 )
 
 
@@ -41,34 +29,23 @@ class _Kind(NamedTuple):
 
     #: An attribute of the type.
     sample: object
-    hint: Template
+    hint: str
 
 
 _KINDS: Final[Mapping[AttributeType, _Kind]] = {
     AttributeType.BOOL: _Kind(
         sample=True,
-        hint=Template(
-            "impossible_bool", _('it is true or false; use "in" (is one of) with true or false')
-        ),
+        hint=marked('it is true or false; use "in" (is one of) with true or false'),
     ),
-    AttributeType.NUMBER: _Kind(
-        0, Template("impossible_number", _("it is a number; write one, such as 42"))
-    ),
+    AttributeType.NUMBER: _Kind(0, marked("it is a number; write one, such as 42")),
     AttributeType.DATE: _Kind(date.min, _MOMENT),
     AttributeType.DATETIME: _Kind(datetime.min.replace(tzinfo=timezone.utc), _MOMENT),
     # Also a version, which the operators for versions compare.
-    AttributeType.TEXT: _Kind(
-        "0", Template("impossible_text", _('it is a text; write one, such as "42"'))
-    ),
-    AttributeType.GROUPS: _Kind(
-        "0", Template("impossible_group", _("it has the names of groups; write one as a text"))
-    ),
+    AttributeType.TEXT: _Kind("0", marked('it is a text; write one, such as "42"')),
+    AttributeType.GROUPS: _Kind("0", marked("it has the names of groups; write one as a text")),
     AttributeType.UUID: _Kind(
         "0",
-        Template(
-            "impossible_uuid",
-            _('it is a UUID in lower case, such as "550e8400-e29b-41d4-a716-446655440000"'),
-        ),
+        marked('it is a UUID in lower case, such as "550e8400-e29b-41d4-a716-446655440000"'),
     ),
 }
 _PARTS = ("contains", "startswith", "endswith")
@@ -79,12 +56,12 @@ _EMAIL = re.compile(r"[^@\s]*@[^@\s]+\.[^@\s]+")
 class Impossible(NamedTuple):
     """A condition with a value that never matches."""
 
-    problem: Message
+    problem: Text
     #: Whether the attribute is known, so that the value is refused.
     is_certain: bool
 
 
-def impossible_problem(rules: object, stored: object = None) -> Message | None:
+def impossible_problem(rules: object, stored: object = None) -> Text | None:
     """Returns why readable rules, or conditions in place of rules, are refused; None if not.
 
     Conditions that are `stored` are left out: they must not stop another change.
@@ -100,7 +77,7 @@ def impossible_conditions(rules: object, stored: object = None) -> Iterator[Impo
         if found := impossible_value(condition, known):
             problem, is_certain = found
             if place is not None:
-                problem = IN_PLACES(places=[place], problem=problem)
+                problem = problem_at(place, problem)
             yield Impossible(problem, is_certain)
 
 
@@ -117,13 +94,18 @@ def impossible_value(
     kind = known[name].type if name in known else AttributeType.OTHER
     for number, value in enumerate(values, start=1):
         if hint := _hint_for(str(operator), value, kind):
-            problem = _NEVER_MATCHES(number=str(number), attribute=name, hint=hint())
+            problem = Text(
+                'value {number} never matches "{attribute}": {hint}',
+                number=str(number),
+                attribute=name,
+                hint=Text(hint),
+            )
             is_guess = hint in (_CAPITALS, _ADDRESS)
             return Impossible(problem, is_certain=name in known and not is_guess)
     return None
 
 
-def _hint_for(operator: str, value: object, kind: AttributeType) -> Template | None:
+def _hint_for(operator: str, value: object, kind: AttributeType) -> str | None:
     """Returns what to write in place of a value that never matches; None if it can match."""
     sample, hint = _KINDS.get(kind, ("0", None))
     if operator == "regex" and not can_match(operator, json.dumps([value]), "0"):

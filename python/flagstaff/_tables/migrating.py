@@ -76,7 +76,9 @@ def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
     if schema_editor.collect_sql:  # sqlmigrate also works before the table exists
         return current_schema(connection)
     raise FlagstaffError(
-        f'table {tokens} is not on the search path of database "{connection.alias}"; add '
+        'table {table} is not on the search path of database "{database}"; add '
         '("flagstaff", "0001_flagstaff") to the dependencies of the migration, and change '
-        "allow_migrate in your router to allow flagstaff there"
+        "allow_migrate in your router to allow flagstaff there",
+        table=tokens,
+        database=connection.alias,
     )

@@ -228,8 +228,9 @@ def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:
     field = _field(model, "allowed_users")
     if not isinstance(field, ManyToManyField):
         raise ConfigurationError(
-            f"{model._meta.label}.allowed_users is a {type(field).__name__}, "
-            "expected a ManyToManyField to the user model"
+            "{model}.allowed_users is a {type}, expected a ManyToManyField to the user model",
+            model=model._meta.label,
+            type=type(field).__name__,
         )
     return field
 
@@ -238,8 +239,11 @@ def _column(model: type[Model], name: str) -> str:
     field = model._meta.pk if name == "pk" else _field(model, name)
     if field.model._meta.db_table != model._meta.db_table:
         raise ConfigurationError(
-            f"{model._meta.label}.{name} is a column of {field.model._meta.label}, "
-            "expected all fields in one table: inherit from an abstract model"
+            "{model}.{name} is a column of {other}, expected all fields in one table: inherit "
+            "from an abstract model",
+            model=model._meta.label,
+            name=name,
+            other=field.model._meta.label,
         )
     return _own_column(field)
 
@@ -247,7 +251,9 @@ def _column(model: type[Model], name: str) -> str:
 def _own_column(field: object) -> str:
     column = getattr(field, "column", None)
     if not column:
-        raise ConfigurationError(f"{field} has no column, expected a field that is stored")
+        raise ConfigurationError(
+            "{field} has no column, expected a field that is stored", field=str(field)
+        )
     return str(column)
 
 
@@ -255,8 +261,10 @@ def _field(model: type[Model], name: str) -> AnyField:
     field = find_field(model, name)
     if field is None:
         raise ConfigurationError(
-            f"{model._meta.label} has no field {name!r}; a flag model has key, enabled, "
-            "rollout_percent and allowed_users, a value model has key and value"
+            "{model} has no field {name}; a flag model has key, enabled, rollout_percent and "
+            "allowed_users, a value model has key and value",
+            model=model._meta.label,
+            name=repr(name),
         )
     return field
 

@@ -21,8 +21,6 @@ from django.db.models import (
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import AnyField, find_field
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -35,13 +33,6 @@ RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
 WITHOUT_RULES = Q(rules=[]) | Q(rules__isnull=True)
 WITHOUT_OWNER = Q(owner="") | Q(owner__isnull=True)
 
-_NO_FIELD = Template(
-    "flag_model_without_field",
-    _(
-        "the flag model of this project has no field %(name)s; add it, and run makemigrations and "
-        "migrate"
-    ),
-)
 
 _TEXT: tuple[type[AnyField], ...] = (CharField, TextField)
 _TYPES: Mapping[str, tuple[type[AnyField], ...]] = {
@@ -97,7 +88,11 @@ class FlagModel:
     def require(self, name: str) -> None:
         """Raises InvalidChangeError if the model lacks the field of this name."""
         if not self.has(name):
-            raise InvalidChangeError(_NO_FIELD(name=name))
+            raise InvalidChangeError(
+                "the flag model of this project has no field {name}; add it, and run "
+                "makemigrations and migrate",
+                name=name,
+            )
 
     def read(self, values: Mapping[str, Any]) -> OptionalFields:
         """Returns the values of the optional fields. Times become aware."""

@@ -19,9 +19,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.json_text import read_json
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, is_storable, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -35,25 +33,9 @@ if TYPE_CHECKING:
 else:
     _ModelIterable = ModelIterable
 
-_SEVERAL_ROWS = Template(
-    "several_rows_with_key", _("%(count)s rows have the key %(key)s; delete all but one")
-)
-_NO_ROW = Template("no_row_with_key", _("there is no flag, value or segment %(key)s; %(advice)s"))
-_NO_FLAG = Template("no_flag_with_key", _("there is no flag %(key)s; %(advice)s"))
-_NO_VALUE = Template("no_value_with_key", _("there is no value %(key)s; %(advice)s"))
-_NO_SEGMENT = Template("no_segment_with_key", _("there is no segment %(key)s; %(advice)s"))
-# What to do next.
-_DID_YOU_MEAN = Template("did_you_mean", _("did you mean %(keys)s?"))
-_OR = Template("or", _("%(one)s or %(other)s"))
-_IS_FLAG = Template("key_of_flag", _('there is a flag with this key; run "%(command)s"'))
-_IS_VALUE = Template("key_of_value", _('there is a value with this key; run "%(command)s"'))
-_LIST_FLAGS = Template("list_flags", _('"manage.py flags list" lists all keys'))
-_LIST_VALUES = Template("list_values", _('"manage.py flags value list" lists all keys'))
-_LIST_SEGMENTS = Template("list_segments", _('"manage.py flags segment list" lists all segments'))
-_LIST_ALL = Template(
-    "list_keys",
-    _('"manage.py flags list", "value list" and "segment list" list all keys'),
-)
+_DID_YOU_MEAN = marked("did you mean {keys}?")
+_IS_FLAG = marked('there is a flag with this key; run "{command}"')
+_IS_VALUE = marked('there is a value with this key; run "{command}"')
 
 # The annotation with the text of a value.
 _TEXT = "flagstaff_text"
@@ -136,7 +118,7 @@ def segment_row(key: str, *, lock: bool = False) -> Row:
     return _row(segment_model(), key, lock=lock)
 
 
-def similar_segments(key: str) -> Message | None:
+def similar_segments(key: str) -> Text | None:
     """Returns the question whether a segment with a similar key is meant; None without one."""
     return _similar(key, _keys(segment_model()))
 
@@ -180,9 +162,8 @@ class _ReadableRows(_ModelIterable):
 
 def suggests_key(error: FlagstaffError) -> bool:
     """Whether the error for an unknown key names a similar one."""
-    values = error.message.values if isinstance(error.message, Message) else {}
-    advice = values.get("advice")
-    return isinstance(advice, Message) and advice.template is _DID_YOU_MEAN
+    advice = error.message.values.get("advice")
+    return isinstance(advice, Text) and advice.english == _DID_YOU_MEAN
 
 
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
@@ -192,7 +173,9 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     found: list[Row] = list(rows.filter(key=key)) if is_storable(key) else []
     if len(found) > 1:
         # Possible in a project's own table. Evaluations treat such a key as unknown.
-        raise FlagstaffError(_SEVERAL_ROWS(count=len(found), key=repr(key)))
+        raise FlagstaffError(
+            "{count} rows have the key {key}; delete all but one", count=len(found), key=repr(key)
+        )
     return found[0] if found else None
 
 
@@ -207,8 +190,12 @@ def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key without a flag, a value or a segment, with similar keys."""
     models = (conf.flag_model, conf.value_model, segment_model())
     keys = [key for model in models for key in _readable_keys(model)]
-    advice = _similar(key, keys) or _LIST_ALL()
-    return UnknownFlagError(_NO_ROW(key=repr(key), advice=advice))
+    advice = _similar(key, keys) or Text(
+        '"manage.py flags list", "value list" and "segment list" list all keys'
+    )
+    return UnknownFlagError(
+        "there is no flag, value or segment {key}; {advice}", key=repr(key), advice=advice
+    )
 
 
 def case_variants(model: type[Model], key: str) -> list[str]:
@@ -220,13 +207,23 @@ def case_variants(model: type[Model], key: str) -> list[str]:
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
     if model is segment_model():
-        advice = similar_segments(key) or _LIST_SEGMENTS()
-        return UnknownSegmentError(_NO_SEGMENT(key=repr(key), advice=advice))
+        advice = similar_segments(key) or Text('"manage.py flags segment list" lists all segments')
+        return UnknownSegmentError(
+            "there is no segment {key}; {advice}", key=repr(key), advice=advice
+        )
     is_flag = model is conf.flag_model
     similar = _in_other_table(key, is_flag=is_flag) or _similar(key, _keys(model))
     if is_flag:
-        return UnknownFlagError(_NO_FLAG(key=repr(key), advice=similar or _LIST_FLAGS()))
-    return UnknownValueError(_NO_VALUE(key=repr(key), advice=similar or _LIST_VALUES()))
+        return UnknownFlagError(
+            "there is no flag {key}; {advice}",
+            key=repr(key),
+            advice=similar or Text('"manage.py flags list" lists all keys'),
+        )
+    return UnknownValueError(
+        "there is no value {key}; {advice}",
+        key=repr(key),
+        advice=similar or Text('"manage.py flags value list" lists all keys'),
+    )
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -242,18 +239,18 @@ def _readable_keys(model: type[Model]) -> list[str]:
         return []
 
 
-def _similar(key: str, keys: list[str]) -> Message | None:
+def _similar(key: str, keys: list[str]) -> Text | None:
     nearest = [repr(other) for other in dict.fromkeys(get_close_matches(key, keys))]
     if not nearest:
         return None
     *others, last = nearest
-    meant: Message | str = last
+    meant: Text | str = last
     for other in reversed(others):
-        meant = _OR(one=other, other=meant)
-    return _DID_YOU_MEAN(keys=meant)
+        meant = Text("{one} or {other}", one=other, other=meant)
+    return Text(_DID_YOU_MEAN, keys=meant)
 
 
-def _in_other_table(key: str, *, is_flag: bool) -> Message | None:
+def _in_other_table(key: str, *, is_flag: bool) -> Text | None:
     """Says that the key belongs to a value instead of a flag, or vice versa."""
     model, template, verb = (
         (conf.value_model, _IS_VALUE, "value get")
@@ -266,4 +263,4 @@ def _in_other_table(key: str, *, is_flag: bool) -> Message | None:
     except Error:  # the role may have no right to read it
         return None
     command = f"manage.py flags {verb} {shlex.quote(key)}"
-    return template(command=command) if exists else None
+    return Text(template, command=command) if exists else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError
 
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text, marked
 
 #: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
 #: character, character not in repertoire.
@@ -17,26 +16,25 @@ NO_PRIVILEGE = "42501"
 _MISSING_TABLE = frozenset({"42P01", "42703"})
 # The classes of PostgreSQL, by the first two characters of the SQLSTATE.
 _CLASSES = {
-    "08": Template("sqlstate_08", _("connection exception")),
-    "0A": Template("sqlstate_0a", _("feature not supported")),
-    "21": Template("sqlstate_21", _("cardinality violation")),
-    "22": Template("sqlstate_22", _("data exception, such as text where a number is expected")),
-    "23": Template("sqlstate_23", _("integrity constraint violation")),
-    "25": Template("sqlstate_25", _("invalid transaction state")),
-    "28": Template("sqlstate_28", _("invalid authorization")),
-    "40": Template("sqlstate_40", _("transaction rollback")),
-    "42": Template("sqlstate_42", _("wrong SQL, an unknown name, or no privilege")),
-    "53": Template("sqlstate_53", _("insufficient resources")),
-    "54": Template("sqlstate_54", _("program limit exceeded")),
-    "55": Template("sqlstate_55", _("object not in the required state")),
-    "57": Template("sqlstate_57", _("operator intervention, such as a time limit")),
-    "58": Template("sqlstate_58", _("system error")),
-    "P0": Template("sqlstate_p0", _("error raised by a function")),
-    "XX": Template("sqlstate_xx", _("internal error")),
+    "08": marked("connection exception"),
+    "0A": marked("feature not supported"),
+    "21": marked("cardinality violation"),
+    "22": marked("data exception, such as text where a number is expected"),
+    "23": marked("integrity constraint violation"),
+    "25": marked("invalid transaction state"),
+    "28": marked("invalid authorization"),
+    "40": marked("transaction rollback"),
+    "42": marked("wrong SQL, an unknown name, or no privilege"),
+    "53": marked("insufficient resources"),
+    "54": marked("program limit exceeded"),
+    "55": marked("object not in the required state"),
+    "57": marked("operator intervention, such as a time limit"),
+    "58": marked("system error"),
+    "P0": marked("error raised by a function"),
+    "XX": marked("internal error"),
 }
-_OTHER = Template("sqlstate_other", _("database error"))
-_UNDECODABLE = Template("undecodable_character", _("a character that the database cannot store"))
-_WITH_STATE = Template("error_with_sqlstate", "%(error)s (SQLSTATE %(state)s)")
+_OTHER = marked("database error")
+_WITH_STATE = "{error} (SQLSTATE {state})"
 
 
 def sqlstate(error: Error) -> str | None:
@@ -63,5 +61,7 @@ def error_text(error: Error) -> str:
         # The driver's own text, such as that of a connection that fails.
         return text if isinstance(error, OperationalError) else type(error).__name__
     if state in UNDECODABLE:
-        return _WITH_STATE(error=_UNDECODABLE(), state=state)
-    return _WITH_STATE(error=_CLASSES.get(state[:2], _OTHER)(), state=state)
+        return Text(
+            _WITH_STATE, error=Text("a character that the database cannot store"), state=state
+        )
+    return Text(_WITH_STATE, error=Text(_CLASSES.get(state[:2], _OTHER)), state=state)

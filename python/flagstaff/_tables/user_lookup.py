@@ -21,11 +21,8 @@ from django.db.models import Count, Field, Func, Model, Q, QuerySet, TextField, 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
-from flagstaff._words.lists import some
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
 from flagstaff._words.similar import most_similar
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import Text, is_storable, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
@@ -37,23 +34,6 @@ _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
 # How many usernames are compared with a misspelt one.
 _MAX_COMPARED = 1_000
-
-_OTHER_ROW = Template("row_of_no_user", _("a %(name)s is not a user"))
-_NO_USER = Template(
-    "neither_user_nor_key", _("%(value)s is neither a user nor a primary key of one")
-)
-_UNKNOWN_KEYS = Template(
-    "unknown_users", _("no user has the primary key %(keys)s; nothing was changed")
-)
-_SHARED_NAME = Template(
-    "shared_username", _("several users have the %(field)s %(name)s; use a primary key")
-)
-_NOT_FOUND = Template("no_such_user", _("no user has the %(tried)s %(text)s%(place)s%(guess)s"))
-# Parts of this sentence.
-_KEY = Template("tried_primary_key", _("primary key"))
-_KEY_OR_NAME = Template("tried_key_or_name", _("primary key or %(field)s"))
-_IN_DATABASE = Template("in_database", _(' in database "%(database)s"'))
-_GUESS = Template("similar_username", _("; did you mean %(name)s?"))
 
 T = TypeVar("T")
 
@@ -126,11 +106,13 @@ class UserTable:
         Raises InvalidChangeError if `user` is neither.
         """
         if isinstance(user, Model) and not isinstance(user, self.field.model):
-            raise InvalidChangeError(_OTHER_ROW(name=type(user).__name__))
+            raise InvalidChangeError("a {name} is not a user", name=type(user).__name__)
         value = getattr(user, self.field.attname) if isinstance(user, Model) else user
         pk = self.parse(value)
         if pk is None:
-            raise InvalidChangeError(_NO_USER(value=repr(user)))
+            raise InvalidChangeError(
+                "{value} is neither a user nor a primary key of one", value=repr(user)
+            )
         return pk
 
     def pks_of(self, users: object) -> list[PrimaryKey]:
@@ -155,7 +137,10 @@ class UserTable:
         wanted = list(pks)
         found = self.existing(wanted)
         if missing := [pk for pk in wanted if pk not in found]:
-            raise InvalidChangeError(_UNKNOWN_KEYS(keys=some(missing, _MAX_SHOWN)))
+            raise InvalidChangeError(
+                "no user has the primary key {keys}; nothing was changed",
+                keys=some(missing, _MAX_SHOWN),
+            )
         return found
 
     def find(self, text: str) -> FoundUser:
@@ -172,11 +157,21 @@ class UserTable:
             found_pk = getattr(user, self.field.attname)
             return FoundUser(found_pk, self.name_of(user), username.name, user)
         if pk is None:
-            tried = _KEY_OR_NAME(field=username.name) if username else _KEY()
+            tried = (
+                Text("primary key or {field}", field=username.name)
+                if username
+                else Text("primary key")
+            )
             is_default = self.database == DEFAULT_DB_ALIAS
-            place = "" if is_default else _IN_DATABASE(database=self.database)
+            place = "" if is_default else Text(' in database "{database}"', database=self.database)
             guess = self.guess(text)
-            raise FlagstaffError(_NOT_FOUND(tried=tried, text=repr(text), place=place, guess=guess))
+            raise FlagstaffError(
+                "no user has the {tried} {text}{place}{guess}",
+                tried=tried,
+                text=repr(text),
+                place=place,
+                guess=guess,
+            )
         return FoundUser(pk, None, None)
 
     def find_many(self, texts: Iterable[str]) -> dict[str, PrimaryKey]:
@@ -208,7 +203,7 @@ class UserTable:
     def guess(self, text: str) -> str:
         """Returns "; did you mean 'alice'?" for a text that is nearly a username, or ""."""
         similar = self.similar(text)
-        return "" if similar is None else _GUESS(name=repr(similar))
+        return "" if similar is None else Text("; did you mean {name}?", name=repr(similar))
 
     def similar(self, text: str) -> str | None:
         """Returns the username that is most similar to a text, or None.
@@ -274,7 +269,11 @@ class UserTable:
     def _with_username(self, field: str, text: str) -> Model | None:
         found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
         if len(found) > 1:
-            raise FlagstaffError(_SHARED_NAME(field=field, name=repr(text)))
+            raise FlagstaffError(
+                "several users have the {field} {name}; use a primary key",
+                field=field,
+                name=repr(text),
+            )
         return found[0] if found else None
 
     def _shared(self, username: str, names: Iterable[str]) -> set[str]:

@@ -10,16 +10,12 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
-from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.truncated import truncated
+from flagstaff._words.text import Text, truncated
 
 # A shorter text has neither too many digits nor too many levels.
 _SHORT = 1_000
 # The length of a name in a message.
 _MAX_NAME = 80
-_UNREADABLE = Template("json_unreadable", _("cannot be decoded"))
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 
@@ -29,9 +25,9 @@ class UnreadableJson(str):
     __slots__ = ()
 
     @property
-    def problem(self) -> Message:
+    def problem(self) -> Text:
         """What is wrong with it, such as "has a number of more than 4,300 digits"."""
-        return why_undecodable(self) or _UNREADABLE()
+        return why_undecodable(self) or Text("cannot be decoded")
 
     def __repr__(self) -> str:
         return f"UnreadableJson({super().__repr__()})"
@@ -130,14 +126,13 @@ def read_columns(text: str) -> Any:
     return read_json(text)
 
 
-def why_undecodable(text: str) -> Message | None:
+def why_undecodable(text: str) -> Text | None:
     """Returns why Python cannot decode a JSON text, whatever its syntax; None if it can.
 
     `json.loads` raises RecursionError for deep nesting.
     """
     # Rust accepts no half of a surrogate pair.
-    code = json_problem(text.encode(errors="replace").decode())
-    return None if code is None else message_of((code, {}))
+    return json_problem(text.encode(errors="replace").decode())
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
-from flagstaff._words.message import Message
-from flagstaff._words.rule_messages import rule_place
-from flagstaff._words.truncated import truncated
+from flagstaff._words.text import Text, joined, localized, marked, truncated
+
+#: The core has the same for its own problems.
+IN_PLACES = marked("{places}: {problem}")
+_VALUE_PLACE = "value {number}"
 
 #: The percentage of a rule without one.
 ALL = 100
@@ -22,7 +24,7 @@ _PRESENT = (*_PERMISSIONS, _GROUPS)
 _MAX_NAME = 102
 
 
-def places_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+def places_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
     """Yields the rules, each with its place, such as 'rule 2 ("beta")'."""
     for number, rule in enumerate(objects_in(rules), start=1):
         name = rule.get("name")
@@ -30,7 +32,7 @@ def places_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
         yield rule_place(number, shown if isinstance(name, str) else None), rule
 
 
-def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+def conditions_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
     """Yields the conditions of rules, each with the place of its rule."""
     for place, rule in places_of(rules):
         for condition in objects_in(rule.get("conditions")):
@@ -39,7 +41,7 @@ def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
 
 def new_conditions(
     rules: object, stored: object = None
-) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+) -> Iterator[tuple[Text | None, dict[str, Any]]]:
     """Yields the conditions that are not `stored`, each with the place of its rule.
 
     The conditions of a segment, in place of rules, have no place.
@@ -51,12 +53,12 @@ def new_conditions(
             yield place, condition
 
 
-def _placed_conditions(rules: object) -> Iterator[tuple[Message | None, dict[str, Any]]]:
+def _placed_conditions(rules: object) -> Iterator[tuple[Text | None, dict[str, Any]]]:
     yield from conditions_of(rules)
     yield from ((None, one) for one in objects_in(rules))
 
 
-def partial_rules(rules: object) -> Iterator[tuple[Message, int]]:
+def partial_rules(rules: object) -> Iterator[tuple[Text, int]]:
     """Yields the places of the rules that keep users out, with their percentages."""
     for place, rule in places_of(rules):
         percent = rule.get("rollout_percent", ALL)
@@ -69,7 +71,7 @@ def with_all_users(rules: object) -> list[dict[str, Any]]:
     return [{**rule, "rollout_percent": ALL} for rule in objects_in(rules)]
 
 
-def named_segments(rules: object) -> Iterator[tuple[str, Message]]:
+def named_segments(rules: object) -> Iterator[tuple[str, Text]]:
     """Yields the segments that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
@@ -94,7 +96,7 @@ def named_attributes(rules: object) -> Iterator[str]:
                 yield name
 
 
-def named_groups(rules: object) -> Iterator[tuple[str, Message]]:
+def named_groups(rules: object) -> Iterator[tuple[str, Text]]:
     """Yields the groups that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         for name in groups_of_conditions([condition]):
@@ -183,3 +185,36 @@ def objects_in(value: object) -> Iterator[dict[str, Any]]:
     # json.dumps writes a tuple as a list.
     for one in value if isinstance(value, list | tuple) else ():
         yield one if isinstance(one, dict) else {}
+
+
+def rule_place(number: int, name: str | None = None) -> Text:
+    """Returns the place of a rule, with its name in quotes if it has one."""
+    if name is None:
+        return Text("rule {number}", number=str(number))
+    return Text("rule {number} ({name})", number=str(number), name=name)
+
+
+def problem_at(place: Text, problem: Text) -> Text:
+    """Returns a problem with its place before it."""
+    return Text(IN_PLACES, places=joined([place]), problem=problem)
+
+
+def split_places(problem: Text) -> tuple[list[Text], Text]:
+    """Returns the places of a problem, and what is wrong there."""
+    if problem.english != IN_PLACES:
+        return [], problem
+    places, text = cast("list[Text]", [*problem.values.values()])
+    return cast("list[Text]", [*places.values.values()]), text
+
+
+def in_value(problem: Text) -> Text:
+    """Returns the problem of a condition without the places of its rule and of itself."""
+    places, text = split_places(problem)
+    inner = [place for place in places if place.english == _VALUE_PLACE]
+    return problem_at(inner[0], text) if inner else text
+
+
+def sentence(problem: str) -> str:
+    """Returns a problem in the reader's language as a sentence."""
+    text = localized(problem)
+    return f"{text[0].upper()}{text[1:]}."

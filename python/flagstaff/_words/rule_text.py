@@ -10,8 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import ALL
+from flagstaff._words.text import local_number
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
@@ -187,17 +187,14 @@ def _condition_text(condition: object, style: Style) -> str | None:
 def _values_text(values: list[object], style: Style, *, negated: bool) -> str:
     texts = [style.escape(_quoted(value)) for value in values]
     limit = style.max_values or len(texts)
+    shown, count = texts[:limit], len(texts) - limit
     if negated:
-        return join_some(texts, limit, separator=_(" nor "), more=_nor_more)
-    return join_some(texts, limit, separator=_(" or "), more=_or_more)
-
-
-def _or_more(count: int) -> str:
-    return ngettext("%(items)s or %(count)s more", "%(items)s or %(count)s more", count)
-
-
-def _nor_more(count: int) -> str:
-    return ngettext("%(items)s nor %(count)s more", "%(items)s nor %(count)s more", count)
+        items = _(" nor ").join(shown)
+        more = ngettext("%(items)s nor %(count)s more", "%(items)s nor %(count)s more", count)
+    else:
+        items = _(" or ").join(shown)
+        more = ngettext("%(items)s or %(count)s more", "%(items)s or %(count)s more", count)
+    return more % {"items": items, "count": local_number(count)} if count > 0 else items
 
 
 def _list(value: object) -> list[Any]:

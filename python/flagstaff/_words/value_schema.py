@@ -10,10 +10,7 @@ from typing import NamedTuple
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._words.json_text import scalar_of
-from flagstaff._words.lists import some
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import MASK, Text, some
 
 #: The types that a schema can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
@@ -28,36 +25,14 @@ TYPE_NAMES = {
 }
 #: With articles, for sentences.
 TYPE_LABELS = {
-    "string": Template("type_string", _("a string"))(),
-    "number": Template("type_number", _("a number"))(),
-    "integer": Template("type_integer", _("an integer"))(),
-    "boolean": Template("type_boolean", _("true or false"))(),
-    "object": Template("type_object", _("an object"))(),
-    "array": Template("type_array", _("an array"))(),
-    "null": Template("type_null", "null")(),
+    "string": Text("a string"),
+    "number": Text("a number"),
+    "integer": Text("an integer"),
+    "boolean": Text("true or false"),
+    "object": Text("an object"),
+    "array": Text("an array"),
+    "null": Text("null"),
 }
-_NO_LIST = Template(
-    "choices_no_list",
-    _('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]'),
-)
-_NO_SCALAR = Template(
-    "choice_no_scalar", _("choice %(number)s is not a string, a number, true or false")
-)
-_OTHER_TYPE = Template(
-    "choice_of_other_type", _("the choice %(choice)s must be %(type)s, because of the type")
-)
-_DUPLICATE = Template("duplicate_choice", _("the choice %(choice)s is given twice; remove one"))
-_NO_INTEGER = Template("value_no_integer", _("%(value)s is not an integer"))
-_WRONG_TYPE = Template("value_of_other_type", _("the value must be %(type)s, not %(present)s"))
-_QUOTED = Template(
-    "value_in_quotes",
-    _("the value must be %(type)s, not %(present)s; did you mean %(meant)s without quotes?"),
-)
-_SECRET_NO_CHOICE = Template("secret_no_choice", _("the value is not one of its choices"))
-_NO_CHOICE = Template("value_no_choice", _("%(value)s is not one of %(allowed)s"))
-_SIMILAR_CHOICE = Template(
-    "value_similar_choice", _("%(value)s is not one of %(allowed)s; did you mean %(meant)s?")
-)
 _MAX_LENGTH = 80
 
 
@@ -86,7 +61,7 @@ def type_of(value: object) -> str:
     return "null" if value is None else "object"
 
 
-def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Message | None:
+def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Text | None:
     """Returns how a value breaks the schema, or None. Does not contain a secret value."""
     if schema.type and not _has_type(value, schema.type):
         return _type_problem(value, schema.type, secret=secret)
@@ -95,24 +70,30 @@ def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -
     return None
 
 
-def choices_problem(
-    choices: object, value_type: str = "", *, secret: bool = False
-) -> Message | None:
+def choices_problem(choices: object, value_type: str = "", *, secret: bool = False) -> Text | None:
     """Returns why this cannot be the choices of values of a type, or None.
 
     Does not contain a choice of a secret value, which is one of them.
     """
     if not isinstance(choices, list):
-        return _NO_LIST()
+        return Text('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
     earlier: set[tuple[str, object]] = set()
     for number, choice in enumerate(choices, start=1):
         if not isinstance(choice, str | int | float):
-            return _NO_SCALAR(number=str(number))
+            return Text(
+                "choice {number} is not a string, a number, true or false", number=str(number)
+            )
         if value_type and not _has_type(choice, value_type):
-            return _OTHER_TYPE(choice=_shown(choice, secret), type=TYPE_LABELS[value_type])
+            return Text(
+                "the choice {choice} must be {type}, because of the type",
+                choice=_shown(choice, secret),
+                type=TYPE_LABELS[value_type],
+            )
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
-            return _DUPLICATE(choice=_shown(choice, secret))
+            return Text(
+                "the choice {choice} is given twice; remove one", choice=_shown(choice, secret)
+            )
         earlier.add(same)
     return None
 
@@ -128,24 +109,34 @@ def _is_same(one: object, other: object) -> bool:
     return type_of(one) == type_of(other) and one == other
 
 
-def _type_problem(value: object, name: str, *, secret: bool) -> Message:
+def _type_problem(value: object, name: str, *, secret: bool) -> Text:
     if name == "integer" and type_of(value) == "number" and not secret:
-        return _NO_INTEGER(value=_text(value))
+        return Text("{value} is not an integer", value=_text(value))
     wanted, present = TYPE_LABELS[name], TYPE_LABELS[type_of(value)]
     # A person may have written "25" where 25 is needed.
     meant = scalar_of(value) if isinstance(value, str) and not secret else value
     if _has_type(meant, name):
-        return _QUOTED(type=wanted, present=present, meant=_text(meant))
-    return _WRONG_TYPE(type=wanted, present=present)
+        return Text(
+            "the value must be {type}, not {present}; did you mean {meant} without quotes?",
+            type=wanted,
+            present=present,
+            meant=_text(meant),
+        )
+    return Text("the value must be {type}, not {present}", type=wanted, present=present)
 
 
-def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> Message:
+def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> Text:
     if secret:
-        return _SECRET_NO_CHOICE()
+        return Text("the value is not one of its choices")
     allowed = some(map(_text, choices))
     if meant := _nearest(value, choices):
-        return _SIMILAR_CHOICE(value=_text(value), allowed=allowed, meant=meant)
-    return _NO_CHOICE(value=_text(value), allowed=allowed)
+        return Text(
+            "{value} is not one of {allowed}; did you mean {meant}?",
+            value=_text(value),
+            allowed=allowed,
+            meant=meant,
+        )
+    return Text("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
 
 
 def _nearest(value: object, choices: Iterable[object]) -> str:

@@ -109,15 +109,17 @@ def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
     [(may_create,)] = tokens.rows("barrier_rights_v1", function)
     if may_create is None:
         raise PropagationError(
-            f"the function {function} does not exist, so propagation cannot be checked; "
-            'run "manage.py migrate"'
+            "the function {function} does not exist, so propagation cannot be checked; "
+            'run "manage.py migrate"',
+            function=function,
         )
     if not (may_create and found.may_read):
         raise PropagationError(
-            f"the role {found.role} has no right to wait for workers; "
-            "as the owner of the tables, run: "
-            f"GRANT EXECUTE ON FUNCTION {function} TO {found.role}; "
-            f"GRANT SELECT ON {found.qualified} TO {found.role};"
+            "the role {role} has no right to wait for workers; as the owner of the tables, run: "
+            "GRANT EXECUTE ON FUNCTION {function} TO {role}; GRANT SELECT ON {table} TO {role};",
+            role=found.role,
+            function=function,
+            table=found.qualified,
         )
 
 

@@ -134,7 +134,9 @@ def wait_for_polls(
             return Propagation(complete=True)
         return _Wait(connection, expect).run(timeout, polling_timeout, before_polls)
     except Error as error:
-        raise PropagationError(f"the workers cannot be listed: {error_text(error)}") from error
+        raise PropagationError(
+            "the workers cannot be listed: {why}", why=error_text(error)
+        ) from error
 
 
 def forbid_transaction() -> None:

@@ -8,10 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.duration import duration
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.times import duration
 from flagstaff._workers.overview import WorkerOverview, WorkerState
 
 #: What each refresh mode means, by its name.

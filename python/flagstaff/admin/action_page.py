@@ -16,8 +16,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_time_text
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
+from flagstaff._words.times import local_time_text
 from flagstaff.admin.base_admin import BaseAdmin, with_undo
 from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, problems_of
 from flagstaff.admin.links import page_url

@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import Row, uncached
 from flagstaff._tables.sqlstate import is_missing_table
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff.admin.confirmation import describe_changed

@@ -15,9 +15,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
-from flagstaff._words.ago import ago
-from flagstaff._words.local_formats import local_time_text
-from flagstaff._words.times import aware, local_time
+from flagstaff._words.times import ago, aware, local_time, local_time_text
 from flagstaff.history.describe import describe_actor
 
 #: A stylesheet cuts what does not fit.

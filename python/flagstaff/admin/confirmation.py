@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.admin.page import page_of
 from flagstaff.admin.views import (
     REASON,

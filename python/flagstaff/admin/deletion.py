@@ -14,8 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.admin.base_admin import with_undo
 from flagstaff.admin.confirmation import problems_of
 from flagstaff.admin.links import row_links

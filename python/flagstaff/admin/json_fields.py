@@ -20,8 +20,8 @@ from flagstaff._words.json_text import (
     object_of_pairs,
     why_undecodable,
 )
-from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff._words.text import local_number
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000

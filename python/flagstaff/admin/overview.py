@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import count_unknown_keys
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_time
 from flagstaff._workers.overview import worker_overview
 from flagstaff._workers.words import state_label, summary

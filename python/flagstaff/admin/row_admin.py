@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.forms import SUBMITTED, MergingForm
 from flagstaff.admin.json_fields import set_widget

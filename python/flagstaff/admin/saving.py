@@ -13,8 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.rows import case_variants
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import quoted
+from flagstaff._words.text import local_list, quoted
 from flagstaff.admin.forms import MergingForm
 from flagstaff.changes.changed import Changed
 from flagstaff.history.describe import describe_actor, describe_change

@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import uncached
-from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days
 from flagstaff.admin.app_pages import Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.fallbacks import value_or_default

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._engine.status import status
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.users.adding import unknown_problem
 from flagstaff.exceptions import FlagstaffError
 

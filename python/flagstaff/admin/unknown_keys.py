@@ -19,11 +19,9 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, unknown_keys
 from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_days, local_number
-from flagstaff._words.message import localized
 from flagstaff._words.similar import most_similar
-from flagstaff._words.times import aware
+from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.times import aware, local_days
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.parts.former_flags import former_texts

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.times import local_time_text
 from flagstaff.conf import conf
 
 

@@ -23,8 +23,7 @@ from flagstaff._tables import bucket_units
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_number, localized
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.permissions import needs_view_user_text
 from flagstaff.admin.plain_page import PlainPageAdmin

@@ -15,11 +15,8 @@ from django.utils.translation import ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.duration import duration
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
-from flagstaff._words.times import aware, clock_time
+from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.times import aware, clock_time, duration
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary

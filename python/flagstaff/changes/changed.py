@@ -10,7 +10,7 @@ from typing import Any
 
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import PrimaryKey
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.history.kinds import Kind
 
 #: The option of a command that takes the key of a flag or, with it, of a value or a segment.
@@ -62,7 +62,7 @@ class Changed:
     #: Primary keys that were left out, because no user has them.
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
-    kept_by_rules: Message | None = dataclass_field(default=None, compare=False)
+    kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
 
     def hides(self, name: str) -> bool:
         """Whether this field must be masked."""

@@ -28,19 +28,8 @@ from flagstaff._tables.optional_fields import (
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import Message, text_of
+from flagstaff._words.text import Text, joined, text_of
 from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.changes.messages import (
-    FIELD_PROBLEM,
-    JSON_NULL,
-    NO_DATE,
-    NULL,
-    PROBLEMS,
-    REJECTED,
-    SEGMENT_KEY_IS_FIXED,
-    UNKNOWN_FIELD,
-    UNREADABLE,
-)
 from flagstaff.changes.segment_use import require_segments
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
@@ -73,11 +62,18 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = F
     change.
     """
     if isinstance(row, segment_model()) and "key" in fields:
-        raise InvalidChangeError(FIELD_PROBLEM(field="key", problem=SEGMENT_KEY_IS_FIXED()))
+        raise InvalidChangeError(
+            "{field}: {problem}",
+            field="key",
+            problem=Text(
+                "the key of a segment cannot be changed, because rules name it; create another "
+                "segment"
+            ),
+        )
     for name, new in fields.items():
         validate(row, name, new, is_past=is_past)
     for problem in value_schema_problems_of(row, fields).values():
-        raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
+        raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
     if RULES in fields:
         require_segments(row, fields[RULES])
     # A secret that cannot be made public stays a secret.
@@ -119,7 +115,11 @@ def may_insert_together(model: type[Model]) -> bool:
 def require_readable(key: str, fields: Fields) -> None:
     """Raises InvalidChangeError if a value of the history cannot be written again."""
     if any(isinstance(value, UnreadableJson) for value in fields.values()):
-        raise InvalidChangeError(UNREADABLE(key=key))
+        raise InvalidChangeError(
+            "Python cannot decode the value that {key} had, so it cannot be restored; write it "
+            "with SQL",
+            key=key,
+        )
 
 
 def touch(row: Row) -> None:
@@ -134,7 +134,7 @@ def validate(row: Row, name: str, new: object, *, is_past: bool = False) -> None
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
     if problem := problem_of(row, name, new, is_past=is_past):
-        raise InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem))
+        raise InvalidChangeError("{field}: {problem}", field=name, problem=problem)
 
 
 def problem_of(row: Row, name: str, new: object, *, is_past: bool = False) -> str | None:
@@ -145,7 +145,11 @@ def problem_of(row: Row, name: str, new: object, *, is_past: bool = False) -> st
     if not is_past and (problem := _impossible_problem(row, field, new)):
         return problem
     if new is None and not field.null:
-        return JSON_NULL() if isinstance(field, JSONField) else NULL()
+        return (
+            Text('must not be null; write JSON, such as "stripe", 25 or [], or delete the row')
+            if isinstance(field, JSONField)
+            else Text("must not be null")
+        )
     try:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
@@ -179,14 +183,15 @@ def problems_of_new(row: Model) -> dict[str, str]:
     return problems
 
 
-def problems_text(problems: Mapping[str, str]) -> Message:
+def problems_text(problems: Mapping[str, str]) -> Text:
     """Returns the problems of several fields in one line."""
-    return PROBLEMS(
-        problems=[FIELD_PROBLEM(field=name, problem=text) for name, text in problems.items()]
+    return joined(
+        [Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()],
+        "; ",
     )
 
 
-def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+def _problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns what is wrong with a new value that the field's validators may not see, or None."""
     if new is None and field.null:
         # The field of a project: NULL means no rules, no tags, and the unit "user".
@@ -198,7 +203,7 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     )
 
 
-def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns why a row cannot have the value of an optional field; None for other fields."""
     if isinstance(row, conf.value_model):
         problems, ours = _PROBLEMS_OF_VALUES, value_rule_fields(conf.value_model)
@@ -210,12 +215,12 @@ def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> M
     return problem_of(new) if problem_of else None
 
 
-def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
     return condition_problem(new) if is_condition else None
 
 
-def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     is_own = isinstance(row, (conf.flag_model, conf.value_model, segment_model()))
     if not is_own or field.name not in (RULES, _CONDITIONS):
         return None
@@ -224,19 +229,19 @@ def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Messa
     return impossible_problem(new, stored)
 
 
-def _date_problem(new: object) -> Message | None:
+def _date_problem(new: object) -> Text | None:
     # The database would read a text, but the result of the change would have no date.
     is_date = isinstance(new, date) and not isinstance(new, datetime)
-    return None if is_date else NO_DATE()
+    return None if is_date else Text("this is not a date; pass a datetime.date")
 
 
-_PROBLEMS: Mapping[str, Callable[[object], Message | None]] = {
+_PROBLEMS: Mapping[str, Callable[[object], Text | None]] = {
     RULES: rule_problem,
     BUCKET_BY: unit_problem,
     TAGS: tags_problem,
     REVIEW_ON: _date_problem,
 }
-_PROBLEMS_OF_VALUES: Mapping[str, Callable[[object], Message | None]] = {
+_PROBLEMS_OF_VALUES: Mapping[str, Callable[[object], Text | None]] = {
     RULES: value_rule_problem,
     BUCKET_BY: unit_problem,
 }
@@ -267,7 +272,9 @@ def _rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
     except (IntegrityError, DataError) as error:
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if secret else error
-        raise InvalidChangeError(REJECTED(reason=error_text(error))) from cause
+        raise InvalidChangeError(
+            "the database rejected the change: {reason}", reason=error_text(error)
+        ) from cause
 
 
 def _is_empty_json(field: AnyField, value: object) -> bool:
@@ -304,6 +311,10 @@ def _field(row: Row, name: str) -> AnyField:
     except FieldDoesNotExist:
         field = None
     if not isinstance(field, Field) or not field.concrete or field.primary_key:
-        text = UNKNOWN_FIELD(model=str(row._meta.verbose_name), name=repr(name))
+        text = Text(
+            "a {model} has no field {name} to change",
+            model=str(row._meta.verbose_name),
+            name=repr(name),
+        )
         raise InvalidChangeError(text)
     return field

@@ -7,30 +7,17 @@ import json
 from flagstaff._tables.decoding import canonical, canonical_json, is_secret
 from flagstaff._tables.optional_fields import RULES, has_rules
 from flagstaff._tables.rows import Fields, Row
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
 from flagstaff._words.rule_parts import ALL, places_of
-from flagstaff._words.truncated import truncated
+from flagstaff._words.text import MASK, Text, joined, truncated
 from flagstaff.conf import conf
 from flagstaff.validators import value_rule_problem
 
-_KEPT = Template("kept_by_rules", _("users for whom a rule decides keep another value: %(rules)s"))
-_BY_RULE = Template("kept_by_rule", _("%(place)s → %(value)s"))
-_FOR_SOME = Template("kept_by_partial_rule", _("%(place)s → %(value)s for %(percent)s %%"))
-_UNREADABLE = Template(
-    "kept_by_unreadable_rules",
-    _(
-        "the rules cannot be read, so workers may keep earlier ones, which give users another "
-        "value: %(problem)s"
-    ),
-)
 _VALUE = "value"
 # The length of the value of a rule.
 _MAX_LENGTH = 80
 
 
-def kept_by_rules(row: Row, new: Fields) -> Message | None:
+def kept_by_rules(row: Row, new: Fields) -> Text | None:
     """Returns which rules give some users another value after a change, or None. Does not query.
 
     `new` are the fields to write. Without a new value, the users do not expect one.
@@ -39,7 +26,11 @@ def kept_by_rules(row: Row, new: Fields) -> Message | None:
         return None
     rules = new[RULES] if RULES in new else getattr(row, RULES)
     if rules not in (None, []) and (problem := value_rule_problem(rules)):
-        return _UNREADABLE(problem=problem)
+        return Text(
+            "the rules cannot be read, so workers may keep earlier ones, which give users another "
+            "value: {problem}",
+            problem=problem,
+        )
     secret = is_secret(row) or bool(new.get("secret"))
     found = []
     for place, rule in places_of(rules):
@@ -49,9 +40,15 @@ def kept_by_rules(row: Row, new: Fields) -> Message | None:
         text = truncated(json.dumps(value, ensure_ascii=False), _MAX_LENGTH)
         shown = {"place": place, "value": MASK if secret else text}
         found.append(
-            _BY_RULE(**shown) if percent == ALL else _FOR_SOME(**shown, percent=str(percent))
+            Text("{place} → {value}", **shown)
+            if percent == ALL
+            else Text("{place} → {value} for {percent} %", **shown, percent=str(percent))
         )
-    return _KEPT(rules=found) if found else None
+    return (
+        Text("users for whom a rule decides keep another value: {rules}", rules=joined(found))
+        if found
+        else None
+    )
 
 
 def _is_same(own: object, of_rule: object) -> bool:

@@ -10,16 +10,8 @@ from django.db import transaction
 from flagstaff._events import Event
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import batches
-from flagstaff._words.message import Message, lines
+from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
-from flagstaff.changes.messages import (
-    EVENT,
-    EXPECT_PRESENT,
-    NO_VERSION,
-    VERSION,
-    VERSION_CONFLICT,
-    VERSION_CONFLICT_WITH_EVENTS,
-)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -27,6 +19,12 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import entries, require_history, require_triggers, version_of
+
+_VERSION_CONFLICT = marked("{key} has {present}, but version {expected} was expected")
+_VERSION_CONFLICT_WITH_EVENTS = marked(
+    "{key} has {present}, but version {expected} was expected; changes after version {seen}: "
+    "{events}"
+)
 
 _MAX_NEWER = 20
 # The length of each value in a message, which the admin may keep in a cookie.
@@ -79,7 +77,9 @@ def require_version(
     require_history()
     actual = version_of(kind, pk)
     if actual != expected:
-        advice = advice or EXPECT_PRESENT(version=str(actual or 0))
+        advice = advice or Text(
+            "to change it anyway, expect version {version}", version=str(actual or 0)
+        )
         raise conflict_error(kind, key, pk, expected, actual, advice)
     # Without triggers the version stays the same whatever is changed.
     require_triggers(kind)
@@ -93,13 +93,14 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     newer = events_among(kind, changes.filter(id__gt=expected), limit=_MAX_NEWER)
     seen = events_among(kind, changes.filter(id__lte=expected), limit=1)
     names = readable_names_of_actors(newer)
-    template = VERSION_CONFLICT_WITH_EVENTS if newer else VERSION_CONFLICT
-    text = template(
+    template = _VERSION_CONFLICT_WITH_EVENTS if newer else _VERSION_CONFLICT
+    text = Text(
+        template,
         key=key,
-        present=VERSION(number=str(actual)) if actual else NO_VERSION(),
+        present=Text("version {number}", number=str(actual)) if actual else Text("no version"),
         expected=str(expected),
         seen=str(expected),
-        events=[event_text(event, names) for event in newer],
+        events=joined((event_text(event, names) for event in newer), "; "),
     )
     return ConflictError(
         text,
@@ -119,12 +120,13 @@ def raise_errors(errors: Iterable[FlagstaffError]) -> None:
         raise errors[0]
     if errors:
         keys = [error.key for error in errors if isinstance(error, ConflictError)]
-        raise ConflictError(lines(error.message for error in errors), key=keys[0] if keys else "")
+        text = joined((error.message for error in errors), "\n")
+        raise ConflictError(text, key=keys[0] if keys else "")
 
 
-def event_text(event: Event, names: Mapping[str, str]) -> Message:
+def event_text(event: Event, names: Mapping[str, str]) -> Text:
     """Returns who changed what, and when."""
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     change = describe_change(event, limit=_MAX_VALUE)
-    return EVENT(actor=actor, time=full_time(event.at), change=change)
+    return Text("{actor} at {time}: {change}", actor=actor, time=full_time(event.at), change=change)

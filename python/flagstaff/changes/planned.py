@@ -15,9 +15,7 @@ from flagstaff._engine.impact import ChangeImpact, impact_of_change
 from flagstaff._engine.segment_impact import EnabledFlag, impact_of_enabling
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
-from flagstaff.changes import messages
+from flagstaff._words.text import Text, local_number, localized
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.changes.changed import Changed
@@ -180,7 +178,7 @@ def impact_text(change: Planned) -> str:
 def _counted(change: Planned) -> str:
     found = change.impact
     if found is None:
-        return localized(messages.USERS_NOT_COUNTED())
+        return localized(Text("The users cannot be counted."))
     numbers = {"gain": found.gain, "lose": found.lose, "after": found.after.on}
     texts = {name: local_number(number) for name, number in numbers.items()}
     sentences = _exact(found) if found.is_exact else _at_least(found)

@@ -17,6 +17,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.rows import Row, all_rows, model_of
+from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -24,13 +25,9 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
+from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.messages import (
-    NOT_EXISTENT_THEN,
-    ONLY_A_DIGEST,
-)
 from flagstaff.changes.past import (
     Item,
     ItemState,
@@ -42,7 +39,6 @@ from flagstaff.changes.past import (
     read_pasts,
 )
 from flagstaff.changes.row_changes import change_row, finished, planned_change
-from flagstaff.changes.undo_messages import no_version_of_key
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -113,16 +109,31 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
         return with_secrecy(item, finished(kind, planned, version_of(kind, row.pk)))
 
 
+def no_version_of_key(kind: Kind, key: str, version: int) -> InvalidChangeError:
+    """Returns the error if no entry of this flag, value or segment has this id."""
+    return InvalidChangeError(
+        "the history of {key} has no version {version}; see {command}",
+        key=key,
+        version=str(version),
+        command=quoted_command("history", key, *KIND_OPTIONS[kind]),
+    )
+
+
 def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
     """The history of the locked row, and its state right after a version."""
     item = find_item(kind, key)
     if not entries(kind, item.pk).filter(id=to).exists():
-        raise InvalidChangeError(no_version_of_key(kind, key, to))
+        raise no_version_of_key(kind, key, to)
     past = read_pasts([(item, [to])])[item.id]
     state = past.state_at(to)
     if state.row is None:
         delete = quoted_command(*DELETE_VERBS[kind], key)
-        text = NOT_EXISTENT_THEN(key=key, version=str(to), command=delete)
+        text = Text(
+            "{key} did not exist at version {version}; to remove it, use {command}",
+            key=key,
+            version=str(to),
+            command=delete,
+        )
         raise InvalidChangeError(text)
     return past, state
 
@@ -231,7 +242,12 @@ def only_a_digest(item: Item) -> InvalidChangeError:
     """Returns the error if a secret value of the past is needed."""
     verb = "set" if item.row else "create"
     command = quoted_command("value", verb, item.key, "-")
-    return InvalidChangeError(ONLY_A_DIGEST(key=item.key, command=command))
+    return InvalidChangeError(
+        "the history stores only a digest of {key}, because it is secret; enter the value again "
+        "with {command}",
+        key=item.key,
+        command=command,
+    )
 
 
 #: What restores an earlier version of each kind of row.

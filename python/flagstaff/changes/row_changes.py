@@ -15,7 +15,7 @@ from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import some
+from flagstaff._words.text import Text, marked, some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -38,11 +38,16 @@ from flagstaff.changes.fields import (
 )
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
-from flagstaff.changes.messages import EXISTS, FIELDS_CHANGED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk, has_history, version_of, versions_of
+
+_EXISTS = {
+    Kind.FLAG: marked("a flag {key} already exists; change it, or use another key"),
+    Kind.VALUE: marked("a value {key} already exists; change it, or use another key"),
+    Kind.SEGMENT: marked("a segment {key} already exists; change it, or use another key"),
+}
 
 #: From the old value of a field to the arguments of the command that sets it again, if any can.
 UndoArguments = Callable[[object], "tuple[str, ...] | None"]
@@ -267,7 +272,14 @@ def _require_fields(row: Row, fields: Fields, expect: Fields) -> None:
     changed = [name for name in differing(row, expect) if name not in fields or name in to_write]
     if changed:
         # Without the values: one of them may be secret.
-        raise ConflictError(FIELDS_CHANGED(key=row.key, fields=some(changed)), key=row.key)
+        raise ConflictError(
+            Text(
+                "{key} has changed since you read it: {fields}; read it again",
+                key=row.key,
+                fields=some(changed),
+            ),
+            key=row.key,
+        )
 
 
 def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
@@ -289,7 +301,7 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     """Nothing to do if the rows are equal, as after a form was sent twice."""
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
-        raise InvalidChangeError(EXISTS[kind](key=repr(present.key)))
+        raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
     version, fields = version_of(kind, present.pk), _editable_fields(present)
     secret = is_secret(present)
     return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)

@@ -22,10 +22,8 @@ from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._tables.decoding import canonical_json
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import matches_anonymous, named_segments
-from flagstaff.changes import messages
+from flagstaff._words.text import Text, local_number, localized
 from flagstaff.changes.consequence import Consequence, by_users, value_consequence
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
 from flagstaff.changes.segment_use import rows_using, rules_of_apps
@@ -88,7 +86,7 @@ class SegmentPlan:
         if not self.counts:
             return ""
         if self.impact.users is None:
-            return localized(messages.USERS_NOT_COUNTED())
+            return localized(Text("The users cannot be counted."))
         is_complete = None not in self.counts.values()
         if is_complete and not self.impact.changed:
             return _("No user gains or loses anything.")

@@ -18,22 +18,18 @@ from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, valu
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
-from flagstaff._words.lists import some
-from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import named_segments
-from flagstaff.changes.messages import (
-    CREATE_FIRST,
-    FIELD_PROBLEM,
-    MISSING_SEGMENT,
-    SEGMENT_IN_USE,
-    UNDO_DELETION,
-)
+from flagstaff._words.text import Text, marked, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
+
+SEGMENT_IN_USE = marked(
+    "the segment {key} is used by the rules of {flags}; change these rules first"
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,10 @@ def _require_segments(written: Sequence[object]) -> None:
     existing = _existing_segments(written, lock=True)
     for rules in written:
         if problem := _missing(rules, existing):
-            raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
+            raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
 
 
-def missing_segment(rules: object, *, lock: bool = False) -> Message | None:
+def missing_segment(rules: object, *, lock: bool = False) -> Text | None:
     """Returns which rule names a segment that does not exist, and what to do; None without one."""
     return _missing(rules, _existing_segments([rules], lock=lock))
 
@@ -106,17 +102,27 @@ def _existing_segments(written: Iterable[object], *, lock: bool) -> set[str]:
     return {*rows.filter(key__in=keys).values_list("key", flat=True)}
 
 
-def _missing(rules: object, existing: Collection[str]) -> Message | None:
+def _missing(rules: object, existing: Collection[str]) -> Text | None:
     for key, place in dict(reversed([*named_segments(rules)])).items():
         if key not in existing:
-            return MISSING_SEGMENT(place=place, key=repr(key), advice=_advice(key))
+            return Text(
+                "{place} names the segment {key}, which does not exist; {advice}",
+                place=place,
+                key=repr(key),
+                advice=_advice(key),
+            )
     return None
 
 
-def _advice(key: str) -> Message:
+def _advice(key: str) -> Text:
     if deleted_pk(Kind.SEGMENT, key) is not None:
-        return UNDO_DELETION(command=f"manage.py flags undo {shlex.quote(key)} --segment")
-    return similar_segments(key) or CREATE_FIRST(command="manage.py flags segment create")
+        return Text(
+            'undo its deletion first with "{command}"',
+            command=f"manage.py flags undo {shlex.quote(key)} --segment",
+        )
+    return similar_segments(key) or Text(
+        'create it first with "{command}"', command="manage.py flags segment create"
+    )
 
 
 def keep_used_segment(segment: Model, using: str) -> None:
@@ -143,7 +149,7 @@ def require_unused(key: str) -> None:
 def _require_unused(keys: Collection[str]) -> None:
     users = rules_that_name(*keys) if keys else {}
     for key, names in users.items():
-        raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(names)))
+        raise InvalidChangeError(SEGMENT_IN_USE, key=repr(key), flags=some(names))
 
 
 def rules_that_name(*keys: str) -> dict[str, list[str]]:

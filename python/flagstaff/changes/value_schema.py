@@ -20,12 +20,11 @@ from flagstaff._stored_value_schema import (
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, joined
 from flagstaff._words.value_schema import TYPES, choices_problem
-from flagstaff.changes.messages import NO_TYPE
 
 
-def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
+def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     """Returns how a value would break its schema after a change, a message by field; or {}.
 
     A new value is not refused because of the rules, nor new rules because of the value.
@@ -47,10 +46,10 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
     }
 
 
-def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns why a value cannot have this type or these choices; None for other fields."""
     if field.name not in (TYPE, CHOICES) or not has_value_schema(cast("type[Model]", type(row))):
         return None
     if field.name == CHOICES:
         return choices_problem(new, secret=is_secret(row))
-    return None if new in ("", *TYPES) else NO_TYPE(types=TYPES)
+    return None if new in ("", *TYPES) else Text("use one of {types}", types=joined(TYPES))

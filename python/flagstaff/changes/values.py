@@ -11,9 +11,8 @@ from flagstaff._tables.decoding import canonical, encoded, is_plain_json, value_
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.json_text import why_undecodable
-from flagstaff._words.truncated import MAX_VALUE
+from flagstaff._words.text import MAX_VALUE, Text
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.messages import NOT_DECODABLE, NOT_JSON, TOO_DEEP
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -81,11 +80,15 @@ def _require_json(value: object) -> None:
     try:
         problem = why_undecodable(canonical(value))
     except RecursionError:
-        problem = TOO_DEEP()
+        problem = Text("is nested too deeply")
     except (TypeError, ValueError) as error:
-        raise InvalidChangeError(NOT_JSON(reason=str(error))) from error
+        raise InvalidChangeError(
+            "JSON cannot hold this value: {reason}", reason=str(error)
+        ) from error
     if problem and is_plain_json(value_field()):
-        raise InvalidChangeError(NOT_DECODABLE(reason=problem))
+        raise InvalidChangeError(
+            "get_value() cannot return this value: it {reason}", reason=problem
+        )
 
 
 def _as_argument(value: object) -> str | None:

@@ -14,10 +14,9 @@ from flagstaff._tables.impossible_values import impossible_conditions
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._taken_keys import keys_of_apps
-from flagstaff._words.core_messages import CoreMessage, message_of
-from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
+from flagstaff._words.text import Text, some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf
@@ -33,14 +32,14 @@ def invalid_keys(database: Database) -> Iterator[Problem]:
     if keys:
         count = len(keys)
         flags = "1 flag has a key that is" if count == 1 else f"{count:,} flags have keys that are"
-        shown = join_some(map(repr, keys), _MAX_SHOWN)
+        shown = some(map(repr, keys), _MAX_SHOWN)
         yield Problem(f"{flags} not valid: {shown}", conf.flag_model)
 
 
 def keys_of_flags_and_values(database: Database) -> Iterator[Problem]:
     """Yields that a flag and a value have the same key."""
     both = {*(database.keys or ())}.intersection(database.keys_of_values)
-    if shown := join_some(map(repr, sorted(both)), _MAX_SHOWN):
+    if shown := some(map(repr, sorted(both)), _MAX_SHOWN):
         yield Problem(f"a flag and a value have the same key: {shown}", conf.flag_model)
 
 
@@ -50,7 +49,7 @@ def keys_that_differ_in_case(database: Database) -> Iterator[Problem]:
     for key in database.keys or ():
         by_folded.setdefault(key.casefold(), []).append(key)
     groups = (" and ".join(map(repr, keys)) for keys in by_folded.values() if len(keys) > 1)
-    if shown := join_some(groups, _MAX_SHOWN):
+    if shown := some(groups, _MAX_SHOWN):
         yield Problem(
             f"keys of flags differ only in upper and lower case: {shown}", conf.flag_model
         )
@@ -65,7 +64,7 @@ def unknown_forced_off_keys(database: Database) -> Iterator[Problem]:
     if unknown := [key for key in unknown if key not in others]:
         similar = most_similar(unknown[0], existing or ())
         yield Problem(
-            f"{VARIABLE} names flags that do not exist: {join_some(unknown)}",
+            f"{VARIABLE} names flags that do not exist: {some(unknown)}",
             conf.flag_model,
             hint=f'did you mean "{similar}"?'
             if similar
@@ -78,7 +77,7 @@ def missing_segments(database: Database) -> Iterator[Problem]:
     """Yields that rules name segments that do not exist."""
     missing = [*_missing(database.stored)]
     if missing:
-        shown = join_some(missing, _MAX_SHOWN)
+        shown = some(missing, _MAX_SHOWN)
         yield Problem(f"rules name segments that do not exist: {shown}", conf.flag_model)
 
 
@@ -119,7 +118,7 @@ def misspelled_attributes(database: Database) -> Iterator[Problem]:
     names = {name for json in decoded for name in named_attributes(json)}
     similar = {name: similar_attribute(name) for name in names.difference(known_attributes())}
     misspelled = (with_similar(name, similar[name]) for name in sorted(similar) if similar[name])
-    if shown := join_some(misspelled, _MAX_SHOWN):
+    if shown := some(misspelled, _MAX_SHOWN):
         yield Problem(f"rules read attributes that may be misspelled: {shown}", conf.flag_model)
 
 
@@ -132,7 +131,7 @@ def impossible_values(database: Database) -> Iterator[Problem]:
         for owner, rules in (stored.rules | segments).items()
         for one in impossible_conditions(rules)
     )
-    if shown := join_some(found, _MAX_SHOWN, separator="; "):
+    if shown := some(found, _MAX_SHOWN, separator="; "):
         yield Problem(f"rules have values that never match: {shown}", conf.flag_model)
 
 
@@ -140,7 +139,7 @@ def unusable_units(database: Database) -> Iterator[Problem]:
     """Yields that flags or values have bucketing units that are not usable."""
     problems = {owner: unit_problem(unit) for owner, unit in database.units.items()}
     unusable = (f"{owner} ({problem})" for owner, problem in problems.items() if problem)
-    if shown := join_some(unusable, _MAX_SHOWN, separator="; "):
+    if shown := some(unusable, _MAX_SHOWN, separator="; "):
         yield Problem(f"unusable bucketing units: {shown}", conf.flag_model)
 
 
@@ -157,7 +156,7 @@ def misspelled_units(database: Database) -> Iterator[Problem]:
         and unit_problem(unit) is None
         and (similar := most_similar(unit, known, SIMILAR))
     )
-    if shown := join_some(misspelled, _MAX_SHOWN):
+    if shown := some(misspelled, _MAX_SHOWN):
         yield Problem(f"bucketing units that may be misspelled: {shown}", conf.flag_model)
 
 
@@ -166,7 +165,7 @@ def visitors_without_middleware(database: Database) -> Iterator[Problem]:
     owners = [owner for owner, unit in database.units.items() if unit == VISITOR]
     if owners and not any(map(_is_ours, settings.MIDDLEWARE)):
         yield Problem(
-            f"bucketed by visitor: {join_some(owners, _MAX_SHOWN)}; but no browser has a "
+            f"bucketed by visitor: {some(owners, _MAX_SHOWN)}; but no browser has a "
             "visitor, because FlagstaffMiddleware is not in MIDDLEWARE",
             conf.flag_model,
         )
@@ -179,16 +178,16 @@ def client_units(database: Database) -> Iterator[Problem]:
     if keys:
         yield Problem(
             'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
-            f"{join_some(keys, _MAX_SHOWN)}",
+            f"{some(keys, _MAX_SHOWN)}",
             conf.flag_model,
         )
 
 
-def _problems(texts: Texts | None, check: Callable[[str], CoreMessage | None]) -> str:
+def _problems(texts: Texts | None, check: Callable[[str], Text | None]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
     problems = ((key, check(text)) for key, text in (texts or {}).items())
-    shown = (f"{key!r} ({message_of(one)})" for key, one in problems if one)
-    return join_some(shown, _MAX_SHOWN, separator="; ")
+    shown = (f"{key!r} ({one})" for key, one in problems if one)
+    return some(shown, _MAX_SHOWN, separator="; ")
 
 
 def _missing(stored: StoredRules) -> Iterator[str]:

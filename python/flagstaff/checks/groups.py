@@ -15,9 +15,9 @@ from flagstaff._tables.watched_groups import (
     watch_of,
     watched_groups,
 )
-from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of_conditions, named_groups
 from flagstaff._words.similar import with_similar
+from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.hints import watch_groups
@@ -86,7 +86,7 @@ def groups_that_do_not_exist(database: Database) -> Iterator[Problem]:
         for name, place in dict.fromkeys(places)
         if name in missing
     )
-    if shown := join_some(unknown, _MAX_SHOWN):
+    if shown := some(unknown, _MAX_SHOWN):
         yield Problem(f"rules name groups that do not exist: {shown}", conf.flag_model)
 
 

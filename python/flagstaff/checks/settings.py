@@ -22,7 +22,7 @@ from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.extras import install_extra
 from flagstaff.conf import conf
@@ -51,7 +51,7 @@ def invalid_forced_off_keys() -> Iterator[Problem]:
     """Yields the keys in FLAGSTAFF_FORCE_OFF that no flag of flagstaff's model can have."""
     invalid = [key for key in given_keys() if not is_valid_flag_key(key)]
     if invalid:
-        yield Problem(f"{VARIABLE} has keys that are not valid: {join_some(map(repr, invalid))}")
+        yield Problem(f"{VARIABLE} has keys that are not valid: {some(map(repr, invalid))}")
 
 
 def missing_objects() -> Iterator[Problem]:
@@ -74,7 +74,7 @@ def client_columns() -> Iterator[Problem]:
     names = [name for name in conf.ofrep.client_attributes if name in columns]
     if names:
         yield Problem(
-            f'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names {join_some(map(repr, names))}, which '
+            f'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names {some(map(repr, names))}, which '
             "ATTRIBUTES reads from the user"
         )
 
@@ -135,7 +135,7 @@ def unsigned_webhooks() -> Iterator[Problem]:
 def _attribute_problems() -> Iterator[tuple[str, str]]:
     """Yields what ATTRIBUTES names wrongly, with a hint."""
     if unusable := _unusable_columns():
-        names = join_some(map(repr, unusable))
+        names = some(map(repr, unusable))
         yield f"{names}, not a column of the user model", "name concrete fields of the user model"
     path = conf.attributes.callable
     if path is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flagstaff._core import MAX_UNIT_BYTES
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_no_report,
     require_no_variant_ends,
@@ -27,6 +27,10 @@ from flagstaff.experiments.rows import (
 )
 from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
 
+_WEIGHTS = marked("weights: {variants}; {percent} % of all units take part")
+CANNOT_CHANGE = marked("{key} cannot be changed, because it is {state}")
+_CANNOT_SHUFFLE = marked("{key} cannot be shuffled, because it is {state}")
+
 
 def set_weights(
     key: str,
@@ -42,7 +46,7 @@ def set_weights(
     report.
     """
     with locked(key) as experiment:
-        require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
         require_no_report(experiment)
         before = variants_of(experiment.variants)
         variants = valid_variants(with_weights(experiment, weights or {}))
@@ -54,7 +58,7 @@ def set_weights(
         experiment.allocation = stored_allocation(experiment.allocation, variants, traffic)
         experiment.variants, experiment.traffic_percent = variants_as_json(variants), traffic
         begin_phase_if_running(experiment)
-        message = weights_message(messages.WEIGHTS, variants, traffic)
+        message = weights_message(_WEIGHTS, variants, traffic)
         record(experiment, Kind.WEIGHTS, message)
         return experiment
 
@@ -66,13 +70,18 @@ def shuffle(key: str) -> Experiment:
     ExperimentError if the experiment was shipped or has only its stored report.
     """
     with locked(key) as experiment:
-        require_state(
-            experiment, messages.CANNOT_SHUFFLE, State.DRAFT, State.RUNNING, State.STOPPED
-        )
+        require_state(experiment, _CANNOT_SHUFFLE, State.DRAFT, State.RUNNING, State.STOPPED)
         require_no_report(experiment)
         experiment.shuffle += 1
         begin_phase_if_running(experiment)
-        record(experiment, Kind.SHUFFLED, messages.SHUFFLED(number=experiment.shuffle))
+        record(
+            experiment,
+            Kind.SHUFFLED,
+            Text(
+                "shuffled ({number}): the exposures so far are no longer reported",
+                number=experiment.shuffle,
+            ),
+        )
         return experiment
 
 
@@ -88,10 +97,10 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         if variant is not None and variant not in keys:
             raise unknown_variant(experiment, variant)
         experiment.overrides.pop(unit, None)
-        message = messages.NOT_FORCED(unit=unit)
+        message = Text("override: {unit} gets what its bucket says", unit=unit)
         if variant is not None:
             experiment.overrides[unit] = variant
-            message = messages.FORCED(unit=unit, variant=variant)
+            message = Text("override: {unit} gets {variant}", unit=unit, variant=variant)
         experiment.save(using=conf.database)
         record(experiment, Kind.EDITED, message)
         return experiment
@@ -101,4 +110,8 @@ def _require_unit(unit: str) -> None:
     """Raises InvalidExperimentError for a text that no unit has."""
     size = len(unit.encode(errors="replace"))
     if not 0 < size <= MAX_UNIT_BYTES or "\0" in unit:
-        raise InvalidExperimentError(messages.UNIT(unit=repr(unit[:40]), limit=MAX_UNIT_BYTES))
+        raise InvalidExperimentError(
+            "{unit} is no unit; write 1 to {limit} bytes, such as the primary key of a user",
+            unit=repr(unit[:40]),
+            limit=MAX_UNIT_BYTES,
+        )

@@ -10,12 +10,11 @@ from django.core.checks import CheckMessage
 from django.db import Error as DatabaseError
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import Text, some
 from flagstaff.checks.app_tables import app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 from flagstaff.experiments.measuring import require_usable
 from flagstaff.experiments.metrics import find_metric, metric_names
 from flagstaff.experiments.models import Experiment
@@ -46,7 +45,7 @@ def _doubled_keys() -> Iterator[Problem]:
     for kind, model in (("flag", conf.flag_model), ("value", conf.value_model)):
         rows = all_rows(model).filter(key__in=keys)
         if both := sorted(rows.values_list("key", flat=True)):
-            yield Problem(f"a {kind} and an experiment have the same key: {join_some(both)}")
+            yield Problem(f"a {kind} and an experiment have the same key: {some(both)}")
 
 
 _METRICS = Check(
@@ -81,10 +80,10 @@ def _use_metric(name: str) -> None:
     try:
         require_usable(metric)
     except ConfigurationError as error:
-        message = messages.METRIC_FAILS(metric=name, error=error.message)
+        message = Text("the metric {metric} fails: {error}", metric=name, error=error.message)
         raise ConfigurationError(message) from error
     if problem := unit_problem(metric.unit):
-        raise ConfigurationError(f"the metric {name}: {problem}")
+        raise ConfigurationError("the metric {metric}: {problem}", metric=name, problem=problem)
 
 
 def _problem(what: str, use: Callable[[], object]) -> str | None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.rows import find_row
-from flagstaff._words.message import Template
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,
@@ -18,13 +18,21 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments import messages
 from flagstaff.experiments.allocation import targets
 from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT, rule_problem, unit_problem, validate_flag_key
+
+_KEY_OF_A_FLAG = marked("{key} is the key of a flag; choose another key for the experiment")
+_KEY_OF_A_VALUE = marked("{key} is the key of a value; choose another key for the experiment")
+_STATES = {
+    "draft": marked("draft"),
+    "running": marked("running"),
+    "stopped": marked("stopped"),
+    "shipped": marked("shipped"),
+}
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
@@ -36,13 +44,18 @@ _WHOLE_NUMBERS = {
 
 def unknown(key: str) -> UnknownExperimentError:
     command = f'manage.py flags experiment "{key}" create'
-    return UnknownExperimentError(messages.UNKNOWN(key=key, command=command))
+    return UnknownExperimentError(
+        "there is no experiment {key}; create it: {command}", key=key, command=command
+    )
 
 
 def unknown_variant(experiment: Experiment, variant: str) -> InvalidExperimentError:
     keys = [one.key for one in variants_of(experiment.variants)]
     return InvalidExperimentError(
-        messages.VARIANT_UNKNOWN(key=experiment.key, variant=repr(variant), keys=keys)
+        "{key} has no variant {variant}; choose one of {keys}",
+        key=experiment.key,
+        variant=repr(variant),
+        keys=joined(keys),
     )
 
 
@@ -59,7 +72,12 @@ def require_valid(
     for number, rule in enumerate(rules, start=1):
         if rule.get("rollout_percent", MAX_PERCENT) not in {0, MAX_PERCENT}:
             percent = rule["rollout_percent"]
-            raise InvalidExperimentError(messages.RULE_PERCENT(number=number, percent=percent))
+            raise InvalidExperimentError(
+                "rule {number} has a rollout of {percent} %; a rule of an experiment includes "
+                "(100) or excludes (0). Set traffic_percent for a share of all",
+                number=number,
+                percent=percent,
+            )
 
 
 def require_possible(rules: Sequence[Mapping[str, Any]], stored: object = None) -> None:
@@ -74,22 +92,32 @@ def require_metrics(experiment: Experiment) -> None:
     used = [*primary, *experiment.other_metrics, *experiment.guardrails]
     for name in used:
         if used.count(name) > 1:
-            raise InvalidExperimentError(messages.METRIC_ROLES(metric=name))
+            raise InvalidExperimentError(
+                "the metric {metric} has two roles; give it one", metric=name
+            )
         try:
             require_unit(experiment, find_metric(name))
         except ConfigurationError as error:
-            message = messages.METRIC_REFUSED(metric=name, why=error.message)
+            message = Text("{metric}: {why}", metric=name, why=error.message)
             raise InvalidExperimentError(message) from error
     for name, tolerated in experiment.guardrails.items():
         if not _is_number(tolerated) or tolerated < 0:
-            message = messages.TOLERATED_HARM(metric=name, value=repr(tolerated))
+            message = Text(
+                "the tolerated harm of {metric} is {value}; write a number of at least 0",
+                metric=name,
+                value=repr(tolerated),
+            )
             raise InvalidExperimentError(message)
     effect = experiment.smallest_effect
     if effect is not None and (not _is_number(effect) or effect <= 0):
-        raise InvalidExperimentError(messages.SMALLEST_EFFECT(value=repr(effect)))
+        raise InvalidExperimentError(
+            "the smallest effect is {value}; write a number above 0", value=repr(effect)
+        )
     if experiment.method not in Method.values:
         raise InvalidExperimentError(
-            messages.METHOD(value=repr(experiment.method), keys=Method.values)
+            "the method is {value}; choose one of {keys}",
+            value=repr(experiment.method),
+            keys=joined(Method.values),
         )
     for field, (low, high) in _WHOLE_NUMBERS.items():
         _require_whole(field, getattr(experiment, field), low, high)
@@ -102,13 +130,20 @@ def _is_number(value: float) -> bool:
 def _require_whole(field: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise InvalidExperimentError(
-            messages.WHOLE_NUMBER(name=field, value=repr(value), low=low, high=high)
+            "{name} is {value}; write a whole number from {low} to {high}",
+            name=field,
+            value=repr(value),
+            low=low,
+            high=high,
         )
 
 
 def require_percent(traffic_percent: int) -> None:
     if type(traffic_percent) is not int or not 0 <= traffic_percent <= MAX_PERCENT:
-        raise InvalidExperimentError(messages.TRAFFIC(value=repr(traffic_percent)))
+        raise InvalidExperimentError(
+            "the traffic is {value} %; write a whole number from 0 to 100",
+            value=repr(traffic_percent),
+        )
 
 
 def require_no_variant_ends(
@@ -121,7 +156,12 @@ def require_no_variant_ends(
     weights = {variant.key: variant.weight for variant in after}
     ended = [one.key for one in before if one.weight and not weights[one.key]]
     if experiment.phase and ended:
-        raise ExperimentError(messages.VARIANT_ENDS(key=experiment.key, variant=ended[0]))
+        raise ExperimentError(
+            "{key} has started, so the weight of {variant} cannot become 0: all units that met it "
+            "would be left out of the report. Stop the experiment, or ship a variant",
+            key=experiment.key,
+            variant=ended[0],
+        )
 
 
 def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
@@ -130,7 +170,10 @@ def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
     buckets = targets(weights, traffic_percent)
     empty = [key for key, weight in weights.items() if weight and not buckets[key]]
     if traffic_percent and empty:
-        raise InvalidExperimentError(messages.NO_BUCKET(key=empty[0]))
+        raise InvalidExperimentError(
+            "{key} would get no bucket (less than 0.01 %); raise its weight or the traffic",
+            key=empty[0],
+        )
 
 
 def require_forced_variants(experiment: Experiment) -> None:
@@ -138,28 +181,35 @@ def require_forced_variants(experiment: Experiment) -> None:
     keys = {one.key for one in variants_of(experiment.variants)}
     for unit, variant in experiment.overrides.items():
         if variant not in keys:
-            raise InvalidExperimentError(messages.FORCED_VARIANT(unit=unit, variant=variant))
+            raise InvalidExperimentError(
+                "{unit} is forced to {variant}; keep this variant, or remove the override",
+                unit=unit,
+                variant=variant,
+            )
 
 
 def require_free(key: str) -> None:
     """A key must not mean a flag or a value in one place and an experiment in another."""
-    refusals = {conf.flag_model: messages.KEY_OF_A_FLAG, conf.value_model: messages.KEY_OF_A_VALUE}
+    refusals = {conf.flag_model: _KEY_OF_A_FLAG, conf.value_model: _KEY_OF_A_VALUE}
     for model, refusal in refusals.items():
         if find_row(model, key) is not None:
-            raise InvalidExperimentError(refusal(key=key))
+            raise InvalidExperimentError(refusal, key=key)
 
 
-def require_state(experiment: Experiment, refusal: Template, *states: State) -> None:
+def require_state(experiment: Experiment, refusal: str, *states: State) -> None:
     """Raises ExperimentError with this refusal if the experiment has another state."""
     if experiment.state not in states:
-        state = messages.STATES[experiment.state]()
-        raise ExperimentError(refusal(key=experiment.key, state=state))
+        state = Text(_STATES[experiment.state])
+        raise ExperimentError(refusal, key=experiment.key, state=state)
 
 
 def require_exposures(experiment: Experiment) -> None:
     """Raises ExperimentError if the exposures were deleted, so that it cannot run again."""
     if experiment.exposures_deleted_at is not None:
-        raise ExperimentError(messages.EXPOSURES_DELETED(key=experiment.key))
+        raise ExperimentError(
+            "{key} cannot be started, because its exposures were deleted; create another one",
+            key=experiment.key,
+        )
 
 
 def with_weights(experiment: Experiment, weights: Mapping[str, int]) -> list[Variant]:
@@ -176,4 +226,8 @@ def require_no_report(experiment: Experiment) -> None:
     A change would also keep the ship from being undone, which is the way back.
     """
     if experiment.frozen_report is not None:
-        raise ExperimentError(messages.REPORT_KEEPS(key=experiment.key))
+        raise ExperimentError(
+            "{key} cannot be changed, because its report is stored; undo what was done last, or "
+            "create another one",
+            key=experiment.key,
+        )

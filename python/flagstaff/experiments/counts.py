@@ -13,9 +13,9 @@ from flagstaff._engine.worker_register import lost_workers
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 from flagstaff.experiments.allocation import shares as shares_of
 from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.reassigned_buckets import (
@@ -184,7 +184,7 @@ def _hours(experiment: Experiment, moved: BucketRanges) -> tuple[list[_Hour], Co
         except (DataError, ProgrammingError) as error:
             if not conf.excluded_units:
                 raise
-            message = messages.EXCLUDED_UNITS_FAIL(error=error_text(error))
+            message = Text("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
             raise ConfigurationError(message) from error
         for at, phase, variant, is_moved, is_over, number, returned in cursor.fetchall():
             if variant is None or is_moved:

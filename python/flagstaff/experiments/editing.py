@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
 
-from flagstaff._words.message import Value
-from flagstaff._words.truncated import MAX_VALUE, truncated
+from flagstaff._words.text import MAX_VALUE, Text, Value, joined, marked, truncated
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_forced_variants,
     require_metrics,
@@ -21,10 +19,15 @@ from flagstaff.experiments.conditions import (
     require_state,
     require_valid,
 )
-from flagstaff.experiments.metric_settings import given_columns, shown_setting
+from flagstaff.experiments.metric_settings import NAMES, given_columns, shown_setting
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record, stored_allocation
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
+
+_CANNOT_EDIT = marked(
+    "{key} cannot be edited, because it is {state}. Its weights and traffic can be changed, and "
+    "metrics added; for anything else, create another experiment"
+)
 
 
 def edit(  # noqa: PLR0913 (the columns of an experiment)
@@ -72,13 +75,17 @@ def edit(  # noqa: PLR0913 (the columns of an experiment)
         if problem := missing_segment(given.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
-            require_state(experiment, messages.CANNOT_EDIT, State.DRAFT)
+            require_state(experiment, _CANNOT_EDIT, State.DRAFT)
             old = {name: getattr(experiment, name) for name in given}
             new = {name: one for name, one in given.items() if one != old[name]}
             require_possible(new.get("rules", []), old.get("rules"))
             if new:
                 _write(experiment, new)
-                record(experiment, Kind.EDITED, messages.EDITED(changes=[*_changes(old, new)]))
+                record(
+                    experiment,
+                    Kind.EDITED,
+                    Text("edited: {changes}", changes=joined([*_changes(old, new)], "; ")),
+                )
             return experiment
 
 
@@ -97,10 +104,13 @@ def _write(experiment: Experiment, new: Mapping[str, Any]) -> None:
     experiment.save(using=conf.database)
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[Value]:
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Text]:
     for name, value in new.items():
-        yield messages.CHANGE(
-            name=messages.NAMES[name](), old=_shown(name, old[name]), new=_shown(name, value)
+        yield Text(
+            "{name}: {old} → {new}",
+            name=Text(NAMES[name]),
+            old=_shown(name, old[name]),
+            new=_shown(name, value),
         )
 
 

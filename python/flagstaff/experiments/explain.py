@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
 from flagstaff._types import Context, UserLike
-from flagstaff._words.core_messages import message_of
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class VariantExplanation:
     #: All rules of the experiment.
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the rules cannot be read, or None. Then the last good ones decide.
-    rules_problem: Message | None = None
+    rules_problem: Text | None = None
 
 
 def explain_variant(
@@ -59,6 +58,6 @@ def explain_variant(
         key,
         override=explanation.pop("overridden_by"),
         rules=rules,
-        rules_problem=problem and message_of(problem),
+        rules_problem=problem,
         **explanation,
     )

@@ -14,6 +14,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.cells import Column, Record
+from flagstaff._words.text import storable
 from flagstaff._words.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -106,7 +107,12 @@ def _store(experiment: Experiment) -> VerdictReport:
         problem = failure = type(error).__name__
     StoredVerdict.objects.using(conf.database).update_or_create(
         experiment_id=experiment.pk,
-        defaults={"phase": experiment.phase, "outcomes": outcomes, "problem": problem, "at": now},
+        defaults={
+            "phase": experiment.phase,
+            "outcomes": outcomes,
+            "problem": storable(problem),
+            "at": now,
+        },
     )
     return VerdictReport(experiment.key, outcomes, problem, failure)
 

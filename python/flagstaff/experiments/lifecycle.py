@@ -14,10 +14,10 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from flagstaff._tables.sqlstate import error_text
+from flagstaff._words.text import Text, marked
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_exposures,
     require_free,
@@ -42,6 +42,11 @@ from flagstaff.experiments.rows import (
 from flagstaff.experiments.undoing import earlier_state
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 from flagstaff.validators import MAX_PERCENT
+
+_CREATED = marked("created with {variants}; {percent} % of all units take part")
+_CANNOT_START = marked("{key} cannot be started, because it is {state}")
+_CANNOT_SHIP = marked("{key} cannot be shipped, because it is {state}")
+_CANNOT_DELETE = marked("{key} cannot be deleted, because it is {state}")
 
 
 def create(  # noqa: PLR0913 (the columns of an experiment)
@@ -82,8 +87,8 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
-            raise InvalidExperimentError(messages.EXISTS(key=key)) from error
-        message = weights_message(messages.CREATED, valid, traffic_percent)
+            raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
+        message = weights_message(_CREATED, valid, traffic_percent)
         record(experiment, Kind.CREATED, message)
     return experiment
 
@@ -95,13 +100,17 @@ def start(key: str) -> Experiment:
     report.
     """
     with locked(key) as experiment:
-        require_state(experiment, messages.CANNOT_START, State.DRAFT, State.STOPPED)
+        require_state(experiment, _CANNOT_START, State.DRAFT, State.STOPPED)
         require_exposures(experiment)
         if experiment.frozen_report is not None:
-            raise ExperimentError(messages.REPORT_STORED(key=key))
+            raise ExperimentError(
+                "{key} cannot be started, because it was shipped and its report is stored; undo "
+                "the ship, ship a variant, or create another one",
+                key=key,
+            )
         experiment.state, experiment.ended_at = State.RUNNING, None
         begin_phase(experiment)
-        record(experiment, Kind.STARTED, messages.STARTED(number=experiment.phase))
+        record(experiment, Kind.STARTED, Text("started in phase {number}", number=experiment.phase))
         return experiment
 
 
@@ -115,7 +124,9 @@ def stop(key: str) -> Experiment:
             before = earlier_state(experiment)
             experiment.winner = ""
             end(experiment, State.STOPPED)
-            record(experiment, Kind.STOPPED, messages.STOPPED(), before)
+            record(
+                experiment, Kind.STOPPED, Text("stopped: every call returns its default"), before
+            )
         return experiment
 
 
@@ -125,7 +136,7 @@ def delete(key: str) -> None:
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """
     with locked(key) as experiment:
-        require_state(experiment, messages.CANNOT_DELETE, State.DRAFT, State.STOPPED, State.SHIPPED)
+        require_state(experiment, _CANNOT_DELETE, State.DRAFT, State.STOPPED, State.SHIPPED)
         experiment.delete(using=conf.database)
 
 
@@ -144,9 +155,16 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
         _require_winner(experiment, winner)
         if experiment.winner == winner:
             return experiment
-        before, message = earlier_state(experiment), messages.SHIPPED(variant=winner)
+        before, message = (
+            earlier_state(experiment),
+            Text("shipped: all units get {variant}", variant=winner),
+        )
         if experiment.winner:
-            message = messages.SHIPPED_INSTEAD(variant=winner, before=experiment.winner)
+            message = Text(
+                "shipped: all units get {variant} instead of {before}; the stored report stays",
+                variant=winner,
+                before=experiment.winner,
+            )
         is_stored = frozen is not None and _has_no_end(experiment)
         if is_stored and _units_of(experiment) != _units_of(present):
             # Somebody has begun a phase since the report was read.
@@ -193,10 +211,15 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Repo
 
 
 def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
-    return ExperimentError(messages.REPORT_NOT_STORED(key=experiment.key, why=why))
+    return ExperimentError(
+        "the report of {key} cannot be stored: {why}. Correct the metric, or ship without a "
+        "report: with_report=False, or --without-report",
+        key=experiment.key,
+        why=why,
+    )
 
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
-    require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED, State.SHIPPED)
+    require_state(experiment, _CANNOT_SHIP, State.RUNNING, State.STOPPED, State.SHIPPED)
     if winner not in [variant.key for variant in variants_of(experiment.variants)]:
         raise unknown_variant(experiment, winner)

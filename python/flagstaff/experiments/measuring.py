@@ -11,9 +11,9 @@ from typing import Any
 from django.db import connections
 
 from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.reassigned_buckets import BucketRanges, reassigned_sql
@@ -90,7 +90,7 @@ def require_usable(metric: Metric) -> None:
 def _hour_sums(row: Sequence[Any]) -> HourSums:
     hour, phase, variant, units, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
-        raise ConfigurationError(messages.METRIC_VALUE())
+        raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
     sums = PairSums(
         units, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
     )
@@ -105,7 +105,11 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
     if metric.unit == "user" and experiment.bucket_by == "visitor":
         return "user_pk"
     raise ConfigurationError(
-        messages.METRIC_UNIT(unit=metric.unit, key=experiment.key, bucket_by=experiment.bucket_by)
+        "the metric counts by {unit}, but the unit of {key} is {bucket_by}; use a metric with "
+        'unit="{bucket_by}"',
+        unit=metric.unit,
+        key=experiment.key,
+        bucket_by=experiment.bucket_by,
     )
 
 
@@ -131,11 +135,11 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
         return _source(metric.source, "value::float8, 0::float8")
     if isinstance(metric, Conversion | Retention):
         return _source(metric.source, "1::float8, 0::float8", has_value=False)
-    raise ConfigurationError(messages.METRIC_KIND(type=type(metric).__name__))
+    raise ConfigurationError("{type} is not a known kind of metric", type=type(metric).__name__)
 
 
 def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
     columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    text, params = rows_of(source, columns, messages.METRIC_SOURCE())
+    text, params = rows_of(source, columns, Text("the source of a metric"))
     # In brackets, because a UNION may follow.
     return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608

@@ -5,13 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flagstaff._words.message import Value
+from flagstaff._words.text import Text, Value, joined, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments import messages
+from flagstaff.experiments.assigning import CANNOT_CHANGE
 from flagstaff.experiments.conditions import require_metrics, require_state
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record
+
+NAMES = {
+    "description": marked("description"),
+    "owner": marked("owner"),
+    "variants": marked("variants"),
+    "traffic_percent": marked("traffic percent"),
+    "bucket_by": marked("bucket by"),
+    "rules": marked("rules"),
+    "primary_metric": marked("primary metric"),
+    "other_metrics": marked("other metrics"),
+    "guardrails": marked("guardrails"),
+    "method": marked("method"),
+    "planned_units": marked("planned units"),
+    "min_days": marked("min days"),
+    "min_units": marked("min units"),
+    "smallest_effect": marked("smallest effect"),
+}
+_METHODS = {
+    "sequential": marked("sequential"),
+    "fixed": marked("fixed"),
+}
 
 #: Results would not be valid if these changed after a look.
 _FIXED = ("method", "planned_units", "smallest_effect")
@@ -48,7 +69,7 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
         smallest_effect=smallest_effect,
     )
     with locked(key) as experiment:
-        require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
         if not new_settings:
             return experiment
         if experiment.phase:
@@ -57,11 +78,14 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
             setattr(experiment, name, value)
         require_metrics(experiment)
         experiment.save(using=conf.database)
-        settings = messages.joined(
-            messages.SETTING(name=messages.NAMES[name](), value=shown_setting(name, value))
-            for name, value in new_settings.items()
+        settings = joined(
+            (
+                Text("{name} {value}", name=Text(NAMES[name]), value=shown_setting(name, value))
+                for name, value in new_settings.items()
+            ),
+            "; ",
         )
-        record(experiment, Kind.EDITED, messages.ANALYSIS(settings=settings))
+        record(experiment, Kind.EDITED, Text("analysis: {settings}", settings=settings))
         return experiment
 
 
@@ -93,16 +117,26 @@ def _require_same(experiment: Experiment, new: Mapping[str, Any]) -> None:
     if any(guardrails.get(name) != limit for name, limit in experiment.guardrails.items()):
         changed.append("guardrails")
     if changed:
-        setting = messages.NAMES[changed[0]]()
-        raise ExperimentError(messages.SETTING_IS_FIXED(key=experiment.key, setting=setting))
+        setting = Text(NAMES[changed[0]])
+        raise ExperimentError(
+            "{key} has started, so its {setting} cannot change: a change after a look would make "
+            "results invalid. Metrics can be added to those that it has",
+            key=experiment.key,
+            setting=setting,
+        )
 
 
 def shown_setting(name: str, value: Any) -> Value:
     """Returns a setting as the message of an event shows it."""
     if name == "method":
-        return messages.METHODS[value]()
+        return Text(_METHODS[value])
     if name == "guardrails":
         # 0 instead of 0.0.
-        value = [messages.GUARDRAIL(metric=name, tolerated=value[name] or 0) for name in value]
-    setting: Value = value
-    return messages.NONE() if setting in ("", [], None) else setting
+        value = [
+            Text("{metric} ({tolerated})", metric=name, tolerated=value[name] or 0)
+            for name in value
+        ]
+    if value in ("", [], None):
+        return Text("none")
+    setting: Value = joined(value) if isinstance(value, list) else value
+    return setting

@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
+from flagstaff._words.text import Text, joined
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 
 __all__ = [
     "Conversion",
@@ -166,17 +166,29 @@ def find_metric(name: str) -> Metric:
     """Returns a metric by its name. Raises ConfigurationError if there is none."""
     path = _setting().get(name)
     if path is None:
-        names = metric_names() or messages.NONE()
-        raise ConfigurationError(messages.METRIC_UNKNOWN(metric=repr(name), metrics=names))
+        names = joined(metric_names()) or Text("none")
+        raise ConfigurationError(
+            'FLAGSTAFF["METRICS"] has no metric {metric}; it has {metrics}',
+            metric=repr(name),
+            metrics=names,
+        )
     setting = f'FLAGSTAFF["METRICS"]["{name}"]'
     try:
         metric = import_string(path)
     except Exception as error:
         raise ConfigurationError(
-            messages.NOT_IMPORTED(setting=setting, path=path, error=str(error))
+            '{setting} is "{path}", which cannot be imported: {error}',
+            setting=setting,
+            path=path,
+            error=str(error),
         ) from error
     if not isinstance(metric, Metric):
-        raise ConfigurationError(messages.METRIC_TYPE(setting=setting, path=path))
+        raise ConfigurationError(
+            '{setting} is "{path}", which is no metric; write a Conversion, Mean, Ratio or '
+            "Retention of flagstaff.experiments.metrics",
+            setting=setting,
+            path=path,
+        )
     return metric
 
 

@@ -14,7 +14,6 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._message_field import MessageField
 from flagstaff._time_fields import TimeField
 from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
@@ -197,7 +196,8 @@ class ExperimentEvent(models.Model):
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    message: models.Field[Any, str] = MessageField(_("message"))
+    #: In English.
+    message: models.Field[Any, str] = models.TextField(_("message"))
     #: Of a stop or a ship, what `undo` restores.
     before: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
@@ -274,8 +274,8 @@ class StoredVerdict(models.Model):
     phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The outcomes by treatment; empty if there is no verdict.
     outcomes: models.Field[Any, Any] = models.JSONField(default=dict)
-    #: Why there is none.
-    problem: models.Field[Any, str] = MessageField(default=str, blank=True)
+    #: Why there is none, in English.
+    problem: models.Field[Any, str] = models.TextField(default="", blank=True)
     at: models.Field[Any, datetime] = TimeField()
 
     class Meta:

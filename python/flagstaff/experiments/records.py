@@ -6,7 +6,6 @@ from typing import Any
 
 from flagstaff._engine import forced_off
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.message import to_json
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
@@ -63,7 +62,7 @@ EVENT_COLUMNS = (
     Column("at"),
     Column("kind"),
     Column("actor"),
-    Column("message", lambda record: str(record["message"]["text"]), truncate=True),
+    Column("text", truncate=True),
 )
 
 
@@ -107,7 +106,7 @@ def _events(experiment: Experiment) -> list[dict[str, Any]]:
             "kind": event.kind,
             "actor": event.actor or None,
             "reason": event.reason,
-            "message": to_json(event.message),
+            "text": event.message,
         }
         for event in events.order_by("id")
     ]

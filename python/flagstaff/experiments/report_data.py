@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
-from flagstaff.experiments import messages
+from flagstaff._words.text import Text
 from flagstaff.experiments.statistics import Outcome, Statement
 
 
@@ -146,8 +146,8 @@ class MetricReport:
     role: Role
     #: Units whose window was over at the last full hour.
     units: int = 0
-    #: Why there is no result; a message, or empty.
-    error: str = ""
+    #: Why there is no result. A stored report has it in English.
+    error: str | None = None
     #: "conversion", "mean", "ratio" or "retention"; empty if the metric fails.
     kind: str = ""
     description: str = ""
@@ -291,7 +291,9 @@ class Report:
         """
         for one in self.metrics:
             if one.error and (every_metric or one.role is not Role.OTHER):
-                return messages.METRIC_FAILS(metric=one.metric, error=one.error)
+                return Text(
+                    "the metric {metric} fails: {error}", metric=one.metric, error=one.error
+                )
         return ""
 
     def ended(self, at: datetime | None) -> Report:

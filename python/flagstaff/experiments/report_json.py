@@ -14,15 +14,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from flagstaff._engine import forced_off
-from flagstaff._words.message import from_json, to_json
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_data import Report, Role
 from flagstaff.experiments.reporting import make_report
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics import Outcome, Statement
-
-#: The only text of a report that is a message.
-_ERROR = "error"
 
 
 def report(key: str) -> dict[str, Any]:
@@ -73,12 +69,7 @@ def time_as_json(at: date) -> str:
 
 def _as_json(value: Any) -> Any:
     if is_dataclass(value):
-        return {
-            one.name: _error_as_json(getattr(value, one.name))
-            if one.name == _ERROR
-            else _as_json(getattr(value, one.name))
-            for one in fields(value)
-        }
+        return {one.name: _as_json(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date):
@@ -88,10 +79,6 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_as_json(one) for one in value]
     return value
-
-
-def _error_as_json(error: str) -> Any:
-    return to_json(error) if error else None
 
 
 _types = cache(get_type_hints)
@@ -110,10 +97,7 @@ def _read(kind: Any, stored: Any) -> Any:
     if is_dataclass(kind):
         types = _types(cast("Hashable", kind))
         return cast("type[Any]", kind)(
-            **{
-                name: from_json(one) if name == _ERROR else _read(types[name], one)
-                for name, one in stored.items()
-            }
+            **{name: _read(types[name], one) for name, one in stored.items()}
         )
     if get_origin(kind) in {Union, UnionType}:
         [known] = (one for one in get_args(kind) if one is not NoneType)

@@ -79,7 +79,7 @@ class _Measured:
     #: By treatment; empty for a guardrail, which is not in the correction.
     corrected: dict[str, Corrected]
     #: Why there is no result, if the metric fails.
-    error: str = ""
+    error: str | None = None
 
     def alpha(self, treatment: str) -> float:
         """Returns the alpha of the intervals."""

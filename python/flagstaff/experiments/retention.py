@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._words.text import joined
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_json import report_as_json
@@ -60,7 +60,9 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
             yield count
     if problems:
         raise ExperimentError(
-            messages.SOME_NOT_PRUNED(count=deleted, problems=messages.joined(problems))
+            "{count} exposures were deleted, but {problems}",
+            count=deleted,
+            problems=joined(problems, "; "),
         )
 
 

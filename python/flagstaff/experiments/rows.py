@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._words.message import Message, Template
+from flagstaff._words.text import Text, joined
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import allocate
 from flagstaff.experiments.conditions import require_buckets, unknown
@@ -47,11 +47,9 @@ def stored_allocation(
     return [[owner, number] for owner, number in ranges]
 
 
-def weights_message(
-    template: Template, variants: Iterable[Variant], traffic_percent: int
-) -> Message:
+def weights_message(template: str, variants: Iterable[Variant], traffic_percent: int) -> str:
     texts = [f"{variant.key} {variant.weight}" for variant in variants]
-    return template(variants=texts, percent=traffic_percent)
+    return Text(template, variants=joined(texts), percent=traffic_percent)
 
 
 def begin_phase_if_running(experiment: Experiment) -> None:
@@ -100,14 +98,14 @@ def newest_event(experiment: Experiment) -> int:
 def record(
     experiment: Experiment,
     kind: ExperimentEvent.Kind,
-    message: Message,
+    message: str,
     before: Mapping[str, Any] | None = None,
 ) -> None:
     """Stores an event; `before` is what `undo` would restore."""
     ExperimentEvent.objects.using(conf.database).create(
         experiment_id=experiment.pk,
         kind=kind,
-        message=message,
+        message=str(message),
         before=before,
         reason=current_reason(),
         actor=current_actor(),

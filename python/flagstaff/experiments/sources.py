@@ -11,9 +11,9 @@ from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
 from django.utils.module_loading import import_string
 
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 from flagstaff.experiments.metrics import Source, Sql
 
 #: What a driver reads in a query: "%%" is a percent sign, the others are parameters.
@@ -32,12 +32,12 @@ def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, lis
     except (ConfigurationError, DatabaseError):
         raise
     except (EmptyResultSet, FieldError) as error:
-        why = str(error) or messages.EMPTY_QUERYSET()
-        raise ConfigurationError(messages.SOURCE_UNREADABLE(source=what, why=why)) from error
+        why = str(error) or Text("it is an empty QuerySet")
+        raise ConfigurationError("{source} cannot be read: {why}", source=what, why=why) from error
     except Exception as error:
         # The project's own code: a report without it is better than a page that fails.
         text = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(messages.SOURCE_FAILS(source=what, error=text)) from error
+        raise ConfigurationError("{source} fails: {error}", source=what, error=text) from error
 
 
 def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
@@ -47,10 +47,18 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
         text = given.text.rstrip().rstrip(";")
         return f"({text}\n) AS given_rows", list(given.params)
     if not isinstance(given, QuerySet):
-        raise ConfigurationError(messages.SOURCE_TYPE(source=what, type=type(given).__name__))
+        raise ConfigurationError(
+            "{source} returned {type}; return a QuerySet or Sql",
+            source=what,
+            type=type(given).__name__,
+        )
     if given.db != conf.database:
         raise ConfigurationError(
-            messages.SOURCE_DATABASE(source=what, database=given.db, expected=conf.database)
+            '{source} reads the database "{database}", but exposures are in "{expected}"; it must '
+            "read the same database",
+            source=what,
+            database=given.db,
+            expected=conf.database,
         )
     text, params = _columns_of(given, columns, what).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.
@@ -61,11 +69,16 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
 def _require_placeholders(given: Sql, what: str) -> None:
     found = _PLACEHOLDER.findall(given.text)
     if any(mark not in {"%", "s"} for mark in found):
-        raise ConfigurationError(messages.SOURCE_PERCENT(source=what))
+        raise ConfigurationError(
+            "{source} has a single % in its SQL; write %% for a percent sign", source=what
+        )
     placeholders, params = found.count("s"), len(given.params)
     if placeholders != params:
         raise ConfigurationError(
-            messages.SOURCE_PARAMS(source=what, placeholders=placeholders, params=params)
+            "{source} has {placeholders} placeholders, but {params} params",
+            source=what,
+            placeholders=placeholders,
+            params=params,
         )
 
 
@@ -85,7 +98,11 @@ def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
     compiler.pre_sql_setup()
     field = getattr(compiler.select[place][0], "output_field", None)
     if isinstance(field, DateField) and not isinstance(field, DateTimeField):
-        raise ConfigurationError(messages.SOURCE_DATE(source=what))
+        raise ConfigurationError(
+            "the time of {source} is a date, so events on the day of an exposure would be "
+            "missing; use a DateTimeField",
+            source=what,
+        )
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:
@@ -128,9 +145,14 @@ def _callable(unit: str, path: str) -> Source:
         found = import_string(path)
     except Exception as error:
         raise ConfigurationError(
-            messages.NOT_IMPORTED(setting=_setting(unit), path=path, error=str(error))
+            '{setting} is "{path}", which cannot be imported: {error}',
+            setting=_setting(unit),
+            path=path,
+            error=str(error),
         ) from error
     if not callable(found):
-        raise ConfigurationError(messages.NO_FUNCTION(setting=_setting(unit), path=path))
+        raise ConfigurationError(
+            '{setting} is "{path}", which is no function', setting=_setting(unit), path=path
+        )
     source: Source = found
     return source

@@ -7,14 +7,22 @@ from typing import Any
 
 from django.db import transaction
 
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, marked
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import require_exposures
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.rows import Kind, begin_phase, find, locked, record
+
+_RUNS_AGAIN = marked("it runs in phase {number}, with all exposures")
+_RUNS_WITHOUT_REPORT = marked(
+    "it runs in phase {number}, with all exposures; the stored report was removed"
+)
+_CANNOT_UNDO = marked(
+    "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
+    "stop or ship it instead"
+)
 
 #: What can be undone, and what undo would overwrite. Other events change neither state nor units.
 _DECISIONS = {Kind.STOPPED, Kind.SHIPPED}
@@ -44,7 +52,11 @@ def undo(key: str) -> Experiment:
             else:
                 experiment.save(using=conf.database)
             now = _state_message(experiment, lost_report=had_report)
-            record(experiment, Kind.UNDONE, messages.UNDONE(what=event.message, now=now))
+            record(
+                experiment,
+                Kind.UNDONE,
+                Text("undone: “{what}”; {now}", what=event.message, now=now),
+            )
             return experiment
 
 
@@ -60,12 +72,12 @@ def last_decision(experiment: Experiment) -> ExperimentEvent:
         if event.kind == Kind.UNDONE:
             undone += 1
         elif event.kind in _CONFLICTS:
-            raise ExperimentError(messages.CANNOT_UNDO(key=experiment.key, what=event.message))
+            raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=event.message)
         elif event.kind in _DECISIONS:
             if not undone:
                 return event
             undone -= 1
-    raise ExperimentError(messages.CANNOT_UNDO(key=experiment.key, what=messages.NONE()))
+    raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=Text("none"))
 
 
 def earlier_state(experiment: Experiment) -> dict[str, Any]:
@@ -86,10 +98,10 @@ def _restore(experiment: Experiment, before: dict[str, Any]) -> None:
         experiment.frozen_report = None
 
 
-def _state_message(experiment: Experiment, *, lost_report: bool) -> Message:
+def _state_message(experiment: Experiment, *, lost_report: bool) -> str:
     if experiment.state == State.RUNNING:
-        runs = messages.RUNS_WITHOUT_REPORT if lost_report else messages.RUNS_AGAIN
-        return runs(number=experiment.phase)
+        runs = _RUNS_WITHOUT_REPORT if lost_report else _RUNS_AGAIN
+        return Text(runs, number=experiment.phase)
     if experiment.state == State.SHIPPED:
-        return messages.SHIPPED_AGAIN(variant=experiment.winner)
-    return messages.STOPPED_AGAIN()
+        return Text("all units get {variant}", variant=experiment.winner)
+    return Text("every call returns its default")

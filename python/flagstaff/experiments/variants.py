@@ -9,8 +9,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from flagstaff._core import MAX_VARIANTS
+from flagstaff._words.text import Text
 from flagstaff.exceptions import InvalidExperimentError
-from flagstaff.experiments import messages
 from flagstaff.validators import validate_flag_key
 
 _MIN_VARIANTS = 2
@@ -34,7 +34,9 @@ class Variant:
         if not colon:
             return cls(key)
         if not (weight.isascii() and weight.isdecimal()):
-            raise InvalidExperimentError(messages.VARIANT_TEXT(text=text))
+            raise InvalidExperimentError(
+                '"{text}" is no variant; write a key and a weight, such as "treatment:3"', text=text
+            )
         return cls(key, int(weight[:9]))
 
 
@@ -47,16 +49,18 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
     variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
     if not _MIN_VARIANTS <= len(variants) <= MAX_VARIANTS:
         raise InvalidExperimentError(
-            messages.VARIANT_COUNT(count=len(variants), limit=MAX_VARIANTS)
+            "the experiment has {count} variants; write 2 to {limit}, the control first",
+            count=len(variants),
+            limit=MAX_VARIANTS,
         )
     for variant in variants:
         _require_valid(variant)
     keys = [variant.key for variant in variants]
     for key in keys:
         if keys.count(key) > 1:
-            raise InvalidExperimentError(messages.VARIANT_TWICE(key=key))
+            raise InvalidExperimentError('two variants have the key "{key}"; rename one', key=key)
     if not any(variant.weight for variant in variants):
-        raise InvalidExperimentError(messages.NO_WEIGHT())
+        raise InvalidExperimentError("all weights are 0; give at least one variant a weight")
     return variants
 
 
@@ -64,11 +68,14 @@ def _require_valid(variant: Variant) -> None:
     try:
         validate_flag_key(variant.key)
     except ValidationError as error:
-        message = messages.VARIANT_KEY(key=repr(variant.key), why=error.messages[0])
+        message = Text("variant {key}: {why}", key=repr(variant.key), why=error.messages[0])
         raise InvalidExperimentError(message) from error
     if type(variant.weight) is not int or not 0 <= variant.weight <= MAX_WEIGHT:
         raise InvalidExperimentError(
-            messages.VARIANT_WEIGHT(key=variant.key, value=repr(variant.weight), limit=MAX_WEIGHT)
+            "the weight of {key} is {value}; write a whole number from 0 to {limit}",
+            key=variant.key,
+            value=repr(variant.weight),
+            limit=MAX_WEIGHT,
         )
 
 

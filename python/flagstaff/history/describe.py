@@ -13,12 +13,8 @@ from flagstaff._events import Difference, Users
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
 from flagstaff._words.json_text import LongJson, UnreadableJson
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
-from flagstaff._words.truncated import local_truncated
+from flagstaff._words.text import MASK, local_list, local_number, local_truncated, localized
 from flagstaff.history.events import Authored
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 

@@ -10,7 +10,7 @@ from django.db import connections
 
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import has_history

@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet, Subquery, Value
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

@@ -11,25 +11,12 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import flag_names, own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.triggers import tables_without_history
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
-
-_UNAVAILABLE = Template(
-    "history_unavailable", _('history is not available in database "%(database)s"; %(reason)s')
-)
-_NO_TRIGGERS = Template(
-    "history_without_triggers",
-    _(
-        'the history does not record %(table)s, so versions are unknown; run "%(command)s" to see '
-        "how to install the triggers"
-    ),
-)
 
 
 def flag_version(key: str) -> int | None:
@@ -136,7 +123,11 @@ def require_history() -> None:
     Without its newest entry, an undo would revert an older change.
     """
     if reason := _why_unavailable():
-        raise NoHistoryError(_UNAVAILABLE(database=conf.database, reason=reason))
+        raise NoHistoryError(
+            'history is not available in database "{database}"; {reason}',
+            database=conf.database,
+            reason=reason,
+        )
 
 
 def _why_unavailable() -> str | None:
@@ -149,7 +140,12 @@ def require_triggers(kind: Kind) -> None:
     connection = connections[conf.database]
     for table in tables_without_history(connection, *_watched_tables(kind)):
         command = f"manage.py check --database {conf.database}"
-        raise NoHistoryError(_NO_TRIGGERS(table=table, command=command))
+        raise NoHistoryError(
+            'the history does not record {table}, so versions are unknown; run "{command}" to see '
+            "how to install the triggers",
+            table=table,
+            command=command,
+        )
 
 
 def _watched_tables(kind: Kind) -> list[str]:

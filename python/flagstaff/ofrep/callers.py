@@ -11,7 +11,7 @@ from django.utils.crypto import constant_time_compare
 from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
 from flagstaff._types import UserLike
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.ofrep.errors import OfrepError
 from flagstaff.ofrep.request_body import context_of

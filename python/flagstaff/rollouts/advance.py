@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +12,9 @@ from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.message import Message, Value
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages, transitions
+from flagstaff.rollouts import transitions
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
@@ -25,7 +26,7 @@ from flagstaff.rollouts.evidence import alpha_of, has_lost_for_good, read_eviden
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
 from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
@@ -33,6 +34,8 @@ from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import record
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from flagstaff.rollouts.verdict import judge
+
+_NOT_STARTED = marked("not started, {why}")
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
@@ -67,12 +70,17 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     """
     now, flag = database_now(), _locked_flag(plan)
     if changed := foreign_change(plan, flag):
-        why = messages.TRIP_NOT_CARRIED_OUT(what=changed, why=plan.trip_reason)
+        why = Text(
+            "{what}; so it was not rolled back, although harm was found: {why}",
+            what=changed,
+            why=plan.trip_reason,
+        )
         return _pause(plan, now, why)
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
-        message = messages.TRIPPED(why=why)
+        message = Text("rolled back: {why}", why=why)
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
             transitions.roll_back(plan, flag, now, message)
             record(plan, PlanEvent.Kind.TRIPPED, message, figures)
@@ -88,13 +96,13 @@ def _locked_flag(plan: Plan) -> FlagRow | None:
 def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
     """Starts a plan at its time. What keeps it from starting needs a person."""
     if problem := problem_of_database() or foreign_change(plan, flag):
-        return _pause(plan, now, messages.NOT_STARTED(why=problem))
+        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
     # Without a flag it would be paused by now.
     flag = cast("FlagRow", flag)
     first, enables = steps_of(plan)[0], plan.enables_flag and not flag.enabled
     problem = problem_of_flag(flag, first, enable=enables) or problem_of_scheduler(plan, flag)
     if problem:
-        return _pause(plan, now, messages.NOT_STARTED(why=problem))
+        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
     message = start_message(plan, present_rollout(flag), first.percent)
     if enables:
         with acting_as(ACTOR, source=_SOURCE):
@@ -107,7 +115,7 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
     index: int,
     now: datetime,
     kind: PlanEvent.Kind,
-    message: Message,
+    message: str,
     *,
     figures: dict[str, Any] | None = None,
     enable: bool = False,
@@ -122,7 +130,7 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
 def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     with acting_as(ACTOR, source=_SOURCE):
         transitions.forget_trip(plan)
-        transitions.pause(plan, now, reason)
+        transitions.pause(plan, now, reason, ReasonKind.PAUSED)
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
@@ -163,10 +171,10 @@ def _incomplete(run: StepRun, evidence: StepEvidence, now: datetime, *, is_due: 
     if run.percent >= _ALL:
         return None
     if evidence.lost_workers and has_lost_for_good(run, now):
-        return messages.INCOMPLETE_BY_LOSS()
+        return Text("a worker stopped without its last report")
     # Until the dwell time has ended, the run may still trip.
     if is_due and evidence.dropped:
-        return messages.INCOMPLETE_BY_MEMORY()
+        return Text("workers had no memory left for all counts")
     return None
 
 
@@ -177,8 +185,9 @@ def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) ->
     """
 
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
-        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, why, figures
-        plan.reason, plan.dismissed_at = transitions.trip_text(plan), None
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
+        plan.reason, plan.reason_kind = str(transitions.trip_text(plan)), ReasonKind.TRIPPED
+        plan.dismissed_at = None
         transitions.save(plan, now)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
@@ -194,30 +203,35 @@ def _whatever_the_text(
             return write(why, figures)
     except (DataError, IntegrityError, InternalError, TypeError, ValueError):
         # In ASCII, which every server can store.
-        return write(messages.REASON_NOT_STORED(), {})
+        return write(Text("a guard whose reason cannot be stored"), {})
 
 
 def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
     """Holds a plan. A reason that differs in its figures only is written now and then."""
-    is_news = plan.state != State.HOLDING or _codes(plan.reason) != _codes(decision.why)
+    why = str(decision.why)
+    is_news = plan.state != State.HOLDING or _without_figures(plan.reason) != _without_figures(why)
     if is_news:
-        plan.state, plan.reason, plan.dismissed_at = State.HOLDING, decision.why, None
-        plan.guarded_until = now + GUARDED_FOR
+        plan.state, plan.reason, plan.reason_kind = State.HOLDING, why, ReasonKind.HELD
+        plan.dismissed_at, plan.guarded_until = None, now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
-            record(plan, PlanEvent.Kind.HELD, messages.HELD(why=decision.why), figures)
+            record(plan, PlanEvent.Kind.HELD, Text("holds: {why}", why=decision.why), figures)
     elif _is_renewal_due(plan, now):
-        plan.reason, plan.guarded_until = decision.why, now + GUARDED_FOR
+        plan.reason, plan.guarded_until = why, now + GUARDED_FOR
         transitions.save(plan, now)
-    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, decision.why)
+    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, why)
 
 
 def _wait(plan: Plan, now: datetime) -> PlanReport:
     """Waits for the dwell time. What the plan was holding for is over."""
     event = None
     if plan.state == State.HOLDING:
-        event, message = PlanEvent.Kind.CONTINUED, messages.CONTINUED(why=plan.reason)
-        plan.state, plan.reason, plan.guarded_until = State.RUNNING, "", now + GUARDED_FOR
+        event, message = (
+            PlanEvent.Kind.CONTINUED,
+            Text("continues; it held because: {why}", why=plan.reason),
+        )
+        plan.state, plan.reason, plan.reason_kind = State.RUNNING, "", ""
+        plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
             record(plan, event, message)
@@ -240,8 +254,13 @@ def _next_step(
 ) -> PlanReport:
     steps = steps_of(plan)
     old, new = steps[index - 1].percent, steps[index].percent
-    message = messages.NEXT_STEP(
-        number=index + 1, count=len(steps), old=old, new=new, why=decision.why
+    message = Text(
+        "step {number} of {count}: rollout {old} → {new} %; {why}",
+        number=index + 1,
+        count=len(steps),
+        old=old,
+        new=new,
+        why=decision.why,
     )
     return _enter_step(plan, index, now, PlanEvent.Kind.STEP, message, figures=figures)
 
@@ -250,16 +269,20 @@ def _measure_again(
     plan: Plan, index: int, now: datetime, why: str, figures: dict[str, Any]
 ) -> PlanReport:
     """Starts the step again, because the evidence of this run will never be complete."""
-    message = messages.MEASURED_AGAIN(number=index + 1, why=why)
+    message = Text(
+        "step {number} starts again: {why}, so the counts were incomplete",
+        number=index + 1,
+        why=why,
+    )
     return _enter_step(plan, index, now, PlanEvent.Kind.CONTINUED, message, figures=figures)
 
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
     transitions.end_run(plan, now)
-    plan.state, plan.reason, plan.ended_at = State.DONE, "", now
+    plan.state, plan.reason, plan.reason_kind, plan.ended_at = State.DONE, "", "", now
     plan.due_at = plan.guarded_until = None
     transitions.save(plan, now)
-    message = messages.DONE(why=decision.why)
+    message = Text("done; {why}", why=decision.why)
     with acting_as(ACTOR, source=_SOURCE):
         record(plan, PlanEvent.Kind.DONE, message, figures)
     return report_of(plan, PlanEvent.Kind.DONE, message)
@@ -272,16 +295,12 @@ def _is_renewal_due(plan: Plan, now: datetime) -> bool:
     return not _RENEW_BELOW <= plan.guarded_until - now <= GUARDED_FOR
 
 
-def _codes(value: Value) -> object:
-    """Returns the codes and names in a reason, without its figures.
+def _without_figures(reason: str) -> str:
+    """Returns a reason without the words that have a digit: two that differ in these are alike.
 
-    A text that a guard of the project has returned can have figures, too.
+    The text that a guard of the project has returned can have figures, too.
     """
-    if isinstance(value, Message):
-        return value.code, {
-            name: _codes(part) for name, part in value.values.items() if name != "returned"
-        }
-    return value if isinstance(value, str) else None
+    return re.sub(r"\S*\d\S*", "", reason)
 
 
 # What the driver does with a running plan, from the verdict and the function guards. Pure.

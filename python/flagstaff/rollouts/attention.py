@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from flagstaff._tables.rows import FlagRow, all_rows
-from flagstaff._words.message import Message
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.flag_changes import what_decides
-from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.models import Plan, ReasonKind, State
 from flagstaff.rollouts.unguarded import unguarded_plans
 
 
@@ -24,35 +22,24 @@ def needs_attention(plan: Plan) -> bool:
 
     For a list, begin with `needing_attention`, and leave out those of `acted_on`.
     """
-    if plan.dismissed_at is not None:
-        return False
-    if plan.has_tripped or plan.state == State.HOLDING:
-        return True
-    if plan.state == State.ROLLED_BACK:
-        return not was_rolled_back_by_person(plan)
-    # A person who pauses a plan writes a plain text, or none.
-    return plan.state == State.PAUSED and isinstance(plan.reason, Message)
+    return plan.dismissed_at is None and plan.reason_kind != ""
 
 
 def was_rolled_back_by_person(plan: Plan) -> bool:
     """Whether a person, and not a guard, has rolled back a plan. Makes no query."""
-    is_trip = isinstance(plan.reason, Message) and plan.reason.code == messages.TRIPPED.code
-    return plan.state == State.ROLLED_BACK and not is_trip
+    return plan.state == State.ROLLED_BACK and plan.reason_kind != ReasonKind.TRIPPED
 
 
 def needing_attention(plans: QuerySet[Plan]) -> QuerySet[Plan]:
     """Returns those of the plans that need attention, without those that have a newer plan."""
-    tripped = Q(state=State.ROLLED_BACK, reason__code=messages.TRIPPED.code)
-    stopped = Q(state=State.HOLDING) | Q(state=State.PAUSED, reason__code__isnull=False)
-    stored = Q(state__in=[State.RUNNING, State.PAUSED], trip_run_id__isnull=False)
-    return plans.filter((tripped & ~_has_newer()) | stopped | stored, dismissed_at=None)
+    is_newest = ~Q(state=State.ROLLED_BACK) | ~_has_newer()
+    return plans.filter(is_newest, ~Q(reason_kind=""), dismissed_at=None)
 
 
 def rolled_back_by_person(plans: QuerySet[Plan]) -> QuerySet[Plan]:
     """Returns those that a person has rolled back, without those that have a newer plan."""
-    # What a person has written has no code.
-    is_trip = Q(reason__code__isnull=False, reason__code=messages.TRIPPED.code)
-    return plans.filter(~is_trip, ~_has_newer(), state=State.ROLLED_BACK)
+    by_guard = Q(reason_kind=ReasonKind.TRIPPED)
+    return plans.filter(~by_guard, ~_has_newer(), state=State.ROLLED_BACK)
 
 
 def _has_newer() -> Exists:

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.core.checks import CheckMessage
 
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.checks.app_tables import app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
@@ -21,7 +21,7 @@ def _unguarded() -> Iterator[Problem]:
     if keys:
         yield Problem(
             f"rollout plans are unguarded, because run-jobs has not driven them in the last "
-            f"5 minutes: {join_some(keys)}"
+            f"5 minutes: {some(keys)}"
         )
 
 

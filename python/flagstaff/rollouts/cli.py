@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.rows import FlagRow, find_row, flag_row, uncached
+from flagstaff._words.text import Text
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.support.argument_types import count, percent
@@ -32,7 +33,7 @@ from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.rollouts import plans, refusal_messages
+from flagstaff.rollouts import plans
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.editing import version_of_plan
@@ -303,7 +304,11 @@ def _confirmed(
     with transaction.atomic(using=conf.database):
         plan = write(expect_version=version)
         if (plan.steps, plan.step) != (preview.steps, preview.step):
-            problem = refusal_messages.CHANGED_SINCE_QUESTION(key=plan.key)
+            problem = Text(
+                "the rollout plan of {key} has been changed since the question; run the command "
+                "again",
+                key=plan.key,
+            )
             raise ConflictError(problem, key=plan.key)
     return plan
 

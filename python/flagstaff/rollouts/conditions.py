@@ -7,18 +7,23 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import can_grant
+from flagstaff._words.text import Text, marked
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, require_triggers
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
+
+_FLAG_DISABLED = marked("the flag is disabled; enable it with {command}")
+_FLAG_DISABLED_AT_START = marked(
+    "the flag is disabled; enable it with {command}, or let the start enable it: pass "
+    "enable=True, or --yes to the command"
+)
 
 # A standby and a role that is read-only by default start read-only transactions.
 _MAY_WRITE = """
@@ -33,15 +38,18 @@ def require(key: str, *problems: str | None) -> None:
     """Raises PlanError with the first of these problems, if there is one."""
     for problem in problems:
         if problem:
-            raise PlanError(refusal_messages.CANNOT_RUN(key=key, why=problem))
+            raise PlanError("the rollout plan of {key} cannot run: {why}", key=key, why=problem)
 
 
 def problem_of_database() -> str | None:
     """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return refusal_messages.NEEDS_POSTGRESQL(
-            database=repr(connection.alias), value=connection.display_name
+        return Text(
+            "a plan needs PostgreSQL and the history, and database {database} is {value}; change "
+            "the rollout by hand",
+            database=repr(connection.alias),
+            value=connection.display_name,
         )
     try:
         require_history()
@@ -63,7 +71,12 @@ def _problem_of_engine() -> str | None:
         [may_write] = cursor.fetchone()
     if may_write:
         return None
-    return refusal_messages.CANNOT_COUNT(database=f'"{alias}"', table=table)
+    return Text(
+        "the workers evaluate with database {database}, which may not write what they count to "
+        "{table}; use a database and a role that may write it",
+        database=f'"{alias}"',
+        table=table,
+    )
 
 
 def problem_of_driver() -> str | None:
@@ -72,7 +85,12 @@ def problem_of_driver() -> str | None:
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
     command = quoted_command("run-jobs", "--loop")
-    return refusal_messages.NO_DRIVER(minutes=minutes, command=command)
+    return Text(
+        "run-jobs has not run in the last {minutes} minutes, so no guard would watch it; start "
+        "{command} and try again",
+        minutes=minutes,
+        command=command,
+    )
 
 
 def problem_of_flag(
@@ -84,9 +102,9 @@ def problem_of_flag(
     `enable` is whether the start also enables the flag.
     """
     if not (flag.enabled or enable):
-        at_start, later = refusal_messages.FLAG_DISABLED_AT_START, refusal_messages.FLAG_DISABLED
+        at_start, later = _FLAG_DISABLED_AT_START, _FLAG_DISABLED
         template = at_start if first else later
-        return template(command=quoted_command("on", flag.key))
+        return Text(template, command=quoted_command("on", flag.key))
     return problem_of_first_step(flag, first) if first else None
 
 
@@ -95,7 +113,12 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
     now = present_rollout(flag)
     if first.percent > now:
         return None
-    return refusal_messages.FIRST_STEP_TOO_LOW(percent=first.percent, key=flag.key, now=now)
+    return Text(
+        "the first step is {percent} %, and {key} is at {now} % already; begin with a higher step",
+        percent=first.percent,
+        key=flag.key,
+        now=now,
+    )
 
 
 def present_rollout(flag: FlagRow) -> int:
@@ -103,14 +126,20 @@ def present_rollout(flag: FlagRow) -> int:
     return flag.rollout_percent if flag.enabled else 0
 
 
-def enabling_message(flag: FlagRow) -> Message:
+def enabling_message(flag: FlagRow) -> Text:
     """Returns that the flag is turned on, and who gets it besides the first step. One query."""
     is_allowed, is_granted = count_allowed_users(flag) > 0, rules_can_grant(flag)
     if is_allowed and is_granted:
-        return messages.TURNED_ON_FOR_BOTH()
+        return Text(
+            "the flag is turned on, so its allowed users and the users of its rules have it, too"
+        )
     if is_allowed:
-        return messages.TURNED_ON_FOR_ALLOWED()
-    return messages.TURNED_ON_FOR_RULES() if is_granted else messages.TURNED_ON()
+        return Text("the flag is turned on, so its allowed users have it, too")
+    return (
+        Text("the flag is turned on, so the users of its rules have it, too")
+        if is_granted
+        else Text("the flag is turned on")
+    )
 
 
 def rules_can_grant(flag: FlagRow) -> bool:

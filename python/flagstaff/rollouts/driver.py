@@ -17,11 +17,11 @@ from django.db.models import Q
 from django.utils.translation import override
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._words.text import Text, joined
 from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.advance import advance, carry_out_trip
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.functions import call_guards
@@ -142,8 +142,8 @@ def _wait_for_workers(plan: Plan) -> None:
     try:
         propagation = wait_for_workers(_WAIT)
     except PropagationError as error:
-        message, figures = messages.WORKERS_UNKNOWN(why=error.message), {}
+        message, figures = Text("the workers cannot be listed: {why}", why=error.message), {}
     else:
-        message = messages.TRIP_APPLIED(sentences=[*propagation_messages(propagation)])
+        message = joined([*propagation_messages(propagation)], " ")
         figures = propagation.as_dict()
     record(plan, PlanEvent.Kind.PROPAGATED, message, figures)

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, joined
 from flagstaff.exceptions import InvalidPlanError, PlanError
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.guards import Guard, guards_from_json, valid_guards
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
 from flagstaff.rollouts.refusals import plan_command
@@ -35,7 +34,7 @@ class Edit:
     steps: tuple[Step, ...]
     guards: tuple[Guard, ...]
     required_users: int
-    changes: tuple[Message, ...]
+    changes: tuple[Text, ...]
     changes_guards: bool
 
 
@@ -50,14 +49,16 @@ def edit_of(
     Raises InvalidPlanError for steps, guards or a number that are not valid, or PlanError for those
     that the plan does not allow now.
     """
-    changes: list[Message] = []
+    changes: list[Text] = []
     old_steps = steps_of(plan)
     new_steps = old_steps if steps is None else valid_steps(steps)
     if new_steps != old_steps:
         _require_begun_steps(plan, old_steps, new_steps)
         changes.append(
-            messages.EDITED_STEPS(
-                old=[step.text for step in old_steps], new=[step.text for step in new_steps]
+            Text(
+                "steps {old} → {new}",
+                old=joined([step.text for step in old_steps]),
+                new=joined([step.text for step in new_steps]),
             )
         )
     old_guards = guards_from_json(plan.guards)
@@ -69,8 +70,16 @@ def edit_of(
     about_users = []
     if users != plan.required_users:
         if users < plan.required_users and plan.state in WATCHED_STATES:
-            raise _refused(plan, refusal_messages.USERS_LOWERED(old=plan.required_users, new=users))
-        about_users = [messages.EDITED_USERS(old=plan.required_users, new=users)]
+            raise _refused(
+                plan,
+                Text(
+                    "the plan runs, so the required users can only be raised, and {new} is below "
+                    "{old}",
+                    old=plan.required_users,
+                    new=users,
+                ),
+            )
+        about_users = [Text("required users {old} → {new}", old=plan.required_users, new=users)]
     everything = (*changes, *about_guards, *about_users)
     return Edit(new_steps, new_guards, users, everything, bool(about_guards))
 
@@ -91,7 +100,11 @@ def valid_users(number: object) -> int:
     """Returns a number of required users. Raises InvalidPlanError if it is not valid."""
     if type(number) is int and 1 <= number <= _MAX_USERS:
         return number
-    raise InvalidPlanError(refusal_messages.USERS_NOT_VALID(value=repr(number), limit=_MAX_USERS))
+    raise InvalidPlanError(
+        "the number of required users is {value}; write a whole number from 1 to {limit}",
+        value=repr(number),
+        limit=_MAX_USERS,
+    )
 
 
 def version_of_plan(plan: Plan) -> str:
@@ -108,12 +121,23 @@ def _require_begun_steps(plan: Plan, old: Sequence[Step], new: Sequence[Step]) -
     number = plan.step + 1
     if old[: plan.step] != new[: plan.step]:
         past = [step.text for step in old[: plan.step]]
-        raise PlanError(refusal_messages.PAST_STEP_CHANGED(key=plan.key, number=number, steps=past))
+        raise PlanError(
+            "the plan of {key} is at step {number}, so the steps before must stay: {steps}",
+            key=plan.key,
+            number=number,
+            steps=joined(past),
+        )
     if len(new) < number:
-        raise PlanError(refusal_messages.NO_PRESENT_STEP(key=plan.key, number=number))
+        raise PlanError(
+            "the plan of {key} is at step {number}, so it needs at least so many steps",
+            key=plan.key,
+            number=number,
+        )
     if plan.state in WATCHED_STATES and old[plan.step] != new[plan.step]:
         step = old[plan.step].text
-        raise _refused(plan, refusal_messages.PRESENT_STEP_CHANGED(step=step))
+        raise _refused(
+            plan, Text("the plan runs, so its present step, {step}, must stay", step=step)
+        )
 
 
 _Pair = tuple[Guard | None, Guard | None]
@@ -141,18 +165,33 @@ def _pairs(old: Sequence[Guard], new: Sequence[Guard]) -> list[_Pair]:
     ]
 
 
-def _guard_message(plan: Plan, old: Guard | None, new: Guard | None) -> Message:
+def _guard_message(plan: Plan, old: Guard | None, new: Guard | None) -> Text:
     """Returns how a guard changes. Raises PlanError if that loosens a plan that runs."""
     if old is None:
-        return messages.ADDED_GUARD(guard=str(new))
+        return Text("guard {guard} added", guard=str(new))
     runs = plan.state in WATCHED_STATES
     if new is None:
         if runs:
-            raise _refused(plan, refusal_messages.GUARD_REMOVED(guard=str(old)))
-        return messages.REMOVED_GUARD(guard=str(old))
+            raise _refused(
+                plan,
+                Text(
+                    "the plan runs, so its guards can only be tightened, and {guard} would be "
+                    "removed",
+                    guard=str(old),
+                ),
+            )
+        return Text("guard {guard} removed", guard=str(old))
     if runs and _looser_fields(old, new):
-        raise _refused(plan, refusal_messages.GUARD_LOOSENED(old=str(old), new=str(new)))
-    return messages.EDITED_GUARD(old=str(old), new=str(new))
+        raise _refused(
+            plan,
+            Text(
+                "the plan runs, so its guards can only be tightened, and {new} is looser than "
+                "{old}",
+                old=str(old),
+                new=str(new),
+            ),
+        )
+    return Text("guard {old} → {new}", old=str(old), new=str(new))
 
 
 def _looser_fields(old: Guard, new: Guard | None) -> tuple[str, ...]:
@@ -165,4 +204,9 @@ def _looser_fields(old: Guard, new: Guard | None) -> tuple[str, ...]:
 
 def _refused(plan: Plan, why: str) -> PlanError:
     command = plan_command(plan.key, "pause")
-    return PlanError(refusal_messages.CANNOT_EDIT_BECAUSE(key=plan.key, why=why, command=command))
+    return PlanError(
+        "the rollout plan of {key} cannot be edited, because {why}; pause it first: {command}",
+        key=plan.key,
+        why=why,
+        command=command,
+    )

@@ -17,9 +17,9 @@ from django.db.models import Count, Max, Q, Sum
 from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import RunAlpha
+from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
-from flagstaff.rollouts.statistics import cardinality, share_error
 
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)

@@ -18,14 +18,13 @@ from flagstaff._events import Difference, Event
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.models import Plan
 
 _MAX_EVENTS = 3
@@ -65,24 +64,31 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
         renamed = _present_key(plan)
-        return messages.FLAG_RENAMED(key=renamed) if renamed else messages.FLAG_DELETED()
+        return (
+            Text("the flag was renamed to {key}", key=renamed)
+            if renamed
+            else Text("the flag was deleted")
+        )
     version = version_of(Kind.FLAG, flag.pk)
     events: Sequence[Event] = ()
     # Without a history, which no step can do without, a trip still compares the row.
     if version is not None and version != plan.flag_version:
         events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_READ)
         if not events:
-            return messages.HISTORY_CHANGED()
+            return Text("the history of the flag was changed")
     if deciding := _deciding(events)[:_MAX_EVENTS]:
         names = readable_names_of_actors(deciding)
         oldest_first = [_describe(event, names) for event in reversed(deciding)]
         return reduce(
-            lambda first, then: messages.FLAG_CHANGED_AGAIN(first=first, then=then), oldest_first
+            lambda first, then: Text("{first}; {then}", first=first, then=then), oldest_first
         )
     if differences := _differences(plan.seen_flag, what_decides(flag)):
-        return messages.FLAG_CHANGED(change=differences)
+        return Text(
+            "the flag was changed, and the history does not say by whom: {change}",
+            change=differences,
+        )
     if len(events) == _MAX_READ:
-        return messages.FLAG_CHANGED_OFTEN(limit=_MAX_READ)
+        return Text("the flag was changed more than {limit} times", limit=_MAX_READ)
     plan.flag_version = plan.flag_version if version is None else version
     return None
 
@@ -121,8 +127,8 @@ def _present_key(plan: Plan) -> str | None:
     return key
 
 
-def _describe(event: Event, names: Mapping[str, str]) -> Message:
+def _describe(event: Event, names: Mapping[str, str]) -> Text:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     change = describe_change(event, limit=_MAX_VALUE)
-    return messages.FLAG_CHANGED_BY(actor=actor, change=change)
+    return Text("{actor} changed the flag: {change}", actor=actor, change=change)

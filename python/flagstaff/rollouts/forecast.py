@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flagstaff._words.duration import duration
+from flagstaff._words.times import duration
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from flagstaff._words.duration import SECONDS
+from flagstaff._words.text import Text
+from flagstaff._words.times import SECONDS
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
     "ERRORS",
@@ -71,7 +71,11 @@ def parse_guard(text: str) -> Guard:
     kind, _, value = (part.strip() for part in first.partition("="))
     field = _FIELDS.get(kind)
     if field is None or bool(field) != bool(value):
-        raise InvalidPlanError(refusal_messages.NOT_A_GUARD(text=repr(text)))
+        raise InvalidPlanError(
+            '{text} is not a guard; write "errors", "latency=0.5" (in seconds) or '
+            '"function=shop.guards.orders"',
+            text=repr(text),
+        )
     guard = Guard(kind, seconds=None, path=value if field == "path" else None)
     if field == "seconds":
         guard = replace(guard, seconds=_number(value, text))
@@ -91,7 +95,9 @@ def valid_guards(given: Iterable[Guard | str]) -> tuple[Guard, ...]:
     targets = [(guard.kind, guard.seconds, guard.path) for guard in guards]
     for target, guard in zip(targets, guards, strict=True):
         if targets.count(target) > 1:
-            raise InvalidPlanError(refusal_messages.GUARD_TWICE(guard=str(guard)))
+            raise InvalidPlanError(
+                'the guard "{guard}" is given twice; remove one', guard=str(guard)
+            )
     return guards
 
 
@@ -113,7 +119,9 @@ def guards_from_json(stored: Any) -> tuple[Guard, ...]:
         for guard in guards:
             _require_valid_fields(guard)
     except TypeError as error:
-        raise InvalidPlanError(refusal_messages.GUARDS_UNREADABLE()) from error
+        raise InvalidPlanError(
+            "the guards that the plan has stored cannot be read; create the plan again"
+        ) from error
     return guards
 
 
@@ -146,13 +154,13 @@ def guard_name(guard: Guard) -> str:
     'latency over 0.5 s'
     """
     if guard.kind == LATENCY:
-        return messages.LATENCY(seconds=seconds_text(guard))
-    return messages.ERRORS() if guard.kind == ERRORS else guard.path or guard.kind
+        return Text("latency over {seconds}", seconds=seconds_text(guard))
+    return Text("errors") if guard.kind == ERRORS else guard.path or guard.kind
 
 
 def seconds_text(guard: Guard) -> str:
     """Returns the time of a latency guard, such as "0.5 s"."""
-    return SECONDS(count=_plain(guard.seconds or 0))
+    return Text(SECONDS, count=_plain(guard.seconds or 0))
 
 
 def _with_option(guard: Guard, option: str, text: str) -> Guard:
@@ -163,14 +171,22 @@ def _with_option(guard: Guard, option: str, text: str) -> Guard:
         return replace(guard, limit=_number(value, text))
     if name == "tolerated":
         return replace(guard, tolerated=_number(value, text))
-    raise InvalidPlanError(refusal_messages.NOT_AN_OPTION(option=repr(option), text=repr(text)))
+    raise InvalidPlanError(
+        "{option} of {text} is not an option of a guard; write limit=2, tolerated=1 or action=hold",
+        option=repr(option),
+        text=repr(text),
+    )
 
 
 def _number(value: str, text: str) -> float:
     try:
         return float(value)
     except ValueError as error:
-        problem = refusal_messages.NOT_A_NUMBER(value=repr(value), text=repr(text))
+        problem = Text(
+            "{value} of {text} is not a number; write a number such as 1.5",
+            value=repr(value),
+            text=repr(text),
+        )
         raise InvalidPlanError(problem) from error
 
 
@@ -187,22 +203,39 @@ def _require_valid(guard: Guard) -> None:
 
 def _require_valid_fields(guard: Guard) -> None:
     if guard.action not in _ACTIONS:
-        raise InvalidPlanError(refusal_messages.ACTION_UNKNOWN(guard=str(guard)))
+        raise InvalidPlanError(
+            'the action of the guard "{guard}" is neither "rollback" nor "hold"; choose one',
+            guard=str(guard),
+        )
     if guard.kind == FUNCTION:
         return
     if guard.kind not in (ERRORS, LATENCY):
-        raise InvalidPlanError(refusal_messages.NOT_A_KIND(kind=repr(guard.kind)))
+        raise InvalidPlanError(
+            '{kind} is not a kind of guard; write "errors", "latency=0.5" (in seconds) or '
+            '"function=shop.guards.orders"',
+            kind=repr(guard.kind),
+        )
     # A comparison with NaN is false.
     if not 1 <= guard.tolerated < _MAX_TOLERATED:
         raise InvalidPlanError(
-            refusal_messages.TOLERATED_NOT_VALID(guard=str(guard), limit=_MAX_TOLERATED)
+            'the option tolerated of the guard "{guard}" is not valid; write a number of at least '
+            "1 and below {limit}",
+            guard=str(guard),
+            limit=_MAX_TOLERATED,
         )
     if not (guard.limit > guard.tolerated and isfinite(guard.limit)):
         least = _plain(guard.tolerated)
-        raise InvalidPlanError(refusal_messages.LIMIT_NOT_VALID(guard=str(guard), least=least))
+        raise InvalidPlanError(
+            'the option limit of the guard "{guard}" is not valid; write a number above '
+            "tolerated, which is {least}",
+            guard=str(guard),
+            least=least,
+        )
     if guard.kind == LATENCY and not 0 < (guard.seconds or 0) <= _MAX_SECONDS:
         raise InvalidPlanError(
-            refusal_messages.SECONDS_NOT_VALID(guard=str(guard), limit=_MAX_SECONDS)
+            'the time of the guard "{guard}" is not valid; write seconds above 0 and up to {limit}',
+            guard=str(guard),
+            limit=_MAX_SECONDS,
         )
 
 
@@ -212,7 +245,9 @@ def _require_function(guard: Guard) -> None:
         function = import_string(guard.path or "")
     except Exception as error:  # the project's own module may raise anything
         text = f"{type(error).__name__}: {error}"
-        problem = refusal_messages.GUARD_NOT_IMPORTED(guard=path, text=text)
+        problem = Text(
+            "the guard {guard} cannot be imported: {text}; correct its path", guard=path, text=text
+        )
         raise InvalidPlanError(problem) from error
     if not callable(function):
-        raise InvalidPlanError(refusal_messages.GUARD_NOT_FUNCTION(guard=path))
+        raise InvalidPlanError("the guard {guard} is not a function; correct its path", guard=path)

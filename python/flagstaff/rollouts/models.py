@@ -14,7 +14,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._message_field import MessageField
 from flagstaff._time_fields import TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -26,6 +25,7 @@ __all__ = [
     "FailedUnit",
     "Plan",
     "PlanEvent",
+    "ReasonKind",
     "SeenRegister",
     "SignalCount",
     "State",
@@ -45,6 +45,16 @@ class State(models.TextChoices):
     PAUSED = "paused", _("paused")
     DONE = "done", _("done")
     ROLLED_BACK = "rolled_back", _("rolled back")
+
+
+class ReasonKind(models.TextChoices):
+    """Why a plan needs a person. It has none if it goes on, or if a person has stopped it."""
+
+    HELD = "held"
+    #: By the driver: a person has changed the flag, or the plan cannot start.
+    PAUSED = "paused"
+    #: Until the rollback, the trip is only stored.
+    TRIPPED = "tripped"
 
 
 #: A flag has at most one plan in one of these states.
@@ -107,14 +117,18 @@ class Plan(models.Model):
     trip_run_id: models.Field[Any, int | None] = models.BigIntegerField(
         _("run of the trip"), null=True, blank=True
     )
-    trip_reason: models.Field[Any, str] = MessageField(
-        _("reason of the trip"), default=str, blank=True
+    #: The trip, until a person acts on it; see flagstaff.rollouts.advance.figures_of.
+    trip_reason: models.Field[Any, str] = models.TextField(
+        _("reason of the trip"), default="", blank=True
     )
     trip_figures: models.Field[Any, Any] = models.JSONField(
         _("figures of the trip"), null=True, blank=True
     )
-    #: A message, or what a person has written.
-    reason: models.Field[Any, str] = MessageField(_("reason"), default=str, blank=True)
+    #: Why the plan is in its state: an English text, or what a person has written.
+    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
+    reason_kind: models.Field[Any, str] = models.CharField(
+        _("kind"), max_length=16, choices=ReasonKind.choices, default="", db_default="", blank=True
+    )
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
     #: The user who scheduled the start in the admin, and needs the right at the start, too; empty
     #: for a user who was forgotten. None if code or a command has scheduled it.
@@ -190,7 +204,7 @@ class StepRun(models.Model):
 
 
 class PlanEvent(models.Model):
-    """Something that happened to a plan, with a message for people."""
+    """Something that happened to a plan, with an English text for people."""
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
@@ -213,7 +227,7 @@ class PlanEvent(models.Model):
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    message: models.Field[Any, str] = MessageField(_("message"))
+    message: models.Field[Any, str] = models.TextField(_("message"))
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
     figures: models.Field[Any, Any] = models.JSONField(_("figures"), default=dict, blank=True)
 

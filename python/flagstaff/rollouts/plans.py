@@ -21,13 +21,13 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._tables.user_lookup import ACTS_AS
 from flagstaff._time_fields import MAX_YEAR
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, joined
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
-from flagstaff.rollouts import messages, refusal_messages, transitions
+from flagstaff.rollouts import transitions
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
@@ -63,7 +63,7 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
-from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
+from flagstaff.rollouts.refusals import exists_already, plan_command, state_text, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import record, trip_text
@@ -127,7 +127,12 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             raise wrong_state(plan, "start")
         elif not (steps is None and guards is None and required_users is None):
             command = plan_command(key, "delete")
-            raise PlanError(refusal_messages.EXISTS_PENDING(key=key, command=command))
+            raise PlanError(
+                "{key} has a pending plan already; start it without new options, or delete it "
+                "first: {command}",
+                key=key,
+                command=command,
+            )
         if starts_at is not None:
             _schedule(plan, starts_at, expect_version, enable=enable)
         else:
@@ -140,9 +145,9 @@ class Edited(NamedTuple):
 
     plan: Plan
     #: What differs, from old to new. Empty if nothing does: then nothing was written.
-    changes: tuple[Message, ...]
+    changes: tuple[Text, ...]
     #: What starts again, such as the present step with new evidence; None if nothing does.
-    starts_again: Message | None
+    starts_again: Text | None
 
 
 def edit(  # noqa: PLR0913 (the parts of a plan, and the conditions)
@@ -196,16 +201,28 @@ def _flag_of_editable(plan: Plan, expect_version: int | None, expect_plan: str |
         # The caller may not know of it: run-jobs can have stored it a moment before.
         raise _cannot_edit_tripped(plan, trip_text(plan))
     if expect_plan not in {None, version_of_plan(plan)}:
-        raise ConflictError(refusal_messages.CHANGED_SINCE_QUESTION(key=plan.key), key=plan.key)
+        raise ConflictError(
+            Text(
+                "the rollout plan of {key} has been changed since the question; run the command "
+                "again",
+                key=plan.key,
+            ),
+            key=plan.key,
+        )
     flag = _flag_of(plan, expect_version)
     if plan.state in WATCHED_STATES and (change := foreign_change(plan, flag)):
         command = plan_command(plan.key, "pause")
-        problem = refusal_messages.CANNOT_EDIT_BECAUSE(key=plan.key, why=change, command=command)
+        problem = Text(
+            "the rollout plan of {key} cannot be edited, because {why}; pause it first: {command}",
+            key=plan.key,
+            why=change,
+            command=command,
+        )
         raise ConflictError(problem, key=plan.key)
     return flag
 
 
-def _due_trip(plan: Plan) -> Message | None:
+def _due_trip(plan: Plan) -> Text | None:
     """Returns that run-jobs will roll the plan back for what is counted; None if it will not.
 
     An edit that begins another run would drop these counts.
@@ -216,22 +233,35 @@ def _due_trip(plan: Plan) -> Message | None:
     steps, guards = steps_of(plan), guards_from_json(plan.guards)
     evidence = read_evidence(run, database_now())
     verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
-    return messages.TRIP_STORED(why=verdict.why) if verdict.trip_action == "rollback" else None
+    return (
+        Text("run-jobs will roll it back: {why}", why=verdict.why)
+        if verdict.trip_action == "rollback"
+        else None
+    )
 
 
-def _cannot_edit_tripped(plan: Plan, why: Message) -> PlanError:
+def _cannot_edit_tripped(plan: Plan, why: str) -> PlanError:
     command = plan_command(plan.key, "status")
-    problem = refusal_messages.CANNOT_EDIT_TRIPPED(key=plan.key, why=why, command=command)
+    problem = Text(
+        "the rollout plan of {key} cannot be edited, because {why}; see it: {command}",
+        key=plan.key,
+        why=why,
+        command=command,
+    )
     return PlanError(problem)
 
 
 def _edit_start(
     plan: Plan, starts_at: datetime | None, expect_version: int | None, *, enable: bool
-) -> tuple[Message, ...]:
+) -> tuple[Text, ...]:
     """Sets or removes the time of the start, and returns the change. The plan is not saved."""
     if plan.state != State.PENDING:
-        state = refusal_messages.state_text(plan.state)
-        raise PlanError(refusal_messages.HAS_STARTED(key=plan.key, state=state))
+        state = state_text(plan.state)
+        raise PlanError(
+            "the plan of {key} is {state}, so its start cannot be changed",
+            key=plan.key,
+            state=state,
+        )
     old, was_enabling = plan.starts_at, plan.enables_flag
     if starts_at is None:
         plan.starts_at, plan.scheduled_by, plan.enables_flag = None, None, False
@@ -240,16 +270,14 @@ def _edit_start(
     if (plan.starts_at, plan.enables_flag) == (old, was_enabling):
         return ()
     texts = [_start_text(at) for at in (old, plan.starts_at)]
-    return (messages.EDITED_START(old=texts[0], new=texts[1]),)
+    return (Text("start {old} → {new}", old=texts[0], new=texts[1]),)
 
 
 def _start_text(at: datetime | None) -> str:
-    return messages.NO_START() if at is None else at.isoformat(timespec="seconds")
+    return Text("by hand") if at is None else at.isoformat(timespec="seconds")
 
 
-def _write_edit(
-    plan: Plan, flag: FlagRow, edited: Edit, changes: tuple[Message, ...]
-) -> Message | None:
+def _write_edit(plan: Plan, flag: FlagRow, edited: Edit, changes: tuple[Text, ...]) -> Text | None:
     """Writes an edit with its event, and returns what starts again."""
     now, starts_again = database_now(), None
     plan.steps, plan.guards = steps_as_json(edited.steps), guards_as_json(edited.guards)
@@ -262,14 +290,22 @@ def _write_edit(
         index = cast("int", plan.step)
         require(plan.key, problem_of_driver())
         transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
-        starts_again = messages.STARTS_AGAIN(number=index + 1)
+        starts_again = Text(
+            "step {number} starts again, with new counts and its whole time", number=index + 1
+        )
     elif edited.changes_guards and plan.run_id is not None:
         transitions.end_run(plan, now)
         transitions.measure_before_start(plan, present_rollout(flag))
-        starts_again = messages.MEASURES_AGAIN()
+        starts_again = Text("measuring before the start begins again")
     transitions.save(plan, now)
     everything = [*changes, *([starts_again] if starts_again else [])]
-    record(plan, PlanEvent.Kind.EDITED, messages.EDITED(changes=everything))
+    figures = {"changes_guards": edited.changes_guards}
+    record(
+        plan,
+        PlanEvent.Kind.EDITED,
+        Text("edited: {changes}", changes=joined(everything, "; ")),
+        figures,
+    )
     return starts_again
 
 
@@ -280,15 +316,20 @@ def dismiss(key: str) -> Plan:
     UnknownPlanError, or PlanError if nothing needs attention.
     """
     with _locked_plan(key) as plan:
-        state = refusal_messages.state_text(plan.state)
+        state = state_text(plan.state)
         if not needs_attention(plan):
             command = plan_command(key, "status")
             raise PlanError(
-                refusal_messages.NOTHING_TO_DISMISS(key=key, state=state, command=command)
+                "the rollout plan of {key} is {state} and needs no attention; see it: {command}",
+                key=key,
+                state=state,
+                command=command,
             )
         plan.dismissed_at = database_now()
         transitions.save(plan, plan.dismissed_at)
-        record(plan, PlanEvent.Kind.DISMISSED, messages.DISMISSED(state=state))
+        record(
+            plan, PlanEvent.Kind.DISMISSED, Text("dismissed while the plan is {state}", state=state)
+        )
         return plan
 
 
@@ -329,9 +370,18 @@ def resume(key: str, *, enable: bool = False, expect_version: int | None = None)
         transitions.enter_step(plan, index, database_now())
         step = steps_of(plan)[index]
         message = (
-            messages.RESUMED(number=index + 1, old=old, new=step.percent)
+            Text(
+                "resumed at step {number}: rollout {old} → {new} %; measuring starts again",
+                number=index + 1,
+                old=old,
+                new=step.percent,
+            )
             if is_paused
-            else messages.RESUMED_AT_FIRST(old=old, new=step.percent)
+            else Text(
+                "resumed at the first step again: rollout {old} → {new} %; measuring starts again",
+                old=old,
+                new=step.percent,
+            )
         )
         record(plan, PlanEvent.Kind.RESUMED, message)
         return plan
@@ -352,9 +402,12 @@ def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
             raise PlanError(_cannot_jump(key, trip_text(plan)))
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
-            steps = [messages.STEP_AT_ONCE(percent=of_step) for of_step in percents]
+            steps = [Text("{percent} %", percent=of_step) for of_step in percents]
             raise InvalidPlanError(
-                refusal_messages.NO_SUCH_STEP(key=key, percent=str(percent), steps=steps)
+                "the plan of {key} has no step of {percent} %; choose one of {steps}",
+                key=key,
+                percent=str(percent),
+                steps=joined(steps),
             )
         flag = _flag_of(plan, expect_version)
         if change := foreign_change(plan, flag):
@@ -365,14 +418,25 @@ def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
         record(
             plan,
             PlanEvent.Kind.JUMPED,
-            messages.JUMPED(number=index + 1, old=old, new=percent),
+            Text(
+                "jumped to step {number}: rollout {old} → {new} %; measuring starts again",
+                number=index + 1,
+                old=old,
+                new=percent,
+            ),
         )
         return plan
 
 
-def _cannot_jump(key: str, why: str) -> Message:
+def _cannot_jump(key: str, why: str) -> Text:
     command = plan_command(key, "pause")
-    return refusal_messages.CANNOT_JUMP_BECAUSE(key=key, why=why, command=command)
+    return Text(
+        "the rollout plan of {key} cannot jump, because {why}; pause and resume it first: "
+        "{command}",
+        key=key,
+        why=why,
+        command=command,
+    )
 
 
 def rollback(key: str) -> Plan:
@@ -386,18 +450,17 @@ def rollback(key: str) -> Plan:
             raise wrong_state(plan, "rollback")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
-        changed = transitions.roll_back(
-            plan, flag, database_now(), reason or messages.ROLLED_BACK_BY_PERSON()
-        )
-        what = messages.AT_ZERO()
+        transitions.forget_trip(plan)
+        changed = transitions.roll_back(plan, flag, database_now(), reason)
+        what = Text("rollout 0 %")
         if changed is None:
-            what = messages.WITHOUT_FLAG(key=key)
+            what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
         elif changed.field == "enabled":
-            what = messages.AT_ZERO_AND_DISABLED()
+            what = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
         message = (
-            messages.ROLLED_BACK_WHY(what=what, reason=reason)
+            Text("rolled back: {what}; reason: {reason}", what=what, reason=reason)
             if reason
-            else messages.ROLLED_BACK(what=what)
+            else Text("rolled back: {what}", what=what)
         )
         record(plan, PlanEvent.Kind.ROLLED_BACK, message)
         return plan
@@ -429,10 +492,14 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
 
 
-def no_plan_text(key: str) -> Message:
+def no_plan_text(key: str) -> Text:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
-    return refusal_messages.NO_PLAN(key=key, command=plan_command(key, "start"))
+    return Text(
+        "the flag {key} has no rollout plan; start one: {command}",
+        key=key,
+        command=plan_command(key, "start"),
+    )
 
 
 def _create(
@@ -460,7 +527,9 @@ def _create(
     _insert(plan)
     transitions.measure_before_start(plan, present_rollout(flag))
     plan.save(using=conf.database, update_fields=["run_id"])
-    message = messages.CREATED(steps=[step.text for step in plan_steps])
+    message = Text(
+        "created with the steps {steps}", steps=joined([step.text for step in plan_steps])
+    )
     record(plan, PlanEvent.Kind.CREATED, message)
     return plan
 
@@ -489,14 +558,19 @@ def _make_active(plan: Plan) -> None:
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
         command = plan_command(plan.key, "status")
-        problem = refusal_messages.HAS_NEWER_PLAN(key=plan.key, command=command)
+        problem = Text(
+            "{key} has a newer rollout plan; see it: {command}", key=plan.key, command=command
+        )
         raise PlanError(problem) from error
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     steps = tuple(step for step in DEFAULT_STEPS if step.percent > present_rollout(flag))
     if not steps:
-        raise InvalidPlanError(refusal_messages.AT_ALL_ALREADY(key=flag.key))
+        raise InvalidPlanError(
+            "{key} is at 100 % already, so a plan has no steps; lower its rollout first",
+            key=flag.key,
+        )
     return steps
 
 
@@ -505,10 +579,10 @@ def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None, *, en
     _set_start(plan, starts_at, expect_version, enable=enable)
     transitions.save(plan, database_now())
     time = _start_text(plan.starts_at)
-    message = messages.SCHEDULED(time=time)
+    message = Text("starts at {time}", time=time)
     if plan.enables_flag:
         what = enabling_message(flag_row(plan.key))
-        message = messages.SCHEDULED_AND_TURNED_ON(time=time, what=what)
+        message = Text("starts at {time}; then {what}", time=time, what=what)
     record(plan, PlanEvent.Kind.SCHEDULED, message)
 
 
@@ -524,7 +598,10 @@ def _set_start(
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
     if starts_at.year >= MAX_YEAR:
-        raise InvalidPlanError(refusal_messages.START_TOO_LATE(year=str(starts_at.year)))
+        raise InvalidPlanError(
+            "the plan cannot start in the year {year}; write an earlier time",
+            year=str(starts_at.year),
+        )
     plan.starts_at = starts_at
     flag = _flag_of(plan, expect_version)
     see_flag(plan, version_of(Kind.FLAG, flag.pk))
@@ -543,7 +620,11 @@ def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
     transitions.enter_step(plan, 0, database_now(), enable=enables)
     if enables:
         record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
-    record(plan, PlanEvent.Kind.STARTED, messages.STARTED(old=old, new=first.percent))
+    record(
+        plan,
+        PlanEvent.Kind.STARTED,
+        Text("started: rollout {old} → {new} %", old=old, new=first.percent),
+    )
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
@@ -554,7 +635,12 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     flag = flag_row(plan.key, lock=True)
     if str(flag.pk) != plan.flag_pk:
         command = plan_command(plan.key, "delete")
-        raise PlanError(refusal_messages.FLAG_CREATED_AGAIN(key=plan.key, command=command))
+        raise PlanError(
+            "the flag {key} was deleted and created again after its plan; delete the plan: "
+            "{command}",
+            key=plan.key,
+            command=command,
+        )
     require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
     return flag
 

@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+from flagstaff._words.text import Text, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import PlanError
-from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
+
+_STATES = {
+    "pending": marked("pending"),
+    "running": marked("running"),
+    "holding": marked("holding"),
+    "paused": marked("paused"),
+    "done": marked("done"),
+    "rolled_back": marked("rolled back"),
+}
+_EXISTS = marked(
+    "{key} has a rollout plan already, which is {state}; delete it before you create another: "
+    "{command}"
+)
+_EXISTS_AND_RUNS = marked(
+    "{key} has a rollout plan already, which is {state}; pause it and delete it before you create "
+    "another: {command}"
+)
+_WRONG_STATE = {
+    "start": marked(
+        "the rollout plan of {key} is {state} and cannot be started; possible next: {command}"
+    ),
+    "pause": marked(
+        "the rollout plan of {key} is {state} and cannot be paused; possible next: {command}"
+    ),
+    "resume": marked(
+        "the rollout plan of {key} is {state} and cannot be resumed; possible next: {command}"
+    ),
+    "jump": marked(
+        "the rollout plan of {key} is {state} and cannot jump; possible next: {command}"
+    ),
+    "rollback": marked(
+        "the rollout plan of {key} is {state} and cannot be rolled back; possible next: {command}"
+    ),
+    "edit": marked(
+        "the rollout plan of {key} is {state} and cannot be edited; possible next: {command}"
+    ),
+    "delete": marked(
+        "the rollout plan of {key} is {state} and cannot be deleted; possible next: {command}"
+    ),
+}
 
 _NEXT: dict[str, str] = {
     State.PENDING: "start",
@@ -22,19 +62,24 @@ def plan_command(key: str, action: str) -> str:
     return quoted_command("plan", key, action)
 
 
+def state_text(state: str) -> str:
+    """Returns the name of a state. SQL may have written an unknown one."""
+    return Text(_STATES[state]) if state in _STATES else state
+
+
 def exists_already(plan: Plan) -> PlanError:
     """Returns the error of a second plan while this one has not ended."""
     runs = plan.state in WATCHED_STATES
-    template = refusal_messages.EXISTS_AND_RUNS if runs else refusal_messages.EXISTS
-    state, command = refusal_messages.state_text(plan.state), plan_command(plan.key, "delete")
-    return PlanError(template(key=plan.key, state=state, command=command))
+    template = _EXISTS_AND_RUNS if runs else _EXISTS
+    state, command = state_text(plan.state), plan_command(plan.key, "delete")
+    return PlanError(Text(template, key=plan.key, state=state, command=command))
 
 
 def wrong_state(plan: Plan, action: str) -> PlanError:
     """Returns the error of an action, such as "jump", that a plan in this state does not allow."""
-    template, state = refusal_messages.WRONG_STATE[action], refusal_messages.state_text(plan.state)
+    template, state = _WRONG_STATE[action], state_text(plan.state)
     command = _possible_next(plan, action)
-    return PlanError(template(key=plan.key, state=state, command=command))
+    return PlanError(Text(template, key=plan.key, state=state, command=command))
 
 
 def _possible_next(plan: Plan, action: str) -> str:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.conditions import enabling_message

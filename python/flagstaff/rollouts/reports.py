@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flagstaff._words.message import to_json
 from flagstaff.rollouts.models import Plan, PlanEvent
 from flagstaff.rollouts.stored import steps_of
 
@@ -40,8 +39,8 @@ class PlanReport:
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         fields = asdict(self)
-        del fields["message"]
-        return {**fields, **to_json(self.message)}
+        fields["text"] = fields.pop("message")
+        return fields
 
 
 def report_of(plan: Plan, event: PlanEvent.Kind | None = None, message: str = "") -> PlanReport:

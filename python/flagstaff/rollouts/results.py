@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-from flagstaff._words.message import to_json
+from flagstaff.rollouts.guards import ERROR_NUMBER
 
 Action = Literal["rollback", "hold"]
 
@@ -97,8 +97,10 @@ class StepVerdict:
     smallest_harm: float | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Returns a dict for JSON, which has no infinity: None instead."""
-        return {**cast("dict[str, object]", _finite(asdict(self))), "why": to_json(self.why)}
+        """Returns the figures as a dict for JSON, which has no infinity: None instead."""
+        figures = cast("dict[str, object]", _finite(asdict(self)))
+        del figures["why"]
+        return figures
 
 
 def _finite(value: object) -> object:
@@ -112,11 +114,14 @@ def _finite(value: object) -> object:
 def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
     """Returns the figures of a run and its verdict as a dict for JSON."""
     outside, inside = evidence.requests
+    errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
     return {
         "users_inside": round(evidence.users_inside),
         "users_outside": round(evidence.users_outside),
         "requests_inside": inside,
         "requests_outside": outside,
+        "errors_inside": errors.inside,
+        "errors_outside": errors.outside,
         "lost_workers": evidence.lost_workers,
         "dropped": evidence.dropped,
         "left_out": round(evidence.left_out),

@@ -10,30 +10,36 @@ from django.db.models.functions import Replace
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.models import Change
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.models import Plan, PlanEvent
 
+_STARTED_BY_USER = marked("started: rollout {old} → {new} %; scheduled by user {user}")
 
-def start_message(plan: Plan, old: int, new: int) -> Message:
+
+def start_message(plan: Plan, old: int, new: int) -> Text:
     """Returns the message of a start at a time, with who scheduled it, if that is known.
 
     Users are named by their primary key, because the history keeps the text.
     """
     if plan.scheduled_by is not None:
-        return messages.STARTED_BY_USER(old=old, new=new, user=plan.scheduled_by)
+        return Text(_STARTED_BY_USER, old=old, new=new, user=plan.scheduled_by)
     scheduled = PlanEvent.objects.using(conf.database).filter(
         plan_id=plan.pk, kind=PlanEvent.Kind.SCHEDULED
     )
     actor = scheduled.order_by("-id").values_list("actor", flat=True).first() or ""
     user = actor.rpartition(ACTS_AS)[2]
     if user and _is_user(user):
-        return messages.STARTED_BY_USER(old=old, new=new, user=user)
+        return Text(_STARTED_BY_USER, old=old, new=new, user=user)
     if actor:
-        return messages.STARTED_BY(old=old, new=new, actor=" ".join(actor.split()))
-    return messages.STARTED(old=old, new=new)
+        return Text(
+            "started: rollout {old} → {new} %; scheduled by {actor}",
+            old=old,
+            new=new,
+            actor=" ".join(actor.split()),
+        )
+    return Text("started: rollout {old} → {new} %", old=old, new=new)
 
 
 def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
@@ -47,15 +53,18 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
         with transaction.atomic(using=actor_table().database):
             user = _user(plan.scheduled_by)
     except Error:
-        return refusal_messages.SCHEDULER_UNREADABLE()
+        return Text("run-jobs cannot read the user who scheduled it; start it yourself")
     if user is None:
-        return refusal_messages.SCHEDULER_DELETED()
+        return Text("the user who scheduled it no longer exists; start it yourself")
     # Where users schedule plans, the admin is installed.
     from flagstaff.admin.permissions import user_may_toggle  # noqa: PLC0415
 
     if user_may_toggle(user, flag):
         return None
-    return refusal_messages.SCHEDULER_HAS_NO_PERMISSION(user=plan.scheduled_by)
+    return Text(
+        "the user who scheduled it no longer has the permission to change or toggle the flag; "
+        "start it yourself"
+    )
 
 
 def _is_user(actor: str) -> bool:
@@ -68,29 +77,19 @@ def _is_user(actor: str) -> bool:
 
 
 def forget_scheduler(pk: str) -> None:
-    """Removes a deleted user from the plans that the user has scheduled, and from their messages.
+    """Removes a deleted user from the plans that the user has scheduled, and from their texts.
 
-    The history of the flag has the English text of a start.
+    The event of the start and the history of the flag have the same text.
     """
     plans = Plan._base_manager.using(conf.database)
     # Not None: the start needs somebody who has the right.
     plans.filter(scheduled_by=pk).update(scheduled_by="")
-    not_started = messages.NOT_STARTED(why=refusal_messages.SCHEDULER_DELETED())
-    plans.filter(reason__values__why__values__user=pk).update(reason=not_started)
-    events = PlanEvent._base_manager.using(conf.database)
-    paused = events.filter(message__values__why__values__why__values__user=pk)
-    paused.update(message=messages.PAUSED_WHY(why=not_started))
-    started = messages.STARTED_BY_USER.code
-    for event in events.filter(message__code=started, message__values__user=pk):
-        # SQL may have written one without values.
-        if isinstance(event.message, Message):
-            old, new = event.message.values["old"], event.message.values["new"]
-            event.message = messages.STARTED_BY_DELETED_USER(old=old, new=new)
-            event.save(using=conf.database, update_fields=["message"])
-    history = Change._base_manager.using(conf.database).filter(source="plan")
     end = f"; scheduled by user {pk}"
-    without_user = Replace("reason", Value(end), Value("; scheduled by a deleted user"))
-    history.filter(reason__endswith=end).update(reason=without_user)
+    started = PlanEvent._base_manager.using(conf.database).filter(kind=PlanEvent.Kind.STARTED)
+    history = Change._base_manager.using(conf.database).filter(source="plan")
+    for rows, field in ((started, "message"), (history, "reason")):
+        without_user = Replace(field, Value(end), Value("; scheduled by a deleted user"))
+        rows.filter(**{f"{field}__endswith": end}).update(**{field: without_user})
 
 
 def _user(pk: str) -> Any:

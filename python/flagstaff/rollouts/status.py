@@ -7,16 +7,16 @@ from typing import Any, cast
 
 from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.message import Message, to_json
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.refusals import state_text
 from flagstaff.rollouts.results import figures_of
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.stored import steps_of
@@ -46,15 +46,7 @@ def _guards(record: Record) -> str:
 
 
 def _evidence(record: Record) -> str:
-    return _text((record["evidence"] or {}).get("why"))
-
-
-def _reason(record: Record) -> str:
-    return _text(record["reason"])
-
-
-def _text(message: Record | None) -> str:
-    return str(message["text"]) if message else ""
+    return str((record["evidence"] or {}).get("why", ""))
 
 
 def _state_style(record: Record) -> str | None:
@@ -63,7 +55,7 @@ def _state_style(record: Record) -> str | None:
 
 def _rollout(record: Record) -> str:
     if record["rollout_differs"]:
-        return str(record["rollout_differs"]["text"])
+        return str(record["rollout_differs"])
     return "" if record["rollout"] is None else f"{record['rollout']} %"
 
 
@@ -86,7 +78,7 @@ def _failed_text(guards: Sequence[Record] | None, more: str) -> str:
 LIST_COLUMNS = (
     Column("key"),
     Column("state", style=_state_style),
-    Column("reason", _reason),
+    Column("reason"),
     Column("unguarded"),
     Column("steps", _steps),
     Column("due_at"),
@@ -114,7 +106,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "percent": plan_percent(plan),
         "rollout": None if flag is None else flag.rollout_percent,
         "enabled": None if flag is None else flag.enabled,
-        "rollout_differs": None if differs is None else to_json(differs),
+        "rollout_differs": differs,
         **_trip_record(trip_of(plan)),
         "guards": plan.guards,
         "required_users": plan.required_users,
@@ -130,7 +122,8 @@ def plan_summary(plan: Plan, *, unguarded: bool) -> dict[str, Any]:
     return {
         "key": plan.key,
         "state": plan.state,
-        "reason": to_json(plan.reason) if plan.reason else None,
+        "reason": plan.reason or None,
+        "reason_kind": plan.reason_kind or None,
         "unguarded": unguarded,
         "needs_attention": needs_attention(plan),
         "dismissed_at": plan.dismissed_at,
@@ -156,18 +149,23 @@ def plan_percent(plan: Plan) -> int | None:
         return None
 
 
-def rollout_difference(plan: Plan, flag: FlagRow | None) -> Message | None:
+def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     """Returns where flag and plan are; None if the flag has the rollout of the present step."""
     percent = plan_percent(plan)
     if flag is None or percent is None:
         return None
-    state = refusal_messages.state_text(plan.state)
+    state = state_text(plan.state)
     if not flag.enabled:
-        return messages.DISABLED_AND_PLAN(state=state, percent=percent)
+        return Text("flag is off, plan {state} at {percent} %", state=state, percent=percent)
     if flag.rollout_percent == percent:
         return None
     rollout = flag.rollout_percent
-    return messages.FLAG_AND_PLAN(rollout=rollout, state=state, percent=percent)
+    return Text(
+        "flag is at {rollout} %, plan {state} at {percent} %",
+        rollout=rollout,
+        state=state,
+        percent=percent,
+    )
 
 
 def _trip_record(trip: Trip | None) -> dict[str, Any]:
@@ -226,7 +224,7 @@ def _event(event: PlanEvent) -> dict[str, Any]:
         "at": event.at,
         "kind": event.kind,
         "actor": event.actor or None,
-        **to_json(event.message),
+        "text": event.message,
         "figures": event.figures,
     }
 
@@ -240,9 +238,9 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
         steps, guards = steps_of(plan), guards_from_json(plan.guards)
     except InvalidPlanError as error:
         # A person must be able to stop a plan that cannot be read.
-        return {"why": to_json(error.message)}
+        return {"why": str(error)}
     verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
-    return figures_of(evidence, verdict)
+    return {"why": str(verdict.why), **figures_of(evidence, verdict)}
 
 
 def _is_unguarded(plan: Plan) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from flagstaff._words.duration import duration
+from flagstaff._words.text import Text
+from flagstaff._words.times import duration
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
     "DEFAULT_STEPS",
@@ -42,8 +42,8 @@ class Step:
     def text(self) -> str:
         """The step as a message, such as "5 % for 1 h"."""
         if not self.seconds:
-            return messages.STEP_AT_ONCE(percent=self.percent)
-        return messages.STEP(percent=self.percent, time=duration(self.seconds))
+            return Text("{percent} %", percent=self.percent)
+        return Text("{percent} % for {time}", percent=self.percent, time=duration(self.seconds))
 
 
 #: The steps of a plan that names none. Those up to the present rollout are left out.
@@ -63,7 +63,12 @@ def parse_step(text: str) -> Step:
     """
     match = _STEP.fullmatch(text.strip())
     if match is None:
-        raise InvalidPlanError(refusal_messages.NOT_A_STEP(text=repr(text), step='"5:1h"'))
+        raise InvalidPlanError(
+            "{text} is not a step; write a percentage and a time in s, m, h, d or w, such as "
+            "{step}",
+            text=repr(text),
+            step='"5:1h"',
+        )
     percent, time = match.groups()
     seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(time or ""))
     return Step(int(percent), seconds)
@@ -73,13 +78,15 @@ def valid_steps(given: Iterable[Step | str]) -> tuple[Step, ...]:
     """Returns the steps of a plan. Raises InvalidPlanError if they are not valid together."""
     steps = tuple(parse_step(one) if isinstance(one, str) else one for one in given)
     if not steps:
-        raise InvalidPlanError(refusal_messages.NO_STEPS())
+        raise InvalidPlanError('the plan has no steps; add one such as "5:1h"')
     for step in steps:
         _require_valid(step, is_last=step is steps[-1])
     for before, after in pairwise(steps):
         if after.percent <= before.percent:
             raise InvalidPlanError(
-                refusal_messages.STEP_NOT_HIGHER(percent=after.percent, before=before.percent)
+                "step {percent} % follows {before} %; each step must be higher than the one before",
+                percent=after.percent,
+                before=before.percent,
             )
     return steps
 
@@ -94,16 +101,24 @@ def steps_from_json(stored: Any) -> tuple[Step, ...]:
     try:
         return valid_steps([Step(one["percent"], one["seconds"]) for one in stored])
     except (TypeError, LookupError) as error:
-        raise InvalidPlanError(refusal_messages.STEPS_UNREADABLE()) from error
+        raise InvalidPlanError(
+            "the steps that the plan has stored cannot be read; create the plan again"
+        ) from error
 
 
 def _require_valid(step: Step, *, is_last: bool) -> None:
     percent, seconds = step.percent, step.seconds
     if type(percent) is not int or not 1 <= percent <= _ALL:
-        raise InvalidPlanError(refusal_messages.PERCENT_NOT_VALID(value=repr(percent)))
+        raise InvalidPlanError(
+            "the percentage {value} is not a whole number from 1 to 100", value=repr(percent)
+        )
     if not 0 <= seconds <= _MAX_SECONDS:
-        raise InvalidPlanError(refusal_messages.STEP_TOO_LONG(percent=percent))
+        raise InvalidPlanError(
+            "the time of step {percent} % must be at most 365 d", percent=percent
+        )
     # Only the last step may end at once: nothing can be measured in no time.
     if not seconds and not (is_last and percent == _ALL):
         example = f'"{percent}:1h"'
-        raise InvalidPlanError(refusal_messages.STEP_WITHOUT_TIME(percent=percent, step=example))
+        raise InvalidPlanError(
+            "step {percent} % has no time; write for example {step}", percent=percent, step=example
+        )

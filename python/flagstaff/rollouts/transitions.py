@@ -14,10 +14,9 @@ from django.db.models import Min, Sum
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
@@ -43,6 +42,7 @@ _CHANGING = (
     "trip_figures",
     "guarded_until",
     "reason",
+    "reason_kind",
     "changed_at",
     "ended_at",
 )
@@ -51,15 +51,15 @@ _CHANGING = (
 def record(
     plan: Plan,
     kind: PlanEvent.Kind,
-    message: Message,
+    message: str,
     figures: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records an event of a plan, by the current actor."""
+    """Records an event of a plan, by the current actor. `figures` are what programs read."""
     # By its primary key: a router of the project may not know the database of the plan.
     PlanEvent.objects.using(conf.database).create(
         plan_id=plan.pk,
         kind=kind,
-        message=message,
+        message=str(message),
         actor=current_actor(),
         figures=dict(figures or {}),
     )
@@ -79,8 +79,9 @@ def end_run(plan: Plan, now: datetime) -> None:
 
 
 def forget_trip(plan: Plan) -> None:
-    """Forgets a stored trip, which is then not carried out. The plan is not saved."""
+    """Forgets a trip: if it is only stored, it is not carried out. The plan is not saved."""
     plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, "", None
+    plan.reason_kind = ""
 
 
 def enter_step(
@@ -155,25 +156,29 @@ def _given_alpha(plan: Plan) -> tuple[RunAlpha, float]:
     return given, found["smallest"] or GUARDS_ALPHA
 
 
-def trip_text(plan: Plan) -> Message:
+def trip_text(plan: Plan) -> str:
     """Returns that a trip is stored, and why the plan has tripped."""
-    return messages.TRIP_STORED(why=plan.trip_reason)
+    return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
-def pause(plan: Plan, now: datetime, reason: str) -> None:
+def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
     """Pauses a plan. The rollout stays as it is, and nothing is measured.
 
-    A trip that is stored is still carried out.
+    A trip that is stored is still carried out, and stays the kind. A person who pauses gives none.
     """
     end_run(plan, now)
-    if plan.has_tripped and reason:
-        reason = messages.PAUSED_WITH_TRIP(text=reason, why=plan.trip_reason)
-    elif plan.has_tripped:
+    if not plan.has_tripped:
+        plan.reason_kind = kind
+    elif reason:
+        reason = Text(
+            "{text}; run-jobs will roll it back: {why}", text=reason, why=plan.trip_reason
+        )
+    else:
         reason = trip_text(plan)
-    plan.state, plan.reason = State.PAUSED, reason
+    plan.state, plan.reason = State.PAUSED, str(reason)
     plan.due_at = plan.guarded_until = plan.dismissed_at = None
     save(plan, now)
-    message = messages.PAUSED_WHY(why=reason) if reason else messages.PAUSED()
+    message = Text("paused: {why}", why=reason) if reason else Text("paused")
     record(plan, PlanEvent.Kind.PAUSED, message)
 
 
@@ -187,8 +192,9 @@ def roll_back(
 ) -> Changed | None:
     """Sets the rollout to 0 %, and disables the flag if a rule can grant it.
 
-    Returns the first of these changes, or None if there is no flag any more. Raises ConflictError
-    if the flag has another version than expected.
+    A person who rolls back has forgotten the trip before. Returns the first of these changes, or
+    None if there is no flag any more. Raises ConflictError if the flag has another version than
+    expected.
     """
     changed = None
     if flag is not None:
@@ -200,8 +206,7 @@ def roll_back(
         see_flag(plan, at_zero.version)
         changed = changed or at_zero
     end_run(plan, now)
-    forget_trip(plan)
-    plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, reason, now
+    plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, str(reason), now
     plan.due_at = plan.guarded_until = plan.dismissed_at = None
     save(plan, now)
     return changed

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flagstaff._words.message import Message
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import Plan, ReasonKind, State, StepRun
 from flagstaff.rollouts.results import GuardCounts
 
 __all__ = ["Trip", "trip_of"]
@@ -27,7 +25,7 @@ class Trip:
 
     #: When it was carried out; None if that is still to be done.
     at: datetime | None
-    #: The figures at the trip, as its event has them. Empty if they could not be stored.
+    #: The figures at the trip, as the plan has them. Empty if they could not be stored.
     figures: Mapping[str, Any]
     #: Users who failed after the trip, by number of the guard; 0 is errors.
     since: Mapping[int, GuardCounts]
@@ -49,25 +47,14 @@ class Trip:
 def trip_of(plan: Plan) -> Trip | None:
     """Returns the trip that a plan has not yet continued after; None without one.
 
-    Makes up to seven queries.
+    Makes up to six queries.
     """
-    if plan.has_tripped:
-        return _trip(plan, plan.trip_run_id, None, plan.trip_figures)
-    is_tripped = isinstance(plan.reason, Message) and plan.reason.code == messages.TRIPPED.code
-    if plan.state != State.ROLLED_BACK or not is_tripped:
+    if plan.reason_kind != ReasonKind.TRIPPED:
         return None
-    events = PlanEvent.objects.using(conf.database).filter(
-        plan_id=plan.pk, kind=PlanEvent.Kind.TRIPPED
-    )
-    event = events.order_by("-id").first()
-    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk)
-    newest = runs.order_by("-id").values_list("pk", flat=True).first()
-    return None if event is None else _trip(plan, newest, event.at, event.figures)
-
-
-def _trip(plan: Plan, run_id: int | None, at: datetime | None, figures: Any) -> Trip:
-    trip = Trip(at, figures if isinstance(figures, dict) else {}, {})
-    run = StepRun.objects.using(conf.database).filter(plan_id=plan.pk, pk=run_id or 0).first()
+    at = plan.ended_at if plan.state == State.ROLLED_BACK else None
+    trip = Trip(at, plan.trip_figures or {}, {})
+    # No run has begun since the trip.
+    run = StepRun.objects.using(conf.database).filter(plan_id=plan.pk).order_by("-id").first()
     if run is None or not trip.figures:
         return trip
     now = read_evidence(run, database_now()).failed

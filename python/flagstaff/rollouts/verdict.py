@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from flagstaff.rollouts import messages, statistics
+from flagstaff._words.text import Text
+from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import BRAKE_PERCENT, PLAN_ALPHA, RunAlpha, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
@@ -62,7 +63,9 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     """
     step = steps[step_index]
     if step.percent >= _ALL:
-        return StepVerdict(None, None, passed=True, why=messages.AT_ALL())
+        return StepVerdict(
+            None, None, passed=True, why=Text("at 100 % only function guards watch the step")
+        )
     theta = _theta(evidence)
     per_guard, of_brake = guard_alpha(steps, guards), brake_alpha(steps)
     if alpha is not None:

@@ -5,33 +5,56 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flagstaff._words.message import Message
-from flagstaff.rollouts import messages
+from flagstaff._words.text import Text, marked
 from flagstaff.rollouts.guards import LATENCY, Guard
 from flagstaff.rollouts.results import GuardCounts, GuardResult, StepEvidence
+
+_FAILED = marked(
+    "{guard}: {inside} of {users_inside} users with the flag failed, {outside} of {users_outside} "
+    "without it"
+)
+_FAILED_TIMES = marked(
+    "{guard}: {inside} of {users_inside} users with the flag failed, {outside} of {users_outside} "
+    "without it; {ratio} times as often"
+)
+_SLOWER = marked(
+    "{guard}: {inside} of {users_inside} users with the flag were slower, {outside} of "
+    "{users_outside} without it"
+)
+_SLOWER_TIMES = marked(
+    "{guard}: {inside} of {users_inside} users with the flag were slower, {outside} of "
+    "{users_outside} without it; {ratio} times as often"
+)
+_USERS_LEFT_OUT = marked(
+    "{left_out} of {users} users were left out, because others of their networks came first; "
+    "check CLIENT_ADDRESS, or jump to the next step"
+)
+_FAILING_USERS_LEFT_OUT = marked(
+    "{left_out} of {users} failing users were left out, because others of their networks came "
+    "first; check CLIENT_ADDRESS, or jump to the next step"
+)
 
 _EXACT = 10
 _ALL = 100
 
 
-def trip_text(guard: Guard, result: GuardResult, evidence: StepEvidence) -> Message:
+def trip_text(guard: Guard, result: GuardResult, evidence: StepEvidence) -> Text:
     """Returns what a tripped guard has counted: users, and the ratio of both sides."""
     plain, with_ratio = (
-        (messages.SLOWER, messages.SLOWER_TIMES)
-        if guard.kind == LATENCY
-        else (messages.FAILED, messages.FAILED_TIMES)
+        (_SLOWER, _SLOWER_TIMES) if guard.kind == LATENCY else (_FAILED, _FAILED_TIMES)
     )
     counts = _counts(result, evidence)
     if result.ratio is not None and math.isfinite(result.ratio):
-        message = with_ratio(**counts, ratio=times(result.ratio))
+        message = Text(with_ratio, **counts, ratio=times(result.ratio))
     else:
-        message = plain(**counts)
+        message = Text(plain, **counts)
     return _with_new_visitors(message, result.failed)
 
 
-def brake_text(errors: GuardCounts, evidence: StepEvidence) -> Message:
+def brake_text(errors: GuardCounts, evidence: StepEvidence) -> Text:
     """Returns what the brake has counted."""
-    message = messages.BRAKE(
+    message = Text(
+        "{inside} of {users_inside} users with the flag failed, none of {users} without it",
         inside=errors.inside,
         users_inside=round(evidence.users_inside),
         users=round(evidence.users_outside),
@@ -39,81 +62,141 @@ def brake_text(errors: GuardCounts, evidence: StepEvidence) -> Message:
     return _with_new_visitors(message, errors)
 
 
-def _with_new_visitors(message: Message, failed: GuardCounts) -> Message:
+def _with_new_visitors(message: Text, failed: GuardCounts) -> Text:
     """Adds how many of the failing visitors inside got their cookie within the step."""
     if not failed.visitors:
         return message
-    return messages.NEW_VISITORS(what=message, new=failed.new_visitors, visitors=failed.visitors)
+    return Text(
+        "{what}; {new} of {visitors} failing visitors with the flag have a cookie that is younger "
+        "than the step",
+        what=message,
+        new=failed.new_visitors,
+        visitors=failed.visitors,
+    )
 
 
-def missing_data(evidence: StepEvidence) -> Message | None:
+def missing_data(evidence: StepEvidence) -> Text | None:
     """Returns which data a step waits for; None if all is there."""
     missing = _missing_counts(evidence) or _left_out(evidence)
-    return None if missing is None else messages.WAITS_FOR_DATA(what=missing)
+    return None if missing is None else Text("waits for data: {what}", what=missing)
 
 
-def _missing_counts(evidence: StepEvidence) -> Message | None:
+def _missing_counts(evidence: StepEvidence) -> Text | None:
     outside, inside = evidence.requests
     lost, dropped = evidence.lost_workers, evidence.dropped
     for is_missing, message in (
-        (evidence.users_inside <= 0, messages.NO_USER_INSIDE()),
-        (evidence.users_outside <= 0, messages.NO_USER_OUTSIDE()),
-        (inside <= 0, messages.NO_REQUEST_INSIDE()),
-        (outside <= 0, messages.NO_REQUEST_OUTSIDE()),
-        (lost == 1, messages.WORKER_LOST()),
-        (lost > 0, messages.WORKERS_LOST(count=lost)),
-        (dropped == 1, messages.FAILURE_DROPPED()),
-        (dropped > 0, messages.FAILURES_DROPPED(count=dropped)),
+        (evidence.users_inside <= 0, Text("no user with the flag has been seen yet")),
+        (evidence.users_outside <= 0, Text("no user without the flag has been seen yet")),
+        (inside <= 0, Text("no request or task of a user with the flag has ended yet")),
+        (outside <= 0, Text("no request or task of a user without the flag has ended yet")),
+        (
+            lost == 1,
+            Text(
+                "a worker stopped without its last report; after ten minutes the step starts again"
+            ),
+        ),
+        (
+            lost > 0,
+            Text(
+                "{count} workers stopped without their last reports; after ten minutes the step "
+                "starts again",
+                count=lost,
+            ),
+        ),
+        (
+            dropped == 1,
+            Text(
+                "workers had no memory left for a failure; the step starts again when its dwell "
+                "time has ended"
+            ),
+        ),
+        (
+            dropped > 0,
+            Text(
+                "workers had no memory left for {count} failures; the step starts again when its "
+                "dwell time has ended",
+                count=dropped,
+            ),
+        ),
     ):
         if is_missing:
             return message
     return None
 
 
-def _left_out(evidence: StepEvidence) -> Message | None:
+def _left_out(evidence: StepEvidence) -> Text | None:
     """Returns that more than half of the users were left out; None if not."""
     counted = evidence.users_inside + evidence.users_outside
-    numbers = [(messages.USERS_LEFT_OUT, evidence.left_out, counted)]
+    numbers = [(_USERS_LEFT_OUT, evidence.left_out, counted)]
     numbers += [
-        (messages.FAILING_USERS_LEFT_OUT, failed.left_out, failed.inside + failed.outside)
+        (_FAILING_USERS_LEFT_OUT, failed.left_out, failed.inside + failed.outside)
         for failed in evidence.failed.values()
     ]
     for template, left_out, counts in numbers:
         if left_out > counts:
-            return template(left_out=round(left_out), users=round(left_out + counts))
+            return Text(template, left_out=round(left_out), users=round(left_out + counts))
     return None
 
 
-def hold_text(
-    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
-) -> Message:
+def hold_text(results: Sequence[GuardResult], evidence: StepEvidence, required_users: int) -> Text:
     """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
     worst = max((result for result in results if not result.passed), key=_upper)
     if evidence.users_inside >= required_users:
-        return messages.SIGNS_OF_HARM(**_counts(worst, evidence))
+        return Text(
+            "signs of harm, not certain yet: {guard}, {inside} of {users_inside} users with the "
+            "flag, {outside} of {users_outside} without it; find the cause, or jump to the next "
+            "step",
+            **_counts(worst, evidence),
+        )
     seen = round(evidence.users_inside)
     if math.isinf(worst.upper):
-        return messages.WAITS_FOR_FAILURES(seen=seen, required=required_users, guard=worst.name)
-    return messages.WAITS_FOR_USERS(
-        seen=seen, required=required_users, guard=worst.name, ratio=times(worst.upper)
+        return Text(
+            "waits for users: {seen} of {required} users with the flag seen, too few failures to "
+            "compare {guard}",
+            seen=seen,
+            required=required_users,
+            guard=worst.name,
+        )
+    return Text(
+        "waits for users: {seen} of {required} users with the flag seen, {guard} may be up to "
+        "{ratio} times as often",
+        seen=seen,
+        required=required_users,
+        guard=worst.name,
+        ratio=times(worst.upper),
     )
 
 
-def pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Message:
+def pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Text:
     """Returns why all guards pass, and the harm that could not have been seen."""
     users = round(evidence.users_inside)
     if not results:
-        return messages.FINE_WITHOUT_GUARDS(users=users)
+        return Text("fine after {users} users with the flag: no guard compares errors", users=users)
     vague = [result for result in results if result.upper >= result.limit]
     if not vague:
         worst = max(results, key=_upper)
-        return messages.FINE(users=users, guard=worst.name, ratio=times(worst.upper))
+        return Text(
+            "fine after {users} users with the flag: {guard} at most {ratio} times as often",
+            users=users,
+            guard=worst.name,
+            ratio=times(worst.upper),
+        )
     unseen = next((result for result in vague if result.smallest_harm is None), None)
     if unseen:
-        return messages.FINE_WITHOUT_FAILURES(users=users, guard=unseen.name)
+        return Text(
+            "fine after {users} users with the flag: {guard} with too few failures to compare",
+            users=users,
+            guard=unseen.name,
+        )
     worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
     harm = times(worst.smallest_harm or 0.0)
-    return messages.FINE_BY_USERS(users=users, guard=worst.name, ratio=harm)
+    return Text(
+        "fine after {users} users with the flag: {guard} would have tripped at {ratio} times as "
+        "often",
+        users=users,
+        guard=worst.name,
+        ratio=harm,
+    )
 
 
 def times(ratio: float) -> float:

@@ -14,8 +14,7 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import USAGE_TABLES, own_names
 from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text
 from flagstaff._words.times import aware, local_time
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import PLANNED_FLAGS
@@ -32,10 +31,6 @@ from flagstaff.stale.signals import (
     assess,
 )
 from flagstaff.stale.usage import evaluations_of
-
-_FORCED_OFF = Template(
-    "flag_forced_off_here", _("the flag is forced off in this process by %(variable)s")
-)
 
 
 def stale_flags(days: int | None = None) -> list[Assessment]:
@@ -196,7 +191,9 @@ def _constant_problem(flag: AssessedFlag, history_problem: str) -> str:
     if flag.result is None:
         return ""
     if flag.is_forced_off:
-        return _FORCED_OFF(variable=forced_off.VARIABLE)
+        return Text(
+            "the flag is forced off in this process by {variable}", variable=forced_off.VARIABLE
+        )
     return history_problem
 
 

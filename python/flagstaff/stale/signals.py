@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text
 from flagstaff._words.times import local_time
 from flagstaff.stale.constant import Constant
 
 #: Flags of these kinds are meant to stay.
 _PERMANENT = ("ops", "permission")
-_IN_BULK = Template(
-    "flag_served_in_bulk",
-    _("served in bulk on %(date)s; an evaluation of one key would be counted"),
-)
 
 
 class Signal(Enum):
@@ -169,7 +164,10 @@ def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown |
         return None
     if bulk is not None and bulk > first:
         date = local_time(bulk).date().isoformat()
-        return Unknown(Signal.NOT_EVALUATED, _IN_BULK(date=date))
+        return Unknown(
+            Signal.NOT_EVALUATED,
+            Text("served in bulk on {date}; an evaluation of one key would be counted", date=date),
+        )
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
     if (known := _latest(last, bulk)) is not None:

@@ -10,10 +10,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_days
-from flagstaff._words.message import localized
-from flagstaff._words.times import local_time
+from flagstaff._words.text import local_list, localized
+from flagstaff._words.times import local_days, local_time
 from flagstaff.stale.signals import Assessment, Finding, Signal
 
 #: The names of the signals for a person.

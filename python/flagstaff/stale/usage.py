@@ -10,21 +10,10 @@ from django.db import connections
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text
 from flagstaff._words.times import aware_or_none, local_time
 from flagstaff.conf import conf
 from flagstaff.stale.signals import LastUse
-
-_TURNED_OFF = Template(
-    "usage_turned_off", _("the setting USAGE_INTERVAL is 0, so usage is not collected")
-)
-_NO_REPORT = Template("no_usage_report", _("no worker has reported its usage"))
-_SINCE = Template("usage_since", _("usage is known only since %(date)s"))
-_ONE_DAY = Template("usage_gap_of_one_day", _("for 1 day, no worker reported its usage"))
-_DAYS = Template("usage_gap_of_days", _("for %(count)s days, no worker reported its usage"))
-_LAST_REPORT = Template("last_usage_report", _("no worker has reported its usage since %(date)s"))
-_UNAVAILABLE = Template("usage_unavailable", _("usage is not available; %(reason)s"))
 
 #: Between the reports of two workers. A pause between two deployments, or a night, is shorter.
 MAX_GAP = timedelta(days=1)
@@ -49,17 +38,23 @@ def problem_of_coverage(
 ) -> str:
     """Returns the message why evaluations since a time may be missing, or an empty text."""
     if is_turned_off:
-        return _TURNED_OFF()
+        return Text("the setting USAGE_INTERVAL is 0, so usage is not collected")
     if coverage.first_hour is None or coverage.first_worker is None or coverage.last_report is None:
-        return _NO_REPORT()
+        return Text("no worker has reported its usage")
     begin = max(coverage.first_hour, coverage.first_worker)
     if begin > since:
-        return _SINCE(date=_date(begin))
+        return Text("usage is known only since {date}", date=_date(begin))
     if coverage.longest_gap > MAX_GAP:
         days = coverage.longest_gap.days
-        return _ONE_DAY() if days == 1 else _DAYS(count=days)
+        return (
+            Text("for 1 day, no worker reported its usage")
+            if days == 1
+            else Text("for {count} days, no worker reported its usage", count=days)
+        )
     if now - coverage.last_report > MAX_GAP:
-        return _LAST_REPORT(date=_date(coverage.last_report))
+        return Text(
+            "no worker has reported its usage since {date}", date=_date(coverage.last_report)
+        )
     return ""
 
 
@@ -90,7 +85,7 @@ def evaluations_of(
     tables = [names[table] for table in USAGE_TABLES]
     reason = None if is_readable else why_unavailable(connection, *tables)
     if reason:
-        return Evaluations(problem=_UNAVAILABLE(reason=reason))
+        return Evaluations(problem=Text("usage is not available; {reason}", reason=reason))
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("evaluations_v1"), names), [since, list(keys)])
         rows = cursor.fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from flagstaff.webhooks.deliver import DeliveryReport, deliver, discard_failed, retry_failed
+from flagstaff.webhooks.deliver import DeliveryReport, deliver
+from flagstaff.webhooks.queue import discard_failed, retry_failed
 
 __all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]

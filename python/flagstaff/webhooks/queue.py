@@ -61,7 +61,11 @@ def require_tables() -> None:
     connection = connections[conf.database]
     own = own_names(connection)
     if reason := why_unavailable(connection, *(own[table] for table in _TABLES)):
-        raise NoWebhooksError(f'webhooks are not available in database "{conf.database}"; {reason}')
+        raise NoWebhooksError(
+            'webhooks are not available in database "{database}"; {reason}',
+            database=conf.database,
+            reason=reason,
+        )
 
 
 _Parameter: TypeAlias = str | float | None

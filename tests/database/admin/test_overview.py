@@ -278,7 +278,7 @@ def test_unguarded_plan_needs_attention_in_red(operator: Client, plan: Plan) -> 
 
 
 def test_plan_that_holds_needs_attention_with_its_reason(operator: Client, plan: Plan) -> None:
-    Plan.objects.update(state=State.HOLDING, reason="waits for users")
+    Plan.objects.update(state=State.HOLDING, reason="waits for users", reason_kind="held")
 
     [row] = attention(page(operator, OVERVIEW))
     assert row.startswith(f"{KEY} rollout plan holding ")

@@ -172,8 +172,7 @@ def test_unreadable_value_is_listed_and_neither_returned_nor_exported(problem: s
     assert listed == [["limit", f"unreadable: {problem}"], ["page_size", "20"]]
     limit, page_size = json.loads(flags("value", "list", "--json").out)
     assert (limit["value"], page_size["value"]) == (None, 20)
-    assert f"it {limit['problem']['text']}" == problem
-    assert limit["problem"]["code"].startswith("json_too_")
+    assert f"it {limit['problem']}" == problem
     ran = flags("value", "get", "limit")
     assert (ran.status, ran.out) == (1, "")
     assert f"the value 'limit' cannot be decoded: {problem}; set it to another value" in ran.err

@@ -13,8 +13,8 @@ from django.utils.functional import SimpleLazyObject
 
 from flagstaff import get_value, listeners, resolve_value, snapshot
 from flagstaff._engine import log_once
+from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.listeners import Evaluation
-from flagstaff.middleware import RequestFlags
 from flagstaff.models import KeyValueStore
 from flagstaff.testing import override_value
 from tests.database.test_templates import in_django, in_jinja2

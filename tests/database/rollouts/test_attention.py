@@ -59,11 +59,16 @@ def be_paused_by_a_change() -> None:
     assert plan_of().state == State.PAUSED
 
 
-@pytest.mark.parametrize("prepare", [hold, trip, be_paused_by_a_change])
-def test_what_the_driver_has_stopped_needs_attention_until_it_is_dismissed(prepare: Any) -> None:
+@pytest.mark.parametrize(
+    ("prepare", "kind"), [(hold, "held"), (trip, "tripped"), (be_paused_by_a_change, "paused")]
+)
+def test_what_the_driver_has_stopped_needs_attention_until_it_is_dismissed(
+    prepare: Any, kind: str
+) -> None:
     assert not needs()
     prepare()
     assert needs()
+    assert plan_record(plan_of())["reason_kind"] == kind
     before, percent = plan_of(), rollout()
     with acting_as("ana"):
         plan = rollouts.dismiss(KEY)
@@ -81,17 +86,21 @@ def test_what_the_driver_has_stopped_needs_attention_until_it_is_dismissed(prepa
 
 
 def test_stored_trip_needs_attention() -> None:
-    Plan.objects.update(trip_run_id=run_of(), trip_reason="errors: too many")
+    Plan.objects.update(trip_run_id=run_of(), reason_kind="tripped")
+    assert needs()
+    rollouts.pause(KEY)
     assert needs()
 
 
 @pytest.mark.parametrize("reason", ["support is busy", ""])
 def test_what_a_person_has_stopped_needs_none(reason: str) -> None:
+    hold()
     with acting_as("ana", reason=reason):
-        rollouts.pause(KEY)
-        assert not needs()
-        rollouts.rollback(KEY)
-        assert not needs()
+        for stop in (rollouts.pause, rollouts.rollback):
+            stop(KEY)
+            assert not needs()
+            record = plan_record(plan_of())
+            assert (record["reason"], record["reason_kind"]) == (reason or None, None)
 
 
 def test_resume_or_another_plan_needs_no_dismissal() -> None:

@@ -480,7 +480,6 @@ def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(
     forget_user(user.pk)
     forgotten = "started: rollout 0 → 5 %; scheduled by a deleted user"
     assert flag_history(KEY)[0].reason == PlanEvent.objects.latest("id").message == forgotten
-    assert not PlanEvent.objects.filter(message__values__has_key="user").exists()
 
 
 @pytest.mark.parametrize("lost", ["permission", "active", "staff", "deleted", "forgotten"])
@@ -498,14 +497,14 @@ def test_scheduled_plan_pauses_if_the_scheduler_has_lost_the_right(lost: str) ->
     run()
     assert (plan_of().state, rollout()) == (State.PAUSED, 0)
     gone = "not started, the user who scheduled it no longer exists; start it yourself"
-    named = (
-        f"not started, user {pk}, who scheduled it, no longer has the permission to change or "
-        "toggle the flag; start it yourself"
+    not_allowed = (
+        "not started, the user who scheduled it no longer has the permission to change or toggle "
+        "the flag; start it yourself"
     )
-    assert plan_of().reason == (gone if lost in {"deleted", "forgotten"} else named)
-    forget_user(pk)
-    assert plan_of().reason == gone
-    assert PlanEvent.objects.latest("id").message == f"paused: {gone}"
+    # The text does not name the user, who may be forgotten later.
+    reason = gone if lost in {"deleted", "forgotten"} else not_allowed
+    assert plan_of().reason == reason
+    assert PlanEvent.objects.latest("id").message == f"paused: {reason}"
 
 
 def test_plan_that_code_or_a_command_has_scheduled_needs_no_right() -> None:

@@ -103,9 +103,9 @@ def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
 
 @pytest.mark.usefixtures("stored")
 def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
-    assert plan_record(plan_of())["reason"]["text"].endswith(
-        f"will roll it back: {GUARD}: few orders"
-    )
+    record = plan_record(plan_of())
+    assert record["reason"].endswith(f"will roll it back: {GUARD}: few orders")
+    assert (record["reason_kind"], record["tripped_at"]) == ("tripped", None)
     [report] = run_plans()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     tripped = PlanEvent.objects.get(kind="tripped")
@@ -114,7 +114,11 @@ def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
         "rollout plan",
     )
     assert "users_inside" in tripped.figures
-    assert (plan_of().trip_run_id, plan_of().trip_reason, run_plans()) == (None, "", [])
+    assert (plan_of().trip_run_id, run_plans()) == (None, [])
+    assert (plan_of().trip_reason, plan_of().trip_figures) == (
+        f"{GUARD}: few orders",
+        tripped.figures,
+    )
 
 
 @pytest.mark.usefixtures("stored")

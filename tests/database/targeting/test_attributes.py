@@ -30,10 +30,10 @@ from django.utils.translation import gettext_lazy
 from flagstaff import _core, all_flags, explain, flag_enabled, snapshot
 from flagstaff._engine import attributes, log_once
 from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
-from flagstaff.typing import UserLike
 from tests.support.conditions import condition
 from tests.support.fixtures import Load
 from tests.support.views import request_of as plain_request_of

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import flagstaff
-from flagstaff._core import Evaluation, Resolution, Snapshot, message_templates
+from flagstaff._core import Evaluation, Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
@@ -22,8 +22,9 @@ from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
+from flagstaff.checks.check import Problem
 from flagstaff.conf import SETTINGS
-from flagstaff.serialization import Document, Imported, Plan, Problem, Step
+from flagstaff.serialization import Document, Imported, Plan, Step
 from tests.conftest import ROOT
 from tools import settings_page
 
@@ -177,17 +178,6 @@ def test_reason_has_a_heading() -> None:
 def test_status_field_has_a_heading() -> None:
     headings = sections(sections(REASONS, "##")["Status"], "###")
     assert list(headings) == [field.name for field in fields(Status)]
-
-
-def test_codes_of_the_messages_of_the_status_exist_and_are_in_the_page() -> None:
-    codes = {code for code, _text in message_templates()}
-    headings = sections(sections(REASONS, "##")["Status"], "###")
-    listed = {name: set(re.findall("`([a-z]+_[a-z_]+)`", headings[name])) for name in headings}
-    begins = {"mode_reason": ("poll_", "reload_"), "last_error": ("error_",)}
-    begins["usage_problem"] = ("flush_", "usage_")
-    for name, starts in begins.items():
-        assert listed[name] == {code for code in codes if code.startswith(starts)}
-    assert listed["problems"] <= codes
 
 
 def test_modes_equal_those_of_the_architecture() -> None:

@@ -17,9 +17,10 @@ from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
-from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, StepVerdict, judge
+from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
 from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout

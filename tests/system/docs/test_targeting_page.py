@@ -13,9 +13,9 @@ from django.template import Context
 from django.utils.translation import override
 
 from flagstaff import all_flags, explain, flag_enabled
+from flagstaff._types import UserLike
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
-from flagstaff.typing import UserLike
 from flagstaff.validators import validate_conditions, validate_rules
 from tests.support.pages import code_of, names_of, template_of
 from tests.support.views import request_of, with_flags

@@ -13,9 +13,9 @@ from flagstaff import _core, all_flags, explain, flag_enabled, snapshot, status
 from flagstaff._engine import forced_off as environment
 from flagstaff._engine.explain import explanation_of
 from flagstaff._engine.metrics import prometheus_text
-from flagstaff.middleware import RequestFlags
+from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._types import UserLike
 from flagstaff.testing import override_flag
-from flagstaff.typing import UserLike
 from tests.support.forced_off import forced_off
 
 

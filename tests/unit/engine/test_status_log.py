@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from flagstaff._engine import status_log
 from flagstaff._engine.status_log import StatusLog, StatusReport
+from flagstaff._words.text import Text
 from tests.support.translations import german
 
 
-def report(mode: str, *, ready: bool = True, problems: Sequence[str] = ()) -> StatusReport:
+def report(
+    mode: str,
+    *,
+    ready: bool = True,
+    problems: Sequence[str] = (),
+    usage_problem: Text | None = None,
+) -> StatusReport:
     error = "connect: refused" if mode == "down" else None
     return {
         "mode": mode,
         "mode_reason": error,
         "ready": ready,
         "last_error": error,
-        "usage_problem": None,
+        "usage_problem": usage_problem,
         "problems": problems,
     }
 
@@ -43,7 +51,18 @@ def test_outage_is_logged_once(
 def test_log_line_is_english_in_a_request_in_another_language(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with german({("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}):
+    with german({"{items} and {others} more": "{items} und {others} weitere"}):
         StatusLog().note(report("live", problems=[f"row {number}" for number in range(12)]))
     [line] = caplog.messages
     assert line.endswith("row 9 and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("interval", "lines"), [(60, ["usage is not collected: it is locked"]), (0, [])]
+)
+def test_missing_usage_is_logged_unless_the_settings_turn_it_off(
+    interval: int, lines: list[str], caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
+    StatusLog().note(report("live", usage_problem=Text("it is locked")))
+    assert caplog.messages == lines

@@ -19,8 +19,9 @@ from flagstaff.rollouts.alpha import (
     guard_alpha,
 )
 from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.results import GuardCounts, StepEvidence
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, judge
+from flagstaff.rollouts.verdict import judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 GUARDS = [Guard("errors"), Guard("latency", seconds=0.5)]

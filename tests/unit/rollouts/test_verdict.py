@@ -17,13 +17,9 @@ from flagstaff.rollouts import guards, hyperloglog, statistics, verdict, verdict
 from flagstaff.rollouts.alpha import RESERVE_ALPHA, brake_alpha, guard_alpha
 from flagstaff.rollouts.forecast import Traffic, forecast, seconds_to_trip, traffic_of
 from flagstaff.rollouts.guards import Guard, numbered
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import (
-    GuardCounts,
-    StepEvidence,
-    StepVerdict,
-    judge,
-)
+from flagstaff.rollouts.verdict import judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 ERRORS = Guard("errors")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.stale.constant import Constant
 from flagstaff.stale.signals import (
     Assessment,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flagstaff._words.duration import duration
+from flagstaff._words.times import duration
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The problems of the workers' parser of rules as messages, with the texts of Rust."""
+"""The problems of the workers' parser of rules: texts of Rust, with all their values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 import pytest
 
 from flagstaff import _core
-from flagstaff._words.core_messages import message_of
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import _TEMPLATES, Message, Value, localized
+from flagstaff._words.text import Text, Value, localized
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german
@@ -72,11 +71,6 @@ WRONG_TEXTS = (
 )
 
 
-@pytest.mark.parametrize(("code", "text"), _core.message_templates())
-def test_message_of_rust_has_the_same_text_in_python(code: str, text: str) -> None:
-    assert _TEMPLATES[code].text == text
-
-
 @pytest.mark.parametrize("rules", WRONG_RULES)
 def test_problem_of_rules_is_translated(rules: object) -> None:
     problem = rule_problem(rules)
@@ -98,38 +92,35 @@ def test_problem_of_conditions_is_translated(conditions: object) -> None:
     assert_translated(problem)
 
 
-def assert_translated(problem: Message) -> None:
+def assert_translated(problem: Text) -> None:
     with marked():
         shown = unmarked_in(localized(problem).replace("regex parse error", ""))
     is_of_library = "pattern is not valid" in problem or "JSON serializable" in problem
     assert not shown or is_of_library, problem
 
 
-def test_every_message_of_rust_gets_all_its_values() -> None:
+def test_every_text_of_rust_gets_all_its_values() -> None:
     problems = [*map(rule_problem, WRONG_RULES), *map(condition_problem, WRONG_CONDITIONS)]
     problems += map(value_rule_problem, WRONG_RULES_OF_VALUES)
-    texts = filter(None, map(_core.check_rules, WRONG_TEXTS))
-    problems += map(message_of, texts)
-    seen = {code for problem in problems if problem for code in codes_in(problem)}
-    seen |= {UnreadableJson(text).problem.code for text in ("9" * 5000, "[" * 501)}
+    problems += map(_core.check_rules, WRONG_TEXTS)
+    seen = {english for problem in problems if problem for english in english_in(problem)}
+    seen |= {UnreadableJson(text).problem.english for text in ("9" * 5000, "[" * 501)}
     # Those of rules come first, then those of columns, rows and the server.
-    codes = [code for code, _text in _core.message_templates()]
-    assert seen.issuperset(codes[: codes.index("column_null")])
+    texts = _core.texts()
+    assert seen.issuperset(texts[: texts.index("its {column} is NULL")])
 
 
-def codes_in(value: Value) -> set[str]:
-    if isinstance(value, Message):
-        return {value.code}.union(*map(codes_in, value.values.values()))
-    if isinstance(value, str | int | float):
+def english_in(value: Value) -> set[str]:
+    if not isinstance(value, Text):
         return set()
-    return set[str]().union(*map(codes_in, value))
+    return {value.english}.union(*map(english_in, value.values.values()))
 
 
 def test_place_and_kinds_are_translated() -> None:
     texts = {
-        "rule %(number)s (%(name)s)": "Regel %(number)s (%(name)s)",
-        "condition %(number)s": "Bedingung %(number)s",
-        "%(what)s must be %(expected)s, not %(kind)s": "%(what)s: %(expected)s statt %(kind)s",
+        "rule {number} ({name})": "Regel {number} ({name})",
+        "condition {number}": "Bedingung {number}",
+        "{what} must be {expected}, not {kind}": "{what}: {expected} statt {kind}",
         "a list": "eine Liste",
         "a number": "eine Zahl",
     }

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from django.utils.timezone import override
+from flagstaff.serialization.plan import Step
 
 from flagstaff._events import Users
-from flagstaff._words.lists import join_some
-from flagstaff._words.storable import is_storable, storable
+from flagstaff._words.text import is_storable, some, storable
 from flagstaff._words.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
-from flagstaff.serialization.plan import Step
 from tests.support.translations import german
 
 
@@ -34,7 +33,7 @@ from tests.support.translations import german
     ],
 )
 def test_join_some_shows_items_up_to_the_limit(items: Any, options: Any, text: str) -> None:
-    assert join_some(items, **options) == text
+    assert some(items, **options) == text
 
 
 NOON = datetime(2026, 7, 1, 12, 0, 5, tzinfo=timezone.utc)

@@ -10,7 +10,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.impact import ChangeImpact
+from flagstaff._engine.impact import NOT_COUNTED, ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
@@ -21,9 +21,7 @@ from flagstaff._tables.flag_states import (
     state_summary,
 )
 from flagstaff._tables.optional_fields import RULES
-from flagstaff._words.core_messages import NOT_COUNTED
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import Message, localized
+from flagstaff._words.text import Text, local_number, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.changes.planned import user_counts
 from flagstaff.history.describe import describe_value, field_label
@@ -94,7 +92,7 @@ def counted_text(impact: ChangeImpact | str) -> str:
     """Returns how many users have the flag afterwards, or why they are not counted."""
     if isinstance(impact, ChangeImpact):
         return localized(impact.after.text(impact.users))
-    if isinstance(impact, Message) and impact.template is NOT_COUNTED:
+    if isinstance(impact, Text) and impact.english == NOT_COUNTED:
         # The message begins with the same words.
         impact = cast("str", impact.values["why"])
     return _("not counted: %(why)s") % {"why": localized(impact)}

@@ -16,9 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._events import Event, Users
-from flagstaff._words.ago import ago
-from flagstaff._words.local_formats import local_clock_text, local_number, local_time_text
-from flagstaff._words.truncated import local_truncated
+from flagstaff._words.text import local_number, local_truncated
+from flagstaff._words.times import ago, local_clock_text, local_time_text
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.describe import (

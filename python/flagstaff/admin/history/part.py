@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 from flagstaff._events import Event
 from flagstaff._tables.rows import Row
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.history.event_cells import csv_response, missing_text, visible_events
 from flagstaff.admin.history.restore import restore_page

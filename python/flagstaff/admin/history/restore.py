@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Row
-from flagstaff._words.local_formats import local_time_text
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
+from flagstaff._words.times import local_time_text
 from flagstaff.admin.confirmation import posted_version, preview_rows, problems_of, version_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.part import AdminOfParts

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import Selection, stored_actors

@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from flagstaff._events import Event
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.message import localized
 from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.fallbacks import value_or_default
@@ -113,7 +112,7 @@ def other_rows(
     rows = [
         EventRow(
             at=event.at,
-            change=_labelled(event.get_kind_display(), localized(event.message)),
+            change=_labelled(event.get_kind_display(), event.message),
             actor=names.get(event.actor, event.actor) or _("not known"),
             source="",
             # Plans have none.

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.known_attributes import GROUPS, Attribute, AttributeType
-from flagstaff._words.local_formats import quoted
+from flagstaff._words.text import quoted
 from flagstaff.admin.rule_editor.edits import (
     ADD_RULE,
     ADD_VALUE,

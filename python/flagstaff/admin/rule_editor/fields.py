@@ -12,9 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import parse_json
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import MessageError
 from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff._words.text import TextError, local_number
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
 from flagstaff.admin.rule_editor.context import Editor, Offer
@@ -202,6 +201,6 @@ def refuse_rules(form: MergingForm, name: str) -> None:
         form.add_error(name, error)
         return
     if problem := missing_segment(rules):
-        form.add_error(name, MessageError(problem))
+        form.add_error(name, TextError(problem))
     elif errors := mark_texts(rules, errors=True, stored=form.initial.get(name)):
         form.add_error(name, errors)

@@ -15,10 +15,8 @@ from flagstaff._tables.known_attributes import (
     known_attributes,
     similar_attribute,
 )
-from flagstaff._words.local_formats import quoted
-from flagstaff._words.message import localized
-from flagstaff._words.rule_messages import sentence
-from flagstaff._words.rule_parts import new_conditions
+from flagstaff._words.rule_parts import new_conditions, sentence
+from flagstaff._words.text import localized, quoted
 from flagstaff.conf import conf
 
 #: The types of attributes, for people; none for OTHER.

@@ -21,9 +21,8 @@ from django.utils.translation import ngettext
 from flagstaff._tables.group_lookup import can_read_groups, missing_groups
 from flagstaff._tables.known_attributes import known_attributes
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import quoted
 from flagstaff._words.rule_parts import groups_of
+from flagstaff._words.text import local_list, quoted
 from flagstaff.admin.forms import MergingForm, was_submitted
 from flagstaff.admin.json_fields import as_json_area, is_editable, set_widget
 from flagstaff.admin.links import list_path, page_url

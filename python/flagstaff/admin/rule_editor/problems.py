@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import Message
-from flagstaff._words.rule_messages import in_value, sentence, split_places
+from flagstaff._words.rule_parts import in_value, sentence, split_places
+from flagstaff._words.text import Text
 from flagstaff.admin.rule_editor.edits import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
@@ -114,6 +114,6 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
     return ""
 
 
-def _own_text(problem: Message | None) -> str:
+def _own_text(problem: Text | None) -> str:
     """The message as a sentence, without the numbers of the rule and the condition."""
     return "" if problem is None else sentence(in_value(problem))

@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import objects_in
+from flagstaff._words.text import localized
 from flagstaff._words.value_schema import ANY, ValueSchema, type_of, value_problem
 from flagstaff.admin.forms import digest
 from flagstaff.admin.json_fields import ValueField

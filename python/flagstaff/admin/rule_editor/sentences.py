@@ -19,12 +19,9 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
+from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
@@ -134,7 +131,7 @@ def _with_problem(
     stored: object,
     html: SafeString | None,
     notice: str,
-    problem_of: Callable[[object], Message | None],
+    problem_of: Callable[[object], Text | None],
 ) -> SafeString:
     """The sentences, or JSON of another form that SQL has written, below its problem."""
     if isinstance(stored, UnreadableJson):

@@ -18,9 +18,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_text import conditions_text
+from flagstaff._words.text import local_list, local_number
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.deletion import Deletion

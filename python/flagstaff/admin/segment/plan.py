@@ -12,17 +12,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.text import Text, local_list, local_number, localized, quoted
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.permissions import may
 from flagstaff.changes.change_plan import ChangePlan
-from flagstaff.changes.messages import SEGMENT_IN_USE
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.changes.segment_use import other_rules_by_segment, rows_by_segment
+from flagstaff.changes.segment_use import SEGMENT_IN_USE, other_rules_by_segment, rows_by_segment
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
@@ -60,11 +57,11 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(text, Message) and text.template == SEGMENT_IN_USE:
+    if isinstance(text, Text) and text.english == SEGMENT_IN_USE:
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags, values and experiments that you may not see")
-            text = text.template(key=text.values["key"], flags=hidden)
+            text = Text(SEGMENT_IN_USE, key=text.values["key"], flags=hidden)
     return localized(text)
 
 

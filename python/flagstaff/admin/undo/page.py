@@ -11,9 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_list, localized, quoted
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.form.inputs import reassigned_text
@@ -208,8 +206,9 @@ def _selected(request: HttpRequest) -> list[RowEvents]:
         return select_transaction(parse_version(request.GET[UNDO_TRANSACTION]))
     versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
     if len(versions) > _MAX_EVENTS:
-        text = _("choose at most %(count)s changes at once, and the others afterwards")
-        raise FlagstaffError(text % {"count": local_number(_MAX_EVENTS)})
+        raise FlagstaffError(
+            "choose at most {count} changes at once, and the others afterwards", count=_MAX_EVENTS
+        )
     return select_versions(versions)
 
 

@@ -14,9 +14,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState, state_summary
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.recent_changes.filters import KIND_LABELS

@@ -13,8 +13,7 @@ from django.utils.translation import ngettext
 from flagstaff import changes
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.changes.allowed_users import allowed_pks
 
 _MAX_LISTED = 10

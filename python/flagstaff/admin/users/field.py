@@ -16,8 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_list, local_number
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.own_fields import replaced_fields

@@ -9,7 +9,7 @@ from django.db.models import Model, Q, QuerySet
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.storable import is_storable
+from flagstaff._words.text import is_storable
 from flagstaff.changes.allowed_users import links_of
 
 PAGE_SIZE = 50

@@ -17,8 +17,7 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_number, localized
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import may_view, page_url, row_path

@@ -24,9 +24,7 @@ from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schem
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.mask import MASK
-from flagstaff._words.truncated import local_truncated
+from flagstaff._words.text import MASK, local_number, local_truncated
 from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
 from flagstaff.admin.cells import (
     changed_cell,

@@ -21,7 +21,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.json_text import UnreadableJson, parse_json, why_undecodable
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import IndentedField, ListField, set_widget

@@ -13,9 +13,7 @@ from flagstaff._engine.value_impact import (
     impact_of_value_change,
 )
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
-from flagstaff.changes.messages import USERS_NOT_COUNTED
+from flagstaff._words.text import Text, local_number, localized
 from flagstaff.changes.planned import COUNT_TIMEOUT
 from flagstaff.exceptions import FlagstaffError
 
@@ -39,7 +37,7 @@ def notes_of(reach: ValueReach | None) -> list[str]:
 def changed_text(impact: ValueImpact | None) -> str:
     """Returns how many users get another value by a change."""
     if impact is None:
-        return localized(USERS_NOT_COUNTED())
+        return localized(Text("The users cannot be counted."))
     text = ngettext(
         "The value changes for %(count)s of %(users)s user.",
         "The value changes for %(count)s of %(users)s users.",

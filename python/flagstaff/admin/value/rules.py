@@ -23,8 +23,8 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import objects_in
+from flagstaff._words.text import local_number
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import set_widget, too_large_text
 from flagstaff.admin.links import page_url, row_path

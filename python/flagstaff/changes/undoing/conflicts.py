@@ -11,25 +11,11 @@ from django.db.models import Max, Q
 
 from flagstaff._events import Event
 from flagstaff._tables.model_fields import stored_fields
-from flagstaff._words.message import Message
+from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
-from flagstaff.changes.changed import DELETE_VERBS, quoted_command
+from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, quoted_command
 from flagstaff.changes.locking import event_text
 from flagstaff.changes.past import Item, Past, RowId
-from flagstaff.changes.undo_messages import (
-    BY_HAND,
-    CHANGED_AGAIN,
-    CHANGED_MEANWHILE,
-    CHANGED_SINCE,
-    DELETE,
-    FREE_KEY,
-    INTERLEAVED,
-    KEY_TAKEN,
-    OTHERS_CHANGED_MEANWHILE,
-    RESTORE,
-    RUN_AGAIN,
-    restore_command,
-)
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import Names, describe_actor, describe_change
 from flagstaff.history.kinds import Kind
@@ -37,6 +23,18 @@ from flagstaff.history.reading import EntryRange, read_events
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
+
+_RUN_AGAIN = marked("run the command again")
+_KEY_TAKEN = {
+    Kind.FLAG: marked("{key} was deleted, and another flag has the same key now"),
+    Kind.VALUE: marked("{key} was deleted, and another value has the same key now"),
+    Kind.SEGMENT: marked("{key} was deleted, and another segment has the same key now"),
+}
+_FREE_KEY = {
+    Kind.FLAG: marked("rename or delete the other flag first"),
+    Kind.VALUE: marked("rename or delete the other value first"),
+    Kind.SEGMENT: marked("delete the other segment first"),
+}
 
 # The length of each value in a message, which the admin may keep in a cookie.
 _MAX_VALUE = 120
@@ -89,7 +87,7 @@ def describe_conflicts(conflicts: Sequence[Conflict]) -> list[Obstacle]:
 
 def key_conflict(kind: Kind, key: str, version: int) -> ConflictError:
     """Returns the error that another row has the key of a deleted one, which has this version."""
-    return _error(KEY_TAKEN[kind](key=key), FREE_KEY[kind](), key, version)
+    return _error(Text(_KEY_TAKEN[kind], key=key), Text(_FREE_KEY[kind]), key, version)
 
 
 def changed_meanwhile(item: Item, seen: int, actual: int) -> ConflictError:
@@ -98,15 +96,27 @@ def changed_meanwhile(item: Item, seen: int, actual: int) -> ConflictError:
     events = [*read_events(item.kind, newer, limit=_MAX_NEWER, shorten=True)]
     names = readable_names_of_actors(events)
     changes = [event_text(event, names) for event in events]
-    problem = CHANGED_MEANWHILE(key=item.key, changes=changes)
+    problem = Text(
+        "{key} was changed since the undo was shown: {changes}",
+        key=item.key,
+        changes=joined(changes, "; "),
+    )
     return ConflictError(
-        problem, key=item.key, expected=seen, actual=actual, newer=events, advice=RUN_AGAIN()
+        problem, key=item.key, expected=seen, actual=actual, newer=events, advice=Text(_RUN_AGAIN)
     )
 
 
 def others_changed_meanwhile(item: Item, version: int) -> ConflictError:
     """Returns the error that an undo of rows that have not changed would do something else."""
-    return _error(OTHERS_CHANGED_MEANWHILE(), RUN_AGAIN(), item.key, version, version)
+    return _error(
+        Text(
+            "the undo would do something else than was shown, because other keys were changed since"
+        ),
+        Text(_RUN_AGAIN),
+        item.key,
+        version,
+        version,
+    )
 
 
 def _obstacle(
@@ -118,11 +128,16 @@ def _obstacle(
 ) -> Obstacle:
     item = conflict.past.item
     if conflict.is_interleaved:
-        problem = INTERLEAVED(key=item.key)
+        problem = Text(
+            "another transaction changed {key} at the same time, and the undo would also undo "
+            "that transaction",
+            key=item.key,
+        )
     elif newer is None:
-        problem = CHANGED_SINCE(key=item.key)
+        problem = Text("{key} was changed again since then", key=item.key)
     else:
-        problem = CHANGED_AGAIN(
+        problem = Text(
+            "{actor} changed {key} again at {time}: {change}",
             actor=_actor(newer, names),
             key=item.key,
             time=full_time(newer.at),
@@ -131,12 +146,16 @@ def _obstacle(
     version = versions.get(_place(conflict))
     if conflict.is_creation:
         command = quoted_command(*DELETE_VERBS[item.kind], item.key)
-        advice = DELETE(command=command)
+        advice = Text("to delete it nevertheless, run: {command}", command=command)
     elif version is None or author is None:
-        advice = BY_HAND()
+        advice = Text("change it by hand")
     else:
-        command = restore_command(item.kind, item.key, str(version))
-        advice = RESTORE(actor=_actor(author, names), command=command)
+        command = quoted_command("restore", item.key, str(version), *KIND_OPTIONS[item.kind])
+        advice = Text(
+            "to restore the state before the change of {actor}, run: {command}",
+            actor=_actor(author, names),
+            command=command,
+        )
     events = [] if newer is None else [newer]
     expected = conflict.events.last
     error = _error(problem, advice, item.key, conflict.past.version, expected, events)
@@ -144,8 +163,8 @@ def _obstacle(
 
 
 def _error(  # noqa: PLR0913, PLR0917 (what happened, what to do, and to which row)
-    problem: Message,
-    advice: Message,
+    problem: Text,
+    advice: Text,
     key: str,
     version: int,
     expected: int | None = None,

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from flagstaff._tables.model_fields import auto_now_columns, column_of
 from flagstaff._tables.rows import PrimaryKey
+from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.changes.past import (
     ItemState,
     Past,
@@ -17,7 +18,6 @@ from flagstaff.changes.past import (
     masked_columns,
 )
 from flagstaff.changes.restore_version import only_a_digest, writable_columns
-from flagstaff.changes.undo_messages import DELETED, restore_command
 from flagstaff.changes.undoing.conflicts import Conflict
 from flagstaff.changes.undoing.selection import runs_of
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
@@ -111,8 +111,10 @@ def _undo_run(
         return None
     if undo.row is None:
         item = undo.past.item
-        command = restore_command(item.kind, item.key, "VERSION")
-        raise InvalidChangeError(DELETED(key=item.key, command=command))
+        command = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
+        raise InvalidChangeError(
+            "{key} has been deleted; restore it first with {command}", key=item.key, command=command
+        )
     columns = _columns_to_undo(undo, undo.row, run, before.row, after.row)
     if isinstance(columns, Conflict):
         return columns

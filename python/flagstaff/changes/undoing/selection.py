@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flagstaff._tables.user_lookup import batches
+from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.past import RowId, find_item
-from flagstaff.changes.undo_messages import NOTHING, no_version, no_version_of_key
+from flagstaff.changes.restore_version import no_version_of_key
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.grouping import COLUMNS, Entry, Group, group_entries, subject_of
 from flagstaff.history.kinds import Kind
@@ -43,7 +44,7 @@ def select_versions(versions: Iterable[int]) -> list[RowEvents]:
     }
     for version in newest_first:
         if version not in named:
-            raise InvalidChangeError(no_version(version))
+            raise _no_version(version)
     groups = {entry["id"]: group for group in _groups(named.values()) for entry in group}
     rows: dict[RowId, dict[EntryRange, None]] = defaultdict(dict)
     keys: dict[RowId, str] = {}
@@ -63,7 +64,7 @@ def select_transaction(version: int) -> list[RowEvents]:
     require_history()
     parts = parts_of(version)
     if not parts:
-        raise InvalidChangeError(no_version(version))
+        raise _no_version(version)
     return [
         RowEvents(RowId(part.kind, part.pk), part.key, (EntryRange(part.first, part.last),))
         for part in parts
@@ -81,8 +82,9 @@ def select_of_key(kind: Kind, key: str, version: int | None) -> list[RowEvents]:
     changes = changes if version is None else changes.filter(id=version)
     newest = changes.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
-        none = NOTHING(key=key) if version is None else no_version_of_key(kind, key, version)
-        raise InvalidChangeError(none)
+        if version is not None:
+            raise no_version_of_key(kind, key, version)
+        raise InvalidChangeError("the history of {key} has no change to undo", key=key)
     return select_versions([newest])
 
 
@@ -119,3 +121,11 @@ def runs_of(events: Sequence[EntryRange], newest_first: Iterable[int]) -> list[l
         else:
             runs.append([event])
     return runs
+
+
+def _no_version(version: int) -> InvalidChangeError:
+    return InvalidChangeError(
+        "the history has no version {version}; see {command}",
+        version=str(version),
+        command=quoted_command("history"),
+    )

@@ -167,7 +167,8 @@ def _actor(user: str | None, name: str | None) -> str | None:
         if table.names([name]):
             # The history would show the user.
             raise FlagstaffError(
-                f"{name!r} is the primary key of a user; pass --as, or use another name"
+                "{name} is the primary key of a user; pass --as, or use another name",
+                name=repr(name),
             )
         return name
     if user is None:
@@ -179,11 +180,15 @@ def _actor(user: str | None, name: str | None) -> str | None:
 def _no_such_actor(table: UserTable, text: str) -> NoReturn:
     _, shared = table.by_username([text])
     if shared:
-        raise FlagstaffError(f"several users have the username {text!r}; pass a primary key")
+        raise FlagstaffError(
+            "several users have the username {name}; pass a primary key", name=repr(text)
+        )
     raise FlagstaffError(
-        f"no user has the primary key or username {text!r}; "
-        f"to record a name that is not a user, pass --as-name {shlex.quote(text)}"
-        f"{table.guess(text)}"
+        "no user has the primary key or username {name}; to record a name that is not a user, "
+        "pass --as-name {quoted}{guess}",
+        name=repr(text),
+        quoted=shlex.quote(text),
+        guess=table.guess(text),
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._words.lists import join_some
-from flagstaff._words.truncated import MAX_VALUE
+from flagstaff._words.text import MAX_VALUE, some
+from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.written import as_written
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 
@@ -32,7 +31,7 @@ def change_messages(changed: Changed, names: Names) -> Iterator[str]:
     if changed.kept_by_rules:
         yield f"{changed.key}: {changed.kept_by_rules}"
     if changed.missing:
-        yield f"skipped users that do not exist: {join_some(changed.missing)}"
+        yield f"skipped users that do not exist: {some(changed.missing)}"
 
 
 def _up_to_date(changed: Changed) -> str:

@@ -7,9 +7,9 @@ from django.db.models import Model
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.rows import case_variants
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.similar import with_similar
+from flagstaff._words.text import some
 from flagstaff._words.value_schema import type_of
 from flagstaff.cli.support.output import Output
 from flagstaff.conf import conf
@@ -18,7 +18,7 @@ from flagstaff.conf import conf
 def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
     """Warns of keys that differ from a new one only in upper and lower case. Makes one query."""
     if similar := case_variants(model, key):
-        keys = join_some(map(repr, similar))
+        keys = some(map(repr, similar))
         out.message(f"keys are case-sensitive: {key!r} differs from {keys} only in case")
 
 
@@ -26,7 +26,7 @@ def warn_of_missing_groups(rules: object, out: Output) -> None:
     """Warns of groups that rules or conditions name, and that do not exist. Queries groups."""
     missing = missing_groups(groups_of(rules), conf.database)
     if missing:
-        names = join_some(with_similar(*one) for one in missing.items())
+        names = some(with_similar(*one) for one in missing.items())
         out.message(f"groups that do not exist: {names}; create them, or correct their names")
 
 

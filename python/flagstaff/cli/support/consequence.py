@@ -14,9 +14,9 @@ from django.db import transaction
 
 from flagstaff._core import monotonic
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
+from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import lock_rows, require_version
 from flagstaff.changes.planned import COUNT_TIMEOUT, Planned, planned_change, text_to_type

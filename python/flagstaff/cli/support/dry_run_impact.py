@@ -18,18 +18,16 @@ from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import find_row
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.cells import Record
-from flagstaff._words.counted import counted
-from flagstaff._words.message import Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.text import Text, counted, marked
+from flagstaff.changes import Changed
 from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.changes.change_plan import plan_segment_changes
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
-_UNKNOWN = Template("impact_unknown", _("impact unknown: %(why)s"))
+_UNKNOWN = marked("impact unknown: {why}")
 _STATE = "enabled", "rollout_percent"
 # What decides about the results of a value.
 _OF_VALUES = frozenset({"value", RULES, BUCKET_BY})
@@ -56,7 +54,7 @@ def impact_of_dry_run(changed: Changed) -> tuple[ChangeImpact | None, str]:
     try:
         impact = impact_of_change(changed.key, before, after, timeout=_TIMEOUT)
     except FlagstaffError as error:
-        unknown = str(_UNKNOWN(why=error.message))
+        unknown = str(Text(_UNKNOWN, why=error.message))
         return None, f"{unknown}. {anonymous}" if anonymous else unknown
     text = _sentence(impact)
     return impact, f"{text}. {anonymous}" if anonymous else f"{text}, not counting anonymous users"
@@ -92,7 +90,7 @@ def value_dry_run(changed: Changed) -> tuple[ValueImpact | None, str]:
     try:
         impact = impact_of_value_change(changed.key, before, after, timeout=_TIMEOUT)
     except FlagstaffError as error:
-        return None, str(_UNKNOWN(why=error.message))
+        return None, str(Text(_UNKNOWN, why=error.message))
     return impact, f"{value_sentence(impact)}, not counting anonymous users"
 
 

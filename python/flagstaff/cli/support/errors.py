@@ -16,7 +16,7 @@ from flagstaff._tables.sqlstate import (
     sqlstate,
 )
 from flagstaff._words.cells import printable
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,

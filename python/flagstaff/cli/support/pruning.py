@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
 from flagstaff.cli.support.argument_types import age
 from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.errors import USAGE

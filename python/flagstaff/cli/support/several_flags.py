@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from flagstaff._tables.rows import Row, all_rows, find_row
-from flagstaff._words.storable import is_storable
-from flagstaff.changes.changed import Changed
+from flagstaff._words.text import is_storable, joined
+from flagstaff.changes import Changed
 from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
@@ -90,7 +90,7 @@ def _lock(keys: Sequence[str], *, allow_deleted: bool) -> None:
 def _refuse(unknown: Iterable[str]) -> None:
     """Raises UnknownFlagError, which names all these keys, unless there are none."""
     if errors := [error for key in unknown for error in _error(key)]:
-        raise UnknownFlagError("\n".join(errors))
+        raise UnknownFlagError(joined(errors, "\n"))
 
 
 def _error(key: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import standard_input
@@ -39,7 +39,7 @@ def parse_users(options: Options, out: Output) -> list[Any]:
     pks = table.find_many(texts)
     unknown = [text for text in texts if text not in pks]
     if unknown:
-        problem = f"no user has the primary key or username {join_some(map(repr, unknown))}"
+        problem = f"no user has the primary key or username {some(map(repr, unknown))}"
         if not options["skip_unknown"]:
             guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
             raise CommandError(

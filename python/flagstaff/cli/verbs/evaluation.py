@@ -16,7 +16,6 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Record, as_json
-from flagstaff._words.message import to_json
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
@@ -68,7 +67,7 @@ def _print_explanation(
     explanation: Explanation, user: FoundUser | None, result: str, out: Output
 ) -> None:
     steps = steps_of(explanation, label(user) if user else None)
-    _print_steps(_as_json(explanation), user, steps, result, out)
+    _print_steps(asdict(explanation), user, steps, result, out)
 
 
 def _print_value(
@@ -81,7 +80,7 @@ def _print_value(
         result = f"{key} returns the default of the call"
     elif secret:
         result = f"{key} is secret, and has the result of {name or 'an override'}"
-    record = {**_as_json(explanation), "result": name}
+    record = {**asdict(explanation), "result": name}
     if secret:
         record["value"] = None
     sentence = f"{result} {_users_text(user)}{unit_text(explanation)}"
@@ -102,11 +101,6 @@ def _print_steps(
     out.headline("result", result)
     pairs = zip(records, steps, strict=True)
     out.records(STEPS, [{**record, "why": step.text} for record, step in pairs])
-
-
-def _as_json(explanation: Explanation | ValueExplanation) -> Record:
-    problem = explanation.rules_problem
-    return {**asdict(explanation), "rules_problem": problem and to_json(problem)}
 
 
 def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:

@@ -14,7 +14,7 @@ from flagstaff._tables.flag_states import FlagState, ReleaseState
 from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.lists import MAX_SHOWN, join_some
+from flagstaff._words.text import MAX_SHOWN, some
 from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.changes.planned import present_impact
 from flagstaff.cli.support.errors import USAGE
@@ -77,7 +77,7 @@ def _list(options: Options, out: Output) -> None:
     if not records:
         out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
-        out.message(f"{NOTICE}: {join_some(forced)}")
+        out.message(f"{NOTICE}: {some(forced)}")
     out.records(_columns(records, is_terminal=out.is_terminal), records)
 
 
@@ -157,7 +157,7 @@ def _rule_users(flag: Any) -> str:
 
 def _user_names(record: Record) -> str:
     names = (user["name"] for user in record["allowed_users"])
-    return join_some(names, total=record["allowed"])
+    return some(names, total=record["allowed"])
 
 
 LIST = Verb(

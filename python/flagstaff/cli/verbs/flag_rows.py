@@ -12,8 +12,7 @@ from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import find_row
-from flagstaff._words.counted import counted
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import counted, some
 from flagstaff._words.times import full_time
 from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.change_arguments import (
@@ -152,7 +151,7 @@ def _confirm_deletion(
         for key, deleted in facts.items():
             out.message(f"{key}: {deleted.text}")
     text = " ".join(deleted.text for deleted in facts.values()) if is_single else ""
-    require_confirmation(f"Delete {join_some(facts)}? {text}".rstrip(), options, out)
+    require_confirmation(f"Delete {some(facts)}? {text}".rstrip(), options, out)
 
 
 def _usage_text(key: str, usage: RecentUsage | None) -> str:
@@ -171,7 +170,7 @@ def _usage_text(key: str, usage: RecentUsage | None) -> str:
     if not texts:
         return f"Not evaluated in the last {days}."
     if usage.hosts:
-        texts.append(f"In this time, workers ran on: {join_some(usage.hosts)}.")
+        texts.append(f"In this time, workers ran on: {some(usage.hosts)}.")
     return " ".join(texts)
 
 

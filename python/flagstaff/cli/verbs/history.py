@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from flagstaff._events import Event
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.truncated import MAX_VALUE
+from flagstaff._words.text import MAX_VALUE
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind

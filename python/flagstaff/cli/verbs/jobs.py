@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error, close_old_connections
 
 from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
 from flagstaff.cli.support.argument_types import seconds
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from flagstaff._words.counted import counted
+from flagstaff._words.text import counted
 from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic

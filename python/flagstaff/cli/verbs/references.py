@@ -14,8 +14,7 @@ from django.utils import timezone
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import printable
-from flagstaff._words.lists import join_some
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized, some
 from flagstaff._words.times import aware
 from flagstaff.cli.support.errors import UNKNOWN, USAGE
 from flagstaff.cli.support.output import Output
@@ -72,10 +71,10 @@ def _run(options: Options, out: Output) -> None:
             out.message("nothing has a key")
         if found.not_searched:
             files = (f"{path} ({why})" for path, why in found.not_searched.items())
-            out.message(f"not searched: {join_some(files)}")
+            out.message(f"not searched: {some(files)}")
     if missing:
         raise CommandError(
-            f"neither the code nor the database has the key {join_some(missing)}; correct it",
+            f"neither the code nor the database has the key {some(missing)}; correct it",
             returncode=UNKNOWN,
         )
 

@@ -14,7 +14,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -70,7 +70,7 @@ def _show(options: Options, out: Output) -> None:
 
 
 def _keys(name: str, record: Record) -> str:
-    return join_some(record[name])
+    return some(record[name])
 
 
 def _add_create(parser: CommandParser) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.counted import counted
-from flagstaff._words.message import to_json
+from flagstaff._words.text import counted
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.errors import FAILED
@@ -114,8 +113,7 @@ def _document(flag: Assessment) -> Record:
         "key": facts.key,
         "signals": [_finding(finding) for finding in flag.findings],
         "unknown": [
-            {"signal": unknown.signal.value, "why": to_json(unknown.why)}
-            for unknown in flag.unknown
+            {"signal": unknown.signal.value, "why": unknown.why} for unknown in flag.unknown
         ],
         "kind": facts.kind,
         "owner": facts.owner,
@@ -132,7 +130,7 @@ def _silent_until(flag: Assessment) -> object:
 def _unknown_records(flags: Iterable[Assessment]) -> list[Record]:
     """Returns the signals that are not known, with their flags."""
     return [
-        {"key": flag.facts.key, "signal": unknown.signal.value, "why": to_json(unknown.why)}
+        {"key": flag.facts.key, "signal": unknown.signal.value, "why": unknown.why}
         for flag in flags
         for unknown in flag.unknown
     ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.counted import counted
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import counted, some
+from flagstaff.changes import UndoneEvents
 from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undoing import (
@@ -17,7 +17,7 @@ from flagstaff.changes.undoing import (
     preview_undo,
     undo_selected,
 )
-from flagstaff.changes.undoing.plan import UndoneEvents, UndoPlan
+from flagstaff.changes.undoing.plan import UndoPlan
 from flagstaff.changes.undoing.selection import (
     RowEvents,
     select_of_key,
@@ -225,7 +225,7 @@ def _print_other_keys(selected: RowEvents, out: Output) -> None:
     other_keys = [part.key for part in parts if (part.kind, part.pk) != selected.row]
     if other_keys:
         out.message(
-            f"the same transaction also changed {join_some(other_keys, _MAX_KEYS_SHOWN)}; "
+            f"the same transaction also changed {some(other_keys, _MAX_KEYS_SHOWN)}; "
             "to undo the whole transaction, run: python manage.py flags undo --transaction "
             f"{version}"
         )

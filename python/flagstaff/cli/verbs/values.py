@@ -18,9 +18,7 @@ from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.mask import MASK
-from flagstaff._words.message import to_json
-from flagstaff._words.truncated import MAX_VALUE, truncated
+from flagstaff._words.text import MASK, MAX_VALUE, truncated
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_key,
@@ -84,8 +82,10 @@ def _get(options: Options, out: Output) -> None:
         record = value_record(row)
     if isinstance(record["value"], UnreadableJson):
         raise FlagstaffError(
-            f"the value {options['key']!r} cannot be decoded: it {record['value'].problem}; "
-            "set it to another value, or delete it"
+            "the value {key} cannot be decoded: it {problem}; set it to another value, or delete "
+            "it",
+            key=repr(options["key"]),
+            problem=record["value"].problem,
         )
     is_masked = is_secret(row) and not options["show_secret"]
     if is_masked:
@@ -243,7 +243,7 @@ def _list_record(row: Any, *, is_json: bool, is_masked: bool) -> Record:
     value = record["value"]
     unreadable = isinstance(value, UnreadableJson)
     if is_json:
-        problem = {"problem": to_json(value.problem)} if unreadable else {}
+        problem = {"problem": value.problem} if unreadable else {}
         masked = _masked(record) if secret else {**record, "value": None}
         return {**masked, **problem} if secret or unreadable else record
     text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)

@@ -7,11 +7,11 @@ from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
-from flagstaff._engine.status import MESSAGES, status
+from flagstaff._engine.status import status
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.duration import duration
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
+from flagstaff._words.times import duration
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.cli.support.errors import FAILED
@@ -37,10 +37,9 @@ def _status(options: Options, out: Output) -> None:
     loaded = ready(options["timeout"])
     record = _status_record()
     columns = [_STATUS_COLUMNS.get(name) or Column(name) for name in record]
-    texts = {name: record[name] and record[name]["text"] for name in MESSAGES}
-    out.record(columns, record if out.is_json else {**record, **texts})
+    out.record(columns, record)
     if not loaded:
-        reason = texts["last_error"] or _LATE
+        reason = record["last_error"] or _LATE
         raise CommandError(f"the flags could not be loaded: {reason}", returncode=FAILED)
 
 
@@ -62,11 +61,11 @@ def _age(record: Record) -> str:
 
 
 def _problems(record: Record) -> str:
-    return "; ".join(problem["text"] for problem in record["problems"]) or "none"
+    return "; ".join(record["problems"]) or "none"
 
 
 def _forced_off(record: Record) -> str:
-    return join_some(record["forced_off"]) or "none"
+    return some(record["forced_off"]) or "none"
 
 
 _STATUS_COLUMNS = {

@@ -8,8 +8,7 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.counted import counted
-from flagstaff._words.truncated import MAX_VALUE
+from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes.written import as_written
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.change_arguments import add_attribution

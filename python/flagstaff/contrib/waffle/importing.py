@@ -75,7 +75,7 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> WaffleImport:
         _wait_for_other_imports()
         rows = _without_collisions([convert(row) for row in read_rows()])
         if unknown := sorted({*overwrite} - {one.key for one in rows}):
-            raise FlagstaffError(f"no row of waffle has the key {unknown[0]!r}")
+            raise FlagstaffError("no row of waffle has the key {key}", key=repr(unknown[0]))
         by_key = {one.key: one for one in rows if one.status is not Status.REFUSED}
         done = _write_all(by_key, overwrite)
     return WaffleImport(tuple(done.get(one.key, Imported(one)) for one in rows))

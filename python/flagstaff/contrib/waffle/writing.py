@@ -55,8 +55,13 @@ def write_created(kind: WaffleKind, name: str, using: str) -> None:
             create_flag(source)
         elif other := _other_row(kind, name, key):
             raise InvalidChangeError(
-                f"{kind} {name!r} would share the flag {key!r} with {other}; set a key of its own "
-                f'in FLAGSTAFF["WAFFLE"]["KEYS"], such as {{"{kind}:{name}": "{key}.{kind}"}}'
+                "{kind} {name} would share the flag {key} with {other}; set a key of its own in "
+                'FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
+                kind=kind,
+                name=repr(name),
+                key=repr(key),
+                other=other,
+                example=f'{{"{kind}:{name}": "{key}.{kind}"}}',
             )
 
 

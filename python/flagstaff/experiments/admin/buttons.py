@@ -9,8 +9,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.message import localized
 from flagstaff._words.rule_text import rules_text
+from flagstaff._words.text import localized
 from flagstaff.admin.action_page import Button, Confirmation
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.changed import command_line
@@ -107,7 +107,7 @@ def _ask_undo(experiment: Experiment, _data: Any) -> Confirmation:
         return Confirmation()
     state, winner = State(event.before["state"]), event.before["winner"]
     rows = [
-        PreviewRow(_("event"), localized(event.message), _("undone")),
+        PreviewRow(_("event"), event.message, _("undone")),
         _state_row(experiment, state),
         _who_gets_what(experiment, state, winner),
     ]

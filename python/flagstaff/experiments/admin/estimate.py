@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.local_formats import local_days, local_number, quoted
+from flagstaff._words.text import local_number, quoted
+from flagstaff._words.times import local_days
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.admin.texts import count_text, effect_text, number_text, percent_text
 from flagstaff.experiments.metrics import Metric, find_metric

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.group_lookup import can_read_groups
 from flagstaff._tables.known_attributes import known_attributes
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.rule_editor.context import Offer
 from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_texts
@@ -197,7 +197,7 @@ class ExperimentForm(MetricsForm):
 
 def form_error(error: ExperimentError) -> ValidationError:
     """Returns the error of a form, in the language of the request."""
-    return ValidationError(localized(error.message), code=error.code)
+    return ValidationError(localized(error.message))
 
 
 def _initial(experiment: Experiment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.experiments.admin.axis import Axis, Change
 from flagstaff.experiments.admin.charts import looks_chart
 from flagstaff.experiments.admin.texts import (
@@ -191,7 +191,7 @@ def _metric(metric: MetricReport, number: int, settings: SettingsReport) -> Metr
         treatments=treatments,
         effect=effect.name,
         is_thinned=any(len(one.looks.hours) < one.looks.count for one in metric.treatments),
-        error=localized(metric.error),
+        error=localized(metric.error or ""),
     )
 
 

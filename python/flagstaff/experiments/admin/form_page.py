@@ -9,7 +9,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import localized
 from flagstaff.admin.action_page import ActionPageAdmin
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.rule_editor.marks import mark_texts
@@ -77,7 +76,7 @@ class FormPage:
             return ""
         events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=draft.pk)
         newer = events.filter(id__gt=int(shown)) if shown.isdecimal() else events
-        return "; ".join(localized(event.message) for event in newer.order_by("id"))
+        return "; ".join(event.message for event in newer.order_by("id"))
 
     def _saved(self, form: ExperimentForm, experiment: Experiment) -> HttpResponse:
         text = (

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.experiments.admin.texts import count_text, p_sentence, time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import Report, VerdictReport

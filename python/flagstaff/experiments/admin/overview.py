@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import uncached
-from flagstaff._words.message import localized
 from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.cells import as_of
@@ -104,7 +103,7 @@ def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level
 def _verdict(stored: StoredVerdict) -> str:
     """Returns the outcome; with several treatments, that of each."""
     if stored.problem:
-        return localized(stored.problem)
+        return stored.problem
     if len(stored.outcomes) == 1:
         return outcome_text(Outcome(next(iter(stored.outcomes.values()))))
     texts = (f"{arm}: {outcome_text(Outcome(outcome))}" for arm, outcome in stored.outcomes.items())

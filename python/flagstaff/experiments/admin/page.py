@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._words.message import localized, to_json
+from flagstaff._words.text import localized
 from flagstaff.admin.rule_editor.sentences import rules_html
 from flagstaff.experiments.admin.buttons import next_button
 from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart
@@ -106,7 +106,7 @@ def json_page(experiment: Experiment) -> HttpResponse:
     """Returns the same dict as the page shows, and as the command prints."""
     report, error = read_report(experiment)
     if report is None:
-        return JsonResponse({"error": to_json(error)}, status=_SERVER_ERROR)
+        return JsonResponse({"error": str(error)}, status=_SERVER_ERROR)
     return JsonResponse(report_as_json(report))
 
 

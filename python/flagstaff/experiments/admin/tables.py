@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days
 from flagstaff.experiments.admin.charts import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (
     NONE,

@@ -14,10 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine import forced_off
-from flagstaff._words.duration import duration
-from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff._words.message import localized
-from flagstaff._words.times import local_time
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import duration, local_time, local_time_text
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import (
     EffectReport,

@@ -162,7 +162,7 @@ def _report_change(
 ) -> None:
     record = experiment_record(find(experiment.key))
     is_written = newest_event(experiment) != last_event
-    text = record["events"][-1]["message"]["text"] if is_written else "nothing had to be changed"
+    text = record["events"][-1]["text"] if is_written else "nothing had to be changed"
     out.message(f"{experiment.key}: {text}")
     if record["forced_off"]:
         out.message(NOTICE)

@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff._words.lists import join_some
+from flagstaff._words.text import some
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import add_attribution, add_key, add_yes
 from flagstaff.cli.support.errors import UNKNOWN
@@ -215,7 +215,7 @@ def _print_all(out: Output) -> None:
     if not records:
         out.message("there is no experiment")
     if forced := [record["key"] for record in records if record["forced_off"]]:
-        out.message(f"{NOTICE}: {join_some(forced)}")
+        out.message(f"{NOTICE}: {some(forced)}")
     out.records(LIST_COLUMNS, records)
 
 

@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
                         verbose_name="kind",
                     ),
                 ),
-                ("message", models.JSONField(verbose_name="message")),
+                ("message", models.TextField(verbose_name="message")),
                 ("before", models.JSONField(editable=False, null=True)),
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
@@ -311,7 +311,7 @@ class Migration(migrations.Migration):
                 ),
                 ("phase", models.PositiveIntegerField()),
                 ("outcomes", models.JSONField(default=dict)),
-                ("problem", models.JSONField(blank=True, default=str)),
+                ("problem", models.TextField(blank=True, default="")),
                 ("at", models.DateTimeField()),
             ],
             options={

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.duration import duration
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
+from flagstaff._words.times import duration
 from flagstaff.admin.action_page import Button, Confirmation
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.rollouts import plans

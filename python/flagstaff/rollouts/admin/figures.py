@@ -6,18 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._core import LATENCY_BUCKETS
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import Message
+from flagstaff._words.text import local_number
 from flagstaff.admin.svg import chart, circle, line, rect, text
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.texts import (
     NONE,
     capitalized,
@@ -38,9 +35,6 @@ from flagstaff.rollouts.verdict import judge
 
 _PERCENTILE = 0.95
 _MILLISECONDS = 1000
-_ABOUT_GUARDS = {
-    one.code for one in (messages.ADDED_GUARD, messages.EDITED_GUARD, messages.REMOVED_GUARD)
-}
 
 
 @dataclass(frozen=True)
@@ -99,15 +93,9 @@ def _has_other_guards(plan: Plan, run: StepRun) -> bool:
     if run.ended_at is None:
         return False
     edits = PlanEvent.objects.using(conf.database).filter(
-        plan=plan, kind=PlanEvent.Kind.EDITED, at__gte=run.ended_at
+        plan=plan, kind=PlanEvent.Kind.EDITED, at__gte=run.ended_at, figures__changes_guards=True
     )
-    changes = [
-        one
-        for message in edits.values_list("message", flat=True)
-        if isinstance(message, Message)
-        for one in cast("list[object]", message.values["changes"])
-    ]
-    return any(isinstance(one, Message) and one.code in _ABOUT_GUARDS for one in changes)
+    return edits.exists()
 
 
 def _guard_figures(label: str, result: GuardResult, evidence: StepEvidence) -> GuardFigures:

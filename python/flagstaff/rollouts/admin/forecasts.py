@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.duration import duration
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
+from flagstaff._words.times import duration
 from flagstaff.rollouts.admin.figures import Figures
 from flagstaff.rollouts.admin.texts import (
     NONE,

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff._words.message import Message, localized
+from flagstaff._words.text import Text, local_number, localized
+from flagstaff._words.times import local_time_text
 from flagstaff.admin.action_page import ActionPageAdmin
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
 from flagstaff.admin.permissions import may, shown_flags
@@ -311,7 +311,7 @@ class EditPage(FormPage):
         text = _("The rollout plan of “%(key)s” was edited.") % {"key": plan.key}
         return self.admin.was_saved(self.request, plan, text)
 
-    def _ask_for_edit(self, new: Plan, starts_again: Message | None, *, is_moved: bool) -> None:
+    def _ask_for_edit(self, new: Plan, starts_again: Text | None, *, is_moved: bool) -> None:
         """Asks if something starts again, or if the plan goes on without another confirmation."""
         goes_on, flag = self._runs or new.starts_at is not None, flag_of_plan(new)
         if not (starts_again or goes_on) or flag is None:

@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
 from flagstaff.admin.views import MAX_REASON_LENGTH, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -212,7 +212,7 @@ class StepRows(_Rows):
         try:
             valid_steps(self.steps())
         except InvalidPlanError as error:
-            raise forms.ValidationError(localized(error.message), error.code) from error
+            raise forms.ValidationError(localized(error.message)) from error
 
     def steps(self) -> list[Step]:
         """Returns the steps, without empty rows."""
@@ -229,7 +229,7 @@ class GuardRows(_Rows):
         try:
             valid_guards(self.guards())
         except InvalidPlanError as error:
-            raise forms.ValidationError(localized(error.message), error.code) from error
+            raise forms.ValidationError(localized(error.message)) from error
 
     def guards(self) -> list[Guard]:
         """Returns the guards, without empty rows."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django import forms
 from django.utils.translation import gettext as _
 
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.rollouts.admin.forms import GuardRow, GuardRows, PlanForm
 from flagstaff.rollouts.admin.texts import guard_label, limit_text
 from flagstaff.rollouts.editing import loosened_guards

@@ -10,9 +10,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.duration import duration
-from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff._words.message import localized
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import duration, local_time_text
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems, side_text

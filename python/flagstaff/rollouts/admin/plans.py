@@ -131,7 +131,7 @@ class PlanAdmin(ActionPageAdmin):
     )
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason__text")
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason")
     ordering = ("-id",)
 
     class Media:

@@ -11,12 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_time_text
-from flagstaff._words.message import Message, localized
+from flagstaff._words.times import local_time_text
 from flagstaff.conf import conf
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.texts import present_percent, state_sentence, time_html
-from flagstaff.rollouts.admin.trips import found_by_guard, guard_of_trip, trip_sentence
+from flagstaff.rollouts.admin.trips import guard_of_trip, trip_sentence
 from flagstaff.rollouts.attention import was_rolled_back_by_person
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_percent
@@ -67,12 +65,11 @@ def rolled_back_note(plan: Plan, now: datetime, people: People) -> SafeString:
 def reason_note(plan: Plan, people: People) -> str:
     """Returns why a plan is in its state, besides the label of the state."""
     if plan.state != State.ROLLED_BACK:
-        return localized(plan.reason)
-    reason = _reason(plan)
+        return plan.reason
     if not was_rolled_back_by_person(plan):
-        return reason
+        return plan.trip_reason
     text = _("by %(who)s") % {"who": _who(plan, people)}
-    return _with_reason(text, reason)
+    return _with_reason(text, plan.reason)
 
 
 def _rolled_back_sentence(plan: Plan, people: People, *, with_reason: bool) -> str:
@@ -84,7 +81,8 @@ def _rolled_back_sentence(plan: Plan, people: People, *, with_reason: bool) -> s
     }
     if plan.ended_at is not None:
         text = f"{text} · {local_time_text(plan.ended_at)}"
-    return _with_reason(text, _reason(plan) if with_reason else "")
+    # What a guard has found is `trip_reason`, without "rolled back" before it.
+    return _with_reason(text, (plan.trip_reason or plan.reason) if with_reason else "")
 
 
 def _with_reason(text: str, reason: str) -> str:
@@ -99,10 +97,3 @@ def _who(plan: Plan, people: People) -> str:
         return pgettext("who rolled a plan back", "a guard")
     text = pgettext("who rolled a plan back", "the guard %(guard)s")
     return text % {"guard": guard} if guard else pgettext("who rolled a plan back", "the brake")
-
-
-def _reason(plan: Plan) -> str:
-    """Returns what a person has written, or what a guard has found."""
-    reason = found_by_guard(plan)
-    is_default = isinstance(reason, Message) and reason.code == messages.ROLLED_BACK_BY_PERSON.code
-    return "" if is_default else localized(reason)

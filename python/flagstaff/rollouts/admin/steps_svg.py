@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.duration import duration
-from flagstaff._words.message import localized
+from flagstaff._words.text import localized
+from flagstaff._words.times import duration
 from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
 from flagstaff.rollouts.admin.trips import difference_text

@@ -14,10 +14,8 @@ from django.utils.text import capfirst
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
-from flagstaff._words.ago import ago
-from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff._words.message import localized
-from flagstaff.rollouts import messages
+from flagstaff._words.text import Text, local_number, localized
+from flagstaff._words.times import ago, local_time_text
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
@@ -48,7 +46,7 @@ def state_label(plan: Plan) -> SafeString:
 
 def search_texts(plan: Plan) -> tuple[SafeString, str]:
     """Returns the state and why it is so, for the search."""
-    return state_label(plan), localized(plan.reason)
+    return state_label(plan), plan.reason
 
 
 def state_name(plan: Plan) -> str:
@@ -74,7 +72,7 @@ def state_sentence(plan: Plan, now: datetime, *, with_reason: bool = True) -> st
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
     if plan.reason and with_reason:
-        return _("%(state)s — %(reason)s") % {"state": text, "reason": localized(plan.reason)}
+        return _("%(state)s — %(reason)s") % {"state": text, "reason": plan.reason}
     return _("%(sentence)s.") % {"sentence": text}
 
 
@@ -109,7 +107,7 @@ def guard_label(guard: Guard) -> str:
     if guard.kind == LATENCY:
         # No line of a list begins with the unit.
         seconds = localized(seconds_text(guard)).replace(" ", "\N{NO-BREAK SPACE}")
-        return localized(messages.LATENCY(seconds=seconds))
+        return localized(Text("latency over {seconds}", seconds=seconds))
     return localized(guard_name(guard))
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import Message, localized
-from flagstaff.rollouts import messages
+from flagstaff._words.text import local_number, localized
+from flagstaff.rollouts.admin.texts import guard_label
 from flagstaff.rollouts.attention import acted_on, needs_attention
+from flagstaff.rollouts.guards import ERROR_NUMBER, guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_percent, rollout_difference
 from flagstaff.rollouts.unguarded import is_unguarded
-
-_SLOWER = {messages.SLOWER.code, messages.SLOWER_TIMES.code}
-_FAILED = {messages.FAILED.code, messages.FAILED_TIMES.code, messages.BRAKE.code}
 
 
 def attention_text(plan: Plan, flag: FlagRow | None, now: datetime) -> str:
@@ -52,7 +49,7 @@ def difference_text(plan: Plan, flag: FlagRow | None) -> str:
 
 def trip_sentence(plan: Plan) -> str:
     """Returns who has failed at a trip, with the flag and without it; empty without counts."""
-    counts = _counts(found_by_guard(plan))
+    counts = _counts(plan)
     if counts is None:
         return ""
     slower = _(
@@ -73,8 +70,11 @@ def trip_sentence(plan: Plan) -> str:
 
 def guard_of_trip(plan: Plan) -> str | None:
     """Returns the guard that has found harm by counts, "" for the brake; None if none has."""
-    counts = _counts(found_by_guard(plan))
-    return None if counts is None else localized(counts["guard"])
+    counts = _counts(plan)
+    if counts is None:
+        return None
+    guard = dict(numbered(guards_from_json(plan.guards))).get(counts["number"])
+    return guard_label(guard) if guard else ""
 
 
 def since_text(inside: int, outside: int) -> str:
@@ -90,41 +90,28 @@ def _with_percent(plain: str, at: str, plan: Plan) -> str:
     return plain if percent is None else at % {"percent": percent}
 
 
-def found_by_guard(plan: Plan) -> str:
-    """Returns what a guard has found, without what became of it."""
-    if plan.has_tripped:
-        return plan.trip_reason
-    reason = plan.reason
-    if isinstance(reason, Message) and reason.code == messages.TRIPPED.code:
-        return cast("str", reason.values["why"])
-    return reason
-
-
 def _found_text(plan: Plan) -> str:
-    found = found_by_guard(plan)
-    counts = _counts(found)
+    counts = _counts(plan)
     if counts is None:
-        return localized(found)
+        return plan.trip_reason
     slower = _("%(inside)s of %(users_inside)s users were slower")
     failed = _("%(inside)s of %(users_inside)s users failed")
     return (slower if counts["is_slower"] else failed) % counts
 
 
-def _counts(found: str) -> Mapping[str, Any] | None:
-    """Returns the counts of a trip as texts; None if it was not found by counts."""
-    if isinstance(found, Message) and found.code == messages.NEW_VISITORS.code:
-        found = cast("str", found.values["what"])
-    if not isinstance(found, Message) or found.code not in {*_SLOWER, *_FAILED}:
+def _counts(plan: Plan) -> Mapping[str, Any] | None:
+    """Returns the counts of a trip as texts; None if no trip was found by counts."""
+    figures = plan.trip_figures or {}
+    if not figures.get("by_statistics"):
         return None
-    values = {"outside": 0, "users_outside": found.values.get("users", 0), **found.values}
-    texts = {
-        name: local_number(cast("int", values[name]))
-        for name in ("inside", "users_inside", "outside", "users_outside")
-    }
-    is_none = not values["outside"]
+    # Without a guard, it was the brake, which counts errors.
+    guard = next((one for one in figures["guards"] if one["name"] == figures["trip"]), None)
+    failed = guard["failed"] if guard else {"inside": figures["errors_inside"], "outside": 0}
     return {
-        **texts,
-        "outside": _("none") if is_none else texts["outside"],
-        "is_slower": found.code in _SLOWER,
-        "guard": found.values.get("guard", ""),
+        "inside": local_number(failed["inside"]),
+        "users_inside": local_number(figures["users_inside"]),
+        "outside": local_number(failed["outside"]) if failed["outside"] else _("none"),
+        "users_outside": local_number(figures["users_outside"]),
+        "is_slower": bool(guard and guard["number"] != ERROR_NUMBER),
+        "number": guard and guard["number"],
     }

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.first_step import smallest_first_step, users_of_site
 from flagstaff.rollouts.guards import guards_from_json, numbered

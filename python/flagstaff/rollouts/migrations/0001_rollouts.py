@@ -114,13 +114,24 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "trip_reason",
-                    models.JSONField(blank=True, default=str, verbose_name="reason of the trip"),
+                    models.TextField(blank=True, default="", verbose_name="reason of the trip"),
                 ),
                 (
                     "trip_figures",
                     models.JSONField(blank=True, null=True, verbose_name="figures of the trip"),
                 ),
-                ("reason", models.JSONField(blank=True, default=str, verbose_name="reason")),
+                ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
+                (
+                    "reason_kind",
+                    models.CharField(
+                        blank=True,
+                        choices=[("held", "Held"), ("paused", "Paused"), ("tripped", "Tripped")],
+                        db_default="",
+                        default="",
+                        max_length=16,
+                        verbose_name="kind",
+                    ),
+                ),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 (
                     "scheduled_by",
@@ -209,7 +220,7 @@ class Migration(migrations.Migration):
                         verbose_name="kind",
                     ),
                 ),
-                ("message", models.JSONField(verbose_name="message")),
+                ("message", models.TextField(verbose_name="message")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 ("figures", models.JSONField(blank=True, default=dict, verbose_name="figures")),
                 (

@@ -15,7 +15,7 @@ from django.utils.html import strip_tags
 from flagstaff import explain
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.status import status
-from flagstaff._words.core_messages import message_of
+from flagstaff._words.text import Text
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, page, staff
 from tests.support.forced_off import forced_off
@@ -223,7 +223,7 @@ def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag
 def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polling = replace(status(), mode="poll", mode_reason=message_of(("poll_of_standby", {})))
+    polling = replace(status(), mode="poll", mode_reason=Text("the server is a standby"))
     monkeypatch.setattr("flagstaff.admin.typed_user.status", lambda: polling)
     text = words(section(operator, flag, user=""))
     why = "the server is a standby"

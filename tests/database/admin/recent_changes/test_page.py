@@ -251,7 +251,7 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert keys(page(operator, url(kind="plan", actor="bob"))) == []
     with override_settings(LANGUAGE_CODE="de"):
         text = text_of(page(operator, url(kind="plan")))
-    assert "angelegt mit den Schritten 10 % für 1 h, 50 % für 1 h" in text
+    assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
 
 
 def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(

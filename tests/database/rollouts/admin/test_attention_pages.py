@@ -15,7 +15,6 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.texts import NONE
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
@@ -198,11 +197,15 @@ def test_pages_name_the_guard_that_has_rolled_back(
     by_brake = r"By the brake at step 1 of 2, 25 % · .+, \d\d:\d\d:\d\d UTC"
     for url in (plan_url(running), flag_url(flag)):
         assert re.search(by_brake, text_of(page(operator, url)))
-    counts = {"inside": 9, "users_inside": 10, "outside": 1, "users_outside": 10}
-    failed = messages.FAILED(guard=messages.ERRORS(), **counts)
-    Plan.objects.update(reason=messages.TRIPPED(why=failed))
-    assert "By the guard errors at step 1 of 2" in text_of(page(operator, plan_url(running)))
-    Plan.objects.update(reason=messages.TRIPPED(why=messages.GUARD_FALSE(path="shop.orders")))
+    counts = {"users_inside": 1234, "users_outside": 10}
+    failed = {"name": "latency", "number": 1, "failed": {"inside": 9, "outside": 1}}
+    figures = {"by_statistics": True, "trip": "latency", "guards": [failed], **counts}
+    latency = [{"kind": "latency", "seconds": 0.5}]
+    Plan.objects.update(trip_figures=figures, guards=latency)
+    text = text_of(page(operator, plan_url(running)))
+    assert "By the guard latency over 0.5 s at step 1 of 2" in text
+    assert "9 of 1,234 users with the flag were slower, 1 of 10 without it." in text
+    Plan.objects.update(trip_figures={}, trip_reason="shop.orders returned False")
     text = text_of(page(operator, plan_url(running)))
     assert "rolled back By a guard at step 1 of 2, 25 % ·" in text
     assert "UTC — shop.orders returned False" in text
@@ -212,7 +215,7 @@ def test_broken_plan_does_not_hide_the_others(operator: Client, running: Plan) -
     make_flag("other")
     rollouts.start("other", STEPS)
     trip("other")
-    Plan.objects.filter(key=KEY).update(steps="no list", state=State.HOLDING)
+    Plan.objects.filter(key=KEY).update(steps="no list", state=State.HOLDING, reason_kind="held")
     assert len(red(page(operator, FLAGS))) == len(red(page(operator, PLANS))) == 2
 
 
@@ -326,9 +329,13 @@ def test_label_of_the_flag_is_below_the_columns_and_their_labels_are_above_its_l
 # After a trip.
 
 
-def test_trip_is_said_in_one_sentence(operator: Client, running: Plan, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize("guard", ["errors", "latency=0.5"])
+def test_trip_of_the_brake_is_said_in_one_sentence(
+    guard: str, operator: Client, flag: FeatureFlag
+) -> None:
+    plan = rollouts.start(KEY, STEPS, guards=[guard])
     trip()
-    for url in (plan_url(running), flag_url(flag)):
+    for url in (plan_url(plan), flag_url(flag)):
         assert re.search(SENTENCE, text_of(page(operator, url)))
 
 

@@ -22,7 +22,6 @@ from flagstaff._tables.optional_fields import (
 )
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import joined_tags
-from flagstaff._words.message import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.flag.bulk.forms import (
     AddTagsForm,
@@ -152,8 +151,9 @@ def _write_tags(row: Row, change: Callable[[list[str]], Iterable[str]]) -> Chang
         tags = list(dict.fromkeys(change(tags)))
         problem = tags_problem(tags)
     if problem:
-        text = _("the tags of “%(key)s” would not be valid: %(problem)s")
-        raise InvalidChangeError(text % {"key": row.key, "problem": localized(problem)})
+        raise InvalidChangeError(
+            "the tags of “{key}” would not be valid: {problem}", key=row.key, problem=problem
+        )
     return changes.update(row.key, {TAGS: tags})
 
 

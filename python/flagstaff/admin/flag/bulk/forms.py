@@ -16,8 +16,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flagstaff._tables.optional_fields import OWNER, TAGS, flag_model, optional_fields
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.local_formats import local_days
-from flagstaff._words.times import aware, local_time
+from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.admin.flag.form.inputs import TagsField
 
 # The length of a period in days.

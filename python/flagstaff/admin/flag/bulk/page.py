@@ -13,14 +13,11 @@ from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.optional_fields import FlagModel
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import Text, local_list, local_number, localized, some
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.bulk.actions import ACTIONS, BACK, NONE, BulkAction
 from flagstaff.admin.flag.bulk.export import flags_as_csv
@@ -189,11 +186,12 @@ class BulkPage:
         shown = {parse_version(text) for text in posted.split(",")}
         versions = versions_of(Kind.FLAG, [row.pk for row in rows])
         if newer := [row.key for row in rows if versions.get(str(row.pk), 0) not in shown]:
-            text = _(
-                "these flags have changed since the page was shown: %(keys)s. The page now shows "
-                "the present state; press the button again"
+            text = Text(
+                "these flags have changed since the page was shown: {keys}. The page now shows "
+                "the present state; press the button again",
+                keys=some(newer),
             )
-            raise ConflictError(text % {"keys": local_list(newer)})
+            raise ConflictError(text)
 
     def _report(self, changed: Sequence[Changed]) -> None:
         action, admin, request = self._action, self._admin, self._request

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import OWNER, RULES, FlagModel, optional_fields
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.lists import local_list
+from flagstaff._words.text import local_list
 from flagstaff.admin.flag.form.inputs import OWNERSHIP
 from flagstaff.admin.flag.parts.deletion import allowed_links
 from flagstaff.admin.own_fields import replaced_fields

@@ -23,7 +23,7 @@ from flagstaff._tables.optional_fields import (
     FlagModel,
     optional_fields,
 )
-from flagstaff._words.message import MessageError
+from flagstaff._words.text import TextError
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import set_widget
 from flagstaff.admin.part import DbField, FormField, Part
@@ -101,7 +101,7 @@ class FlagForm(MergingForm):
         unit = edited.get(BUCKET_BY)
         is_unit = unit is not None and FlagModel.of(self._meta.model).has(BUCKET_BY)
         if is_unit and (problem := unit_problem(unit)):
-            self.add_error(BUCKET_BY, MessageError(problem))
+            self.add_error(BUCKET_BY, TextError(problem))
         return cleaned
 
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.fields import RuleRowsField

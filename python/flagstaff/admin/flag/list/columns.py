@@ -17,8 +17,8 @@ from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, local_time_text
+from flagstaff._words.text import local_list, local_number
+from flagstaff._words.times import local_time_text
 from flagstaff.admin.cells import (
     MAX_DESCRIPTION,
     changed_cell,

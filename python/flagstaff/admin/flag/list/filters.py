@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import WITHOUT_OWNER, WITHOUT_RULES
 from flagstaff._tables.tags import with_tags
-from flagstaff._words.local_formats import local_days
+from flagstaff._words.times import local_days
 from flagstaff.admin.flag.list.conditions import (
     LONG,
     STATES,

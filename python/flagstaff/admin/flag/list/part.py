@@ -16,7 +16,8 @@ from django.utils.translation import ngettext
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
 from flagstaff._tables.tags import tags_text
-from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.columns import EVALUATED_ORDER, STATE_ORDER
 from flagstaff.admin.flag.list.conditions import (

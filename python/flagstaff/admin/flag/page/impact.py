@@ -16,14 +16,13 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import RULES
-from flagstaff._words.message import localized
+from flagstaff._words.text import Text, localized
 from flagstaff.admin.flag.form.inputs import RolloutInput
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
 from flagstaff.admin.rule_editor.part import marks_of_rows
-from flagstaff.changes.messages import USERS_NOT_COUNTED
 from flagstaff.changes.planned import impact_text, planned, planned_edit
 
 #: The button that counts without a script.
@@ -81,7 +80,7 @@ def _form_impact(flag: Any, form: Any) -> str:
         return impact_text(change)
     found = planned(flag.key, replace(after, enabled=False), replace(after, enabled=True)).impact
     if found is None:
-        return localized(USERS_NOT_COUNTED())
+        return localized(Text("The users cannot be counted."))
     text = _if_on(found.users) if stays_off else _now(found.users)
     return capfirst(text % {"count": localized(found.after.text(found.users))})
 

@@ -18,8 +18,8 @@ from django.utils.translation import ngettext
 
 from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
-from flagstaff._words.local_formats import local_days, local_number, local_time_text
-from flagstaff._words.times import local_time
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days, local_time, local_time_text
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.flag.page.release_chart import Mark, release_chart

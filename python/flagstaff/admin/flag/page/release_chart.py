@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.text import local_number
 from flagstaff.admin.flag.page.release_data import Count, ReleaseHistory, Step
 from flagstaff.admin.flag.page.release_period import Period
 from flagstaff.admin.svg import anchor, circle, image, joined, line, path, plot, text

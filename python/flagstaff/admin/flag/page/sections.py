@@ -14,8 +14,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.reach import RuleReach
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.text import Text, local_number, localized
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.who_has_it import who_has_it
@@ -35,7 +34,6 @@ from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.admin.permissions import may, may_toggle, why_not_toggle
 from flagstaff.admin.rule_editor.context import RuleNotes
 from flagstaff.admin.views import environment_context
-from flagstaff.changes.messages import USERS_NOT_COUNTED
 from flagstaff.changes.planned import present_impact
 from flagstaff.history.kinds import Kind
 from flagstaff.history.undone import undone_events
@@ -75,7 +73,7 @@ def _reach(request: HttpRequest, flag: Any) -> dict[str, object]:
         return {}
     impact = present_impact(flag, timeout=_COUNT_TIMEOUT)
     if impact is None:
-        return {"reach_problem": localized(USERS_NOT_COUNTED())}
+        return {"reach_problem": localized(Text("The users cannot be counted."))}
     page_of(request).keep(RuleNotes(tuple(map(_rule_note, impact.after.rules))))
     return {
         "reach": localized(impact.after.text(impact.users)),

@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import through_model
-from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_days, local_number, local_time_text, quoted
+from flagstaff._words.text import local_list, local_number, quoted
+from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag

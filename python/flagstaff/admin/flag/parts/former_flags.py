@@ -16,7 +16,8 @@ from django.utils.translation import ngettext
 from flagstaff._engine.usage import recent_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_days, local_number, local_time_text
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import admin_of, may_view

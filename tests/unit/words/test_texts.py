@@ -1,0 +1,76 @@
+"""Texts: English with values, in the reader's language, and joined."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from django.utils import translation
+
+from flagstaff._words.text import Text, TextError, joined, localized, text_of
+
+_WAITS = Text(
+    "waits for users: {seen} of {required} seen, {ratio} times",
+    seen=1234,
+    required=56_789,
+    ratio=2.5,
+)
+_HOLDS = Text("holds at 25 %: {why}", why=_WAITS)
+_CHOOSE = Text("choose one of {keys}", keys=joined(["1.5", _WAITS]))
+
+
+def test_english_text_groups_counts_but_no_names() -> None:
+    assert _WAITS == "waits for users: 1,234 of 56,789 seen, 2.5 times"
+    assert Text("choose one of {keys}", keys=joined(["1234", "beta"])) == (
+        "choose one of 1234, beta"
+    )
+
+
+def test_localized_text_has_numbers_and_texts_in_the_language() -> None:
+    with translation.override("de"):
+        assert localized(_HOLDS) == (
+            "holds at 25 %: waits for users: 1.234 of 56.789 seen, 2,5 times"
+        )
+        assert localized(_CHOOSE).startswith("choose one of 1.5, waits for users: 1.234")
+        small = Text("{seen} seen, {ratio} times", seen=-1, ratio=1e-05)
+        assert localized(small) == "-1 seen, 0,00001 times"
+
+
+@pytest.mark.parametrize("text", ['write {"pk": 42}', "", "{not_given}"])
+def test_text_without_values_is_taken_as_it_is(text: str) -> None:
+    assert Text(text) == localized(Text(text)) == text
+
+
+def test_braces_of_a_value_are_kept() -> None:
+    assert Text("{what} is no rule", what='{"a": "{b}"}') == '{"a": "{b}"} is no rule'
+
+
+def test_missing_value_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="required"):
+        Text("{seen} of {required}", seen=1)
+
+
+def test_text_made_from_a_text_is_plain() -> None:
+    assert not isinstance(f"{_WAITS}", Text)
+
+
+@pytest.mark.parametrize("texts", [[], ["a"], ["{a}", "b", "c"]])
+def test_joined_texts_are_values_of_the_text(texts: list[str]) -> None:
+    found = joined(texts, "; ")
+    assert found == "; ".join(texts)
+    assert [*found.values.values()] == texts
+
+
+@pytest.mark.parametrize("text", [_WAITS, _HOLDS, _CHOOSE])
+def test_pickled_text_keeps_its_english_and_values(text: Text) -> None:
+    copy = pickle.loads(pickle.dumps(text))
+    assert (copy, copy.english, copy.values) == (text, text.english, text.values)
+
+
+def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
+    error = TextError(_HOLDS)
+    with translation.override("de"):
+        assert error.messages == [localized(_HOLDS)]
+    found = text_of([error, TextError(Text("no"))])
+    assert found == f"{_HOLDS} no"
+    assert found.values["part_0"] is _HOLDS
