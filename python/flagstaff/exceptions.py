@@ -13,7 +13,6 @@ from flagstaff._words.message import marked as _
 
 if TYPE_CHECKING:
     from flagstaff.history.events import Event
-    from flagstaff.serialization.problems import Problem
 
 _WITH_ADVICE = Template("conflict_with_advice", _("%(problem)s; %(advice)s"))
 
@@ -134,9 +133,9 @@ class UnknownExperimentError(ExperimentError, LookupError, code="unknown_experim
 class DocumentError(FlagstaffError, ValueError, code="invalid_document"):
     """the file cannot be imported; nothing was written"""
 
-    def __init__(self, problems: Sequence[Problem] = ()) -> None:
-        super().__init__(lines(one.message for one in problems) if problems else None)
-        #: Each has a `path`, a `text`, and a `line` if it is known.
+    def __init__(self, problems: Sequence[str] = ()) -> None:
+        super().__init__(lines(problems) if problems else None)
+        #: Each is a text, which begins with the place in the file if it is about one row.
         self.problems = tuple(problems)
 
 

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path, PurePath
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
-from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
-from flagstaff.cli.support.errors import FAILED, USAGE
-from flagstaff.cli.support.import_plan import (
-    add_import_options,
-    end_dry_run,
-    option_switches,
-    plan_document,
-    print_plan,
-)
+from flagstaff._words.truncated import MAX_VALUE
+from flagstaff.changes.changed import command_line
+from flagstaff.changes.written import as_written
+from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
+from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_undo
+from flagstaff.cli.support.report import names_of_users, report_undo
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import finish
-from flagstaff.serialization import Plan
-from flagstaff.serialization.json_format import LARGEST
+from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.history.describe import describe_change
+from flagstaff.serialization import Imported
 
 _MAX_KEYS_SHOWN = 20
 _YAML = (".yaml", ".yml")
-# Arguments of `diff` and `apply`, and the options of `import` that set them.
-_PLAN_OPTIONS = {
+# Arguments of `apply`, and the options of `import` that set them.
+_SWITCHES = {
     "delete_missing": "--delete-missing",
     "skip_unknown_users": "--skip-unknown",
     "ignore_versions": "--ignore-versions",
 }
+_SIGNS = {"create": "+", "change": "~", "delete": "-"}
+_STYLES = {"create": "SUCCESS", "change": "WARNING", "delete": "ERROR"}
+_COLUMNS = (
+    Column(
+        "action",
+        lambda record: _SIGNS[record["action"]],
+        header="",
+        style=lambda record: _STYLES[record["action"]],
+    ),
+    Column("kind", header=""),
+    Column("key"),
+    Column("summary", header="CHANGE"),
+)
 
 
 def _add_export(parser: CommandParser) -> None:
@@ -97,34 +109,56 @@ def _add_import(parser: CommandParser) -> None:
         action="store_true",
         help="overwrite changes that are newer than the versions in the file",
     )
-    add_import_options(parser)
+    parser.add_argument(
+        "--dry-run",
+        dest="only_plan",
+        action="store_true",
+        help="show what would change and write nothing; the exit status is 6 if something would",
+    )
+    parser.add_argument(
+        "--expect-plan",
+        metavar="PLAN",
+        help="the id that --dry-run printed; refuse if the changes are others now",
+    )
+    parser.add_argument(
+        "--skip-unknown",
+        dest="skip_unknown_users",
+        action="store_true",
+        help="skip users that do not exist",
+    )
+    # Its own --dry-run has an exit status of its own.
+    add_attribution(parser, dry_run=False)
+    add_wait(parser)
     add_yes(parser)
 
 
 def _import(options: Options, out: Output) -> None:
-    path = options["path"]
-    _refuse_yaml(path)
-    document = serialization.read(_read(path))
-    choices = {name: bool(options[name]) for name in _PLAN_OPTIONS}
-    if options["only_diff"]:
-        _dry_run(serialization.diff(document, **choices), options, out)
-        return
+    _refuse_yaml(options["path"])
+    document = serialization.read(_read(options["path"]))
+    apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
     expected = options["expect_plan"]
+    if options["only_plan"]:
+        planned = apply(expect_plan=expected, dry_run=True)
+        _print(planned, out)
+        _end_dry_run(planned, options, out)
+        return
     if options["delete_missing"] and not options["yes"]:
-        # --expect-plan wins over the plan that was confirmed on the terminal.
-        confirmed = _confirmed_plan(serialization.diff(document, **choices), options, out)
-        expected = expected or confirmed
-    imported = serialization.apply(document, expect_plan=expected, **choices)
-    print_plan(imported.plan, out)
+        planned = apply(dry_run=True)
+        deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
+        if deleted:
+            require_confirmation(f"Delete {join_some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
+            # --expect-plan wins over the plan that was confirmed on the terminal.
+            expected = expected or planned.plan
+    imported = apply(expect_plan=expected)
+    _print(imported, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments
-    result = {**plan_document(imported.plan), "undo": undo}
-    finish(result, out, options, written=bool(imported.plan.steps))
+    finish({**_document(imported), "undo": undo}, out, options, written=bool(imported.changed))
 
 
 def _read(path: str) -> str:
     # One byte more than allowed, so that `serialization.read` refuses the file.
-    limit = LARGEST + 1
+    limit = serialization.LARGEST + 1
     try:
         if path == "-":
             stdin = standard_input()
@@ -140,21 +174,58 @@ def _read(path: str) -> str:
         raise CommandError(problem, returncode=USAGE) from error
 
 
-def _confirmed_plan(plan: Plan, options: Options, out: Output) -> str | None:
-    """Asks before deletions. Returns the plan that was confirmed, or None without deletions."""
-    deleted = [step.key for step in plan.steps if step.action == "delete"]
-    if not deleted:
-        return None
-    require_confirmation(f"Delete {join_some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
-    return plan.fingerprint
+def _print(imported: Imported, out: Output) -> None:
+    """Prints the changes, except with --json."""
+    if imported.skipped_users:
+        out.message(f"skipped users that do not exist: {join_some(imported.skipped_users)}")
+    if not imported.changed:
+        out.message("already up to date")
+        return
+    if not out.is_json:
+        out.records(_COLUMNS, _records(imported, limit=MAX_VALUE))
+    if imported.unchanged:
+        out.message(f"{imported.unchanged:,} already up to date")
 
 
-def _dry_run(plan: Plan, options: Options, out: Output) -> None:
-    print_plan(plan, out)
+def _document(imported: Imported) -> Record:
+    return {
+        "plan": imported.plan,
+        "changes": _records(imported, limit=None),
+        "unchanged": imported.unchanged,
+        "skipped_users": imported.skipped_users,
+    }
+
+
+def _records(imported: Imported, *, limit: int | None) -> list[Record]:
+    """Returns what is printed of each change, without secret values."""
+    written = {place: as_written(change) for place, change in imported.changed.items()}
+    names = names_of_users(imported.changed.values())
+    return [
+        {
+            "kind": kind.value,
+            "key": key,
+            "action": event.action,
+            "differences": [asdict(one) for one in event.differences],
+            "added": list(event.added.pks),
+            "removed": list(event.removed.pks),
+            "summary": describe_change(event, names, limit=limit),
+        }
+        for (kind, key), event in written.items()
+    ]
+
+
+def _end_dry_run(planned: Imported, options: Options, out: Output) -> None:
+    """Prints the command that makes these changes. Raises CommandError if there are any."""
     if out.is_json:
-        out.document({**plan_document(plan), "dry_run": True})
-    switches = option_switches(options, _PLAN_OPTIONS)
-    end_dry_run(plan, ["import", options["path"], *switches], out)
+        out.document({**_document(planned), "dry_run": True})
+    if not planned.changed:
+        return
+    if not out.is_json:
+        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+        arguments = ["import", options["path"], *switches, "--expect-plan", planned.plan]
+        out.message(f"to apply exactly this: {command_line(*arguments)}")
+    number = counted(len(planned.changed), "change")
+    raise CommandError(f"{number} would be made", returncode=DIFFERS)
 
 
 EXPORT = Verb(

@@ -1,0 +1,566 @@
+"""Flags, values and segments as a JSON file: an export, and an import, which is its changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from django.core.exceptions import ValidationError
+from django.db import connections, transaction
+from django.db.models import JSONField, Model
+
+from flagstaff import changes
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.decoding import SECRET_FIELDS, secret_fields
+from flagstaff._tables.model_fields import (
+    AnyField,
+    is_auto_now,
+    is_auto_now_add,
+    is_generated,
+    stored_fields,
+)
+from flagstaff._tables.rows import PrimaryKey, Row, all_rows, suggests_key
+from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.lists import join_some
+from flagstaff._words.mask import MASK
+from flagstaff._words.message import Template, lines, text_of
+from flagstaff._words.message import marked as _
+from flagstaff._words.rule_json import in_reading_order
+from flagstaff._words.storable import is_storable
+from flagstaff.changes import Changed, Undo, combined_undo
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.conf import conf
+from flagstaff.exceptions import (
+    ConflictError,
+    DocumentError,
+    FlagstaffError,
+    InvalidChangeError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import require_history, versions_of
+
+__all__ = ["LARGEST", "SECTIONS", "Imported", "apply", "as_text", "export", "read"]
+
+#: The maximum size of a file in bytes: some hundred thousand allowed users.
+LARGEST: Final = 16 * 2**20
+#: In the order of a file: segments first, because rules name them.
+SECTIONS: Final = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "values"}
+
+# The number at the top of a file. Any addition to the format raises it.
+_FORMAT = 1
+_HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
+# A dry run must not wait for long, because it holds the locks that it has.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
+
+_CREATE: Final[Mapping[Kind, Callable[..., Changed]]] = {
+    Kind.SEGMENT: changes.create_segment,
+    Kind.FLAG: changes.create,
+    Kind.VALUE: changes.create_value,
+}
+_UPDATE: Final[Mapping[Kind, Callable[..., Changed]]] = {
+    Kind.SEGMENT: changes.update_segment,
+    Kind.FLAG: changes.update,
+    Kind.VALUE: changes.update_value,
+}
+_DELETE: Final[Mapping[Kind, Callable[..., Changed]]] = {
+    Kind.SEGMENT: changes.delete_segment,
+    Kind.FLAG: changes.delete,
+    Kind.VALUE: changes.delete_value,
+}
+# Fields without a default, which the model then refuses.
+_REQUIRED: Final[Mapping[Kind, Mapping[str, object]]] = {
+    Kind.SEGMENT: {"conditions": None},
+    Kind.FLAG: {},
+    Kind.VALUE: {"value": None},
+}
+
+_Place = tuple[Kind, str]
+
+
+# Export.
+
+
+def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict[str, Any]:
+    """Returns all flags, values and segments, or those with these keys, as a dict for JSON.
+
+    Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
+    adds the version of each, which an import compares. Raises UnknownFlagError,
+    UnknownValueError or UnknownSegmentError for a key that belongs to none of them, NoHistoryError
+    if there are no versions, and FlagstaffError for rows that no import would accept.
+    """
+    chosen = None if keys is None else list(dict.fromkeys(keys))
+    # Read before the rows: a change in between becomes a conflict.
+    newest = _newest_versions(chosen) if versions else {}
+    rows = {kind: {row.key: row for row in _rows(kind, chosen)} for kind in SECTIONS}
+    for key in chosen or ():
+        if not any(key in of_kind for of_kind in rows.values()):
+            raise _unknown(key)
+    if shared := sorted(rows[Kind.FLAG].keys() & rows[Kind.VALUE].keys()):
+        raise FlagstaffError(_SAME_KEY(key=repr(shared[0])))
+    document: dict[str, Any] = {_HEADER: _FORMAT}
+    if chosen is not None:
+        document[_PARTIAL] = True
+    for kind, of_kind in rows.items():
+        if of_kind or chosen is None:
+            document[SECTIONS[kind]] = _section(kind, of_kind, newest.get(kind))
+    return document
+
+
+def as_text(document: Mapping[str, Any], *, ascii_only: bool = False) -> str:
+    """Returns the text of an exported document."""
+    return json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+
+
+def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iterator[Row]:
+    """Yields the rows of these keys, or all, by key: two imports lock in the same order."""
+    rows = all_rows(kind.model).exclude(key=None).order_by("key")
+    rows = rows.select_for_update() if lock else rows
+    if keys is None:
+        yield from rows
+        return
+    for batch in batches(sorted(filter(is_storable, keys))):
+        yield from rows.filter(key__in=batch)
+
+
+def _newest_versions(keys: Iterable[str] | None) -> dict[Kind, dict[str, int]]:
+    require_history()
+    return {kind: versions_of(kind, [row.pk for row in _rows(kind, keys)]) for kind in SECTIONS}
+
+
+def _unknown(key: str) -> FlagstaffError:
+    """Returns the first error that suggests a similar key, else the one for values."""
+    errors = [error for kind in Kind if (error := _unknown_of(kind, key))]
+    return next(filter(suggests_key, errors), errors[-1])
+
+
+def _unknown_of(kind: Kind, key: str) -> FlagstaffError | None:
+    try:
+        kind.row(key)
+    except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
+        return error
+    return None
+
+
+def _section(
+    kind: Kind, rows: Mapping[str, Row], newest: Mapping[str, int] | None
+) -> dict[str, dict[str, object]]:
+    allowed = allowed_pks_of(rows.values()) if kind is Kind.FLAG else {}
+    names = allowed_user_table().unique_usernames({pk for pks in allowed.values() for pk in pks})
+    section: dict[str, dict[str, object]] = {}
+    for key, row in rows.items():
+        item: dict[str, object] = {}
+        if newest is not None:
+            item[_VERSION] = newest.get(str(row.pk), 0)
+        for name, field in _fields(kind).items():
+            item[name] = _serialized(kind, field, row)
+        for name in secret_fields(row) if kind is Kind.VALUE else ():
+            # Without choices there is nothing to mask.
+            if name == "value" or item.get(name):
+                item[name] = MASK
+        if kind is Kind.FLAG:
+            item[ALLOWED] = _user_entries(allowed[row.pk], names)
+        section[key] = item
+    return section
+
+
+def _fields(kind: Kind) -> dict[str, AnyField]:
+    """Returns the fields that a file contains, by name, in the order of the model.
+
+    Without the key, which names the item, the primary key, and the fields that the model or the
+    database sets by itself.
+    """
+    return {
+        field.name: field
+        for field in stored_fields(kind.model)
+        if not (field.primary_key or field.name == "key" or is_generated(field))
+        and not (is_auto_now(field) or is_auto_now_add(field))
+    }
+
+
+def _serialized(kind: Kind, field: AnyField, row: Row) -> object:
+    """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
+    value = getattr(row, field.attname)
+    if isinstance(value, UnreadableJson):
+        if kind is Kind.VALUE and field.name in secret_fields(row):
+            return MASK
+        raise FlagstaffError(
+            _NOT_EXPORTABLE(kind=kind.value, key=repr(row.key), field=field.name, why=value.problem)
+        )
+    if isinstance(field, JSONField):
+        plain = json.loads(json.dumps(value, cls=field.encoder))
+        return in_reading_order(plain) if field.name in {"rules", "conditions"} else plain
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value) if isinstance(value, str) else field.value_to_string(cast("Model", row))
+
+
+def _user_entries(pks: Iterable[PrimaryKey], names: Mapping[PrimaryKey, str]) -> list[object]:
+    """Returns users as a file lists them: by username, or by primary key if it is not unique."""
+    pks = list(pks)
+    unnamed = sorted((pk for pk in pks if pk not in names), key=str)
+    entries = [{"pk": pk if isinstance(pk, int) else str(pk)} for pk in unnamed]
+    return [*sorted(names[pk] for pk in pks if pk in names), *entries]
+
+
+# Reading a file.
+
+
+def read(text: str) -> dict[str, Any]:
+    """Returns the document of a JSON text, for `apply`. Queries nothing.
+
+    Raises DocumentError if the text is no export. `apply` reports problems of its rows.
+    """
+    if len(text.encode(errors="replace")) > LARGEST:
+        raise DocumentError([_TOO_LARGE(limit=LARGEST)])
+    try:
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_float=_number, parse_constant=_number
+        )
+    except RecursionError:
+        raise DocumentError([_TOO_DEEP()]) from None
+    except ValueError as error:
+        raise DocumentError([_INVALID_JSON(reason=str(error))]) from None
+    number = document.get(_HEADER) if isinstance(document, dict) else None
+    if type(number) is int and number > _FORMAT:
+        raise DocumentError([_NEWER_FORMAT(number=str(number), known=str(_FORMAT))])
+    if type(number) is not int or number != _FORMAT:
+        raise DocumentError([_NO_EXPORT(header=f'"{_HEADER}": {_FORMAT}')])
+    return cast("dict[str, Any]", document)
+
+
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _value in pairs]
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {duplicate!r} is given twice")
+    return members
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("a number is not finite")
+    return number
+
+
+# Import.
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import has changed, or would change."""
+
+    #: By kind and key, in the order of the writes. Rows that are like the file are not here.
+    changed: Mapping[tuple[Kind, str], Changed]
+    #: How many flags, values and segments are already as in the file.
+    unchanged: int
+    #: The users of the file that were skipped, as text.
+    skipped_users: tuple[str, ...]
+    #: Undoes the whole import; None if nothing was written, or if a secret value was replaced.
+    undo: Undo | None
+
+    @property
+    def plan(self) -> str:
+        """A hash of the keys and values that are written. It does not cover secret values."""
+        written = [
+            [kind.value, key, change.new is None, _shown(change), (change.old or {}).get(ALLOWED)]
+            for (kind, key), change in self.changed.items()
+        ]
+        text = json.dumps(written, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def apply(  # noqa: PLR0913 (each is a question of its own)
+    document: Mapping[str, Any],
+    *,
+    delete_missing: bool = False,
+    skip_unknown_users: bool = False,
+    ignore_versions: bool = False,
+    expect_plan: str | None = None,
+    dry_run: bool = False,
+) -> Imported:
+    """Imports a document in one transaction: all of it or nothing. Writes only what differs.
+
+    Rows that are not in the document stay; with `delete_missing` they are deleted, if the document
+    has their section. A dry run writes, and rolls back: receivers of Django's signals are called.
+
+    Blocks while other transactions lock the rows; a dry run for at most a second. Raises
+    DocumentError with all problems, ConflictError if a row to be changed has another version than
+    the document, or if the plan is not `expect_plan`, and InvalidChangeError for `delete_missing`
+    with a partial document.
+    """
+    if delete_missing and document.get(_PARTIAL):
+        raise InvalidChangeError(_PARTIAL_FILE())
+    connection = connections[conf.database]
+    with transaction.atomic(using=connection.alias):
+        if dry_run and is_postgresql(connection):
+            with connection.cursor() as cursor:
+                cursor.execute(_LOCK_TIMEOUT)
+        run = _Import(document, skip_unknown=skip_unknown_users, ignore_versions=ignore_versions)
+        imported = run.write_all(delete_missing=delete_missing)
+        if expect_plan not in {None, imported.plan}:
+            raise ConflictError(_OTHER_PLAN(present=imported.plan, expected=str(expect_plan)))
+        if dry_run:
+            # What a commit would check.
+            connection.check_constraints()
+            transaction.set_rollback(True, using=connection.alias)
+    return imported
+
+
+@dataclass(frozen=True)
+class _User:
+    """An allowed user in a file."""
+
+    name: str | None = None
+    pk: int | str | None = None
+
+    def __str__(self) -> str:
+        return repr(self.pk if self.name is None else self.name)
+
+
+class _Import:
+    """The items of a document beside their locked rows."""
+
+    def __init__(
+        self, document: Mapping[str, Any], *, skip_unknown: bool, ignore_versions: bool
+    ) -> None:
+        self._problems: list[str] = []
+        self._conflicts: list[ConflictError] = []
+        self._skip_unknown, self._ignore_versions = skip_unknown, ignore_versions
+        self._sections = [kind for kind, name in SECTIONS.items() if name in document]
+        self._items = dict(self._items_of(document))
+        self._pks = self._read_users()
+        self._rows: dict[_Place, Row] = {}
+        self._changed: dict[_Place, Changed] = {}
+
+    def write_all(self, *, delete_missing: bool) -> Imported:
+        """Writes the items, and deletes rows that are missing. Raises all problems together."""
+        deleted = set(self._sections) if delete_missing else set()
+        # In the order of `Kind`, because a change of a flag locks it before its segments.
+        for kind in Kind:
+            keys = [key for of_kind, key in self._items if of_kind is kind]
+            for row in _rows(kind, None if kind in deleted else keys, lock=True):
+                self._rows[kind, row.key] = row
+        missing = [place for place in self._rows.keys() - self._items.keys() if place[0] in deleted]
+        # A deletion frees a key for the other kind; segments stay until no rule names them.
+        missing.sort(key=lambda place: (place[0] is Kind.SEGMENT, place[0].value, place[1]))
+        for kind, key in missing:
+            if kind is not Kind.SEGMENT:
+                self._try(kind, key, {}, is_deletion=True)
+        for (kind, key), item in self._items.items():
+            self._try(kind, key, item)
+        for kind, key in missing:
+            if kind is Kind.SEGMENT:
+                self._try(kind, key, {}, is_deletion=True)
+        if self._problems:
+            raise DocumentError(sorted(self._problems))
+        if self._conflicts:
+            text = lines(error.problem for error in self._conflicts)
+            raise ConflictError(text, key=self._conflicts[0].key, advice=_EXPORT_AGAIN())
+        unchanged = len(self._items) + len(missing) - len(self._changed)
+        unknown = sorted(str(user) for user, pk in self._pks.items() if pk is None)
+        undo = combined_undo(self._changed.values())
+        return Imported(self._changed, unchanged, tuple(unknown), undo)
+
+    def _try(
+        self, kind: Kind, key: str, item: Mapping[str, Any], *, is_deletion: bool = False
+    ) -> None:
+        """Makes one change, in a savepoint of its own, and collects its error."""
+        try:
+            change = _DELETE[kind](key) if is_deletion else self._write(kind, key, item)
+        except ConflictError as error:
+            self._conflicts.append(error)
+        except InvalidChangeError as error:
+            self._problems.append(f"{_place(kind, key)}: {error}")
+        else:
+            if change.written:
+                self._changed[kind, key] = change
+
+    def _write(self, kind: Kind, key: str, item: Mapping[str, Any]) -> Changed:
+        row = self._rows.get((kind, key))
+        version = None if self._ignore_versions else item.get(_VERSION)
+        if type(version) is not int and version is not None:
+            raise InvalidChangeError(_NO_VERSION())
+        fields = self._values(kind, item, row)
+        if row is not None:
+            return _UPDATE[kind](key, fields, expect_version=version)
+        if version is not None:
+            raise ConflictError(_ROW_IS_MISSING(key=key, version=str(version)), key=key)
+        return _CREATE[kind](key, **{**_REQUIRED[kind], **fields})
+
+    def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
+        """Returns the values of an item by the model's attributes, without masked ones."""
+        fields, values = _fields(kind), dict[str, object]()
+        for name, value in item.items():
+            if name == ALLOWED and kind is Kind.FLAG:
+                values[ALLOWED] = self._user_pks(value)
+            elif name in SECRET_FIELDS and kind is Kind.VALUE and value == MASK:
+                if row is None:
+                    raise InvalidChangeError(_MASKED(field=name))
+            elif name in fields:
+                values[fields[name].attname] = _parsed(fields[name], value)
+            elif name != _VERSION:
+                raise InvalidChangeError(_NO_FIELD(kind=kind.value, name=repr(name)))
+        return values
+
+    def _items_of(self, document: Mapping[str, Any]) -> Iterator[tuple[_Place, Mapping[str, Any]]]:
+        for name in document.keys() - {_HEADER, _PARTIAL, *SECTIONS.values()}:
+            self._problems.append(_NO_PART(name=name))
+        for kind in self._sections:
+            section = document[SECTIONS[kind]]
+            if not isinstance(section, dict):
+                self._problems.append(_NO_MAPPING(place=SECTIONS[kind]))
+                continue
+            for key, item in sorted(section.items()):
+                if isinstance(item, dict):
+                    yield (kind, key), item
+                else:
+                    self._problems.append(_NO_MAPPING(place=_place(kind, key)))
+
+    # Users.
+
+    def _read_users(self) -> dict[_User, PrimaryKey | None]:
+        """Returns the primary keys of the users of the file; None if there is not exactly one."""
+        users: set[_User] = set()
+        for (kind, _key), item in self._items.items():
+            # `_user_pks` reports what is no list of users.
+            with suppress(InvalidChangeError):
+                users |= {*_users(item.get(ALLOWED, []))} if kind is Kind.FLAG else set()
+        table = allowed_user_table()
+        parsed = {user: table.parse(user.pk) for user in users if user.name is None}
+        existing = table.existing(pk for pk in parsed.values() if pk is not None)
+        by_name, _shared = table.by_username({user.name for user in users if user.name is not None})
+        return {
+            user: by_name.get(user.name)
+            if user.name is not None
+            else pk
+            if (pk := parsed[user]) in existing
+            else None
+            for user in users
+        }
+
+    def _user_pks(self, entries: object) -> list[PrimaryKey]:
+        users = _users(entries)
+        unknown = [user for user in users if self._pks[user] is None]
+        if unknown and not self._skip_unknown:
+            raise InvalidChangeError(_UNKNOWN_USERS(users=join_some(unknown)))
+        return sorted({pk for user in users if (pk := self._pks[user]) is not None}, key=str)
+
+
+def _users(entries: object) -> list[_User]:
+    """Returns the users of a list in a file. Raises InvalidChangeError if it is no such list."""
+    if not isinstance(entries, list):
+        raise InvalidChangeError(_NO_USERS())
+    users: list[_User] = []
+    for entry in entries:
+        pk = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
+        is_name = pk is entry and isinstance(entry, str)
+        if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
+            raise InvalidChangeError(_NO_USERS())
+        users.append(_User(name=entry) if is_name else _User(pk=pk))
+    return users
+
+
+def _parsed(field: AnyField, value: object) -> object:
+    """Returns the field's value for a JSON value. Raises InvalidChangeError."""
+    if value is None or isinstance(field, JSONField):
+        # The model refuses null if it would be a change.
+        return value
+    try:
+        parsed = field.to_python(value)
+    except ValidationError as error:
+        raise InvalidChangeError(f"{field.name}: {text_of(error.error_list)}") from error
+    except TypeError:  # A date is parsed from a text only.
+        parsed = ""
+    # Django also reads "25" and 25.7 as 25.
+    is_other = parsed != value or isinstance(parsed, bool) is not isinstance(value, bool)
+    if isinstance(parsed, bool | int | float | str) and is_other:
+        raise InvalidChangeError(_WRONG_TYPE(field=field.name, type=field.description.lower()))
+    return parsed
+
+
+def _shown(change: Changed) -> object:
+    """Returns the written values without secrets, which a hash could give away."""
+    new = change.new if isinstance(change.new, dict) else {}
+    return {name: None if change.hides(name) else value for name, value in new.items()}
+
+
+def _place(kind: Kind, key: str) -> str:
+    return f"{SECTIONS[kind]}.{key if key.isprintable() else ascii(key)}"
+
+
+# Problems. No message contains a value: it may be secret.
+
+_SAME_KEY = Template(
+    "same_key",
+    _(
+        "a flag and a value have the key %(key)s, which no import accepts; rename or delete one of "
+        "them, or export one of them by itself"
+    ),
+)
+_NOT_EXPORTABLE = Template(
+    "not_exportable",
+    _("the %(kind)s %(key)s cannot be exported: the JSON of its %(field)s %(why)s; replace it"),
+)
+_TOO_LARGE = Template(
+    "file_too_large", _("the file is larger than %(limit)s bytes; import it in parts")
+)
+_TOO_DEEP = Template("file_too_deep", _("the file is nested too deeply"))
+_INVALID_JSON = Template("invalid_json", _("invalid JSON: %(reason)s"))
+_NEWER_FORMAT = Template(
+    "file_of_newer_format",
+    _("the file has format version %(number)s, but this flagstaff reads only version %(known)s"),
+)
+_NO_EXPORT = Template(
+    "file_no_export",
+    _(
+        "not an export of flagstaff: %(header)s is missing at the top level; for a file of another "
+        'tool, see "Files of other tools" in the documentation'
+    ),
+)
+_NO_PART = Template("not_part_of_format", _("%(name)s: is not part of this format"))
+_NO_MAPPING = Template("no_mapping", _("%(place)s: must be a mapping"))
+_NO_FIELD = Template("no_field_of_kind", _("a %(kind)s has no field %(name)s"))
+_NO_VERSION = Template(
+    "no_version_number", _("the version must be an integer, as `export --versions` writes it")
+)
+_NO_USERS = Template(
+    "no_user_list",
+    _('allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'),
+)
+_UNKNOWN_USERS = Template(
+    "unknown_document_users",
+    _("allowed_users: not exactly one user is %(users)s; pass --skip-unknown to skip them"),
+)
+_WRONG_TYPE = Template("wrong_field_type", _("%(field)s: must be of the type %(type)s"))
+_MASKED = Template(
+    "masked_value",
+    _("%(field)s: is masked, and there is no such value in the database; write the real %(field)s"),
+)
+_PARTIAL_FILE = Template(
+    "partial_file",
+    _("the file was exported with some keys only; import it without --delete-missing"),
+)
+_ROW_IS_MISSING = Template(
+    "row_of_version_missing",
+    _("%(key)s has version %(version)s in the file, but does not exist"),
+)
+_EXPORT_AGAIN = Template(
+    "export_again", _("export again, or pass --ignore-versions to overwrite the changes")
+)
+_OTHER_PLAN = Template(
+    "other_import_plan",
+    _(
+        "the plan is now %(present)s, not %(expected)s, because something has changed; review the "
+        "new plan with --dry-run"
+    ),
+)
