@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 from django.utils.translation import override
 
 from flagstaff.changes import delete, set_rollout, undo_transaction
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import versions_of
+from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.documents import (
     EDITED,
@@ -130,3 +134,29 @@ def test_imports_of_the_same_flags_do_not_deadlock(cli_shop: None) -> None:
     beta, search = (database_state()[0][key] for key in ("beta_reviews", "search_v2"))
     assert (beta["enabled"], beta["kind"]) == (False, "ops")
     assert (search["enabled"], search["kind"]) == (False, "release")
+
+
+@COMMITTED
+def test_dry_run_beside_a_locked_row_fails_within_its_time_limit(cli_shop: None) -> None:
+    locked, ended = Event(), Event()
+
+    def hold_the_lock() -> None:
+        with transaction.atomic():
+            FeatureFlag.objects.select_for_update().get(key="dark_mode")
+            locked.set()
+            ended.wait(30)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(hold_the_lock)
+        locked.wait(30)
+        with pytest.raises(OperationalError, match="lock timeout"):
+            import_text("flagstaff: 1\nflags: {dark_mode: {enabled: false}}", dry_run=True)
+        ended.set()
+        holder.result()
+
+
+def test_key_is_passed_from_a_flag_to_a_value_in_one_import(cli_shop: None) -> None:
+    text = "flagstaff: 1\nflags: {}\nvalues: {dark_mode: {value: 3}}"
+    import_text(text, delete_missing=True)
+    assert database_state() == ({}, {"dark_mode": ("3", "", False)})

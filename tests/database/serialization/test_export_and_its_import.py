@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from flagstaff import serialization
 from flagstaff.changes import create_value, delete_value, update_value
-from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
+from flagstaff.exceptions import (
+    FlagstaffError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import (
     MASK,
@@ -61,6 +66,12 @@ def test_export_of_an_unknown_key_suggests_the_nearest(cli_shop: None) -> None:
         serialization.export(["page_sise"])
     with pytest.raises(UnknownSegmentError, match="did you mean 'enterprise'"):
         serialization.export(["enterprize"])
+
+
+def test_export_of_a_flag_and_a_value_with_one_key_is_refused(cli_shop: None) -> None:
+    KeyValueStore.objects.create(key="dark_mode", value=1)
+    with pytest.raises(FlagstaffError, match="a flag and a value have the key 'dark_mode'"):
+        serialization.export()
 
 
 def test_export_has_owner_tags_and_review_date() -> None:

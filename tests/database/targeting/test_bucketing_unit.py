@@ -214,5 +214,5 @@ def test_exported_unit_is_imported(flag: FeatureFlag) -> None:
     import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 50}}")
     assert stored_unit() == "organization"
     [problem] = import_problems("flagstaff: 1\nflags: {new_checkout: {bucket_by: groups}}")
-    assert "flags.new_checkout.bucket_by" in problem
+    assert "flags.new_checkout: bucket_by: " in problem
     assert "cannot be the bucketing unit" in problem
