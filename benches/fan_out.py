@@ -332,6 +332,7 @@ def _rollout(_before: int) -> int:
 
 
 def _allowed(before: int) -> int:
+    from flagstaff import explain  # noqa: PLC0415 (after set-up)
 
     while explain("crowd", USERS + before + 1).value:
         before += 1
@@ -350,6 +351,7 @@ ALLOWED = Change(
 
 def _add_flags(count: int) -> None:
     """Adds flags without rules, up to this number."""
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
 
     missing = range(FeatureFlag.objects.count(), count)
     FeatureFlag.objects.bulk_create(
@@ -362,6 +364,7 @@ def _add_crowd() -> None:
     """Adds a flag with many allowed users, and users that it does not have yet."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
 
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415
 
     FeatureFlag.objects.create(key="crowd", enabled=True, rollout_percent=0)
     users: Any = get_user_model()

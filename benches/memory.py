@@ -105,6 +105,7 @@ def _measure(kind: str) -> int:
 
 def _load() -> None:
     from flagstaff import flag_enabled, ready  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415
 
     assert ready(30)  # noqa: S101
     assert flag_enabled("everyone")  # noqa: S101

@@ -13,10 +13,9 @@ import psycopg
 
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
+from flagstaff.rollouts.results import GuardCounts, StepEvidence
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.verdict import judge
-from flagstaff.rollouts.results import GuardCounts
-from flagstaff.rollouts.results import StepEvidence
 
 __all__ = ["Event", "PlanRow", "PlanWatch", "Seen"]
 

@@ -102,7 +102,8 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
             raise _unknown(key)
     if shared := sorted(rows[Kind.FLAG].keys() & rows[Kind.VALUE].keys()):
         raise FlagstaffError(
-            "a flag and a value have the key {key}, which no import accepts; rename or delete one of them, or export one of them by itself",
+            "a flag and a value have the key {key}, which no import accepts; rename or delete "
+            "one of them, or export one of them by itself",
             key=repr(shared[0]),
         )
     document: dict[str, Any] = {_HEADER: _FORMAT}
@@ -239,7 +240,8 @@ def read(text: str) -> dict[str, Any]:
         raise DocumentError(
             [
                 Text(
-                    "the file has format version {number}, but this flagstaff reads only version {known}",
+                    "the file has format version {number}, but this flagstaff reads only version "
+                    "{known}",
                     number=str(number),
                     known=str(_FORMAT),
                 )
@@ -249,7 +251,8 @@ def read(text: str) -> dict[str, Any]:
         raise DocumentError(
             [
                 Text(
-                    'not an export of flagstaff: {header} is missing at the top level; for a file of another tool, see "Files of other tools" in the documentation',
+                    "not an export of flagstaff: {header} is missing at the top level; for a "
+                    'file of another tool, see "Files of other tools" in the documentation',
                     header=f'"{_HEADER}": {_FORMAT}',
                 )
             ]
@@ -332,7 +335,8 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
         if expect_plan not in {None, imported.plan}:
             raise ConflictError(
                 Text(
-                    "the plan is now {present}, not {expected}, because something has changed; review the new plan with --dry-run",
+                    "the plan is now {present}, not {expected}, because something has changed; "
+                    "review the new plan with --dry-run",
                     present=imported.plan,
                     expected=str(expect_plan),
                 )
@@ -447,7 +451,8 @@ class _Import:
             elif name in SECRET_FIELDS and kind is Kind.VALUE and value == MASK:
                 if row is None:
                     raise InvalidChangeError(
-                        "{field}: is masked, and there is no such value in the database; write the real {field}",
+                        "{field}: is masked, and there is no such value in the database; write "
+                        "the real {field}",
                         field=name,
                     )
             elif name in fields:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from django.contrib.auth.models import User
 
 from flagstaff import serialization
+from flagstaff.changes.written import as_written
 from flagstaff.exceptions import DocumentError
-from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.serialization import Plan
+from flagstaff.history.describe import describe_change
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
 MASK = "••••••"
 
@@ -92,8 +94,12 @@ def import_text(text: str, **options: Any) -> serialization.Imported:
     return serialization.apply(serialization.read(json_of(text)), **options)
 
 
-def diff_text(text: str, **options: Any) -> Plan:
-    return serialization.diff(serialization.read(json_of(text)), **options)
+def dry_run(text: str, **options: Any) -> serialization.Imported:
+    """Returns what the import of a file would change. Asserts that it writes nothing."""
+    before = database_state(), Change.objects.count()
+    planned = import_text(text, dry_run=True, **options)
+    assert (database_state(), Change.objects.count()) == before
+    return planned
 
 
 def import_problems(text: str, **options: Any) -> list[str]:
@@ -102,7 +108,7 @@ def import_problems(text: str, **options: Any) -> list[str]:
     with pytest.raises(DocumentError) as caught:
         import_text(text, **options)
     assert database_state() == before
-    return [str(problem) for problem in caught.value.problems]
+    return list(caught.value.problems)
 
 
 def database_state() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -122,6 +128,10 @@ def database_state() -> tuple[dict[str, Any], dict[str, Any]]:
     return flags, values
 
 
-def summaries(plan: Plan) -> dict[str, str]:
-    """Returns the summary of each step by its key."""
-    return {step.key: step.as_dict(plan.usernames)["summary"] for step in plan.steps}
+def summaries(imported: serialization.Imported) -> dict[str, str]:
+    """Returns what has changed, in words, by key."""
+    names = {str(pk): name for pk, name in User.objects.values_list("pk", "username")}
+    return {
+        key: describe_change(as_written(change), names)
+        for (_, key), change in imported.changed.items()
+    }

@@ -18,13 +18,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.results import SPARE_NETWORKS
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR
-from flagstaff.rollouts.hyperloglog import share_error
+from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
+from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
-from flagstaff.rollouts.results import GuardCounts
-from flagstaff.rollouts.results import StepEvidence
 from tools.simulation.printing import print_result
 from tools.simulation.sampling import share_bound
 

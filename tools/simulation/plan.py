@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 
 from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR
-from flagstaff.rollouts.hyperloglog import share_error
+from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
-from flagstaff.rollouts.results import GuardCounts
-from flagstaff.rollouts.results import StepEvidence
-from flagstaff.rollouts.results import StepVerdict
 from tools.simulation.rules import ALPHA_Z, fixed_threshold, z_of_errors
 from tools.simulation.users import ERROR, Site, Users
 from tools.simulation.workers import MEAN_RETRIES, Stored

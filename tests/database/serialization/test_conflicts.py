@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 from django.utils.translation import override
 
-from flagstaff.changes import add_allowed_users, delete, set_rollout, undo_transaction, update
+from flagstaff.changes import delete, set_rollout, undo_transaction
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import versions_of
+from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.documents import (
     EDITED,
     database_state,
-    diff_text,
+    dry_run,
     export_text,
     import_text,
     summaries,
@@ -33,7 +37,7 @@ def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
     set_rollout("new_checkout", 40)
     set_rollout("dark_mode", 99)
     before = database_state()
-    for attempt in (diff_text, import_text):
+    for attempt in (dry_run, import_text):
         with pytest.raises(ConflictError) as caught:
             attempt(edited)
         assert "new_checkout has version" in str(caught.value)
@@ -51,10 +55,10 @@ def test_change_during_the_export_is_in_the_file(
             set_rollout("new_checkout", 60)
         return versions_of(kind, pks)
 
-    monkeypatch.setattr("flagstaff.serialization.exporting.versions_of", change_first)
+    monkeypatch.setattr("flagstaff.serialization.versions_of", change_first)
     exported = export_text(versions=True)
     monkeypatch.undo()
-    assert not diff_text(exported).steps
+    assert not dry_run(exported).changed
 
 
 def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> None:
@@ -62,7 +66,7 @@ def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> Non
     edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
     set_rollout("dark_mode", 99)
     assert len(import_text(edited).changed) == 1
-    assert import_text(edited).changed == ()
+    assert import_text(edited).changed == {}
 
 
 def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
@@ -74,25 +78,24 @@ def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
 
 def test_import_with_an_expected_plan_refuses_another(cli_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
-    expected = diff_text(edited).fingerprint
-    add_allowed_users("beta_reviews", 1)
-    update("new_checkout", {"rollout_percent": 26})
+    expected = dry_run(edited).plan
+    set_rollout("new_checkout", 50)
     before = database_state()
     with pytest.raises(ConflictError, match=f"not {expected}, because"):
         import_text(edited, expect_plan=expected)
     assert database_state() == before
-    new = diff_text(edited).fingerprint
-    assert import_text(edited, expect_plan=new).plan.fingerprint == new
+    new = dry_run(edited).plan
+    assert import_text(edited, expect_plan=new).plan == new
 
 
 def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
-    expected = diff_text(edited)
+    expected = dry_run(edited)
     with override("de"):
-        planned = diff_text(edited)
+        planned = dry_run(edited)
         assert "angelegt, an, " in summaries(planned)["brand_new"]
-        assert planned.fingerprint == expected.fingerprint
-        import_text(edited, expect_plan=expected.fingerprint)
+        assert planned.plan == expected.plan
+        import_text(edited, expect_plan=expected.plan)
 
 
 @COMMITTED
@@ -107,7 +110,7 @@ def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) 
 def test_import_without_versions_waits_for_a_change_and_plans_after_it(cli_shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
     imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
-    assert summaries(imported.plan) == {"new_checkout": "rollout 40 → 30 %"}
+    assert summaries(imported) == {"new_checkout": "rollout 40 → 30 %"}
 
 
 @COMMITTED
@@ -115,7 +118,8 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> 
     imported = import_text(
         "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {kind: release}}"
     )
-    change = imported.changed[0].version
+    [first, *_] = imported.changed.values()
+    change = first.version
     assert change
     with pytest.raises(ConflictError, match=r"changed search_v2 again at .*: rollout 0 → 40 %;"):
         run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
@@ -130,3 +134,29 @@ def test_imports_of_the_same_flags_do_not_deadlock(cli_shop: None) -> None:
     beta, search = (database_state()[0][key] for key in ("beta_reviews", "search_v2"))
     assert (beta["enabled"], beta["kind"]) == (False, "ops")
     assert (search["enabled"], search["kind"]) == (False, "release")
+
+
+@COMMITTED
+def test_dry_run_beside_a_locked_row_fails_within_its_time_limit(cli_shop: None) -> None:
+    locked, ended = Event(), Event()
+
+    def hold_the_lock() -> None:
+        with transaction.atomic():
+            FeatureFlag.objects.select_for_update().get(key="dark_mode")
+            locked.set()
+            ended.wait(30)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(hold_the_lock)
+        locked.wait(30)
+        with pytest.raises(OperationalError, match="lock timeout"):
+            import_text("flagstaff: 1\nflags: {dark_mode: {enabled: false}}", dry_run=True)
+        ended.set()
+        holder.result()
+
+
+def test_key_is_passed_from_a_flag_to_a_value_in_one_import(cli_shop: None) -> None:
+    text = "flagstaff: 1\nflags: {}\nvalues: {dark_mode: {value: 3}}"
+    import_text(text, delete_missing=True)
+    assert database_state() == ({}, {"dark_mode": ("3", "", False)})

@@ -16,13 +16,18 @@ from hypothesis import strategies as st
 
 from flagstaff import serialization
 from flagstaff.changes import create_value, delete_value, update_value
-from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
+from flagstaff.exceptions import (
+    FlagstaffError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import (
     MASK,
     SHOP,
     database_state,
-    diff_text,
+    dry_run,
     export_text,
     import_problems,
     import_text,
@@ -63,6 +68,12 @@ def test_export_of_an_unknown_key_suggests_the_nearest(cli_shop: None) -> None:
         serialization.export(["enterprize"])
 
 
+def test_export_of_a_flag_and_a_value_with_one_key_is_refused(cli_shop: None) -> None:
+    KeyValueStore.objects.create(key="dark_mode", value=1)
+    with pytest.raises(FlagstaffError, match="a flag and a value have the key 'dark_mode'"):
+        serialization.export()
+
+
 def test_export_has_owner_tags_and_review_date() -> None:
     owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
     FeatureFlag.objects.create(key="a", **owned)
@@ -85,8 +96,7 @@ def test_import_of_an_export_writes_nothing(cli_shop: None) -> None:
     entries = Change.objects.count()
     with CaptureQueriesContext(connection) as queries:
         imported = import_text(exported)
-    assert (imported.plan.steps, imported.changed, imported.undo) == ((), (), None)
-    assert imported.plan.unchanged == 9
+    assert (imported.changed, imported.undo, imported.unchanged) == ({}, None, 9)
     assert Change.objects.count() == entries
     statements = [query["sql"].split()[0] for query in queries]
     assert set(statements) <= {"SELECT", "SAVEPOINT", "RELEASE"}
@@ -166,7 +176,7 @@ def test_import_restores_deleted_rows_exactly(
     # As jsonb stores its numbers.
     stored = Segment.objects.get().conditions
     before, exported = database_state(), export_text()
-    assert import_text(exported).plan.steps == ()
+    assert import_text(exported).changed == {}
     delete_everything()
     import_text(exported)
     assert database_state() == before
@@ -177,20 +187,20 @@ def test_import_restores_deleted_rows_exactly(
 def test_null_value_is_unchanged_and_a_new_null_is_rejected(cli_shop: None) -> None:
     KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
     exported = export_text()
-    assert not diff_text(exported).steps
+    assert not dry_run(exported).changed
     update_value("nothing", {"value": 1})
     [problem] = import_problems(exported)
-    assert "values.nothing.value: must not be null" in problem
+    assert "values.nothing: value: must not be null" in problem
     delete_value("nothing")
     [problem] = import_problems(exported)
-    assert "values.nothing.value: the value is missing or null; write JSON" in problem
+    assert "values.nothing: value: the value is missing or null; write JSON" in problem
 
 
 def test_number_in_another_notation_is_unchanged(cli_shop: None) -> None:
     create_value("much", 10**16)
     create_value("nothing", 0.0)
     text = '{"flagstaff": 1, "values": {"much": {"value": 1e16}, "nothing": {"value": -0.0}}}'
-    assert import_text(text).plan.steps == ()
+    assert import_text(text).changed == {}
 
 
 def test_file_on_the_page_can_be_imported(cli_shop: None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from django.db import connection
 from django.db.models import CharField, Model, TextField
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import all_flags, changes, explain, flag_enabled, serialization
+from flagstaff import all_flags, changes, explain, flag_enabled
 from flagstaff._engine import log_once
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff.conf import Conf
@@ -109,25 +108,12 @@ def test_projects_column_without_validators_refuses_an_unusable_unit(
         changes.update("new_checkout", {"bucket_by": "groups"})
 
 
-def with_unit(unit: str) -> str:
-    return json.dumps({"flagstaff": 1, "flags": {"a": {"bucket_by": unit}}})
-
-
 @pytest.mark.parametrize("field", [None])
 def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[Model]) -> None:
     assert optional_fields(own_model()).bucket_by == "user"
     changes.create("new_checkout")
     with pytest.raises(InvalidChangeError, match="has no field 'bucket_by' to change"):
         set_unit("visitor")
-    [problem] = serialization.read(with_unit("visitor")).problems.found
-    assert (problem.path, problem.text) == (
-        ("flags", "a", "bucket_by"),
-        (
-            "the flag model of this project has no field bucket_by; add it, or remove it from the "
-            "file"
-        ),
-    )
-    assert not serialization.read(with_unit("user")).problems.found
 
 
 # The history.
@@ -228,5 +214,5 @@ def test_exported_unit_is_imported(flag: FeatureFlag) -> None:
     import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 50}}")
     assert stored_unit() == "organization"
     [problem] = import_problems("flagstaff: 1\nflags: {new_checkout: {bucket_by: groups}}")
-    assert "flags.new_checkout.bucket_by" in problem
+    assert "flags.new_checkout: bucket_by: " in problem
     assert "cannot be the bucketing unit" in problem

@@ -66,7 +66,7 @@ def test_segment_of_an_experiment_is_not_deleted(enterprise: Segment) -> None:
     assert message_of(changes.delete_segment, "enterprise") == used
     with transaction.atomic():
         assert message_of(enterprise.delete) == used
-    with pytest.raises(DocumentError, match="the rules of experiment 'price' name it"):
+    with pytest.raises(DocumentError, match="used by the rules of experiment 'price'"):
         import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
     experiments.start("price")
     experiments.ship("price", "control")

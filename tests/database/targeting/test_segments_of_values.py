@@ -68,7 +68,7 @@ def test_rules_of_a_value_name_segments_that_exist() -> None:
 
 
 def test_import_does_not_delete_the_segment_of_a_value() -> None:
-    with pytest.raises(DocumentError, match="the rules of value 'max_items' name it"):
+    with pytest.raises(DocumentError, match="used by the rules of value 'max_items'"):
         import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
     import_text("flagstaff: 1\nsegments: {}\nvalues: {}", delete_missing=True)
     assert not Segment.objects.exists()

@@ -8,17 +8,17 @@ import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import django
 import pytest
 from django.utils.translation import ngettext, override
 
-from flagstaff._events import Difference
+from flagstaff._events import Difference, Users
 from flagstaff._tables.flag_states import FlagState, state_label, state_summary
+from flagstaff.changes.written import WrittenChange
 from flagstaff.history.describe import describe_change, describe_value, source_label
 from flagstaff.models import FeatureFlag
-from flagstaff.serialization.plan import Step
 from tests.conftest import RunIsolated
 from tests.support.po_files import Message, compiled, expected, read_po
 from tests.support.translations import entries, german
@@ -179,8 +179,9 @@ HISTORY = {
 
 
 def changed(field: str, old: object, new: object, **options: Any) -> str:
-    kind: Literal["flag", "value"] = "value" if field == "value" else "flag"
-    return describe_change(Step(kind, "a", "change", (Difference(field, old, new),)), **options)
+    return describe_change(
+        WrittenChange("change", (Difference(field, old, new),), Users(), Users()), **options
+    )
 
 
 def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:

@@ -22,18 +22,20 @@ def texts_in(source: str) -> Iterator[tuple[ast.Call, str | None]]:
     constants: dict[str, str] = {}
     for node in tree.body:
         match node:
-            case ast.Assign([ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(text)])):
+            case ast.Assign(
+                [ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(str(text))])
+            ):
                 constants[name] = text
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(ast.Name(name), [first, *_]) if name in RAISED:
+    for inner in ast.walk(tree):
+        match inner:
+            case ast.Call(ast.Name(name), [first, *_]) as call if name in RAISED:
                 match first:
                     case ast.Constant(str(text)):
-                        yield node, text
+                        yield call, text
                     case ast.Name(constant) if constant in constants:
-                        yield node, constants[constant]
+                        yield call, constants[constant]
                     case ast.JoinedStr():
-                        yield node, None
+                        yield call, None
 
 
 def problems(source: str) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from django.utils.timezone import override
-from flagstaff.serialization.plan import Step
 
 from flagstaff._events import Users
 from flagstaff._words.text import is_storable, some, storable
 from flagstaff._words.times import clock_time, full_time
+from flagstaff.changes.written import WrittenChange
 from flagstaff.history.describe import describe_change
 from tests.support.translations import german
 
@@ -52,7 +52,7 @@ def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None
 
 def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
     pks = tuple(range(20))
-    step = Step("flag", "new_checkout", "change", added=Users(20, pks))
+    step = WrittenChange("change", (), Users(20, pks), Users())
     assert describe_change(step, {}).endswith("9 and 10 more)")
     with german({("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}):
         assert describe_change(step, {}).endswith("9 und 10 weitere)")

@@ -40,7 +40,7 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
 
 def report_flag_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
     """Prints the changes of several flags in one transaction, as `report_flag_change` does."""
-    names, documents = _names(changes), []
+    names, documents = names_of_users(changes), []
     undo = combined_undo(changes)
     for changed in changes:
         _print_messages(changed, names, out)
@@ -106,7 +106,7 @@ def report_changes(
 
 def print_changes(changes: Sequence[Changed], out: Output) -> None:
     """Prints the old and the new values."""
-    names = _names(changes)
+    names = names_of_users(changes)
     for changed in changes:
         _print_messages(changed, names, out)
 
@@ -150,7 +150,7 @@ def _print_segment_impact(changed: Changed, out: Output) -> Record:
 
 
 def _print_change(changed: Changed, out: Output) -> None:
-    names = _names([changed])
+    names = names_of_users([changed])
     _print_messages(changed, names, out)
     report_undo(changed.undo and _with_names(changed.undo, names), out)
 
@@ -160,7 +160,7 @@ def _print_messages(changed: Changed, names: Names, out: Output) -> None:
         out.message(text)
 
 
-def _names(changes: Iterable[Changed]) -> Names:
+def names_of_users(changes: Iterable[Changed]) -> Names:
     """Returns the usernames of added and removed users, if the role may read them."""
     pks = {
         pk

@@ -10,20 +10,18 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.lists import some
-from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_undo
+from flagstaff.cli.support.report import names_of_users, report_undo
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.history.describe import describe_change
-from flagstaff.history.user_names import names_of_users
 from flagstaff.serialization import Imported
 
 _MAX_KEYS_SHOWN = 20

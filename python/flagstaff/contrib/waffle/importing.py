@@ -12,10 +12,9 @@ from django.db import connections, transaction
 from flagstaff._attribution.context import from_source
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import all_rows
-from flagstaff.changes import Changed, Undo, combined_undo, update
+from flagstaff.changes import Changed, Undo, combined_undo, create, update
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
-from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import Converted, Status, convert
 from flagstaff.contrib.waffle.rows import read_rows
@@ -26,8 +25,6 @@ from flagstaff.models import Change
 
 #: Where the history says that an import comes from. Nothing else writes with this source.
 SOURCE = "waffle"
-# Of so many new flags, one that cannot be created makes the others be created one by one.
-_TOGETHER = 100
 
 
 @dataclass(frozen=True)
@@ -92,25 +89,21 @@ def _wait_for_other_imports() -> None:
 
 
 def _write_all(rows: Mapping[str, Converted], overwrite: Collection[str]) -> dict[str, Imported]:
-    """Writes rows by key. Makes few queries for those that need no write, and for new flags."""
+    """Writes rows by key. Makes few queries for those that need no write."""
     # Locked before their history is read, so that no newer change is missed.
     present = all_rows(conf.flag_model).filter(key__in=rows).order_by("pk").select_for_update()
     flags = {flag.key: flag for flag in present}
     deleted = _newest_changes(rows.keys() - flags.keys())
     users = allowed_pks_of(flags.values())
     done: dict[str, Imported] = {}
-    new: dict[str, Converted] = {}
     for key, one in rows.items():
         flag, newest = flags.get(key), deleted.get(key)
         if flag is not None:
             done[key] = _update(one, flag, users[flag.pk], is_overwritten=key in overwrite)
         elif newest is None or newest.source == SOURCE or key in overwrite:
-            new[key] = one
+            done[key] = _create(one)
         else:
             done[key] = Imported(_refused(one, _conflict(key, "deleted", newest)))
-    keys = [*new]
-    for start in range(0, len(keys), _TOGETHER):
-        done |= _create({key: new[key] for key in keys[start : start + _TOGETHER]})
     return done
 
 
@@ -130,16 +123,11 @@ def _update(one: Converted, flag: Any, users: Collection[Any], *, is_overwritten
         return Imported(_refused(one, error.message))
 
 
-def _create(rows: Mapping[str, Converted]) -> dict[str, Imported]:
-    """Creates flags together; if one cannot be created, one by one."""
+def _create(one: Converted) -> Imported:
     try:
-        with transaction.atomic(using=conf.database):
-            created = create_rows(Kind.FLAG, {key: _fields(one) for key, one in rows.items()})
-            return {one.key: Imported(rows[one.key], one) for one in created}
+        return Imported(one, create(one.key, **_fields(one)))
     except InvalidChangeError as error:
-        if len(rows) == 1:
-            return {key: Imported(_refused(one, error.message)) for key, one in rows.items()}
-    return {key: found for one in rows for key, found in _create({one: rows[one]}).items()}
+        return Imported(_refused(one, error.message))
 
 
 def _fields(one: Converted) -> dict[str, Any]:
