@@ -2,9 +2,9 @@
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::{PyErr, import_exception};
 
+use super::hooks;
 use crate::message::Message;
 use crate::postgres::error::{Error, ErrorKind};
 
@@ -30,11 +30,7 @@ impl From<Error> for PyErr {
 
 /// The exception with this message, or what keeps it from being created.
 pub(super) fn raising(py: Python<'_>, message: Message, raise: fn(Py<PyAny>) -> PyErr) -> PyErr {
-    static MESSAGE_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    MESSAGE_OF
-        .import(py, "flagstaff._words.core_messages", "message_of")
-        .and_then(|message_of: &Bound<'_, PyAny>| message_of.call1((message,)))
-        .map_or_else(|error| error, |text| raise(text.unbind()))
+    hooks::message_of(py, message).map_or_else(|error| error, raise)
 }
 
 /// The texts of the causes of `error`, outermost first. Leaves out the server's message, which may
