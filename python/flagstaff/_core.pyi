@@ -397,8 +397,7 @@ def depends_on_user(key: str) -> bool:
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
     """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.
 
-    `rules` is None, or the JSON text of the rules and for each rule whether it decides, and what
-    came of each condition: a word, and for a segment its JSON text and a word for each condition.
+    A step is a tuple of name, met, decides, message, values and level.
     """
 
 def reset_attributes() -> None:

@@ -87,7 +87,9 @@ impl Hooks {
         }
         py.import("flagstaff._engine.lifecycle")?;
         HOOKS.get(py).ok_or_else(|| {
-            PyRuntimeError::new_err("an evaluation runs while flagstaff is imported; evaluate later")
+            PyRuntimeError::new_err(
+                "an evaluation runs while flagstaff is imported; evaluate later",
+            )
         })
     }
 }

@@ -6,7 +6,7 @@ use super::attribute_value::read_value;
 use crate::message::Message;
 use crate::postgres::texts;
 use crate::rules::{self, ParsedRules, RuleError, RuleKind, SegmentConditions};
-use crate::{row, stored_value};
+use crate::{row, steps, stored_value};
 
 /// The first problem of the rules of a flag, with its places; `None` if workers can read them.
 #[pyfunction]
@@ -41,7 +41,13 @@ pub(super) fn can_match(
 /// The codes and English texts of the messages that Python translates.
 #[pyfunction]
 pub(super) fn message_templates() -> Vec<(&'static str, &'static str)> {
-    let templates = [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, texts::TEMPLATES];
+    let templates = [
+        rules::TEMPLATES,
+        stored_value::TEMPLATES,
+        row::TEMPLATES,
+        texts::TEMPLATES,
+        steps::TEMPLATES,
+    ];
     templates.concat().iter().map(|template| (template.code, template.english)).collect()
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from flagstaff._core import message_templates
 from flagstaff._words.message import Message, Template, Value
 from flagstaff._words.message import marked as _
 
@@ -502,6 +503,10 @@ _TEMPLATES: Final = {
         ),
     )
 }
+# The steps of an evaluation, which no other text of Python repeats.
+_TEMPLATES.update(
+    (code, Template(code, text)) for code, text in message_templates() if code.startswith("step_")
+)
 
 
 def message_of(message: CoreMessage) -> Message:
