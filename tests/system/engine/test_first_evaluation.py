@@ -86,7 +86,8 @@ print(all(results), len(results), engines(), _core.start(in_memory=True), engine
 calls = []
 hooks = ("decode", "log_late_start", "read_options", "report_unknown_key")
 def count(frame, event, argument):
-    if event == "call" and frame.f_code.co_name in hooks:
+    module = frame.f_globals.get("__name__")
+    if event == "call" and frame.f_code.co_name in hooks and module == lifecycle.__name__:
         calls.append(frame.f_code.co_name)
 sys.setprofile(count)
 results = [flag_enabled("new_checkout") for _ in range(2)]
