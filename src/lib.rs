@@ -56,6 +56,7 @@ pub mod row;
 pub mod row_rules;
 pub mod rules;
 pub mod snapshot;
+pub mod steps;
 pub mod stored_value;
 pub mod subject;
 pub mod targeting;

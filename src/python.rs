@@ -15,6 +15,7 @@ mod errors;
 mod evaluation;
 mod explained;
 mod fork;
+mod hooks;
 mod impact;
 mod interrupts;
 mod json;
@@ -70,6 +71,8 @@ mod _core {
     use super::clock::monotonic;
     #[pymodule_export]
     use super::fork::after_fork;
+    #[pymodule_export]
+    use super::hooks::install;
     #[pymodule_export]
     use super::impact::{impact, impact_on, impact_on_value};
     #[pymodule_export]

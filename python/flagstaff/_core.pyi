@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
 
+from flagstaff._engine.hooks import Hooks
 from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
@@ -39,6 +40,7 @@ __all__ = [
     "impact",
     "impact_on",
     "impact_on_value",
+    "install",
     "is_refused",
     "is_waiting",
     "json_problem",
@@ -395,17 +397,19 @@ def depends_on_user(key: str) -> bool:
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
     """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.
 
-    `rules` is None, or the JSON text of the rules and for each rule whether it decides, and what
-    came of each condition: a word, and for a segment its JSON text and a word for each condition.
+    A step is a tuple of name, met, decides, message, values and level.
     """
 
 def reset_attributes() -> None:
     """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""
 
+def install(hooks: Hooks) -> None:
+    """Sets what the extension calls in this process. Later calls change nothing."""
+
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     """Starts the engine unless that is done, and waits for the first load.
 
-    Reads the options with `flagstaff._engine.lifecycle.read_options`. Returns True if there is an
+    Returns True if there is an
     engine, False if the process evaluates directly. Blocks for at most STARTUP_TIMEOUT, not at all
     without `wait`. Raises ConfigurationError if the settings are not usable.
     """

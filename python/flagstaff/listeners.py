@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from flagstaff._core import Evaluation, set_listeners
-from flagstaff._engine.log_once import log_once, place_of
 
 __all__ = ["Evaluation", "Listener", "add"]
 
@@ -48,12 +47,3 @@ def _set() -> None:
         set_listeners(tuple(listener for _, listener in entries))
         if entries == _added:
             return
-
-
-def report_failure(listener: Listener, error: Exception) -> None:
-    """Logs that a listener has raised, once for each listener."""
-    # A method of a built-in type has no module.
-    module = getattr(listener, "__module__", None) or "builtins"
-    name = f"{module}.{getattr(listener, '__qualname__', type(listener).__name__)}"
-    message = f"the listener {name} has raised {place_of(error)}; its next errors are not logged"
-    log_once("listener", name, message)

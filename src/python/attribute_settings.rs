@@ -9,6 +9,7 @@ use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
 use super::crawlers;
+use super::hooks;
 
 /// What the setting names.
 #[derive(Default)]
@@ -37,9 +38,7 @@ impl AttributeSettings {
             return Ok(Arc::default());
         }
         let _call = Call::begin(py);
-        let module = py.import("flagstaff._engine.attributes")?;
-        let read = module.call_method0("read_settings")?;
-        let (columns, has_callable): (HashMap<String, String>, bool) = read.extract()?;
+        let (columns, has_callable) = hooks::read_attribute_settings(py)?;
         let columns = columns.into_iter().map(|(name, attribute)| {
             // Interned, as the attributes of an object are.
             (name.into(), PyString::intern(py, &attribute).unbind())

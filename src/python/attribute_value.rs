@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
+use super::hooks;
 use crate::rules::Value;
 
 /// The proleptic ordinal of 1970-01-01.
@@ -110,10 +111,8 @@ fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
 #[cold]
 fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
     let py = object.py();
-    let module = || py.import("flagstaff._engine.attributes");
     if object.is_instance(datetime_type(py)?)? {
-        let utc = module()?.call_method1("microseconds", (object,))?.extract()?;
-        return Ok(Some(ReadValue::DateTime(utc)));
+        return hooks::microseconds(py, object).map(ReadValue::DateTime).map(Some);
     }
     if object.is_instance(date_type(py)?)? {
         let ordinal: i32 = object.call_method0(intern!(py, "toordinal"))?.extract()?;
@@ -122,7 +121,7 @@ fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> 
     if object.is_instance(decimal_type(py)?)? {
         return object.str().map(ReadValue::Decimal).map(Some);
     }
-    let plain = module()?.call_method1("plain_value", (object,))?;
+    let plain = hooks::plain_value(py, object)?;
     if plain.is_none() { Ok(None) } else { read_plain(&plain) }
 }
 
@@ -146,10 +145,4 @@ fn date_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     TYPE.import(py, "decimal", "Decimal")
-}
-
-/// The microseconds in UTC at which the clock of `TIME_ZONE` shows this time.
-#[cold]
-pub(super) fn utc_of(py: Python<'_>, wall: i64) -> PyResult<i64> {
-    py.import("flagstaff._engine.attributes")?.call_method1("utc_of", (wall,))?.extract()
 }

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::attribute_settings::AttributeSettings;
-use super::attribute_value::{ReadValue, read_value, utc_of};
+use super::attribute_value::{ReadValue, read_value};
 use super::calls::{Call, is_ending};
 use super::context::Context;
+use super::hooks;
 use super::resolution::ErrorCode;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
@@ -167,9 +167,8 @@ pub(super) fn any_of_user<'a>(
 pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
     let _call = Call::begin(py);
     if !is_ending() {
-        let module = py.import("flagstaff._engine.attributes");
         // A value is returned in any case.
-        let _ = module.and_then(|module| module.call_method1("report_missing_user", (key,)));
+        let _ = hooks::report_missing_user(py, key);
     }
 }
 
@@ -179,8 +178,7 @@ pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
 pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCode> {
     if is_database_error(py, &error) {
         let _call = Call::begin(py);
-        let module = py.import("flagstaff._engine.attributes")?;
-        if module.call_method1("report_database_error", (error.clone_ref(py),))?.is_truthy()? {
+        if hooks::report_database_error(py, error.clone_ref(py))? {
             return Ok(ErrorCode::Unreadable);
         }
     }
@@ -188,9 +186,7 @@ pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCo
 }
 
 fn is_database_error(py: Python<'_>, error: &PyErr) -> bool {
-    static TYPES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let types = TYPES.import(py, "flagstaff._engine.attributes", "DATABASE_ERRORS");
-    !is_ending() && types.is_ok_and(|types| error.matches(py, types).unwrap_or(false))
+    !is_ending() && hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
 }
 
 fn is_built_in(name: &str) -> bool {
@@ -221,7 +217,7 @@ impl Attributes for UserAttributes<'_, '_> {
         if is_ending() {
             return wall;
         }
-        utc_of(self.py, wall).unwrap_or_else(|error| {
+        hooks::utc_of(self.py, wall).unwrap_or_else(|error| {
             self.end_with(error);
             wall
         })
@@ -258,7 +254,7 @@ impl<'py> UserAttributes<'_, 'py> {
     /// key.
     pub(super) fn report_needed_user(&self, key: &str) {
         if self.needs_user.take() {
-            self.report("report_needed_user", (key,));
+            self.report(|| hooks::report_needed_user(self.py, key));
         }
     }
 
@@ -296,9 +292,7 @@ impl<'py> UserAttributes<'_, 'py> {
         if matches!(self.groups, GroupSource::Snapshot(_)) || is_ending() {
             return Ok(Found::Missing);
         }
-        let module = self.py.import("flagstaff._engine.direct")?;
-        let user = self.subject.text(str::to_owned);
-        found(Some(module.call_method1("read_groups_of", (user,))?))
+        found(Some(hooks::read_groups_of(self.py, self.subject.text(str::to_owned))?))
     }
 
     /// The visitor's id: that of the context, or of the request.
@@ -317,9 +311,8 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_ending() {
             return Ok(Found::Missing);
         }
-        let module = py.import("flagstaff._engine.attributes")?;
         let is_drawn = visitor_id == VisitorId::Drawn;
-        found(Some(module.call_method1("visitor_of", (call, snapshot, is_drawn))?))
+        found(Some(hooks::visitor_of(py, call.as_ref(), snapshot.as_ref(), is_drawn)?))
     }
 
     /// What is known of the visitor whose id was read.
@@ -336,9 +329,7 @@ impl<'py> UserAttributes<'_, 'py> {
             return Ok(Visitor::Given);
         }
         let [call, snapshot] = &self.sources().context;
-        let module = py.import("flagstaff._engine.attributes")?;
-        let returned = module.call_method1("visitor_has_returned", (call, snapshot))?;
-        Ok(match returned.extract::<Option<bool>>()? {
+        Ok(match hooks::visitor_has_returned(py, call.as_ref(), snapshot.as_ref())? {
             None => Visitor::Given,
             Some(false) => Visitor::New,
             Some(true) => Visitor::Returned,
@@ -394,9 +385,8 @@ impl<'py> UserAttributes<'_, 'py> {
             return Ok(None);
         }
         let _running = Running::begin();
-        let module = self.py.import("flagstaff._engine.attributes")?;
         let [call, snapshot] = &self.sources().context;
-        Ok(module.call_method1("computed_attributes", (user, call, snapshot))?.extract()?)
+        hooks::computed_attributes(self.py, user, call.as_ref(), snapshot.as_ref())
     }
 
     /// What an attribute needs that is not built in. A context that cannot be read is empty.
@@ -425,7 +415,7 @@ impl<'py> UserAttributes<'_, 'py> {
         }
         let names = |context: &Bound<'py, PyDict>| context.contains(name).is_ok_and(|found| found);
         if self.sources().context.iter().flatten().any(names) {
-            self.report("report_reserved_name", (name,));
+            self.report(|| hooks::report_reserved_name(self.py, name));
         }
     }
 
@@ -434,13 +424,13 @@ impl<'py> UserAttributes<'_, 'py> {
     #[cold]
     fn report_unreadable(&self, name: &str, error: PyErr) {
         let is_interrupt = !error.is_instance_of::<PyException>(self.py)
-            || is_database_error(self.py, &error)
             || error.is_instance_of::<PyRecursionError>(self.py)
-            || error.is_instance_of::<PyMemoryError>(self.py);
+            || error.is_instance_of::<PyMemoryError>(self.py)
+            || is_database_error(self.py, &error);
         if is_interrupt {
             self.end_with(error);
         } else {
-            self.report("report_unreadable", (name, error));
+            self.report(|| hooks::report_unreadable(self.py, name, error));
         }
     }
 
@@ -450,7 +440,7 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_database_error(self.py, &error) || !error.is_instance_of::<PyException>(self.py) {
             self.end_with(error);
         } else {
-            self.report("report_unreadable_context", (error,));
+            self.report(|| hooks::report_unreadable_context(self.py, error));
         }
     }
 
@@ -461,13 +451,12 @@ impl<'py> UserAttributes<'_, 'py> {
     }
 
     #[cold]
-    fn report(&self, function: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
+    fn report(&self, report: impl FnOnce() -> PyResult<()>) {
         if is_ending() {
             return;
         }
-        let module = self.py.import("flagstaff._engine.attributes");
         // A handler of the log may raise, which is no reason to raise here.
-        if let Err(error) = module.and_then(|module| module.call_method1(function, arguments))
+        if let Err(error) = report()
             && !error.is_instance_of::<PyException>(self.py)
         {
             self.end_with(error);
@@ -501,8 +490,7 @@ fn read_class_attribute<'py>(
     user: &Bound<'py, PyAny>,
     attribute: &Bound<'py, PyString>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let module = user.py().import("flagstaff._engine.attributes")?;
-    if module.call_method1("is_deferred", (user, attribute))?.is_truthy()? {
+    if hooks::is_deferred(user.py(), user, attribute)? {
         return Ok(None);
     }
     user.getattr_opt(attribute)
@@ -541,5 +529,5 @@ fn note_in_callable(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let _call = Call::begin(py);
-    py.import("flagstaff._engine.attributes")?.call_method0("note_evaluation").map(drop)
+    hooks::note_evaluation(py)
 }

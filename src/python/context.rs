@@ -3,10 +3,10 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyMapping, PyType};
+use pyo3::types::{PyDict, PyMapping};
 
 use super::calls::Call;
+use super::hooks::Hooks;
 
 /// The context of a call, and the context of its snapshot. Rules read the first one that has the
 /// attribute.
@@ -65,9 +65,8 @@ fn as_dict<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
 }
 
 fn is_of_request(context: &Bound<'_, PyDict>) -> PyResult<bool> {
-    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let own = TYPE.import(context.py(), "flagstaff._engine.attributes", "RequestContext")?;
-    Ok(context.is_exact_instance(own))
+    let py = context.py();
+    Ok(context.is_exact_instance(Hooks::get(py)?.request_context.bind(py)))
 }
 
 #[cold]

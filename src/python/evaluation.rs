@@ -12,7 +12,7 @@ use super::attributes::{
     without_database,
 };
 use super::context::Context;
-use super::explained::{Explained, ExplainedValue, explain_rules};
+use super::explained::{Explained, ExplainedValue, How};
 use super::listeners;
 use super::observed_request::note_watched;
 use super::resolution::{ErrorCode, FlagResult, FoundValue, Kind, Resolved};
@@ -21,16 +21,15 @@ use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::to_python;
 use crate::bucket::bucket;
-use crate::bucketing_unit::{USER, unit_bucket};
+use crate::bucketing_unit::unit_bucket;
 use crate::counters::Bulk;
 use crate::evaluate::{Evaluation, Reason, evaluate, evaluate_value};
 use crate::flag::Flag;
 use crate::live::{EvaluationMode, State};
-use crate::message::Message;
 use crate::overrides::{FlagOverride, Overrides};
-use crate::row_rules::RowRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
+use crate::steps;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
 use crate::targeting::Targeting;
@@ -548,29 +547,24 @@ pub(super) fn explain_value<'py>(
                 None => subject.text(|subject| bucket(text, subject)),
                 Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
             });
-            let unreadable = row_rules.as_deref().and_then(RowRules::unreadable);
-            let explained = ExplainedValue {
-                reason: evaluation.reason.as_str(),
-                bucket,
-                bucket_by: Some(bucket_by.as_deref().unwrap_or(USER).into()),
-                rule: evaluation.rule,
-                has_own: !evaluation.value,
-                rules: rules.rules().map(|rules| explain_rules(rules, evaluation.rule, attributes)),
-                rules_problem: unreadable.map(Message::from),
-                ..ExplainedValue::of_everyone(own.clone())
+            let Evaluation { reason, rule, .. } = evaluation;
+            let steps = steps::of_value(Some(&rules.targeting), rule, bucket, attributes);
+            let how = How {
+                reason: reason.as_str(),
+                bucket: bucket.map(Into::into),
+                ..How::of_row(row_rules.as_deref(), bucket_by.as_deref(), rule, steps)
             };
-            (explained, evaluation)
+            (how, evaluation)
         })
     };
     let needs_user = || needs_user(py, rules, context);
-    let (explained, evaluation) = match explain_for(py, user, needs_user, explain)? {
+    let (how, evaluation) = match explain_for(py, user, needs_user, explain)? {
         Ok(found) => found,
         Err(code) => return Ok(ExplainedValue::error(py, code)),
     };
-    Ok(match rules.result_of(evaluation) {
-        None => explained,
-        Some(result) => ExplainedValue { value: to_python(py, result)?.unbind(), ..explained },
-    })
+    let result = rules.result_of(evaluation).map(|result| to_python(py, result)).transpose()?;
+    let has_own = !evaluation.value;
+    Ok(ExplainedValue { value: result.unwrap_or(own).unbind(), has_own, how })
 }
 
 /// What the result can depend on.
@@ -656,22 +650,16 @@ pub(super) fn explain_flag<'py>(
                 None => subject.text(|text| bucket(key, text)),
                 Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
             });
-            let row_rules = flag.rules().map(Arc::as_ref);
-            let rules = row_rules.and_then(RowRules::rules);
-            let unreadable = row_rules.and_then(RowRules::unreadable);
-            Explained {
-                value: evaluation.value,
-                reason: evaluation.reason.as_str(),
-                error_code: (evaluation.reason == Reason::Error)
-                    .then_some(ErrorCode::Parse.as_str()),
-                bucket,
-                rollout_percent: Some(flag.rollout_percent),
-                bucket_by: Some(flag.bucket_by().unwrap_or(USER).into()),
-                overridden_by: None,
-                rule: evaluation.rule,
-                rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
-                rules_problem: unreadable.map(Message::from),
-            }
+            let Evaluation { value, reason, rule, .. } = evaluation;
+            let steps = steps::of_flag(flag, evaluation, bucket, subject, attributes);
+            let rules = flag.rules().map(Arc::as_ref);
+            let how = How {
+                reason: reason.as_str(),
+                error_code: (reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
+                bucket: bucket.map(Into::into),
+                ..How::of_row(rules, flag.bucket_by(), rule, steps)
+            };
+            Explained { value, rollout_percent: Some(flag.rollout_percent), how }
         })
     };
     let explained = explain_for(py, user, || needs_user(py, flag, context), explain)?;

@@ -8,9 +8,10 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use super::attribute_value::{read_value, utc_of};
+use super::attribute_value::read_value;
 use super::direct::parse_segments;
 use super::errors::{FlagstaffError, raising};
+use super::hooks;
 use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
@@ -223,7 +224,7 @@ impl Attributes for Columns<'_, '_> {
     }
 
     fn utc(&self, wall: i64) -> i64 {
-        utc_of(self.row.py(), wall).unwrap_or_else(|error| {
+        hooks::utc_of(self.row.py(), wall).unwrap_or_else(|error| {
             self.interrupt.set(Some(error));
             wall
         })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 
 use super::calls::{Call, is_ending};
+use super::hooks;
 use super::kept_values;
 use super::state::{self, LIVE};
 
@@ -33,12 +34,11 @@ fn run(py: Python<'_>) -> PyResult<()> {
     let version = LIVE.snapshot().map(|snapshot| snapshot.values_version());
     kept_values::drop_outdated(py, version);
     let _call = Call::begin(py);
-    let lifecycle = py.import("flagstaff._engine.lifecycle")?;
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
     if !state::is_owner() {
-        lifecycle.call_method0("after_fork")?;
+        hooks::after_fork(py)?;
     }
-    lifecycle.call_method0("run_maintenance").map(drop)
+    hooks::run_maintenance(py)
 }
 
 /// Makes the next evaluation run the maintenance. The engine's thread calls this, because it never

@@ -6,12 +6,18 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::message::{Message, Value};
 use crate::postgres::texts as server;
-use crate::{row, rules, stored_value};
+use crate::{row, rules, steps, stored_value};
 
 /// The English of all messages, for the catalogue.
 #[pyfunction]
 pub(super) fn texts() -> Vec<&'static str> {
-    let templates = [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, server::TEMPLATES];
+    let templates = [
+        rules::TEMPLATES,
+        stored_value::TEMPLATES,
+        row::TEMPLATES,
+        steps::TEMPLATES,
+        server::TEMPLATES,
+    ];
     templates.concat().iter().map(|template| template.english).collect()
 }
 

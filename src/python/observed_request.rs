@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::calls::Call;
+use super::hooks;
 use crate::bucketing_unit::{VISITOR, unit_text};
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
@@ -139,8 +140,7 @@ impl PyObservation {
 /// Where a request came from. Calls a function of the project.
 fn origin(request: &Bound<'_, PyAny>) -> PyResult<Origin> {
     let _call = Call::begin(request.py());
-    let module = request.py().import("flagstaff._engine.request_origin")?;
-    let (network, drawn_at) = module.call_method1("origin_of", (request,))?.extract()?;
+    let (network, drawn_at) = hooks::origin_of(request.py(), request)?;
     Ok(Origin { network, drawn_at })
 }
 

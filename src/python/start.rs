@@ -13,6 +13,7 @@ use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
 use super::evaluation::Evaluator;
+use super::hooks;
 use super::maintenance;
 use super::seconds::duration;
 use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
@@ -25,16 +26,16 @@ use crate::postgres::status::{RefreshMode, StatusReport};
 /// The time between two checks for the first load: too short to notice, and visible to gevent.
 const SLEEP: Duration = Duration::from_millis(2);
 
-/// What Python reads once, as `flagstaff._engine.lifecycle.StartOptions`.
+/// What Python reads once, as `flagstaff._engine.hooks.StartOptions`.
 #[derive(FromPyObject)]
-struct StartOptions {
+pub(super) struct StartOptions {
     startup_timeout: f64,
     report_unknown: bool,
     /// `None` if the process evaluates directly.
     engine: Option<EngineOptions>,
 }
 
-/// `flagstaff._engine.lifecycle.EngineOptions`.
+/// `flagstaff._engine.hooks.EngineOptions`.
 #[derive(FromPyObject)]
 struct EngineOptions {
     parameters: BTreeMap<String, String>,
@@ -152,9 +153,8 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     }
     let _call = Call::begin(py);
     if !is_started() {
-        let read = lifecycle(py)?.call_method1("read_options", (in_memory,))?;
         // None: the code that reads the options evaluates a flag itself.
-        let Some(options) = read.extract::<Option<StartOptions>>()? else { return Ok(false) };
+        let Some(options) = hooks::read_options(py, in_memory)? else { return Ok(false) };
         // Another thread may have started the engine while this one read the options.
         if !is_started() {
             options.apply()?;
@@ -272,7 +272,7 @@ fn finish(py: Python<'_>) -> PyResult<()> {
     if is_owner() && is_in_mode(EvaluationMode::Starting) {
         LIVE.set_mode(EvaluationMode::Memory, first.report_unknown);
         if LIVE.snapshot().is_none() {
-            lifecycle(py)?.call_method0("log_late_start")?;
+            hooks::log_late_start(py)?;
         }
     }
     Ok(())
@@ -290,8 +290,4 @@ fn wait_until(py: Python<'_>, until: Instant) -> PyResult<()> {
         py.check_signals()?;
     }
     Ok(())
-}
-
-fn lifecycle(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    py.import("flagstaff._engine.lifecycle")
 }

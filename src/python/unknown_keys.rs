@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
+use super::hooks;
 
 /// Reports to Python that a key does not exist. `what` is "flag" or "value". Raises
 /// `UnknownFlagError` or `UnknownValueError` if `UNKNOWN_KEY` is "raise".
@@ -13,6 +14,5 @@ pub(super) fn report(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
         return Ok(());
     }
     let _call = Call::begin(key.py());
-    let lifecycle = key.py().import("flagstaff._engine.lifecycle")?;
-    lifecycle.call_method1("report_unknown_key", (key, what)).map(drop)
+    hooks::report_unknown_key(key.py(), key, what)
 }

@@ -1,16 +1,15 @@
 //! A stored value → a fresh Python object.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 
 use super::calls::Call;
+use super::hooks;
 use crate::stored_value::StoredValue;
 
 /// The object that the model field returns. The field itself decodes anything but a plain scalar,
 /// and raises its own exceptions.
 pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<Bound<'py, PyAny>> {
-    static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     Ok(match stored {
         StoredValue::Null => py.None().into_bound(py),
         StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
@@ -18,7 +17,7 @@ pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<
         StoredValue::Text(value) => PyString::new(py, value).into_any(),
         StoredValue::Json(text) => {
             let _call = Call::begin(py);
-            DECODE.import(py, "flagstaff._engine.lifecycle", "decode")?.call1((&**text,))?
+            hooks::decode(py, text)?
         }
     })
 }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::crawlers::is_crawler;
 use super::direct;
 use super::evaluation::{Evaluator, explain_for};
-use super::explained::{ExplainedVariant, explain_rules};
+use super::explained::{ExplainedVariant, How};
 use super::listeners;
 use super::maintenance;
 use super::resolution::{ErrorCode, Purpose, PyResolution, ResolvedVariant, VariantResult};
@@ -21,16 +21,15 @@ use super::unknown_keys;
 use super::value::or_default;
 use super::{start, state};
 use crate::assign::{Assignment, assign, with_unit};
-use crate::bucketing_unit::{USER, VISITOR};
+use crate::bucketing_unit::VISITOR;
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::live::State;
-use crate::message::Message;
 use crate::overrides::VariantOverride;
-use crate::row_rules::RowRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
+use crate::steps;
 use crate::subject::Subject;
 
 /// The variant of the experiment `key` for `user`, or `default`. Records that the unit has met it.
@@ -99,7 +98,7 @@ pub(super) fn explain_variant<'py>(
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let current = start::current_for_variant(key)?;
     match current.as_ref() {
-        None => Ok(failed(ErrorCode::NotReady)),
+        None => Ok(unknown(ErrorCode::NotReady)),
         Some(state) if state::evaluates_directly(py, state)? => {
             directly(key, state, |evaluator| evaluator.explain_variant(key, user, context))
         }
@@ -107,9 +106,9 @@ pub(super) fn explain_variant<'py>(
     }
 }
 
-fn failed(code: ErrorCode) -> ExplainedVariant {
-    let reason = Reason::Error.as_str();
-    ExplainedVariant { reason, error_code: Some(code.as_str()), ..ExplainedVariant::default() }
+fn unknown(code: ErrorCode) -> ExplainedVariant {
+    let how = How::error(code, steps::without_variant, &steps::NO_EXPERIMENT);
+    ExplainedVariant::unrecorded(None, how)
 }
 
 /// The reason of a visitor above the limit of new ones.
@@ -245,16 +244,12 @@ impl Evaluator<'_> {
     ) -> PyResult<ExplainedVariant> {
         note_evaluation(key.py())?;
         if let Some(found) = self.variant_override(key) {
-            return Ok(ExplainedVariant {
-                variant: found.variant().map(Into::into),
-                reason: found.reason().as_str(),
-                overridden_by: Some(found.name()),
-                ..ExplainedVariant::default()
-            });
+            let how = How::overridden(found.name(), found.reason());
+            return Ok(ExplainedVariant::unrecorded(found.variant().map(Into::into), how));
         }
-        let Some(snapshot) = self.snapshot else { return Ok(failed(ErrorCode::NotReady)) };
+        let Some(snapshot) = self.snapshot else { return Ok(unknown(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
-        let Some(experiment) = found else { return Ok(failed(ErrorCode::NotFound)) };
+        let Some(experiment) = found else { return Ok(unknown(ErrorCode::NotFound)) };
         let context = context.with_snapshot(self.context);
         let groups = GroupSource::Snapshot(snapshot);
         let (py, id) = (key.py(), VisitorId::OfCookie);
@@ -262,13 +257,13 @@ impl Evaluator<'_> {
             with_attributes(py, user, context, groups, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
                 let exclusion = exclusion(py, experiment, assignment, context)?;
-                Ok(explained(experiment, assignment, exclusion, attributes))
+                Ok(explained(experiment, assignment, exclusion, subject, attributes))
             })?
         };
         let needs_user = || {
             Ok(experiment.state == ExperimentState::Running && needs_user(py, experiment, context)?)
         };
-        Ok(explain_for(py, user, needs_user, explain)?.unwrap_or_else(failed))
+        Ok(explain_for(py, user, needs_user, explain)?.unwrap_or_else(unknown))
     }
 }
 
@@ -276,23 +271,25 @@ fn explained(
     experiment: &Experiment,
     assignment: Assignment,
     exclusion: Option<&'static str>,
+    subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) -> ExplainedVariant {
     let variant = assignment.variant.filter(|_| exclusion.is_none());
     let variant = variant.map(|variant| experiment.allocation.key(variant).to_owned());
-    let rules = experiment.rules.as_deref();
-    let parsed = rules.and_then(RowRules::rules);
+    let Assignment { reason, rule, .. } = assignment;
+    let (rules, unit) = (experiment.rules.as_deref(), experiment.bucket_by.as_deref());
+    let why = exclusion.map(|reason| if reason == LIMIT { &steps::LIMIT } else { &steps::CRAWLER });
+    let steps = steps::of_variant(experiment, assignment, why, subject, attributes);
     ExplainedVariant {
-        variant,
-        reason: exclusion.unwrap_or(assignment.reason.as_str()),
-        error_code: (assignment.reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
-        overridden_by: None,
+        value: variant,
         is_recorded: assignment.is_analysed && exclusion.is_none(),
-        bucket: assignment.position.map(|position| position.bucket),
-        bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
         phase: Some(experiment.phase),
-        rules: parsed.map(|rules| explain_rules(rules, assignment.rule, attributes)),
-        rules_problem: rules.and_then(RowRules::unreadable).map(Message::from),
+        how: How {
+            reason: exclusion.unwrap_or(reason.as_str()),
+            error_code: (reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
+            bucket: assignment.position.map(|position| position.bucket),
+            ..How::of_row(rules, unit, rule, steps)
+        },
     }
 }
 

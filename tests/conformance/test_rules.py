@@ -31,6 +31,7 @@ from tests.conformance.rules_oracle import (
     loads,
 )
 from tests.conformance.stored_rules import clear, store
+from tests.support.conditions import outcomes_of
 from tests.support.fixtures import COMMITTED, Load
 
 Case = dict[str, Any]
@@ -165,14 +166,16 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
     for user in users:
         assert held.flag_enabled(key, user, context=context) is case["value"]
         assert held.all_flags(user, context=context)[key] is case["value"]
-        assert_explained(key, case, explanation_of(key, held.explain(key, user, context=context)))
+        found = held.explain(key, user, context=context)
+        assert_explained(key, case, explanation_of(Explanation, key, found))
 
 
 def assert_explained(key: str, case: Case, found: Explanation) -> None:
     result = (found.value, found.reason, found.error_code, found.bucket, found.rule)
     assert result == (case["value"], case["reason"], None, expected_bucket(key, case), case["rule"])
-    outcomes = {condition.outcome for rule in found.rules for condition in rule.conditions}
-    assert not needs_user(case) or outcomes <= {"passed", "needs_user"}
+    reached = [step.decides for step in found.steps if step.met is not None and not step.level]
+    assert reached == [False] * (len(reached) - 1) + [True]
+    assert not needs_user(case) or {*outcomes_of(found)} <= {"passed", "needs_user"}
 
 
 def assert_all_results(cases: list[Case], load: Load, subtests: pytest.Subtests) -> None:

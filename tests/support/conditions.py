@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["condition"]
+from flagstaff._engine.explain import Explained
+
+__all__ = ["condition", "outcomes_of"]
 
 
 def condition(
     attribute: str, operator: str = "in", *values: object, **more: object
 ) -> dict[str, Any]:
     return {"attribute": attribute, "operator": operator, "values": [*values], **more}
+
+
+def outcomes_of(explained: Explained) -> list[str]:
+    """Returns what came of each condition that an evaluation has checked."""
+    return [step.values["outcome"] for step in explained.steps if "outcome" in step.values]

@@ -18,7 +18,7 @@ django.setup()
 
 from flagstaff import _core  # noqa: E402
 from flagstaff._engine import lifecycle  # noqa: E402
-from flagstaff._engine.lifecycle import EngineOptions, StartOptions  # noqa: E402
+from flagstaff._engine.hooks import EngineOptions  # noqa: E402
 from flagstaff._engine.status import status_report  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
@@ -45,10 +45,9 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
         new_visitors_per_hour=9,
         host="web",
     )
-    start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)
-    lifecycle.read_options = lambda in_memory: start
+    lifecycle._engine_options = lambda: options
     try:
-        _core.start(wait=False)
+        _core.start(in_memory=True, wait=False)
         while not (report := status_report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 (the error is the result)

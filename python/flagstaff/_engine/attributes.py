@@ -238,16 +238,14 @@ def visitor_has_returned(call: object, snapshot: object) -> bool | None:
     return None if context is None else context.visitor_has_returned()
 
 
-def has_crawler_function() -> bool:
-    """Whether IS_CRAWLER names a function. Called by the extension."""
-    return conf.is_crawler is not None
+def is_crawler(call: object, snapshot: object) -> bool | None:
+    """Whether IS_CRAWLER names the request of an evaluation; None if the setting names no function.
 
-
-def is_crawler(call: object, snapshot: object) -> bool:
-    """Whether the function names the request of an evaluation. False outside a request.
-
-    Called by the extension, with the context of the call and of its snapshot.
+    False outside a request. Called by the extension, with the context of the call and of its
+    snapshot.
     """
+    if conf.is_crawler is None:
+        return None
     context = _context_of_request(call, snapshot)
     return context is not None and context.is_crawler
 
@@ -339,6 +337,11 @@ def report_unreadable(name: str, error: Exception) -> None:
 def report_unreadable_context(error: Exception) -> None:
     """Logs once that a context cannot be read."""
     log_once("context", "", f"the context is ignored: reading it raised {place_of(error)}")
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Whether a driver has raised the error because the database is away."""
+    return isinstance(error, DATABASE_ERRORS)
 
 
 def report_database_error(error: Exception) -> bool:

@@ -3,71 +3,90 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flagstaff import _core
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._types import Context, UserLike
-from flagstaff._words.text import Text
+from flagstaff._words.rule_text import conditions_text
+from flagstaff._words.text import Text, localized
 
 
 @dataclass(frozen=True)
-class ExplainedCondition:
-    """What came of a condition of a rule."""
+class Step:
+    """One condition that an evaluation checks."""
 
-    #: The condition as it is stored: attribute, operator and values, or a segment.
-    condition: dict[str, Any]
-    #: "passed"; "failed"; "missing" if the attribute or segment is missing; "needs_user" if the
-    #: attribute is one of the user object, and the caller has passed a primary key;
-    #: "type_mismatch" if no value can match an attribute of this type.
-    outcome: str
-    #: The conditions of the segment that it names.
-    conditions: tuple[ExplainedCondition, ...] = ()
-
-
-@dataclass(frozen=True)
-class ExplainedRule:
-    """What came of a rule."""
-
-    #: Its position, 1 for the first rule.
-    number: int
-    name: str | None
-    rollout_percent: int
-    #: Whether this rule decided the result.
+    #: "exists", "enabled", "rule 1", "condition 1", the bucketing unit, and so on.
+    name: str
+    #: Whether the condition is met; None if the evaluation ended before.
+    met: bool | None
+    #: Whether the result was decided here: one step of each evaluation decides.
     decides: bool
-    #: All its conditions, also those after the first one that is false.
-    conditions: tuple[ExplainedCondition, ...]
+    #: Why; empty if the evaluation ended before, and for a condition that was compared.
+    text: str
+    #: Of a rule its `name` and `percent`; of a condition the `condition` as it is stored and its
+    #: `outcome`: "passed", "failed", "missing", "needs_user" if the attribute is one of the user
+    #: object and the caller has passed a primary key, "type_mismatch" if no value can match an
+    #: attribute of this type. `missing` is the unit that the context lacks.
+    values: Mapping[str, Any]
+    #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
+    level: int
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """The result of an evaluation, with its reason."""
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """A result, and how it came about."""
 
     key: str
-    #: What `flag_enabled` returns, with False for its default.
-    value: bool
+    #: What the call returns, or None for its default.
+    value: Any
     #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
     reason: str
     #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR for rules that cannot
     #: be read, or GENERAL for a user or an attribute, because the database failed.
     error_code: str | None
-    #: The bucket of the user or of the flag's other unit, 0 to 99; None if the unit is missing.
+    #: The bucket of the user or of the other unit; None if the unit is missing or not needed.
     bucket: int | None
+    #: The bucketing unit: "user", "visitor", or an attribute; None without a row, with an override,
+    #: and for a value without rules.
+    bucket_by: str | None
+    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the row,
+    #: "override_flag", "override_value" or "override_variant" if a test does, else None.
+    override: str | None
+    #: The number and name of the rule that decided.
+    rule: int | None
+    rule_name: str | None
+    #: Why the rules of the row cannot be read, or None. Then the last good ones decide, if there
+    #: are any.
+    rules_problem: Text | None
+    #: All steps of the evaluation, in order.
+    steps: tuple[Step, ...] = field(repr=False)
+
+    @property
+    def deciding_step(self) -> Step:
+        """The step that decides."""
+        return next(step for step in self.steps if step.decides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Explained):
+    """The result of `flag_enabled`, with its reason. The value is False for its default."""
+
+    value: bool
     #: The flag's own rollout in percent; None if there is no flag, and with an override.
     rollout_percent: int | None
-    #: The flag's bucketing unit: "user", "visitor", or an attribute; None like `rollout_percent`.
-    bucket_by: str | None = None
-    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the flag's row,
-    #: "override_flag" if a test does, else None.
-    override: str | None = None
-    #: The number and name of the rule that decided.
-    rule: int | None = None
-    rule_name: str | None = None
-    #: All rules of the flag.
-    rules: tuple[ExplainedRule, ...] = ()
-    #: Why the flag's rules cannot be read, or None. Then its last good rules decide; without any,
-    #: the error code is PARSE_ERROR.
-    rules_problem: Text | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueExplanation(Explained):
+    """The result of `get_value`, with its reason: STATIC for a value without rules."""
+
+    #: Not in `repr`, which logs have: it may be secret.
+    value: Any = field(repr=False)
+    #: Whether the result is the value itself, not that of a rule or an override.
+    has_own: bool
 
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
@@ -77,60 +96,7 @@ def explain(key: str, user: UserLike = None, *, context: Context = None) -> Expl
     on it, unless there is an override. Raises TypeError if `user` or `context` has a wrong type.
     Does not block.
     """
-    return explanation_of(key, _core.explain(key, user, context=context))
-
-
-def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
-    """Returns what the extension found, as an `Explanation`."""
-    rules = explained_rules(*(found["rules"] or ("[]", [])))
-    problem = found["rules_problem"]
-    deciding = next((rule for rule in rules if rule.decides), None)
-    return Explanation(
-        key,
-        found["value"],
-        found["reason"],
-        found["error_code"],
-        found["bucket"],
-        found["rollout_percent"],
-        found["bucket_by"],
-        found["overridden_by"],
-        rule=deciding.number if deciding else None,
-        rule_name=deciding.name if deciding else None,
-        rules=rules,
-        rules_problem=problem,
-    )
-
-
-@dataclass(frozen=True)
-class ValueExplanation:
-    """The result of `get_value`, with its reason."""
-
-    key: str
-    #: What `get_value` returns, with None for its default. Not in `repr`, which logs have: it may
-    #: be secret.
-    value: Any = field(repr=False)
-    #: STATIC for a value without rules or with an override, TARGETING_MATCH or SPLIT if a rule
-    #: decided, DEFAULT if none did, or if its percentage needs a unit and there is none, or ERROR.
-    reason: str
-    #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or GENERAL for a user or an
-    #: attribute that cannot be read, because the database failed.
-    error_code: str | None
-    #: Whether the result is the value itself, not that of a rule or an override.
-    has_own: bool
-    #: The bucket of the user or of the value's other unit, 0 to 99; None if the unit is missing.
-    bucket: int | None = None
-    #: What the percentages bucket by: "user", "visitor", or an attribute; None without rules.
-    bucket_by: str | None = None
-    #: "override_value" if a test decides in place of the value's row, else None.
-    override: str | None = None
-    #: The number and name of the rule that decided.
-    rule: int | None = None
-    rule_name: str | None = None
-    #: All rules of the value, without their results.
-    rules: tuple[ExplainedRule, ...] = ()
-    #: Why the value's rules cannot be read, or None. Then its last good rules decide, if there are
-    #: any.
-    rules_problem: Text | None = None
+    return explanation_of(Explanation, key, _core.explain(key, user, context=context))
 
 
 def explain_value(key: str, user: UserLike = None, *, context: Context = None) -> ValueExplanation:
@@ -141,41 +107,40 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     block.
     """
     found = _core.explain_value(key, user=user, context=context)
-    rules = explained_rules(*(found.pop("rules") or ("[]", [])))
-    problem, number = found.pop("rules_problem"), found.pop("rule")
-    deciding = next((rule for rule in rules if rule.decides), None)
-    return ValueExplanation(
-        key,
-        override=found.pop("overridden_by"),
-        rule=number,
-        rule_name=deciding.name if deciding else None,
-        rules=rules,
-        rules_problem=problem,
-        **found,
-    )
+    return explanation_of(ValueExplanation, key, found)
 
 
-def explained_rules(text: str, outcomes: list[Any]) -> tuple[ExplainedRule, ...]:
-    """Returns the rules of a JSON text with what came of each, which has the same order."""
-    return tuple(
-        ExplainedRule(
-            number,
-            rule.get("name"),
-            rule.get("rollout_percent", 100),
-            decides,
-            tuple(map(_condition, rule["conditions"], conditions)),
-        )
-        for number, (rule, (decides, conditions)) in enumerate(
-            zip(json.loads(text), outcomes, strict=True), start=1
-        )
-    )
+_T = TypeVar("_T", bound=Explained)
 
 
-def _condition(condition: dict[str, Any], found: tuple[str, Any]) -> ExplainedCondition:
-    outcome, segment = found
-    if segment is None:
-        return ExplainedCondition(condition, outcome)
-    text, outcomes = segment
-    return ExplainedCondition(
-        condition, outcome, tuple(map(ExplainedCondition, json.loads(text), outcomes))
-    )
+def explanation_of(made: type[_T], key: str, found: Mapping[str, Any]) -> _T:
+    """Returns what the extension found, as an explanation."""
+    members = {**found}
+    problem, override = members.pop("rules_problem"), members.pop("overridden_by")
+    steps = tuple(map(_step, members.pop("steps")))
+    return made(key=key, override=override, rules_problem=problem, steps=steps, **members)
+
+
+def _step(found: tuple[Any, ...]) -> Step:
+    name, met, decides, text, values, level = found
+    if "condition" in values:
+        values["condition"] = json.loads(values["condition"])
+    return Step(name, met, decides, text or "", values, level)
+
+
+def step_text(step: Step, hint: str) -> str:
+    """Returns why, in one line in the active language.
+
+    `hint` says how to pass an attribute that is missing: " (pass --context %(example)s)".
+    """
+    text, values = localized(step.text), step.values
+    if "condition" in values:
+        condition = conditions_text([values["condition"]])
+        return f"{text}: {condition}" if text else str(condition)
+    if "percent" in values and text:
+        name = values["name"]
+        shown = "" if name is None else f"{json.dumps(name, ensure_ascii=False)}, "
+        text = f"{shown}{values['percent']} %: {text}"
+    if unit := values.get("missing"):
+        text += hint % {"example": f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"}
+    return text

@@ -1,7 +1,7 @@
 """The engine of this process: its options, and the hooks that start, restart and stop it.
 
-The extension owns the state of the process. It calls `read_options` once, `run_maintenance` from
-time to time, and the other functions as they are needed.
+The extension owns the state of the process, and calls the functions that the end of this module
+installs: `read_options` once, `run_maintenance` from time to time, the others as they are needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -28,6 +27,8 @@ from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, log_once
+from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
+from flagstaff._engine.request_origin import origin_of
 from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
@@ -118,37 +119,6 @@ _UNKNOWN: Mapping[str, type[FlagstaffError]] = {
     "value": UnknownValueError,
     "experiment": UnknownExperimentError,
 }
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the engine connects and refreshes. Times are in seconds."""
-
-    #: Connection parameters by their libpq name.
-    parameters: dict[str, str]
-    #: Quoted names of tables and columns.
-    names: dict[str, str]
-    #: True if the model's field decodes every value, even plain scalars.
-    opaque_values: bool
-    listen: bool
-    poll_interval: float
-    pool_size: int
-    pool_idle: float
-    max_staleness: float
-    usage_interval: float
-    measure_interval: float
-    new_visitors_per_hour: int
-    host: str
-
-
-@dataclass(frozen=True)
-class StartOptions:
-    """Everything that the extension needs to start, read once per process."""
-
-    startup_timeout: float
-    report_unknown: bool
-    #: None if the process evaluates directly.
-    engine: EngineOptions | None
 
 
 class _Process:
@@ -408,6 +378,38 @@ def _require_fixed_settings() -> None:
             )
 
 
+_core.install(
+    Hooks(
+        read_options=read_options,
+        log_late_start=log_late_start,
+        after_fork=after_fork,
+        run_maintenance=run_maintenance,
+        decode=decode,
+        report_unknown_key=report_unknown_key,
+        report_listener=log_once.report_listener,
+        reads_own_writes=direct.reads_own_writes,
+        request_context=attributes.RequestContext,
+        visitor_of=attributes.visitor_of,
+        visitor_has_returned=attributes.visitor_has_returned,
+        is_crawler=attributes.is_crawler,
+        origin_of=origin_of,
+        read_attribute_settings=attributes.read_settings,
+        computed_attributes=attributes.computed_attributes,
+        read_groups_of=direct.read_groups_of,
+        is_deferred=attributes.is_deferred,
+        plain_value=attributes.plain_value,
+        microseconds=attributes.microseconds,
+        utc_of=attributes.utc_of,
+        note_evaluation=attributes.note_evaluation,
+        is_database_error=attributes.is_database_error,
+        report_database_error=attributes.report_database_error,
+        report_needed_user=attributes.report_needed_user,
+        report_missing_user=attributes.report_missing_user,
+        report_reserved_name=attributes.report_reserved_name,
+        report_unreadable=attributes.report_unreadable,
+        report_unreadable_context=attributes.report_unreadable_context,
+    )
+)
 setting_changed.connect(_after_setting)
 _call_after_fork(after_fork)
 _call_at_exit(_shut_down)

@@ -29,6 +29,15 @@ def log_each_minute(kind: str, message: str) -> None:
         logger.warning(message)
 
 
+def report_listener(listener: object, error: Exception) -> None:
+    """Logs that a listener has raised, once for each listener."""
+    # A method of a built-in type has no module.
+    module = getattr(listener, "__module__", None) or "builtins"
+    name = f"{module}.{getattr(listener, '__qualname__', type(listener).__name__)}"
+    message = f"the listener {name} has raised {place_of(error)}; its next errors are not logged"
+    log_once("listener", name, message)
+
+
 def place_of(error: Exception) -> str:
     """Returns the type of an error and where it was raised. Its text may hold personal data."""
     last = error.__traceback__

@@ -17,7 +17,6 @@ from flagstaff import _core
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.steps import unit_of
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables import bucket_units
 from flagstaff._tables.flag_states import ALL_USERS
@@ -134,7 +133,7 @@ def evaluated_flags(
 
 def short_reason(key: str, found: dict[str, Any]) -> str:
     """Returns why the flag is on or off in a few words."""
-    explanation = explanation_of(key, found)
+    explanation = explanation_of(Explanation, key, found)
     if explanation.override is not None:
         is_forced = explanation.override == VARIABLE
         return _("forced off in this process") if is_forced else _("overridden by a test")
@@ -157,7 +156,7 @@ def short_reason(key: str, found: dict[str, Any]) -> str:
 def _rule(explanation: Explanation) -> str:
     names = {"number": explanation.rule, "name": explanation.rule_name}
     text = _("rule %(number)s “%(name)s”") if explanation.rule_name else _("rule %(number)s")
-    [percent] = [rule.rollout_percent for rule in explanation.rules if rule.decides]
+    percent = explanation.deciding_step.values["percent"]
     if percent >= ALL_USERS:
         return text % names
     return f"{text % names}, {_rollout(explanation, percent)}"
@@ -165,7 +164,7 @@ def _rule(explanation: Explanation) -> str:
 
 def _rollout(explanation: Explanation, percent: int) -> str:
     """Returns the rollout that decided, with the bucket if it depends on one."""
-    unit, bucket = unit_of(explanation), explanation.bucket
+    unit, bucket = explanation.bucket_by or bucket_units.USER, explanation.bucket
     texts = {"percent": percent, "bucket": bucket, "unit": unit}
     if not 0 < percent < ALL_USERS:
         return _("rollout of %(percent)s %%") % texts

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff import _core
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import explained_rules
+from flagstaff._engine.explain import ValueExplanation, explanation_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import WITHOUT_RULES, value_rule_fields
 from flagstaff._words.rule_parts import ALL
@@ -40,7 +40,11 @@ def values_of_user(
     with read_own_writes():
         snapshot = _core.snapshot()
         explained = {
-            row.key: snapshot.explain_value(row.key, user=user, context=context)
+            row.key: explanation_of(
+                ValueExplanation,
+                row.key,
+                snapshot.explain_value(row.key, user=user, context=context),
+            )
             for row in (found if snapshot.ready else ())
         }
     return [
@@ -48,7 +52,7 @@ def values_of_user(
             "key": row.key,
             "url": page_url(site, model, "change", row.pk),
             "value": Truncator(
-                describe_value(explained[row.key]["value"], secret=is_secret(row))
+                describe_value(explained[row.key].value, secret=is_secret(row))
             ).chars(_MAX_LENGTH),
             "why": _why(explained[row.key]),
         }
@@ -57,26 +61,25 @@ def values_of_user(
     ]
 
 
-def _why(found: dict[str, Any]) -> str:
+def _why(found: ValueExplanation) -> str:
     """Returns which rule has decided, in a few words."""
-    if found["overridden_by"] is not None:
+    if found.override is not None:
         return _("overridden by a test")
-    rules = explained_rules(*(found["rules"] or ("[]", [])))
-    deciding = next((rule for rule in rules if rule.decides), None)
-    if deciding is None:
+    if found.rule is None:
         return _("no rule matches")
+    percent = found.deciding_step.values["percent"]
     texts = {
-        "number": deciding.number,
-        "name": deciding.name,
-        "percent": deciding.rollout_percent,
-        "bucket": found["bucket"],
+        "number": found.rule,
+        "name": found.rule_name,
+        "percent": percent,
+        "bucket": found.bucket,
     }
-    rule = _("rule %(number)s “%(name)s”") if deciding.name else _("rule %(number)s")
+    rule = _("rule %(number)s “%(name)s”") if found.rule_name else _("rule %(number)s")
     parts = [rule % texts]
-    if deciding.rollout_percent < ALL:
+    if percent < ALL:
         parts.append(_("rollout of %(percent)s %%") % texts)
-        if found["bucket"] is not None:
+        if found.bucket is not None:
             parts.append(_("bucket %(bucket)s") % texts)
-    if found["has_own"]:
+    if found.has_own:
         parts.append(_("so the value itself"))
     return ", ".join(parts)

@@ -5,42 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flagstaff import _core
-from flagstaff._engine.explain import ExplainedRule, explained_rules
+from flagstaff._engine.explain import Explained, explanation_of
 from flagstaff._types import Context, UserLike
-from flagstaff._words.text import Text
 
 
-@dataclass(frozen=True)
-class VariantExplanation:
-    """The result of `get_variant`, with its reason."""
+@dataclass(frozen=True, kw_only=True)
+class VariantExplanation(Explained):
+    """The result of `get_variant`, with its reason.
 
-    key: str
+    DISABLED if the experiment does not run or is forced off, STATIC if a winner was shipped,
+    DEFAULT without a unit, TARGETING_MATCH for an override of the unit or for rules that exclude
+    it, SPLIT if the bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a
+    visitor that this worker has left out in this phase, because too many new ones came in an hour,
+    or ERROR. The bucket is one of 0 to 9,999.
+    """
+
     #: The key of the variant; None for the default of the call.
-    variant: str | None
-    #: DISABLED if the experiment does not run or is forced off, STATIC if a winner was shipped,
-    #: DEFAULT without a unit, TARGETING_MATCH for an override of the unit or for rules that exclude
-    #: it, SPLIT if the bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a
-    #: visitor that this worker has left out in this phase, because too many new ones came in an
-    #: hour, or ERROR.
-    reason: str
-    #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR for rules that cannot
-    #: be read, or GENERAL for a user or an attribute, because the database failed.
-    error_code: str | None
-    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the row,
-    #: "override_variant" if a test does, else None.
-    override: str | None = None
+    value: str | None
     #: Whether `get_variant` records the unit, so that it is analysed.
-    is_recorded: bool = False
-    #: The bucket of the unit, 0 to 9,999; None if it was not needed.
-    bucket: int | None = None
-    #: What is the unit: "user", "visitor", or an attribute.
-    bucket_by: str | None = None
-    #: The phase of the experiment.
-    phase: int | None = None
-    #: All rules of the experiment.
-    rules: tuple[ExplainedRule, ...] = ()
-    #: Why the rules cannot be read, or None. Then the last good ones decide.
-    rules_problem: Text | None = None
+    is_recorded: bool
+    #: The phase of the experiment; None without one, and with an override.
+    phase: int | None
 
 
 def explain_variant(
@@ -51,13 +36,5 @@ def explain_variant(
     Reads the user, even if the result does not depend on it, unless a test has set the variant.
     Raises TypeError if `user` or `context` has a wrong type. Does not block.
     """
-    explanation = _core.explain_variant(key, user, context=context)
-    rules = explained_rules(*(explanation.pop("rules") or ("[]", [])))
-    problem = explanation.pop("rules_problem")
-    return VariantExplanation(
-        key,
-        override=explanation.pop("overridden_by"),
-        rules=rules,
-        rules_problem=problem,
-        **explanation,
-    )
+    found = _core.explain_variant(key, user, context=context)
+    return explanation_of(VariantExplanation, key, found)

@@ -67,7 +67,7 @@ def test_explain_of_an_overridden_flag_names_the_override() -> None:
     with override_flag("summer_banner", True):
         found = document("explain", "summer_banner", "alice")
     assert found["value"] is True
-    assert [step["why"] for step in found["steps"]] == ["overridden by a test"]
+    assert [step["text"] for step in found["steps"]] == ["overridden by a test"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,10 +114,7 @@ def steps(*arguments: str) -> list[tuple[int, str, bool | None, str]]:
     found = document("explain", "new_checkout", *arguments)["steps"]
     names = [step["name"] for step in found]
     between = found[names.index("allowed") + 1 : names.index("100 %")]
-    return [
-        (step["level"], step["name"], step["met"], f"{step['outcome']}: {step['why']}".strip(": "))
-        for step in between
-    ]
+    return [(step["level"], step["name"], step["met"], step["text"]) for step in between]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +130,7 @@ def test_deciding_rule_shows_its_own_percentage(rule: dict[str, Any], why: str) 
     set_rules({"conditions": [condition("is_authenticated", True)], **rule})
     found = document("explain", "new_checkout", "bob")
     [decisive] = [step for step in found["steps"] if step["decides"]]
-    assert (decisive["name"], decisive["why"]) == ("rule 1", why)
+    assert (decisive["name"], decisive["text"]) == ("rule 1", why)
     assert found["rule"] == 1
 
 
@@ -143,7 +140,7 @@ def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
     assert [step["name"] for step in found["steps"] if step["decides"]] == ["bucket < rollout"]
     assert [why for _, _, _, why in steps("bob")] == [
         '"staff", 100 %: does not match',
-        "failed: is_staff is true",
+        "is_staff is true",
         "0 %: does not match",
         'missing: country is "US"',
     ]
@@ -154,7 +151,7 @@ def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
 
 def test_missing_segment_and_missing_user_are_named() -> None:
     set_rules({"conditions": [{"segment": "gone", "negate": True}]})
-    shown = 'missing: not in segment "gone", there is no such segment'
+    shown = 'there is no such segment: not in segment "gone"'
     assert steps("bob")[1] == (1, "condition 1", False, shown)
     set_rules({"conditions": [condition("is_authenticated", False)], "rollout_percent": 99})
     shown = "99 %: matches, but there is no user, so the flag is off"
@@ -167,21 +164,21 @@ def test_user_that_is_found_is_read_for_attributes() -> None:
     shown = "needs the user object: is_staff is true"
     assert steps("3")[1] == (1, "condition 1", False, shown)
     User.objects.filter(username="bob").update(is_staff=True, last_name="Bell")
-    assert steps("bob")[1] == (1, "condition 1", True, "passed: is_staff is true")
+    assert steps("bob")[1] == (1, "condition 1", True, "is_staff is true")
     set_rules({"conditions": [condition("last_name", "Bell")]})
     assert document("explain", "new_checkout", "2")["rule"] == 1
 
 
-def test_explain_as_json_has_the_rules() -> None:
+def test_explain_as_json_has_the_rules_among_the_steps() -> None:
     set_rules(STAFF, BETA)
     found = document("explain", "new_checkout", "bob", "--context", "country=DE")
     assert (found["rule"], found["rule_name"], found["rules_problem"]) == (None, None, None)
     assert found["user"] == {"pk": 2, "name": "bob", "by": "username"}
-    beta = found["rules"][1]
-    assert (beta["name"], beta["rollout_percent"], beta["decides"]) == ("beta", 60, False)
-    assert [one["outcome"] for one in beta["conditions"]] == ["passed", "missing"]
-    [inner] = beta["conditions"][1]["conditions"]
-    assert inner["condition"] == condition("plan", "enterprise")
+    [beta] = [step for step in found["steps"] if step["name"] == "rule 2"]
+    assert (beta["values"], beta["decides"]) == ({"name": "beta", "percent": 60}, False)
+    conditions = found["steps"][found["steps"].index(beta) + 1 :][:3]
+    assert [step["values"]["outcome"] for step in conditions] == ["passed", "missing", "missing"]
+    assert conditions[2]["values"]["condition"] == condition("plan", "enterprise")
 
 
 def test_rules_that_cannot_be_read_are_explained() -> None:
@@ -192,7 +189,9 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     assert found["rules_problem"].startswith(problem)
     [decisive] = [step for step in found["steps"] if step["decides"]]
     assert decisive["name"] == "rules"
-    assert f"cannot be read, so the result is the default of the call: {problem}" in decisive["why"]
+    assert (
+        f"cannot be read, so the result is the default of the call: {problem}" in decisive["text"]
+    )
     shown = "new_checkout returns the default of the call for user 2 (bob), found by username."
     assert typed("flags explain new_checkout bob").splitlines()[0] == shown
     # An allowed user has the flag in any case.

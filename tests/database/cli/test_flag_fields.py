@@ -132,7 +132,7 @@ def test_summary_says_what_the_rollout_counts(
 def deciding(line: str) -> tuple[str, str]:
     """Returns the name and the reason of the step that decides."""
     [step] = [step for step in document(*line.split())["steps"] if step["decides"]]
-    return step["name"], step["why"]
+    return step["name"], step["text"]
 
 
 @pytest.mark.parametrize("unit", ["user", "visitor", "organization"])
@@ -164,13 +164,13 @@ def test_explain_shows_the_bucket_of_the_visitor(visitor: str) -> None:
 )
 def test_explain_without_the_unit_says_how_to_pass_it(unit: str, missing: str, option: str) -> None:
     set_unit(unit)
-    why = f"{missing} (pass --context {option})"
-    assert deciding("explain new_checkout bob") == (unit, why)
+    hint = f" (pass --context {option})"
+    assert deciding("explain new_checkout bob") == (unit, missing + hint)
     first, *_ = typed("flags explain new_checkout bob").splitlines()
     assert first.endswith(f"found by username. It is bucketed by {unit}, which is missing.")
     anyone = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
     set_unit(unit, rules=[{"conditions": [anyone], "rollout_percent": 99}])
-    shown = f"99 %: matches, but {why}, so the flag is off"
+    shown = f"99 %: matches, but {missing}, so the flag is off{hint}"
     assert deciding("explain new_checkout bob") == ("rule 1", shown)
     found = bucket_of("new_checkout", "8f3a")
     _, why = deciding(f"explain new_checkout bob --context {unit}=8f3a")

@@ -24,7 +24,6 @@ from flagstaff import (
     status,
 )
 from flagstaff._engine import lifecycle
-from flagstaff._engine.explain import Explanation
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
@@ -183,8 +182,12 @@ class TestUnknownKeys:
             assert flag_enabled("new_checkout") is True
         with forced_off(["new_checkout"]):
             assert flag_enabled("new_checkout", default=True) is False
-        nothing = ("new_checkout", False, "ERROR", "FLAG_NOT_FOUND", None, None, None)
-        assert explain("new_checkout") == Explanation(*nothing)
+        nothing = explain("new_checkout")
+        assert (nothing.value, nothing.reason, nothing.error_code) == (
+            *(False, "ERROR"),
+            "FLAG_NOT_FOUND",
+        )
+        assert (nothing.bucket, nothing.bucket_by, nothing.rollout_percent) == (None, None, None)
 
     def test_nothing_is_raised_before_the_first_load_and_snapshots_are_empty(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -88,8 +88,9 @@ def test_snapshot_does_not_change_with_rows(load: Load, alice: User) -> None:
     assert held.all_flags(alice) == before
     assert held.flag_enabled("all") is True
     assert held.get_value("cities") == ["Rome"]
-    explanation = explanation_of("listed", held.explain("listed", alice))
-    assert explanation == Explanation("listed", True, "TARGETING_MATCH", None, 37, 0, "user")
+    found = explanation_of(Explanation, "listed", held.explain("listed", alice))
+    assert (found.key, found.value, found.reason) == ("listed", True, "TARGETING_MATCH")
+    assert (found.bucket, found.bucket_by, found.rollout_percent) == (37, "user", 0)
     assert all_flags(alice) == {"all": False}
     assert get_value("cities") == ["Oslo"]
 

@@ -13,6 +13,7 @@ from flagstaff import all_flags, experiments, snapshot, status
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.testing import override_variant
+from tests.support.conditions import outcomes_of
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 
@@ -41,7 +42,7 @@ def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
     for unit in range(20):
         assert get_variant(KEY, unit) == peek_variant(KEY, unit) == expected(str(unit))
     found = explain_variant(KEY, 1)
-    assert (found.variant, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
+    assert (found.value, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
     assert (found.bucket, found.bucket_by, found.phase) == (bucket("1"), "user", 1)
 
 
@@ -93,7 +94,7 @@ def test_anonymous_user_gets_the_default(running: Load, user: AnonymousUser | No
 def test_unknown_experiment_gives_the_default_and_an_explanation(running: Load) -> None:
     assert get_variant("other", 1, default="a") == "a"
     found = explain_variant("other", 1)
-    assert (found.variant, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
+    assert (found.value, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
 
 
 def test_unknown_experiment_is_an_error_if_the_settings_say_so(settings: Settings) -> None:
@@ -128,8 +129,51 @@ def test_rules_decide_who_takes_part(load: Load) -> None:
     assert get_variant(KEY, 1, context={"country": "DE"}) == expected("1")
     assert get_variant(KEY, 1, context={"country": "FR"}) is None
     found = explain_variant(KEY, 1, context={"country": "FR"})
-    assert [rule.decides for rule in found.rules] == [False]
-    assert found.rules[0].conditions[0].outcome == "failed"
+    assert outcomes_of(found) == ["failed"]
+    assert (found.deciding_step.name, found.deciding_step.text) == ("rules", "no rule matches")
+
+
+@pytest.mark.parametrize(
+    ("state", "unit", "step"),
+    [
+        ("draft", 1, ("running", False, "the experiment is not running")),
+        ("shipped", 1, ("winner", True, "everyone gets the winner")),
+        ("running", None, ("user", False, "there is no user")),
+        ("forced", 1, ("forced", True, "the unit has an override")),
+        ("running", 1, ("bucket", True, f"the bucket of the unit is {bucket('1')}")),
+    ],
+)
+def test_step_that_decides_is_named(
+    load: Load, state: str, unit: int | None, step: tuple[str, bool, str]
+) -> None:
+    experiments.create(KEY)
+    if state != "draft":
+        experiments.start(KEY)
+    if state == "forced":
+        experiments.force(KEY, "1", "treatment")
+    if state == "shipped":
+        experiments.stop(KEY)
+        experiments.ship(KEY, "treatment")
+    load()
+    steps = explain_variant(KEY, unit).steps
+    assert [(one.name, one.met, one.text) for one in steps if one.decides] == [step]
+
+
+def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(load: Load) -> None:
+    rules = [
+        {"conditions": [{"attribute": "country", "operator": "in", "values": [country]}]}
+        for country in ("FR", "DE", "AT")
+    ]
+    experiments.create(KEY, rules=rules)
+    experiments.start(KEY)
+    load()
+    found = explain_variant(KEY, 1, context={"country": "DE"})
+    assert found.rule == 2
+    assert [(step.name, step.met, step.decides) for step in found.steps[5:]] == [
+        *(("rule 1", False, False), ("condition 1", False, False)),
+        *(("rule 2", True, False), ("condition 1", True, False)),
+        *(("rule 3", None, False), ("counted", True, False), ("bucket", True, True)),
+    ]
 
 
 def test_unit_may_be_an_attribute(load: Load) -> None:
@@ -159,7 +203,7 @@ def test_forced_off_experiment_gives_the_default_and_names_the_environment(runni
             assert get(KEY, 1, default="old") == "old"
         found = explain_variant(KEY, 1)
         assert status().forced_off == (KEY,)
-    assert (found.variant, found.reason, found.is_recorded) == (None, "DISABLED", False)
+    assert (found.value, found.reason, found.is_recorded) == (None, "DISABLED", False)
     assert found.override == "FLAGSTAFF_FORCE_OFF"
     # A snapshot keeps the keys that were forced off.
     assert held.get_variant(KEY, 1, default="old") == "old"

@@ -95,7 +95,7 @@ def test_new_visitors_above_the_bound_get_the_default_and_are_counted(settings: 
         assert [visit(cookie)[0] for _, cookie in visits] == shown
         assert [visit(cookie, peek_variant)[0] for _, cookie in visits] == shown
         explained, _ = visit(visits[5][1], explain_variant)
-        assert (explained.variant, explained.reason) == (None, "LIMIT")
+        assert (explained.value, explained.reason) == (None, "LIMIT")
         # A visitor whom another worker may know is never left out.
         assert get_variant(KEY, context={"visitor": "of-another-worker"})
         lifecycle.close()

@@ -34,7 +34,7 @@ from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
-from tests.support.conditions import condition
+from tests.support.conditions import condition, outcomes_of
 from tests.support.fixtures import Load
 from tests.support.views import request_of as plain_request_of
 
@@ -88,7 +88,7 @@ def store(*conditions: dict[str, Any], key: str = "beta") -> None:
 
 def outcome(user: UserLike = None, context: Mapping[str, object] | None = None) -> str:
     """What came of the first condition of the flag."""
-    return explain("beta", user, context=context).rules[0].conditions[0].outcome
+    return outcomes_of(explain("beta", user, context=context))[0]
 
 
 # Built-in attributes.
@@ -620,20 +620,33 @@ def test_rule_that_decides_is_explained_with_each_condition(load: Load, alice: U
     assert (found.rule, found.rule_name, found.reason) == (2, "Germans", "SPLIT")
     assert (found.bucket, found.rollout_percent) == (found.bucket, 10)
     assert found.value is (found.bucket is not None and found.bucket < 60)
-    assert [rule.decides for rule in found.rules] == [False, True, False]
-    [by_segment] = found.rules[1].conditions
-    assert by_segment.condition == {"segment": "german"}
-    assert [(one.condition, one.outcome) for one in by_segment.conditions] == [
-        (conditions[0], "passed"),
-        (conditions[1], "passed"),
+    steps = [(step.name, step.met, step.decides, step.level) for step in found.steps]
+    assert steps[3:9] == [
+        ("rule 1", False, False, 0),
+        ("condition 1", False, False, 1),
+        ("rule 2", True, True, 0),
+        *(("condition 1", True, False, level) for level in (1, 2)),
+        ("condition 2", True, False, 2),
     ]
-    assert found.rules[2].conditions[0].outcome == "missing"
+    assert found.deciding_step.values == {"name": "Germans", "percent": 60}
+    of_conditions = [step.values for step in found.steps[6:9]]
+    assert of_conditions == [
+        {"condition": one, "outcome": "passed"} for one in ({"segment": "german"}, *conditions)
+    ]
+    # A rule after the one that decides is not checked.
+    assert [(step.name, step.met) for step in found.steps[9:11]] == [
+        ("rule 3", None),
+        ("100 %", None),
+    ]
     # No rule decides for an allowed user.
     alice.save()
     FeatureFlag.objects.get().allowed_users.add(alice)
     load()
     found = explain("beta", alice, context={"country": "DE", "plan": "pro"})
-    assert (found.reason, found.rule, found.rules[1].decides) == ("TARGETING_MATCH", None, False)
+    assert (found.reason, found.rule, found.deciding_step.name) == (
+        *("TARGETING_MATCH", None),
+        "allowed",
+    )
 
 
 @pytest.mark.parametrize("default", [False, True])

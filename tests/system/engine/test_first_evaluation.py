@@ -84,17 +84,15 @@ print(all(results), len(results), engines(), _core.start(in_memory=True), engine
     "first evaluation reads the options once": (
         """
 calls = []
-def counted(name):
-    function = getattr(lifecycle, name)
-    def call(*arguments):
-        calls.append(name)
-        return function(*arguments)
-    setattr(lifecycle, name, call)
-for name in ("decode", "log_late_start", "read_options", "report_unknown_key", "run_maintenance"):
-    counted(name)
-# The maintenance follows an event, such as the first load.
+hooks = ("decode", "log_late_start", "read_options", "report_unknown_key")
+def count(frame, event, argument):
+    module = frame.f_globals.get("__name__")
+    if event == "call" and frame.f_code.co_name in hooks and module == lifecycle.__name__:
+        calls.append(frame.f_code.co_name)
+sys.setprofile(count)
 results = [flag_enabled("new_checkout") for _ in range(2)]
-print(*results, [name for name in calls if name != "run_maintenance"])
+sys.setprofile(None)
+print(*results, calls)
 """,
         "True True ['read_options']\n",
     ),

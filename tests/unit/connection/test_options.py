@@ -16,6 +16,8 @@ from tests.conftest import RunIsolated
 # Without names of tables the engine does not start, but it checks the parameters before.
 START = """
 import json, sys
+import django
+django.setup()
 from flagstaff import _core
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ConfigurationError
@@ -23,9 +25,9 @@ from flagstaff.exceptions import ConfigurationError
 for parameters in json.loads(sys.argv[1]):
     times = (5.0, 1, 0.0, 300.0, 0.0, 5.0, 9)
     engine = lifecycle.EngineOptions(parameters, {}, False, False, *times, "web")
-    lifecycle.read_options = lambda _: lifecycle.StartOptions(0.0, False, engine)
+    lifecycle._engine_options = lambda: engine
     try:
-        _core.start(wait=False)
+        _core.start(in_memory=True, wait=False)
     except ConfigurationError as error:
         print(json.dumps("no name was given" not in str(error)))
 """

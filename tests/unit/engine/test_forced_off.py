@@ -11,7 +11,7 @@ from django.test import RequestFactory
 
 from flagstaff import _core, all_flags, explain, flag_enabled, snapshot, status
 from flagstaff._engine import forced_off as environment
-from flagstaff._engine.explain import explanation_of
+from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._engine.metrics import prometheus_text
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._types import UserLike
@@ -70,7 +70,7 @@ def test_flag_is_off_for_every_user_and_default_and_disabled_by_the_environment(
         assert flag_enabled("banner", user, default=True) is True
         explanation = explain("new_checkout", user)
         found = snapshot().explain("new_checkout", user)
-        assert explanation_of("new_checkout", found) == explanation
+        assert explanation_of(Explanation, "new_checkout", found) == explanation
     assert (explanation.value, explanation.reason) == (False, "DISABLED")
     assert explanation.override == "FLAGSTAFF_FORCE_OFF"
 

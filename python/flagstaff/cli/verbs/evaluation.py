@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, ValueExplanation, explain, explain_value
-from flagstaff._engine.steps import EvaluationStep
-from flagstaff._engine.value_steps import result_name
+from flagstaff._engine.explain import (
+    Explanation,
+    ValueExplanation,
+    explain,
+    explain_value,
+    step_text,
+)
+from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.cells import Record, as_json
+from flagstaff._words.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.steps import STEPS, steps_of, steps_of_value, unit_text
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.user_arguments import evaluated_user, label
 from flagstaff.cli.support.verb import Options, Verb
@@ -59,48 +64,70 @@ def _explain(options: Options, out: Output) -> None:
         _print_value(of_value, user, out, secret=is_secret(value))
         return
     explanation = _evaluate(key, user, context)
-    result = _result(explanation, user) + unit_text(explanation)
+    result = _result(explanation, user) + _unit_text(explanation)
     _print_explanation(explanation, user, result, out)
-
-
-def _print_explanation(
-    explanation: Explanation, user: FoundUser | None, result: str, out: Output
-) -> None:
-    steps = steps_of(explanation, label(user) if user else None)
-    _print_steps(asdict(explanation), user, steps, result, out)
 
 
 def _print_value(
     explanation: ValueExplanation, user: FoundUser | None, out: Output, *, secret: bool
 ) -> None:
     """Prints how a value comes about. Of a secret one, prints which result it is in its place."""
-    key, name = explanation.key, result_name(explanation)
-    result = f"{key} is {as_json(explanation.value)}"
+    key, name = explanation.key, ""
+    if explanation.error_code is None and explanation.override is None:
+        name = "the value itself" if explanation.has_own else f"rule {explanation.rule}"
+    sentence = f"{key} is {as_json(explanation.value)}"
     if explanation.error_code is not None:
-        result = f"{key} returns the default of the call"
+        sentence = f"{key} returns the default of the call"
     elif secret:
-        result = f"{key} is secret, and has the result of {name or 'an override'}"
-    record = {**asdict(explanation), "result": name}
-    if secret:
-        record["value"] = None
-    sentence = f"{result} {_users_text(user)}{unit_text(explanation)}"
-    _print_steps(record, user, steps_of_value(explanation), sentence, out)
+        sentence = f"{key} is secret, and has the result of {name or 'an override'}"
+    sentence = f"{sentence} {_users_text(user)}{_unit_text(explanation)}"
+    members = {"value": None, "result": name} if secret else {"result": name}
+    _print_explanation(explanation, user, sentence, out, members)
 
 
-def _print_steps(
-    record: Record,
+def _print_explanation(
+    explanation: Explanation | ValueExplanation,
     user: FoundUser | None,
-    steps: Sequence[EvaluationStep],
-    result: str,
+    sentence: str,
     out: Output,
+    members: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    records = [step.as_dict() for step in steps]
-    if out.is_json:
-        out.document({**record, "user": user and user.as_dict(), "steps": records})
+    """Prints the steps below the sentence. `members` replace those of the JSON document."""
+    steps = [
+        {**asdict(step), "text": step_text(step, " (pass --context %(example)s)")}
+        for step in explanation.steps
+    ]
+    if not out.is_json:
+        out.headline("result", sentence)
+        out.records(_STEPS, steps)
         return
-    out.headline("result", result)
-    pairs = zip(records, steps, strict=True)
-    out.records(STEPS, [{**record, "why": step.text} for record, step in pairs])
+    document = {**asdict(explanation), **members}
+    out.document({**document, "user": user and user.as_dict(), "steps": steps})
+
+
+def _name_text(record: Record) -> str:
+    return f"{'  ' * record['level']}{record['name']}"
+
+
+def _style(record: Record) -> str | None:
+    return "MIGRATE_LABEL" if record["decides"] else None
+
+
+_STEPS = (
+    Column("decides", lambda record: "▸" if record["decides"] else "", header=""),
+    Column("name", _name_text, header="STEP", style=_style),
+    Column("met", header="", style=_style),
+    Column("text", header="", style=_style, truncate=True),
+)
+
+
+def _unit_text(explanation: Explanation | ValueExplanation) -> str:
+    """Returns a sentence about the bucket of another unit than the user, or ""."""
+    unit, bucket = explanation.bucket_by or USER, explanation.bucket
+    if unit == USER:
+        return ""
+    found = "which is missing" if bucket is None else f"bucket {bucket}"
+    return f" It is bucketed by {unit}, {found}."
 
 
 def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:

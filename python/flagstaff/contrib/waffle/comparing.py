@@ -7,7 +7,7 @@ them after a way back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -20,11 +20,15 @@ from django.db.models.functions import Mod, RowNumber
 
 from flagstaff._core import Snapshot, snapshot
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import ExplainedCondition, Explanation, explanation_of
+from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import batches
+from flagstaff._words.rule_parts import groups_of
+from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
 from flagstaff.contrib.waffle.names import key_of
 from flagstaff.contrib.waffle.rows import SourceRow, read_rows
+from flagstaff.models import Segment
 
 _ALL = 100
 # Examples that are kept of the differences of a row.
@@ -108,9 +112,10 @@ def compare(users: int) -> tuple[list[Compared], int]:
     with read_own_writes():
         rows, ours = [*read_rows()], snapshot()
         groups = {name for row in rows for name in row.groups}
-        for row in rows:
-            rules = explanation_of("", ours.explain(key_of(row.kind, row.name))).rules
-            groups.update(_groups_of(one for rule in rules for one in rule.conditions))
+        keys = [key_of(row.kind, row.name) for row in rows]
+        flags = all_rows(conf.flag_model).filter(key__in=keys).values_list("rules", flat=True)
+        for rules in (*flags, *Segment.objects.values_list("conditions", flat=True)):
+            groups |= groups_of(rules)
         people = [*_people(users, sorted(groups))]
         return [_compare(row, people, ours) for row in rows], len(people)
 
@@ -119,7 +124,7 @@ def _compare(row: SourceRow, people: Sequence[Person], ours: Snapshot) -> Compar
     key = key_of(row.kind, row.name)
     if row.overridden:
         return Compared(row, key, Outcome.OWN_CODE)
-    present = explanation_of(key, ours.explain(key))
+    present = explanation_of(Explanation, key, ours.explain(key))
     if present.error_code == "FLAG_NOT_FOUND":
         return Compared(row, key, Outcome.NO_FLAG)
     if present.reason == "DISABLED" and _may_be_on(row):
@@ -132,7 +137,7 @@ def _compare(row: SourceRow, people: Sequence[Person], ours: Snapshot) -> Compar
         theirs = waffle_result(listed, one.user, one.groups, one.language)
         # Without a visitor, so that no percentage of visitors decides.
         context = {"visitor": None} | ({LANGUAGE_ATTRIBUTE: one.language} if one.language else {})
-        found = explanation_of(key, ours.explain(key, one.user, context=context))
+        found = explanation_of(Explanation, key, ours.explain(key, one.user, context=context))
         result = _result_of(found)
         if theirs is not result:
             differences.append(Difference(one.text, theirs, result))
@@ -171,14 +176,6 @@ def _result_of(found: Explanation) -> bool | None:
     if found.reason in {"SPLIT", "DEFAULT"} and by_percentage:
         return None
     return found.value
-
-
-def _groups_of(conditions: Iterable[ExplainedCondition]) -> Iterator[str]:
-    """Yields the groups that conditions name, also those of segments."""
-    for one in conditions:
-        if one.condition.get("attribute") == "groups":
-            yield from (str(name) for name in one.condition.get("values", ()))
-        yield from _groups_of(one.conditions)
 
 
 def _people(count: int, groups: Sequence[str]) -> Iterator[Person]:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.functional import LazyObject, empty
 
-from flagstaff import explain, ready, resolve_flag
+from flagstaff import explain, ready, resolve_flag, snapshot
 from flagstaff._core import Resolution, kind_of, observed_request
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.request_flags import in_request
@@ -63,7 +63,7 @@ def flag_result(
         return None if resolution.error_code == _MISSING else False
     if TEST_ATTRIBUTE in context and resolution.reason != "DISABLED":
         test = test_of_url(name, request)
-        if test is not None and _reads_test(explain(key)):
+        if test is not None and TEST_ATTRIBUTE in snapshot().attribute_names(key):
             keep_test(request, name, active=test)
     is_own = resolution.reason in {"SPLIT", "DEFAULT"} and resolution.rule is None
     if user is not None and is_own:
@@ -127,7 +127,7 @@ def _everyone(found: Explanation) -> bool | None:
         return found.value
     if found.error_code is not None:
         return None if found.error_code == "PARSE_ERROR" else False
-    rules = (rule.rollout_percent for rule in found.rules)
+    rules = (step.values["percent"] for step in found.steps if "percent" in step.values)
     return True if is_for_all(found.rollout_percent, rules) else None
 
 
@@ -228,12 +228,6 @@ def _kept(name: str, request: Any) -> bool | None:
 def _cookie(cookie: str, request: Any) -> bool | None:
     text = getattr(request, "COOKIES", _NOTHING).get(cookie)
     return None if text is None else bool(text == "True")
-
-
-def _reads_test(found: Explanation) -> bool:
-    """Whether a rule of the flag reads the test parameter, as of one with "testing" in waffle."""
-    conditions = (one.condition for rule in found.rules for one in rule.conditions)
-    return any(condition.get("attribute") == TEST_ATTRIBUTE for condition in conditions)
 
 
 def _value(found: Resolution[bool]) -> bool | None:

@@ -14,9 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, explain
+from flagstaff._engine.explain import Explanation, Step, explain, step_text
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.steps import EvaluationStep, steps_of
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.bucket_units import USER
 from flagstaff._words.text import localized
@@ -73,7 +72,7 @@ def _answer(key: str, text: str, context: str) -> Mapping[str, object]:
     return {
         "result": _result(explanation, user),
         "notes": [*user.notes()],
-        "steps": _shown_steps(explanation, user.name),
+        "steps": _shown_steps(explanation),
         "strip": _bucket_strip(explanation),
     }
 
@@ -87,24 +86,27 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
     return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
 
 
-def _shown_steps(explanation: Explanation, user: str | None) -> list[EvaluationStep]:
+def _shown_steps(explanation: Explanation) -> list[Step]:
     """Returns the steps in the order of the evaluation, with labels in the place of their names."""
-    steps = steps_of(explanation, user, _hint)
+    hint = _(" (write %(example)s into the context)")
+    steps = [
+        replace(step, name=_label(step.name), text=step_text(step, hint))
+        # The page of a flag need not say that the flag exists.
+        for step in explanation.steps
+        if step.name != "exists" or step.decides
+    ]
     if explanation.override is not None:
         is_forced = explanation.override == VARIABLE
         label = _("Not forced off") if is_forced else _("Not overridden by a test")
         # With an override, the rules are not even read.
-        later = (
-            EvaluationStep(str(_LABELS[name]), met=None, decides=False, why="")
-            for name in _LABELS
-            if name != "exists"
-        )
+        later = (_unreached(str(_LABELS[name])) for name in _LABELS if name != "exists")
         return [replace(steps[0], name=label, met=False), *later]
     not_forced = _("no environment variable turns the flag off in this process")
-    first = EvaluationStep(_("Not forced off"), met=True, decides=False, why=not_forced)
-    # The page of a flag need not say that the flag exists.
-    others = (step for step in steps if step.name != "exists" or step.decides)
-    return [first, *(replace(step, name=_label(step.name)) for step in others)]
+    return [replace(_unreached(_("Not forced off")), met=True, text=not_forced), *steps]
+
+
+def _unreached(label: str) -> Step:
+    return Step(label, met=None, decides=False, text="", values={}, level=0)
 
 
 def _label(name: str) -> str:
@@ -116,15 +118,11 @@ def _label(name: str) -> str:
     return name
 
 
-def _hint(example: str) -> str:
-    return _(" (write %(example)s into the context)") % {"example": example}
-
-
 def _bucket_strip(explanation: Explanation) -> SafeString:
     """Returns the chart; empty without a bucket. Does not query."""
     # The rollout that the bucket is compared with: that of the rule that decided, if any.
-    deciding = (rule.rollout_percent for rule in explanation.rules if rule.decides)
-    bucket, cut = explanation.bucket, next(deciding, explanation.rollout_percent)
+    cut = explanation.deciding_step.values.get("percent", explanation.rollout_percent)
+    bucket = explanation.bucket
     if bucket is None or cut is None:
         return SafeString()
     # A bucket is a hundredth of the strip.

@@ -1,0 +1,90 @@
+"""The functions of this package that the extension calls, and what they pass to it.
+
+`lifecycle` installs them. The extension imports it at the first call, so that `import flagstaff`
+imports neither Django nor the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine connects and refreshes. Times are in seconds."""
+
+    #: Connection parameters by their libpq name.
+    parameters: dict[str, str]
+    #: Quoted names of tables and columns.
+    names: dict[str, str]
+    #: True if the model's field decodes every value, even plain scalars.
+    opaque_values: bool
+    listen: bool
+    poll_interval: float
+    pool_size: int
+    pool_idle: float
+    max_staleness: float
+    usage_interval: float
+    measure_interval: float
+    new_visitors_per_hour: int
+    host: str
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Everything that the extension needs to start, read once per process."""
+
+    startup_timeout: float
+    report_unknown: bool
+    #: None if the process evaluates directly.
+    engine: EngineOptions | None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the extension calls, but for the queries of direct mode.
+
+    `call` and `snapshot` are the context of a call and that of its snapshot.
+    """
+
+    # The life of the process.
+    read_options: Callable[[bool], StartOptions | None]
+    log_late_start: Callable[[], None]
+    after_fork: Callable[[], None]
+    run_maintenance: Callable[[], None]
+
+    # Results.
+    decode: Callable[[str], object]
+    report_unknown_key: Callable[[str, Literal["flag", "value", "experiment"]], None]
+    report_listener: Callable[[Any, Exception], None]
+    reads_own_writes: Callable[[], bool]
+
+    # The request: arguments `call` and `snapshot`.
+    request_context: type[dict[str, object]]
+    visitor_of: Callable[[object, object, bool], str | None]
+    visitor_has_returned: Callable[[object, object], bool | None]
+    is_crawler: Callable[[object, object], bool | None]
+    origin_of: Callable[[Any], tuple[bytes | None, int | None]]
+
+    # The attributes that rules read.
+    read_attribute_settings: Callable[[], tuple[dict[str, str], bool]]
+    #: Arguments: the user, `call` and `snapshot`.
+    computed_attributes: Callable[[object, object, object], dict[str, object] | None]
+    read_groups_of: Callable[[str | None], list[str] | None]
+    is_deferred: Callable[[object, str], bool]
+    plain_value: Callable[[object], object]
+    microseconds: Callable[[datetime], int]
+    utc_of: Callable[[int], int]
+    note_evaluation: Callable[[], None]
+
+    # What keeps them from being read.
+    is_database_error: Callable[[BaseException], bool]
+    report_database_error: Callable[[Exception], bool]
+    report_needed_user: Callable[[str], None]
+    report_missing_user: Callable[[str], None]
+    report_reserved_name: Callable[[str], None]
+    report_unreadable: Callable[[str, Exception], None]
+    report_unreadable_context: Callable[[Exception], None]

@@ -1,0 +1,107 @@
+//! The functions of the Python package that Rust calls: `flagstaff._engine.hooks.Hooks`.
+//!
+//! A caller begins a `Call` first, and calls none while the process ends.
+
+use std::collections::HashMap;
+
+use pyo3::call::PyCallArgs;
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyType};
+
+use super::start::StartOptions;
+
+/// Declares the fields of `Hooks`, and for each a function that calls it.
+macro_rules! hooks {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        /// The hooks of this process.
+        #[derive(FromPyObject)]
+        pub(super) struct Hooks {
+            /// The class of the context of a request.
+            pub(super) request_context: Py<PyType>,
+            $($name: Py<PyAny>,)*
+        }
+
+        $(pub(super) fn $name<'py>(
+            py: Python<'py>,
+            $($argument: $type,)*
+        ) -> PyResult<hooks!(@result $($result)?)> {
+            hooks!(@call call(py, &Hooks::get(py)?.$name, ($($argument,)*)) $(, $result)?)
+        })*
+    };
+    (@result) => { () };
+    (@result $result:ty) => { $result };
+    (@call $call:expr) => { $call.map(drop::<Py<PyAny>>) };
+    (@call $call:expr, $result:ty) => { $call };
+}
+
+hooks! {
+    read_options(in_memory: bool) -> Option<StartOptions>;
+    log_late_start();
+    after_fork();
+    run_maintenance();
+
+    decode(text: &str) -> Bound<'py, PyAny>;
+    report_unknown_key(key: &Bound<'py, PyString>, kind: &str);
+    report_listener(listener: Bound<'py, PyAny>, error: PyErr);
+    reads_own_writes() -> bool;
+
+    visitor_of(call: Given<'_, 'py>, snapshot: Given<'_, 'py>, draw: bool) -> Bound<'py, PyAny>;
+    visitor_has_returned(call: Given<'_, 'py>, snapshot: Given<'_, 'py>) -> Option<bool>;
+    is_crawler(call: Option<Bound<'py, PyAny>>, snapshot: Option<Bound<'py, PyAny>>)
+         -> Option<bool>;
+    origin_of(flags: &Bound<'py, PyAny>) -> (Option<Vec<u8>>, Option<u32>);
+
+    read_attribute_settings() -> (HashMap<String, String>, bool);
+    computed_attributes(user: &Bound<'py, PyAny>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>)
+        -> Option<Bound<'py, PyDict>>;
+    read_groups_of(user: Option<String>) -> Bound<'py, PyAny>;
+    is_deferred(user: &Bound<'py, PyAny>, attribute: &Bound<'py, PyString>) -> bool;
+    plain_value(object: &Bound<'py, PyAny>) -> Bound<'py, PyAny>;
+    microseconds(moment: &Bound<'py, PyAny>) -> i64;
+    utc_of(wall: i64) -> i64;
+    note_evaluation();
+
+    is_database_error(error: PyErr) -> bool;
+    report_database_error(error: PyErr) -> bool;
+    report_needed_user(key: &str);
+    report_missing_user(key: &str);
+    report_reserved_name(name: &str);
+    report_unreadable(name: &str, error: PyErr);
+    report_unreadable_context(error: PyErr);
+}
+
+/// The context of a call or of a snapshot, if there is one.
+type Given<'a, 'py> = Option<&'a Bound<'py, PyDict>>;
+
+static HOOKS: PyOnceLock<Hooks> = PyOnceLock::new();
+
+impl Hooks {
+    pub(super) fn get(py: Python<'_>) -> PyResult<&'static Self> {
+        if let Some(hooks) = HOOKS.get(py) {
+            return Ok(hooks);
+        }
+        py.import("flagstaff._engine.lifecycle")?;
+        HOOKS.get(py).ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "an evaluation runs while flagstaff is imported; evaluate later",
+            )
+        })
+    }
+}
+
+/// Sets the hooks of this process. Later calls change nothing.
+#[pyfunction]
+pub(super) fn install(py: Python<'_>, hooks: Hooks) {
+    let _ = HOOKS.set(py, hooks);
+}
+
+fn call<'py, T: FromPyObjectOwned<'py>>(
+    py: Python<'py>,
+    hook: &Py<PyAny>,
+    arguments: impl PyCallArgs<'py>,
+) -> PyResult<T> {
+    hook.bind(py).call1(arguments)?.extract().map_err(Into::into)
+}

@@ -1,0 +1,449 @@
+//! The steps of an evaluation: the conditions that it checks in order, and what came of each.
+//!
+//! They follow from the result of the same code that evaluates.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::assign::Assignment;
+use crate::bucketing_unit::{USER, VISITOR};
+use crate::evaluate::{Evaluation, Reason};
+use crate::experiment::{Experiment, ExperimentState};
+use crate::flag::Flag;
+use crate::message::{Message, Template, templates};
+use crate::row_rules::RowRules;
+use crate::rules::{About, Attributes, ExplainedCondition, Outcome, Rules, SegmentConditions};
+use crate::subject::Subject;
+use crate::targeting::Targeting;
+
+templates! {
+    OVERRIDDEN, "overridden by a test";
+    FORCED_OFF, "forced off in this process by {variable}";
+    NOT_LOADED, "nothing has been loaded from the database";
+    UNREADABLE, "the database failed while the user or an attribute was read";
+    // Flags.
+    NO_FLAG, "there is no flag with this key, or its row is invalid";
+    FLAG, "the flag exists";
+    ENABLED, "the flag is enabled";
+    DISABLED, "the flag is disabled for all users";
+    ALLOWED, "the user is an allowed user";
+    NOT_ALLOWED, "the user is not an allowed user";
+    ROLLOUT, "the rollout is {percent} %";
+    KNOWN_USER, "the user is {user}";
+    KNOWN_UNIT, "the bucket of this {unit} is {bucket}";
+    HAS_UNIT, "there is a {unit}";
+    NO_USER, "there is no user";
+    NO_VISITOR, "there is no visitor in the context";
+    NO_UNIT, "{unit} is missing";
+    BELOW, "{bucket} is below {percent}";
+    NOT_BELOW, "{bucket} is not below {percent}";
+    UNIT_BELOW, "{bucket} is below {percent} (by {unit})";
+    UNIT_NOT_BELOW, "{bucket} is not below {percent} (by {unit})";
+    // Rules.
+    FLAG_RULES,
+        "cannot be read, so the result is the default of the call: {problem}";
+    VALUE_RULES, "cannot be read, so they decide nothing: {problem}";
+    NO_MATCH, "does not match";
+    MATCH, "matches";
+    MATCH_BY_BUCKET, "matches; {comparison}";
+    FLAG_OFF, "matches, so the flag is off";
+    FLAG_OFF_WITHOUT, "matches, but {problem}, so the flag is off";
+    OWN_VALUE, "matches, so the value itself is the result";
+    OWN_VALUE_WITHOUT,
+        "matches, but {problem}, so the value itself is the result";
+    NO_VARIANT, "matches, so the unit takes no part";
+    MISSING, "missing";
+    NEEDS_USER, "needs the user object";
+    TYPE_MISMATCH, "cannot be compared with the values";
+    NO_SEGMENT, "there is no such segment";
+    // Values.
+    NO_VALUE, "there is no value with this key, or its row is invalid";
+    VALUE, "the value exists";
+    WITHOUT_RULES, "the value has no rules";
+    NO_RULE_MATCHES, "no rule matches";
+    NO_RULE_DECIDES, "no rule decides";
+    // Experiments.
+    NO_EXPERIMENT, "there is no experiment with this key";
+    EXPERIMENT, "the experiment exists";
+    STARTED, "the experiment is running or was shipped";
+    NOT_STARTED, "the experiment is not running";
+    WINNER, "everyone gets the winner";
+    NO_WINNER, "no winner was shipped";
+    FORCED, "the unit has an override";
+    NOT_FORCED, "the unit has no override";
+    CRAWLER, "the request is one of a crawler";
+    LIMIT, "too many new visitors came in one hour";
+    COUNTED, "the unit is not excluded";
+    BUCKET, "the bucket of the unit is {bucket}";
+}
+
+/// One condition that an evaluation checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name: `enabled`, `rule 1`, `condition 1`, and so on.
+    pub name: String,
+    /// Whether it is met, `None` if the evaluation ended before.
+    pub met: Option<bool>,
+    /// Whether the result was decided here.
+    pub decides: bool,
+    /// Why, `None` if the evaluation ended before, and for a condition that was compared.
+    pub text: Option<Message>,
+    /// What it is about.
+    pub topic: Topic,
+    /// The bucketing unit that the context should have.
+    pub missing: Option<Box<str>>,
+    /// 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
+    pub level: u8,
+}
+
+/// What a step is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// What all evaluations of its kind check.
+    General,
+    /// A rule.
+    Rule {
+        /// Its name.
+        name: Option<Box<str>>,
+        /// Its percentage.
+        rollout_percent: u8,
+    },
+    /// A condition of a rule or a segment.
+    Condition {
+        /// Its JSON text.
+        json: Box<str>,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// The only step of an evaluation that an override decides: of a test, or of this variable.
+#[must_use]
+pub fn of_override(variable: Option<&str>) -> Vec<Step> {
+    let text = match variable {
+        Some(variable) => FORCED_OFF.with([("variable", variable.into())]),
+        None => (&OVERRIDDEN).into(),
+    };
+    let mut steps = Steps::default();
+    steps.add("override", true, true, text);
+    steps.steps
+}
+
+/// The steps of a flag without a result.
+#[must_use]
+pub fn without_flag(why: &'static Template) -> Vec<Step> {
+    without(why, &["enabled", "allowed", "100 %", USER, "bucket < rollout"])
+}
+
+/// The steps of a value without a result.
+#[must_use]
+pub fn without_value(why: &'static Template) -> Vec<Step> {
+    without(why, &[OWN])
+}
+
+/// The steps of an experiment without a result.
+#[must_use]
+pub fn without_variant(why: &'static Template) -> Vec<Step> {
+    without(why, &["running", "winner", "forced", "counted", "bucket"])
+}
+
+fn without(why: &'static Template, later: &[&str]) -> Vec<Step> {
+    let mut steps = Steps::default();
+    steps.add("exists", false, true, why);
+    for name in later {
+        steps.add(*name, false, false, why);
+    }
+    steps.steps
+}
+
+/// The steps of the evaluation of a flag. `bucket` is that of its unit.
+#[must_use]
+pub fn of_flag(
+    flag: &Flag,
+    evaluation: Evaluation,
+    bucket: Option<u8>,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Vec<Step> {
+    let Evaluation { value, reason, rule, .. } = evaluation;
+    let unit = Unit { name: flag.bucket_by().unwrap_or(USER), bucket: bucket.map(Into::into) };
+    let user = subject.text(str::to_owned);
+    let decides = |expected| reason == expected && rule.is_none();
+    let (is_allowed, for_all) = (decides(Reason::TargetingMatch), decides(Reason::Static));
+    let allowed = match user {
+        Some(_) if is_allowed => &ALLOWED,
+        Some(_) => &NOT_ALLOWED,
+        None => &NO_USER,
+    };
+    let mut steps = Steps::default();
+    steps.add("exists", true, false, &FLAG);
+    steps.add("enabled", flag.enabled, !flag.enabled, choose(flag.enabled, &ENABLED, &DISABLED));
+    steps.add("allowed", is_allowed, is_allowed, allowed);
+    let row_rules = flag.rules().map(|rules| &**rules);
+    if reason == Reason::Error {
+        steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
+    }
+    let matching = |percent| unit.matching(percent, &FLAG_OFF, &FLAG_OFF_WITHOUT);
+    steps.add_rules(row_rules, rule, &unit, attributes, |_| true, matching);
+    let percent = flag.rollout_percent;
+    steps.add("100 %", for_all, for_all, ROLLOUT.with([("percent", percent.to_string().into())]));
+    steps.add_unit(&unit, user, unit.bucket.is_none(), decides(Reason::Default));
+    steps.add("bucket < rollout", value, true, unit.comparison(percent));
+    steps.steps
+}
+
+/// The name of the last step of a value.
+const OWN: &str = "the value itself";
+
+/// The steps of the evaluation of a value. `bucket` is that of its unit.
+#[must_use]
+pub fn of_value(
+    targeting: Option<&Targeting>,
+    rule: Option<u8>,
+    bucket: Option<u8>,
+    attributes: &impl Attributes,
+) -> Vec<Step> {
+    let unit = targeting.and_then(|targeting| targeting.bucket_by.as_deref()).unwrap_or(USER);
+    let unit = Unit { name: unit, bucket: bucket.map(Into::into) };
+    let row_rules = targeting.and_then(|targeting| targeting.rules.as_deref());
+    let mut steps = Steps::default();
+    steps.add("exists", true, false, &VALUE);
+    let are_unreadable = row_rules.is_some_and(|rules| rules.rules().is_none());
+    if are_unreadable {
+        steps.add("rules", false, false, unreadable(&VALUE_RULES, row_rules));
+    }
+    let matching = |percent| unit.matching(percent, &OWN_VALUE, &OWN_VALUE_WITHOUT);
+    steps.add_rules(row_rules, rule, &unit, attributes, |_| true, matching);
+    let has_rules = targeting.is_some_and(Targeting::has_rules);
+    let no_rule = choose(has_rules, &NO_RULE_MATCHES, &WITHOUT_RULES);
+    steps.add(OWN, true, true, choose(are_unreadable, &NO_RULE_DECIDES, no_rule));
+    steps.steps
+}
+
+/// The steps of the evaluation of an experiment. With `exclusion`, the unit gets the default in spite
+/// of the assignment.
+#[must_use]
+pub fn of_variant(
+    experiment: &Experiment,
+    assignment: Assignment,
+    exclusion: Option<&'static Template>,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Vec<Step> {
+    let Assignment { variant, reason, position, rule, .. } = assignment;
+    let bucket = position.map(|position| position.bucket);
+    let unit = Unit { name: experiment.bucket_by.as_deref().unwrap_or(USER), bucket };
+    let is_off = experiment.state == ExperimentState::Off;
+    let is_shipped = reason == Reason::Static;
+    let by_rules = reason == Reason::TargetingMatch && variant.is_none();
+    let is_forced = reason == Reason::TargetingMatch && !by_rules;
+    let mut steps = Steps::default();
+    steps.add("exists", true, false, &EXPERIMENT);
+    steps.add("running", !is_off, is_off, choose(is_off, &NOT_STARTED, &STARTED));
+    steps.add("winner", is_shipped, is_shipped, choose(is_shipped, &WINNER, &NO_WINNER));
+    let has_none = reason == Reason::Default;
+    steps.add_unit(&unit, subject.text(str::to_owned), has_none, has_none);
+    steps.add("forced", is_forced, is_forced, choose(is_forced, &FORCED, &NOT_FORCED));
+    let row_rules = experiment.rules.as_deref();
+    if reason == Reason::Error {
+        steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
+    }
+    let matching = |percent| choose(percent == 0, &NO_VARIANT, &MATCH).into();
+    steps.add_rules(row_rules, rule, &unit, attributes, |percent| percent == 0, matching);
+    if by_rules {
+        steps.add("rules", false, true, &NO_RULE_MATCHES);
+    }
+    let is_counted = exclusion.is_none();
+    steps.add("counted", is_counted, !is_counted, exclusion.unwrap_or(&COUNTED));
+    let bucket = bucket.unwrap_or_default().to_string();
+    steps.add("bucket", variant.is_some(), true, BUCKET.with([("bucket", bucket.into())]));
+    steps.steps
+}
+
+fn choose(first: bool, one: &'static Template, other: &'static Template) -> &'static Template {
+    if first { one } else { other }
+}
+
+fn unreadable(text: &'static Template, rules: Option<&RowRules>) -> Message {
+    let problem = rules.and_then(RowRules::unreadable).map(Message::from);
+    text.with([("problem", problem.map_or_else(|| "".into(), Into::into))])
+}
+
+/// The bucketing unit of an evaluation.
+struct Unit<'a> {
+    name: &'a str,
+    /// `None` if the unit is missing, or its bucket was not needed.
+    bucket: Option<u16>,
+}
+
+impl Unit<'_> {
+    /// The name of a unit that the context should have.
+    fn missing_name(&self) -> Option<Box<str>> {
+        (self.bucket.is_none() && self.name != USER).then(|| self.name.into())
+    }
+
+    fn missing(&self) -> Message {
+        match self.name {
+            USER => (&NO_USER).into(),
+            VISITOR => (&NO_VISITOR).into(),
+            name => NO_UNIT.with([("unit", name.into())]),
+        }
+    }
+
+    /// How the bucket compares with a percentage.
+    fn comparison(&self, percent: i32) -> Message {
+        let Some(bucket) = self.bucket else { return self.missing() };
+        let is_below = i32::from(bucket) < percent;
+        let (bucket, percent) = (bucket.to_string().into(), percent.to_string().into());
+        let values = [("bucket", bucket), ("percent", percent)];
+        if self.name == USER {
+            return choose(is_below, &BELOW, &NOT_BELOW).with(values);
+        }
+        let [bucket, percent] = values;
+        let values = [bucket, percent, ("unit", self.name.into())];
+        choose(is_below, &UNIT_BELOW, &UNIT_NOT_BELOW).with(values)
+    }
+
+    /// What a rule with this percentage means that matches.
+    fn matching(&self, percent: u8, off: &'static Template, without: &'static Template) -> Message {
+        match percent {
+            0 => off.into(),
+            100.. => (&MATCH).into(),
+            _ if self.bucket.is_none() => without.with([("problem", self.missing().into())]),
+            percent => {
+                MATCH_BY_BUCKET.with([("comparison", self.comparison(percent.into()).into())])
+            }
+        }
+    }
+}
+
+/// Steps that are added in the order of the evaluation. Those after the one that decides are not
+/// reached.
+#[derive(Default)]
+struct Steps {
+    steps: Vec<Step>,
+    is_over: bool,
+}
+
+impl Steps {
+    fn add(
+        &mut self,
+        name: impl Into<String>,
+        met: bool,
+        decides: bool,
+        text: impl Into<Message>,
+    ) -> &mut Step {
+        let is_reached = !self.is_over;
+        self.is_over |= decides;
+        self.steps.push(Step {
+            name: name.into(),
+            met: is_reached.then_some(met),
+            decides: is_reached && decides,
+            text: is_reached.then(|| text.into()),
+            topic: Topic::General,
+            missing: None,
+            level: 0,
+        });
+        let last = self.steps.len() - 1;
+        &mut self.steps[last]
+    }
+
+    /// Adds whether the unit is known. `user` is the text of the user's primary key.
+    fn add_unit(&mut self, unit: &Unit<'_>, user: Option<String>, is_missing: bool, decides: bool) {
+        let name = unit.name;
+        let text = match (unit.bucket, user) {
+            _ if is_missing => unit.missing(),
+            (_, Some(user)) if name == USER => KNOWN_USER.with([("user", user.into())]),
+            (Some(bucket), _) => {
+                KNOWN_UNIT.with([("unit", name.into()), ("bucket", bucket.to_string().into())])
+            }
+            (None, _) => HAS_UNIT.with([("unit", name.into())]),
+        };
+        let step = self.add(name, !is_missing, decides, text);
+        step.missing = unit.missing_name().filter(|_| step.decides);
+    }
+
+    /// Adds the rules, and the conditions of those that were checked. `matched` is the number of the
+    /// rule that matches; by its percentage it decides, which has a text.
+    fn add_rules(
+        &mut self,
+        row_rules: Option<&RowRules>,
+        matched: Option<u8>,
+        unit: &Unit<'_>,
+        attributes: &impl Attributes,
+        decides: impl Fn(u8) -> bool,
+        text: impl Fn(u8) -> Message,
+    ) {
+        let Some(rules) = row_rules.and_then(RowRules::rules) else { return };
+        let mut is_decided = self.is_over;
+        for (rule, texts) in rules.explain(attributes).iter().zip(condition_texts(rules)) {
+            let percent = rule.rollout_percent;
+            let is_match = matched == Some(rule.number);
+            let decides = is_match && decides(percent);
+            let is_checked = !self.is_over;
+            let text = if is_match { text(percent) } else { (&NO_MATCH).into() };
+            let step = self.add(format!("rule {}", rule.number), is_match, decides, text);
+            step.topic = Topic::Rule { name: rule.name.clone(), rollout_percent: percent };
+            let splits = step.decides && (1..100).contains(&percent);
+            step.missing = unit.missing_name().filter(|_| splits);
+            if is_checked {
+                self.add_conditions(rules, &rule.conditions, &texts.conditions, 1);
+            }
+            is_decided |= decides;
+            // The rules after it are not checked.
+            self.is_over |= is_match;
+        }
+        self.is_over = is_decided;
+    }
+
+    fn add_conditions(
+        &mut self,
+        rules: &Rules,
+        conditions: &[ExplainedCondition],
+        texts: &[&RawValue],
+        level: u8,
+    ) {
+        for ((condition, json), number) in conditions.iter().zip(texts).zip(1..) {
+            let outcome = condition.outcome;
+            let text = match condition.about {
+                About::Segment { conditions: None, .. } => Some(&NO_SEGMENT),
+                _ => outcome_text(outcome),
+            };
+            self.steps.push(Step {
+                name: format!("condition {number}"),
+                met: Some(outcome == Outcome::Passed),
+                decides: false,
+                text: text.map(Message::from),
+                topic: Topic::Condition { json: json.get().into(), outcome },
+                missing: None,
+                level,
+            });
+            if let About::Segment { key, conditions: Some(conditions) } = &condition.about {
+                let text = rules.segment(key).map(SegmentConditions::text).unwrap_or_default();
+                let texts: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+                self.add_conditions(rules, conditions, &texts, level + 1);
+            }
+        }
+    }
+}
+
+/// The JSON texts of the conditions of a rule.
+#[derive(Deserialize)]
+struct ConditionTexts<'a> {
+    #[serde(borrow)]
+    conditions: Vec<&'a RawValue>,
+}
+
+fn condition_texts(rules: &Rules) -> Vec<ConditionTexts<'_>> {
+    serde_json::from_str(rules.text()).unwrap_or_default()
+}
+
+/// Why a condition is false although it was not compared.
+fn outcome_text(outcome: Outcome) -> Option<&'static Template> {
+    match outcome {
+        Outcome::Passed | Outcome::Failed => None,
+        Outcome::Missing => Some(&MISSING),
+        Outcome::NeedsUser => Some(&NEEDS_USER),
+        Outcome::TypeMismatch => Some(&TYPE_MISMATCH),
+    }
+}

@@ -1,0 +1,31 @@
+"""The hooks: the functions of the package that the extension calls."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from flagstaff import _core, flag_enabled
+from flagstaff._engine.hooks import Hooks
+from tests.conftest import ROOT
+
+
+@pytest.mark.django_db
+def test_later_hooks_change_nothing() -> None:
+    def fail(*_arguments: object) -> Any:
+        raise AssertionError("a later hook was called")
+
+    hooks: dict[str, Any] = {field.name: fail for field in fields(Hooks)}
+    flag_enabled("new_checkout")
+    _core.install(Hooks(**{**hooks, "request_context": dict}))
+    assert flag_enabled("new_checkout", context={"country": "DE"}) is False
+
+
+def test_extension_names_no_function_of_the_package() -> None:
+    texts = [path.read_text() for path in (ROOT / "src").rglob("*.rs")]
+    named = {name for text in texts for name in re.findall(r'"(flagstaff\.\w+[.\w]*)"', text)}
+    # The classes of exceptions, and the module that installs the hooks.
+    assert named <= {"flagstaff._core", "flagstaff._engine.lifecycle", "flagstaff._engine.direct"}
