@@ -10,18 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flagstaff._attribution.writes import acting_as
-    from flagstaff._core import (
-        all_flags,
-        flag_enabled,
-        get_value,
-        resolve_flag,
-        resolve_value,
-        snapshot,
-    )
+    from flagstaff._core import flag_enabled, get_value, snapshot
     from flagstaff._engine.direct import read_own_writes
     from flagstaff._engine.explain import explain, explain_value
     from flagstaff._engine.impact import impact
     from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
+    from flagstaff._engine.results import all_flags, resolve_flag, resolve_value
     from flagstaff._engine.status import status
     from flagstaff._engine.usage import usage
     from flagstaff._engine.value_impact import value_impact
@@ -73,7 +67,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 _MODULES = {
     "aclose": "flagstaff._engine.lifecycle",
     "acting_as": "flagstaff._attribution.writes",
-    "all_flags": "flagstaff._core",
+    "all_flags": "flagstaff._engine.results",
     "aready": "flagstaff._engine.lifecycle",
     "close": "flagstaff._engine.lifecycle",
     "explain": "flagstaff._engine.explain",
@@ -84,8 +78,8 @@ _MODULES = {
     "read_own_writes": "flagstaff._engine.direct",
     "ready": "flagstaff._engine.lifecycle",
     "refresh": "flagstaff._engine.lifecycle",
-    "resolve_flag": "flagstaff._core",
-    "resolve_value": "flagstaff._core",
+    "resolve_flag": "flagstaff._engine.results",
+    "resolve_value": "flagstaff._engine.results",
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",

@@ -78,7 +78,7 @@ def explain(key: str, user: UserLike = None, *, context: Context = None) -> Expl
     on it, unless there is an override. Raises TypeError if `user` or `context` has a wrong type.
     Does not block.
     """
-    return explanation_of(key, _core.explain(key, user, context=context))
+    return explanation_of(key, _core.current(key).explain(key, user, context=context))
 
 
 def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
@@ -141,7 +141,7 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     it, if the value has rules. Raises TypeError if `user` or `context` has a wrong type. Does not
     block.
     """
-    found = _core.explain_value(key, user=user, context=context)
+    found = _core.current(key).explain_value(key, user=user, context=context)
     rules = explained_rules(*(found.pop("rules") or ("[]", [])))
     problem, number = found.pop("rules_problem"), found.pop("rule")
     deciding = next((rule for rule in rules if rule.decides), None)

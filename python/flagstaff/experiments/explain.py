@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar, overload
 
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
 from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message
 from flagstaff.typing import Context, UserLike
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def explain_variant(
     Reads the user, even if the result does not depend on it, unless a test has set the variant.
     Raises TypeError if `user` or `context` has a wrong type. Does not block.
     """
-    explanation = _core.explain_variant(key, user, context=context)
+    explanation = _core.current(key).explain_variant(key, user, context=context)
     rules = explained_rules(*(explanation.pop("rules") or ("[]", [])))
     problem = explanation.pop("rules_problem")
     return VariantExplanation(
@@ -62,3 +65,28 @@ def explain_variant(
         rules_problem=problem and message_of(problem),
         **explanation,
     )
+
+
+def resolve_variant(
+    key: str, user: UserLike = None, *, default: object = None, context: Context = None
+) -> _core.Resolution[Any]:
+    """Returns the result of `get_variant` with its reason, and records as it does.
+
+    Never raises for an unknown key.
+    """
+    return _core.current(key).resolve_variant(key, user, default=default, context=context)
+
+
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: None = None, context: Context = None
+) -> str | None: ...
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: _T, context: Context = None
+) -> str | _T: ...
+def peek_variant(
+    key: str, user: UserLike = None, *, default: object = None, context: Context = None
+) -> object:
+    """Returns the result of `get_variant` without a record, for code that does not show it."""
+    return _core.current(key).peek_variant(key, user, default=default, context=context)

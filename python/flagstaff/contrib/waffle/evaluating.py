@@ -100,7 +100,8 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
 def has_flag(kind: WaffleKind, name: str) -> bool:
     """Whether there is a flag of a name of waffle."""
-    return _core.kind_of(key_of(kind, name)) == "flag"
+    key = key_of(kind, name)
+    return _core.current(key).kind_of(key) == "flag"
 
 
 def shown(kind: WaffleKind, name: str, column: str, stored: Any, *, is_stored: bool) -> Any:
