@@ -93,7 +93,7 @@ fn require_arguments(
     Ok(())
 }
 
-/// The value of `key` in memory if no object is kept for it. An immutable one of everyone is kept.
+/// The value of `key` in memory if no object is kept for it.
 #[inline(never)]
 fn value_in_memory<'py>(
     key: &Bound<'py, PyString>,
@@ -103,15 +103,8 @@ fn value_in_memory<'py>(
     state: &State,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let evaluator = Evaluator::of(state);
-    let Ok(found) = evaluator.value(key, user, context, true)? else {
-        return Ok(or_none(key.py(), default.cloned()));
-    };
-    let (object, decided) = found.to_python(key.py())?;
-    if let Some(snapshot) = evaluator.snapshot.filter(|_| decided.is_of_everyone) {
-        kept_values::keep(key, snapshot.values_version(), found.stored, &object);
-    }
-    Ok(object)
+    let found = Evaluator::of(state).value_object(key, user, context, true)?;
+    Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
 }
 
 /// The snapshot for one evaluation, now: of `key`, or of everything. What is set over the database

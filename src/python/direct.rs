@@ -68,10 +68,14 @@ pub(super) fn snapshot(
     Ok(snapshot)
 }
 
-/// The snapshot with the groups that its rules refer to.
+/// The snapshot with the groups that its rules refer to, if they can be read.
 fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     let Some(references) = snapshot.wanted_groups(true) else { return Ok(snapshot) };
-    let Some(found) = call(py, "read_groups", (references.names(),))? else { return Ok(snapshot) };
+    let names = references.names();
+    if names.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(snapshot);
+    }
+    let Some(found) = call(py, "read_groups", (names,))? else { return Ok(snapshot) };
     let rows: Vec<(String, Vec<String>)> = found.extract()?;
     let rows = rows.into_iter().map(|(name, users)| GroupRow::new(name, Users::Texts(users)));
     Ok(snapshot.with_groups(references, rows.collect()))

@@ -12,13 +12,13 @@ use super::attributes::{
 };
 use super::context::Context;
 use super::explained::{Explained, ExplainedValue, explain_rules};
-use super::listeners;
 use super::observed_request::note_watched;
-use super::resolution::{ErrorCode, FlagResult, FoundValue, Kind, Resolved};
+use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::to_python;
+use super::{kept_values, listeners};
 use crate::bucket::bucket;
 use crate::bucketing_unit::{USER, unit_bucket};
 use crate::counters::Bulk;
@@ -236,6 +236,45 @@ impl<'a> Evaluator<'a> {
             rules.count(decided);
             FoundValue::decided(stored, rules, decided)
         }))
+    }
+
+    /// The object that is kept for a value.
+    pub(super) fn kept_object<'py>(&self, key: &Bound<'py, PyString>) -> Option<PyValue<'py>> {
+        let object = kept_values::get(key, self.kept_version()?)?;
+        // Only listeners ask.
+        let is_secret = self.overrides.is_some() && self.is_secret(key);
+        Some((object, Decided::of_everyone(is_secret)))
+    }
+
+    /// The object of a value, which is kept if it is immutable and the same for everyone.
+    pub(super) fn value_object<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
+        reports: bool,
+    ) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
+        let found = match self.value(key, user, context, reports)? {
+            Ok(found) => found,
+            Err(code) => return Ok(Err(code)),
+        };
+        let (object, decided) = found.to_python(key.py())?;
+        if decided.is_of_everyone
+            && let Some(version) = self.kept_version()
+        {
+            kept_values::keep(key, version, found.stored, &object);
+        }
+        Ok(Ok((object, decided)))
+    }
+
+    /// The version of the values whose objects are kept: not of rows that are read now, and not if
+    /// an override hides a value.
+    fn kept_version(&self) -> Option<u64> {
+        let hides = |overrides: &Overrides| overrides.has_values();
+        if self.mode == Some(EvaluationMode::Direct) || self.overrides.is_some_and(hides) {
+            return None;
+        }
+        self.snapshot.map(Snapshot::values_version)
     }
 
     /// Whether listeners must not see the value.

@@ -133,9 +133,9 @@ impl PySnapshot {
     ) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
         let evaluator = self.evaluator_for_value(key)?;
-        let found = match evaluator.value(key, user, context, reports)? {
-            Ok(found) => Ok(found.to_python(key.py())?),
-            Err(code) => Err(code),
+        let found = match evaluator.kept_object(key) {
+            Some(kept) => Ok(kept),
+            None => evaluator.value_object(key, user, context, reports)?,
         };
         listeners::notify_value(evaluator.overrides, key, &found, default)?;
         Ok(found)
