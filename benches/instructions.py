@@ -25,7 +25,7 @@ from benches._project import EXPERIMENT, add_members, outside, set_up, start_dja
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
-COUNTED = ("flag_enabled", "resolve_flag", "get_value", "get_variant", "peek_variant")
+COUNTED = ("flag_enabled", "get_value", "get_variant")
 # A call of this function writes the counts since the one before into a file of their own.
 SEPARATOR = "is_waiting"
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,8 +85,8 @@ def _evaluations() -> dict[str, Callable[[], object]]:
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
     from django.utils.functional import SimpleLazyObject  # noqa: PLC0415
 
-    from flagstaff import flag_enabled, get_value, ready, resolve_flag  # noqa: PLC0415
-    from flagstaff.experiments import get_variant, peek_variant  # noqa: PLC0415
+    from flagstaff import flag_enabled, get_value, ready  # noqa: PLC0415
+    from flagstaff.experiments import get_variant  # noqa: PLC0415
 
     user: Any = get_user_model().objects.first()
     lazy = SimpleLazyObject(lambda: user)
@@ -104,8 +104,6 @@ def _evaluations() -> dict[str, Callable[[], object]]:
         "flag_enabled, everyone": lambda: flag_enabled("everyone", user),
         "flag_enabled, allowed user": lambda: flag_enabled("listed", listed),
         "flag_enabled, unknown key": lambda: flag_enabled("unknown", user),
-        "resolve_flag, 50 %": lambda: resolve_flag("flag_7", user),
-        "resolve_flag, everyone": lambda: resolve_flag("everyone", user),
         "get_value, short text": lambda: get_value("gateway", None),
         "get_value, short text, with a user": lambda: get_value("gateway", None, user=user),
         "get_value, rule on the context": lambda: get_value(
@@ -123,7 +121,6 @@ def _evaluations() -> dict[str, Callable[[], object]]:
         "get_variant, request.user": lambda: get_variant(EXPERIMENT, lazy),
         "get_variant, unknown key": lambda: get_variant("unknown", user),
         "get_variant, a new user each time": lambda: get_variant(EXPERIMENT, next(users)),
-        "peek_variant": lambda: peek_variant(EXPERIMENT, user),
     }
 
 

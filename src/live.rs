@@ -47,6 +47,15 @@ pub struct State {
     pub overrides: Option<Arc<Overrides>>,
 }
 
+impl State {
+    /// Whether all callers evaluate the snapshot in memory.
+    #[must_use]
+    #[inline]
+    pub fn is_in_memory(&self) -> bool {
+        self.mode == EvaluationMode::Memory && !self.own_writes
+    }
+}
+
 /// The current state of a process, and the age of its snapshot.
 #[derive(Debug)]
 pub struct Live {

@@ -59,10 +59,7 @@ mod _core {
     const RULE_FORMAT: u32 = crate::rules::RULE_FORMAT;
 
     #[pymodule_export]
-    use super::api::{
-        all_flags, depends_on_user, explain, explain_value, flag_enabled, get_value, kind_of,
-        resolve_flag, resolve_value, snapshot,
-    };
+    use super::api::{current, flag_enabled, get_value, snapshot};
     #[pymodule_export]
     use super::attribute_settings::reset_attributes;
     #[pymodule_export]
@@ -102,7 +99,7 @@ mod _core {
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]
-    use super::variants::{explain_variant, get_variant, peek_variant, resolve_variant};
+    use super::variants::get_variant;
 
     /// A process that only evaluates overrides never starts, and must not take itself for a child.
     #[pymodule_init]

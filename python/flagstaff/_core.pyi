@@ -21,7 +21,6 @@ __all__ = [
     "Resolution",
     "Snapshot",
     "after_fork",
-    "all_flags",
     "awaits_poll",
     "can_match",
     "check_conditions",
@@ -30,10 +29,7 @@ __all__ = [
     "claim_interpreter",
     "client_side_units",
     "close_change_signal",
-    "depends_on_user",
-    "explain",
-    "explain_value",
-    "explain_variant",
+    "current",
     "flag_enabled",
     "get_value",
     "get_variant",
@@ -44,17 +40,12 @@ __all__ = [
     "is_refused",
     "is_waiting",
     "json_problem",
-    "kind_of",
     "monotonic",
     "observed_request",
     "open_change_signal",
-    "peek_variant",
     "reconfigure",
     "refresh",
     "reset_attributes",
-    "resolve_flag",
-    "resolve_value",
-    "resolve_variant",
     "served_kind",
     "served_values",
     "set_forced_off",
@@ -103,15 +94,6 @@ def flag_enabled(
     first evaluation of a process.
     """
 
-def resolve_flag(
-    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
-) -> Resolution[bool]:
-    """Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
-
-    The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
-    result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
-    """
-
 @overload
 def get_value(
     key: str, default: None = None, *, user: UserLike = None, context: Context = None
@@ -120,34 +102,6 @@ def get_value(
 def get_value(
     key: str, default: _T, *, user: UserLike = None, context: Context = None
 ) -> Any | _T: ...
-def resolve_value(
-    key: str, default: object = None, *, user: UserLike = None, context: Context = None
-) -> Resolution[Any]:
-    """Returns the result of `get_value` with its reason, and the rule that decided.
-
-    Never raises for an unknown key.
-    """
-
-def explain_value(key: str, *, user: UserLike = None, context: Context = None) -> dict[str, Any]:
-    """Returns what `flagstaff.explain.explain_value` makes a `ValueExplanation` of.
-
-    Does not block.
-    """
-
-def resolve_variant(
-    key: str, user: UserLike = None, *, default: object = None, context: Context = None
-) -> Resolution[Any]:
-    """Returns the result of `get_variant` with its reason, and records as it does.
-
-    Never raises for an unknown key.
-    """
-
-def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:
-    """Returns what a key stands for; None for an unknown key. Counts nothing.
-
-    A flag precedes a value, and a value an experiment, whose evaluations are variants.
-    """
-
 def served_kind(
     snapshot: Snapshot, key: str, *, client_side: bool
 ) -> Literal["flag", "value", "variant"] | None:
@@ -176,25 +130,10 @@ def get_variant(
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
 ) -> str | _T: ...
-@overload
-def peek_variant(
-    key: str, user: UserLike = None, *, default: None = None, context: Context = None
-) -> str | None: ...
-@overload
-def peek_variant(
-    key: str, user: UserLike = None, *, default: _T, context: Context = None
-) -> str | _T: ...
-def explain_variant(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
-    """Returns what `flagstaff.experiments.explain_variant` makes a `VariantExplanation` of."""
+def current(key: str | None = None) -> Snapshot:
+    """Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.
 
-def all_flags(
-    user: UserLike = None, *, client_side: bool = False, context: Context = None
-) -> dict[str, bool]:
-    """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
-
-    With `client_side`, only the flags that browsers may evaluate. Usage counts nothing, and has the
-    time of the last call: with `client_side`, these flags are in use; without it, it is not known
-    which flags are in use, because only evaluations of one key are counted.
+    In direct mode, the evaluation reads the rows of the key only.
     """
 
 def snapshot(*, context: Context = None) -> Snapshot:
@@ -312,7 +251,7 @@ class Snapshot:
     def resolve_flag(
         self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
     ) -> Resolution[bool]:
-        """Returns the result of `flag_enabled` with its reason."""
+        """Returns the result of `flag_enabled` with its reason, also for an unknown key."""
 
     def resolve_value(
         self,
@@ -327,7 +266,7 @@ class Snapshot:
     def explain_value(
         self, key: str, *, user: UserLike = None, context: Context = None
     ) -> dict[str, Any]:
-        """Returns the same dict as the function `explain_value`, from this snapshot."""
+        """Returns what `flagstaff.explain_value` makes a `ValueExplanation` of."""
 
     def resolve_variant(
         self, key: str, user: UserLike = None, *, default: object = None, context: Context = None
@@ -335,7 +274,10 @@ class Snapshot:
         """Returns the result of `get_variant` with its reason, and records as it does."""
 
     def kind_of(self, key: str) -> Literal["flag", "value", "variant"] | None:
-        """Returns what a key stands for in this snapshot; None for an unknown key."""
+        """Returns what a key stands for; None for an unknown key. Counts nothing.
+
+        A flag precedes a value, and a value an experiment, whose evaluations are variants.
+        """
 
     @overload
     def get_value(
@@ -364,7 +306,17 @@ class Snapshot:
     def explain(
         self, key: str, user: UserLike = None, *, context: Context = None
     ) -> dict[str, Any]:
-        """Returns the same dict as the function `explain`, from this snapshot."""
+        """Returns what `flagstaff.explain` makes an `Explanation` of.
+
+        `rules` is None, or the JSON text of the rules and for each rule whether it decides, and
+        what came of each condition: a word, and for a segment its JSON text and a word for each
+        condition.
+        """
+
+    def explain_variant(
+        self, key: str, user: UserLike = None, *, context: Context = None
+    ) -> dict[str, Any]:
+        """Returns what `flagstaff.experiments.explain_variant` makes a `VariantExplanation` of."""
 
     def all_flags(
         self, user: UserLike = None, *, client_side: bool = False, context: Context = None
@@ -390,15 +342,6 @@ class Snapshot:
 
     def attribute_names_of_value(self, key: str) -> list[str]:
         """Returns the attributes that the rules of the value read."""
-
-def depends_on_user(key: str) -> bool:
-    """Returns True if the flag's result depends on the user, so that the user has to be known."""
-
-def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
-    """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.
-
-    A step is a tuple of name, met, decides, message, values and level.
-    """
 
 def reset_attributes() -> None:
     """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from openfeature.evaluation_context import EvaluationContext
@@ -31,25 +31,6 @@ __all__ = ["FlagstaffProvider"]
 _T = TypeVar("_T")
 _Object: TypeAlias = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 _OnEmit: TypeAlias = Callable[[FeatureProvider, ProviderEvent, ProviderEventDetails], None]
-_Kind: TypeAlias = Literal["flag", "value", "variant"] | None
-
-
-class _Evaluator(Protocol):
-    """A snapshot, or the extension module, which uses the newest one."""
-
-    def kind_of(self, key: str) -> _Kind: ...
-
-    def resolve_flag(
-        self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
-    ) -> _core.Resolution[bool]: ...
-
-    def resolve_value(
-        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
-    ) -> _core.Resolution[Any]: ...
-
-    def resolve_variant(
-        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
-    ) -> _core.Resolution[Any]: ...
 
 
 class _ContextError(Exception):
@@ -222,7 +203,7 @@ class FlagstaffProvider(AbstractProvider):
 
 
 def _resolved(
-    resolve: Callable[[_Evaluator, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
+    resolve: Callable[[_core.Snapshot, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
     key: str,
     default: _T,
     given: EvaluationContext | None,
@@ -232,15 +213,15 @@ def _resolved(
     try:
         context = _attributes(given)
         if _names_user(given):
-            return resolve(_core, key, default, _user_of(given), context)
-        evaluator, user = observed or observed_snapshot() or (_core, None)
+            return resolve(_core.current(key), key, default, _user_of(given), context)
+        evaluator, user = observed or observed_snapshot() or (_core.current(key), None)
         return resolve(evaluator, key, default, user, context)
     except (_ContextError, TypeError) as error:
         return _error(default, ErrorCode.INVALID_CONTEXT, str(error))
 
 
 async def _aresolved(
-    resolve: Callable[[_Evaluator, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
+    resolve: Callable[[_core.Snapshot, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
     key: str,
     default: _T,
     given: EvaluationContext | None,
@@ -286,7 +267,7 @@ def _user_of(given: EvaluationContext) -> UserLike:
 
 
 def _boolean(
-    evaluator: _Evaluator,
+    evaluator: _core.Snapshot,
     key: str,
     default: bool,  # noqa: FBT001 (as the other functions)
     user: UserLike,
@@ -299,7 +280,7 @@ def _boolean(
 
 
 def _string(
-    evaluator: _Evaluator, key: str, default: str, user: UserLike, context: Context
+    evaluator: _core.Snapshot, key: str, default: str, user: UserLike, context: Context
 ) -> FlagResolutionDetails[str]:
     if evaluator.kind_of(key) == "variant":
         found = evaluator.resolve_variant(key, user, default=default, context=context)
@@ -308,25 +289,25 @@ def _string(
 
 
 def _integer(
-    evaluator: _Evaluator, key: str, default: int, user: UserLike, context: Context
+    evaluator: _core.Snapshot, key: str, default: int, user: UserLike, context: Context
 ) -> FlagResolutionDetails[int]:
     return _value(evaluator, key, default, (user, context), _as_integer)
 
 
 def _float(
-    evaluator: _Evaluator, key: str, default: float, user: UserLike, context: Context
+    evaluator: _core.Snapshot, key: str, default: float, user: UserLike, context: Context
 ) -> FlagResolutionDetails[float]:
     return _value(evaluator, key, default, (user, context), _as_float)
 
 
 def _object(
-    evaluator: _Evaluator, key: str, default: _Object, user: UserLike, context: Context
+    evaluator: _core.Snapshot, key: str, default: _Object, user: UserLike, context: Context
 ) -> FlagResolutionDetails[_Object]:
     return _value(evaluator, key, default, (user, context), _as_object)
 
 
 def _value(
-    evaluator: _Evaluator,
+    evaluator: _core.Snapshot,
     key: str,
     default: _T,
     given: tuple[UserLike, Context],

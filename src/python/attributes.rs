@@ -33,7 +33,7 @@ pub(super) struct UserAttributes<'a, 'py> {
     py: Python<'py>,
     user: User<'a, 'py>,
     subject: Subject<'a>,
-    groups: GroupSource<'a>,
+    snapshot: &'a Snapshot,
     context: Context<'a, 'py>,
     /// What the first attribute needs that is not built in.
     sources: OnceCell<Sources<'py>>,
@@ -46,15 +46,6 @@ pub(super) struct UserAttributes<'a, 'py> {
     interrupt: OnceCell<PyErr>,
     /// Attributes run Python code in many places, such as the `__str__` of a value.
     _call: Call,
-}
-
-/// Where the groups of the user come from.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum GroupSource<'a> {
-    /// A snapshot.
-    Snapshot(&'a Snapshot),
-    /// Django's own connection.
-    Database,
 }
 
 /// Where the visitor's id comes from if no context has it.
@@ -100,7 +91,8 @@ enum Found<'py> {
     Value(ReadValue<'py>),
 }
 
-/// Calls `with` with the subject of `user`, and the attributes that rules read.
+/// Calls `with` with the subject of `user`, and the attributes that rules read. The groups are those
+/// of the snapshot.
 ///
 /// Raises what reading the user raises, an error of the database also for an attribute, and
 /// `ConfigurationError` if a rule reads an attribute and the settings are not valid. An attribute
@@ -109,7 +101,7 @@ pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
     visitor_id: VisitorId,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
@@ -123,7 +115,7 @@ pub(super) fn with_attributes<'py, T>(
             py,
             user,
             subject,
-            groups,
+            snapshot,
             context,
             sources: OnceCell::new(),
             computed: OnceCell::new(),
@@ -197,8 +189,7 @@ impl Attributes for UserAttributes<'_, '_> {
     #[inline]
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
         if name == GROUPS
-            && let GroupSource::Snapshot(snapshot) = self.groups
-            && let Some(groups) = snapshot.groups()
+            && let Some(groups) = self.snapshot.groups()
         {
             self.refuse_in_context(name);
             return with(Attribute::Value(Value::Groups(GroupsOf::new(groups, self.subject))));
@@ -267,7 +258,11 @@ impl<'py> UserAttributes<'_, 'py> {
             }
             "is_staff" => self.permission(name, intern!(py, "is_staff")),
             "is_superuser" => self.permission(name, intern!(py, "is_superuser")),
-            GROUPS => self.groups_of_database(),
+            // A snapshot without groups has none to offer.
+            GROUPS => {
+                self.refuse_in_context(name);
+                Ok(Found::Missing)
+            }
             VISITOR => self.visitor(VisitorId::OfCookie),
             _ => self.given(name),
         }
@@ -284,15 +279,6 @@ impl<'py> UserAttributes<'_, 'py> {
                 None => Ok(Found::Missing),
             },
         }
-    }
-
-    /// The groups in direct mode. A snapshot without groups has none to offer.
-    fn groups_of_database(&self) -> PyResult<Found<'py>> {
-        self.refuse_in_context(GROUPS);
-        if matches!(self.groups, GroupSource::Snapshot(_)) || is_ending() {
-            return Ok(Found::Missing);
-        }
-        found(Some(hooks::read_groups_of(self.py, self.subject.text(str::to_owned))?))
     }
 
     /// The visitor's id: that of the context, or of the request.

@@ -8,14 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
 use super::attributes::{
-    GroupSource, VisitorId, any_of_user, note_evaluation, report_missing_user, with_attributes,
-    without_database,
+    VisitorId, any_of_user, note_evaluation, report_missing_user, with_attributes, without_database,
 };
 use super::context::Context;
 use super::explained::{Explained, ExplainedValue, How};
+use super::kept_values;
 use super::listeners;
 use super::observed_request::note_watched;
-use super::resolution::{ErrorCode, FlagResult, FoundValue, Kind, Resolved};
+use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
@@ -125,8 +125,7 @@ impl<'a> Evaluator<'a> {
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let groups = GroupSource::Snapshot(snapshot);
-                let result: T = result(key.py(), text, flag, user, context, groups, default)?;
+                let result: T = result(key.py(), text, flag, user, context, snapshot, default)?;
                 flag.count(result.value());
                 Ok(result)
             }
@@ -138,11 +137,11 @@ impl<'a> Evaluator<'a> {
     fn row<'k>(
         &self,
         key: &'k Bound<'_, PyString>,
-    ) -> Result<(&'k str, &'a Flag, GroupSource<'a>), ErrorCode> {
+    ) -> Result<(&'k str, &'a Flag, &'a Snapshot), ErrorCode> {
         let snapshot = self.snapshot.ok_or(ErrorCode::NotReady)?;
         let text = key.to_str().map_err(|_| ErrorCode::NotFound)?;
         let flag = snapshot.flag(text).ok_or(ErrorCode::NotFound)?;
-        Ok((text, flag, GroupSource::Snapshot(snapshot)))
+        Ok((text, flag, snapshot))
     }
 
     /// The result of an override. A flag that is forced off is in use, so it counts.
@@ -181,42 +180,29 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// What a key stands for. A flag precedes a value, and a value an experiment.
-    pub(super) fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<Kind>> {
-        let Ok(text) = key.to_str() else { return Ok(None) };
-        self.kind_by(text, |kind| {
-            Ok(self.snapshot.is_some_and(|snapshot| match kind {
-                Kind::Flag => snapshot.flag(text).is_some(),
-                Kind::Value => snapshot.value(text).is_some(),
-                Kind::Variant => snapshot.experiment(text).is_some(),
-            }))
-        })
-    }
-
-    /// The same, with a function that looks for the row of a kind. Overrides need no row.
-    pub(super) fn kind_by(
-        &self,
-        key: &str,
-        has_row: impl Fn(Kind) -> PyResult<bool>,
-    ) -> PyResult<Option<Kind>> {
+    /// What a key stands for. A flag precedes a value, and a value an experiment. Overrides need no
+    /// row.
+    pub(super) fn kind_of(&self, key: &Bound<'_, PyString>) -> Option<Kind> {
+        let key = key.to_str().ok()?;
+        let has_row = |kind: &Kind| {
+            self.snapshot.is_some_and(|snapshot| match kind {
+                Kind::Flag => snapshot.flag(key).is_some(),
+                Kind::Value => snapshot.value(key).is_some(),
+                Kind::Variant => snapshot.experiment(key).is_some(),
+            })
+        };
         if let Some(overrides) = self.overrides {
             match overrides.flag(key) {
-                Some(FlagOverride::Test(_)) => return Ok(Some(Kind::Flag)),
-                Some(FlagOverride::ForcedOff) => {
-                    let is_experiment = has_row(Kind::Variant)?;
-                    return Ok(Some(if is_experiment { Kind::Variant } else { Kind::Flag }));
+                Some(FlagOverride::ForcedOff) if has_row(&Kind::Variant) => {
+                    return Some(Kind::Variant);
                 }
-                None if overrides.value(key).is_some() => return Ok(Some(Kind::Value)),
-                None if overrides.variant(key).is_some() => return Ok(Some(Kind::Variant)),
+                Some(_) => return Some(Kind::Flag),
+                None if overrides.value(key).is_some() => return Some(Kind::Value),
+                None if overrides.variant(key).is_some() => return Some(Kind::Variant),
                 None => {}
             }
         }
-        for kind in [Kind::Flag, Kind::Value, Kind::Variant] {
-            if has_row(kind)? {
-                return Ok(Some(kind));
-            }
-        }
-        Ok(None)
+        [Kind::Flag, Kind::Value, Kind::Variant].into_iter().find(has_row)
     }
 
     /// The value, or why there is none. The caller makes the Python object. With `reports`, an
@@ -246,11 +232,49 @@ impl<'a> Evaluator<'a> {
             return Ok(Ok(FoundValue::of_everyone(stored.value(), stored.is_secret())));
         };
         let context = context.with_snapshot(self.context);
-        let groups = GroupSource::Snapshot(snapshot);
-        Ok(value_by_rules(key, rules, user, context, groups)?.map(|decided| {
+        Ok(value_by_rules(key, rules, user, context, snapshot)?.map(|decided| {
             rules.count(decided);
             FoundValue::decided(stored, rules, decided)
         }))
+    }
+
+    /// The object that is kept for a value.
+    pub(super) fn kept_object<'py>(&self, key: &Bound<'py, PyString>) -> Option<PyValue<'py>> {
+        let object = kept_values::get(key, self.kept_version()?)?;
+        // Only listeners ask.
+        let is_secret = self.overrides.is_some() && self.is_secret(key);
+        Some((object, Decided::of_everyone(is_secret)))
+    }
+
+    /// The object of a value, which is kept if it is immutable and the same for everyone.
+    pub(super) fn value_object<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
+        reports: bool,
+    ) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
+        let found = match self.value(key, user, context, reports)? {
+            Ok(found) => found,
+            Err(code) => return Ok(Err(code)),
+        };
+        let (object, decided) = found.to_python(key.py())?;
+        if decided.is_of_everyone
+            && let Some(version) = self.kept_version()
+        {
+            kept_values::keep(key, version, found.stored, &object);
+        }
+        Ok(Ok((object, decided)))
+    }
+
+    /// The version of the values whose objects are kept: not of rows that are read now, and not if
+    /// an override hides a value.
+    fn kept_version(&self) -> Option<u64> {
+        let hides = |overrides: &Overrides| overrides.has_values();
+        if self.mode == Some(EvaluationMode::Direct) || self.overrides.is_some_and(hides) {
+            return None;
+        }
+        self.snapshot.map(Snapshot::values_version)
     }
 
     /// Whether listeners must not see the value.
@@ -278,8 +302,7 @@ impl<'a> Evaluator<'a> {
         };
         let own = to_python(key.py(), stored.value())?;
         let context = context.with_snapshot(self.context);
-        let groups = GroupSource::Snapshot(snapshot);
-        explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, groups)
+        explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, snapshot)
     }
 
     /// Whether the value with this key can differ between users.
@@ -315,7 +338,9 @@ impl<'a> Evaluator<'a> {
         }
         let context = context.with_snapshot(self.context);
         match self.row(key) {
-            Ok((text, flag, groups)) => explain_flag(key.py(), text, flag, user, context, groups),
+            Ok((text, flag, snapshot)) => {
+                explain_flag(key.py(), text, flag, user, context, snapshot)
+            }
             Err(code) => Ok(Explained::error(code)),
         }
     }
@@ -364,7 +389,6 @@ impl<'a> Evaluator<'a> {
         note_evaluation(py)?;
         let empty = Snapshot::default();
         let snapshot = self.snapshot.unwrap_or(&empty);
-        let groups = GroupSource::Snapshot(snapshot);
         let mut flags: Vec<_> =
             snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
         flags.sort_unstable_by_key(|(key, _)| *key);
@@ -376,7 +400,7 @@ impl<'a> Evaluator<'a> {
             flag.serve(bulk);
         }
         let id = VisitorId::Drawn;
-        let evaluated = with_attributes(py, user, context, groups, id, |subject, attributes| {
+        let evaluated = with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
                 // The reason is that of a single evaluation.
                 let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
@@ -394,7 +418,7 @@ impl<'a> Evaluator<'a> {
                 let result = if is_unreadable && needs_user(py, flag, context)? {
                     T::error(code, false)
                 } else {
-                    result::<T>(py, key, flag, readable, context, groups, false)?
+                    result::<T>(py, key, flag, readable, context, snapshot, false)?
                 };
                 results.set_item(key, result.object(py)?)?;
             }
@@ -432,17 +456,17 @@ impl<'a> Evaluator<'a> {
 /// that has one result for all users does not depend on the user either.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-pub(super) fn result<'py, T: FlagResult>(
+fn result<'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
     default: bool,
 ) -> PyResult<T> {
     if flag.targeting.is_some() {
-        return result_by_attributes(py, key, flag, user, context, groups, default);
+        return result_by_attributes(py, key, flag, user, context, snapshot, default);
     }
     let of = |evaluation| T::of(evaluation, default);
     match user {
@@ -477,7 +501,7 @@ fn result_by_attributes<'py, T: FlagResult>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
     default: bool,
 ) -> PyResult<T> {
     if !flag.enabled {
@@ -488,7 +512,7 @@ fn result_by_attributes<'py, T: FlagResult>(
         Some(user) if flag.watch().is_some() && user.is_there() => Some(user),
         user => needed_user(py, flag, user, context)?,
     };
-    with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
+    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         if let Some(watch) = flag.watch() {
             note_watched(py, flag, watch, evaluation, subject, attributes);
@@ -507,7 +531,7 @@ pub(super) fn value_by_rules<'py>(
     rules: &ValueRules,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
 ) -> PyResult<Result<Evaluation, ErrorCode>> {
     let py = key.py();
     note_evaluation(py)?;
@@ -518,7 +542,7 @@ pub(super) fn value_by_rules<'py>(
         report_missing_user(py, text);
     }
     let user = needed_user(py, rules, user, context)?;
-    with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
+    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
         attributes.report_needed_user(text);
         evaluation
@@ -528,19 +552,19 @@ pub(super) fn value_by_rules<'py>(
 }
 
 /// The same evaluation, with the reason and the outcomes of all rules. `own` is the value itself.
-pub(super) fn explain_value<'py>(
+fn explain_value<'py>(
     key: &Bound<'py, PyString>,
     own: Bound<'py, PyAny>,
     rules: Option<&ValueRules>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
 ) -> PyResult<ExplainedValue> {
     let (py, text) = (key.py(), key.to_str()?);
     let Some(rules) = rules else { return Ok(ExplainedValue::of_everyone(own)) };
     let id = VisitorId::OfCookie;
     let explain = |user| {
-        with_attributes(py, user, context, groups, id, |subject, attributes| {
+        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
             let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
@@ -634,17 +658,17 @@ fn needs_user(py: Python<'_>, row: &impl Dependent, context: Context<'_, '_>) ->
 }
 
 /// The same evaluation, with its reason.
-pub(super) fn explain_flag<'py>(
+fn explain_flag<'py>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    groups: GroupSource<'_>,
+    snapshot: &Snapshot,
 ) -> PyResult<Explained> {
     let id = VisitorId::OfCookie;
     let explain = |user| {
-        with_attributes(py, user, context, groups, id, |subject, attributes| {
+        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
                 None => subject.text(|text| bucket(key, text)),

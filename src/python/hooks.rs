@@ -57,7 +57,6 @@ hooks! {
     read_attribute_settings() -> (HashMap<String, String>, bool);
     computed_attributes(user: &Bound<'py, PyAny>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>)
         -> Option<Bound<'py, PyDict>>;
-    read_groups_of(user: Option<String>) -> Bound<'py, PyAny>;
     is_deferred(user: &Bound<'py, PyAny>, attribute: &Bound<'py, PyString>) -> bool;
     plain_value(object: &Bound<'py, PyAny>) -> Bound<'py, PyAny>;
     microseconds(moment: &Bound<'py, PyAny>) -> i64;

@@ -9,7 +9,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
 use super::attribute_value::read_value;
-use super::direct::parse_segments;
 use super::errors::{FlagstaffError, raising};
 use super::hooks;
 use super::interrupts::interruptible;
@@ -132,6 +131,14 @@ pub(super) fn impact_on_value(
     let (users, changed) = (impact.users, impact.changed);
     let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
     Ok((users, changed, texts_of(impact.into_sample()), reach))
+}
+
+/// The conditions of segments by key, given as JSON texts. One that cannot be read is missing.
+fn parse_segments(texts: HashMap<String, String>) -> HashMap<String, Arc<SegmentConditions>> {
+    let parse = |(key, text): (String, String)| {
+        Some((key, Arc::new(SegmentConditions::parse(&text).ok()?)))
+    };
+    texts.into_iter().filter_map(parse).collect()
 }
 
 /// Calls `count` for each user with its attributes and what says whether one is known.

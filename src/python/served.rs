@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::attributes::GroupSource;
 use super::context::Context;
 use super::evaluation::value_by_rules;
 use super::resolution::{FoundValue, Kind, PyResolution};
@@ -23,7 +22,7 @@ pub(super) fn served_kind(
     key: &Bound<'_, PyString>,
     client_side: bool,
 ) -> PyResult<Option<&'static str>> {
-    let evaluator = snapshot.get().evaluator_for(key)?;
+    let evaluator = snapshot.get().evaluator_for_kind(key)?;
     let flag = || evaluator.snapshot?.flag(key.to_str().ok()?);
     let value = || evaluator.snapshot?.value(key.to_str().ok()?);
     let is_served = |kind: &Kind| match kind {
@@ -32,7 +31,7 @@ pub(super) fn served_kind(
         Kind::Value => !evaluator.is_secret(key),
         Kind::Variant => !client_side,
     };
-    Ok(evaluator.kind_of(key)?.filter(is_served).map(Kind::as_str))
+    Ok(evaluator.kind_of(key).filter(is_served).map(Kind::as_str))
 }
 
 /// The values that services, or with `client_side` browsers, may read for `user`, by key, without
@@ -61,8 +60,7 @@ pub(super) fn served_values<'py>(
             (Some(value), _) => Ok(FoundValue::of_everyone(value, false)),
             (None, None) => Ok(FoundValue::of_everyone(stored.value(), false)),
             (None, Some(rules)) => {
-                let groups = GroupSource::Snapshot(snapshot);
-                let decided = value_by_rules(&key, rules, user, context, groups)?;
+                let decided = value_by_rules(&key, rules, user, context, snapshot)?;
                 decided.map(|decided| FoundValue::decided(stored, rules, decided))
             }
         };

@@ -9,14 +9,15 @@ use pyo3::types::{PyDict, PyString};
 
 use super::context::Context;
 use super::evaluation::Evaluator;
-use super::explained::{Explained, ExplainedValue};
-use super::listeners;
+use super::explained::{Explained, ExplainedValue, ExplainedVariant};
 use super::resolution::{
     ErrorCode, Kind, Purpose, PyResolution, PyValue, Resolved, ResolvedVariant, VariantResult,
 };
+use super::state::{LIVE, evaluates_directly, is_in_mode};
 use super::subject::UserArgument;
 use super::value::{or_default, or_none};
-use crate::live::State;
+use super::{direct, listeners, maintenance, start};
+use crate::live::{EvaluationMode, State};
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 use crate::token_set::TokenSet;
@@ -32,57 +33,88 @@ pub(super) struct PySnapshot {
     pub(super) is_recorded: bool,
     /// The context of all its evaluations.
     pub(super) context: Option<Py<PyAny>>,
-    /// Takes the snapshot at the first result that needs it.
+    /// What takes the snapshot at the first result that needs it.
     pub(super) later: Option<Later>,
 }
 
-/// A snapshot that is taken later, and the function that takes it.
+/// A snapshot that is taken later: of one key, or of everything.
 pub(super) struct Later {
-    take: fn(Python<'_>) -> PyResult<PySnapshot>,
+    key: Option<Py<PyString>>,
     taken: Box<PyOnceLock<PySnapshot>>,
 }
 
 impl PySnapshot {
-    pub(super) fn of(state: &State) -> Self {
+    fn of(state: &State) -> Self {
         Self {
             snapshot: state.snapshot.clone(),
             overrides: state.overrides.clone(),
             report_unknown: state.report_unknown,
-            is_recorded: false,
-            context: None,
-            later: None,
+            ..Self::default()
+        }
+    }
+
+    /// The snapshot now. In direct mode, the rows of `key` are read, or all rows.
+    pub(super) fn take(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<Self> {
+        let current = start::current(py)?;
+        match current.as_ref() {
+            Some(state) if evaluates_directly(py, state)? => {
+                Ok(Self { snapshot: direct::snapshot(py, key)?, ..Self::of(state) })
+            }
+            Some(state) => Ok(Self { is_recorded: true, ..Self::of(state) }),
+            None => Ok(Self::default()),
         }
     }
 
     /// What is set over the database now, and the snapshot once a result needs it: a flag that is
     /// forced off does not wait for the first load.
-    pub(super) fn taken_later(state: &State, take: fn(Python<'_>) -> PyResult<Self>) -> Self {
-        let later = Some(Later { take, taken: Box::default() });
-        Self { snapshot: None, later, ..Self::of(state) }
+    pub(super) fn take_later(state: Option<&State>, key: Option<&Bound<'_, PyString>>) -> Self {
+        let key = key.map(|key| key.clone().unbind());
+        let later = Some(Later { key, taken: Box::default() });
+        Self { later, ..state.map(Self::of).unwrap_or_default() }
     }
 
-    /// The snapshot, which may wait for the first load.
+    /// The snapshot for one evaluation of `key`, or of everything.
+    pub(super) fn current(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<Self> {
+        maintenance::count_evaluation(py)?;
+        let current = LIVE.current();
+        Ok(match current.as_deref() {
+            Some(state) if state.is_in_memory() => Self { is_recorded: true, ..Self::of(state) },
+            state => Self::take_later(state, key),
+        })
+    }
+
+    /// The snapshot, which may wait for the first load or query the database.
     fn taken(&self, py: Python<'_>) -> PyResult<&Self> {
-        match &self.later {
-            None => Ok(self),
-            Some(later) => later.taken.get_or_try_init(py, || (later.take)(py)),
-        }
+        let Some(Later { key, taken }) = &self.later else { return Ok(self) };
+        taken.get_or_try_init(py, || Self::take(py, key.as_ref().map(|key| key.bind(py))))
     }
 
-    #[inline]
-    pub(super) fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
-        if self.later.is_none() || self.evaluator().flag_override(key).is_some() {
-            return Ok(self.evaluator());
-        }
-        Ok(self.with_context(self.taken(key.py())?.evaluator()))
+    /// The same, unless what is set over the database decides.
+    fn taken_unless(
+        &self,
+        py: Python<'_>,
+        is_set: impl FnOnce(Evaluator<'_>) -> bool,
+    ) -> PyResult<&Self> {
+        if self.later.is_some() && is_set(self.evaluator()) { Ok(self) } else { self.taken(py) }
     }
 
-    /// The snapshot, unless the variant is set over the database.
-    fn taken_for_variant(&self, key: &Bound<'_, PyString>) -> PyResult<&Self> {
-        if self.later.is_some() && self.evaluator().variant_override(key).is_some() {
-            return Ok(self);
+    fn evaluator_for_flag(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+        let taken = self.taken_unless(key.py(), |set| set.flag_override(key).is_some())?;
+        Ok(self.with_context(taken.evaluator()))
+    }
+
+    fn evaluator_for_value(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+        let taken = self.taken_unless(key.py(), |set| set.value_override(key).is_some())?;
+        Ok(self.with_context(taken.evaluator()))
+    }
+
+    /// The evaluator for what a key stands for. A flag that is forced off must not wait for the first
+    /// load; direct mode has none, and tells whether it is an experiment.
+    pub(super) fn evaluator_for_kind(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+        if is_in_mode(EvaluationMode::Direct) {
+            return self.taken_evaluator(key.py());
         }
-        self.taken(key.py())
+        self.evaluator_for_flag(key)
     }
 
     /// The evaluator of the snapshot, which may wait for the first load.
@@ -100,10 +132,10 @@ impl PySnapshot {
         reports: bool,
     ) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let evaluator = self.taken_evaluator(key.py())?;
-        let found = match evaluator.value(key, user, context, reports)? {
-            Ok(found) => Ok(found.to_python(key.py())?),
-            Err(code) => Err(code),
+        let evaluator = self.evaluator_for_value(key)?;
+        let found = match evaluator.kept_object(key) {
+            Some(kept) => Ok(kept),
+            None => evaluator.value_object(key, user, context, reports)?,
         };
         listeners::notify_value(evaluator.overrides, key, &found, default)?;
         Ok(found)
@@ -118,7 +150,7 @@ impl PySnapshot {
         purpose: Purpose,
     ) -> PyResult<T> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let taken = self.taken_for_variant(key)?;
+        let taken = self.taken_unless(key.py(), |set| set.variant_override(key).is_some())?;
         let evaluator = self.with_context(taken.evaluator());
         evaluator.variant(key, user, default, context, purpose.at(taken.is_recorded))
     }
@@ -128,12 +160,13 @@ impl PySnapshot {
         Evaluator { context: self.context.as_ref(), ..evaluator }
     }
 
-    pub(super) fn evaluator(&self) -> Evaluator<'_> {
+    fn evaluator(&self) -> Evaluator<'_> {
         Evaluator {
             snapshot: self.snapshot.as_deref(),
             overrides: self.overrides.as_deref(),
             report_unknown: self.report_unknown,
-            mode: None,
+            // Rows that are read now count nothing.
+            mode: (!self.is_recorded).then_some(EvaluationMode::Direct),
             context: self.context.as_ref(),
         }
     }
@@ -143,7 +176,7 @@ impl PySnapshot {
 impl PySnapshot {
     /// Whether the flag `key` is on for `user`.
     #[pyo3(signature = (key, user=None, *, default=false, context=None))]
-    fn flag_enabled<'py>(
+    pub(super) fn flag_enabled<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<&Bound<'py, PyAny>>,
@@ -151,7 +184,7 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for(key)?.flag(key, user, context, default, true)
+        self.evaluator_for_flag(key)?.flag(key, user, context, default, true)
     }
 
     /// The same result with its reason.
@@ -165,13 +198,13 @@ impl PySnapshot {
     ) -> PyResult<Py<PyResolution>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
         let resolved: Resolved =
-            self.evaluator_for(key)?.flag(key, user, context, default, false)?;
+            self.evaluator_for_flag(key)?.flag(key, user, context, default, false)?;
         resolved.to_python(key.py())
     }
 
     /// The value of `key` for `user`.
     #[pyo3(signature = (key, default=None, *, user=None, context=None))]
-    fn get_value<'py>(
+    pub(super) fn get_value<'py>(
         &self,
         key: &Bound<'py, PyString>,
         default: Option<Bound<'py, PyAny>>,
@@ -204,12 +237,12 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<ExplainedValue> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.taken_evaluator(key.py())?.explain_value(key, user, context)
+        self.evaluator_for_value(key)?.explain_value(key, user, context)
     }
 
     /// Whether the value of `key` can differ between users.
     fn value_depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.taken_evaluator(key.py())?.value_depends_on_user(key)
+        self.evaluator_for_value(key)?.value_depends_on_user(key)
     }
 
     /// The names of the attributes that the rules of the value `key` read.
@@ -223,12 +256,12 @@ impl PySnapshot {
 
     /// What a key stands for, `None` for an unknown one.
     fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {
-        Ok(self.evaluator_for(key)?.kind_of(key)?.map(Kind::as_str))
+        Ok(self.evaluator_for_kind(key)?.kind_of(key).map(Kind::as_str))
     }
 
     /// The variant of the experiment `key` for `user`, which is recorded.
     #[pyo3(signature = (key, user=None, *, default=None, context=None))]
-    fn get_variant<'py>(
+    pub(super) fn get_variant<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<&Bound<'py, PyAny>>,
@@ -275,7 +308,20 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Explained> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for(key)?.explain(key, user, context)
+        self.evaluator_for_flag(key)?.explain(key, user, context)
+    }
+
+    /// The same for the variant of the experiment `key`. Records nothing.
+    #[pyo3(signature = (key, user=None, *, context=None))]
+    fn explain_variant<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<ExplainedVariant> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let taken = self.taken_unless(key.py(), |set| set.variant_override(key).is_some())?;
+        self.with_context(taken.evaluator()).explain_variant(key, user, context)
     }
 
     /// The results of all flags for `user`, by key.
@@ -311,7 +357,7 @@ impl PySnapshot {
 
     /// Whether the result of the flag `key` can differ between users.
     fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.evaluator_for(key)?.depends_on_user(key)
+        self.evaluator_for_flag(key)?.depends_on_user(key)
     }
 
     /// The names of the attributes that the rules of the flag `key` read, or those of all flags.
@@ -322,7 +368,7 @@ impl PySnapshot {
         key: Option<&Bound<'_, PyString>>,
     ) -> PyResult<Vec<&str>> {
         let evaluator = match key {
-            Some(key) => self.evaluator_for(key)?,
+            Some(key) => self.evaluator_for_flag(key)?,
             None => self.taken_evaluator(py)?,
         };
         Ok(evaluator.attribute_names(key).into_iter().collect())

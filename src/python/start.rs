@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
-use super::evaluation::Evaluator;
 use super::hooks;
 use super::maintenance;
 use super::seconds::duration;
@@ -73,29 +71,6 @@ pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
     }
 }
 
-/// The state to evaluate this flag with. A flag whose result is set over the database needs no
-/// engine, and so does not wait for the first load.
-#[inline]
-pub(super) fn current_for(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    match current.as_ref().map(|state| state.mode) {
-        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
-        _ => begin_for(key),
-    }
-}
-
-/// The same for an experiment whose variant is set over the database.
-#[inline]
-pub(super) fn current_for_variant(
-    key: &Bound<'_, PyString>,
-) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    match current.as_ref().map(|state| state.mode) {
-        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
-        _ => begin_for_variant(key),
-    }
-}
-
 /// The state of a process in which flags are forced off, as long as an evaluation may wait for the
 /// first load.
 pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
@@ -106,24 +81,6 @@ pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
             && state.overrides.as_ref().is_some_and(|overrides| overrides.forces_off())
     });
     if is_waiting { current } else { Guard::from_inner(None) }
-}
-
-#[cold]
-fn begin_for(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    match current.as_ref() {
-        Some(state) if Evaluator::of(state).flag_override(key).is_some() => Ok(current),
-        _ => begin(key.py()),
-    }
-}
-
-#[cold]
-fn begin_for_variant(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    match current.as_ref() {
-        Some(state) if Evaluator::of(state).variant_override(key).is_some() => Ok(current),
-        _ => begin(key.py()),
-    }
 }
 
 #[cold]

@@ -1,31 +1,28 @@
-//! The functions that give the variants of experiments.
+//! The variants of experiments.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::attributes::{
-    GroupSource, Visitor, VisitorId, any_of_user, note_evaluation, with_attributes,
-    without_database,
+    Visitor, VisitorId, any_of_user, note_evaluation, with_attributes, without_database,
 };
 use super::context::Context;
 use super::crawlers::is_crawler;
-use super::direct;
 use super::evaluation::{Evaluator, explain_for};
 use super::explained::{ExplainedVariant, How};
 use super::listeners;
 use super::maintenance;
-use super::resolution::{ErrorCode, Purpose, PyResolution, ResolvedVariant, VariantResult};
+use super::resolution::{ErrorCode, Purpose, ResolvedVariant, VariantResult};
+use super::snapshot::PySnapshot;
 use super::state::LIVE;
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::or_default;
-use super::{start, state};
 use crate::assign::{Assignment, assign, with_unit};
 use crate::bucketing_unit::VISITOR;
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
-use crate::live::State;
 use crate::overrides::VariantOverride;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
@@ -52,58 +49,17 @@ pub(super) fn get_variant<'py>(
     default: Option<Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let found = variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
-    Ok(or_default(key.py(), found, default))
-}
-
-/// The result of `get_variant` with its reason, and the rule that decided.
-///
-/// Records as `get_variant` does. Never raises for an unknown key.
-#[pyfunction]
-#[pyo3(signature = (key, user=None, *, default=None, context=None))]
-pub(super) fn resolve_variant<'py>(
-    key: &Bound<'py, PyString>,
-    user: Option<&Bound<'py, PyAny>>,
-    default: Option<Bound<'py, PyAny>>,
-    context: Option<&Bound<'py, PyAny>>,
-) -> PyResult<PyResolution> {
-    let resolved: ResolvedVariant<'_> =
-        variant(key, user, default.as_ref(), context, Purpose::RESOLVE)?;
-    Ok(resolved.into_python(key.py(), default))
-}
-
-/// The same without a record, for code that does not show the variant.
-#[pyfunction]
-#[pyo3(signature = (key, user=None, *, default=None, context=None))]
-pub(super) fn peek_variant<'py>(
-    key: &Bound<'py, PyString>,
-    user: Option<&Bound<'py, PyAny>>,
-    default: Option<Bound<'py, PyAny>>,
-    context: Option<&Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let found = variant(key, user, default.as_ref(), context, Purpose::PEEK)?;
-    Ok(or_default(key.py(), found, default))
-}
-
-/// How `get_variant(key, user)` gets its result, as a dict: the arguments of
-/// `flagstaff.experiments.explain.VariantExplanation`. Records nothing. Reads the user.
-#[pyfunction]
-#[pyo3(signature = (key, user=None, *, context=None))]
-pub(super) fn explain_variant<'py>(
-    key: &Bound<'py, PyString>,
-    user: Option<&Bound<'py, PyAny>>,
-    context: Option<&Bound<'py, PyAny>>,
-) -> PyResult<ExplainedVariant> {
-    let py = key.py();
+    let current = LIVE.current();
+    let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
+        drop(current);
+        let snapshot = PySnapshot::current(key.py(), Some(key))?;
+        return snapshot.get_variant(key, user, default, context);
+    };
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let current = start::current_for_variant(key)?;
-    match current.as_ref() {
-        None => Ok(unknown(ErrorCode::NotReady)),
-        Some(state) if state::evaluates_directly(py, state)? => {
-            directly(key, state, |evaluator| evaluator.explain_variant(key, user, context))
-        }
-        Some(state) => Evaluator::of(state).explain_variant(key, user, context),
-    }
+    maintenance::count_evaluation(key.py())?;
+    let evaluator = Evaluator::of(state);
+    let found = evaluator.variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
+    Ok(or_default(key.py(), found, default))
 }
 
 fn unknown(code: ErrorCode) -> ExplainedVariant {
@@ -113,42 +69,6 @@ fn unknown(code: ErrorCode) -> ExplainedVariant {
 
 /// The reason of a visitor above the limit of new ones.
 const LIMIT: &str = "LIMIT";
-
-#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
-#[inline(always)]
-fn variant<'py, T: VariantResult<'py>>(
-    key: &Bound<'py, PyString>,
-    user: Option<&Bound<'py, PyAny>>,
-    default: Option<&Bound<'py, PyAny>>,
-    context: Option<&Bound<'py, PyAny>>,
-    purpose: Purpose,
-) -> PyResult<T> {
-    let py = key.py();
-    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    maintenance::count_evaluation(py)?;
-    let current = start::current_for_variant(key)?;
-    match current.as_ref() {
-        None => Ok(T::error(ErrorCode::NotReady)),
-        Some(state) if state::evaluates_directly(py, state)? => directly(key, state, |evaluator| {
-            evaluator.variant(key, user, default, context, purpose.at(false))
-        }),
-        Some(state) => Evaluator::of(state).variant(key, user, default, context, purpose),
-    }
-}
-
-/// Evaluates from rows that are read now, unless the variant is set over the database.
-#[cold]
-fn directly<T>(
-    key: &Bound<'_, PyString>,
-    state: &State,
-    evaluate: impl FnOnce(&Evaluator<'_>) -> PyResult<T>,
-) -> PyResult<T> {
-    let evaluator = Evaluator::of(state);
-    if evaluator.variant_override(key).is_some() {
-        return evaluate(&evaluator);
-    }
-    evaluate(&direct::snapshot(key.py(), state)?.evaluator())
-}
 
 impl<'a> Evaluator<'a> {
     /// What decides an experiment in place of its row.
@@ -236,7 +156,8 @@ impl<'a> Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    fn explain_variant<'py>(
+    /// How the variant of `key` comes about.
+    pub(super) fn explain_variant<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
@@ -251,10 +172,9 @@ impl Evaluator<'_> {
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else { return Ok(unknown(ErrorCode::NotFound)) };
         let context = context.with_snapshot(self.context);
-        let groups = GroupSource::Snapshot(snapshot);
         let (py, id) = (key.py(), VisitorId::OfCookie);
         let explain = |user| {
-            with_attributes(py, user, context, groups, id, |subject, attributes| {
+            with_attributes(py, user, context, snapshot, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
                 let exclusion = exclusion(py, experiment, assignment, context)?;
                 Ok(explained(experiment, assignment, exclusion, subject, attributes))
@@ -349,9 +269,8 @@ fn by_attributes<'py, T: VariantResult<'py>>(
         }
         user => user,
     };
-    let groups = GroupSource::Snapshot(snapshot);
     let visitor_id = if is_recorded { VisitorId::Drawn } else { VisitorId::OfCookie };
-    with_attributes(py, user, context, groups, visitor_id, |subject, attributes| {
+    with_attributes(py, user, context, snapshot, visitor_id, |subject, attributes| {
         let assignment = assign(experiment, subject, attributes);
         attributes.report_needed_user(&experiment.identity.key);
         let exclusion = exclusion(py, experiment, assignment, context)?;

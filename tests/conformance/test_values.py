@@ -80,7 +80,7 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
             assert same(found.value, case["value"])
             assert (found.reason, found.rule, found.error_code) == wanted
         for explained in (
-            _core.explain_value(key, user=user, context=context),
+            _core.current(key).explain_value(key, user=user, context=context),
             held.explain_value(key, user=user, context=context),
         ):
             assert same(explained["value"], case["value"])

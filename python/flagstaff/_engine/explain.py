@@ -96,7 +96,7 @@ def explain(key: str, user: UserLike = None, *, context: Context = None) -> Expl
     on it, unless there is an override. Raises TypeError if `user` or `context` has a wrong type.
     Does not block.
     """
-    return explanation_of(Explanation, key, _core.explain(key, user, context=context))
+    return explanation_of(Explanation, key, _core.current(key).explain(key, user, context=context))
 
 
 def explain_value(key: str, user: UserLike = None, *, context: Context = None) -> ValueExplanation:
@@ -106,7 +106,7 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     it, if the value has rules. Raises TypeError if `user` or `context` has a wrong type. Does not
     block.
     """
-    found = _core.explain_value(key, user=user, context=context)
+    found = _core.current(key).explain_value(key, user=user, context=context)
     return explanation_of(ValueExplanation, key, found)
 
 

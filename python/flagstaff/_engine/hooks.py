@@ -73,7 +73,6 @@ class Hooks:
     read_attribute_settings: Callable[[], tuple[dict[str, str], bool]]
     #: Arguments: the user, `call` and `snapshot`.
     computed_attributes: Callable[[object, object, object], dict[str, object] | None]
-    read_groups_of: Callable[[str | None], list[str] | None]
     is_deferred: Callable[[object, str], bool]
     plain_value: Callable[[object], object]
     microseconds: Callable[[datetime], int]

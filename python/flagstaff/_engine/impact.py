@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import ForeignKey
+from django.db.models import ForeignKey, TextField
+from django.db.models.functions import Cast
 
 from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
@@ -29,9 +30,9 @@ from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import AnyField
+from flagstaff._tables.model_fields import AnyField, segment_model
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
-from flagstaff._tables.rows import find_row, flag_row
+from flagstaff._tables.rows import all_rows, find_row, flag_row
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import UnreadableJson
@@ -325,7 +326,7 @@ def _count_through_django(
         segments, columns = inputs.segments, inputs.columns
         groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
         # A flag that is about to be added has no allowed users.
-        links = () if pk is None else select(ALLOWED_USERS, [pk])
+        [links] = [[]] if pk is None else select((ALLOWED_USERS, [pk]))
         allowed = [*map(key_to_text(), (user for (user,) in links))]
         names = list(columns) if groups is None else [*columns, "groups"]
         users = read_users(deadline, columns, groups)
@@ -391,7 +392,7 @@ def inputs_of(
     """
     texts, given = dict.fromkeys(rules for _, _, rules, _ in states), given or {}
     named = sorted(set().union(*map(segments_of_rules, texts)).difference(given))
-    segments = direct.read_segments(named) if named else {}
+    segments = segment_texts(named)
     segments |= {name: text for name, text in given.items() if text is not None}
     columns: dict[str, str] = {}
     unknown: set[str] = set()
@@ -403,6 +404,14 @@ def inputs_of(
         columns.update(column)
         unknown.update(() if column else (unit,))
     return Inputs(segments, columns, unknown)
+
+
+def segment_texts(keys: Collection[str]) -> dict[str, str]:
+    """Returns the conditions of these segments as JSON texts, by key."""
+    if not keys:
+        return {}
+    rows = all_rows(segment_model()).filter(key__in=keys)
+    return dict(rows.values_list("key", Cast("conditions", TextField())))
 
 
 def groups_by_user(groups_of_each: Iterable[set[str] | None]) -> Mapping[str, list[str]] | None:

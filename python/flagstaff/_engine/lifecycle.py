@@ -395,7 +395,6 @@ _core.install(
         origin_of=origin_of,
         read_attribute_settings=attributes.read_settings,
         computed_attributes=attributes.computed_attributes,
-        read_groups_of=direct.read_groups_of,
         is_deferred=attributes.is_deferred,
         plain_value=attributes.plain_value,
         microseconds=attributes.microseconds,

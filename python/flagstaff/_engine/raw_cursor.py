@@ -36,27 +36,28 @@ class NotReadyError(FlagstaffError):
     """the database cannot be queried for flags here"""
 
 
-def select(template: str, parameters: Sequence[object]) -> list[Row]:
-    """Returns the rows of a query, given as a template with names of tables and columns.
+def select(*queries: tuple[str, Sequence[object]]) -> list[list[Row]]:
+    """Returns the rows of each query, a template with names of tables and columns, and parameters.
 
     `{equals}` is the operator that compares a column with a parameter.
 
     Raises NotReadyError if the database cannot be queried.
     """
     connection = connections[conf.database]
-    if is_postgresql(connection):
-        equals = _EQUALS
-    else:
-        equals, template = "=", template.replace("%s", "?")
-    statement = fill(template, {**engine_names(connection), "equals": equals})
+    on_postgresql = is_postgresql(connection)
+    names = {**engine_names(connection), "equals": _EQUALS if on_postgresql else "="}
+    found = []
     try:
         with _open_connection(connection) as raw, _savepoint(connection, raw) as cursor:
-            cursor.execute(statement, parameters)
-            return [tuple(row) for row in cursor.fetchall()]
+            for template, parameters in queries:
+                statement = template if on_postgresql else template.replace("%s", "?")
+                cursor.execute(fill(statement, names), parameters)
+                found.append([tuple(row) for row in cursor.fetchall()])
     # An evaluation must not raise: not for a missing table, a test that forbids the database, or a
     # failed transaction.
     except Exception as error:
         raise NotReadyError from error
+    return found
 
 
 @contextmanager

@@ -195,7 +195,7 @@ def evaluator_of(request: object) -> Evaluator:
     if isinstance(flags, RequestFlags):
         return flags.snapshot
     # A template may have a variable of this name that is no request.
-    return _Newest(request) if hasattr(request, "META") else _core
+    return _Newest(request) if hasattr(request, "META") else _core.snapshot()
 
 
 def snapshot_of(request: HttpRequest) -> _core.Snapshot:
@@ -250,7 +250,7 @@ class _Newest:
             return _core.get_variant(key, user, default=default, context=context)
 
     def depends_on_user(self, key: str) -> bool:
-        return _core.depends_on_user(key)
+        return _core.current(key).depends_on_user(key)
 
 
 def _context_of(request: Any) -> RequestContext:

@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from flagstaff._core import impact_on, impact_on_value, monotonic
-from flagstaff._engine.direct import read_segments
 from flagstaff._engine.impact import (
     ALLOWED_USERS,
     COUNT_TIMEOUT,
@@ -24,6 +23,7 @@ from flagstaff._engine.impact import (
     limited,
     read_users,
     require_all_rows,
+    segment_texts,
     unit_problem,
 )
 from flagstaff._engine.raw_cursor import select
@@ -261,7 +261,7 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
 def _enabled(flags: Sequence[EnabledFlag]) -> list[_Compared]:
     """Returns the flags, disabled and enabled. Queries the segments once."""
     named = {key for one in flags for key, _place in named_segments(one.state.rules)}
-    given = {**dict.fromkeys(named), **(read_segments(sorted(named)) if named else {})}
+    given = {**dict.fromkeys(named), **segment_texts(named)}
     to_text = key_to_text()
     compared = []
     for key, state, allowed in flags:
@@ -275,4 +275,5 @@ def _enabled(flags: Sequence[EnabledFlag]) -> list[_Compared]:
 def _allowed(flag_pk: object) -> list[str]:
     if flag_pk is None:
         return []
-    return [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [flag_pk])))]
+    [links] = select((ALLOWED_USERS, [flag_pk]))
+    return [*map(key_to_text(), (user for (user,) in links))]

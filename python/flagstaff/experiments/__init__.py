@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from flagstaff import lazy_names
 
 if TYPE_CHECKING:
-    from flagstaff._core import get_variant, peek_variant, resolve_variant
+    from flagstaff._core import get_variant
     from flagstaff.experiments.assigning import force, set_weights, shuffle
     from flagstaff.experiments.editing import edit
-    from flagstaff.experiments.explain import explain_variant
+    from flagstaff.experiments.explain import explain_variant, peek_variant, resolve_variant
     from flagstaff.experiments.lifecycle import create, delete, ship, start, stop
     from flagstaff.experiments.metric_settings import set_metrics
     from flagstaff.experiments.report_json import report
@@ -47,10 +47,10 @@ _MODULES = {
     "explain_variant": "flagstaff.experiments.explain",
     "force": "flagstaff.experiments.assigning",
     "get_variant": "flagstaff._core",
-    "peek_variant": "flagstaff._core",
+    "peek_variant": "flagstaff.experiments.explain",
     "prune": "flagstaff.experiments.retention",
     "report": "flagstaff.experiments.report_json",
-    "resolve_variant": "flagstaff._core",
+    "resolve_variant": "flagstaff.experiments.explain",
     "set_metrics": "flagstaff.experiments.metric_settings",
     "set_weights": "flagstaff.experiments.assigning",
     "ship": "flagstaff.experiments.lifecycle",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar, overload
 
 from flagstaff import _core
 from flagstaff._engine.explain import Explained, explanation_of
 from flagstaff._types import Context, UserLike
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,5 +39,30 @@ def explain_variant(
     Reads the user, even if the result does not depend on it, unless a test has set the variant.
     Raises TypeError if `user` or `context` has a wrong type. Does not block.
     """
-    found = _core.explain_variant(key, user, context=context)
+    found = _core.current(key).explain_variant(key, user, context=context)
     return explanation_of(VariantExplanation, key, found)
+
+
+def resolve_variant(
+    key: str, user: UserLike = None, *, default: object = None, context: Context = None
+) -> _core.Resolution[Any]:
+    """Returns the result of `get_variant` with its reason, and records as it does.
+
+    Never raises for an unknown key.
+    """
+    return _core.current(key).resolve_variant(key, user, default=default, context=context)
+
+
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: None = None, context: Context = None
+) -> str | None: ...
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: _T, context: Context = None
+) -> str | _T: ...
+def peek_variant(
+    key: str, user: UserLike = None, *, default: object = None, context: Context = None
+) -> object:
+    """Returns the result of `get_variant` without a record, for code that does not show it."""
+    return _core.current(key).peek_variant(key, user, default=default, context=context)

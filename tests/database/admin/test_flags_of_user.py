@@ -11,18 +11,17 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from flagstaff import explain, flag_enabled
-from flagstaff._engine import direct, raw_cursor
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.admin import UserFlagsMixin
 from flagstaff.admin.user_flags import evaluated_flags, short_reason
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
+from tests.support.driver import counted
 from tests.support.forced_off import forced_off
 from tests.support.plan_pages import text_of
 
@@ -221,30 +220,15 @@ def test_pages_have_200_flags(operator: Client) -> None:
     assert "Next page" not in last
 
 
-def statements(client: Client, read: list[str], **parameters: str) -> int:
-    """Returns the number of queries of Django and of the evaluations."""
-    read.clear()
-    with CaptureQueriesContext(connection) as queries:
-        shown(client, **parameters)
-    return len(queries) + len(read)
-
-
-def test_number_of_queries_does_not_depend_on_that_of_flags(
-    operator: Client, alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-    select = raw_cursor.select
-
-    def counted(template: str, parameters: Any) -> Any:
-        read.append(template)
-        return select(template, parameters)
-
-    monkeypatch.setattr(direct, "select", counted)
+def test_number_of_queries_does_not_depend_on_that_of_flags(operator: Client, alice: User) -> None:
     create("first", rules=[GERMANY])
-    few = statements(operator, read, user="alice")
+    with counted() as few:
+        shown(operator, user="alice")
     for number in range(50):
         create(f"flag_{number}", number, rules=[GERMANY]).allowed_users.add(alice)
-    assert statements(operator, read, user="alice") == few
+    with counted() as many:
+        shown(operator, user="alice")
+    assert len(many) == len(few)
 
 
 @pytest.mark.usefixtures("flag")

@@ -28,7 +28,6 @@ from openfeature.exception import ErrorCode
 from pytest_django import Settings
 
 from flagstaff import (
-    _core,
     all_flags,
     experiments,
     explain,
@@ -113,7 +112,7 @@ NEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
     ),
     "variant": (lambda user: experiments.get_variant("button", user, default="a"), "a"),
     "reason of the variant": (
-        lambda user: resolved(_core.resolve_variant("button", user, default="a")),
+        lambda user: resolved(experiments.resolve_variant("button", user, default="a")),
         ("a", "ERROR", "GENERAL"),
     ),
     "explanation": (lambda user: explained(explain("staff", user)), ("ERROR", "GENERAL")),

@@ -12,7 +12,6 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import (
-    _core,
     all_flags,
     experiments,
     explain,
@@ -24,7 +23,7 @@ from flagstaff import (
 )
 from flagstaff._engine import log_once
 from flagstaff.exceptions import UnknownFlagError
-from flagstaff.experiments import explain_variant, get_variant
+from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.listeners import Evaluation
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag, override_value, override_variant
@@ -70,13 +69,12 @@ def calls(rows: Load, add: Any) -> Calls:
 
 
 def test_flag_value_and_variant_call_the_listener_after_the_result(calls: Calls) -> None:
-    for held in (_core, snapshot()):
-        results = (
-            held.flag_enabled("banner"),
-            held.get_value("limit"),
-            held.get_variant("button", 1),
-            held.peek_variant("button", 1),
-        )
+    held = snapshot()
+    for is_on, value, variant, peeked in (
+        (flag_enabled, get_value, get_variant, peek_variant),
+        (held.flag_enabled, held.get_value, held.get_variant, held.peek_variant),
+    ):
+        results = is_on("banner"), value("limit"), variant("button", 1), peeked("button", 1)
         assert calls == [
             ("flag", "banner", True, "STATIC"),
             ("value", "limit", 3, "STATIC"),
@@ -126,8 +124,8 @@ def test_bulk_results_and_explanations_do_not_call_the_listener(calls: Calls) ->
     snapshot().all_flags(client_side=True)
     explain("banner", 1)
     explain_variant("button", 1)
-    _core.depends_on_user("banner")
-    _core.kind_of("banner")
+    snapshot().depends_on_user("banner")
+    snapshot().kind_of("banner")
     assert calls == []
 
 

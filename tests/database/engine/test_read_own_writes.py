@@ -100,6 +100,16 @@ def test_block_follows_each_change_and_its_rollback() -> None:
     assert on() is True
 
 
+def test_block_forgets_a_transaction_that_was_rolled_back() -> None:
+    with read_own_writes():
+        with transaction.atomic():
+            FeatureFlag.objects.update(enabled=True)
+            assert on() is True
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            assert on() is False
+
+
 def test_each_thread_sees_only_its_own_writes() -> None:
     together = threading.Barrier(4)
 

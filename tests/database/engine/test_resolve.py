@@ -139,14 +139,18 @@ def test_overrides_are_resolved() -> None:
 
 @pytest.mark.usefixtures("flags")
 def test_kind_of_a_key_is_known_with_overrides_and_forced_off_keys() -> None:
-    for kind_of in (_core.kind_of, snapshot().kind_of):
-        found = [kind_of(key) for key in ("on", "gateway", "button", "unknown")]
-        assert found == ["flag", "value", "variant", None]
+    found = [snapshot().kind_of(key) for key in ("on", "gateway", "button", "unknown")]
+    assert found == ["flag", "value", "variant", None]
     with override_flag("a", True), override_value("b", 1), override_variant("c", None):
-        assert [_core.kind_of(key) for key in "abcd"] == ["flag", "value", "variant", None]
+        assert [_core.current(key).kind_of(key) for key in "abcd"] == [
+            "flag",
+            "value",
+            "variant",
+            None,
+        ]
     with forced_off(["button", "unknown"]):
-        assert _core.kind_of("button") == snapshot().kind_of("button") == "variant"
-        assert _core.kind_of("unknown") == "flag"
+        assert _core.current("button").kind_of("button") == "variant"
+        assert _core.current("unknown").kind_of("unknown") == "flag"
 
 
 @pytest.mark.usefixtures("flags")
@@ -154,7 +158,7 @@ def test_kind_of_a_key_is_that_of_the_rows_that_the_transaction_has_written() ->
     with transaction.atomic(), read_own_writes():
         FeatureFlag.objects.filter(key="on").delete()
         KeyValueStore.objects.create(key="on", value=1)
-        assert _core.kind_of("on") == "value"
+        assert _core.current("on").kind_of("on") == "value"
 
 
 @pytest.mark.usefixtures("flags")

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from flagstaff._engine import direct, log_once
+from flagstaff._engine.raw_cursor import NotReadyError
 from flagstaff._engine.usage import usage
 from flagstaff.models import FeatureFlag
 from flagstaff.ofrep.views import evaluate_all, evaluate_one
@@ -187,8 +188,8 @@ def test_limit_that_fails_is_logged_once_and_limits_nothing(
 def test_process_that_has_loaded_nothing_is_unavailable(
     browser: Client, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
-        raise direct.NotReadyError
+    def fail(_key: object) -> None:
+        raise NotReadyError
 
     monkeypatch.setattr(direct, "read_all", fail)
     for client in (browser, service):

@@ -55,6 +55,25 @@ print(flag_enabled("new_checkout"), results, engines())
 """,
         "True [True] 1\n",
     ),
+    "mail in memory is no set-up of tests": (
+        """
+import django.test.utils
+from django.conf import settings
+from django.core.mail import send_mail
+settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+send_mail("subject", "text", "from@example.com", ["to@example.com"])
+print(flag_enabled("new_checkout"), engines())
+""",
+        "True 1\n",
+    ),
+    "set-up of tests evaluates directly": (
+        """
+from django.test.utils import setup_test_environment
+setup_test_environment()
+print(flag_enabled("new_checkout"), engines(), status().mode)
+""",
+        "True 0 direct\n",
+    ),
     "evaluation in a router returns the default": (
         """
 from django.db import router
@@ -160,15 +179,14 @@ from django.utils.functional import SimpleLazyObject
 from flagstaff import explain, flag_enabled
 from flagstaff._engine import direct
 setup_test_environment()
-row = (1, True, 50, None, None)
-direct.read_flag = lambda key: row
-direct.is_allowed_user = lambda flag_pk, user: False
+row = (True, 50)
+direct.read_all = lambda key: ([("1", key, *row, False, None, None)], [], [], [], [], False)
 """
 
 
 def test_first_lazy_user_of_a_process_is_not_read(run_isolated: RunIsolated) -> None:
     evaluation = "flag_enabled('new_checkout', SimpleLazyObject(lambda: 1 / 0))"
-    run_isolated(f"{STUB}\nrow = (1, False, 50, None, None)\n{evaluation}")
+    run_isolated(f"{STUB}\nrow = (False, 50)\n{evaluation}")
 
 
 @pytest.mark.parametrize("first", ["uuid.UUID(int=1)", "42", "'alice'", "None"])

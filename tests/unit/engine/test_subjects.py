@@ -19,32 +19,29 @@ from django.utils.safestring import mark_safe
 
 from flagstaff import explain, flag_enabled, get_value
 from flagstaff._engine import direct
+from flagstaff._engine.raw_cursor import NotReadyError
 
-Row = tuple[int, bool, int, str | None, str | None]
+#: Enabled, and the rollout in percent.
+Row = tuple[bool, int]
 SOME_UUID = uuid.UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
 
 
 class StubTable:
-    """One flag, and the users that were looked up in its allowed users."""
+    """One flag, and its allowed users."""
 
     def __init__(self) -> None:
-        self.row: Row | None = (1, True, 50, None, None)
+        self.row: Row | None = (True, 50)
         self.allowed: set[str] = set()
-        self.looked_up: list[str] = []
 
-    def read_flag(self, key: str) -> Row | None:
-        return self.row
-
-    def is_allowed_user(self, flag_pk: int, user: str) -> bool:
-        self.looked_up.append(user)
-        return user in self.allowed
+    def read_all(self, key: str | None = None) -> tuple[object, ...]:
+        flags = [] if self.row is None else [("1", key, *self.row, False, None, None)]
+        return flags, [("1", [*self.allowed])], [], [], [], False
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> StubTable:
     table = StubTable()
-    monkeypatch.setattr(direct, "read_flag", table.read_flag)
-    monkeypatch.setattr(direct, "is_allowed_user", table.is_allowed_user)
+    monkeypatch.setattr(direct, "read_all", table.read_all)
     return table
 
 
@@ -171,12 +168,10 @@ USERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("user", "text"), USERS.values(), ids=USERS)
 def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, text: str) -> None:
     for form in (user, SimpleLazyObject(lambda: user)):
-        table.looked_up.clear()
         found = explain("new_checkout", form)
         assert (found.bucket, found.value) == (bucket(text), bucket(text) < 50)
         assert flag_enabled("new_checkout", form) is found.value
-        assert set(table.looked_up) == {text}
-    table.row, table.allowed = (1, True, 1, None, None), {text}
+    table.row, table.allowed = (True, 1), {text}
     assert flag_enabled("new_checkout", user)
     assert explain("new_checkout", user).reason == "TARGETING_MATCH"
 
@@ -205,7 +200,6 @@ def test_user_without_a_key_is_anonymous(table: StubTable, user: Any) -> None:
     found = explain("new_checkout", user)
     assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None)
     assert not flag_enabled("new_checkout", user)
-    assert table.looked_up == []
 
 
 def test_key_assigned_later_is_used() -> None:
@@ -245,11 +239,11 @@ def test_error_of_a_pk_or_of_an_integers_own_text_propagates(user: Any) -> None:
         flag_enabled("new_checkout", user)
 
 
-def test_key_that_utf_8_cannot_encode_is_unknown(table: StubTable) -> None:
-    assert flag_enabled("\ud800", 42, default=True)
-    assert explain("\ud800", 42).error_code == "FLAG_NOT_FOUND"
-    assert get_value("\ud800", "none") == "none"
-    assert table.looked_up == []
+@pytest.mark.parametrize("key", ["\ud800", "\0"])
+def test_key_that_no_database_stores_is_unknown(key: str) -> None:
+    assert flag_enabled(key, 42, default=True)
+    assert explain(key, 42).error_code == "FLAG_NOT_FOUND"
+    assert get_value(key, "none") == "none"
 
 
 WRONG: dict[str, Any] = {
@@ -271,7 +265,7 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize(("name", "wrong"), WRONG.items(), ids=WRONG)
 @pytest.mark.parametrize(
     "row",
-    [(1, True, 50, None, None), (1, True, 100, None, None), (1, False, 50, None, None), None],
+    [(True, 50), (True, 100), (False, 50), None],
     ids=["on", "on for all", "off", "unknown"],
 )
 def test_wrong_type_raises_for_every_state_of_the_flag(
@@ -292,16 +286,14 @@ def test_wrong_type_in_a_lazy_object_raises_when_it_is_read(table: StubTable, wr
     lazy = SimpleLazyObject(lambda: wrong)
     with pytest.raises(TypeError, match=rf"^user must be .*, not {type(wrong).__name__}$"):
         flag_enabled("new_checkout", lazy)
-    table.row = (1, False, 50, None, None)
+    table.row = (False, 50)
     assert not flag_enabled("new_checkout", lazy)
 
 
-def test_unreadable_allowed_users_return_the_default(
-    table: StubTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unreadable(flag_pk: int, user: str) -> bool:
-        raise direct.NotReadyError
+def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(key: str) -> object:
+        raise NotReadyError
 
-    monkeypatch.setattr(direct, "is_allowed_user", unreadable)
+    monkeypatch.setattr(direct, "read_all", unreadable)
     assert flag_enabled("new_checkout", 42, default=True)
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"

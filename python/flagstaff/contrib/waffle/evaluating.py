@@ -12,7 +12,7 @@ from django.core.signals import setting_changed
 from django.utils.functional import LazyObject, empty
 
 from flagstaff import explain, ready, resolve_flag, snapshot
-from flagstaff._core import Resolution, kind_of, observed_request
+from flagstaff._core import Resolution, current, observed_request
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
@@ -101,7 +101,8 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
 def has_flag(kind: WaffleKind, name: str) -> bool:
     """Whether there is a flag of a name of waffle."""
-    return kind_of(key_of(kind, name)) == "flag"
+    key = key_of(kind, name)
+    return current(key).kind_of(key) == "flag"
 
 
 def shown(kind: WaffleKind, name: str, column: str, stored: Any, *, is_stored: bool) -> Any:

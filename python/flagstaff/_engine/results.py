@@ -1,0 +1,42 @@
+"""Evaluations of the newest snapshot that are not as frequent as `flag_enabled` and `get_value`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagstaff import _core
+from flagstaff._types import Context, UserLike
+
+
+def resolve_flag(
+    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+) -> _core.Resolution[bool]:
+    """Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
+
+    The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
+    result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
+    """
+    return _core.current(key).resolve_flag(key, user, default=default, context=context)
+
+
+def resolve_value(
+    key: str, default: object = None, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any]:
+    """Returns the result of `get_value` with its reason, and the rule that decided.
+
+    Never raises for an unknown key.
+    """
+    return _core.current(key).resolve_value(key, default, user=user, context=context)
+
+
+def all_flags(
+    user: UserLike = None, *, client_side: bool = False, context: Context = None
+) -> dict[str, bool]:
+    """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
+
+    With `client_side`, only the flags that browsers may evaluate. Reads the user at most once.
+    Raises TypeError for a wrong type. Usage counts nothing, and has the time of the last call: with
+    `client_side`, these flags are in use; without it, it is not known which flags are in use,
+    because only evaluations of one key are counted.
+    """
+    return _core.current().all_flags(user, client_side=client_side, context=context)

@@ -1,0 +1,30 @@
+"""The statements that the driver gets, below the cursors that Django counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+
+
+@contextmanager
+def counted() -> Iterator[list[object]]:
+    """Yields the statements of the block over Django's open connection."""
+    raw, found = connection.connection, list[object]()
+    if connection.vendor == "sqlite":
+        raw.set_trace_callback(found.append)
+        yield found
+        raw.set_trace_callback(None)
+        return
+    factory = raw.cursor_factory
+
+    class Counting(factory):  # type: ignore[misc, valid-type]
+        def execute(self, query: object, *args: Any, **kwargs: Any) -> Any:
+            found.append(query)
+            return super().execute(query, *args, **kwargs)
+
+    raw.cursor_factory = Counting
+    yield found
+    raw.cursor_factory = factory
