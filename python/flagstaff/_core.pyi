@@ -34,6 +34,8 @@ __all__ = [
     "explain_value",
     "explain_variant",
     "flag_enabled",
+    "fork_begins",
+    "fork_ends",
     "get_value",
     "get_variant",
     "impact",
@@ -568,6 +570,12 @@ def open_change_signal() -> int:
 
 def close_change_signal() -> None:
     """Ends the stream of the socket. Does not block."""
+
+def fork_begins() -> None:
+    """Notes that this process begins to fork. Does not block."""
+
+def fork_ends() -> None:
+    """Notes, in the parent, that the fork has ended. Does not block."""
 
 def after_fork() -> None:
     """Detaches a forked child from its parent's engine. Does not block."""

@@ -41,15 +41,6 @@ pub(crate) async fn within<T>(
     timeout(limit, future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
 }
 
-/// Waits for `future` until `until`.
-pub(crate) async fn before<T>(
-    until: Instant,
-    doing: &'static str,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout_at(until.into(), future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
-}
-
 /// When a server last sent a byte. Clones share the time.
 #[derive(Clone, Debug)]
 pub(crate) struct LastByte {

@@ -408,5 +408,6 @@ def _require_fixed_settings() -> None:
 
 
 setting_changed.connect(_after_setting)
+os.register_at_fork(before=_core.fork_begins, after_in_parent=_core.fork_ends)
 _call_after_fork(after_fork)
 _call_at_exit(_shut_down)

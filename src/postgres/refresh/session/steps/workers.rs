@@ -8,26 +8,24 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::super::super::clock::Clock;
 use super::super::super::connection::RefreshConnection;
 use super::super::super::heartbeat::Heartbeat;
 use super::super::super::load::{Scope, load};
-use super::super::super::on_demand::load_now;
 use super::super::super::statements::{PreparedClient, Statements};
 use super::super::Session;
 use super::random::Random;
 use super::shop::parameters;
 use super::writers::Missed;
-use crate::boot_time::since_boot;
 use crate::live::{EvaluationMode, Live};
 use crate::postgres::connect::pool::Pool;
 use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
 use crate::postgres::deadline;
 use crate::postgres::error::{Error, ErrorKind};
-use crate::postgres::parts::Absence;
+use crate::postgres::parts::{Absence, FIND_PARTS};
 use crate::postgres::queries::{LoadQueries, Names, Queries, READ_POINT};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::SharedStatus;
@@ -214,8 +212,7 @@ impl Workers {
     /// Lets all workers load, and compares their snapshots.
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
-        let chance = random.below(100);
-        let way = match chance {
+        let way = match random.below(100) {
             _ if self.missed.changes => Way::Everything,
             0..2 => Way::Everything,
             2..8 => Way::Poll,
@@ -224,11 +221,7 @@ impl Workers {
         let everything = way == Way::Everything;
         let Self { runtime, by_rows, by_tables, fresh, .. } = &mut *self;
         let loaded = runtime.block_on(async {
-            if chance == 99 && !everything {
-                load_now(by_rows.context, &fresh.client, since_boot()).await?;
-            } else {
-                by_rows.step(way).await?;
-            }
+            by_rows.step(way).await?;
             for table in &mut by_tables.session.load_queries.tables {
                 table.of_keys = None;
             }
@@ -334,8 +327,13 @@ impl Fresh {
     }
 
     async fn load(&mut self, tokens: bool) -> Result<Snapshot, Error> {
-        let absent = self.queries.parts.find_absent(&self.client).await;
-        let absent = absent.map_err(|error| Error::driver("load", error))?;
+        let failed = |error| Error::driver("load", error);
+        let parts = &self.queries.parts;
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&parts.tables, Type::TEXT_ARRAY), (&parts.columns, Type::TEXT_ARRAY)];
+        let rows = self.client.query_typed(FIND_PARTS, &parameters).await.map_err(failed)?;
+        let problems: Result<_, _> = rows.iter().map(|row| row.try_get("problem")).collect();
+        let absent = parts.absent(problems.map_err(failed)?);
         if absent != self.load_queries.0 {
             let queries = self.queries.load_from(&absent, &[])?;
             self.load_queries = (absent, queries);
