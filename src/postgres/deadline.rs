@@ -1,7 +1,8 @@
 //! Every wait for the server has a deadline.
 //!
 //! `connect_timeout` covers the TCP connection only: a stopped server would block the rest of the
-//! handshake, and every query, forever. A wait that is over is dropped, which closes its socket.
+//! handshake, and every query, forever. A wait that is over is dropped, which closes its socket; the pool
+//! shuts the socket down.
 //! A load has no deadline as long as bytes arrive: there may be many, and the line may be slow.
 
 use std::future::Future;

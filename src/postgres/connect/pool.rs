@@ -115,7 +115,8 @@ impl Pool {
         let target = self.target.load_full();
         let replaced = self.take_if(|connections| !Arc::ptr_eq(&connections.target, &target));
         drop(replaced);
-        let new = || Connections { target, pool: OnceLock::new(), last_error: LastError::default() };
+        let new =
+            || Connections { target, pool: OnceLock::new(), last_error: LastError::default() };
         self.lock().connections.get_or_insert_with(|| Arc::new(new())).clone()
     }
 
@@ -131,7 +132,10 @@ impl Pool {
     }
 
     /// Removes the connections. They are dropped without the lock, because this closes them.
-    fn take_if(&self, is_wanted: impl FnOnce(&Arc<Connections>) -> bool) -> Option<Arc<Connections>> {
+    fn take_if(
+        &self,
+        is_wanted: impl FnOnce(&Arc<Connections>) -> bool,
+    ) -> Option<Arc<Connections>> {
         self.lock().connections.take_if(|connections| is_wanted(connections))
     }
 
@@ -218,11 +222,7 @@ impl Connection {
 }
 
 /// The same outcome, but an error after the deadline is the deadline's: the socket was shut down.
-fn in_time<T>(
-    until: Instant,
-    doing: &'static str,
-    outcome: Result<T, Error>,
-) -> Result<T, Error> {
+fn in_time<T>(until: Instant, doing: &'static str, outcome: Result<T, Error>) -> Result<T, Error> {
     outcome.map_err(|error| if Instant::now() < until { error } else { Error::deadline(doing) })
 }
 

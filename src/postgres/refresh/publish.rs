@@ -34,10 +34,7 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// If the read is from a standby that is behind the base.
-    pub(super) fn publish(
-        self,
-        Read { snapshot: next, standby, .. }: Read,
-    ) -> Result<(), Error> {
+    pub(super) fn publish(self, Read { snapshot: next, standby, .. }: Read) -> Result<(), Error> {
         if standby && self.is_behind(next.token_set()) {
             return Err(Error::behind());
         }
