@@ -273,7 +273,9 @@ impl<'a> Session<'a> {
             // The next connection answers them.
             signals.return_requests(requests);
         } else {
-            requests.into_iter().for_each(|request| request.reply(outcome.clone()));
+            for request in requests {
+                request.reply(outcome.clone());
+            }
         }
         outcome
     }
