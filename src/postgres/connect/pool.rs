@@ -318,7 +318,7 @@ async fn end_at(sockets: Vec<Inherited>, mut until: watch::Receiver<Instant>) {
     }
     sockets.iter().for_each(Inherited::shut_down);
     // The runtime drops it together with the sockets, which a forked child must close until then.
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]
