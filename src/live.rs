@@ -206,12 +206,6 @@ impl Live {
         u128::from(self.confirmed.load(Ordering::Acquire)) > time.as_nanos()
     }
 
-    /// Whether the process evaluates, so that a snapshot can be published.
-    #[must_use]
-    pub fn is_started(&self) -> bool {
-        self.current().as_ref().is_some_and(|state| state.mode != EvaluationMode::NotStarted)
-    }
-
     /// The time since the snapshot last equalled the database, `None` before the first load.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {

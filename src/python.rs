@@ -67,7 +67,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
-    use super::fork::after_fork;
+    use super::fork::{after_fork, fork_begins, fork_ends};
     #[pymodule_export]
     use super::hooks::install;
     #[pymodule_export]

@@ -31,6 +31,8 @@ __all__ = [
     "close_change_signal",
     "current",
     "flag_enabled",
+    "fork_begins",
+    "fork_ends",
     "get_value",
     "get_variant",
     "impact",
@@ -512,6 +514,12 @@ def open_change_signal() -> int:
 
 def close_change_signal() -> None:
     """Ends the stream of the socket. Does not block."""
+
+def fork_begins() -> None:
+    """Notes that this process begins to fork. Does not block."""
+
+def fork_ends() -> None:
+    """Notes, in the parent, that the fork has ended. Does not block."""
 
 def after_fork() -> None:
     """Detaches a forked child from its parent's engine. Does not block."""

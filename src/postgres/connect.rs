@@ -1,10 +1,8 @@
 //! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
-mod job;
 pub(crate) mod open;
 pub mod parameters;
-mod permits;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod servers;

@@ -1,7 +1,8 @@
 //! Every wait for the server has a deadline.
 //!
 //! `connect_timeout` covers the TCP connection only: a stopped server would block the rest of the
-//! handshake, and every query, forever. A wait that is over is dropped, which closes its socket.
+//! handshake, and every query, forever. A wait that is over is dropped, which closes its socket; the pool
+//! shuts the socket down.
 //! A load has no deadline as long as bytes arrive: there may be many, and the line may be slow.
 
 use std::future::Future;
@@ -39,15 +40,6 @@ pub(crate) async fn within<T>(
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     timeout(limit, future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
-}
-
-/// Waits for `future` until `until`.
-pub(crate) async fn before<T>(
-    until: Instant,
-    doing: &'static str,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout_at(until.into(), future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
 }
 
 /// When a server last sent a byte. Clones share the time.

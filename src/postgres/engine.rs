@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
-
 use crate::boot_time::since_boot;
 use crate::impact::Impact;
 use crate::live::Live;
@@ -18,10 +16,10 @@ use crate::postgres::connect::pool::{Pool, Task};
 use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
 use crate::postgres::deadline;
-use crate::postgres::error::Error;
+use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::{Names, Queries};
+use crate::postgres::refresh::machine;
 use crate::postgres::refresh::stepped::SteppedWorker;
-use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
 use crate::postgres::reports::{exposures, measurements, usage};
 use crate::postgres::signals::Signals;
@@ -227,21 +225,26 @@ impl Engine {
         now < *asked + WAIT_FOR_POLL
     }
 
-    /// Loads everything over a pooled connection. The snapshot then contains all that was committed
+    /// Loads everything over the engine's connection. The snapshot then contains all that was committed
     /// before this call. Blocks for at most `limit`, or until `interrupted` returns true.
     ///
     /// # Errors
-    /// If the load fails or takes longer; the snapshot is then unchanged.
+    /// If the load fails or takes longer, or why there is no connection; the snapshot is then unchanged.
     pub fn refresh(
         &self,
         limit: Duration,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
-        let (called, until) = (since_boot(), Instant::now() + limit);
-        let context = self.context.clone();
-        let task = Task { thread: "flagstaff-refresh", doing: "refresh", until, keeps: false };
-        let work = async move |client: &Client| on_demand::load_now(&context, client, called).await;
-        self.context.pool.run(task, interrupted, work)
+        let (until, failures) = (Instant::now() + limit, self.status().failures);
+        let requested = self.context.signals.request_load();
+        match deadline::receive(&requested.result, until, "refresh", interrupted) {
+            Err(error) if error.kind() == ErrorKind::Deadline => {
+                let StatusReport { mode, failures: now, last_error, .. } = self.status();
+                let cause = last_error.filter(|_| mode == RefreshMode::Down || now > failures);
+                Err(cause.map_or(error, |cause| Error::clone(&cause)))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Computes the impact of another rollout. Blocks for at most `limit`, or until `interrupted`
@@ -259,8 +262,8 @@ impl Engine {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Impact>, Error> {
         let until = Instant::now() + limit;
-        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until, keeps: false };
-        let work = async move |client: &Client| impact::compute(client, &query, until).await;
+        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until };
+        let work = move |client: &mut _| impact::compute(client, &query, until);
         self.context.pool.run(task, interrupted, work)
     }
 

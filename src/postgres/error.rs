@@ -10,6 +10,7 @@ mod tls;
 use std::error::Error as StdError;
 use std::fmt;
 use std::iter::successors;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use tokio_postgres::error::{DbError, SqlState};
@@ -21,6 +22,7 @@ use crate::message::{Message, Template};
 use crate::postgres::texts;
 
 /// What went wrong between a worker and its database.
+#[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,
     doing: &'static str,
@@ -28,7 +30,7 @@ pub struct Error {
     problem: Option<&'static Template>,
     /// The parameter with its error, or the names of tables.
     detail: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -55,7 +57,7 @@ impl Error {
     /// Adds the cause.
     #[cold]
     pub(crate) fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self { source: Some(source.into().into()), ..self }
     }
 
     /// No server has the required role.

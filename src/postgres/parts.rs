@@ -5,14 +5,11 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error};
-
 use crate::message::Message;
 use crate::postgres::tables::{OPTIONAL_PARTS, OptionalPart};
 use crate::postgres::texts;
 
-/// Finds the parts. Also a part of `identify`, so that both always find the same.
+/// Finds the parts: a part of `identify`.
 pub(crate) const FIND_PARTS: &str =
     include_str!("../../python/flagstaff/sql/optional_parts_v1.sql");
 
@@ -56,15 +53,6 @@ impl ProjectParts {
     /// Whether the project has this part.
     pub(crate) fn contains(&self, part: &OptionalPart) -> bool {
         self.parts.contains(&part)
-    }
-
-    /// Finds the parts that cannot be read.
-    pub(crate) async fn find_absent(&self, client: &Client) -> Result<Vec<Absence>, Error> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.tables, Type::TEXT_ARRAY), (&self.columns, Type::TEXT_ARRAY)];
-        let rows = client.query_typed(FIND_PARTS, &parameters).await?;
-        let problems: Result<Vec<_>, _> = rows.iter().map(|row| row.try_get("problem")).collect();
-        Ok(self.absent(problems?))
     }
 
     /// The parts that cannot be read. `problems` has an item for each part of the project.

@@ -9,7 +9,6 @@ mod heartbeat;
 mod load;
 pub(crate) mod machine;
 mod notifications;
-pub(crate) mod on_demand;
 mod pace;
 mod publish;
 mod read;

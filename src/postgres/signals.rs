@@ -1,8 +1,9 @@
-//! Signals from the owner of an engine to its thread: wake up, stop.
+//! Signals from the owner of an engine to its thread: wake up, load everything, stop.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
@@ -14,7 +15,28 @@ pub(crate) struct Signals {
     wake: Arc<Notify>,
     stop: AtomicBool,
     stopping: Notify,
-    has_tokens: AtomicBool,
+    requests: Mutex<Vec<Request>>,
+}
+
+/// A caller that waits for a load of everything.
+#[derive(Debug)]
+pub(crate) struct Request {
+    caller: Weak<()>,
+    reply: Sender<Result<(), Error>>,
+}
+
+/// The result of a request, for its caller.
+#[derive(Debug)]
+pub(crate) struct Requested {
+    pub(crate) result: Receiver<Result<(), Error>>,
+    _caller: Arc<()>,
+}
+
+impl Request {
+    pub(crate) fn reply(self, outcome: Result<(), Error>) {
+        // A caller that has gone needs no result.
+        let _ = self.reply.send(outcome);
+    }
 }
 
 impl Signals {
@@ -56,12 +78,32 @@ impl Signals {
         }
     }
 
-    /// Whether the database has change tokens, as the thread found it.
-    pub(crate) fn has_tokens(&self) -> bool {
-        self.has_tokens.load(Ordering::Acquire)
+    /// Asks for a load of everything that begins after this call.
+    pub(crate) fn request_load(&self) -> Requested {
+        let ((reply, result), caller) = (channel(), Arc::new(()));
+        let request = Request { caller: Arc::downgrade(&caller), reply };
+        self.return_requests(vec![request]);
+        self.wake();
+        Requested { result, _caller: caller }
     }
 
-    pub(crate) fn set_has_tokens(&self, has_tokens: bool) {
-        self.has_tokens.store(has_tokens, Ordering::Release);
+    pub(crate) fn is_load_requested(&self) -> bool {
+        !self.requests().is_empty()
+    }
+
+    /// Removes and returns the requests, which the load that begins now answers.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.requests())
+    }
+
+    /// Adds requests that another load must answer, and forgets those whose caller has gone.
+    pub(crate) fn return_requests(&self, requests: Vec<Request>) {
+        let mut all = self.requests();
+        all.extend(requests);
+        all.retain(|request| request.caller.strong_count() > 0);
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,8 +6,20 @@ use super::state::{ENGINE, LIVE, take_ownership};
 use super::{attributes, calls};
 use crate::live::EvaluationMode;
 use crate::postgres::change_signal::CHANGE_SIGNAL;
-use crate::postgres::inherited::close_inherited;
+use crate::postgres::inherited::{self, close_inherited};
 use crate::{usage, watch_registry};
+
+/// Notes that this process begins to fork. Returns at once.
+#[pyfunction]
+pub(super) fn fork_begins() {
+    inherited::fork_begins();
+}
+
+/// Notes, in the parent, that the fork has ended. Returns at once.
+#[pyfunction]
+pub(super) fn fork_ends() {
+    inherited::fork_ends();
+}
 
 /// Detaches a forked child from the parent's engine. The child evaluates from the inherited
 /// snapshot at first. Returns at once.

@@ -35,7 +35,7 @@ fn mode(live: &Live) -> (EvaluationMode, bool) {
 #[test]
 fn live_not_started_refuses_publication() {
     for live in [Live::new(), Live::default()] {
-        assert!(live.current().is_none() && live.snapshot().is_none() && !live.is_started());
+        assert!(live.current().is_none() && live.snapshot().is_none());
         assert!(!live.publish(None, with_token(1), since_boot()));
         assert_eq!((live.swaps(), live.age()), (0, None));
     }
@@ -84,7 +84,7 @@ fn reset_drops_the_snapshot_until_started_again() {
     let live = started();
     assert!(live.publish(None, with_token(1), since_boot()));
     live.reset();
-    assert!(!live.is_started() && live.snapshot().is_none() && live.age().is_none());
+    assert!(live.snapshot().is_none() && live.age().is_none());
     assert!(live.current().as_ref().is_none_or(|state| state.mode == EvaluationMode::NotStarted));
     assert!(!live.publish(None, with_token(2), since_boot()));
     live.set_mode(EvaluationMode::Memory, false);
@@ -171,19 +171,6 @@ fn reader_sees_consistent_snapshots_in_order() {
 }
 
 #[test]
-fn live_is_started_in_every_mode_but_one() {
-    use EvaluationMode::{Direct, Inherited, Memory, NotStarted, Starting};
-    let live = Live::new();
-    assert!(!live.is_started());
-    for mode in [Starting, Memory, Inherited, Direct] {
-        live.set_mode(mode, false);
-        assert!(live.is_started(), "{mode:?}");
-    }
-    live.set_mode(NotStarted, false);
-    assert!(!live.is_started());
-}
-
-#[test]
 fn own_writes_survive_start_publication_and_reset_until_they_end() {
     let live = Live::new();
     let own_writes = || live.current().as_ref().is_some_and(|state| state.own_writes);
@@ -195,7 +182,7 @@ fn own_writes_survive_start_publication_and_reset_until_they_end() {
     assert!(own_writes());
     // They change neither the mode nor the snapshot.
     live.set_own_writes(true);
-    assert_eq!((token(&live), live.is_started()), (Some(1), true));
+    assert_eq!(token(&live), Some(1));
     live.reset();
     assert!(own_writes());
     live.set_own_writes(false);

@@ -102,11 +102,6 @@ pub(crate) fn delayed(real: Parameters) -> (Parameters, Sender<()>) {
     (proxy(real, wait, copy_all), release)
 }
 
-/// The server of `real`, with this delay before each connection.
-pub(crate) fn slow(real: Parameters, delay: Duration) -> Parameters {
-    proxy(real, move || thread::sleep(delay), copy_all)
-}
-
 /// The server of `real` over a line that carries 4 KiB of its responses in this time.
 pub(crate) fn slow_line(real: Parameters, time: Duration) -> Parameters {
     let carry = move |from: &mut TcpStream, to: &mut TcpStream| {

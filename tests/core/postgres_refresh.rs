@@ -9,7 +9,7 @@ use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::{Error, ErrorKind};
 
-use crate::postgres_fake_servers::{refusing, rejecting, requesting, silent, slow, unreachable};
+use crate::postgres_fake_servers::{refusing, rejecting, requesting, silent, unreachable};
 use crate::postgres_shop::{AT_ONCE, PATIENCE, Shop, TRIES, Worker};
 
 /// A refresh connects again until then. Also on a busy machine, the first try ends long before.
@@ -52,35 +52,16 @@ fn refresh_loads_what_was_committed_before_also_beside_concurrent_loads() {
 }
 
 #[test]
-fn concurrent_refreshes_share_a_pool_of_one() {
+fn concurrent_refreshes_share_the_connection_of_the_engine() {
     let mut shop = Shop::open();
-    let worker = Worker::loaded(&Options { listen: false, pool_size: 1, ..shop.options() });
+    let worker = shop.worker_without_notifications();
     shop.flag(1, "new_checkout", 10);
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| worker.engine.refresh(PATIENCE, &mut || false).expect("a load"));
         }
     });
-    assert_eq!(worker.percent("new_checkout"), Some(10));
-}
-
-#[test]
-fn refresh_leaves_no_pooled_connection() {
-    let mut shop = Shop::open();
-    let worker = shop.worker_without_notifications();
-    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
-    shop.until_connections(1);
-}
-
-#[test]
-fn refresh_over_a_slow_network_leaves_no_pooled_connection() {
-    let mut shop = Shop::open();
-    let parameters = slow(shop.options().parameters, Duration::from_millis(150));
-    let worker = Worker::loaded(&Options { parameters, listen: false, ..shop.options() });
-    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
-    // Longer than a surplus connection needs to appear.
-    thread::sleep(Duration::from_millis(400));
-    assert_eq!(shop.connections(), 1);
+    assert_eq!((worker.percent("new_checkout"), shop.connections()), (Some(10), 1));
 }
 
 #[test]

@@ -25,6 +25,8 @@ from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
 CONNECTED = "a table or column is missing"
+# A query of the pool that finds no flag.
+NOTHING = "SELECT WHERE $1 > ''"
 # No attempt ended before the limit.
 LATE = "the server did not answer in time"
 LONGEST = 5.0
@@ -64,7 +66,7 @@ def over_pool() -> str | None:
     limit = 0.15
     while True:
         try:
-            _core.refresh(limit)
+            _core.impact("", ((True, 0), (True, 1)), 1, (NOTHING, "", ""), "", limit)
         except RefreshError as error:
             if LATE in str(error) and limit < LONGEST:
                 limit *= 4

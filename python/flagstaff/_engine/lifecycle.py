@@ -410,5 +410,6 @@ _core.install(
     )
 )
 setting_changed.connect(_after_setting)
+os.register_at_fork(before=_core.fork_begins, after_in_parent=_core.fork_ends)
 _call_after_fork(after_fork)
 _call_at_exit(_shut_down)

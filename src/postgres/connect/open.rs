@@ -46,11 +46,6 @@ impl Opened {
         self.driver.is_finished()
     }
 
-    /// Waits until the connection has ended.
-    pub(super) async fn lost(&mut self) {
-        let _ = (&mut self.driver).await;
-    }
-
     /// Closes the connection, so that the server need not detect its end.
     pub(crate) async fn close(self) {
         if self.is_lost() {

@@ -1,68 +1,82 @@
-//! Short connections, for work that the engine's own connection must not wait for.
+//! Short connections, for work that the engine's own connection must not wait for: `r2d2` pools
+//! clients of `postgres`.
 //!
-//! Each connection has a thread and a runtime, which end with it. The thread keeps the connection
-//! for a time if the next task of a kind that recurs can use it.
+//! A task runs in a thread of its own, and its caller waits for it until the deadline. A pool of which
+//! a task has failed is replaced: its server may hang, and `r2d2` would go on connecting to it.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-use tokio::time::sleep;
-use tokio_postgres::Client;
+use postgres::{Client, Socket};
+use r2d2::{HandleError, ManageConnection};
+use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tokio_postgres::tls::MakeTlsConnect;
 
-use crate::postgres::connect::job::Job;
-pub(crate) use crate::postgres::connect::job::Task;
-use crate::postgres::connect::open::{Opened, open};
-use crate::postgres::connect::permits::Permits;
-use crate::postgres::connect::target::{CurrentTarget, Target};
-use crate::postgres::deadline::{self, before, within};
+use crate::postgres::connect::role;
+use crate::postgres::connect::target::{Attempt, CurrentTarget, Target};
+use crate::postgres::connect::tls::{Handshake, Tls};
+use crate::postgres::deadline;
 use crate::postgres::error::Error;
+use crate::postgres::inherited::{Inherited, forks};
 use crate::postgres::threads;
 
 const CONNECTING: &str = "connect over the pool";
-/// The pause after the first failure to connect. It doubles with each further one, up to the bound.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after a failure to connect.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The longest life of a connection: a server may keep memory for each.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// Connections to the current target, of which a number may be open at the same time. At most one
-/// is kept, so a quiet process has only the connection of its engine.
-#[derive(Clone, Debug)]
+/// A piece of work over a connection of the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task {
+    /// The name of its thread.
+    pub(crate) thread: &'static str,
+    /// What it does, in the words of an error.
+    pub(crate) doing: &'static str,
+    /// When it is given up, and its connection closed.
+    pub(crate) until: Instant,
+}
+
+/// Connections to the current target, of which a number may be open at the same time.
+#[derive(Debug)]
 pub(crate) struct Pool {
     target: Arc<CurrentTarget>,
-    /// One for each connection.
-    permits: Arc<Permits<Kept>>,
-    /// How long a connection is kept that nothing uses.
+    size: u32,
+    /// How long a connection is kept that nothing uses; zero if it is closed at once.
     idle: Duration,
+    state: Mutex<State>,
 }
 
-/// A connection that its thread keeps. Dropping it closes the connection.
 #[derive(Debug)]
-struct Kept {
-    target: Arc<Target>,
-    next: oneshot::Sender<Job>,
+struct State {
+    connections: Option<Arc<Connections>>,
+    /// Whether connections are kept that nothing uses.
+    keeps: bool,
 }
 
-/// An open connection, and the target that it was opened to.
-struct Pooled {
-    opened: Opened,
+/// The connections to one target, until they are replaced.
+#[derive(Debug)]
+struct Connections {
     target: Arc<Target>,
+    /// Built by the thread of the first task.
+    pool: OnceLock<r2d2::Pool<Manager>>,
+    last_error: LastError,
 }
 
 impl Pool {
-    /// A pool of at most `size` connections, which keeps one of them for `idle`; zero keeps none.
-    /// Does not connect yet.
+    /// A pool of at most `size` connections, which keeps them for `idle`; zero keeps none. Does not
+    /// connect yet.
     pub(crate) fn new(target: Arc<CurrentTarget>, size: u32, idle: Duration) -> Self {
-        Self { target, permits: Arc::new(Permits::new(size)), idle }
-    }
-
-    /// Whether a connection is kept until the next task, if there is one in each interval.
-    pub(crate) fn keeps_for(&self, interval: Duration) -> bool {
-        interval < self.idle
+        let state = State { connections: None, keeps: !idle.is_zero() };
+        Self { target, size, idle, state: Mutex::new(state) }
     }
 
     /// Returns the result of `work` over a connection. Blocks, until `task.until` or until
-    /// `interrupted` returns true; either closes the connection.
+    /// `interrupted` returns true; the work then goes on until `task.until`.
     ///
     /// # Errors
     /// The error of `work`, that of the last attempt to connect, or that the deadline has passed.
@@ -70,149 +84,241 @@ impl Pool {
         &self,
         task: Task,
         interrupted: &mut dyn FnMut() -> bool,
-        work: impl AsyncFnOnce(&Client) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&mut Client) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (sender, result) = channel();
-        let (caller, gone) = oneshot::channel::<()>();
-        if let Some(job) = self.pass_to_kept(Job::new(task, gone, sender, work)) {
-            let pool = self.clone();
-            // A thread, because a caller that is interrupted must not wait for the server.
-            threads::spawn(task.thread, task.doing, move || pool.serve(job))?;
-        }
+        let connections = self.connections();
+        let (used, size, idle) = (connections.clone(), self.size, self.idle);
+        threads::spawn(task.thread, task.doing, move || {
+            let outcome = used.run(size, idle, task, work);
+            drop(used);
+            // A caller that has gone needs no result.
+            drop(sender.send(outcome));
+        })?;
         let outcome = deadline::receive(&result, task.until, task.doing, interrupted);
-        drop(caller);
+        self.release(connections, outcome.is_ok());
         outcome
     }
 
-    /// Keeps no connection from now on. The one that is kept stays for the next task.
+    /// Keeps no unused connection from now on.
     pub(crate) fn keep_no_more(&self) {
-        self.permits.keep_no_more();
+        self.lock().keeps = false;
     }
 
-    /// Closes the connection that is kept, and keeps none from now on. Does not wait.
+    /// Closes the unused connections, and keeps none from now on. Does not wait.
     pub(crate) fn close(&self) {
         self.keep_no_more();
-        drop(self.permits.take());
+        drop(self.take_if(|_| true));
     }
 
-    /// Passes the job to the connection that is kept. Returns the job if there is none.
-    fn pass_to_kept(&self, job: Job) -> Option<Job> {
-        let kept = if job.task.keeps { self.permits.take() } else { None };
-        let is_current = |kept: &Kept| Arc::ptr_eq(&kept.target, &self.target.load());
-        match kept.filter(is_current) {
-            Some(kept) => kept.next.send(job).err(),
-            None => Some(job),
-        }
+    fn connections(&self) -> Arc<Connections> {
+        let target = self.target.load_full();
+        let replaced = self.take_if(|connections| !Arc::ptr_eq(&connections.target, &target));
+        drop(replaced);
+        let new =
+            || Connections { target, pool: OnceLock::new(), last_error: LastError::default() };
+        self.lock().connections.get_or_insert_with(|| Arc::new(new())).clone()
     }
 
-    /// The body of the thread of a connection.
-    fn serve(&self, job: Job) {
-        // Before the runtime, whose descriptors a caller that waits for its turn does not need.
-        let Some(_permit) = self.permits.acquire(job.task.until) else {
-            return (job.fail)(Error::deadline(CONNECTING));
-        };
-        match threads::runtime(job.task.doing) {
-            Err(error) => (job.fail)(error),
-            Ok(runtime) => {
-                runtime.block_on(self.work(job));
-                runtime.shutdown_background();
-            }
-        }
+    /// Closes the connections if they must not be used again, or if nothing uses them.
+    fn release(&self, connections: Arc<Connections>, is_ok: bool) {
+        let released = Arc::as_ptr(&connections);
+        drop(connections);
+        let keeps = self.lock().keeps;
+        drop(self.take_if(|connections| {
+            (!is_ok && Arc::as_ptr(connections) == released)
+                || (!keeps && Arc::strong_count(connections) == 1)
+        }));
     }
 
-    /// Connects, and works until no task comes in time.
-    async fn work(&self, job: Job) {
-        let mut kept = self.run_job(job, None).await;
-        while let Some((mut pooled, next)) = kept {
-            kept = match next_job(next, self.idle, &mut pooled.opened).await {
-                None => return pooled.opened.close().await,
-                Some(job) if pooled.opened.is_lost() => self.run_job(job, None).await,
-                Some(job) => self.run_job(job, Some(pooled)).await,
-            };
-        }
-    }
-
-    /// Runs a job. Returns its connection if it is kept.
-    async fn run_job(
+    /// Removes the connections. They are dropped without the lock, because this closes them.
+    fn take_if(
         &self,
-        job: Job,
-        pooled: Option<Pooled>,
-    ) -> Option<(Pooled, oneshot::Receiver<Job>)> {
-        let Job { task, gone, fail, work } = job;
-        let working = async {
-            let connected = match pooled {
-                Some(pooled) => Ok(pooled),
-                None => connect(&self.target, task.until).await,
-            };
-            let pooled = connected.map_err(fail).ok()?;
-            let done = work(&pooled.opened.client).await;
-            Some((pooled, done))
-        };
-        let (pooled, done) = tokio::select! {
-            biased;
-            _ = gone => return None,
-            worked = working => worked?,
-        };
-        if done.is_ok && task.keeps {
-            let (sender, next) = oneshot::channel();
-            if self.permits.keep(Kept { target: pooled.target.clone(), next: sender }) {
-                (done.reply)();
-                return Some((pooled, next));
+        is_wanted: impl FnOnce(&Arc<Connections>) -> bool,
+    ) -> Option<Arc<Connections>> {
+        self.lock().connections.take_if(|connections| is_wanted(connections))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    fn run<T>(
+        &self,
+        size: u32,
+        idle: Duration,
+        task: Task,
+        work: impl FnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let pool = self.pool.get_or_init(|| self.build(size, idle));
+        let left = task.until.saturating_duration_since(Instant::now());
+        match pool.get_timeout(left) {
+            Ok(mut connection) => connection.run(task, work),
+            Err(_) => Err(self.last_error.read().unwrap_or_else(|| Error::deadline(CONNECTING))),
+        }
+    }
+
+    /// A pool without a connection. Its thread inherits that this thread takes no signals.
+    fn build(&self, size: u32, idle: Duration) -> r2d2::Pool<Manager> {
+        let threads = ScheduledThreadPool::builder()
+            .num_threads(1)
+            .thread_name_pattern("flagstaff-pool")
+            .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+            .build();
+        r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .max_lifetime(Some(MAX_LIFETIME))
+            .idle_timeout((!idle.is_zero()).then_some(idle))
+            // Bounds the pause between two attempts to half of it.
+            .connection_timeout(2 * MAX_PAUSE)
+            .thread_pool(Arc::new(threads))
+            .error_handler(Box::new(self.last_error.clone()))
+            .build_unchecked(Manager { target: self.target.clone() })
+    }
+}
+
+/// The last error of an attempt to connect: `r2d2` itself keeps only its text.
+#[derive(Clone, Debug, Default)]
+struct LastError(Arc<Mutex<Option<Error>>>);
+
+impl LastError {
+    fn read(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl HandleError<Error> for LastError {
+    fn handle_error(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// An open connection.
+struct Connection {
+    client: Client,
+    /// When its socket is shut down if the client waits for it.
+    until: watch::Sender<Instant>,
+    /// Whether the last task has succeeded. Otherwise a statement or a transaction may be unfinished,
+    /// or the server may refuse all writes.
+    is_clean: bool,
+}
+
+impl Connection {
+    fn run<T>(
+        &mut self,
+        task: Task,
+        work: impl FnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.is_clean = false;
+        self.until.send_replace(task.until);
+        let outcome = in_time(task.until, task.doing, work(&mut self.client));
+        self.is_clean = outcome.is_ok();
+        outcome
+    }
+}
+
+/// The same outcome, but an error after the deadline is the deadline's: the socket was shut down.
+fn in_time<T>(until: Instant, doing: &'static str, outcome: Result<T, Error>) -> Result<T, Error> {
+    outcome.map_err(|error| if Instant::now() < until { error } else { Error::deadline(doing) })
+}
+
+#[derive(Debug)]
+struct Manager {
+    target: Arc<Target>,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = Error;
+
+    /// Tries each server once.
+    fn connect(&self) -> Result<Connection, Error> {
+        let mut attempts = self.target.attempts();
+        loop {
+            match connect(&attempts.current()) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => attempts.after(error)?,
             }
         }
-        if !done.is_over {
-            pooled.opened.close().await;
+    }
+
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
+        let valid = connection.client.is_valid(deadline::STATEMENT);
+        valid.map_err(|error| Error::driver("connect", error))
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        !connection.is_clean
+    }
+}
+
+fn connect(attempt: &Attempt) -> Result<Connection, Error> {
+    // The driver panics without a descriptor for its runtime.
+    drop(threads::runtime("connect")?);
+    let ends = Instant::now() + deadline::CONNECT;
+    let (until, receiver) = watch::channel(ends);
+    let mut config = postgres::Config::from(attempt.config.clone());
+    attempt.server.name_in(&mut config);
+    // Notices are dropped: they may quote data.
+    config.connect_timeout(deadline::ADDRESS).notice_callback(drop);
+    let tls = Guarded { tls: attempt.tls.clone(), until: receiver, forks: forks() };
+    let connecting = || {
+        let mut client = config.connect(tls)?;
+        let role = attempt.required_role.map(|_| client.query_typed_one(role::QUERY, &[]));
+        Ok((client, role.transpose()?))
+    };
+    let connected = connecting().map_err(|error| Error::driver("connect", error));
+    let (client, role) = in_time(ends, "connect", connected)?;
+    if let Some((required, role)) = attempt.required_role.zip(role) {
+        required.check(&role)?;
+    }
+    Ok(Connection { client, until, is_clean: true })
+}
+
+/// Makes the handshake of a connection, whose socket the driver hides. The driver calls it, on the
+/// connection's own runtime, once it has connected and before it sends a byte.
+struct Guarded {
+    tls: Tls,
+    until: watch::Receiver<Instant>,
+    /// The forks before it connected.
+    forks: Option<u64>,
+}
+
+impl MakeTlsConnect<Socket> for Guarded {
+    type Stream = <Handshake as tokio_postgres::tls::TlsConnect<Socket>>::Stream;
+    type TlsConnect = Handshake;
+    type Error = Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, Error> {
+        let sockets = Inherited::of_runtime().map_err(Error::socket)?;
+        if self.forks.is_none() || self.forks != forks() {
+            // The child does not know this socket, and would keep it open.
+            sockets.iter().for_each(Inherited::shut_down);
+            return Err(Error::socket(io::ErrorKind::Interrupted.into()));
         }
-        (done.reply)();
-        None
+        tokio::spawn(end_at(sockets, self.until.clone()));
+        Ok(self.tls.handshake(host))
     }
 }
 
-/// The next job of a connection. `None` if there is none in time, or if the connection is lost.
-async fn next_job(
-    mut next: oneshot::Receiver<Job>,
-    idle: Duration,
-    opened: &mut Opened,
-) -> Option<Job> {
-    tokio::select! {
-        job = &mut next => return job.ok(),
-        () = sleep(idle) => {}
-        () = opened.lost() => {}
-    }
-    // A job may have come meanwhile.
-    next.close();
-    next.try_recv().ok()
-}
-
-/// Connects to an acceptable server. Tries again as long as there is time: it may be restarting.
-async fn connect(target: &CurrentTarget, until: Instant) -> Result<Pooled, Error> {
-    let mut pause = FIRST_PAUSE;
-    let mut last = None;
+/// Shuts the sockets down at a time that may change. It runs only while the client waits, on the same
+/// thread, so the sockets are open.
+async fn end_at(sockets: Vec<Inherited>, mut until: watch::Receiver<Instant>) {
     loop {
-        let target = target.load_full();
-        let connected = before(until, CONNECTING, async { Ok(attempt(&target).await) }).await;
-        match connected {
-            Ok(Ok(opened)) => return Ok(Pooled { opened, target }),
-            // The error of an attempt says more than that the time is over.
-            Ok(Err(error)) if Instant::now() + pause >= until => return Err(error),
-            Ok(Err(error)) => last = Some(error),
-            Err(error) => return Err(last.unwrap_or(error)),
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(MAX_PAUSE);
-    }
-}
-
-/// Tries each server once.
-async fn attempt(target: &Target) -> Result<Opened, Error> {
-    let mut attempts = target.attempts();
-    loop {
-        let opening = Box::pin(open(attempts.current(), |_| ()));
-        match within(deadline::CONNECT, "connect", opening).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => attempts.after(error)?,
+        let at = *until.borrow_and_update();
+        tokio::select! {
+            biased;
+            changed = until.changed() => if changed.is_err() { return },
+            () = sleep_until(at.into()) => break,
         }
     }
+    sockets.iter().for_each(Inherited::shut_down);
+    // The runtime drops it together with the sockets, which a forked child must close until then.
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

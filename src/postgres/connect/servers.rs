@@ -30,6 +30,14 @@ impl Server {
         &self.host
     }
 
+    /// Makes it the server of a configuration of the blocking driver, which looks the host up itself.
+    pub(super) fn name_in(&self, config: &mut postgres::Config) {
+        config.host(&self.host).port(self.port);
+        if let Some(address) = self.address {
+            config.hostaddr(address);
+        }
+    }
+
     /// The addresses of the host; looks them up.
     pub(crate) async fn addresses(&self) -> io::Result<Vec<Address>> {
         if let Some(address) = self.address {

@@ -1,5 +1,4 @@
-//! One cycle of reading and publishing. The engine's connection and the pool share everything but
-//! the reading itself.
+//! One cycle of reading and publishing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +18,6 @@ pub(super) struct Cycle<'a> {
     read_at: Duration,
 }
 
-/// How a cycle ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The snapshot was published.
-    Published,
-    /// Another snapshot was published meanwhile, which may be newer than what was read.
-    Superseded,
-    /// The engine was stopped, and a successor may publish already.
-    Stopped,
-}
-
 impl<'a> Cycle<'a> {
     /// Begins a cycle. Must come before the reading.
     pub(super) fn begin(context: &'a Context) -> Self {
@@ -41,14 +29,12 @@ impl<'a> Cycle<'a> {
         self.base.as_deref()
     }
 
-    /// Publishes the snapshot that was read, which must be built from the base.
+    /// Publishes the snapshot that was read, which must be built from the base. Does nothing once the
+    /// engine was stopped: a successor may publish already.
     ///
     /// # Errors
     /// If the read is from a standby that is behind the base.
-    pub(super) fn publish(
-        self,
-        Read { snapshot: next, standby, .. }: Read,
-    ) -> Result<Outcome, Error> {
+    pub(super) fn publish(self, Read { snapshot: next, standby, .. }: Read) -> Result<(), Error> {
         if standby && self.is_behind(next.token_set()) {
             return Err(Error::behind());
         }
@@ -60,15 +46,11 @@ impl<'a> Cycle<'a> {
         // Before publishing: from then on evaluations count.
         context.registry.add(&next);
         context.watches.add(&next);
-        if context.signals.is_stopped() {
-            return Ok(Outcome::Stopped);
+        if !context.signals.is_stopped() && context.live.publish(base.as_ref(), next, read_at) {
+            CHANGE_SIGNAL.send();
+            context.status.loaded(since_boot().saturating_sub(read_at), has_problems || has_values);
         }
-        if !context.live.publish(base.as_ref(), next, read_at) {
-            return Ok(Outcome::Superseded);
-        }
-        CHANGE_SIGNAL.send();
-        context.status.loaded(since_boot().saturating_sub(read_at), has_problems || has_values);
-        Ok(Outcome::Published)
+        Ok(())
     }
 
     /// Whether the tokens of a standby are older than those of the base, and the base is not too

@@ -10,7 +10,7 @@ use super::connection::RefreshConnection;
 use super::heartbeat::Heartbeat;
 use super::load::Scope;
 use super::pace::Pace;
-use super::publish::{Cycle, Outcome};
+use super::publish::Cycle;
 use super::read::Loaded;
 use super::server_info::{Identification, ServerInfo};
 use super::worker_name::worker_name;
@@ -151,6 +151,9 @@ impl<'a> Session<'a> {
 
     /// Loads what is due after a notification, or at a poll.
     async fn load_due(&mut self, woken: bool) -> Result<(), Error> {
+        if self.context.signals.is_load_requested() {
+            self.clock.everything_is_due();
+        }
         // After a silence, the connection may be lost, which a poll finds out sooner than a load.
         let is_on_time = Instant::now() < self.clock.full && !self.context.is_overdue();
         if woken && self.loaded && self.server.has_tokens() && is_on_time {
@@ -260,9 +263,24 @@ impl<'a> Session<'a> {
         self.load_changed().await
     }
 
-    /// Loads everything. LISTEN comes first, so that no change is missed.
+    /// Loads everything, and answers the requests that came before.
     async fn load_everything(&mut self) -> Result<(), Error> {
-        self.context.signals.set_has_tokens(self.server.has_tokens());
+        let signals = &self.context.signals;
+        let requests = signals.take_requests();
+        let outcome = self.listen_and_load_everything().await;
+        if outcome.as_ref().is_err_and(|error| !error.is_reply()) {
+            // The next connection answers them.
+            signals.return_requests(requests);
+        } else {
+            for request in requests {
+                request.reply(outcome.clone());
+            }
+        }
+        outcome
+    }
+
+    /// LISTEN comes first, so that no change is missed.
+    async fn listen_and_load_everything(&mut self) -> Result<(), Error> {
         self.listening = self.listening || self.listen().await?;
         let loaded = self.load(Wanted::Everything).await?;
         (self.loaded, self.verification.reads_the_same) = (true, true);
@@ -289,22 +307,17 @@ impl<'a> Session<'a> {
 
     /// Loads what is wanted.
     async fn load(&mut self, wanted: Wanted) -> Result<Loaded, Error> {
-        loop {
-            let cycle = Cycle::begin(self.context);
-            let scope = self.scope(wanted, cycle.base());
-            let limit = self.context.load_timeout;
-            let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
-            if wanted == Wanted::Everything {
-                let base = cycle.base().filter(|_| self.verification.reads_the_same);
-                self.verification.unnoticed = unnoticed_changes(base, &read.snapshot);
-            }
-            let loaded = read.loaded;
-            let outcome = cycle.publish(read)?;
-            // If the process evaluates no longer, every further attempt would be superseded too.
-            if outcome != Outcome::Superseded || !self.context.live.is_started() {
-                return Ok(loaded);
-            }
+        let cycle = Cycle::begin(self.context);
+        let scope = self.scope(wanted, cycle.base());
+        let limit = self.context.load_timeout;
+        let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
+        if wanted == Wanted::Everything {
+            let base = cycle.base().filter(|_| self.verification.reads_the_same);
+            self.verification.unnoticed = unnoticed_changes(base, &read.snapshot);
         }
+        let loaded = read.loaded;
+        cycle.publish(read)?;
+        Ok(loaded)
     }
 
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {

@@ -5,11 +5,12 @@
 //! server reads each page once, whatever the primary key is.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use postgres::Client;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
 use crate::flag::Flag;
 use crate::impact::Impact;
@@ -47,13 +48,12 @@ pub struct ImpactQuery {
 ///
 /// Returns `None` if this connection cannot: the flag does not exist, or the table of the users is
 /// missing, not readable, or hides rows.
-pub(crate) async fn compute(
-    client: &Client,
+pub(crate) fn compute(
+    client: &mut Client,
     query: &ImpactQuery,
     until: Instant,
 ) -> Result<Option<Impact>, Error> {
-    // The connection is closed afterwards, which ends the transaction.
-    match count(client, query, until).await {
+    let outcome = match count(client, query, until) {
         Err(error)
             if matches!(
                 error.kind(),
@@ -63,17 +63,21 @@ pub(crate) async fn compute(
             Ok(None)
         }
         outcome => outcome,
+    };
+    if outcome.is_ok() {
+        client.batch_execute("ROLLBACK").map_err(|error| Error::driver(DOING, error))?;
     }
+    outcome
 }
 
-async fn count(
-    client: &Client,
+fn count(
+    client: &mut Client,
     query: &ImpactQuery,
     until: Instant,
 ) -> Result<Option<Impact>, Error> {
     let failed = |error| Error::driver(DOING, error);
-    client.batch_execute(&begin(until)?).await.map_err(failed)?;
-    let flags = client.query_typed(&query.allowed_users, &[(&query.key, Type::TEXT)]).await;
+    client.batch_execute(&begin(until)?).map_err(failed)?;
+    let flags = client.query_typed(&query.allowed_users, &[(&query.key, Type::TEXT)]);
     // Two rows with the same key count as none, as in a snapshot.
     let [flag] = &flags.map_err(failed)?[..] else { return Ok(None) };
     let allowed = Arc::new(allowed_users(flag).map_err(failed)?);
@@ -81,30 +85,30 @@ async fn count(
     let (before, after) = query.states;
     let impact = Impact::between(&query.key, state(before), state(after), query.sample);
     let extent = [(&query.table as &(dyn ToSql + Sync), Type::TEXT)];
-    let extent = client.query_typed(&query.extent, &extent).await.map_err(failed)?;
+    let extent = client.query_typed(&query.extent, &extent).map_err(failed)?;
     let pages = extent.first().map(|row| row.try_get("pages")).transpose().map_err(failed)?;
     let Some(pages) = pages.flatten() else { return Ok(None) };
     // The server reads the next pages while these are counted.
-    let (send, read) = mpsc::channel(1);
-    let (done, counted) = oneshot::channel();
-    threads::spawn("flagstaff-count", DOING, move || drop(done.send(count_rows(read, impact))))?;
-    read_ranges(client, query, pages, &send).await?;
+    let (send, read) = sync_channel(1);
+    let (done, counted) = channel();
+    threads::spawn("flagstaff-count", DOING, move || drop(done.send(count_rows(&read, impact))))?;
+    read_ranges(client, query, pages, &send)?;
     drop(send);
-    let counted = counted.await.map_err(|_| Error::lost(DOING))?;
+    let counted = counted.recv().map_err(|_| Error::lost(DOING))?;
     counted.map(Some).map_err(failed)
 }
 
 /// Reads range by range, until all is read or the receiver is gone.
-async fn read_ranges(
-    client: &Client,
+fn read_ranges(
+    client: &mut Client,
     query: &ImpactQuery,
     pages: i64,
-    send: &mpsc::Sender<Vec<Row>>,
+    send: &SyncSender<Vec<Row>>,
 ) -> Result<(), Error> {
     for (from, to) in ranges(pages) {
         let range = [(&from as &(dyn ToSql + Sync), Type::TEXT), (&to, Type::TEXT)];
-        let rows = client.query_typed(&query.users, &range).await;
-        if send.send(rows.map_err(|error| Error::driver(DOING, error))?).await.is_err() {
+        let rows = client.query_typed(&query.users, &range);
+        if send.send(rows.map_err(|error| Error::driver(DOING, error))?).is_err() {
             break;
         }
     }
@@ -112,10 +116,10 @@ async fn read_ranges(
 }
 
 fn count_rows(
-    mut read: mpsc::Receiver<Vec<Row>>,
+    read: &Receiver<Vec<Row>>,
     mut impact: Impact,
 ) -> Result<Impact, tokio_postgres::Error> {
-    while let Some(rows) = read.blocking_recv() {
+    for rows in read {
         rows.iter().try_for_each(|row| count_batch(row, &mut impact))?;
     }
     Ok(impact)

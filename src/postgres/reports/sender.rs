@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Stop, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio_postgres::Client;
+use postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::message::Template;
@@ -176,7 +176,12 @@ impl<R: Report> Sender<R> {
             let columns = self.report.take();
             Arc::new(Flush { sequence: self.sequence, columns, is_last })
         });
-        let Err(error) = self.attempt(flush.clone(), until) else {
+        let outcome = match self.attempt(flush.clone(), until) {
+            // A connection that was kept may have ended meanwhile, and the flush may be the last one.
+            Err(error) if error.kind() == ErrorKind::Lost => self.attempt(flush.clone(), until),
+            outcome => outcome,
+        };
+        let Err(error) = outcome else {
             self.is_refused = false;
             self.context.status.set_problem(R::problem, None);
             return Ok(());
@@ -199,12 +204,9 @@ impl<R: Report> Sender<R> {
 
     fn attempt(&self, flush: Arc<Flush<R::Columns>>, until: Instant) -> Result<(), Error> {
         let (context, writer) = (self.context.clone(), self.writer.clone());
-        let pool = &self.context.pool;
-        let keeps = pool.keeps_for(R::interval(&self.context));
-        let task = Task { thread: R::THREAD, doing: R::NAME, until, keeps };
-        pool.run(task, &mut || false, async move |client: &Client| {
-            write::<R>(client, &context, &writer, &flush).await
-        })
+        let task = Task { thread: R::THREAD, doing: R::NAME, until };
+        let work = move |client: &mut Client| write::<R>(client, &context, &writer, &flush);
+        self.context.pool.run(task, &mut || false, work)
     }
 }
 
@@ -225,8 +227,8 @@ pub(super) fn spawn(
     Ok(stop)
 }
 
-async fn write<R: Report>(
-    client: &Client,
+fn write<R: Report>(
+    client: &mut Client,
     context: &Context,
     writer: &Writer,
     flush: &Flush<R::Columns>,
@@ -234,7 +236,7 @@ async fn write<R: Report>(
     let failed = |error| Error::driver(R::NAME, error);
     let pid = i64::from(std::process::id());
     let interval = R::interval(context).as_secs_f64();
-    client.batch_execute(BEGIN).await.map_err(failed)?;
+    client.batch_execute(BEGIN).map_err(failed)?;
     let mut parameters: Vec<Parameter<'_>> = vec![
         (&writer.name, Type::TEXT),
         (&R::KIND, Type::TEXT),
@@ -246,8 +248,8 @@ async fn write<R: Report>(
         (&flush.is_last, Type::BOOL),
     ];
     parameters.extend(R::parameters(&flush.columns));
-    client.query_typed(R::statement(context), &parameters).await.map_err(failed)?;
-    client.batch_execute("COMMIT").await.map_err(failed)
+    client.query_typed(R::statement(context), &parameters).map_err(failed)?;
+    client.batch_execute("COMMIT").map_err(failed)
 }
 
 /// Why the server refuses all writes, for now and some time; `None` if the error is another one.

@@ -17,8 +17,8 @@ def sockets() -> list[str]:
     return sorted(link for link in links if link.startswith("socket:"))
 
 
-def ready_worker(url: str, idle: float) -> Worker:
-    worker = Worker(url, MEASURE_INTERVAL=0.1, POOL_IDLE=idle)
+def ready_worker(url: str, idle: float, interval: float = 0.1) -> Worker:
+    worker = Worker(url, MEASURE_INTERVAL=interval, POOL_IDLE=idle)
     assert worker.ask("ready", 10) is True
     return worker
 
@@ -85,3 +85,15 @@ def test_session_that_the_server_ends_is_replaced_by_the_next_report(
         assert query("SELECT pg_terminate_backend(%s, 10000)", kept) == (True,)
         report(worker, query, run, times=2)
         assert pooled(sessions, worker) != [kept]
+
+
+def test_last_report_is_written_although_the_server_has_ended_the_kept_session(
+    database: str, query: Query, sessions: Sessions
+) -> None:
+    run = start_run(query)
+    with ready_worker(database, idle=60, interval=2) as worker:
+        report(worker, query, run)
+        [kept] = pooled(sessions, worker)
+        assert query("SELECT pg_terminate_backend(%s, 10000)", kept) == (True,)
+        worker.ask("call", "tests.support.plan_requests.requests", KEY, [1], 200)
+    assert sum(counted(query, run, "r")) == 2

@@ -1,12 +1,13 @@
 //! The pool on a real server, which `DATABASE_URL` names.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use postgres::NoTls;
 use postgres::config::Host;
-use postgres::{Client as Observer, NoTls};
 
 use super::*;
 use crate::postgres::connect::parameters::Parameters;
@@ -14,17 +15,18 @@ use crate::postgres::error::ErrorKind;
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
 
 fn url() -> postgres::Config {
     let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
     url.parse().expect("an address")
 }
 
-fn observer() -> Observer {
+fn observer() -> Client {
     url().connect(NoTls).expect("the server takes connections")
 }
 
-fn target(changes: &[(&str, String)]) -> Target {
+fn target(changes: &[(&str, String)]) -> Arc<Target> {
     let url = url();
     let Some(Host::Tcp(host)) = url.get_hosts().first() else { panic!("a host is named") };
     let password = url.get_password().map(|text| String::from_utf8_lossy(text).into_owned());
@@ -39,29 +41,28 @@ fn target(changes: &[(&str, String)]) -> Target {
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
     .collect();
     parameters.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    Target::new(&parameters).expect("valid parameters")
+    Arc::new(Target::new(&parameters).expect("valid parameters"))
 }
 
 fn pool(size: u32, idle: Duration) -> Pool {
-    Pool::new(Arc::new(CurrentTarget::from_pointee(target(&[]))), size, idle)
-}
-
-fn task(keeps: bool) -> Task {
-    Task { thread: "test", doing: "test", until: Instant::now() + Duration::from_secs(10), keeps }
+    Pool::new(Arc::new(CurrentTarget::new(target(&[]))), size, idle)
 }
 
 /// Runs a statement over the pool, and returns the process id of the session.
-fn run(pool: &Pool, task: Task, statement: &'static str) -> Result<i32, Error> {
-    pool.run(task, &mut || false, async move |client: &Client| {
+fn run(pool: &Pool, limit: Duration, statement: &str) -> Result<i32, Error> {
+    let task = Task { thread: "test", doing: "test", until: Instant::now() + limit };
+    let statement = statement.to_owned();
+    pool.run(task, &mut || false, move |client| {
         let failed = |error| Error::driver("test", error);
-        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.map_err(failed)?;
-        client.batch_execute(statement).await.map_err(failed)?;
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).map_err(failed)?;
+        client.batch_execute(&statement).map_err(failed)?;
         row.try_get(0).map_err(failed)
     })
 }
 
+#[track_caller]
 fn pid(pool: &Pool) -> i32 {
-    run(pool, task(true), "").expect("a connection")
+    run(pool, LONG, "").expect("a connection")
 }
 
 /// Waits until the server has no such session.
@@ -85,34 +86,33 @@ fn connection_is_kept_for_the_next_task() {
 
 #[test]
 fn connection_is_closed_after_use_if_none_may_be_kept() {
-    let pool = pool(2, Duration::ZERO);
-    assert!(!pool.keeps_for(Duration::from_millis(1)));
-    until_closed(run(&pool, task(false), "").expect("a connection"));
+    until_closed(pid(&pool(2, Duration::ZERO)));
 }
 
 #[test]
-fn kept_connection_is_not_used_by_a_task_that_keeps_none() {
+fn callers_share_a_pool_of_one_connection() {
+    for idle in [Duration::ZERO, LONG] {
+        let pool = pool(1, idle);
+        scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| pid(&pool))).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+        });
+    }
+}
+
+#[test]
+fn callers_use_at_most_as_many_connections_as_the_pool_has() {
     let pool = pool(2, LONG);
-    let kept = pid(&pool);
-    assert!(run(&pool, task(false), "").is_ok_and(|other| other != kept));
-    assert_eq!(pid(&pool), kept);
+    let pids: HashSet<_> = scope(|scope| {
+        let run = || run(&pool, LONG, "SELECT pg_sleep(0.02)").expect("a connection");
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a result")).collect()
+    });
+    assert_eq!(pids.len(), 2);
 }
 
 #[test]
-fn kept_connection_is_closed_for_a_caller_that_waits_for_its_permit() {
-    let pool = pool(1, LONG);
-    let kept = pid(&pool);
-    assert!(run(&pool, task(false), "").is_ok_and(|other| other != kept));
-    until_closed(kept);
-}
-
-#[test]
-fn kept_connection_is_closed_at_the_end_of_its_idle_time() {
-    until_closed(pid(&pool(1, Duration::from_millis(20))));
-}
-
-#[test]
-fn kept_connection_is_closed_with_the_pool() {
+fn kept_connections_are_closed_with_the_pool_and_later_ones_after_use() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
     pool.close();
@@ -126,32 +126,10 @@ fn kept_connection_to_another_target_is_closed() {
     for (name, value) in [("target_session_attrs", "primary"), ("application_name", "other")] {
         let kept = pid(&pool);
         // Each parameter is a part of the target, such as its password.
-        pool.target.store(Arc::new(target(&[(name, value.into())])));
+        pool.target.store(target(&[(name, value.into())]));
         assert_ne!(pid(&pool), kept);
         until_closed(kept);
     }
-}
-
-#[test]
-fn task_does_not_wait_for_an_earlier_attempt_at_a_server_that_hangs() {
-    let pool = pool(1, LONG);
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = silent.local_addr().expect("an address").port();
-    let hung = target(&[("host", "127.0.0.1".into()), ("port", port.to_string())]);
-    let good = pool.target.swap(Arc::new(hung));
-    let soon = || Task { until: Instant::now() + Duration::from_millis(500), ..task(true) };
-    assert!(run(&pool, soon(), "").is_err());
-    pool.target.store(good);
-    assert!(run(&pool, soon(), "").is_ok());
-}
-
-#[test]
-fn connection_that_the_server_has_ended_is_replaced() {
-    let pool = pool(1, LONG);
-    let kept = pid(&pool);
-    let ended = observer().execute("SELECT pg_terminate_backend($1, 10000)", &[&kept]);
-    assert!(ended.is_ok());
-    assert_ne!(pid(&pool), kept);
 }
 
 #[test]
@@ -160,39 +138,59 @@ fn connection_of_a_failed_task_is_closed() {
     let raised = "DO $$ BEGIN RAISE 'read-only' USING ERRCODE = '25006'; END $$";
     for failing in ["BEGIN; SELECT 1/0", raised] {
         let kept = pid(&pool);
-        assert!(run(&pool, task(true), failing).is_err());
+        assert!(run(&pool, LONG, failing).is_err());
         until_closed(kept);
     }
 }
 
 #[test]
-fn connection_with_an_unfinished_statement_is_closed() {
+fn connection_that_the_server_has_ended_fails_one_task() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
-    let late = Task { until: Instant::now() + Duration::from_millis(50), ..task(true) };
-    let outcome = run(&pool, late, "SELECT pg_sleep(1)");
-    assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::Deadline));
-    assert_ne!(pid(&pool), kept);
-    let kept = pid(&pool);
-    let outcome = pool.run(task(true), &mut || true, async |client: &Client| {
-        client
-            .batch_execute("SELECT pg_sleep(1)")
-            .await
-            .map_err(|error| Error::driver("test", error))
-    });
-    assert!(outcome.is_err());
+    let ended = observer().execute("SELECT pg_terminate_backend($1, 10000)", &[&kept]);
+    assert!(ended.is_ok());
+    assert_eq!(run(&pool, LONG, "").map_err(|error| error.kind()), Err(ErrorKind::Lost));
     assert_ne!(pid(&pool), kept);
 }
 
 #[test]
-fn kept_connection_to_a_server_that_hangs_is_closed_at_the_deadline() {
+fn task_after_an_attempt_at_a_server_that_hangs_succeeds() {
+    let pool = pool(1, LONG);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("an address").port();
+    let hung = target(&[("host", "127.0.0.1".into()), ("port", port.to_string())]);
+    let good = pool.target.swap(hung);
+    assert!(run(&pool, SHORT, "").is_err());
+    pool.target.store(good);
+    pid(&pool);
+}
+
+#[test]
+fn attempt_at_a_server_that_hangs_ends_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("an address").port();
+    let hung = target(&[("host", "127.0.0.1".into()), ("port", port.to_string())]);
+    let began = Instant::now();
+    let attempt = Manager { target: hung }.connect();
+    assert_eq!(attempt.map(drop).map_err(|error| error.kind()), Err(ErrorKind::Deadline));
+    assert!(began.elapsed() < 2 * deadline::CONNECT);
+}
+
+#[test]
+fn connection_to_a_server_that_hangs_is_closed_at_the_deadline() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
     let stopped = kill(Pid::from_raw(kept), Signal::SIGSTOP);
     stopped.expect("DATABASE_URL names a server of this machine");
-    let late = Task { until: Instant::now() + Duration::from_millis(50), ..task(true) };
-    let outcome = run(&pool, late, "");
+    let connections = Arc::downgrade(&pool.connections());
+    let outcome = run(&pool, SHORT, "");
     let next = pid(&pool);
+    // The thread and the socket have ended although the server still hangs.
+    let until = Instant::now() + Duration::from_secs(10);
+    while connections.strong_count() > 0 {
+        assert!(Instant::now() < until, "the thread did not end in time");
+        sleep(Duration::from_millis(2));
+    }
     kill(Pid::from_raw(kept), Signal::SIGCONT).expect("the same process");
     assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::Deadline));
     assert_ne!(next, kept);
@@ -200,11 +198,12 @@ fn kept_connection_to_a_server_that_hangs_is_closed_at_the_deadline() {
 }
 
 #[test]
-fn panic_of_a_task_returns_its_permit() {
+fn panic_of_a_task_closes_its_connection() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
+    let task = Task { thread: "test", doing: "test", until: Instant::now() + LONG };
     let outcome: Result<(), Error> =
-        pool.run(task(true), &mut || false, async |_: &Client| panic!("a fault of the work"));
+        pool.run(task, &mut || false, |_| panic!("a fault of the work"));
     assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::Lost));
     assert_ne!(pid(&pool), kept);
 }
