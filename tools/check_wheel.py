@@ -25,6 +25,7 @@ LARGEST = 4_100_000
 # Files that a wheel from an incomplete source folder would lack.
 PARTS = (
     "flagstaff/py.typed",
+    "flagstaff/__init__.pyi",
     "flagstaff/_core.pyi",
     "flagstaff/locale/django.pot",
     "flagstaff/locale/de/LC_MESSAGES/django.mo",
