@@ -24,6 +24,7 @@ LAYERS = (
     ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides", "value_rules"),
     ("usage", "impact", "watch_registry", "assign", "exposures"),
+    ("steps",),
     ("live",),
     ("postgres::texts",),
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
