@@ -154,7 +154,7 @@ def _seconds(
 def _whole(
     doc: str, default: int, *, high: int, unit: str = "", fixed: bool = False
 ) -> Setting[int]:
-    expected = f"a whole number{unit} from 1 to {high}"
+    expected = f"a whole number{unit} from 1 to {high:,}"
     return Setting(doc, default, expected, lambda value: _is_whole(value, 1, high), fixed=fixed)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -35,48 +34,36 @@ _MAX_ROWS = 20
 # The length of a description, and of a value.
 _MAX_TEXT, _MAX_VALUE = 150, 60
 
-
-def _nothing(_rows: Sequence[Any]) -> None:
-    """Prepares nothing."""
-
-
-@dataclass(frozen=True)
-class _Searched:
-    """A model whose rows, which have a key, the search finds as their list does."""
-
-    model: type[Model]
-    #: Returns the state of a row, which may be HTML, and a text about it.
-    describe: Callable[[Any], tuple[str, str]]
-    #: Reads what is missing for `describe`.
-    prepare: Callable[[Sequence[Any]], None] = _nothing
+#: Returns the state of a row, which may be HTML, and a text about it.
+_Describe = Callable[[Any], tuple[str, str]]
 
 
 def groups_of(site: AdminSite, request: HttpRequest, text: str) -> list[Mapping[str, object]]:
     """Returns the kinds that the user may view and that have such rows. One query for each kind."""
-    groups = (_group(site, request, text, one) for one in _searched())
+    groups = (_group(site, request, text, *searched) for searched in _searched())
     return [group for group in groups if group.get("rows") or group.get("is_unreadable")]
 
 
-def _searched() -> Iterator[_Searched]:
-    yield _Searched(conf.flag_model, _flag, prepare=count_missing)
-    yield _Searched(conf.value_model, _value)
-    yield _Searched(segment_model(), _segment)
+def _searched() -> Iterator[tuple[type[Model], _Describe]]:
+    yield conf.flag_model, _flag
+    yield conf.value_model, _value
+    yield segment_model(), _segment
     for pages in PAGES:
-        yield _Searched(pages.model, pages.describe)
+        yield pages.model, pages.describe
 
 
 def _group(
-    site: AdminSite, request: HttpRequest, text: str, searched: _Searched
+    site: AdminSite, request: HttpRequest, text: str, model: type[Model], describe: _Describe
 ) -> Mapping[str, object]:
-    model_admin = admin_of(site, searched.model)
+    model_admin = admin_of(site, model)
     if model_admin is None or not model_admin.has_view_permission(request):
         return {}
-    name = str(capfirst(searched.model._meta.verbose_name_plural))
-    read = partial(_rows, model_admin, request, text, searched)
+    name = str(capfirst(model._meta.verbose_name_plural))
+    read = partial(_rows, model_admin, request, text, describe)
     rows = value_or_default(f"the search cannot read: {name}", read, None)
     if rows is None:
         return {"name": name, "is_unreadable": True}
-    url = f"{page_url(site, searched.model, 'changelist')}?{urlencode({SEARCH_VAR: text})}"
+    url = f"{page_url(site, model, 'changelist')}?{urlencode({SEARCH_VAR: text})}"
     return {
         "name": name,
         "rows": rows[:_MAX_ROWS],
@@ -85,7 +72,7 @@ def _group(
 
 
 def _rows(
-    model_admin: ModelAdmin[Any], request: HttpRequest, text: str, searched: _Searched
+    model_admin: ModelAdmin[Any], request: HttpRequest, text: str, describe: _Describe
 ) -> list[Mapping[str, object]]:
     """Returns the rows that the search of the list finds, and one more than a page shows."""
     every = readable(model_admin.get_queryset(request).using(conf.database))
@@ -98,16 +85,17 @@ def _rows(
         found = every.filter(key__icontains=text)
     is_other = Case(When(key=text, then=Value(0)), default=Value(1))
     rows = list(found.order_by(is_other, "key", "-pk")[: _MAX_ROWS + 1])
-    searched.prepare(rows)
+    if model_admin.model is conf.flag_model:
+        count_missing(rows)
     return [
         {
             "key": row.key,
-            "url": page_url(model_admin.admin_site, searched.model, "change", row.pk),
+            "url": page_url(model_admin.admin_site, model_admin.model, "change", row.pk),
             "state": state,
             "text": about,
         }
         for row in rows
-        for state, about in [searched.describe(row)]
+        for state, about in [describe(row)]
     ]
 
 
