@@ -76,7 +76,7 @@ wheel: $(VENV)/.tools ## Build the wheel for this machine in dist, and test it i
 	rm -rf dist && $(BIN)/maturin build --release --strip --quiet --compression-level 9 $(LOCKED) --out dist >/dev/null
 	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
 
-messages: $(VENV)/.tools ## Update the catalogue for translators and the translations; needs GNU gettext
+messages: $(VENV)/.tools $(VENV)/.built-quick ## Update the catalogue for translators and the translations; needs GNU gettext
 	$(BIN)/python -m tools.messages
 
 clean: ## Delete environments, builds, and the demo's data

@@ -92,7 +92,7 @@ def test_ship_of_a_stored_report_asks_for_no_choice_about_a_failing_metric(
     operator: Client, shipped: Experiment
 ) -> None:
     report = experiment_of().frozen_report
-    report["metrics"][0] |= {"error": {"code": "x", "values": {}, "text": "broken"}}
+    report["metrics"][0] |= {"error": "broken"}
     Experiment.objects.update(frozen_report=report)
     assert "without_report" not in confirm_page(operator, shipped, "ship")
 

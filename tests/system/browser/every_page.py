@@ -208,9 +208,9 @@ _PAST = (
     """,
     # A plan that a guard has rolled back.
     """
-    UPDATE flagstaff_rollouts_plan SET state = 'rolled_back', ended_at = now(), reason =
-        '{"code": "plan_tripped", "text": "rolled back", "values": {"why": {"code": "brake_tripped",
-        "text": "5 of 8 failed", "values": {"inside": 5, "users_inside": 8, "users": 33}}}}'
+    UPDATE flagstaff_rollouts_plan SET state = 'rolled_back', ended_at = now(),
+        reason_kind = 'tripped', reason = 'rolled back: 5 of 8 failed',
+        trip_reason = '5 of 8 failed'
     WHERE key = 'slow_filter'
     """,
 )

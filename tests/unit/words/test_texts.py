@@ -8,6 +8,7 @@ import pytest
 from django.utils import translation
 
 from flagstaff._words.text import Text, TextError, joined, localized, text_of
+from flagstaff.exceptions import ConflictError, FlagstaffError, PlanError, UnknownPlanError
 
 _WAITS = Text(
     "waits for users: {seen} of {required} seen, {ratio} times",
@@ -74,3 +75,21 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
     found = text_of([error, TextError(Text("no"))])
     assert found == f"{_HOLDS} no"
     assert found.values["part_0"] is _HOLDS
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PlanError("{key} has no plan", key="a{b}"), Text("{key} has no plan", key="a{b}")),
+        (PlanError(_HOLDS), _HOLDS),
+        (UnknownPlanError(), Text("the flag has no rollout plan; create one")),
+        (
+            ConflictError(_HOLDS, advice="read it again", key="a"),
+            Text("{problem}; {advice}", problem=_HOLDS, advice="read it again"),
+        ),
+    ],
+)
+def test_error_carries_its_english_and_values(error: FlagstaffError, message: Text) -> None:
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert str(one) == one.message == message
+        assert (one.message.english, one.message.values) == (message.english, message.values)
