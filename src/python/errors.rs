@@ -4,7 +4,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::{PyErr, import_exception};
 
-use super::hooks;
+use super::hooks::Hooks;
 use crate::message::Message;
 use crate::postgres::error::{Error, ErrorKind};
 
@@ -30,7 +30,7 @@ impl From<Error> for PyErr {
 
 /// The exception with this message, or what keeps it from being created.
 pub(super) fn raising(py: Python<'_>, message: Message, raise: fn(Py<PyAny>) -> PyErr) -> PyErr {
-    hooks::message_of(py, message).map_or_else(|error| error, raise)
+    Hooks::message_of(py, message).map_or_else(|error| error, raise)
 }
 
 /// The texts of the causes of `error`, outermost first. Leaves out the server's message, which may

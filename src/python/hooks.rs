@@ -25,12 +25,15 @@ macro_rules! hooks {
             $($name: Py<PyAny>,)*
         }
 
-        $(pub(super) fn $name<'py>(
-            py: Python<'py>,
-            $($argument: $type,)*
-        ) -> PyResult<hooks!(@result $($result)?)> {
-            hooks!(@call call(py, &Hooks::get(py)?.$name, ($($argument,)*)) $(, $result)?)
-        })*
+        #[expect(clippy::elidable_lifetime_names, reason = "some of the hooks need the name")]
+        impl Hooks {
+            $(pub(super) fn $name<'py>(
+                py: Python<'py>,
+                $($argument: $type,)*
+            ) -> PyResult<hooks!(@result $($result)?)> {
+                hooks!(@call call(py, &Self::get(py)?.$name, ($($argument,)*)) $(, $result)?)
+            })*
+        }
     };
     (@result) => { () };
     (@result $result:ty) => { $result };
