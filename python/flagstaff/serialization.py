@@ -416,7 +416,9 @@ class _Import:
         except ConflictError as error:
             self._conflicts.append(error)
         except InvalidChangeError as error:
-            self._problems.append(f"{_place(kind, key)}: {error}")
+            self._problems.append(
+                Text("{place}: {problem}", place=_place(kind, key), problem=error.message)
+            )
         else:
             if change.written:
                 self._changed[kind, key] = change
@@ -538,7 +540,9 @@ def _parsed(field: AnyField, value: object) -> object:
     try:
         parsed = field.to_python(value)
     except ValidationError as error:
-        raise InvalidChangeError(f"{field.name}: {text_of(error.error_list)}") from error
+        raise InvalidChangeError(
+            "{field}: {problem}", field=field.name, problem=text_of(error.error_list)
+        ) from error
     except TypeError:  # A date is parsed from a text only.
         parsed = ""
     # Django also reads "25" and 25.7 as 25.

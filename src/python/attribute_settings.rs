@@ -9,7 +9,7 @@ use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
 use super::crawlers;
-use super::hooks;
+use super::hooks::Hooks;
 
 /// What the setting names.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl AttributeSettings {
             return Ok(Arc::default());
         }
         let _call = Call::begin(py);
-        let (columns, has_callable) = hooks::read_attribute_settings(py)?;
+        let (columns, has_callable) = Hooks::read_attribute_settings(py)?;
         let columns = columns.into_iter().map(|(name, attribute)| {
             // Interned, as the attributes of an object are.
             (name.into(), PyString::intern(py, &attribute).unbind())

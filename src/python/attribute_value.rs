@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
-use super::hooks;
+use super::hooks::Hooks;
 use crate::rules::Value;
 
 /// The proleptic ordinal of 1970-01-01.
@@ -112,7 +112,7 @@ fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
 fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
     let py = object.py();
     if object.is_instance(datetime_type(py)?)? {
-        return hooks::microseconds(py, object).map(ReadValue::DateTime).map(Some);
+        return Hooks::microseconds(py, object).map(ReadValue::DateTime).map(Some);
     }
     if object.is_instance(date_type(py)?)? {
         let ordinal: i32 = object.call_method0(intern!(py, "toordinal"))?.extract()?;
@@ -121,7 +121,7 @@ fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> 
     if object.is_instance(decimal_type(py)?)? {
         return object.str().map(ReadValue::Decimal).map(Some);
     }
-    let plain = hooks::plain_value(py, object)?;
+    let plain = Hooks::plain_value(py, object)?;
     if plain.is_none() { Ok(None) } else { read_plain(&plain) }
 }
 

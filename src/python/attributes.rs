@@ -14,7 +14,7 @@ use super::attribute_settings::AttributeSettings;
 use super::attribute_value::{ReadValue, read_value};
 use super::calls::{Call, is_ending};
 use super::context::Context;
-use super::hooks;
+use super::hooks::Hooks;
 use super::resolution::ErrorCode;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
@@ -160,7 +160,7 @@ pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
     let _call = Call::begin(py);
     if !is_ending() {
         // A value is returned in any case.
-        let _ = hooks::report_missing_user(py, key);
+        let _ = Hooks::report_missing_user(py, key);
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
 pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCode> {
     if is_database_error(py, &error) {
         let _call = Call::begin(py);
-        if hooks::report_database_error(py, error.clone_ref(py))? {
+        if Hooks::report_database_error(py, error.clone_ref(py))? {
             return Ok(ErrorCode::Unreadable);
         }
     }
@@ -178,7 +178,7 @@ pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCo
 }
 
 fn is_database_error(py: Python<'_>, error: &PyErr) -> bool {
-    !is_ending() && hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
+    !is_ending() && Hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
 }
 
 fn is_built_in(name: &str) -> bool {
@@ -208,7 +208,7 @@ impl Attributes for UserAttributes<'_, '_> {
         if is_ending() {
             return wall;
         }
-        hooks::utc_of(self.py, wall).unwrap_or_else(|error| {
+        Hooks::utc_of(self.py, wall).unwrap_or_else(|error| {
             self.end_with(error);
             wall
         })
@@ -245,7 +245,7 @@ impl<'py> UserAttributes<'_, 'py> {
     /// key.
     pub(super) fn report_needed_user(&self, key: &str) {
         if self.needs_user.take() {
-            self.report(|| hooks::report_needed_user(self.py, key));
+            self.report(|| Hooks::report_needed_user(self.py, key));
         }
     }
 
@@ -298,7 +298,7 @@ impl<'py> UserAttributes<'_, 'py> {
             return Ok(Found::Missing);
         }
         let is_drawn = visitor_id == VisitorId::Drawn;
-        found(Some(hooks::visitor_of(py, call.as_ref(), snapshot.as_ref(), is_drawn)?))
+        found(Some(Hooks::visitor_of(py, call.as_ref(), snapshot.as_ref(), is_drawn)?))
     }
 
     /// What is known of the visitor whose id was read.
@@ -315,7 +315,7 @@ impl<'py> UserAttributes<'_, 'py> {
             return Ok(Visitor::Given);
         }
         let [call, snapshot] = &self.sources().context;
-        Ok(match hooks::visitor_has_returned(py, call.as_ref(), snapshot.as_ref())? {
+        Ok(match Hooks::visitor_has_returned(py, call.as_ref(), snapshot.as_ref())? {
             None => Visitor::Given,
             Some(false) => Visitor::New,
             Some(true) => Visitor::Returned,
@@ -372,7 +372,7 @@ impl<'py> UserAttributes<'_, 'py> {
         }
         let _running = Running::begin();
         let [call, snapshot] = &self.sources().context;
-        hooks::computed_attributes(self.py, user, call.as_ref(), snapshot.as_ref())
+        Hooks::computed_attributes(self.py, user, call.as_ref(), snapshot.as_ref())
     }
 
     /// What an attribute needs that is not built in. A context that cannot be read is empty.
@@ -401,7 +401,7 @@ impl<'py> UserAttributes<'_, 'py> {
         }
         let names = |context: &Bound<'py, PyDict>| context.contains(name).is_ok_and(|found| found);
         if self.sources().context.iter().flatten().any(names) {
-            self.report(|| hooks::report_reserved_name(self.py, name));
+            self.report(|| Hooks::report_reserved_name(self.py, name));
         }
     }
 
@@ -416,7 +416,7 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_interrupt {
             self.end_with(error);
         } else {
-            self.report(|| hooks::report_unreadable(self.py, name, error));
+            self.report(|| Hooks::report_unreadable(self.py, name, error));
         }
     }
 
@@ -426,7 +426,7 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_database_error(self.py, &error) || !error.is_instance_of::<PyException>(self.py) {
             self.end_with(error);
         } else {
-            self.report(|| hooks::report_unreadable_context(self.py, error));
+            self.report(|| Hooks::report_unreadable_context(self.py, error));
         }
     }
 
@@ -476,7 +476,7 @@ fn read_class_attribute<'py>(
     user: &Bound<'py, PyAny>,
     attribute: &Bound<'py, PyString>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if hooks::is_deferred(user.py(), user, attribute)? {
+    if Hooks::is_deferred(user.py(), user, attribute)? {
         return Ok(None);
     }
     user.getattr_opt(attribute)
@@ -515,5 +515,5 @@ fn note_in_callable(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let _call = Call::begin(py);
-    hooks::note_evaluation(py)
+    Hooks::note_evaluation(py)
 }

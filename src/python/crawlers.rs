@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::calls::{Call, is_ending};
 use super::context::Context;
-use super::hooks;
+use super::hooks::Hooks;
 
 /// Whether the setting was read, and names no function.
 static UNSET: AtomicBool = AtomicBool::new(false);
@@ -25,7 +25,7 @@ fn ask<'py>(py: Python<'py>, context: Context<'_, 'py>) -> PyResult<bool> {
     }
     let _call = Call::begin(py);
     let [call, snapshot] = context.raw(py);
-    let is_crawler = hooks::is_crawler(py, call, snapshot)?;
+    let is_crawler = Hooks::is_crawler(py, call, snapshot)?;
     if is_crawler.is_none() {
         UNSET.store(true, Ordering::Relaxed);
     }

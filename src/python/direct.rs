@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use pyo3::call::PyCallArgs;
 use pyo3::import_exception;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
 use super::calls::{self, Call};
-use super::snapshot::PySnapshot;
+use super::hooks::Hooks;
 use crate::bucketing_unit::USER;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow,
@@ -53,20 +52,21 @@ pub(super) fn snapshot(
         // PostgreSQL cannot store such a key, and a driver raises for it.
         Some(_) => return Ok(Some(Arc::default())),
     };
-    let Some(kept) = call(py, "kept_snapshots", ())? else { return Ok(None) };
-    let kept = kept.cast_into::<PyDict>()?;
+    let Some(kept) = read(py, Hooks::kept_snapshots)? else { return Ok(None) };
     for kept_for in [None, key] {
         if let Some(found) = kept.get_item(kept_for)? {
-            return Ok(found.cast::<PySnapshot>()?.get().snapshot.clone());
+            return Ok(Some(Arc::clone(&found.cast::<Kept>()?.get().0)));
         }
     }
-    let Some(rows) = call(py, "read_all", (key,))? else { return Ok(None) };
-    let read = with_groups(py, Snapshot::default().next(loaded(rows.extract()?)))?;
-    let read = PySnapshot { snapshot: Some(Arc::new(read)), ..PySnapshot::default() };
-    let snapshot = read.snapshot.clone();
-    kept.set_item(key, read)?;
-    Ok(snapshot)
+    let Some(rows) = read(py, |py| Hooks::read_all(py, key))? else { return Ok(None) };
+    let read = Arc::new(with_groups(py, Snapshot::default().next(loaded(rows.extract()?)))?);
+    kept.set_item(key, Kept(Arc::clone(&read)))?;
+    Ok(Some(read))
 }
+
+/// A snapshot that a block of `read_own_writes` keeps.
+#[pyclass(frozen)]
+struct Kept(Arc<Snapshot>);
 
 /// The snapshot with the groups that its rules refer to, if they can be read.
 fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
@@ -75,8 +75,9 @@ fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     if names.as_ref().is_some_and(Vec::is_empty) {
         return Ok(snapshot);
     }
-    let Some(found) = call(py, "read_groups", (names,))? else { return Ok(snapshot) };
-    let rows: Vec<(String, Vec<String>)> = found.extract()?;
+    let Some(rows) = read(py, |py| Hooks::read_groups(py, names))?.flatten() else {
+        return Ok(snapshot);
+    };
     let rows = rows.into_iter().map(|(name, users)| GroupRow::new(name, Users::Texts(users)));
     Ok(snapshot.with_groups(references, rows.collect()))
 }
@@ -150,17 +151,14 @@ fn unit(bucket_by: Text) -> Option<Box<str>> {
     bucket_by.filter(|unit| unit != USER).map(Into::into)
 }
 
-/// The result of a function of `flagstaff._engine.direct`; `None` if it has none or the database
-/// cannot be queried.
-fn call<'py>(
+/// The result of a query; `None` if it has none or the database cannot be queried.
+fn read<'py, T>(
     py: Python<'py>,
-    function: &str,
-    arguments: impl PyCallArgs<'py>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+    query: impl FnOnce(Python<'py>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
     let _call = Call::begin(py);
-    let direct = py.import("flagstaff._engine.direct");
-    match direct.and_then(|direct| direct.call_method1(function, arguments)) {
-        Ok(found) => Ok(Some(found).filter(|found| !found.is_none())),
+    match query(py) {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(None),
         // At the end of the process modules may be gone, and an evaluation must not raise.
         Err(_) if calls::is_ending() => Ok(None),

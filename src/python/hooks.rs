@@ -11,8 +11,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
-use super::start::StartOptions;
-
 /// Declares the fields of `Hooks`, and for each a function that calls it.
 macro_rules! hooks {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
@@ -24,12 +22,15 @@ macro_rules! hooks {
             $($name: Py<PyAny>,)*
         }
 
-        $(pub(super) fn $name<'py>(
-            py: Python<'py>,
-            $($argument: $type,)*
-        ) -> PyResult<hooks!(@result $($result)?)> {
-            hooks!(@call call(py, &Hooks::get(py)?.$name, ($($argument,)*)) $(, $result)?)
-        })*
+        #[expect(clippy::elidable_lifetime_names, reason = "some of the hooks need the name")]
+        impl Hooks {
+            $(pub(super) fn $name<'py>(
+                py: Python<'py>,
+                $($argument: $type,)*
+            ) -> PyResult<hooks!(@result $($result)?)> {
+                hooks!(@call call(py, &Self::get(py)?.$name, ($($argument,)*)) $(, $result)?)
+            })*
+        }
     };
     (@result) => { () };
     (@result $result:ty) => { $result };
@@ -38,7 +39,7 @@ macro_rules! hooks {
 }
 
 hooks! {
-    read_options(in_memory: bool) -> Option<StartOptions>;
+    read_options(in_memory: bool) -> Option<Bound<'py, PyAny>>;
     log_late_start();
     after_fork();
     run_maintenance();
@@ -47,6 +48,10 @@ hooks! {
     report_unknown_key(key: &Bound<'py, PyString>, kind: &str);
     report_listener(listener: Bound<'py, PyAny>, error: PyErr);
     reads_own_writes() -> bool;
+
+    kept_snapshots() -> Bound<'py, PyDict>;
+    read_all(key: Option<&str>) -> Bound<'py, PyAny>;
+    read_groups(names: Option<Vec<&str>>) -> Option<Vec<(String, Vec<String>)>>;
 
     visitor_of(call: Given<'_, 'py>, snapshot: Given<'_, 'py>, draw: bool) -> Bound<'py, PyAny>;
     visitor_has_returned(call: Given<'_, 'py>, snapshot: Given<'_, 'py>) -> Option<bool>;

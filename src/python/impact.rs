@@ -10,7 +10,7 @@ use pyo3::types::{PyIterator, PyTuple};
 
 use super::attribute_value::read_value;
 use super::errors::{FlagstaffError, raising};
-use super::hooks;
+use super::hooks::Hooks;
 use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
@@ -231,7 +231,7 @@ impl Attributes for Columns<'_, '_> {
     }
 
     fn utc(&self, wall: i64) -> i64 {
-        hooks::utc_of(self.row.py(), wall).unwrap_or_else(|error| {
+        Hooks::utc_of(self.row.py(), wall).unwrap_or_else(|error| {
             self.interrupt.set(Some(error));
             wall
         })

@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use super::calls::{Call, is_ending};
-use super::hooks;
+use super::hooks::Hooks;
 use super::resolution::{ErrorCode, Kind, PyResolution, PyValue, Resolved};
 use super::state::LIVE;
 use crate::overrides::Overrides;
@@ -154,7 +154,7 @@ fn notify(kind: Kind, key: &Bound<'_, PyString>, resolution: Py<PyResolution>) -
         functions.bind(py).iter().try_for_each(|function| match function.call1((&evaluation,)) {
             Ok(_) => Ok(()),
             Err(error) if error.is_instance_of::<PyException>(py) => {
-                hooks::report_listener(py, function, error)
+                Hooks::report_listener(py, function, error)
             }
             Err(error) => Err(error),
         });

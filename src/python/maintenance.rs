@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 
 use super::calls::{Call, is_ending};
-use super::hooks;
+use super::hooks::Hooks;
 use super::kept_values;
 use super::state::{self, LIVE};
 
@@ -36,9 +36,9 @@ fn run(py: Python<'_>) -> PyResult<()> {
     let _call = Call::begin(py);
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
     if !state::is_owner() {
-        hooks::after_fork(py)?;
+        Hooks::after_fork(py)?;
     }
-    hooks::run_maintenance(py)
+    Hooks::run_maintenance(py)
 }
 
 /// Makes the next evaluation run the maintenance. The engine's thread calls this, because it never

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::calls::Call;
-use super::hooks;
+use super::hooks::Hooks;
 use crate::bucketing_unit::{VISITOR, unit_text};
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
@@ -140,7 +140,7 @@ impl PyObservation {
 /// Where a request came from. Calls a function of the project.
 fn origin(request: &Bound<'_, PyAny>) -> PyResult<Origin> {
     let _call = Call::begin(request.py());
-    let (network, drawn_at) = hooks::origin_of(request.py(), request)?;
+    let (network, drawn_at) = Hooks::origin_of(request.py(), request)?;
     Ok(Origin { network, drawn_at })
 }
 

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use pyo3::prelude::*;
 
 use super::calls::{Call, is_ending};
-use super::hooks;
+use super::hooks::Hooks;
 use super::maintenance;
 use super::seconds::duration;
 use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
@@ -111,10 +111,10 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     let _call = Call::begin(py);
     if !is_started() {
         // None: the code that reads the options evaluates a flag itself.
-        let Some(options) = hooks::read_options(py, in_memory)? else { return Ok(false) };
+        let Some(options) = Hooks::read_options(py, in_memory)? else { return Ok(false) };
         // Another thread may have started the engine while this one read the options.
         if !is_started() {
-            options.apply()?;
+            options.extract::<StartOptions>()?.apply()?;
         }
     }
     if is_in_mode(EvaluationMode::Direct) {
@@ -229,7 +229,7 @@ fn finish(py: Python<'_>) -> PyResult<()> {
     if is_owner() && is_in_mode(EvaluationMode::Starting) {
         LIVE.set_mode(EvaluationMode::Memory, first.report_unknown);
         if LIVE.snapshot().is_none() {
-            hooks::log_late_start(py)?;
+            Hooks::log_late_start(py)?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 
 use super::calls::Call;
-use super::hooks;
+use super::hooks::Hooks;
 use crate::live::{EvaluationMode, Live, State};
 use crate::postgres::engine::Engine;
 
@@ -43,7 +43,7 @@ pub(super) fn evaluates_directly(py: Python<'_>, state: &State) -> PyResult<bool
 #[cold]
 pub(super) fn reads_own_writes(py: Python<'_>) -> PyResult<bool> {
     let _call = Call::begin(py);
-    Ok(is_in_mode(EvaluationMode::Direct) || hooks::reads_own_writes(py)?)
+    Ok(is_in_mode(EvaluationMode::Direct) || Hooks::reads_own_writes(py)?)
 }
 
 /// The evaluation mode of the process, `None` before the first evaluation.

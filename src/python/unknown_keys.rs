@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
-use super::hooks;
+use super::hooks::Hooks;
 
 /// Reports to Python that a key does not exist. `what` is "flag" or "value". Raises
 /// `UnknownFlagError` or `UnknownValueError` if `UNKNOWN_KEY` is "raise".
@@ -14,5 +14,5 @@ pub(super) fn report(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
         return Ok(());
     }
     let _call = Call::begin(key.py());
-    hooks::report_unknown_key(key.py(), key, what)
+    Hooks::report_unknown_key(key.py(), key, what)
 }

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 
 use super::calls::Call;
-use super::hooks;
+use super::hooks::Hooks;
 use crate::stored_value::StoredValue;
 
 /// The object that the model field returns. The field itself decodes anything but a plain scalar,
@@ -17,7 +17,7 @@ pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<
         StoredValue::Text(value) => PyString::new(py, value).into_any(),
         StoredValue::Json(text) => {
             let _call = Call::begin(py);
-            hooks::decode(py, text)?
+            Hooks::decode(py, text)?
         }
     })
 }

@@ -88,7 +88,7 @@ class _Block:
         self._connection = connections[conf.database]
         self._commit_hooks: object = None
         #: By the key that they were read for, None for everything.
-        self._snapshots: dict[str | None, _core.Snapshot] = {}
+        self._snapshots: dict[str | None, object] = {}
 
     def __enter__(self) -> None:
         # At the front, because an open `connection.execute_wrapper` block removes the last one.
@@ -97,7 +97,7 @@ class _Block:
     def __exit__(self, *_: object) -> None:
         self._connection.execute_wrappers.remove(self._note)
 
-    def snapshots(self) -> dict[str | None, _core.Snapshot]:
+    def snapshots(self) -> dict[str | None, object]:
         """Returns the snapshots of the present transaction. None are kept for other connections."""
         connection = self._connection
         if connection is not connections[conf.database] or connection.connection is None:
@@ -226,7 +226,7 @@ def reads_own_writes() -> bool:
     return _block.get() is not None
 
 
-def kept_snapshots() -> dict[str | None, _core.Snapshot]:
+def kept_snapshots() -> dict[str | None, object]:
     """Returns where `_core` keeps the snapshots of the caller's block, by key; None is everything.
 
     Outside of a block nothing is kept.

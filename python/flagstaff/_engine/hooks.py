@@ -45,7 +45,7 @@ class StartOptions:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the extension calls, but for the queries of direct mode.
+    """What the extension calls.
 
     `call` and `snapshot` are the context of a call and that of its snapshot.
     """
@@ -61,6 +61,11 @@ class Hooks:
     report_unknown_key: Callable[[str, Literal["flag", "value", "experiment"]], None]
     report_listener: Callable[[Any, Exception], None]
     reads_own_writes: Callable[[], bool]
+
+    # Direct mode. They raise NotReadyError if the database cannot be queried.
+    kept_snapshots: Callable[[], dict[str | None, object]]
+    read_all: Callable[[str | None], tuple[object, ...]]
+    read_groups: Callable[[list[str] | None], list[tuple[str, list[str]]] | None]
 
     # The request: arguments `call` and `snapshot`.
     request_context: type[dict[str, object]]

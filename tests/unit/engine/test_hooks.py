@@ -27,5 +27,5 @@ def test_later_hooks_change_nothing() -> None:
 def test_extension_names_no_function_of_the_package() -> None:
     texts = [path.read_text() for path in (ROOT / "src").rglob("*.rs")]
     named = {name for text in texts for name in re.findall(r'"(flagstaff\.\w+[.\w]*)"', text)}
-    # The classes of exceptions, and the module that installs the hooks.
-    assert named <= {"flagstaff._core", "flagstaff._engine.lifecycle", "flagstaff._engine.direct"}
+    # The classes of exceptions and texts, and the module that installs the hooks.
+    assert named <= {"flagstaff._core", "flagstaff._engine.lifecycle", "flagstaff._words.text"}
