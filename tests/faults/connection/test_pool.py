@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,7 +26,6 @@ from tools.replica import Replica
 TURNS = repeats(1000, 40)
 FORKS = repeats(1000, 50)
 POOL_SIZE = 2
-REQUEST = ["call", "tests.support.plan_requests.requests", KEY, [1], 200]
 REFUSED = "this worker cannot write the counts of rollout plans"
 TERMINATE = (
     "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
@@ -81,15 +81,20 @@ def over(url: str) -> Query:
 
 
 @contextmanager
-def reporting(url: str, **settings: float) -> Iterator[Worker]:
-    with Worker(url, MEASURE_INTERVAL=0.1, POOL_SIZE=POOL_SIZE, **settings) as worker:
+def reporting(url: str, usage_interval: float = 60) -> Iterator[Worker]:
+    settings: dict[str, Any] = {"USAGE_INTERVAL": usage_interval, "MEASURE_INTERVAL": 0.1}
+    with Worker(url, POOL_SIZE=POOL_SIZE, POOL_IDLE=60, **settings) as worker:
         assert worker.ask("ready", 10) is True
         yield worker
 
 
+def request(worker: Worker) -> None:
+    worker.ask("call", "tests.support.plan_requests.requests", KEY, [1], 200)
+
+
 def reports(worker: Worker, query: Query, run: int, times: int) -> None:
     """Makes a request, and waits until exactly this many are counted in all."""
-    worker.ask(*REQUEST)
+    request(worker)
     assert within(20, lambda: sum(counted(query, run, "r")) >= times), worker.ask("status")
     assert sum(counted(query, run, "r")) == times
 
@@ -103,7 +108,7 @@ def faults(proxy: Proxy, query: Query) -> list[Callable[[Worker], None]]:
 
     def freeze(worker: Worker) -> None:
         proxy.stop()
-        worker.ask(*REQUEST)
+        request(worker)
         proxy.cut()
         proxy.resume()
 
@@ -114,7 +119,7 @@ def faults(proxy: Proxy, query: Query) -> list[Callable[[Worker], None]]:
             query(f"BEGIN READ WRITE; {change}; COMMIT")
             query(TERMINATE)
             if value == "on":
-                worker.ask(*REQUEST)
+                request(worker)
                 refused = ["call", "tests.support.plan_requests.has_problem", REFUSED]
                 worker.sees(refused, True, within=20)
 
@@ -126,7 +131,7 @@ def test_faults_neither_lose_nor_double_counts_nor_grow_the_process(
     proxy: Proxy, query: Query, faults: list[Callable[[Worker], None]]
 ) -> None:
     run, times = start_run(query), 1
-    with reporting(proxy.url, POOL_IDLE=60) as worker:
+    with reporting(proxy.url) as worker:
         reports(worker, query, run, times)
         before = worker.ask("call", f"{__name__}.resources")
         for turn in range(TURNS):
@@ -148,10 +153,10 @@ def test_frozen_server_delays_no_evaluation_and_holds_no_more_sockets_than_the_p
     proxy: Proxy, query: Query
 ) -> None:
     run = start_run(query)
-    with reporting(proxy.url, POOL_IDLE=60, USAGE_INTERVAL=1) as worker:
+    with reporting(proxy.url, usage_interval=1) as worker:
         reports(worker, query, run, 1)
         proxy.stop()
-        worker.ask(*REQUEST)
+        request(worker)
         connections = len(proxy.connections)
         # Two flushes have missed their deadline, and others have begun.
         while len(proxy.connections) < connections + 2:
@@ -167,7 +172,7 @@ def test_counts_follow_a_failover(
 ) -> None:
     run = start_run(query)
     url = at(database, server.port, standby.port, attrs="read-write")
-    with reporting(url, POOL_IDLE=60) as worker:
+    with reporting(url) as worker:
         reports(worker, query, run, 1)
         server.stop()
         standby.promote()
