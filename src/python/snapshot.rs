@@ -103,8 +103,11 @@ impl PySnapshot {
         Ok(self.with_context(taken.evaluator()))
     }
 
+    /// A flag that is forced off is no value, and must not wait for the first load, either.
     fn evaluator_for_value(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
-        let taken = self.taken_unless(key.py(), |set| set.value_override(key).is_some())?;
+        let taken = self.taken_unless(key.py(), |set| {
+            set.value_override(key).is_some() || set.flag_override(key).is_some()
+        })?;
         Ok(self.with_context(taken.evaluator()))
     }
 
@@ -246,12 +249,8 @@ impl PySnapshot {
     }
 
     /// The names of the attributes that the rules of the value `key` read.
-    fn attribute_names_of_value(
-        &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyString>,
-    ) -> PyResult<Vec<&str>> {
-        Ok(self.taken_evaluator(py)?.attribute_names_of_value(key).into_iter().collect())
+    fn attribute_names_of_value(&self, key: &Bound<'_, PyString>) -> PyResult<Vec<&str>> {
+        Ok(self.evaluator_for_value(key)?.attribute_names_of_value(key).into_iter().collect())
     }
 
     /// What a key stands for, `None` for an unknown one.
