@@ -20,9 +20,11 @@ def texts_in(source: str) -> Iterator[tuple[ast.Call, str | None]]:
     """Yields the calls that raise a text, with its English; None for an f-string."""
     tree = ast.parse(source)
     constants: dict[str, str] = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign([ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(text)])):
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(
+                [ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(str(text))])
+            ):
                 constants[name] = text
     for node in ast.walk(tree):
         match node:
