@@ -20,22 +20,22 @@ def texts_in(source: str) -> Iterator[tuple[ast.Call, str | None]]:
     """Yields the calls that raise a text, with its English; None for an f-string."""
     tree = ast.parse(source)
     constants: dict[str, str] = {}
-    for node in tree.body:
-        match node:
+    for statement in tree.body:
+        match statement:
             case ast.Assign(
                 [ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(str(text))])
             ):
                 constants[name] = text
-    for inner in ast.walk(tree):
-        match inner:
-            case ast.Call(ast.Name(name), [first, *_]) as call if name in RAISED:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Name(name), [first, *_]) if name in RAISED:
                 match first:
                     case ast.Constant(str(text)):
-                        yield call, text
+                        yield node, text
                     case ast.Name(constant) if constant in constants:
-                        yield call, constants[constant]
+                        yield node, constants[constant]
                     case ast.JoinedStr():
-                        yield call, None
+                        yield node, None
 
 
 def problems(source: str) -> list[str]:
