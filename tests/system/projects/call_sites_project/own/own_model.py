@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import waffle
+from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
@@ -16,9 +17,11 @@ from waffle import get_setting
 from waffle.models import Flag
 from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag
+from waffle.utils import get_cache, keyfmt
 
 pytestmark = pytest.mark.django_db
 TeamFlag: Any = waffle.get_waffle_flag_model()
+SelfEvaluatingFlag: Any = apps.get_app_config("own").get_model("SelfEvaluatingFlag")
 
 
 def is_on(user: User) -> bool:
@@ -68,3 +71,29 @@ def test_handler_of_waffle_serves_a_relation_of_the_project(
     assert "beta" in flushed
     names = [*inspect.signature(flag_membership_changed).parameters]
     assert names == ["sender", "instance", "action", "kwargs"]
+
+
+def test_cached_row_of_a_project_is_returned() -> None:
+    row = TeamFlag.objects.create(name="beta")
+    # As a project does, and as workers that still run waffle do.
+    get_cache().set(TeamFlag._cache_key("beta"), row)
+    assert SelfEvaluatingFlag.get("beta").pk == row.pk
+
+
+def test_cache_has_the_entries_of_waffle() -> None:
+    user, group = User.objects.create(username="ada"), Group.objects.create(name="testers")
+    row = SelfEvaluatingFlag.objects.create(name="beta")
+    row.users.add(user)
+    row.groups.add(group)
+    request: Any = RequestFactory().get("/")
+    request.user = User.objects.create(username="eve")
+    SelfEvaluatingFlag.get("beta").is_active(request)
+    assert get_cache().get(SelfEvaluatingFlag._cache_key("beta")) == row
+    for setting, pk in (("FLAG_USERS_CACHE_KEY", user.pk), ("FLAG_GROUPS_CACHE_KEY", group.pk)):
+        assert get_cache().get(keyfmt(get_setting(setting), "beta")) == {pk}
+
+
+def test_missing_flag_that_is_created_is_found(settings: Any) -> None:
+    settings.WAFFLE_CREATE_MISSING_FLAGS = True
+    assert not SelfEvaluatingFlag.get("new").is_active(RequestFactory().get("/"))
+    assert SelfEvaluatingFlag.get("new").pk is not None

@@ -92,8 +92,8 @@ class BaseModel(models.Model):
         """Returns the row of a name, or a new one. Its columns are read when they are needed."""
         model: Any = cls
         if evaluates_itself(cls):
-            found = _cached(cls._cache_key(name), lambda: cls.rows_to_read().filter(name=name))
-            return found[0] if found else model(name=name)
+            rows = cls.rows_to_read().filter(name=name)
+            return _cached(cls._cache_key(name), rows.first) or model(name=name)
         row = model(name=name)
         shown_columns.make_lazy(row)
         return row
@@ -101,7 +101,7 @@ class BaseModel(models.Model):
     @classmethod
     def get_all(cls) -> list[Any]:
         """Returns all rows."""
-        return _cached(get_setting(cls.ALL_CACHE_KEY), cls.rows_to_read)
+        return _cached(get_setting(cls.ALL_CACHE_KEY), lambda: [*cls.rows_to_read()]) or []
 
     @classmethod
     def rows_to_read(cls) -> Any:
@@ -150,7 +150,9 @@ class BaseModel(models.Model):
             logger.log(level, f"{self.KIND.capitalize()} %s not found", self.name)  # noqa: G004
         if get_setting(f"CREATE_MISSING_{plural}"):
             rows: Any = type(self)._default_manager
-            rows.get_or_create(name=self.name, defaults=defaults)
+            row, _ = rows.get_or_create(name=self.name, defaults=defaults)
+            # Otherwise a cached CACHE_EMPTY would hide a row that another process has created.
+            get_cache().set(self._cache_key(self.name), row)
         return get_setting(f"{self.KIND.upper()}_DEFAULT")
 
 
@@ -160,13 +162,17 @@ def _prepare(sender: type[models.Model], **_kwargs: Any) -> None:
         shown_columns.make_columns_lazy(sender)
 
 
-def _cached(key: str, load: Callable[[], Iterable[Any]]) -> list[Any]:
+def _cached(key: str, load: Callable[[], Any]) -> Any:
+    """Returns what `load` returns, from the cache if it is there; None if it is empty.
+
+    The entries are those of waffle, for workers that still run waffle and for code of a project.
+    """
     cache = get_cache()
     found = cache.get(key)
     if found is None:
-        found = [*load()] or CACHE_EMPTY
+        found = load() or CACHE_EMPTY
         cache.add(key, found)
-    return [] if found == CACHE_EMPTY else found
+    return None if found == CACHE_EMPTY else found
 
 
 # The texts are those of waffle: migrations of a project's own flag model contain them.
@@ -375,11 +381,8 @@ class AbstractUserFlag(AbstractBaseFlag):
         return self._cached_pks("FLAG_GROUPS_CACHE_KEY", self.groups)
 
     def _cached_pks(self, key: str, related: Any) -> set[Any]:
-        return {
-            *_cached(
-                keyfmt(get_setting(key), self.name), lambda: related.values_list("pk", flat=True)
-            )
-        }
+        pks = related.values_list("pk", flat=True)
+        return _cached(keyfmt(get_setting(key), self.name), lambda: {*pks}) or set()
 
     def is_active_for_user(self, user: Any) -> bool | None:
         """Returns whether the flag is on for a user, also as one of its users or groups."""

@@ -150,4 +150,10 @@ class Migration(migrations.Migration):
                 "abstract": False,
             },
         ),
+        migrations.CreateModel(
+            name="SelfEvaluatingFlag",
+            fields=[],
+            options={"proxy": True, "indexes": [], "constraints": []},
+            bases=("own.teamflag",),
+        ),
     ]
