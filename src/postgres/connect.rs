@@ -1,11 +1,11 @@
 //! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
+mod guard;
 pub(crate) mod open;
 pub mod parameters;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod servers;
-mod stream;
 pub mod target;
 pub(crate) mod tls;

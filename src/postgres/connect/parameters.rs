@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::ChannelBinding;
 
+use crate::postgres::deadline;
 use crate::postgres::error::Error;
 
 /// Connection parameters by their libpq name, as text.
@@ -46,6 +47,7 @@ pub(crate) fn config(parameters: &Parameters) -> Result<Config, Error> {
     let mut config = Config::new();
     config
         .application_name(APPLICATION_NAME)
+        .connect_timeout(deadline::ADDRESS)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {

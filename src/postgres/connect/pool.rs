@@ -4,24 +4,20 @@
 //! A task runs in a thread of its own, and its caller waits for it until the deadline. A pool of which
 //! a task has failed is replaced: its server may hang, and `r2d2` would go on connecting to it.
 
-use std::io;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Socket};
+use postgres::Client;
 use r2d2::{HandleError, ManageConnection};
 use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 use tokio::sync::watch;
-use tokio::time::sleep_until;
-use tokio_postgres::tls::MakeTlsConnect;
 
+use crate::postgres::connect::guard::Guard;
 use crate::postgres::connect::role;
 use crate::postgres::connect::target::{Attempt, CurrentTarget, Target};
-use crate::postgres::connect::tls::{Handshake, Tls};
 use crate::postgres::deadline;
 use crate::postgres::error::Error;
-use crate::postgres::inherited::{Inherited, forks};
 use crate::postgres::threads;
 
 const CONNECTING: &str = "connect over the pool";
@@ -260,14 +256,12 @@ fn connect(attempt: &Attempt) -> Result<Connection, Error> {
     // The driver panics without a descriptor for its runtime.
     drop(threads::runtime("connect")?);
     let ends = Instant::now() + deadline::CONNECT;
-    let (until, receiver) = watch::channel(ends);
+    let (guard, until) = Guard::new(attempt.tls.clone(), ends);
     let mut config = postgres::Config::from(attempt.config.clone());
-    attempt.server.name_in(&mut config);
     // Notices are dropped: they may quote data.
-    config.connect_timeout(deadline::ADDRESS).notice_callback(drop);
-    let tls = Guarded { tls: attempt.tls.clone(), until: receiver, forks: forks() };
+    config.notice_callback(drop);
     let connecting = || {
-        let mut client = config.connect(tls)?;
+        let mut client = config.connect(guard)?;
         let role = attempt.required_role.map(|_| client.query_typed_one(role::QUERY, &[]));
         Ok((client, role.transpose()?))
     };
@@ -277,48 +271,6 @@ fn connect(attempt: &Attempt) -> Result<Connection, Error> {
         required.check(&role)?;
     }
     Ok(Connection { client, until, is_clean: true })
-}
-
-/// Makes the handshake of a connection, whose socket the driver hides. The driver calls it, on the
-/// connection's own runtime, once it has connected and before it sends a byte.
-struct Guarded {
-    tls: Tls,
-    until: watch::Receiver<Instant>,
-    /// The forks before it connected.
-    forks: Option<u64>,
-}
-
-impl MakeTlsConnect<Socket> for Guarded {
-    type Stream = <Handshake as tokio_postgres::tls::TlsConnect<Socket>>::Stream;
-    type TlsConnect = Handshake;
-    type Error = Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, Error> {
-        let sockets = Inherited::of_runtime().map_err(Error::socket)?;
-        if self.forks.is_none() || self.forks != forks() {
-            // The child does not know this socket, and would keep it open.
-            sockets.iter().for_each(Inherited::shut_down);
-            return Err(Error::socket(io::ErrorKind::Interrupted.into()));
-        }
-        tokio::spawn(end_at(sockets, self.until.clone()));
-        Ok(self.tls.handshake(host))
-    }
-}
-
-/// Shuts the sockets down at a time that may change. It runs only while the client waits, on the same
-/// thread, so the sockets are open.
-async fn end_at(sockets: Vec<Inherited>, mut until: watch::Receiver<Instant>) {
-    loop {
-        let at = *until.borrow_and_update();
-        tokio::select! {
-            biased;
-            changed = until.changed() => if changed.is_err() { return },
-            () = sleep_until(at.into()) => break,
-        }
-    }
-    sockets.iter().for_each(Inherited::shut_down);
-    // The runtime drops it together with the sockets, which a forked child must close until then.
-    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! The servers that the connection parameters name, in the order in which they are tried.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
 
-use tokio::net::lookup_host;
+use tokio_postgres::Config;
 
 use crate::postgres::connect::parameters::{Parameters, given, invalid};
 use crate::postgres::error::Error;
@@ -17,37 +15,13 @@ pub(crate) struct Server {
     port: u16,
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    Port(SocketAddr),
-    Socket(PathBuf),
-}
-
 impl Server {
-    /// The host, which the certificate must name.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Makes it the server of a configuration of the blocking driver, which looks the host up itself.
-    pub(super) fn name_in(&self, config: &mut postgres::Config) {
+    /// Makes it the server of a configuration. The driver looks the host up.
+    pub(super) fn name_in(&self, config: &mut Config) {
         config.host(&self.host).port(self.port);
         if let Some(address) = self.address {
             config.hostaddr(address);
         }
-    }
-
-    /// The addresses of the host; looks them up.
-    pub(crate) async fn addresses(&self) -> io::Result<Vec<Address>> {
-        if let Some(address) = self.address {
-            return Ok(vec![Address::Port(SocketAddr::new(address, self.port))]);
-        }
-        if self.host.starts_with('/') {
-            let path = Path::new(&self.host).join(format!(".s.PGSQL.{}", self.port));
-            return Ok(vec![Address::Socket(path)]);
-        }
-        Ok(lookup_host((&*self.host, self.port)).await?.map(Address::Port).collect())
     }
 }
 

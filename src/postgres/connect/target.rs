@@ -72,7 +72,6 @@ impl fmt::Debug for Target {
 
 /// One attempt to connect, as the driver takes it.
 pub(crate) struct Attempt {
-    pub(crate) server: Server,
     pub(crate) config: Config,
     pub(crate) tls: Tls,
     /// The role that the server must have, `None` if any role is accepted.
@@ -98,12 +97,12 @@ impl Attempts<'_> {
     /// The attempt to make now.
     pub(crate) fn current(&self) -> Attempt {
         let target = self.target;
-        let server = target.servers[self.position()].clone();
         let mut config = target.config.clone();
+        target.servers[self.position()].name_in(&mut config);
         config.ssl_mode(self.modes()[self.mode]);
         let role = target.role.rounds()[self.round];
         let required_role = (role != Role::Any).then_some(role);
-        Attempt { server, config, tls: target.tls.clone(), required_role }
+        Attempt { config, tls: target.tls.clone(), required_role }
     }
 
     /// The position of the server to try now.
