@@ -59,6 +59,6 @@ def test_templates_of_request_without_middleware_share_snapshot(
 def test_template_without_flags_or_request_does_not_read_database(
     request_of_alice: HttpRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("flagstaff._engine.direct.read_all")
+    monkeypatch.delattr("flagstaff._engine.direct.select")
     assert rendered(request_of_alice, "{{ cart }}") == "3"
     assert rendered(None, "[{{ flags.new_checkout }}]") == "[]"

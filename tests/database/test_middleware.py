@@ -125,7 +125,7 @@ def test_template_tags_and_decorated_views_use_snapshot_of_request(get: Get) -> 
 def test_request_without_evaluation_reads_neither_database_nor_session(
     get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, "read_all", lambda _key: pytest.fail("the database was read"))
+    monkeypatch.setattr(direct, "select", lambda *_: pytest.fail("the database was read"))
     response = get("/nothing/")
     django_request = getattr(response, "asgi_request", None) or response.wsgi_request
     assert django_request.session.accessed is False

@@ -188,10 +188,10 @@ def test_limit_that_fails_is_logged_once_and_limits_nothing(
 def test_process_that_has_loaded_nothing_is_unavailable(
     browser: Client, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_key: object) -> None:
+    def fail(*_queries: object) -> None:
         raise NotReadyError
 
-    monkeypatch.setattr(direct, "read_all", fail)
+    monkeypatch.setattr(direct, "select", fail)
     for client in (browser, service):
         for url in (URL, url_of("beta")):
             response = post(client, url)

@@ -180,7 +180,9 @@ from flagstaff import explain, flag_enabled
 from flagstaff._engine import direct
 setup_test_environment()
 row = (True, 50)
-direct.read_all = lambda key: ([("1", key, *row, False, None, None)], [], [], [], [], False)
+direct.select = lambda segments, flags, *others: [
+    [], [(1, *flags[1], *row, False, None, None)], *([] for _ in others)
+]
 """
 
 

@@ -33,15 +33,20 @@ class StubTable:
         self.row: Row | None = (True, 50)
         self.allowed: set[str] = set()
 
-    def read_all(self, key: str | None = None) -> tuple[object, ...]:
-        flags = [] if self.row is None else [("1", key, *self.row, False, None, None)]
-        return flags, [("1", [*self.allowed])], [], [], [], False
+    def select(self, *queries: tuple[str, list[str]]) -> list[list[tuple[object, ...]]]:
+        """Returns segments, flags, allowed users, and no rows of the other queries."""
+        _segments, (_flags, keys), _allowed, *others = queries
+        flags: list[tuple[object, ...]] = []
+        if self.row is not None:
+            flags.append((1, *keys, *self.row, False, None, None))
+        return [[], flags, [(1, user) for user in self.allowed], *([] for _ in others)]
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> StubTable:
     table = StubTable()
-    monkeypatch.setattr(direct, "read_all", table.read_all)
+    monkeypatch.setattr(direct, "select", table.select)
+    monkeypatch.setattr(direct, "key_to_text", lambda: str)
     return table
 
 
@@ -291,9 +296,9 @@ def test_wrong_type_in_a_lazy_object_raises_when_it_is_read(table: StubTable, wr
 
 
 def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(key: str) -> object:
+    def unreadable(*_queries: object) -> object:
         raise NotReadyError
 
-    monkeypatch.setattr(direct, "read_all", unreadable)
+    monkeypatch.setattr(direct, "select", unreadable)
     assert flag_enabled("new_checkout", 42, default=True)
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
