@@ -147,12 +147,9 @@ impl Engine {
     /// # Errors
     /// If the options cannot be used, or the first load fails.
     #[doc(hidden)]
-    pub async fn stepped(
-        options: &Options,
-        live: &'static Live,
-    ) -> Result<(&'static Self, SteppedWorker), Error> {
+    pub async fn stepped(options: &Options, live: &'static Live) -> Result<SteppedWorker, Error> {
         let engine: &'static Self = Box::leak(Box::new(Self::without_threads(options, live)?));
-        Ok((engine, SteppedWorker::start(&engine.context).await?))
+        SteppedWorker::start(&engine.context).await
     }
 
     /// Starts the threads unless they run, at most every few seconds. Returns whether they run; if

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::random::Random;
 use super::writers::Missed;
-use crate::postgres_shop::{PATIENCE, Shop};
+use crate::postgres_shop::Shop;
 
 /// The workers of one run.
 pub(super) struct Workers {
@@ -60,7 +60,6 @@ pub(super) enum Compared {
 /// A worker, and where it publishes.
 struct Worker {
     live: &'static Live,
-    engine: &'static Engine,
     stepped: SteppedWorker,
 }
 
@@ -69,8 +68,7 @@ impl Worker {
         let live: &'static Live = Box::leak(Box::new(Live::new()));
         live.set_mode(EvaluationMode::Memory, false);
         let options = Options { listen, pool_size: 1, ..Shop::options_of(names, "steps") };
-        let (engine, stepped) = Engine::stepped(&options, live).await?;
-        Ok(Self { live, engine, stepped })
+        Ok(Self { live, stepped: Engine::stepped(&options, live).await? })
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -116,8 +114,7 @@ impl Workers {
     /// Lets all workers load, and compares their snapshots.
     pub(super) fn step(&mut self, random: &mut Random) -> Compared {
         let before = self.by_rows.snapshot();
-        let chance = random.below(100);
-        let cause = match chance {
+        let cause = match random.below(100) {
             _ if self.missed.changes => Cause::Everything,
             0..2 => Cause::Everything,
             2..8 => Cause::Poll,
@@ -126,11 +123,7 @@ impl Workers {
         let everything = cause == Cause::Everything;
         let Self { runtime, by_rows, by_tables, fresh, .. } = &mut *self;
         let loaded = runtime.block_on(async {
-            if chance == 99 && !everything {
-                by_rows.engine.refresh(PATIENCE, &mut || false)?;
-            } else {
-                by_rows.stepped.step(cause).await?;
-            }
+            by_rows.stepped.step(cause).await?;
             by_tables.stepped.read_whole_tables();
             by_tables.stepped.step(if everything { cause } else { Cause::Notification }).await?;
             fresh.read_afresh(by_rows.stepped.has_tokens()).await
