@@ -72,9 +72,6 @@ struct Kept(Arc<Snapshot>);
 fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     let Some(references) = snapshot.wanted_groups(true) else { return Ok(snapshot) };
     let names = references.names();
-    if names.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(snapshot);
-    }
     let Some(rows) = read(py, |py| Hooks::read_groups(py, names))?.flatten() else {
         return Ok(snapshot);
     };

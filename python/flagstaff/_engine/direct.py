@@ -180,6 +180,9 @@ def read_groups(names: list[str] | None) -> list[tuple[str, list[str]]] | None:
     """
     if not group_names(connections[conf.database]):
         return None
+    if names == []:
+        # Rules can ask whether there are groups at all.
+        return []
     to_text, wanted = key_to_text(), None if names is None else {*names}
     members: dict[str, dict[str, None]] = {}
     for rows in run_in_connection_thread(lambda: select(*_statements_for(names))):

@@ -80,3 +80,10 @@ def test_missing_table_of_groups_makes_them_missing(alice: User) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE auth_user_groups RENAME TO elsewhere")
     assert flag_enabled("new_checkout", alice) is False
+
+
+def test_rule_that_asks_only_for_any_group_finds_those_of_the_user(alice: User) -> None:
+    condition = {"attribute": "groups", "operator": "isnull", "values": [False]}
+    FeatureFlag.objects.create(key="any", enabled=True, rules=[{"conditions": [condition]}])
+    assert flag_enabled("any", alice)
+    assert not flag_enabled("any", AnonymousUser())

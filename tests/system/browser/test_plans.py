@@ -22,7 +22,10 @@ SIGNALS = """
     SELECT run.id, inside, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
         unnest(ARRAY[true, false]) AS inside
 """
-HOLD = "UPDATE flagstaff_rollouts_plan SET state = 'holding' WHERE state = 'running'"
+HOLD = """
+    UPDATE flagstaff_rollouts_plan SET state = 'holding', reason_kind = 'held'
+    WHERE state = 'running'
+"""
 
 
 width = plain_windows(DRIVER)
