@@ -28,7 +28,8 @@ fn add(condition: &AttributeCondition, references: &mut GroupReferences) {
         _ if *condition.attribute != *GROUPS => {}
         // The list of groups is there for every subject.
         Test::IsNull(_) => {}
-        Test::In(members) => references.add(members.all_texts()),
+        // Without a value that a text can equal, it counts whether the subject has any group.
+        Test::In(members) if members.can_equal_text() => references.add(members.all_texts()),
         _ => *references = GroupReferences::All,
     }
 }

@@ -204,6 +204,11 @@ impl Members {
         }
     }
 
+    /// Whether a text can equal one of the values.
+    pub(super) const fn can_equal_text(&self) -> bool {
+        self.other_text.is_some()
+    }
+
     /// The texts that match: those of the values, and the numbers as Python writes them.
     pub(super) fn all_texts(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().chain(&self.number_texts).map(|text| &**text)

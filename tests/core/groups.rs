@@ -171,6 +171,12 @@ mod references {
     }
 
     #[test]
+    fn condition_whose_values_equal_no_name_wants_all_groups() {
+        let snapshot = with_rule(&condition("in", "[true]", true));
+        assert_eq!(snapshot.wanted_groups(false), Some(GroupReferences::All));
+    }
+
+    #[test]
     fn rules_on_other_attributes_want_no_group() {
         let of_plan = r#"{"attribute": "plan", "operator": "in", "values": ["beta"]}"#;
         for condition in [of_plan, &condition("isnull", "[true]", false)] {

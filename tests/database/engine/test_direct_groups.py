@@ -86,4 +86,3 @@ def test_rule_that_asks_only_for_any_group_finds_those_of_the_user(alice: User) 
     condition = {"attribute": "groups", "operator": "isnull", "values": [False]}
     FeatureFlag.objects.create(key="any", enabled=True, rules=[{"conditions": [condition]}])
     assert flag_enabled("any", alice)
-    assert not flag_enabled("any", AnonymousUser())

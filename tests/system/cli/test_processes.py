@@ -201,7 +201,7 @@ def test_status_loads_the_flags_and_lists_rows_that_cannot_be_evaluated(
     found = json.loads(piped(database, "status", "--json").stdout)
     assert found["flags"] == 0
     [problem] = found["problems"]
-    assert "new_checkout is set aside" in problem
+    assert 'flag "new_checkout" is set aside' in problem
 
 
 def test_status_fails_without_tables(empty_database: str) -> None:

@@ -46,9 +46,11 @@ def test_alarm_uses_existing_metrics_and_modes() -> None:
 
 def test_error_message_is_in_the_runbook() -> None:
     source = (ROOT / "src" / "postgres" / "texts.rs").read_text()
-    texts = re.findall(r'(?s)"(?:error_of|login)_\w+",\s+"((?:[^"\\]|\\.)+)";', source)
+    # Errors, and why a log-in was refused.
+    source, _others = source.split("// Why a connection cannot be protected.")
+    texts = re.findall(r'(?s)"((?:[^"\\]|\\.)+)";', source)
     joined = [re.sub(r"\\\n +", "", text).replace('\\"', '"') for text in texts]
-    around = r"^%\(step\)s: |(: %\(problem\)s)?%\(details\)s$"
+    around = r"^\{step\}: |(: \{problem\})?\{details\}$"
     said = {re.sub(around, "", text) for text in joined}
     assert len(said) > 20
     assert said <= set(cells(OPERATIONS, 1))
