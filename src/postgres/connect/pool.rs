@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use r2d2::{HandleError, ManageConnection};
+use r2d2::{ManageConnection, NopErrorHandler};
 use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 use tokio::sync::watch;
 
@@ -172,12 +172,15 @@ impl Connections {
             // Bounds the pause between two attempts to half of it.
             .connection_timeout(2 * MAX_PAUSE)
             .thread_pool(Arc::new(threads))
-            .error_handler(Box::new(self.last_error.clone()))
-            .build_unchecked(Manager { target: self.target.clone() })
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(Manager {
+                target: self.target.clone(),
+                last_error: self.last_error.clone(),
+            })
     }
 }
 
-/// The last error of an attempt to connect: `r2d2` itself keeps only its text.
+/// The error of the last attempt to connect, if it has failed: `r2d2` itself keeps only its text.
 #[derive(Clone, Debug, Default)]
 struct LastError(Arc<Mutex<Option<Error>>>);
 
@@ -185,11 +188,9 @@ impl LastError {
     fn read(&self) -> Option<Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-impl HandleError<Error> for LastError {
-    fn handle_error(&self, error: Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    fn set(&self, error: Option<Error>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 }
 
@@ -225,14 +226,12 @@ fn in_time<T>(until: Instant, doing: &'static str, outcome: Result<T, Error>) ->
 #[derive(Debug)]
 struct Manager {
     target: Arc<Target>,
+    last_error: LastError,
 }
 
-impl ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = Error;
-
+impl Manager {
     /// Tries each server once.
-    fn connect(&self) -> Result<Connection, Error> {
+    fn try_servers(&self) -> Result<Connection, Error> {
         let mut attempts = self.target.attempts();
         loop {
             match connect(&attempts.current()) {
@@ -240,6 +239,18 @@ impl ManageConnection for Manager {
                 Err(error) => attempts.after(error)?,
             }
         }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Connection, Error> {
+        let outcome = self.try_servers();
+        // A later caller that waits for a connection in use must not get this attempt's error.
+        self.last_error.set(outcome.as_ref().err().cloned());
+        outcome
     }
 
     fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {

@@ -112,6 +112,28 @@ fn callers_use_at_most_as_many_connections_as_the_pool_has() {
 }
 
 #[test]
+fn caller_of_a_full_pool_gets_no_error_of_an_earlier_attempt_to_connect() {
+    let pool = &pool(1, LONG);
+    pool.connections().last_error.set(Some(Error::lost("connect")));
+    scope(|scope| {
+        let (using, used) = channel();
+        let (finish, finished) = channel::<()>();
+        let task = Task { thread: "test", doing: "test", until: Instant::now() + LONG };
+        let work = move |_: &mut Client| {
+            let _ = using.send(());
+            let _ = finished.recv();
+            Ok(())
+        };
+        let first = scope.spawn(move || pool.run(task, &mut || false, work));
+        used.recv().expect("a connection");
+        let outcome = run(pool, SHORT, "");
+        drop(finish);
+        assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::Deadline));
+        assert!(first.join().is_ok_and(|outcome| outcome.is_ok()));
+    });
+}
+
+#[test]
 fn kept_connections_are_closed_with_the_pool_and_later_ones_after_use() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
@@ -171,7 +193,7 @@ fn attempt_at_a_server_that_hangs_ends_in_time() {
     let port = silent.local_addr().expect("an address").port();
     let hung = target(&[("host", "127.0.0.1".into()), ("port", port.to_string())]);
     let began = Instant::now();
-    let attempt = Manager { target: hung }.connect();
+    let attempt = Manager { target: hung, last_error: LastError::default() }.connect();
     assert_eq!(attempt.map(drop).map_err(|error| error.kind()), Err(ErrorKind::Deadline));
     assert!(began.elapsed() < 2 * deadline::CONNECT);
 }
