@@ -17,7 +17,7 @@ use crate::postgres::connect::guard::Guard;
 use crate::postgres::connect::role;
 use crate::postgres::connect::target::{Attempt, CurrentTarget, Target};
 use crate::postgres::deadline;
-use crate::postgres::error::Error;
+use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::threads;
 
 const CONNECTING: &str = "connect over the pool";
@@ -72,11 +72,25 @@ impl Pool {
     }
 
     /// Returns the result of `work` over a connection. Blocks, until `task.until` or until
-    /// `interrupted` returns true; the work then goes on until `task.until`.
+    /// `interrupted` returns true; the work then goes on until `task.until`. Runs it twice if the
+    /// connection is lost.
     ///
     /// # Errors
     /// The error of `work`, that of the last attempt to connect, or that the deadline has passed.
     pub(crate) fn run<T: Send + 'static>(
+        &self,
+        task: Task,
+        interrupted: &mut dyn FnMut() -> bool,
+        work: impl FnOnce(&mut Client) -> Result<T, Error> + Clone + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.run_once(task, interrupted, work.clone()) {
+            // A connection that was kept may have ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::Lost => self.run_once(task, interrupted, work),
+            outcome => outcome,
+        }
+    }
+
+    fn run_once<T: Send + 'static>(
         &self,
         task: Task,
         interrupted: &mut dyn FnMut() -> bool,
