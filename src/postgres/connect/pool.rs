@@ -106,7 +106,9 @@ impl Pool {
             drop(sender.send(outcome));
         })?;
         let outcome = deadline::receive(&result, task.until, task.doing, interrupted);
-        self.release(connections, outcome.is_ok());
+        // The task may have got the connection of another one: `r2d2` then tries to connect forever.
+        let is_ok = outcome.is_ok() && connections.last_error.read().is_none();
+        self.release(connections, is_ok);
         outcome
     }
 

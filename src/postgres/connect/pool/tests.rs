@@ -113,6 +113,15 @@ fn callers_use_at_most_as_many_connections_as_the_pool_has() {
 }
 
 #[test]
+fn pool_that_fails_to_connect_further_is_replaced_after_a_task() {
+    let pool = pool(2, LONG);
+    let kept = pid(&pool);
+    pool.connections().last_error.set(Some(Error::lost("connect")));
+    assert_eq!(pid(&pool), kept);
+    until_closed(kept);
+}
+
+#[test]
 fn caller_of_a_full_pool_gets_no_error_of_an_earlier_attempt_to_connect() {
     let pool = &pool(1, LONG);
     pool.connections().last_error.set(Some(Error::lost("connect")));
