@@ -23,6 +23,8 @@ pub(crate) struct Signals {
 pub(crate) struct Request {
     caller: Weak<()>,
     reply: Sender<Result<(), Error>>,
+    /// Whether an attempt to connect has failed since.
+    has_waited: bool,
 }
 
 /// The result of a request, for its caller.
@@ -81,7 +83,7 @@ impl Signals {
     /// Asks for a load of everything that begins after this call.
     pub(crate) fn request_load(&self) -> Requested {
         let ((reply, result), caller) = (channel(), Arc::new(()));
-        let request = Request { caller: Arc::downgrade(&caller), reply };
+        let request = Request { caller: Arc::downgrade(&caller), reply, has_waited: false };
         self.return_requests(vec![request]);
         self.wake();
         Requested { result, _caller: caller }
@@ -89,6 +91,15 @@ impl Signals {
 
     pub(crate) fn is_load_requested(&self) -> bool {
         !self.requests().is_empty()
+    }
+
+    /// Whether a request came during the attempt to connect that has failed now. It deserves another
+    /// attempt at once.
+    pub(crate) fn is_attempt_requested(&self) -> bool {
+        let mut requests = self.requests();
+        let is_requested = requests.iter().any(|request| !request.has_waited);
+        requests.iter_mut().for_each(|request| request.has_waited = true);
+        is_requested
     }
 
     /// Removes and returns the requests, which the load that begins now answers.

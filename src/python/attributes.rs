@@ -178,6 +178,7 @@ pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCo
 }
 
 fn is_database_error(py: Python<'_>, error: &PyErr) -> bool {
+    let _call = Call::begin(py);
     !is_ending() && Hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
 }
 

@@ -64,6 +64,30 @@ fn refusal(state: &str, function: &str) -> Vec<u8> {
     message(b'E', fields.as_bytes())
 }
 
+/// The server of `real`, which rejects the password as long as `rejects` returns true.
+pub(crate) fn rejecting_while(
+    mut real: Parameters,
+    rejects: impl Fn() -> bool + Send + Sync + 'static,
+) -> Parameters {
+    let address = format!("{}:{}", real["host"], real["port"]);
+    real.extend(
+        serve(move |mut stream| {
+            if rejects() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(&refusal("28P01", "auth_failed"));
+                return;
+            }
+            let mut server = TcpStream::connect(&address).expect("the server takes connections");
+            let (mut from, mut to) = (clone(&server), clone(&stream));
+            thread::spawn(move || copy_all(&mut from, &mut to));
+            let _ = copy(&mut stream, &mut server);
+        })
+        .into_iter()
+        .filter(|(name, _)| ["host", "port", "sslmode"].contains(&&**name)),
+    );
+    real
+}
+
 /// A server that sends the next reply for each message of the client.
 fn replying(replies: Vec<Vec<u8>>) -> Parameters {
     serve(move |mut stream| {

@@ -1,7 +1,8 @@
 //! A refresh loads now, or fails in time with the kind of its cause.
 
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,10 @@ use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::{Error, ErrorKind};
 
-use crate::postgres_fake_servers::{refusing, rejecting, requesting, silent, unreachable};
-use crate::postgres_shop::{AT_ONCE, PATIENCE, Shop, TRIES, Worker};
+use crate::postgres_fake_servers::{
+    refusing, rejecting, rejecting_while, requesting, silent, unreachable,
+};
+use crate::postgres_shop::{AT_ONCE, PATIENCE, Shop, TRIES, Worker, eventually};
 
 /// A refresh connects again until then. Also on a busy machine, the first try ends long before.
 const CONNECTS: Duration = Duration::from_secs(2);
@@ -133,6 +136,32 @@ fn silent_server_costs_at_most_the_limit() {
     let error = failure(silent(), Duration::from_millis(200));
     assert_eq!(error.kind(), ErrorKind::Deadline, "{error}");
     assert!(error.to_string().ends_with(": the server did not answer in time"), "{error}");
+}
+
+#[test]
+fn refresh_during_a_failing_attempt_is_answered_by_another_at_once() {
+    let shop = Shop::open();
+    let (attempting, attempted) = channel();
+    let (rejecting, rejected) = channel();
+    let rejected = Mutex::new(rejected);
+    let parameters = rejecting_while(shop.options().parameters, move || {
+        let _ = attempting.send(());
+        rejected.lock().expect("no panic").recv().is_ok()
+    });
+    let worker = Worker::start(&Options { parameters, ..shop.options() });
+    // Afterwards the pause before the next attempt is half a minute or longer.
+    attempted.recv().expect("an attempt");
+    for _ in 0..8 {
+        rejecting.send(()).expect("a server");
+        eventually(|| {
+            worker.engine.wake();
+            attempted.try_recv().is_ok()
+        });
+    }
+    // The attempt fails after the call, and the next one succeeds.
+    let mut reject = Some(rejecting);
+    let mut fail = || reject.take().is_some_and(|reject| reject.send(()).is_err());
+    worker.engine.refresh(TRIES, &mut fail).expect("a load");
 }
 
 #[test]

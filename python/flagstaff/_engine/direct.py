@@ -20,7 +20,7 @@ from django.db import connections
 
 from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine.raw_cursor import run_in_connection_thread, select
+from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.names import group_names, optional_names
@@ -143,12 +143,14 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
     tables = [_FLAGS, _ALLOWED_USERS, _VALUES]
     if "experiment_table" in optional_names(connections[conf.database]):
         tables.append(_EXPERIMENTS)
-    queries: list[tuple[str, list[str]]] = [
-        (every, []) if key is None else (every + of_key, [key]) for every, of_key in tables
-    ]
-    segments, flags, entries, values, *experiments = run_in_connection_thread(
-        lambda: select((_SEGMENTS, []), *queries)
-    )
+    try:
+        rows = _select(tables, key)
+    except NotReadyError:
+        if _EXPERIMENTS not in tables:
+            raise
+        # The table of an optional app is missing until its migration.
+        rows = _select(tables[:-1], key)
+    segments, flags, entries, values, *experiments = rows
     to_text = key_to_text()
     allowed: dict[str, list[str]] = {}
     for flag_pk, user_pk in entries:
@@ -165,11 +167,26 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
             for pk, key, value, secret, client_side, *rules in values
         ],
         [
-            (str(pk), json.dumps([one["key"] for one in json.loads(variants)]), *experiment)
+            (str(pk), _keys_of(variants), *experiment)
             for pk, variants, *experiment in chain(*experiments)
         ],
         not is_plain_json(value_field()),
     )
+
+
+def _select(tables: list[tuple[str, str]], key: str | None) -> list[list[Row]]:
+    """Returns the segments, and of each table the rows of `key` or all rows."""
+    queries: list[tuple[str, list[str]]] = [
+        (every, []) if key is None else (every + of_key, [key]) for every, of_key in tables
+    ]
+    return run_in_connection_thread(lambda: select((_SEGMENTS, []), *queries))
+
+
+def _keys_of(variants: str) -> str:
+    # As PostgreSQL's `$[*].key`: the extension sets malformed rows aside.
+    found = json.loads(variants)
+    items = found if isinstance(found, list) else [found]
+    return json.dumps([one["key"] for one in items if isinstance(one, dict) and "key" in one])
 
 
 def read_groups(names: list[str] | None) -> list[tuple[str, list[str]]] | None:

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use r2d2::{HandleError, ManageConnection};
+use r2d2::{ManageConnection, NopErrorHandler};
 use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 use tokio::sync::watch;
 
@@ -17,7 +17,7 @@ use crate::postgres::connect::guard::Guard;
 use crate::postgres::connect::role;
 use crate::postgres::connect::target::{Attempt, CurrentTarget, Target};
 use crate::postgres::deadline;
-use crate::postgres::error::Error;
+use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::threads;
 
 const CONNECTING: &str = "connect over the pool";
@@ -72,11 +72,25 @@ impl Pool {
     }
 
     /// Returns the result of `work` over a connection. Blocks, until `task.until` or until
-    /// `interrupted` returns true; the work then goes on until `task.until`.
+    /// `interrupted` returns true; the work then goes on until `task.until`. Runs it twice if the
+    /// connection is lost.
     ///
     /// # Errors
     /// The error of `work`, that of the last attempt to connect, or that the deadline has passed.
     pub(crate) fn run<T: Send + 'static>(
+        &self,
+        task: Task,
+        interrupted: &mut dyn FnMut() -> bool,
+        work: impl FnOnce(&mut Client) -> Result<T, Error> + Clone + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.run_once(task, interrupted, work.clone()) {
+            // A connection that was kept may have ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::Lost => self.run_once(task, interrupted, work),
+            outcome => outcome,
+        }
+    }
+
+    fn run_once<T: Send + 'static>(
         &self,
         task: Task,
         interrupted: &mut dyn FnMut() -> bool,
@@ -92,7 +106,9 @@ impl Pool {
             drop(sender.send(outcome));
         })?;
         let outcome = deadline::receive(&result, task.until, task.doing, interrupted);
-        self.release(connections, outcome.is_ok());
+        // The task may have got the connection of another one: `r2d2` then tries to connect forever.
+        let is_ok = outcome.is_ok() && connections.last_error.read().is_none();
+        self.release(connections, is_ok);
         outcome
     }
 
@@ -172,12 +188,15 @@ impl Connections {
             // Bounds the pause between two attempts to half of it.
             .connection_timeout(2 * MAX_PAUSE)
             .thread_pool(Arc::new(threads))
-            .error_handler(Box::new(self.last_error.clone()))
-            .build_unchecked(Manager { target: self.target.clone() })
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(Manager {
+                target: self.target.clone(),
+                last_error: self.last_error.clone(),
+            })
     }
 }
 
-/// The last error of an attempt to connect: `r2d2` itself keeps only its text.
+/// The error of the last attempt to connect, if it has failed: `r2d2` itself keeps only its text.
 #[derive(Clone, Debug, Default)]
 struct LastError(Arc<Mutex<Option<Error>>>);
 
@@ -185,11 +204,9 @@ impl LastError {
     fn read(&self) -> Option<Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-impl HandleError<Error> for LastError {
-    fn handle_error(&self, error: Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    fn set(&self, error: Option<Error>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 }
 
@@ -225,14 +242,12 @@ fn in_time<T>(until: Instant, doing: &'static str, outcome: Result<T, Error>) ->
 #[derive(Debug)]
 struct Manager {
     target: Arc<Target>,
+    last_error: LastError,
 }
 
-impl ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = Error;
-
+impl Manager {
     /// Tries each server once.
-    fn connect(&self) -> Result<Connection, Error> {
+    fn try_servers(&self) -> Result<Connection, Error> {
         let mut attempts = self.target.attempts();
         loop {
             match connect(&attempts.current()) {
@@ -240,6 +255,18 @@ impl ManageConnection for Manager {
                 Err(error) => attempts.after(error)?,
             }
         }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Connection, Error> {
+        let outcome = self.try_servers();
+        // A later caller that waits for a connection in use must not get this attempt's error.
+        self.last_error.set(outcome.as_ref().err().cloned());
+        outcome
     }
 
     fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {

@@ -82,7 +82,9 @@ async fn serve(
 async fn wait(context: &Context, pause: Duration, tried: &Arc<Target>) {
     // Discards the wake-up of the lost connection, which must not shorten the wait.
     let _ = context.signals.woken().now_or_never();
-    if context.signals.is_stopped() || !Arc::ptr_eq(tried, &context.target.load()) {
+    let signals = &context.signals;
+    let has_changed = !Arc::ptr_eq(tried, &context.target.load());
+    if signals.is_stopped() || has_changed || signals.is_attempt_requested() {
         return;
     }
     tokio::select! {

@@ -176,12 +176,7 @@ impl<R: Report> Sender<R> {
             let columns = self.report.take();
             Arc::new(Flush { sequence: self.sequence, columns, is_last })
         });
-        let outcome = match self.attempt(flush.clone(), until) {
-            // A connection that was kept may have ended meanwhile, and the flush may be the last one.
-            Err(error) if error.kind() == ErrorKind::Lost => self.attempt(flush.clone(), until),
-            outcome => outcome,
-        };
-        let Err(error) = outcome else {
+        let Err(error) = self.attempt(flush.clone(), until) else {
             self.is_refused = false;
             self.context.status.set_problem(R::problem, None);
             return Ok(());

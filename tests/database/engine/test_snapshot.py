@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from flagstaff import all_flags, flag_enabled, get_value, snapshot
+from flagstaff import all_flags, experiments, flag_enabled, get_value, snapshot
 from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag, override_value
@@ -129,3 +129,17 @@ def test_row_with_null_or_missing_table_does_not_break_transaction(db: None) -> 
     assert (snapshot().ready, all_flags()) == (False, {})
     assert snapshot().flag_enabled("banner", default=True) is True
     assert User.objects.count() == 0
+
+
+@pytest.mark.parametrize("variants", ["5", "null", '["a"]', "[{}]"])
+def test_malformed_experiment_does_not_hide_the_flag_with_its_key(db: None, variants: str) -> None:
+    experiments.create("banner")
+    FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
+    rows(f"UPDATE flagstaff_experiments_experiment SET variants = '{variants}'")
+    assert (flag_enabled("banner"), all_flags()) == (True, {"banner": True})
+
+
+def test_missing_table_of_an_optional_app_does_not_hide_flags(db: None) -> None:
+    FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
+    rows("DROP TABLE flagstaff_experiments_experiment CASCADE")
+    assert (flag_enabled("banner"), all_flags()) == (True, {"banner": True})

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::TcpListener;
+use std::sync::Barrier;
 use std::thread::{scope, sleep};
 
 use nix::sys::signal::{Signal, kill};
@@ -112,6 +113,37 @@ fn callers_use_at_most_as_many_connections_as_the_pool_has() {
 }
 
 #[test]
+fn pool_that_fails_to_connect_further_is_replaced_after_a_task() {
+    let pool = pool(2, LONG);
+    let kept = pid(&pool);
+    pool.connections().last_error.set(Some(Error::lost("connect")));
+    assert_eq!(pid(&pool), kept);
+    until_closed(kept);
+}
+
+#[test]
+fn caller_of_a_full_pool_gets_no_error_of_an_earlier_attempt_to_connect() {
+    let pool = &pool(1, LONG);
+    pool.connections().last_error.set(Some(Error::lost("connect")));
+    let barrier = Arc::new(Barrier::new(2));
+    scope(|scope| {
+        let task = Task { thread: "test", doing: "test", until: Instant::now() + LONG };
+        let its_barrier = barrier.clone();
+        let work = move |_: &mut Client| {
+            its_barrier.wait();
+            its_barrier.wait();
+            Ok(())
+        };
+        let first = scope.spawn(move || pool.run(task, &mut || false, work));
+        barrier.wait();
+        let outcome = run(pool, SHORT, "");
+        barrier.wait();
+        assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::Deadline));
+        assert!(first.join().is_ok_and(|outcome| outcome.is_ok()));
+    });
+}
+
+#[test]
 fn kept_connections_are_closed_with_the_pool_and_later_ones_after_use() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
@@ -144,12 +176,11 @@ fn connection_of_a_failed_task_is_closed() {
 }
 
 #[test]
-fn connection_that_the_server_has_ended_fails_one_task() {
+fn kept_connection_that_the_server_has_ended_fails_no_task() {
     let pool = pool(1, LONG);
     let kept = pid(&pool);
     let ended = observer().execute("SELECT pg_terminate_backend($1, 10000)", &[&kept]);
     assert!(ended.is_ok());
-    assert_eq!(run(&pool, LONG, "").map_err(|error| error.kind()), Err(ErrorKind::Lost));
     assert_ne!(pid(&pool), kept);
 }
 
@@ -171,7 +202,7 @@ fn attempt_at_a_server_that_hangs_ends_in_time() {
     let port = silent.local_addr().expect("an address").port();
     let hung = target(&[("host", "127.0.0.1".into()), ("port", port.to_string())]);
     let began = Instant::now();
-    let attempt = Manager { target: hung }.connect();
+    let attempt = Manager { target: hung, last_error: LastError::default() }.connect();
     assert_eq!(attempt.map(drop).map_err(|error| error.kind()), Err(ErrorKind::Deadline));
     assert!(began.elapsed() < 2 * deadline::CONNECT);
 }
