@@ -548,8 +548,10 @@ def _parsed(field: AnyField, value: object) -> object:
     # Django also reads "25" and 25.7 as 25.
     is_other = parsed != value or isinstance(parsed, bool) is not isinstance(value, bool)
     if isinstance(parsed, bool | int | float | str) and is_other:
+        # A description may name attributes of the field, such as its length.
+        described = str(field.description) % vars(field)
         raise InvalidChangeError(
-            "{field}: must be of the type {type}", field=field.name, type=field.description.lower()
+            "{field}: must be of the type {type}", field=field.name, type=described.lower()
         )
     return parsed
 

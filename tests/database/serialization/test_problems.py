@@ -120,7 +120,7 @@ def test_problem_of_a_secret_value_does_not_contain_it(cli_shop: None, value: st
         ("tags: checkout", "the tags are not a list"),
         ("tags: ['a,b']", 'the tag "a,b" contains a comma; write two tags'),
         ("tags: null", ""),
-        ("owner: 5", "must be of the type string"),
+        ("owner: 5", "must be of the type string (up to 100)"),
         ("owner: null", "null"),
         ("review_on: '1.3.2027'", "“1.3.2027” value has an invalid date format"),
         ("review_on: 20270301", "must be of the type date"),
