@@ -24,7 +24,7 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
-from flagstaff._tables.rows import PrimaryKey, Row, all_rows, suggests_key
+from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_json import in_reading_order
@@ -37,9 +37,6 @@ from flagstaff.exceptions import (
     DocumentError,
     FlagstaffError,
     InvalidChangeError,
-    UnknownFlagError,
-    UnknownSegmentError,
-    UnknownValueError,
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
@@ -89,9 +86,9 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     """Returns all flags, values and segments, or those with these keys, as a dict for JSON.
 
     Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
-    adds the version of each, which an import compares. Raises UnknownFlagError,
-    UnknownValueError or UnknownSegmentError for a key that belongs to none of them, NoHistoryError
-    if there are no versions, and FlagstaffError for rows that no import would accept.
+    adds the version of each, which an import compares. Raises UnknownFlagError for a key that
+    belongs to none of them, NoHistoryError if there are no versions, and FlagstaffError for rows
+    that no import would accept.
     """
     chosen = None if keys is None else list(dict.fromkeys(keys))
     # Read before the rows: a change in between becomes a conflict.
@@ -99,7 +96,7 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     rows = {kind: {row.key: row for row in _rows(kind, chosen)} for kind in SECTIONS}
     for key in chosen or ():
         if not any(key in of_kind for of_kind in rows.values()):
-            raise _unknown(key)
+            raise unknown_key(key)
     if shared := sorted(rows[Kind.FLAG].keys() & rows[Kind.VALUE].keys()):
         raise FlagstaffError(
             "a flag and a value have the key {key}, which no import accepts; rename or delete "
@@ -134,20 +131,6 @@ def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iter
 def _newest_versions(keys: Iterable[str] | None) -> dict[Kind, dict[str, int]]:
     require_history()
     return {kind: versions_of(kind, [row.pk for row in _rows(kind, keys)]) for kind in SECTIONS}
-
-
-def _unknown(key: str) -> FlagstaffError:
-    """Returns the first error that suggests a similar key, else the one for values."""
-    errors = [error for kind in Kind if (error := _unknown_of(kind, key))]
-    return next(filter(suggests_key, errors), errors[-1])
-
-
-def _unknown_of(kind: Kind, key: str) -> FlagstaffError | None:
-    try:
-        kind.row(key)
-    except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
-        return error
-    return None
 
 
 def _section(
