@@ -144,6 +144,17 @@ def test_import_reports_all_problems_with_status_2(file: Path) -> None:
     assert "not exactly one user is 'carol'" in ran.err
 
 
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"", b" "])
+def test_import_of_a_file_that_is_too_large_says_so(tmp_path: Path, start: bytes) -> None:
+    large = tmp_path / "flags.json"
+    large.write_bytes(start + b'{"flagstaff": 1, "flags": {"a": {"description": "')
+    with large.open("ab") as file:
+        file.write("é".encode() * (9 * 2**20))
+    ran = run(f"import {large}")
+    assert ran.status == 2
+    assert "the file is larger than 16,777,216 bytes" in ran.err
+
+
 def test_import_of_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     assert run(f"import {path}").status == 1

@@ -155,8 +155,8 @@ def _import(options: Options, out: Output) -> None:
 
 
 def _read(path: str) -> str:
-    # One byte more than allowed, so that `serialization.read` refuses the file.
-    limit = serialization.LARGEST + 1
+    # More than allowed, also after a byte order mark: `serialization.read` refuses such a file.
+    limit = serialization.LARGEST + 4
     try:
         if path == "-":
             stdin = standard_input()
@@ -164,7 +164,9 @@ def _read(path: str) -> str:
         else:
             with Path(path).open("rb") as file:
                 data = file.read(limit)
-        return data if isinstance(data, str) else data.decode("utf-8-sig")
+        # The end of such a file may be half of a character.
+        errors = "replace" if len(data) == limit else "strict"
+        return data if isinstance(data, str) else data.decode("utf-8-sig", errors)
     except OSError as error:
         raise CommandError(str(error), returncode=FAILED) from error
     except UnicodeDecodeError as error:
