@@ -93,12 +93,14 @@ FLAGS = '{"flagstaff": 1, "flags": {%s}}'
         (VALUE % r'"\ud800"', "values.a: "),
         (VALUE % r'"\u0000"', "values.a: "),
         (FLAGS % r'"a\u0000": {}', r"flags.'a\x00': "),
+        (FLAGS % r'"a": {"description": "\ud800"}', "flags.a: description: contains a NUL"),
+        (FLAGS % r'"new_checkout": {"owner": "\u0000"}', "flags.new_checkout: owner: contains"),
         (FLAGS % '"a": {}, "a": {}', "invalid JSON: the key 'a' is given twice"),
         ("#" * (16 * 2**20 + 1), "the file is larger than 16,777,216 bytes; import it in"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
-def test_invalid_text_is_rejected(text: str, problem: str) -> None:
+def test_invalid_text_is_rejected(cli_shop: None, text: str, problem: str) -> None:
     before = database_state()
     with pytest.raises(DocumentError) as caught:
         serialization.apply(serialization.read(text))
