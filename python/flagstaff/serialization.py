@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from django.core.exceptions import ValidationError
@@ -26,7 +26,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
-from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson, object_of_pairs
 from flagstaff._words.rule_json import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
 from flagstaff.changes import Changed, Undo, combined_undo
@@ -212,7 +212,7 @@ def read(text: str) -> dict[str, Any]:
         )
     try:
         document = json.loads(
-            text, object_pairs_hook=_object, parse_float=_number, parse_constant=_number
+            text, object_pairs_hook=object_of_pairs, parse_float=_number, parse_constant=_number
         )
     except RecursionError:
         raise DocumentError([Text("the file is nested too deeply")]) from None
@@ -241,15 +241,6 @@ def read(text: str) -> dict[str, Any]:
             ]
         )
     return cast("dict[str, Any]", document)
-
-
-def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        keys = [key for key, _value in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {duplicate!r} is given twice")
-    return members
 
 
 def _number(text: str) -> float:
@@ -328,6 +319,7 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
             # What a commit would check.
             connection.check_constraints()
             transaction.set_rollback(True, using=connection.alias)
+            return replace(imported, undo=None)
     return imported
 
 
