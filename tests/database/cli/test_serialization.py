@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,8 @@ def test_export_to_stdout_prints_the_document_only() -> None:
         assert (len(json.loads(ran.out)["flags"]), ran.err) == (5, "")
 
 
-def test_dry_run_prints_differences_and_writes_nothing(file: Path) -> None:
+def test_dry_run_prints_differences_and_writes_nothing(file: Path, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     assert run(f"import {file} --dry-run").status == 0
     edit(file, NARROWER, LARGER)
     ran = run(f"import {file} --dry-run")
