@@ -41,7 +41,7 @@ from flagstaff.exceptions import (
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 
-__all__ = ["LARGEST", "SECTIONS", "Imported", "apply", "as_text", "export", "read"]
+__all__ = ["Imported", "apply", "as_text", "export", "read"]
 
 #: The maximum size of a file in bytes: some hundred thousand allowed users.
 LARGEST: Final = 16 * 2**20
