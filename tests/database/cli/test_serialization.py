@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff import acting_as
+from flagstaff import acting_as, serialization
 from flagstaff.changes import set_rollout
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -186,6 +186,22 @@ def test_import_with_deletions_needs_yes(file: Path) -> None:
     assert ran.status == 0
     assert "propagation" in json.loads(ran.out)
     assert not FeatureFlag.objects.filter(key="summer_banner").exists()
+
+
+def test_import_does_not_delete_what_is_created_after_the_question(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = serialization.apply
+
+    def apply(*arguments: Any, **options: Any) -> serialization.Imported:
+        found = real(*arguments, **options)
+        FeatureFlag.objects.create(key="newer")
+        return found
+
+    monkeypatch.setattr(serialization, "apply", apply)
+    ran = run(f"import {file} --delete-missing")
+    assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
+    assert FeatureFlag.objects.filter(key="newer").exists()
 
 
 def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:

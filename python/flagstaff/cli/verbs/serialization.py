@@ -145,8 +145,9 @@ def _import(options: Options, out: Output) -> None:
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         if deleted:
             require_confirmation(f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
-            # --expect-plan wins over the plan that was confirmed on the terminal.
-            expected = expected or planned.plan
+        # Also without deletions: a row that is created now would be deleted without a question.
+        # --expect-plan wins over the plan that was confirmed on the terminal.
+        expected = expected or planned.plan
     imported = apply(expect_plan=expected)
     _print(imported, out)
     report_undo(imported.undo, out)
