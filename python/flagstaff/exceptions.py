@@ -42,10 +42,18 @@ class FlagstaffError(Exception):
         text = english or str(inspect.getdoc(type(self)))
         super().__init__(text if isinstance(text, Text) else Text(text, **values))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy has the same arguments, which are not always those of `__init__`.
+        return _without_init, (type(self), self.args), vars(self)
+
     @property
     def message(self) -> Text:
         """The English text. Pages show it in the reader's language with `localized`."""
         return cast("Text", self.args[0])
+
+
+def _without_init(cls: type[FlagstaffError], args: tuple[object, ...]) -> FlagstaffError:
+    return cls.__new__(cls, *args)
 
 
 class ConfigurationError(FlagstaffError, ImproperlyConfigured):

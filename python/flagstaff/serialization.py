@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from django.core.exceptions import ValidationError
@@ -24,9 +24,9 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
-from flagstaff._tables.rows import PrimaryKey, Row, all_rows, suggests_key
+from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
-from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson, object_of_pairs
 from flagstaff._words.rule_json import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
 from flagstaff.changes import Changed, Undo, combined_undo
@@ -37,9 +37,6 @@ from flagstaff.exceptions import (
     DocumentError,
     FlagstaffError,
     InvalidChangeError,
-    UnknownFlagError,
-    UnknownSegmentError,
-    UnknownValueError,
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
@@ -89,9 +86,9 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     """Returns all flags, values and segments, or those with these keys, as a dict for JSON.
 
     Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
-    adds the version of each, which an import compares. Raises UnknownFlagError,
-    UnknownValueError or UnknownSegmentError for a key that belongs to none of them, NoHistoryError
-    if there are no versions, and FlagstaffError for rows that no import would accept.
+    adds the version of each, which an import compares. Raises UnknownFlagError for a key that
+    belongs to none of them, NoHistoryError if there are no versions, and FlagstaffError for rows
+    that no import would accept.
     """
     chosen = None if keys is None else list(dict.fromkeys(keys))
     # Read before the rows: a change in between becomes a conflict.
@@ -99,7 +96,7 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     rows = {kind: {row.key: row for row in _rows(kind, chosen)} for kind in SECTIONS}
     for key in chosen or ():
         if not any(key in of_kind for of_kind in rows.values()):
-            raise _unknown(key)
+            raise unknown_key(key)
     if shared := sorted(rows[Kind.FLAG].keys() & rows[Kind.VALUE].keys()):
         raise FlagstaffError(
             "a flag and a value have the key {key}, which no import accepts; rename or delete "
@@ -134,20 +131,6 @@ def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iter
 def _newest_versions(keys: Iterable[str] | None) -> dict[Kind, dict[str, int]]:
     require_history()
     return {kind: versions_of(kind, [row.pk for row in _rows(kind, keys)]) for kind in SECTIONS}
-
-
-def _unknown(key: str) -> FlagstaffError:
-    """Returns the first error that suggests a similar key, else the one for values."""
-    errors = [error for kind in Kind if (error := _unknown_of(kind, key))]
-    return next(filter(suggests_key, errors), errors[-1])
-
-
-def _unknown_of(kind: Kind, key: str) -> FlagstaffError | None:
-    try:
-        kind.row(key)
-    except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
-        return error
-    return None
 
 
 def _section(
@@ -229,7 +212,7 @@ def read(text: str) -> dict[str, Any]:
         )
     try:
         document = json.loads(
-            text, object_pairs_hook=_object, parse_float=_number, parse_constant=_number
+            text, object_pairs_hook=object_of_pairs, parse_float=_number, parse_constant=_number
         )
     except RecursionError:
         raise DocumentError([Text("the file is nested too deeply")]) from None
@@ -258,15 +241,6 @@ def read(text: str) -> dict[str, Any]:
             ]
         )
     return cast("dict[str, Any]", document)
-
-
-def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        keys = [key for key, _value in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {duplicate!r} is given twice")
-    return members
 
 
 def _number(text: str) -> float:
@@ -345,6 +319,7 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
             # What a commit would check.
             connection.check_constraints()
             transaction.set_rollback(True, using=connection.alias)
+            return replace(imported, undo=None)
     return imported
 
 
@@ -548,8 +523,10 @@ def _parsed(field: AnyField, value: object) -> object:
     # Django also reads "25" and 25.7 as 25.
     is_other = parsed != value or isinstance(parsed, bool) is not isinstance(value, bool)
     if isinstance(parsed, bool | int | float | str) and is_other:
+        # A description may name attributes of the field, such as its length.
+        described = str(field.description) % vars(field)
         raise InvalidChangeError(
-            "{field}: must be of the type {type}", field=field.name, type=field.description.lower()
+            "{field}: must be of the type {type}", field=field.name, type=described.lower()
         )
     return parsed
 

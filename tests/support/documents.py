@@ -98,7 +98,7 @@ def dry_run(text: str, **options: Any) -> serialization.Imported:
     """Returns what the import of a file would change. Asserts that it writes nothing."""
     before = database_state(), Change.objects.count()
     planned = import_text(text, dry_run=True, **options)
-    assert (database_state(), Change.objects.count()) == before
+    assert (database_state(), Change.objects.count(), planned.undo) == (*before, None)
     return planned
 
 

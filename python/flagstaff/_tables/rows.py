@@ -160,12 +160,6 @@ class _ReadableRows(_ModelIterable):
             yield row
 
 
-def suggests_key(error: FlagstaffError) -> bool:
-    """Whether the error for an unknown key names a similar one."""
-    advice = error.message.values.get("advice")
-    return isinstance(advice, Text) and advice.english == _DID_YOU_MEAN
-
-
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     """Returns the row of a key, or None. Unlike the error of `flag_row`, None costs one query."""
     rows = all_rows(model)

@@ -164,6 +164,9 @@ class TextError(ValidationError):
         super().__init__(lazy(localized, str)(text))
         self.text = text
 
+    def __reduce__(self) -> tuple[type[TextError], tuple[Text]]:
+        return type(self), (self.text,)
+
 
 def text_of(errors: Iterable[ValidationError]) -> Text:
     """Returns the texts of errors in one line."""

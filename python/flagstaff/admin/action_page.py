@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -280,8 +280,7 @@ class ActionPageAdmin(BaseAdmin):
         except FlagstaffError as error:
             if form is None:
                 raise
-            problem = ValidationError(localized(error.message), code=getattr(error, "code", None))
-            form.add_error(None, problem)
+            form.add_error(None, localized(error.message))
             return self._ask(request, row, button, confirmation, [])
         text = str(button.done) % {"key": row.key, **button.values(changed)}
         self._report(request, row, text, f"?{BUTTON}={button.undo}" if button.undo else "")

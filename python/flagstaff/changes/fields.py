@@ -27,7 +27,7 @@ from flagstaff._tables.optional_fields import (
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.text import Text, joined, text_of
+from flagstaff._words.text import Text, is_storable, joined, text_of
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.segment_use import require_segments
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
@@ -175,6 +175,7 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
         _optional_field_problem(row, field, new)
         or _condition_problem(row, field, new)
         or value_schema_field_problem(row, field, new)
+        or _text_problem(field, new)
     )
 
 
@@ -193,6 +194,14 @@ def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> T
 def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
     return condition_problem(new) if is_condition else None
+
+
+def _text_problem(field: AnyField, new: object) -> Text | None:
+    # Drivers raise other errors than the database does. A key has problems of its own.
+    is_text = isinstance(new, str) and not isinstance(field, JSONField) and field.name != "key"
+    if not is_text or is_storable(str(new)):
+        return None
+    return Text("contains a NUL character or half of a surrogate pair, which cannot be stored")
 
 
 def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:

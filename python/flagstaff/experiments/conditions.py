@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.rows import find_row
 from flagstaff._words.text import Text, joined, marked
@@ -23,7 +21,7 @@ from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
-from flagstaff.validators import MAX_PERCENT, rule_problem, unit_problem, validate_flag_key
+from flagstaff.validators import MAX_PERCENT, key_problem, rule_problem, unit_problem
 
 _KEY_OF_A_FLAG = marked("{key} is the key of a flag; choose another key for the experiment")
 _KEY_OF_A_VALUE = marked("{key} is the key of a value; choose another key for the experiment")
@@ -62,10 +60,8 @@ def unknown_variant(experiment: Experiment, variant: str) -> InvalidExperimentEr
 def require_valid(
     key: str, traffic_percent: int, bucket_by: str, rules: Sequence[Mapping[str, Any]]
 ) -> None:
-    try:
-        validate_flag_key(key)
-    except ValidationError as error:
-        raise InvalidExperimentError(error.messages[0]) from error
+    if problem := key_problem(key):
+        raise InvalidExperimentError(problem)
     require_percent(traffic_percent)
     if problem := rule_problem(list(rules)) or unit_problem(bucket_by):
         raise InvalidExperimentError(problem)

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
 from flagstaff._core import MAX_VARIANTS
-from flagstaff._words.text import Text
 from flagstaff.exceptions import InvalidExperimentError
-from flagstaff.validators import validate_flag_key
+from flagstaff.validators import key_problem
 
 _MIN_VARIANTS = 2
 MAX_WEIGHT = 10_000
@@ -65,11 +62,8 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
 
 
 def _require_valid(variant: Variant) -> None:
-    try:
-        validate_flag_key(variant.key)
-    except ValidationError as error:
-        message = Text("variant {key}: {why}", key=repr(variant.key), why=error.messages[0])
-        raise InvalidExperimentError(message) from error
+    if problem := key_problem(variant.key):
+        raise InvalidExperimentError("variant {key}: {why}", key=repr(variant.key), why=problem)
     if type(variant.weight) is not int or not 0 <= variant.weight <= MAX_WEIGHT:
         raise InvalidExperimentError(
             "the weight of {key} is {value}; write a whole number from 0 to {limit}",

@@ -7,10 +7,11 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from flagstaff import acting_as
+from flagstaff import acting_as, serialization
 from flagstaff.changes import set_rollout
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -68,7 +69,8 @@ def test_export_to_stdout_prints_the_document_only() -> None:
         assert (len(json.loads(ran.out)["flags"]), ran.err) == (5, "")
 
 
-def test_dry_run_prints_differences_and_writes_nothing(file: Path) -> None:
+def test_dry_run_prints_differences_and_writes_nothing(file: Path, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     assert run(f"import {file} --dry-run").status == 0
     edit(file, NARROWER, LARGER)
     ran = run(f"import {file} --dry-run")
@@ -144,6 +146,17 @@ def test_import_reports_all_problems_with_status_2(file: Path) -> None:
     assert "not exactly one user is 'carol'" in ran.err
 
 
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"", b" "])
+def test_import_of_a_file_that_is_too_large_says_so(tmp_path: Path, start: bytes) -> None:
+    large = tmp_path / "flags.json"
+    large.write_bytes(start + b'{"flagstaff": 1, "flags": {"a": {"description": "')
+    with large.open("ab") as file:
+        file.write("é".encode() * (9 * 2**20))
+    ran = run(f"import {large}")
+    assert ran.status == 2
+    assert "the file is larger than 16,777,216 bytes" in ran.err
+
+
 def test_import_of_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     assert run(f"import {path}").status == 1
@@ -173,6 +186,22 @@ def test_import_with_deletions_needs_yes(file: Path) -> None:
     assert ran.status == 0
     assert "propagation" in json.loads(ran.out)
     assert not FeatureFlag.objects.filter(key="summer_banner").exists()
+
+
+def test_import_does_not_delete_what_is_created_after_the_question(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = serialization.apply
+
+    def apply(*arguments: Any, **options: Any) -> serialization.Imported:
+        found = real(*arguments, **options)
+        FeatureFlag.objects.create(key="newer")
+        return found
+
+    monkeypatch.setattr(serialization, "apply", apply)
+    ran = run(f"import {file} --delete-missing")
+    assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
+    assert FeatureFlag.objects.filter(key="newer").exists()
 
 
 def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:

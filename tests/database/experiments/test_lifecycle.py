@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.test import Client
+from django.utils.translation import override
 
 from flagstaff import changes, experiments
 from flagstaff.exceptions import (
@@ -89,7 +90,8 @@ def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
     ],
 )
 def test_invalid_experiment_is_refused(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(InvalidExperimentError, match=re.escape(problem)):
+    # The error is in English in every language.
+    with override("de"), pytest.raises(InvalidExperimentError, match=re.escape(problem)):
         experiments.create(KEY, **options)
     assert not Experiment.objects.exists()
 

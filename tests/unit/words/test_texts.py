@@ -8,7 +8,14 @@ import pytest
 from django.utils import translation
 
 from flagstaff._words.text import Text, TextError, joined, localized, text_of
-from flagstaff.exceptions import ConflictError, FlagstaffError, PlanError, UnknownPlanError
+from flagstaff.conf import SettingError
+from flagstaff.exceptions import (
+    ConflictError,
+    DocumentError,
+    FlagstaffError,
+    PlanError,
+    UnknownPlanError,
+)
 
 _WAITS = Text(
     "waits for users: {seen} of {required} seen, {ratio} times",
@@ -72,6 +79,8 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
     error = TextError(_HOLDS)
     with translation.override("de"):
         assert error.messages == [localized(_HOLDS)]
+    copied = pickle.loads(pickle.dumps(error))
+    assert (copied.messages, copied.text) == (error.messages, _HOLDS)
     found = text_of([error, TextError(Text("no"))])
     assert found == f"{_HOLDS} no"
     assert found.values["part_0"] is _HOLDS
@@ -87,9 +96,15 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
             ConflictError(_HOLDS, advice="read it again", key="a"),
             Text("{problem}; {advice}", problem=_HOLDS, advice="read it again"),
         ),
+        (
+            DocumentError(["no", _HOLDS]),
+            Text("{part_0}\n{part_1}", part_0="no", part_1=_HOLDS),
+        ),
+        (SettingError("LISTEN is 1", "expected True"), Text("LISTEN is 1; expected True")),
     ],
 )
 def test_error_carries_its_english_and_values(error: FlagstaffError, message: Text) -> None:
     for one in (error, pickle.loads(pickle.dumps(error))):
+        assert (type(one), vars(one)) == (type(error), vars(error))
         assert str(one) == one.message == message
         assert (one.message.english, one.message.values) == (message.english, message.values)

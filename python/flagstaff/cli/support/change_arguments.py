@@ -118,7 +118,9 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
-    needs_reason = options["needs_reason"] and not out.is_dry_run
+    # `import` has a --dry-run of its own.
+    is_dry_run = out.is_dry_run or options.get("only_plan", False)
+    needs_reason = options["needs_reason"] and not is_dry_run
     if conf.require_reason and needs_reason and not options["reason"].strip():
         raise CommandError(
             "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",

@@ -145,8 +145,9 @@ def _import(options: Options, out: Output) -> None:
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         if deleted:
             require_confirmation(f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
-            # --expect-plan wins over the plan that was confirmed on the terminal.
-            expected = expected or planned.plan
+        # Also without deletions: a row that is created now would be deleted without a question.
+        # --expect-plan wins over the plan that was confirmed on the terminal.
+        expected = expected or planned.plan
     imported = apply(expect_plan=expected)
     _print(imported, out)
     report_undo(imported.undo, out)
@@ -155,8 +156,8 @@ def _import(options: Options, out: Output) -> None:
 
 
 def _read(path: str) -> str:
-    # One byte more than allowed, so that `serialization.read` refuses the file.
-    limit = serialization.LARGEST + 1
+    # More than allowed, also after a byte order mark: `serialization.read` refuses such a file.
+    limit = serialization.LARGEST + 4
     try:
         if path == "-":
             stdin = standard_input()
@@ -164,7 +165,9 @@ def _read(path: str) -> str:
         else:
             with Path(path).open("rb") as file:
                 data = file.read(limit)
-        return data if isinstance(data, str) else data.decode("utf-8-sig")
+        # The end of such a file may be half of a character.
+        errors = "replace" if len(data) == limit else "strict"
+        return data if isinstance(data, str) else data.decode("utf-8-sig", errors)
     except OSError as error:
         raise CommandError(str(error), returncode=FAILED) from error
     except UnicodeDecodeError as error:
