@@ -594,7 +594,7 @@ def test_invalid_timeout_is_refused(timeout: float) -> None:
 
 
 def test_propagation_is_json_serializable(join: Join) -> None:
-    join("web-1", 7).load()
+    join("web-1", 7)
     document = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(document) == {
         *("complete", "applied", "pending", "polling", "disconnected", "missing"),
