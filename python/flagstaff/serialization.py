@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -14,7 +14,6 @@ from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.db.models import JSONField, Model
 
-from flagstaff import changes
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.decoding import SECRET_FIELDS, secret_fields
 from flagstaff._tables.model_fields import (
@@ -31,6 +30,8 @@ from flagstaff._words.rule_json import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.by_kind import WRITES
+from flagstaff.changes.preview import rolled_back
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -54,21 +55,6 @@ _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 # A dry run must not wait for long, because it holds the locks that it has.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 
-_CREATE: Final[Mapping[Kind, Callable[..., Changed]]] = {
-    Kind.SEGMENT: changes.create_segment,
-    Kind.FLAG: changes.create,
-    Kind.VALUE: changes.create_value,
-}
-_UPDATE: Final[Mapping[Kind, Callable[..., Changed]]] = {
-    Kind.SEGMENT: changes.update_segment,
-    Kind.FLAG: changes.update,
-    Kind.VALUE: changes.update_value,
-}
-_DELETE: Final[Mapping[Kind, Callable[..., Changed]]] = {
-    Kind.SEGMENT: changes.delete_segment,
-    Kind.FLAG: changes.delete,
-    Kind.VALUE: changes.delete_value,
-}
 # Fields without a default, which the model then refuses.
 _REQUIRED: Final[Mapping[Kind, Mapping[str, object]]] = {
     Kind.SEGMENT: {"conditions": None},
@@ -138,12 +124,13 @@ def _section(
 ) -> dict[str, dict[str, object]]:
     allowed = allowed_pks_of(rows.values()) if kind is Kind.FLAG else {}
     names = allowed_user_table().unique_usernames({pk for pks in allowed.values() for pk in pks})
+    fields = _fields(kind)
     section: dict[str, dict[str, object]] = {}
     for key, row in rows.items():
         item: dict[str, object] = {}
         if newest is not None:
             item[_VERSION] = newest.get(str(row.pk), 0)
-        for name, field in _fields(kind).items():
+        for name, field in fields.items():
             item[name] = _serialized(kind, field, row)
         for name in secret_fields(row) if kind is Kind.VALUE else ():
             # Without choices there is nothing to mask.
@@ -219,28 +206,20 @@ def read(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise DocumentError([Text("invalid JSON: {reason}", reason=str(error))]) from None
     number = document.get(_HEADER) if isinstance(document, dict) else None
+    if type(number) is int and number == _FORMAT:
+        return cast("dict[str, Any]", document)
+    problem = Text(
+        "not an export of flagstaff: {header} is missing at the top level; for a file of another "
+        'tool, see "Files of other tools" in the documentation',
+        header=f'"{_HEADER}": {_FORMAT}',
+    )
     if type(number) is int and number > _FORMAT:
-        raise DocumentError(
-            [
-                Text(
-                    "the file has format version {number}, but this flagstaff reads only version "
-                    "{known}",
-                    number=str(number),
-                    known=str(_FORMAT),
-                )
-            ]
+        problem = Text(
+            "the file has format version {number}, but this flagstaff reads only version {known}",
+            number=str(number),
+            known=str(_FORMAT),
         )
-    if type(number) is not int or number != _FORMAT:
-        raise DocumentError(
-            [
-                Text(
-                    "not an export of flagstaff: {header} is missing at the top level; for a "
-                    'file of another tool, see "Files of other tools" in the documentation',
-                    header=f'"{_HEADER}": {_FORMAT}',
-                )
-            ]
-        )
-    return cast("dict[str, Any]", document)
+    raise DocumentError([problem])
 
 
 def _number(text: str) -> float:
@@ -300,7 +279,7 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
             "the file was exported with some keys only; import it without --delete-missing"
         )
     connection = connections[conf.database]
-    with transaction.atomic(using=connection.alias):
+    with rolled_back() if dry_run else transaction.atomic(using=connection.alias):
         if dry_run and is_postgresql(connection):
             with connection.cursor() as cursor:
                 cursor.execute(_LOCK_TIMEOUT)
@@ -318,9 +297,7 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
         if dry_run:
             # What a commit would check.
             connection.check_constraints()
-            transaction.set_rollback(True, using=connection.alias)
-            return replace(imported, undo=None)
-    return imported
+    return replace(imported, undo=None) if dry_run else imported
 
 
 @dataclass(frozen=True)
@@ -344,6 +321,7 @@ class _Import:
         self._conflicts: list[ConflictError] = []
         self._skip_unknown, self._ignore_versions = skip_unknown, ignore_versions
         self._sections = [kind for kind, name in SECTIONS.items() if name in document]
+        self._fields = {kind: _fields(kind) for kind in self._sections}
         self._items = dict(self._items_of(document))
         self._pks = self._read_users()
         self._rows: dict[_Place, Row] = {}
@@ -358,16 +336,15 @@ class _Import:
             for row in _rows(kind, None if kind in deleted else keys, lock=True):
                 self._rows[kind, row.key] = row
         missing = [place for place in self._rows.keys() - self._items.keys() if place[0] in deleted]
+        missing.sort(key=lambda place: (place[0].value, place[1]))
         # A deletion frees a key for the other kind; segments stay until no rule names them.
-        missing.sort(key=lambda place: (place[0] is Kind.SEGMENT, place[0].value, place[1]))
-        for kind, key in missing:
-            if kind is not Kind.SEGMENT:
-                self._try(kind, key, {}, is_deletion=True)
-        for (kind, key), item in self._items.items():
+        steps: list[tuple[_Place, Mapping[str, Any] | None]] = [
+            *((place, None) for place in missing if place[0] is not Kind.SEGMENT),
+            *self._items.items(),
+            *((place, None) for place in missing if place[0] is Kind.SEGMENT),
+        ]
+        for (kind, key), item in steps:
             self._try(kind, key, item)
-        for kind, key in missing:
-            if kind is Kind.SEGMENT:
-                self._try(kind, key, {}, is_deletion=True)
         if self._problems:
             raise DocumentError(sorted(self._problems))
         if self._conflicts:
@@ -382,12 +359,10 @@ class _Import:
         undo = combined_undo(self._changed.values())
         return Imported(self._changed, unchanged, tuple(unknown), undo)
 
-    def _try(
-        self, kind: Kind, key: str, item: Mapping[str, Any], *, is_deletion: bool = False
-    ) -> None:
-        """Makes one change, in a savepoint of its own, and collects its error."""
+    def _try(self, kind: Kind, key: str, item: Mapping[str, Any] | None) -> None:
+        """Makes one change, in a savepoint of its own, and collects its error. None deletes."""
         try:
-            change = _DELETE[kind](key) if is_deletion else self._write(kind, key, item)
+            change = WRITES[kind].delete(key) if item is None else self._write(kind, key, item)
         except ConflictError as error:
             self._conflicts.append(error)
         except InvalidChangeError as error:
@@ -407,7 +382,7 @@ class _Import:
             )
         fields = self._values(kind, item, row)
         if row is not None:
-            return _UPDATE[kind](key, fields, expect_version=version)
+            return WRITES[kind].update(key, fields, expect_version=version)
         if version is not None:
             raise ConflictError(
                 Text(
@@ -417,11 +392,11 @@ class _Import:
                 ),
                 key=key,
             )
-        return _CREATE[kind](key, **{**_REQUIRED[kind], **fields})
+        return WRITES[kind].create(key, **{**_REQUIRED[kind], **fields})
 
     def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
         """Returns the values of an item by the model's attributes, without masked ones."""
-        fields, values = _fields(kind), dict[str, object]()
+        fields, values = self._fields[kind], dict[str, object]()
         for name, value in item.items():
             if name == ALLOWED and kind is Kind.FLAG:
                 values[ALLOWED] = self._user_pks(value)
@@ -469,14 +444,9 @@ class _Import:
         parsed = {user: table.parse(user.pk) for user in users if user.name is None}
         existing = table.existing(pk for pk in parsed.values() if pk is not None)
         by_name, _shared = table.by_username({user.name for user in users if user.name is not None})
-        return {
-            user: by_name.get(user.name)
-            if user.name is not None
-            else pk
-            if (pk := parsed[user]) in existing
-            else None
-            for user in users
-        }
+        found = {user: pk for user, pk in parsed.items() if pk in existing}
+        found |= {user: by_name[user.name] for user in users if user.name in by_name}
+        return {user: found.get(user) for user in users}
 
     def _user_pks(self, entries: object) -> list[PrimaryKey]:
         users = _users(entries)
@@ -491,20 +461,22 @@ class _Import:
 
 def _users(entries: object) -> list[_User]:
     """Returns the users of a list in a file. Raises InvalidChangeError if it is no such list."""
-    if not isinstance(entries, list):
+    users = [*map(_user, entries)] if isinstance(entries, list) else [None]
+    found = [user for user in users if user is not None]
+    if len(found) < len(users):
         raise InvalidChangeError(
             'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
         )
-    users: list[_User] = []
-    for entry in entries:
-        pk = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
-        is_name = pk is entry and isinstance(entry, str)
-        if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
-            raise InvalidChangeError(
-                'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
-            )
-        users.append(_User(name=entry) if is_name else _User(pk=pk))
-    return users
+    return found
+
+
+def _user(entry: object) -> _User | None:
+    if isinstance(entry, str):
+        return _User(name=entry) if entry else None
+    pk = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
+    if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
+        return None
+    return _User(pk=pk)
 
 
 def _parsed(field: AnyField, value: object) -> object:

@@ -29,8 +29,8 @@ from flagstaff.admin.part import Deleted
 from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.saving import (
+    KEY_HELP,
     REVIEW_BUTTONS,
-    WRITES,
     case_variants_text,
     create_row,
     newer_changes,
@@ -42,6 +42,7 @@ from flagstaff.admin.views import (
     is_djangos_template,
     reason_required,
 )
+from flagstaff.changes.by_kind import WRITES
 from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -114,7 +115,7 @@ class RowAdmin(PartsAdmin):
     ) -> type[MergingForm]:
         """The class of the form, with the reason why the key is fixed."""
         if obj is not None and self.has_change_permission(request, obj):
-            key_help = WRITES[self.row_kind].key_help
+            key_help = KEY_HELP[self.row_kind]
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": key_help}
         form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
         page = page_of(request)

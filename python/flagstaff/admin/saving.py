@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from django.db.models import Model
 from django.http import HttpRequest
@@ -11,42 +11,23 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff import changes
 from flagstaff._tables.rows import case_variants
 from flagstaff._words.text import local_list, quoted
 from flagstaff.admin.forms import MergingForm
+from flagstaff.changes.by_kind import WRITES
 from flagstaff.changes.changed import Changed
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
-
-class Writes(NamedTuple):
-    """The functions that write the rows of a kind."""
-
-    create: Callable[..., Changed]
-    update: Callable[..., Changed]
-    delete: Callable[..., Changed]
-    #: Why the key of a row is fixed.
-    key_help: Promise
-
-
-WRITES = {
-    Kind.FLAG: Writes(
-        *(changes.create, changes.update, changes.delete),
-        gettext_lazy(
-            "Your code uses this key, and the key decides which users a rollout includes. "
-            "For another key, create a new flag."
-        ),
+#: Why the key of a row is fixed.
+KEY_HELP: Mapping[Kind, Promise] = {
+    Kind.FLAG: gettext_lazy(
+        "Your code uses this key, and the key decides which users a rollout includes. "
+        "For another key, create a new flag."
     ),
-    Kind.VALUE: Writes(
-        *(changes.create_value, changes.update_value, changes.delete_value),
-        gettext_lazy("Your code uses this key. For another key, create a new value."),
-    ),
-    Kind.SEGMENT: Writes(
-        *(changes.create_segment, changes.update_segment, changes.delete_segment),
-        gettext_lazy("Rules use this key. For another key, create a new segment."),
-    ),
+    Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
+    Kind.SEGMENT: gettext_lazy("Rules use this key. For another key, create a new segment."),
 }
 #: The buttons that show the page again, with what was typed and without saving.
 REVIEW_BUTTONS = ("_rule_edit", "_count", "_edit")

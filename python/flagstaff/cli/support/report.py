@@ -10,7 +10,7 @@ from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff.changes.changed import Changed, Undo, combined_undo
-from flagstaff.changes.written import as_written
+from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.dry_run_impact import (
     impact_of_dry_run,
@@ -40,7 +40,7 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
 
 def report_flag_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
     """Prints the changes of several flags in one transaction, as `report_flag_change` does."""
-    names, documents = names_of_users(changes), []
+    names, documents = readable_names_of_users(map(as_written, changes)), []
     undo = combined_undo(changes)
     for changed in changes:
         _print_messages(changed, names, out)
@@ -106,7 +106,7 @@ def report_changes(
 
 def print_changes(changes: Sequence[Changed], out: Output) -> None:
     """Prints the old and the new values."""
-    names = names_of_users(changes)
+    names = readable_names_of_users(map(as_written, changes))
     for changed in changes:
         _print_messages(changed, names, out)
 
@@ -150,7 +150,7 @@ def _print_segment_impact(changed: Changed, out: Output) -> Record:
 
 
 def _print_change(changed: Changed, out: Output) -> None:
-    names = names_of_users([changed])
+    names = readable_names_of_users([as_written(changed)])
     _print_messages(changed, names, out)
     report_undo(changed.undo and _with_names(changed.undo, names), out)
 
@@ -160,13 +160,12 @@ def _print_messages(changed: Changed, names: Names, out: Output) -> None:
         out.message(text)
 
 
-def names_of_users(changes: Iterable[Changed]) -> Names:
-    """Returns the usernames of added and removed users, if the role may read them."""
-    pks = {
-        pk
-        for written in map(as_written, changes)
-        for pk in (*written.added.pks, *written.removed.pks)
-    }
+def readable_names_of_users(changes: Iterable[WrittenChange]) -> Names:
+    """Returns the added and removed users as arguments name them; none if users are not readable.
+
+    Queries the users.
+    """
+    pks = {pk for written in changes for pk in (*written.added.pks, *written.removed.pks)}
     if not pks:
         return {}
     table = allowed_user_table()

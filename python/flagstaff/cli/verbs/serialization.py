@@ -16,7 +16,7 @@ from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import names_of_users, report_undo
+from flagstaff.cli.support.report import readable_names_of_users, report_undo
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
@@ -200,7 +200,7 @@ def _document(imported: Imported) -> Record:
 def _records(imported: Imported, *, limit: int | None) -> list[Record]:
     """Returns what is printed of each change, without secret values."""
     written = {place: as_written(change) for place, change in imported.changed.items()}
-    names = names_of_users(imported.changed.values())
+    names = readable_names_of_users(written.values())
     return [
         {
             "kind": kind.value,
