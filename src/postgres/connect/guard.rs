@@ -1,5 +1,6 @@
 //! Guards the socket of a connection, which the drivers hide: it is shut down at a deadline, and a
-//! forked child closes its copy.
+//! forked child closes its copy. A child that is forked before the connection's first byte may keep
+//! it; then the server ends it after `authentication_timeout`.
 
 use std::io;
 use std::time::Instant;

@@ -195,6 +195,8 @@ def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives(bare: 
             attempt, _ = silent.accept()
             with attempt:
                 attempt.settimeout(2)
+                # The worker knows the socket before it sends the first byte over it.
+                assert attempt.recv(1)
                 child = worker.ask("continue_in_fork", bare)
                 if bare:
                     # Python has run no hook, so the first call ends the attempt.
