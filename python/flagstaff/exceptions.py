@@ -8,7 +8,6 @@ from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 
-from flagstaff._events import Event
 from flagstaff._words.text import Text, Value, joined
 
 __all__ = [
@@ -140,8 +139,8 @@ class ConflictError(FlagstaffError):
         key: str = "",
         expected: int | None = None,
         actual: int | None = None,
-        seen: Event | None = None,
-        newer: Sequence[Event] = (),
+        seen: object = None,
+        newer: Sequence[object] = (),
         advice: str = "",
     ) -> None:
         super().__init__(english)

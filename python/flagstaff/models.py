@@ -12,13 +12,13 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._time_fields import TimeField
-from flagstaff._words.json_text import read_columns
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
     RulesField,
     rollout_in_range,
 )
+from flagstaff.history.log import Change
 from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
 
 # The other models are internal.
@@ -78,75 +78,6 @@ class Segment(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-
-class RecordedJSONField(models.JSONField):
-    """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
-
-    def deconstruct(self) -> Any:
-        """Returns the field for migrations: the column is that of a JSONField."""
-        name, _path, arguments, options = super().deconstruct()
-        return name, "django.db.models.JSONField", arguments, options
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """Decodes the text."""
-        return read_columns(value) if isinstance(value, str) else value
-
-
-class Change(models.Model):
-    """An entry of the history: what changed, the actor and the source. Triggers write it.
-
-    Not managed by Django, so that `flush` does not delete the history.
-    """
-
-    class Relation(models.TextChoices):
-        FLAG = "f", _("flag")
-        ALLOWED_USERS = "m", _("allowed users")
-        VALUE = "k", _("value")
-        SEGMENT = "s", _("segment")
-
-    class Action(models.TextChoices):
-        INSERT = "insert", _("insert")
-        UPDATE = "update", _("update")
-        DELETE = "delete", _("delete")
-        TRUNCATE = "truncate", _("truncate")
-
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"))
-    transaction_id: models.Field[Any, int] = models.BigIntegerField(_("transaction"))
-    relation: models.Field[Any, str] = models.CharField(
-        _("relation"), max_length=1, choices=Relation.choices
-    )
-    # A regclass.
-    object_table: models.Field[Any, str | None] = models.TextField(_("table"), null=True)  # noqa: DJ001
-    object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
-    key: models.Field[Any, str] = models.TextField(_("key"))
-    action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
-    # The rows of flags, values and segments; for allowed users the lists of removed and of added
-    # pks.
-    old: models.Field[Any, Any] = RecordedJSONField(_("old"), null=True)
-    new: models.Field[Any, Any] = RecordedJSONField(_("new"), null=True)
-    # The attribution that the application has set, or NULL. The columns after it are set by
-    # PostgreSQL.
-    actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
-    source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
-    reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
-    # Of an undo, the first and the last entry of each event that it took back.
-    undoes: models.Field[Any, Any] = RecordedJSONField(_("undoes"), null=True)
-    session_user: models.Field[Any, str] = models.TextField(_("session user"))
-    role: models.Field[Any, str] = models.TextField(_("role"))
-    application_name: models.Field[Any, str] = models.TextField(_("application name"))
-
-    class Meta:
-        managed = False
-        db_table = "flagstaff_change"
-        default_permissions = ("view",)
-        verbose_name = _("change")
-        verbose_name_plural = _("changes")
-        ordering = ("-id",)
-
-    def __str__(self) -> str:
-        relation = self.get_relation_display()
-        return f"{self.action} of {relation} {self.key} by {self.actor or self.session_user}"
 
 
 class UnknownKey(Change):

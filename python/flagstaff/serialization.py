@@ -40,7 +40,7 @@ from flagstaff.exceptions import (
     InvalidChangeError,
 )
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import require_history, versions_of
+from flagstaff.history.log import require_history, versions_of
 
 __all__ = ["Imported", "apply", "as_text", "export", "read"]
 

@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.times import ago, aware, local_time, local_time_text
 from flagstaff.history.describe import describe_actor
+from flagstaff.history.log import Event
 
 #: A stylesheet cuts what does not fit.
 MAX_DESCRIPTION = 200

@@ -24,7 +24,7 @@ from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import Changed, Undo
 from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
-from flagstaff.history.versions import has_history
+from flagstaff.history.log import has_history
 
 # What Django's page posts, and the action of the list.
 _CONFIRMED, _ACTION = "post", "delete_selected"

@@ -8,13 +8,13 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField
 
-from flagstaff._events import Event
 from flagstaff._tables.names import user_names
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.json_text import read_columns
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.grouping import Entry
+from flagstaff.history.log import Event
 
 # The columns of an entry, in the order of the statements.
 _COLUMNS = (

@@ -18,7 +18,6 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._events import Event
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import SECRET_FIELDS, canonical, canonical_json, is_secret
 from flagstaff._tables.optional_fields import TAGS
@@ -29,9 +28,9 @@ from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event, has_history, newest_version, version_of
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import has_history, newest_version, version_of
 
 #: The name of the hidden form field.
 SUBMITTED = "_shown"

@@ -22,7 +22,7 @@ from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 from flagstaff.validators import is_percent, require_percent, rule_problem
 
 # The undo command names the users, unless there are more than a person would type.

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from flagstaff._events import Event
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.text import Text, joined, marked
@@ -16,9 +15,9 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event, require_history, require_triggers, version_of
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import readable_names_of_actors
-from flagstaff.history.versions import entries, require_history, require_triggers, version_of
 
 _VERSION_CONFLICT = marked("{key} has {present}, but version {expected} was expected")
 _VERSION_CONFLICT_WITH_EVENTS = marked(
@@ -89,7 +88,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     kind: Kind, key: str, pk: object, expected: int, actual: int | None, advice: str
 ) -> ConflictError:
     """Returns an error with both versions, the event that made the expected one, and newer ones."""
-    changes = entries(kind, pk)
+    changes = Change.objects.of_row(kind, pk)
     newer = events_among(kind, changes.filter(id__gt=expected), limit=_MAX_NEWER)
     seen = events_among(kind, changes.filter(id__lte=expected), limit=1)
     names = readable_names_of_actors(newer)

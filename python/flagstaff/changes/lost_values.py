@@ -14,9 +14,9 @@ from flagstaff._tables.rows import Row
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff.changes.past import Item, RowVersion, masked_changes, old_row, present_states
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.transactions import Part
-from flagstaff.history.versions import all_entries, entries
 
 _VALUE = "value"
 # Numbers of more than 4,300 digits, or members below 498 levels. Python decides exactly.
@@ -43,7 +43,7 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
         return set()
     secret = Q(old__secret=True) | Q(new__secret=True)
     ids = {pk for part in values for pk in (part.first, part.last)}
-    entries = {entry.pk: entry for entry in all_entries().filter(secret, id__in=ids)}
+    entries = {entry.pk: entry for entry in Change.objects.filter(secret, id__in=ids)}
     masked = masked_changes(part.pk for part in values)
     column = column_of(Kind.VALUE.model, _VALUE)
     lost = set()
@@ -74,7 +74,9 @@ def _versions_with_a_digest(item: Item, versions: Collection[int]) -> set[int]:
 
 def _following(item: Item, versions: Collection[int]) -> dict[int, RowVersion]:
     """The row at each version that is not the present one: the old side of the next entry."""
-    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
+    newer = Change.objects.of_row(item.kind, item.pk).filter(
+        id__gt=min(versions), old__isnull=False
+    )
     rows = {entry.pk: old_row(entry) for entry in newer.iterator(chunk_size=100)}
     return {version: rows[entry] for version, entry in _next(versions, rows).items()}
 
@@ -96,7 +98,9 @@ def _unreadable_at(item: Item, versions: Collection[int]) -> set[int]:
     Values of more than 64 KiB are not looked at.
     """
     column = column_of(item.kind.model, _VALUE)
-    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
+    newer = Change.objects.of_row(item.kind, item.pk).filter(
+        id__gt=min(versions), old__isnull=False
+    )
     candidates = newer.annotate(may_be_unreadable=_may_be_unreadable(KeyTransform(column, "old")))
     present = getattr(item.row, _VALUE, None)
     unreadable = {

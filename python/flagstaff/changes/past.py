@@ -25,10 +25,10 @@ from flagstaff._time_fields import bound_of
 from flagstaff._words.json_text import UnreadableJson, read_columns
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.conf import conf
-from flagstaff.history.events import same_json
+from flagstaff.history.reading import same_json
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries, deleted_pk, require_history
+from flagstaff.history.log import deleted_pk, require_history
 from flagstaff.models import Change
 
 _VALUE = "value"
@@ -208,7 +208,7 @@ def masked_changes(pks: Iterable[str]) -> defaultdict[str, set[int]]:
     for column in columns:
         is_changed |= Q(**{f"new__{column}__changed": True})
         is_changed |= Q(**{f"old__{column}__masked": True, f"new__{column}": []})
-    changed = all_entries().filter(is_changed, relation=Kind.VALUE.row_relation)
+    changed = Change.objects.filter(is_changed, relation=Kind.VALUE.row_relation)
     for batch in batches(pks):
         rows = changed.filter(object_pk__in=batch).order_by()
         for pk, entry in rows.values_list("object_pk", "id"):
@@ -263,7 +263,7 @@ def _newer_entries(since: Mapping[RowId, int]) -> dict[RowId, list[PastEntry]]:
     if not since:
         return by_row
     relations = {relation for kind, _pk in since for relation in kind.relations}
-    newer = all_entries().filter(relation__in=relations, id__gt=min(since.values()))
+    newer = Change.objects.filter(relation__in=relations, id__gt=min(since.values()))
     columns = ("id", "relation", "transaction_id", "object_pk")
     for batch in batches({pk for _kind, pk in since}):
         entries = newer.filter(object_pk__in=batch).order_by("-id")
@@ -278,7 +278,7 @@ def _deltas_of(
     entries: Iterable[int], present: Mapping[RowId, ItemState]
 ) -> dict[int, RowDelta[RowVersion] | AllowedUsersDelta]:
     """What these entries have changed, by their ids."""
-    stored = _by_id(entries, lambda batch: all_entries().filter(id__in=batch).iterator(100))
+    stored = _by_id(entries, lambda batch: Change.objects.filter(id__in=batch).iterator(100))
     rows = {pk: entry for pk, entry in stored.items() if entry.relation != ALLOWED_USERS}
     texts = _value_texts(rows.values())
     versions = {pk: old_row(one, texts.get(pk)) for pk, one in rows.items() if one.old is not None}
@@ -301,7 +301,7 @@ def _value_texts(entries: Collection[Change]) -> dict[int, str]:
     secret = {entry.object_pk for entry in values if old_row(entry).is_digest}
     pks = [entry.pk for entry in values if entry.object_pk in secret]
     text = Cast(KeyTransform(column_of(Kind.VALUE.model, _VALUE), "old"), TextField())
-    texts = all_entries().annotate(text=text).only("id")
+    texts = Change.objects.annotate(text=text).only("id")
     changes = _by_id(pks, lambda batch: texts.filter(id__in=batch))
     return {pk: vars(entry)["text"] for pk, entry in changes.items()}
 

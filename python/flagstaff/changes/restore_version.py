@@ -42,8 +42,8 @@ from flagstaff.changes.row_changes import change_row, finished, planned_change
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, version_of
 from flagstaff.history.reading import was_ever_secret
-from flagstaff.history.versions import entries, version_of
 
 _VALUE, _KEY = "value", "key"
 
@@ -122,7 +122,7 @@ def no_version_of_key(kind: Kind, key: str, version: int) -> InvalidChangeError:
 def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
     """The history of the locked row, and its state right after a version."""
     item = find_item(kind, key)
-    if not entries(kind, item.pk).filter(id=to).exists():
+    if not Change.objects.of_row(kind, item.pk).filter(id=to).exists():
         raise no_version_of_key(kind, key, to)
     past = read_pasts([(item, [to])])[item.id]
     state = past.state_at(to)

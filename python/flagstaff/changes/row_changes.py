@@ -38,7 +38,7 @@ from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk, version_of
+from flagstaff.history.log import deleted_pk, version_of
 
 _EXISTS = {
     Kind.FLAG: marked("a flag {key} already exists; change it, or use another key"),

@@ -25,7 +25,7 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk
+from flagstaff.history.log import deleted_pk
 
 SEGMENT_IN_USE = marked(
     "the segment {key} is used by the rules of {flags}; change these rules first"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flagstaff._events import Action, Difference, Users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
+from flagstaff.history.differences import Difference, Users
 from flagstaff.history.events import difference
+from flagstaff.history.log import Action
 
 # As many as an undo command contains, which is more than a text shows.
 _MAX_USERS: Final = 20

@@ -9,14 +9,18 @@ from typing import Literal, NamedTuple, Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
-from flagstaff._events import Difference, Users
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
 from flagstaff._words.json_text import LongJson, UnreadableJson
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
 from flagstaff._words.text import MASK, local_list, local_number, local_truncated, localized
-from flagstaff.history.events import Authored
-from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
+from flagstaff.history.differences import (
+    Difference,
+    JsonDifference,
+    Users,
+    json_differences,
+    path_text,
+)
 
 #: Usernames by primary key.
 Names = Mapping[str, str]
@@ -69,6 +73,15 @@ class ChangePart(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(filter(None, self))
+
+
+class Authored(Protocol):
+    """An event or an entry."""
+
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def session_user(self) -> str: ...
 
 
 class DescribableChange(Protocol):

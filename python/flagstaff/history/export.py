@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import StringIO
 from typing import Any
 
-from flagstaff._events import Event
+from flagstaff.history.log import Event
 from flagstaff._words.times import aware
 
 _COLUMNS = (
@@ -22,7 +22,10 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 def as_dicts(events: Iterable[Event]) -> list[dict[str, Any]]:
     """Returns the events as dicts that JSON can hold. Secret values are left out."""
-    return [{**asdict(event), "at": aware(event.at).isoformat()} for event in events]
+    return [
+        {**asdict(replace(event, entries=())), "at": aware(event.at).isoformat()}
+        for event in events
+    ]
 
 
 def as_csv(events: Iterable[Event]) -> str:

@@ -14,7 +14,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.extensions import FORGET_USER
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import require_history
+from flagstaff.history.log import require_history
 
 # The entries that one transaction deletes: some ten milliseconds.
 _BATCH = 1_000

@@ -7,11 +7,12 @@ from typing import Protocol
 
 from django.db import Error, transaction
 
-from flagstaff._events import Event, Users
 from flagstaff._tables.names import user_field
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
-from flagstaff.history.events import Authored
+from flagstaff.history.describe import Authored
+from flagstaff.history.differences import Users
+from flagstaff.history.log import Event
 
 
 class WithUsers(Protocol):

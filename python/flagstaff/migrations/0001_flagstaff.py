@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                 ("source", models.TextField(null=True, verbose_name="source")),
                 ("reason", models.TextField(null=True, verbose_name="reason")),
                 ("undoes", models.JSONField(null=True, verbose_name="undoes")),
+                ("hidden", models.JSONField(null=True, verbose_name="hidden columns")),
                 ("session_user", models.TextField(verbose_name="session user")),
                 ("role", models.TextField(verbose_name="role")),
                 ("application_name", models.TextField(verbose_name="application name")),

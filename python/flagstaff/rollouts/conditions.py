@@ -14,7 +14,7 @@ from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import require_history, require_triggers
+from flagstaff.history.log import require_history, require_triggers
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running

@@ -14,17 +14,17 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from flagstaff._events import Difference, Event
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
+from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event, version_of
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import readable_names_of_actors
-from flagstaff.history.versions import version_of
 from flagstaff.rollouts.models import Plan
 
 _MAX_EVENTS = 3

@@ -26,7 +26,7 @@ from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now

@@ -5,7 +5,7 @@
 DROP FUNCTION IF EXISTS {schema}.flagstaff_row_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1() CASCADE;
-DROP FUNCTION IF EXISTS {schema}.flagstaff_digest_v1(jsonb, text) CASCADE;
+DROP FUNCTION IF EXISTS {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;

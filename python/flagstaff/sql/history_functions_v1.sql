@@ -1,19 +1,26 @@
 -- The functions of the history triggers.
 
--- Returns a row with one column replaced by its digest, which shows that a secret changed.
-CREATE OR REPLACE FUNCTION {schema}.flagstaff_digest_v1(entry jsonb, hidden text) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Returns the secret columns in which two rows differ, as JSON; NULL if there are none. Of a created
+-- or deleted row, these are the value, which is the first column, and lists that are not empty.
+CREATE OR REPLACE FUNCTION {schema}.flagstaff_hidden_v1(old jsonb, new jsonb, secret text[])
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT entry || jsonb_build_object(hidden, jsonb_build_object(
-        'sha256', encode(sha256(convert_to((entry -> hidden)::text, 'UTF8')), 'hex')
-    ))
+    SELECT jsonb_agg(name ORDER BY place)
+    FROM unnest(secret) WITH ORDINALITY AS given (name, place)
+    -- As texts, because 1 and 1.0 are equal numbers but different values.
+    WHERE (old -> name)::text IS DISTINCT FROM (new -> name)::text AND (
+        place = 1 OR (old IS NOT NULL AND new IS NOT NULL)
+        OR coalesce(old, new) -> name <> '[]'
+    )
 $function$;
-REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_digest_v1(jsonb, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) FROM PUBLIC;
 
 -- Writes the history of flags and values. Arguments: relation, the columns of the pk and the key,
--- the columns of a secret value that are masked (empty for flags), then the columns whose change
--- alone is not recorded. Of secrets the first column, the value, is replaced by its digest. The
--- others, such as the choices that are few, get a mark that says only whether they changed.
+-- the columns that are not stored of a secret value (empty for flags), then the columns whose change
+-- alone is not recorded. Of a secret value the entry says only which of its columns were set.
+-- When a value becomes secret, these columns are removed from its earlier entries. If that is not
+-- possible, the change fails: it is the one error of the history that blocks a change.
 -- An UPDATE of a pk is recorded as a delete and an insert, because rows are joined by their pks.
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
@@ -26,6 +33,7 @@ CREATE OR REPLACE FUNCTION {schema}.flagstaff_row_history_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $function$
 DECLARE
+    secret text[] := nullif(TG_ARGV[3], '')::text[];
     pairs text;
     statement text;
 BEGIN
@@ -44,10 +52,32 @@ BEGIN
                 'SELECT to_jsonb(t), NULL::jsonb FROM %I.%I AS t', TG_TABLE_SCHEMA, TG_TABLE_NAME
             );
     END CASE;
+    IF secret IS NOT NULL AND TG_OP IN ('INSERT', 'UPDATE') THEN
+        -- In an UPDATE of pks, a row without its other side may be any of the new ones.
+        EXECUTE format(
+            $query$
+                UPDATE {change_table} AS entry SET
+                    old = entry.old - $3,
+                    new = entry.new - $3,
+                    hidden = {schema}.flagstaff_hidden_v1(entry.old, entry.new, $3)
+                FROM (
+                    SELECT
+                        coalesce(new, old) ->> $2,
+                        old ->> 'secret',
+                        coalesce(new ->> 'secret', max(new ->> 'secret') OVER ())
+                    FROM (%s) AS pair (old, new)
+                ) AS value (pk, was_secret, is_secret)
+                WHERE is_secret = 'true' AND was_secret IS DISTINCT FROM 'true'
+                    AND entry.relation = $1::"char" AND entry.object_pk = value.pk
+                    AND entry.object_table = $4::regclass
+                    AND (entry.old ?| $3 OR entry.new ?| $3)
+            $query$, pairs
+        ) USING TG_ARGV[0], TG_ARGV[1], secret, TG_RELID;
+    END IF;
     statement :=
         $query$
             INSERT INTO {change_table}
-                (object_table, relation, object_pk, key, action, old, new)
+                (object_table, relation, object_pk, key, action, old, new, hidden)
             SELECT
                 $7::regclass,
                 $1::"char",
@@ -59,29 +89,15 @@ BEGIN
                     WHEN $6 = 'TRUNCATE' THEN 'truncate'
                     ELSE 'delete'
                 END,
-                CASE WHEN hidden
-                    THEN {schema}.flagstaff_digest_v1(old, $4[1]) || old_marks ELSE old END,
-                CASE WHEN hidden
-                    THEN {schema}.flagstaff_digest_v1(new, $4[1]) || new_marks ELSE new END
+                CASE WHEN is_secret THEN old - $4 ELSE old END,
+                CASE WHEN is_secret THEN new - $4 ELSE new END,
+                CASE WHEN is_secret THEN {schema}.flagstaff_hidden_v1(old, new, $4) END
             FROM (%s) AS pair (old, new)
             CROSS JOIN LATERAL (
                 SELECT $4 IS NOT NULL AND 'true' IN (
                     coalesce(old ->> 'secret', ''), coalesce(new ->> 'secret', '')
                 )
-            ) AS secret (hidden)
-            CROSS JOIN LATERAL (
-                SELECT
-                    coalesce(jsonb_object_agg(
-                        name, '{"masked": true}'::jsonb
-                    ) FILTER (WHERE (old -> name) <> '[]'), '{}'),
-                    coalesce(jsonb_object_agg(
-                        name, CASE WHEN (old -> name) <> (new -> name)
-                            THEN '{"masked": true, "changed": true}'::jsonb
-                            ELSE '{"masked": true}'::jsonb END
-                    ) FILTER (WHERE (new -> name) <> '[]'), '{}')
-                FROM unnest($4[2:]) AS masked (name)
-                WHERE hidden
-            ) AS marks (old_marks, new_marks)
+            ) AS value (is_secret)
             -- As texts, because 1 and 1.0 are equal numbers but different values.
             WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
@@ -97,8 +113,7 @@ BEGIN
                 RAISE unique_violation;
             END IF;
             EXECUTE format(statement, pairs)
-            USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], nullif(TG_ARGV[3], '')::text[], TG_ARGV[4:],
-                TG_OP, TG_RELID;
+            USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], secret, TG_ARGV[4:], TG_OP, TG_RELID;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
             CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';

@@ -21,13 +21,15 @@ CREATE TABLE IF NOT EXISTS {change_table} (
     actor text DEFAULT nullif(pg_catalog.current_setting('flagstaff.actor', true), ''),
     source text DEFAULT nullif(pg_catalog.current_setting('flagstaff.source', true), ''),
     reason text DEFAULT nullif(pg_catalog.current_setting('flagstaff.reason', true), ''),
-    -- Of an undo, the ids of the first and the last entry of each event that it undoes. Anyone can set
-    -- the parameter, and an entry must not fail because of it.
+    -- Of an undo, the ids of the entries that it takes back. Anyone can set the parameter, and an entry
+    -- must not fail because of it.
     undoes jsonb DEFAULT CASE
         WHEN pg_catalog.current_setting('flagstaff.undoes', true) OPERATOR(pg_catalog.~)
-            '^\[\[[1-9][0-9]{0,18}, [1-9][0-9]{0,18}\](, \[[1-9][0-9]{0,18}, [1-9][0-9]{0,18}\])*\]$'
+            '^\[[1-9][0-9]{0,18}(, [1-9][0-9]{0,18})*\]$'
         THEN pg_catalog.current_setting('flagstaff.undoes', true)::jsonb
     END,
+    -- The columns of a secret value that were set; old and new lack them.
+    hidden jsonb,
     "session_user" text NOT NULL DEFAULT session_user,
     role text NOT NULL DEFAULT coalesce(
         nullif(pg_catalog.current_setting('role'), 'none'), session_user

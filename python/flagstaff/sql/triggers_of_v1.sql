@@ -54,7 +54,7 @@ SELECT
                 own.proname,
                 -- The function that it calls.
                 CASE WHEN own.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%%'
-                    THEN 'flagstaff_write_token_v1'::name ELSE 'flagstaff_digest_v1'::name
+                    THEN 'flagstaff_write_token_v1'::name ELSE 'flagstaff_hidden_v1'::name
                 END
             ])
             AND d.description OPERATOR(pg_catalog.^@) 'flagstaff: SHA-256 of the body '

@@ -19,7 +19,7 @@ from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries, require_history, require_triggers
+from flagstaff.history.log import require_history, require_triggers
 from flagstaff.models import Change
 from flagstaff.stale.constant import AllowedUsersChange, Configuration, RowChange
 from flagstaff.stale.signals import ReviewChange
@@ -92,7 +92,7 @@ def history_problem(*, is_readable: bool = False) -> str:
 
 def history_since() -> datetime | None:
     """Returns the time of the oldest entry about a flag; None without an entry. One query."""
-    times = all_entries().filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
+    times = Change.objects.filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
     first = times.first()
     return aware_or_none(first)
 

@@ -11,7 +11,6 @@ from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._engine.value_impact import ValueImpact, impact_of_value_change
-from flagstaff._events import Event
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import column_of, find_field, segment_model
@@ -21,7 +20,7 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff.changes.segment_plan import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.log import Change, Event
 
 _FIELDS = ("enabled", "rollout_percent")
 _CONDITIONS = "conditions"
@@ -103,7 +102,7 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
 def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     """Counts the different users who gain or lose something, or get another value, as of now."""
     column = column_of(segment_model(), _CONDITIONS)
-    entries = all_entries().filter(id__in=entry_ids, relation=Kind.SEGMENT.row_relation)
+    entries = Change.objects.filter(id__in=entry_ids, relation=Kind.SEGMENT.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
     before, after = ((row or {}).get(column) for row in (rows[0][0], rows[-1][1]))
     found = impact_of_segments({key: (before, after)}, rules_using(key), timeout=timeout)
@@ -121,7 +120,7 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
 
 def _count_value(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     """Counts the users who get another value; None for a secret one, which has no history."""
-    entries = all_entries().filter(id__in=entry_ids, relation=Kind.VALUE.row_relation)
+    entries = Change.objects.filter(id__in=entry_ids, relation=Kind.VALUE.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
     before, after = rows[0][0], rows[-1][1]
     secret = find_field(conf.value_model, "secret")
@@ -144,7 +143,7 @@ def _value_state(row: Fields) -> ValueState:
 
 def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:
     """Returns the states before and after these entries."""
-    entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
+    entries = Change.objects.filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
     return _state(rows[0][0]), _state(rows[-1][1])
 

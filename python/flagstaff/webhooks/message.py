@@ -9,15 +9,15 @@ from datetime import datetime
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 
-from flagstaff._events import Difference, Event
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import all_entries
 from flagstaff.webhooks.impact import ImpactCounts
 
 # The keys of flags, values and experiments in a message about a segment.
@@ -115,7 +115,7 @@ class WebhookMessage:
 
 def load_event(relation: str, entry_ids: Sequence[int]) -> Event | None:
     """Returns the event of these entries; None if they are no longer in the history."""
-    events = events_among(Kind.of(relation), all_entries().filter(id__in=entry_ids))
+    events = events_among(Kind.of(relation), Change.objects.filter(id__in=entry_ids))
     return events[0] if events else None
 
 

@@ -9,10 +9,10 @@ from datetime import timezone
 from hashlib import sha256
 from typing import TypedDict
 
-from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.webhooks.message import WebhookMessage
 
 # Sentry refuses a request with a longer key or actor.

@@ -15,7 +15,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._events import Event, Users
 from flagstaff._words.text import local_number, local_truncated
 from flagstaff._words.times import ago, local_clock_text, local_time_text
 from flagstaff.admin.confirmation import MAX_TEXT
@@ -29,13 +28,14 @@ from flagstaff.history.describe import (
     field_label,
     source_label,
 )
+from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
-from flagstaff.history.missing_entries import MissingEntries, missing_entries
+from flagstaff.history.log import Change, Event, missing_entries
+from flagstaff.history.missing_entries import MissingEntries
 from flagstaff.history.reading import read_events
 from flagstaff.history.undone import Undo
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
-from flagstaff.history.versions import entries
 from flagstaff.history.whole_values import with_whole_values
 
 # A character that ends a sentence or a bracket is not part of the URL.
@@ -171,7 +171,9 @@ def visible_events(
     Without a limit, they are all of them, with whole values.
     """
     shorten = limit is not None
-    events = read_events(kind, entries(kind, pk), before=before, limit=limit, shorten=shorten)
+    events = read_events(
+        kind, Change.objects.of_row(kind, pk), before=before, limit=limit, shorten=shorten
+    )
     return without_hidden_users(request, events)
 
 

@@ -9,7 +9,6 @@ from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from flagstaff._events import Event
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import is_storable
 from flagstaff.admin.confirmation import parse_version
@@ -21,7 +20,7 @@ from flagstaff.admin.recent_changes.urls import RESTORE, key_url, restore_url
 from flagstaff.admin.undo.permissions import may_write, write_to_undo
 from flagstaff.changes.lost_values import versions_without_value
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries, has_history, newest_version
+from flagstaff.history.log import Change, Event, has_history, newest_version
 
 _PAGE_SIZE = 50
 
@@ -51,7 +50,9 @@ class History(Part):
     def _of_deleted(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
         """The page with the history of a deleted row; None if there was no such row."""
         kind, pk = self.admin.row_kind, unquote(object_id)
-        newest = entries(kind, pk).order_by("-id").first() if is_storable(pk) else None
+        newest = (
+            Change.objects.of_row(kind, pk).order_by("-id").first() if is_storable(pk) else None
+        )
         if newest is None or not self.admin.has_view_permission(request):
             return None
         url = key_url(self.admin.admin_site, kind, newest.key)

@@ -25,7 +25,7 @@ from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries
+from flagstaff.history.log import Change
 
 
 def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> HttpResponse:
@@ -52,7 +52,7 @@ def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -
 def _page(
     admin: AdminOfParts, request: HttpRequest, row: Row, preview: Changed, to: int
 ) -> dict[str, object]:
-    at = entries(admin.row_kind, row.pk).values_list("at", flat=True).get(id=to)
+    at = Change.objects.of_row(admin.row_kind, row.pk).values_list("at", flat=True).get(id=to)
     question = _(
         "Restore “%(key)s” to its state after the change of %(time)s? "
         "This reverts all later changes of these fields."

@@ -10,13 +10,13 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._events import Event
 from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
 from flagstaff.admin.links import may_view
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
 from flagstaff.admin.undo.permissions import Write, may_write_kind
 from flagstaff.changes.lost_values import parts_without_value
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.history.transactions import Part, Together, changes_together
 from flagstaff.history.undone import changed_again, undone_events
 

@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from flagstaff._events import Event
 from flagstaff._words.times import aware
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, hidden_kinds
@@ -39,9 +38,9 @@ from flagstaff.admin.recent_changes.urls import (
 )
 from flagstaff.admin.undo.page import UndoPage
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event
 from flagstaff.history.recent import read_recent
 from flagstaff.history.user_names import may_see_users
-from flagstaff.history.versions import all_entries
 
 _PAGE_SIZE = 50
 # Events of optional apps between the first and the last change of a page.
@@ -130,7 +129,7 @@ class RecentChangesAdmin(PlainPageAdmin):
         rows = rows_of(self.admin_site, request, page_events, filters.query, are_newest=are_newest)
         # The events of the apps between the first and the last change of the page.
         if version is not None:
-            until = all_entries().filter(pk=version).values_list("at", flat=True).first()
+            until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
         since = page_events[-1].at if more else None
         of_page = replace(
             selection,

@@ -13,7 +13,6 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._events import Event
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.times import aware
@@ -26,6 +25,7 @@ from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters
 from flagstaff.admin.recent_changes.urls import event_url, key_url
 from flagstaff.admin.undo.permissions import may_write_kind, write_to_undo
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.history.selection import Selection
 
 

@@ -39,7 +39,7 @@ from flagstaff.changes.undoing.selection import RowEvents, select_transaction, s
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.log import Change
 from flagstaff.models import RecentChange
 
 # The largest number of events of a readable confirmation.
@@ -110,7 +110,7 @@ class UndoPage:
         texts = [*request.GET.getlist(UNDO_EVENTS), *request.GET.getlist(UNDO_TRANSACTION)]
         entry = None
         if BACK not in request.GET and len(texts) == 1:
-            entries = all_entries().filter(pk=parse_version(texts[0]))
+            entries = Change.objects.filter(pk=parse_version(texts[0]))
             entry = entries.only("relation", "object_pk").first()
         if entry is None:
             return url, crumbs

@@ -9,7 +9,6 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of
@@ -21,6 +20,7 @@ from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 
 #: What an undo does to a row. "toggle" is a change of TOGGLE_FIELDS only.
 Write: TypeAlias = Literal["add", "change", "toggle", "delete"]

@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
@@ -29,9 +28,9 @@ from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import Names, describe_change
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event
 from flagstaff.history.reading import read_events
 from flagstaff.history.user_names import may_see_users, names_of_users
-from flagstaff.history.versions import all_entries
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _events(rows: Sequence[RowPlan]) -> Mapping[tuple[Kind, str], Sequence[Event
     events: dict[tuple[Kind, str], list[Event]] = defaultdict(list)
     for kind in {row.item.kind for row in rows}:
         pks = [row.item.pk for row in rows if row.item.kind is kind]
-        entries = all_entries().filter(relation__in=kind.relations, object_pk__in=pks)
+        entries = Change.objects.filter(relation__in=kind.relations, object_pk__in=pks)
         for event in read_events(kind, entries.filter(id__range=(first, last)), shorten=True):
             events[kind, event.object_pk].append(event)
     return events

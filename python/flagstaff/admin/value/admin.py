@@ -19,7 +19,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._events import Event
 from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import readable
@@ -59,9 +58,9 @@ from flagstaff.history.describe import (
     field_label,
 )
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event, has_history, versions_of
 from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import all_entries, has_history, versions_of
 from flagstaff.models import KeyValueStore
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class ValueList(Part):
 
 def _read_newest(rows: Sequence[Any]) -> _Newest:
     versions = versions_of(Kind.VALUE, [row.pk for row in rows])
-    newest = all_entries().filter(id__in=list(versions.values()))
+    newest = Change.objects.filter(id__in=list(versions.values()))
     events = events_among(Kind.VALUE, newest, shorten=True)
     return _Newest({event.object_pk: event for event in events}, names_of_actors(events))
 

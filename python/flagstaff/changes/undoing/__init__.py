@@ -31,8 +31,8 @@ from flagstaff.changes.undoing.selection import (
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import require_triggers, versions_of
 from flagstaff.history.reading import EntryRange
-from flagstaff.history.versions import require_triggers, versions_of
 
 #: Rows that cannot be written as planned, and why.
 Refused: TypeAlias = Mapping[RowId, FlagstaffError]
@@ -225,7 +225,7 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
 def _record_undo_of(events: Sequence[EntryRange]) -> None:
     """Makes the next entries of this transaction store the events that they undo."""
     with connections[conf.database].cursor() as cursor:
-        cursor.execute(_SET_UNDOES, [json.dumps(events) if events else ""])
+        cursor.execute(_SET_UNDOES, [json.dumps([*dict.fromkeys(pk for event in events for pk in event)]) if events else ""])
 
 
 def _write_row(plan: RowPlan) -> None:

@@ -9,7 +9,6 @@ from operator import or_
 
 from django.db.models import Max, Q
 
-from flagstaff._events import Event
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
@@ -19,9 +18,9 @@ from flagstaff.changes.past import Item, Past, RowId
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import Names, describe_actor, describe_change
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.history.reading import EntryRange, read_events
 from flagstaff.history.user_names import readable_names_of_actors
-from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
 _RUN_AGAIN = marked("run the command again")
@@ -92,7 +91,7 @@ def key_conflict(kind: Kind, key: str, version: int) -> ConflictError:
 
 def changed_meanwhile(item: Item, seen: int, actual: int) -> ConflictError:
     """Returns the error that a row has another version than the undo that was shown."""
-    newer = all_entries().filter(relation__in=item.kind.relations, object_pk=item.pk, id__gt=seen)
+    newer = Change.objects.filter(relation__in=item.kind.relations, object_pk=item.pk, id__gt=seen)
     events = [*read_events(item.kind, newer, limit=_MAX_NEWER, shorten=True)]
     names = readable_names_of_actors(events)
     changes = [event_text(event, names) for event in events]
@@ -211,7 +210,7 @@ def _events_in_the_way(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int],
 def _newer_events(kind: Kind, conflicts: Collection[Conflict]) -> Iterator[Event]:
     if not conflicts:
         return
-    newer = all_entries().filter(
+    newer = Change.objects.filter(
         relation__in=kind.relations,
         object_pk__in=[conflict.past.item.pk for conflict in conflicts],
         id__gt=min(conflict.events.last for conflict in conflicts),
@@ -235,7 +234,7 @@ def _is_in_the_way(conflict: Conflict, event: Event) -> bool:
 def _authors(conflicts: Iterable[Conflict]) -> dict[int, Change]:
     """The oldest entry of each conflict, for its actor."""
     ids = {conflict.events.first for conflict in conflicts}
-    entries = all_entries().filter(id__in=ids).only("id", "actor", "session_user")
+    entries = Change.objects.filter(id__in=ids).only("id", "actor", "session_user")
     return {entry.pk: entry for entry in entries}
 
 
@@ -257,7 +256,7 @@ def _versions_before(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], i
         Q(relation__in=row.kind.relations, object_pk=row.pk, id__lt=first)
         for row, first in bounds.items()
     ]
-    older = all_entries().filter(reduce(or_, conditions)).order_by()
+    older = Change.objects.filter(reduce(or_, conditions)).order_by()
     newest = older.values_list("relation", "object_pk").annotate(newest=Max("id"))
     for relation, pk, version in newest:
         row = RowId(Kind.of(relation), pk)

@@ -13,9 +13,9 @@ from flagstaff.changes.restore_version import no_version_of_key
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.grouping import COLUMNS, Entry, Group, group_entries, subject_of
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, require_history
 from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import parts_of
-from flagstaff.history.versions import all_entries, entries, require_history
 
 _COLUMNS = (*COLUMNS, "key")
 
@@ -40,7 +40,7 @@ def select_versions(versions: Iterable[int]) -> list[RowEvents]:
     named = {
         entry["id"]: entry
         for batch in batches(newest_first)
-        for entry in all_entries().filter(pk__in=batch).values(*_COLUMNS)
+        for entry in Change.objects.filter(pk__in=batch).values(*_COLUMNS)
     }
     for version in newest_first:
         if version not in named:
@@ -78,7 +78,7 @@ def select_of_key(kind: Kind, key: str, version: int | None) -> list[RowEvents]:
     has no such event.
     """
     pk = find_item(kind, key, lock=False).pk
-    changes = entries(kind, pk)
+    changes = Change.objects.of_row(kind, pk)
     changes = changes if version is None else changes.filter(id=version)
     newest = changes.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
@@ -94,7 +94,7 @@ def _groups(named: Iterable[Entry]) -> Iterator[Group]:
     transactions = {number for number, _kind, _pk in subjects}
     entries = []
     for batch in batches({pk for _number, _kind, pk in subjects}):
-        same = all_entries().filter(transaction_id__in=transactions, object_pk__in=batch)
+        same = Change.objects.filter(transaction_id__in=transactions, object_pk__in=batch)
         entries += [entry for entry in same.values(*COLUMNS) if subject_of(entry) in subjects]
     return group_entries(sorted(entries, key=lambda entry: entry["id"], reverse=True))
 

@@ -31,7 +31,7 @@ from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk, newest_version, require_history, require_triggers
+from flagstaff.history.log import deleted_pk, newest_version, require_history, require_triggers
 
 #: The question after the sentences about the users.
 GO_ON = "Go on?"

@@ -12,7 +12,7 @@ from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.cli.support.output import Output
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries_of_key
+from flagstaff.history.log import entries_of_key
 
 
 def add_actor_filter(parser: CommandParser) -> None:

@@ -18,7 +18,7 @@ from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk
+from flagstaff.history.log import deleted_pk
 
 
 def keys_of(options: Options) -> list[str]:

@@ -34,7 +34,7 @@ from flagstaff.cli.support.several_flags import change_flags, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries_of_key, has_history
+from flagstaff.history.log import entries_of_key, has_history
 
 # The options that set a field.
 _FIELDS = ("description", "kind", BUCKET_BY)

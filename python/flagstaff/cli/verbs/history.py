@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from django.core.management.base import CommandParser
 
-from flagstaff._events import Event
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE
 from flagstaff.cli.support.argument_types import count
@@ -19,8 +18,8 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history import Kind, as_csv, as_dicts, prune, recent_events, unreadable_kinds
 from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.log import Event, has_history
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import has_history
 
 _COLUMNS = (
     Column("version", align_right=True),

@@ -20,7 +20,7 @@ from flagstaff.contrib.waffle.converting import Converted, Status, convert
 from flagstaff.contrib.waffle.rows import read_rows
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries, entries, has_history
+from flagstaff.history.log import has_history
 from flagstaff.models import Change
 
 #: Where the history says that an import comes from. Nothing else writes with this source.
@@ -114,7 +114,9 @@ def _update(one: Converted, flag: Any, users: Collection[Any], *, is_overwritten
     names += [ALLOWED] if {*users} != {*fields.get(ALLOWED, users)} else []
     if not names:
         return Imported(one, Changed(one.key, "", {}, {}, written=False))
-    newest = entries(Kind.FLAG, flag.pk).order_by("-id").first() if has_history() else None
+    newest = (
+        Change.objects.of_row(Kind.FLAG, flag.pk).order_by("-id").first() if has_history() else None
+    )
     if not is_overwritten and (newest is None or newest.source != SOURCE):
         return Imported(_refused(one, _conflict(one.key, "changed", newest, names)))
     try:
@@ -139,7 +141,7 @@ def _newest_changes(keys: Collection[str]) -> dict[str, Change]:
     """Returns the newest entries of the history about flags that had these keys."""
     if not has_history():
         return {}
-    of_keys = all_entries().filter(relation=Kind.FLAG.row_relation, key__in=keys)
+    of_keys = Change.objects.filter(relation=Kind.FLAG.row_relation, key__in=keys)
     return {entry.key: entry for entry in of_keys.order_by("id")}
 
 

@@ -15,7 +15,7 @@ from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind
 from flagstaff.contrib.waffle.writing import is_written, write_created
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries_of_key, has_history
+from flagstaff.history.log import entries_of_key, has_history
 
 _LOG = logging.getLogger("flagstaff")
 

@@ -23,7 +23,7 @@ from flagstaff.admin.views import REASON, VERSION
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import turned_on_row
 from flagstaff.rollouts.admin.forms import (

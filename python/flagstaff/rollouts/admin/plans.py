@@ -26,7 +26,7 @@ from flagstaff.admin.permissions import may, shown_flags
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import buttons_of
 from flagstaff.rollouts.admin.form_page import AddPage, EditPage

@@ -10,7 +10,6 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
-from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState, state_of
 from flagstaff._tables.optional_fields import (
     OWNER,
@@ -30,6 +29,7 @@ from flagstaff.admin.flag.list.conditions import has_usage
 from flagstaff.admin.flag.list.facts import PageFacts, count_missing, read_facts
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.history.export import csv_of
+from flagstaff.history.log import Event
 
 _USAGE = ("last_evaluated_at", "served_in_bulk_at", "served_to_browsers_at")
 # In the order of the columns.

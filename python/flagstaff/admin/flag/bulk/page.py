@@ -33,7 +33,7 @@ from flagstaff.changes.locking import lock_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import has_history, newest_keys, versions_of
+from flagstaff.history.log import has_history, newest_keys, versions_of
 
 # A person cannot check more flags on one page.
 _MAX_FLAGS = 100

@@ -13,7 +13,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._events import Event
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
@@ -41,6 +40,7 @@ from flagstaff.admin.flag.state import (
 from flagstaff.admin.links import page_url
 from flagstaff.admin.part import Part
 from flagstaff.history.describe import describe_difference, field_label
+from flagstaff.history.log import Event
 from flagstaff.models import FeatureFlag
 
 #: The orders of columns that are sorted by an expression.

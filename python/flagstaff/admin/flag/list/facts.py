@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._events import Event
 from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.times import aware_or_none
@@ -25,6 +24,7 @@ from flagstaff.changes.allowed_users import link_targets
 from flagstaff.conf import conf
 from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.history.reading import events_in
 from flagstaff.history.user_names import names_of_actors
 

@@ -16,7 +16,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._events import Event
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time, local_time_text
@@ -37,6 +36,7 @@ from flagstaff.admin.page import stored_row
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, source_label
+from flagstaff.history.log import Event
 
 _ALL = 100
 # The places for marks: those of one place become one mark.

@@ -12,7 +12,6 @@ from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._engine.usage import FlagUsage, UsageHour, flag_usage
-from flagstaff._events import Event
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
 from flagstaff._words.times import aware
@@ -22,6 +21,7 @@ from flagstaff.admin.flag.page.release_period import Period, start_of_hour
 from flagstaff.conf import conf
 from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 from flagstaff.history.reading import events_in
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.models import Change

@@ -31,7 +31,7 @@ from flagstaff.changes.flags import rules_for_everybody
 from flagstaff.changes.planned import planned
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 
 #: The parameter with the path to return to.
 BACK = "back"

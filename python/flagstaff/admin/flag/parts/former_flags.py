@@ -26,8 +26,9 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.conf import conf
-from flagstaff.history.former_rows import FormerRow, former_rows
+from flagstaff.history.former_rows import FormerRow
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import former_rows
 from flagstaff.models import RecentChange
 
 

@@ -1,4 +1,4 @@
-"""The places at which two JSON documents differ. Pure: no database."""
+"""What differs between two rows of the history, and between two JSON documents. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,26 @@ _MAX_COMPARED = 300_000
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A field that a change has set."""
+
+    field: str
+    old: Any
+    new: Any
+    #: True if the history does not store what it was. Then `old` and `new` are None.
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users that a change added to the allowed users, or removed."""
+
+    count: int = 0
+    #: Their primary keys; of a long list only the first ones.
+    pks: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class JsonDifference:
     """A part of a document that was added, removed or replaced."""
 
@@ -38,6 +58,22 @@ class JsonDifference:
     old: Any
     #: None if it was removed.
     new: Any
+
+
+def row_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], names: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Yields the differences of two rows, in the order of the model, then other columns.
+
+    `names` are the names of fields by column. Columns of an empty name are no change by themselves.
+    """
+    in_model_order = [column for column in names if column in old or column in new]
+    for column in dict.fromkeys([*in_model_order, *old, *new]):
+        name = names.get(column, column)
+        both = column in old and column in new
+        # As texts: in Python, True equals 1 and 1 equals 1.0.
+        if name and not (both and repr(old[column]) == repr(new[column])):
+            yield Difference(name, old.get(column), new.get(column))
 
 
 def json_differences(old: object, new: object) -> Iterator[JsonDifference]:

@@ -1,0 +1,579 @@
+"""The history of flags, values and segments: its entries, its events, and the versions of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import chain, groupby, product
+from typing import Any, Literal, cast
+
+from django.db import Error, connections, models, transaction
+from django.db.models import F, Func, Max, Q, Subquery, TextField, Value
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff._tables.catalog import find_tables, why_unavailable
+from flagstaff._tables.model_fields import auto_now_columns, stored_fields
+from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._tables.rows import all_rows, uncached
+from flagstaff._tables.triggers import tables_without_history
+from flagstaff._tables.user_lookup import ACTS_AS, actor_table
+from flagstaff._words.json_text import LongJson, read_columns
+from flagstaff._words.text import is_storable
+from flagstaff._words.times import aware
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.differences import Difference, Users, row_differences
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
+
+Action = Literal["create", "change", "delete"]
+
+#: The columns that identify the author of an entry.
+AUTHOR = ("actor", "source", "reason", "session_user", "role", "application_name")
+# No transaction stays open longer. After a restore another server may use its number again.
+_MAX_TRANSACTION_AGE = timedelta(days=1)
+# The number of keys that contain a text that are searched for.
+_MAX_KEYS = 1_000
+# The number of newest entries whose reasons are searched: no index finds a part of a text.
+_MAX_REASONS = 100_000
+_FIRST_BATCH, _MAX_BATCH = 200, 6_400
+_SIDES = ("old", "new")
+
+# The parts of `ChangeQuerySet.short`. Names are qualified, because a function of others in the
+# search path could match the arguments better. Only rows of this size in the table have long
+# members; those are measured without compression.
+_ENTRY = "FROM (VALUES (%(expressions)s)) AS entry (relation, side)"
+_IS_LIST = f"relation OPERATOR(pg_catalog.=) '{ALLOWED_USERS}'"
+_IS_LONG_ROW = (
+    "pg_catalog.pg_column_size(side) OPERATOR(pg_catalog.>) 2000 "
+    "AND pg_catalog.jsonb_typeof(side) OPERATOR(pg_catalog.=) 'object'"
+)
+_LONG_MEMBERS = (
+    "FROM pg_catalog.jsonb_each(side) AS member (name, value) "
+    "WHERE pg_catalog.pg_column_size(value) OPERATOR(pg_catalog.>) 20000"
+)
+# The first users of a list; a row without its long members.
+_SHORT = (
+    f"(SELECT CASE WHEN {_IS_LIST} THEN pg_catalog.jsonb_path_query_array(side, '$[0 to 19]') "
+    f"WHEN {_IS_LONG_ROW} THEN side OPERATOR(pg_catalog.-) ARRAY(SELECT name {_LONG_MEMBERS}) "
+    f"ELSE side END {_ENTRY})"
+)
+# The length of a list; the start, the length and a digest of each long member.
+_MORE = (
+    f"(SELECT CASE WHEN {_IS_LIST} THEN pg_catalog.to_jsonb(pg_catalog.jsonb_array_length(side)) "
+    f"WHEN {_IS_LONG_ROW} THEN (SELECT pg_catalog.jsonb_object_agg(name, ("
+    "SELECT pg_catalog.jsonb_build_array(pg_catalog.left(whole, 300), pg_catalog.length(whole), "
+    "pg_catalog.md5(whole)) FROM (SELECT value::text AS whole OFFSET 0) AS texts"
+    f")) {_LONG_MEMBERS}) END {_ENTRY})"
+)
+
+
+class RecordedJSONField(models.JSONField):
+    """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
+
+    def deconstruct(self) -> Any:
+        """Returns the field for migrations: the column is that of a JSONField."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.JSONField", arguments, options
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """Decodes the text."""
+        return read_columns(value) if isinstance(value, str) else value
+
+
+class ChangeQuerySet(models.QuerySet["Change"]):
+    """Entries of the history. Methods can be chained; `events` groups the entries."""
+
+    def of(self, kind: Kind, key: str) -> ChangeQuerySet:
+        """Returns the entries of the rows that have the key, or had it. Queries the row.
+
+        A row that has the key now has its whole history, also under earlier keys.
+        """
+        return self.filter(about_key([kind], key))
+
+    def of_row(self, kind: Kind, pk: object) -> ChangeQuerySet:
+        """Returns the entries of one row."""
+        return self.filter(relation__in=kind.relations, object_pk=str(pk))
+
+    def of_kinds(self, kinds: Iterable[Kind]) -> ChangeQuerySet:
+        """Returns the entries of these kinds."""
+        return self.filter(relation__in=[relation for kind in kinds for relation in kind.relations])
+
+    def since(self, time: datetime) -> ChangeQuerySet:
+        """Returns the entries from this time on. Naive times are in TIME_ZONE."""
+        return self.filter(at__gte=aware(time))
+
+    def until(self, time: datetime) -> ChangeQuerySet:
+        """Returns the entries before this time."""
+        return self.filter(at__lt=aware(time))
+
+    def by(self, actor: str) -> ChangeQuerySet:
+        """Returns the entries of an actor: as stored, such as "deploy", or a username. Queries."""
+        return self.filter(actor__in=stored_actors(actor))
+
+    def with_text(self, text: str) -> ChangeQuerySet:
+        """Returns the entries whose key contains the text; of the newest ones, also the reason."""
+        return self.filter(has_text(text))
+
+    def in_transaction(self, entry: Change) -> ChangeQuerySet:
+        """Returns the entries of the transaction that wrote `entry`.
+
+        After a restore, another server may have used the same number at a different time.
+        """
+        near = entry.at - _MAX_TRANSACTION_AGE, entry.at + _MAX_TRANSACTION_AGE
+        return self.filter(transaction_id=entry.transaction_id, at__range=near)
+
+    def newest(self, before: int | None = None, *, few: bool = False) -> ChangeQuerySet:
+        """Returns the entries, newest first; with `before`, those with a lower id.
+
+        `few`: the conditions match few entries, so the server had better sort them than read the
+        index of all ids from its end.
+        """
+        entries = self if before is None else self.filter(id__lt=before)
+        return entries.order_by((F("id") + 0).desc() if few else "-id")
+
+    def in_batches(self) -> Iterator[Change]:
+        """Yields the entries, newest first, in growing batches as the caller iterates."""
+        below, size = None, _FIRST_BATCH
+        while True:
+            batch = list(self.newest(below)[:size])
+            yield from batch
+            if len(batch) < size:
+                return
+            below, size = batch[-1].pk, min(size * 2, _MAX_BATCH)
+
+    def short(self) -> ChangeQuerySet:
+        """Returns the same entries with the start of long values, as LongJson, for `events`.
+
+        Of lists of users the first ones are read. `old` and `new` are deferred.
+        """
+        parts = {
+            f"{name}_{side}": Func(
+                "relation", side, template=template, output_field=RecordedJSONField()
+            )
+            for side in _SIDES
+            for name, template in (("short", _SHORT), ("more", _MORE))
+        }
+        return self.defer(*_SIDES).annotate(**parts)
+
+
+class ChangeManager(models.Manager.from_queryset(ChangeQuerySet)):  # type: ignore[misc]
+    """Reads the entries about the tables of FLAG_MODEL, VALUE_MODEL and segments.
+
+    The same primary keys may belong to others in tables that were watched before.
+    """
+
+    def get_queryset(self) -> ChangeQuerySet:
+        """Returns them from the flags' database, which no query cache serves."""
+        entries = uncached(ChangeQuerySet(self.model, using=conf.database))
+        return cast("ChangeQuerySet", entries.filter(object_table__in=map(_table_of, Kind)))
+
+
+class Change(models.Model):
+    """An entry of the history: what changed, the actor and the source. Triggers write it.
+
+    Not managed by Django, so that `flush` does not delete the history.
+    """
+
+    class Relation(models.TextChoices):
+        FLAG = "f", _("flag")
+        ALLOWED_USERS = "m", _("allowed users")
+        VALUE = "k", _("value")
+        SEGMENT = "s", _("segment")
+
+    class Action(models.TextChoices):
+        INSERT = "insert", _("insert")
+        UPDATE = "update", _("update")
+        DELETE = "delete", _("delete")
+        TRUNCATE = "truncate", _("truncate")
+
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"))
+    transaction_id: models.Field[Any, int] = models.BigIntegerField(_("transaction"))
+    relation: models.Field[Any, str] = models.CharField(
+        _("relation"), max_length=1, choices=Relation.choices
+    )
+    # A regclass.
+    object_table: models.Field[Any, str | None] = models.TextField(_("table"), null=True)  # noqa: DJ001
+    object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
+    key: models.Field[Any, str] = models.TextField(_("key"))
+    action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
+    # The rows of flags, values and segments; for allowed users the lists of removed and of added
+    # pks.
+    old: models.Field[Any, Any] = RecordedJSONField(_("old"), null=True)
+    new: models.Field[Any, Any] = RecordedJSONField(_("new"), null=True)
+    # The attribution that the application has set, or NULL. The columns after it are set by
+    # PostgreSQL.
+    actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
+    source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
+    reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
+    # Of an undo, the ids of the entries that it took back.
+    undoes: models.Field[Any, Any] = RecordedJSONField(_("undoes"), null=True)
+    # The columns that were set and are not stored, because the value is secret; NULL if there are
+    # none.
+    hidden: models.Field[Any, Any] = RecordedJSONField(_("hidden columns"), null=True)
+    session_user: models.Field[Any, str] = models.TextField(_("session user"))
+    role: models.Field[Any, str] = models.TextField(_("role"))
+    application_name: models.Field[Any, str] = models.TextField(_("application name"))
+
+    objects = ChangeManager()
+
+    class Meta:
+        managed = False
+        db_table = "flagstaff_change"
+        default_permissions = ("view",)
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        relation = self.get_relation_display()
+        return f"{self.action} of {relation} {self.key} by {self.actor or self.session_user}"
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether the row was deleted."""
+        return self.action in {self.Action.DELETE, self.Action.TRUNCATE}
+
+    @property
+    def kind(self) -> Kind:
+        """What the entry is about."""
+        return Kind.of(self.relation)
+
+    @property
+    def undone(self) -> list[int]:
+        """The ids of the entries that this one took back. SQL may write any JSON."""
+        stored = self.undoes if isinstance(self.undoes, list) else []
+        return [one for one in stored if isinstance(one, int)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one transaction did to one flag, value or segment under one author."""
+
+    #: Its entries, newest first.
+    entries: tuple[Change, ...]
+    #: The version that the event made: the id of its newest entry.
+    version: int
+    at: datetime
+    #: Events of one transaction have the same number.
+    transaction_id: int
+    kind: Literal["flag", "value", "segment"]
+    key: str
+    object_pk: str
+    action: Action
+    #: The changed fields of the row. Of a created or deleted row, all fields.
+    differences: tuple[Difference, ...]
+    added: Users
+    removed: Users
+    #: Set by the application, which the database cannot verify; or None.
+    actor: str | None
+    source: str | None
+    reason: str | None
+    #: Recorded by the database itself.
+    session_user: str
+    role: str
+    application_name: str
+    #: Of an undo, the ids of the entries that it took back.
+    undoes: tuple[int, ...] = ()
+
+
+def events(newest_first: Iterable[Change]) -> Iterator[Event]:
+    """Yields the events that these entries make up, newest first. Does not query.
+
+    Entries next to each other are one event if they have the transaction, the row and the author
+    in common. So where transactions wrote at the same time, or a page ends, an event may be split.
+    """
+    for _key, entries in groupby(newest_first, key=_event_key):
+        yield _event(tuple(entries))
+
+
+def _event_key(entry: Change) -> tuple[object, ...]:
+    author = (getattr(entry, name) for name in AUTHOR)
+    return entry.transaction_id, entry.kind, entry.object_pk, *author
+
+
+def _event(entries: tuple[Change, ...]) -> Event:
+    newest = entries[0]
+    rows = [entry for entry in entries if entry.relation != ALLOWED_USERS]
+    lists = [entry for entry in reversed(entries) if entry.relation == ALLOWED_USERS]
+    old, new = (side_of(rows[-1], "old"), side_of(rows[0], "new")) if rows else (None, None)
+    hidden = dict.fromkeys(name for entry in reversed(rows) for name in entry.hidden or ())
+    names = _field_names(newest.kind.model)
+    return Event(
+        entries=entries,
+        version=newest.pk,
+        at=newest.at,
+        transaction_id=newest.transaction_id,
+        kind=newest.kind.value,
+        key=newest.key,
+        object_pk=newest.object_pk,
+        action=_action(rows, old, new),
+        differences=(
+            *row_differences(old or {}, new or {}, names),
+            *(Difference(names.get(name, name), None, None, secret=True) for name in hidden),
+        ),
+        added=_users(lists, "new"),
+        removed=_users(lists, "old"),
+        **{name: getattr(newest, name) for name in AUTHOR},
+        undoes=tuple(dict.fromkeys(pk for entry in entries for pk in entry.undone)),
+    )
+
+
+def _action(rows: Sequence[Change], old: object, new: object) -> Action:
+    if not rows or (old is not None and new is not None):
+        return "change"
+    return "delete" if new is None else "create"
+
+
+def side_of(entry: Change, side: str) -> Any:
+    """Returns the old or the new side of an entry; of long values in short entries the start."""
+    if f"short_{side}" not in vars(entry):
+        return getattr(entry, side)
+    row, more = vars(entry)[f"short_{side}"], vars(entry)[f"more_{side}"]
+    if isinstance(more, dict):
+        return {**row, **{name: LongJson(*start) for name, start in more.items()}}
+    return row
+
+
+def _users(oldest_first: Sequence[Change], side: str) -> Users:
+    lists = [(entry, side_of(entry, side)) for entry in oldest_first]
+    count = sum(vars(entry).get(f"more_{side}", len(pks)) for entry, pks in lists)
+    # The user column of a table may hold NULL.
+    in_order = (sorted(pks, key=lambda pk: (pk is None, pk)) for _entry, pks in lists)
+    return Users(count, tuple(chain.from_iterable(in_order)))
+
+
+@cache
+def _field_names(model: type[models.Model]) -> Mapping[str, str]:
+    """The names of fields by column; "" for columns that are no change by themselves."""
+    names = {str(field.column): field.name for field in stored_fields(model)}
+    ignored = {*auto_now_columns(model), str(model._meta.pk.column)}
+    return {column: "" if column in ignored else name for column, name in names.items()}
+
+
+def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
+    """Returns the entry of the undo that took each entry back, by id. One query.
+
+    An undo that was undone itself takes nothing back.
+    """
+    if not entries:
+        return {}
+    pks, oldest = {entry.object_pk for entry in entries}, min(entry.pk for entry in entries)
+    undos = Change.objects.filter(object_pk__in=pks, id__gt=oldest, undoes__isnull=False)
+    found: dict[int, Change] = {}
+    for undo in undos.defer(*_SIDES).newest():
+        if undo.pk not in found:
+            found |= {pk: undo for pk in undo.undone if pk not in found}
+    return found
+
+
+# What is searched for.
+
+
+def about_key(kinds: Iterable[Kind], key: str) -> Q:
+    """Returns the condition for entries of the rows that have the key now, or had it. Queries."""
+    if not is_storable(key):
+        return Q(pk__in=())
+    about = Q(key=key)
+    for kind in kinds:
+        row = kind.find(key)
+        if row is not None:
+            about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
+    return about
+
+
+def has_text(text: str) -> Q:
+    """Returns the condition for entries with a part of the key, or recent ones of the reason."""
+    if not is_storable(text):
+        return Q(pk__in=())
+    newest = Subquery(Change.objects.newest().values("id")[:1])
+    recent = Q(reason__icontains=text, id__gt=newest - Value(_MAX_REASONS))
+    return Q(key__in=keys_with(text)) | recent
+
+
+def keys_with(part: str) -> list[str]:
+    """Returns the keys in the history that contain a text, ignoring case. One query."""
+    if not is_storable(part):
+        return []
+    connection = connections[conf.database]
+    with connection.cursor() as cursor:
+        statement = fill(sql("history_keys_v1"), own_names(connection))
+        cursor.execute(statement, [part, _MAX_KEYS])
+        return [key for [key] in cursor.fetchall()]
+
+
+def stored_actors(name: str) -> set[str]:
+    """Returns the texts that the history may store for an actor: `name`, and primary keys of users.
+
+    Only `name` if the role may not read users.
+    """
+    if not is_storable(name):
+        return set()
+    found = _stored_user(name)
+    # A username may contain the text between an operator and a user, too.
+    words = name.split(ACTS_AS)
+    for end in range(1, len(words)):
+        pair = ACTS_AS.join(words[:end]), ACTS_AS.join(words[end:])
+        found.update(map(ACTS_AS.join, product(*map(_stored_user, pair))))
+    return found
+
+
+def _stored_user(name: str) -> set[str]:
+    users = actor_table()
+    username = users.username_field
+    if username is None:
+        return {name}
+    try:
+        with transaction.atomic(using=users.database):
+            matching = users.rows.filter(**{username.name: name})
+            return {name, *map(str, matching.values_list(users.field.name, flat=True))}
+    except Error:
+        return {name}
+
+
+def unreadable_kinds() -> list[Kind]:
+    """Returns the kinds whose table the role may not read, such as values. One query."""
+    connection = connections[conf.database]
+    quoted = {kind: _quoted(kind) for kind in Kind}
+    tables = find_tables(connection, *quoted.values())
+    return [kind for kind, name in quoted.items() if name in tables and not tables[name].may_read]
+
+
+# The version of a row: the id of its newest entry.
+
+
+def flag_version(key: str) -> int | None:
+    """Returns the version of a flag and its allowed users; 0 if it has no entry.
+
+    Returns None if there is no history, on SQLite. Raises UnknownFlagError.
+    """
+    return version_of(Kind.FLAG, Kind.FLAG.row(key).pk)
+
+
+def value_version(key: str) -> int | None:
+    """Returns the version of a value, as `flag_version` does. Raises UnknownValueError."""
+    return version_of(Kind.VALUE, Kind.VALUE.row(key).pk)
+
+
+def segment_version(key: str) -> int | None:
+    """Returns the version of a segment, as `flag_version` does. Raises UnknownSegmentError."""
+    return version_of(Kind.SEGMENT, Kind.SEGMENT.row(key).pk)
+
+
+def version_of(kind: Kind, pk: object) -> int | None:
+    """Returns the version of the row that has, or had, this primary key; None without history."""
+    return newest_version(kind, pk) if has_history() else None
+
+
+def newest_version(kind: Kind, pk: object) -> int:
+    """Returns the version of a row where there is a history, in one query."""
+    newest: int | None = Change.objects.of_row(kind, pk).aggregate(newest=Max("id"))["newest"]
+    return newest or 0
+
+
+def versions_of(kind: Kind, pks: Iterable[object]) -> dict[str, int]:
+    """Returns the versions of the rows that have one, by the text of the primary key."""
+    found = Change.objects.of_kinds([kind]).filter(object_pk__in=[str(pk) for pk in pks])
+    newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
+    return dict(newest.values_list("object_pk", "newest"))
+
+
+def newest_keys(kind: Kind, pks: Sequence[str]) -> list[str]:
+    """Returns the keys that these rows had last, sorted; the primary key of a row without entry."""
+    known: dict[str, str] = {}
+    if pks and has_history():
+        found = Change.objects.filter(relation=kind.row_relation, object_pk__in=pks)
+        known = dict(found.order_by("id").values_list("object_pk", "key"))
+    return sorted(known.get(pk, pk) for pk in pks)
+
+
+def entries_of_key(kind: Kind, key: str) -> ChangeQuerySet:
+    """Returns the entries about rows that had this key; not those about allowed users."""
+    return Change.objects.filter(relation=kind.row_relation, key=key)
+
+
+def deleted_pk(kind: Kind, key: str) -> str | None:
+    """Returns the primary key of the row that last had this key, if it was deleted."""
+    newest = entries_of_key(kind, key).newest().first() if has_history() else None
+    return None if newest is None or not newest.is_deletion else newest.object_pk
+
+
+def former_rows(kind: Kind, keys: Iterable[str]) -> dict[str, Change]:
+    """Returns the newest entry about the row that had each of these keys, by key.
+
+    Keys that a row has now are left out. A few queries; nothing without a history.
+    """
+    wanted = {key for key in keys if is_storable(key)}
+    if not wanted or not has_history():
+        return {}
+    wanted -= set(all_rows(kind.model).filter(key__in=wanted).values_list("key", flat=True))
+    entries = Change.objects.filter(relation=kind.row_relation, key__in=wanted).defer(*_SIDES)
+    return {entry.key: entry for entry in entries.order_by("key", "-id").distinct("key")}
+
+
+# Whether there is a history.
+
+
+def has_history() -> bool:
+    """Returns True if the flags' database has the table of the history, and shows all its rows."""
+    return _why_unavailable() is None
+
+
+def require_history() -> None:
+    """Raises NoHistoryError if there is no history, or if some of its rows can be hidden.
+
+    Without its newest entry, an undo would revert an older change.
+    """
+    if reason := _why_unavailable():
+        raise NoHistoryError(
+            'history is not available in database "{database}"; {reason}',
+            database=conf.database,
+            reason=reason,
+        )
+
+
+def _why_unavailable() -> str | None:
+    connection = connections[conf.database]
+    return why_unavailable(connection, own_names(connection)["change_table"])
+
+
+def require_triggers(kind: Kind) -> None:
+    """Raises NoHistoryError if changes leave no entry, because then versions never change."""
+    connection = connections[conf.database]
+    tables = [_quoted(kind)]
+    if kind is Kind.FLAG:
+        names = flag_names(connection, kind.model)
+        tables = [names["flag_table"], names["allowed_users_table"]]
+    for table in tables_without_history(connection, *tables):
+        raise NoHistoryError(
+            'the history does not record {table}, so versions are unknown; run "{command}" to see '
+            "how to install the triggers",
+            table=table,
+            command=f"manage.py check --database {conf.database}",
+        )
+
+
+def missing_entries() -> tuple[int, datetime | None]:
+    """Returns how many recent changes left no entry, and when the newest was made. One query.
+
+    They are among the statements whose change tokens are kept. Needs the history.
+    """
+    connection = connections[conf.database]
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("missing_entries_v1"), own_names(connection)))
+        count, newest = cursor.fetchone()
+        return count, newest
+
+
+def _quoted(kind: Kind) -> str:
+    return connections[conf.database].ops.quote_name(kind.model._meta.db_table)
+
+
+def _table_of(kind: Kind) -> Func:
+    # As a subquery, so that the server resolves the name once, not for each entry.
+    return Func(
+        Value(_quoted(kind)),
+        template="(SELECT pg_catalog.to_regclass(%(expressions)s))",
+        output_field=TextField(),
+    )
