@@ -11,17 +11,10 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from django.db import OperationalError, connections, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
-from flagstaff._tables.decoding import SECRET_FIELDS
-from flagstaff._tables.model_fields import (
-    AnyField,
-    auto_now_add_fields,
-    is_auto_now,
-    is_auto_now_add,
-    is_generated,
-    stored_fields,
-)
+from flagstaff._tables.model_fields import AnyField, is_auto_now, is_auto_now_add, is_generated
+from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.sqlstate import DEADLOCK, sqlstate
@@ -46,27 +39,25 @@ from flagstaff.changes.row_changes import finished, planned_change, planned_dele
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
-from flagstaff.history.describe import describe_value, field_label
-from flagstaff.history.events import same_json
+from flagstaff.history.describe import describe_value
+from flagstaff.history.differences import same_json
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import (
-    all_entries,
+from flagstaff.history.log import (
+    Change,
     deleted_pk,
-    of_transaction,
+    events,
     require_history,
     require_triggers,
     version_of,
     versions_of,
 )
-from flagstaff.history.versions import entries as entries_of
-from flagstaff.models import Change
 
 #: A flag, a value or a segment, and its primary key as the history stores it.
 RowId: TypeAlias = tuple[Kind, str]
 
 # The triggers read it. It ends with the transaction.
 _SET_UNDOES = "SELECT pg_catalog.set_config('flagstaff.undoes', %s, true)"
-# Beside columns and users, what an entry can change: whether the row exists.
+# Beside columns and users, what an entry can change: whether there is a row.
 _EXISTENCE = ""
 # The length of a value in a message, which the admin may keep in a cookie.
 _MAX_VALUE = 120
@@ -105,6 +96,11 @@ class Undone:
         """The kind and the primary key."""
         return self.kind, self.pk
 
+    @property
+    def written(self) -> Changed | None:
+        """What is written; None if nothing is."""
+        return self.changed if self.changed is not None and self.changed.written else None
+
 
 def undo(
     entries: Iterable[Change],
@@ -114,19 +110,19 @@ def undo(
 ) -> list[Undone]:
     """Undoes entries of the history in one transaction, newest first, all or none.
 
-    What a later entry has changed again is a conflict. With `skip_conflicts`, the event of such an
-    entry is left out. `expect` has the versions that rows must have, as `preview_undo` returned
-    them. A deadlock is retried once, unless a transaction surrounds the call.
+    What a later entry has changed again is a conflict. With `skip_conflicts`, the events that have
+    one are left out. `expect` has the versions that rows must have, as `preview_undo` returns them.
+    A deadlock is retried once, unless a transaction surrounds the call.
 
     Raises ConflictError, NoHistoryError, and InvalidChangeError for what cannot be written again.
     """
     ids = _ids(entries)
     try:
-        return _undo(ids, skip_conflicts, expect or {})
+        return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
     except OperationalError as error:
         if connections[conf.database].in_atomic_block or sqlstate(error) != DEADLOCK:
             raise
-    return _undo(ids, skip_conflicts, expect or {})
+    return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
 
 
 def preview_undo(entries: Iterable[Change]) -> list[Undone]:
@@ -137,12 +133,99 @@ def preview_undo(entries: Iterable[Change]) -> list[Undone]:
     return [row.planned() for row in _taken_back(_ids(entries), lock=False)]
 
 
+# One row, by its key.
+
+
+def undo_event(
+    kind: Kind, key: str, version: int | None = None, *, expect_version: int | None = None
+) -> Changed:
+    """Undoes the event of a row that has this version; by default the newest event.
+
+    Raises as `undo`, and UnknownFlagError, UnknownValueError or UnknownSegmentError for the key.
+    """
+    return _undo_row(kind, key, event_of(kind, key, version), expect_version)
+
+
+def restore(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a row and its allowed users as the entry `to` left them: undoes the newer entries.
+
+    A deleted row gets its old primary key back. Users who no longer exist are left out and returned
+    as `missing`. Raises as `undo_event`.
+    """
+    return _undo_row(kind, key, entries_after(kind, key, to), expect_version)
+
+
+def event_of(kind: Kind, key: str, version: int | None = None) -> Sequence[Change]:
+    """Returns the entries of the event of a row that has this version; by default the newest."""
+    of_row = Change.objects.of_row(kind, _pk_of(kind, key)).newest()
+    entry = of_row.first() if version is None else of_row.filter(pk=version).first()
+    if entry is None:
+        raise _no_version(version, kind, key)
+    found = events(of_row.in_transaction(entry))
+    return next(event.entries for event in found if entry in event.entries)
+
+
+def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
+    """Returns the entries of a row that are newer than the entry `to`, after which it existed."""
+    of_row = Change.objects.of_row(kind, _pk_of(kind, key))
+    entry = of_row.filter(pk=to).first()
+    if entry is None:
+        raise _no_version(to, kind, key)
+    if entry.is_deletion and entry.relation != ALLOWED_USERS:
+        raise InvalidChangeError(
+            "{key} did not exist at version {version}; to remove it, use {command}",
+            key=key,
+            version=str(to),
+            command=quoted_command(*DELETE_VERBS[kind], key),
+        )
+    return of_row.filter(pk__gt=to)
+
+
+def _undo_row(
+    kind: Kind, key: str, entries: Sequence[Change], expect_version: int | None
+) -> Changed:
+    if not entries:
+        row = kind.row(key)
+        require_version(kind, key, row.pk, expect_version)
+        return Changed(key, "", {}, {}, written=False, version=version_of(kind, row.pk))
+    row_id = kind, entries[0].object_pk
+    [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
+    return cast("Changed", done.changed)
+
+
+def _pk_of(kind: Kind, key: str) -> object:
+    """The primary key of the row that has the key, or of the deleted one that last had it."""
+    require_history()
+    pk = None if kind.find(key) else deleted_pk(kind, key)
+    # Raises if there never was such a row.
+    return kind.row(key).pk if pk is None else pk
+
+
+def _no_version(version: int | None, kind: Kind | None = None, key: str = "") -> InvalidChangeError:
+    options = () if kind is None else (key, *KIND_OPTIONS[kind])
+    return InvalidChangeError(
+        "the history has no version {version}; see {command}"
+        if kind is None
+        else "the history of {key} has no version {version}; see {command}",
+        key=key,
+        version=str(version or 0),
+        command=quoted_command("history", *options),
+    )
+
+
 def _undo(
-    ids: Mapping[RowId, set[int]], skip_conflicts: bool, expect: Mapping[RowId, int]
+    ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
 ) -> list[Undone]:
     with transaction.atomic(using=conf.database):
         rows = _taken_back(ids, lock=True)
-        _require_versions(rows, expect)
+        for kind in {kind for kind, _pk in expect}:
+            # Without triggers the version stays the same whatever is changed.
+            require_triggers(kind)
+        for row in rows:
+            seen = expect.get(row.id, row.version)
+            if row.version != seen:
+                advice = Text("read it again")
+                raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
         if not skip_conflicts:
             raise_errors(one.error for row in rows for one in row.conflicts)
         return _write([row.planned() for row in rows])
@@ -163,25 +246,22 @@ class _Row:
     """A row on its way back through its entries, from the newest to the oldest."""
 
     def __init__(self, row_id: RowId, newest: Change, stored: Row | None, present: _State) -> None:
-        self.kind, self.pk = row_id
+        self.kind, self.pk = self.id = row_id
         self.key, self.version = newest.key if stored is None else stored.key, newest.pk
         self.stored = stored
         self.present = self.state = present
         self.undone: list[int] = []
         self.conflicts: list[Conflict] = []
         self.ignored: dict[str, None] = {}
-        #: The model's values of columns that were taken, by attribute.
+        #: The values of the columns that were taken back, by attribute of the model.
         self.values: Fields = {}
-        self.missing: Collection[PrimaryKey] = ()
-        # What later entries that are not undone have changed: columns, users, the existence.
+        #: The users that exist, among those to add.
+        self.existing: Collection[PrimaryKey] = ()
+        self.fields = {str(one.column): one for one in fields_of(self.kind.model)}
+        # What later entries that are not undone have changed: columns, users, whether it exists.
         self._since: set[object] = set()
         # The row as such an entry has created it.
-        self._created: Fields | None = None
-        self._fields = {str(one.column): one for one in stored_fields(self.kind.model)}
-
-    @property
-    def id(self) -> RowId:
-        return self.kind, self.pk
+        self._created: Fields = {}
 
     @property
     def key_before(self) -> str | None:
@@ -191,17 +271,15 @@ class _Row:
     @property
     def key_after(self) -> str | None:
         """The key after the undo; None if there is no row then."""
-        if self.state.columns is None:
-            return None
-        [key] = (one for one in self._fields.values() if one.name == "key")
-        return cast("str", self.state.columns[str(key.column)])
+        [column] = (name for name, one in self.fields.items() if one.name == "key")
+        return None if self.state.columns is None else self.state.columns[column]
 
     def undo(self, event: Sequence[Change]) -> None:
         """Undoes the entries of one event, or keeps them all if one of them cannot be undone."""
         ids, state = tuple(entry.pk for entry in event), self.state
         try:
             if state.columns is None and all(entry.relation == ALLOWED_USERS for entry in event):
-                raise self._conflict(Text("it was deleted since; restore it first"))
+                raise self._deleted()
             for entry in event:
                 state = self._before(state, entry)
         except FlagstaffError as error:
@@ -211,163 +289,143 @@ class _Row:
             self.state = state
             self.undone += ids
 
-    def keep(self, event: Iterable[Change]) -> None:
+    def keep(self, entries: Iterable[Change]) -> None:
         """Notes what entries have changed that are not undone."""
-        for entry in event:
+        for entry in entries:
             if entry.relation == ALLOWED_USERS:
                 self._since |= {(pk,) for pk in _pks(entry.old) | _pks(entry.new)}
             elif entry.old is None:
                 self._since.add(_EXISTENCE)
                 self._created = entry.new
             elif entry.new is None:
-                self._since.add(_EXISTENCE)
-                self._since |= {*_differing(entry.old, self._created or {})}
+                self._since |= {_EXISTENCE, *_differing(entry, self._created)}
             else:
-                self._since |= {*_differing(entry.old, entry.new)}
+                self._since |= {*_differing(entry, entry.new)}
 
     def refuse(self, error: FlagstaffError) -> None:
         """Undoes nothing."""
-        self.conflicts = [*self.conflicts, Conflict(tuple(self.undone), error)]
+        self.conflicts.append(Conflict(tuple(self.undone), error))
         self.state, self.undone, self.values = self.present, [], {}
 
     def planned(self) -> Undone:
         """Returns what the undo does to the row."""
         before = RowState(self.kind, cast("Model | None", self.stored), self.present.users)
-        after, changed = before, None
-        if self.undone:
-            after, changed = self._after()
+        after, changed = self._after() if self.undone else (before, None)
         return Undone(
-            self.kind,
-            self.key,
-            self.pk,
-            self.version,
-            tuple(self.undone),
-            tuple(self.conflicts),
-            tuple(self.ignored),
-            before,
-            after,
-            changed,
+            kind=self.kind,
+            key=self.key,
+            pk=self.pk,
+            version=self.version,
+            entries=tuple(self.undone),
+            conflicts=tuple(self.conflicts),
+            ignored=tuple(self.ignored),
+            before=before,
+            after=after,
+            changed=changed,
         )
 
     def _after(self) -> tuple[RowState, Changed]:
-        row, is_flag = self.stored, self.kind is Kind.FLAG
-        if self.state.columns is None:
-            users = self.present.users if is_flag else None
-            changed = (
-                Changed(self.key, "", {}, {}, written=False, version=self.version)
-                if row is None
-                else replace(planned_deletion(row, users), written=True)
-            )
-            return RowState(self.kind, None, ()), changed
-        users_after = self.state.users.difference(self.missing)
-        change = self.users_change()
-        if row is None:
+        row = self.stored
+        users = users_to_change(
+            self.present.users,
+            in_order(self.state.users),
+            skip_unknown=True,
+            existing=self.existing,
+        )
+        if self.state.columns is None and row is None:
+            changed = Changed(self.key, "", {}, {}, written=False, version=self.version)
+        elif self.state.columns is None:
+            users_now = self.present.users if self.kind is Kind.FLAG else None
+            changed = replace(planned_deletion(cast("Row", row), users_now), written=True)
+            row = None
+        elif row is None:
             row = cast("Row", self.kind.model(**self.values))
-            changed = self._planned_insert(row, change)
+            new = self._values_of(lambda one: not (is_auto_now_add(one) or is_auto_now(one)))
+            new |= {ALLOWED: list(users.added)} if users.added else {}
+            changed = Changed(row.key, "", None, new, written=True, missing=users.missing)
         else:
-            changed = planned_change(row, self._editable(), change)
+            changed = planned_change(row, self._values_of(lambda _: True), users)
             changed = replace(changed, written=bool(changed.new), version=self.version)
             row = copy(row)
             for name, value in self.values.items():
                 setattr(row, name, value)
-        return RowState(self.kind, cast("Model", row), users_after), changed
+        left = self.present.users.difference(users.removed).union(users.added)
+        return RowState(self.kind, cast("Model | None", row), left), changed
 
-    def _planned_insert(self, row: Row, users: AllowedUsersChange) -> Changed:
-        new = {
+    def _values_of(self, is_wanted: Any) -> dict[str, Any]:
+        return {
             one.name: self.values[one.attname]
-            for one in self._fields.values()
-            if one.attname in self.values
-            and not (one.primary_key or is_auto_now(one) or is_auto_now_add(one))
+            for one in self.fields.values()
+            if one.attname in self.values and not one.primary_key and is_wanted(one)
         }
-        new |= {ALLOWED: list(users.added)} if users.added else {}
-        return Changed(row.key, "", None, new, written=True, missing=users.missing)
-
-    def users_change(self) -> AllowedUsersChange:
-        target = in_order(self.state.users)
-        existing = self.state.users.difference(self.missing)
-        return users_to_change(self.present.users, target, skip_unknown=True, existing=existing)
-
-    def _editable(self) -> dict[str, object]:
-        keys = {one.attname for one in self._fields.values() if one.primary_key}
-        return {name: value for name, value in self.values.items() if name not in keys}
 
     def _before(self, state: _State, entry: Change) -> _State:
         """Returns the row before an entry. Raises ConflictError or InvalidChangeError."""
         if entry.relation == ALLOWED_USERS:
-            return self._without_users(state, _pks(entry.new), _pks(entry.old))
+            to_remove, to_add = state.users & _pks(entry.new), _pks(entry.old) - state.users
+            if again := [pk for pk in to_remove | to_add if (pk,) in self._since]:
+                users = some(sorted(map(str, again)))
+                text = Text("its allowed users were changed again since: {users}", users=users)
+                raise self._conflict(text)
+            return replace(state, users=state.users - to_remove | to_add)
         if entry.old is None:
-            return self._without_row(state)
+            if state.columns is not None and self._since:
+                raise self._conflict(Text("it was changed since it was created"))
+            return _State(None, state.users)
         if entry.new is None:
             return self._with_row(state, entry)
         if state.columns is None:
-            raise self._conflict(Text("it was deleted since; restore it first"))
+            raise self._deleted()
         return self._with_columns(state, state.columns, entry)
-
-    def _without_users(
-        self, state: _State, added: Collection[PrimaryKey], removed: Collection[PrimaryKey]
-    ) -> _State:
-        to_remove = state.users.intersection(added)
-        to_add = frozenset(removed) - state.users
-        if again := [pk for pk in to_remove | to_add if (pk,) in self._since]:
-            users = some(sorted(map(str, again)))
-            raise self._conflict(
-                Text("allowed users were changed again since: {users}", users=users)
-            )
-        return replace(state, users=state.users - to_remove | to_add)
-
-    def _without_row(self, state: _State) -> _State:
-        if state.columns is not None and self._since:
-            raise self._conflict(Text("it was changed since it was created"))
-        return _State(None, state.users)
 
     def _with_row(self, state: _State, entry: Change) -> _State:
         if state.columns is not None:
             return state
         if _EXISTENCE in self._since:
             raise self._conflict(Text("it was created and deleted again since"))
-        if _is_secret(entry):
+        if entry.hidden:
             raise InvalidChangeError(
                 "{key} was secret, so the history cannot bring it back; create it with {command}",
                 key=self.key,
                 command=quoted_command("value", "create", self.key, "-"),
             )
-        self._ignore(entry.old.keys() - self._fields.keys())
-        taken = {name: entry.pk for name in entry.old if name in self._fields}
+        self.ignored |= dict.fromkeys(sorted(entry.old.keys() - self.fields.keys()))
+        writable = (name for name in entry.old if name in self.fields)
+        taken = {name: entry.pk for name in writable if not is_generated(self.fields[name])}
         return replace(state, columns=entry.old, taken=taken)
 
     def _with_columns(self, state: _State, columns: Fields, entry: Change) -> _State:
-        changed = [*_differing(entry.old, entry.new)]
-        self._ignore(name for name in changed if name not in self._fields)
-        hidden = SECRET_FIELDS if _is_secret(entry) else ()
+        if entry.hidden:
+            raise InvalidChangeError(
+                "{key} is secret, so the history says only that its {fields} changed; enter it "
+                "again with {command}",
+                key=self.key,
+                fields=some(entry.hidden),
+                command=quoted_command("value", "set", self.key, "-"),
+            )
         before, taken = dict(columns), dict(state.taken)
-        for name in changed:
-            one, old = self._fields.get(name), entry.old[name]
-            if one is None or is_auto_now(one) or is_generated(one):
+        for name in _differing(entry, entry.new):
+            one = self.fields.get(name)
+            if one is None:
+                self.ignored[name] = None
                 continue
-            if one.name in hidden:
-                raise InvalidChangeError(
-                    "{key} is secret, so the history says only that its {field} changed; enter "
-                    "it again",
-                    key=self.key,
-                    field=field_label(one.name),
+            present, old = columns.get(name), entry.old.get(name)
+            if is_auto_now(one) or is_generated(one) or same_json(present, old):
+                continue
+            if name in self._since or not same_json(present, entry.new.get(name)):
+                value = describe_value(present, field=one.name, limit=_MAX_VALUE)
+                text = Text(
+                    "{field} was changed again and is {value} now", field=one.name, value=value
                 )
-            if same_json(columns.get(name), old):
-                continue
-            if name in self._since or not same_json(columns.get(name), entry.new.get(name)):
-                raise self._changed_again(one, columns)
+                raise self._conflict(text)
             before[name], taken[name] = old, entry.pk
         return replace(state, columns=before, taken=taken)
 
-    def _ignore(self, names: Iterable[str]) -> None:
-        self.ignored |= dict.fromkeys(sorted(names))
-
-    def _changed_again(self, one: AnyField, columns: Fields) -> ConflictError:
-        is_hidden = one.name in SECRET_FIELDS and getattr(self.stored, "secret", False)
-        value = describe_value(
-            columns.get(str(one.column)), field=one.name, secret=is_hidden, limit=_MAX_VALUE
+    def _deleted(self) -> ConflictError:
+        command = quoted_command("restore", self.key, "VERSION", *KIND_OPTIONS[self.kind])
+        return self._conflict(
+            Text("it was deleted since; restore it with {command}", command=command)
         )
-        text = Text("{field} was changed again and is {value} now", field=one.name, value=value)
-        return self._conflict(text)
 
     def _conflict(self, why: Text) -> ConflictError:
         text = Text("the change of {key} cannot be undone: {why}", key=self.key, why=why)
@@ -379,7 +437,7 @@ def _ids(entries: Iterable[Change]) -> dict[RowId, set[int]]:
     require_history()
     ids: dict[RowId, set[int]] = defaultdict(set)
     for entry in entries:
-        ids[Kind.of(entry.relation), entry.object_pk].add(entry.pk)
+        ids[entry.kind, entry.object_pk].add(entry.pk)
     return ids
 
 
@@ -387,21 +445,27 @@ def _taken_back(ids: Mapping[RowId, set[int]], *, lock: bool) -> list[_Row]:
     """Returns the rows as the undo of these entries leaves them. A constant number of queries."""
     if not ids:
         return []
+    # Locked before anything else is read.
     stored = _stored_rows(ids, lock=lock)
-    entries = _entries_since(ids)
-    columns = _columns(stored.keys() & ids.keys())
+    entries, columns = _entries_since(ids), _columns(stored.keys() & ids.keys())
     flags = [row for (kind, _pk), row in stored.items() if kind is Kind.FLAG]
-    users = {str(pk): of_flag for pk, of_flag in (allowed_pks_of(flags) if flags else {}).items()}
+    users = {(Kind.FLAG, str(pk)): of_flag for pk, of_flag in allowed_pks_of(flags).items()}
     rows = []
     for row_id in sorted(ids, key=lambda row: max(ids[row]), reverse=True):
-        of_row = users.get(row_id[1], ()) if row_id[0] is Kind.FLAG else ()
-        present = _State(columns.get(row_id), frozenset(of_row))
+        present = _State(columns.get(row_id), frozenset(users.get(row_id, ())))
         row = _Row(row_id, entries[row_id][0], stored.get(row_id), present)
         rows.append(row)
-        for is_selected, event in _events(entries[row_id], ids[row_id]):
-            (row.undo if is_selected else row.keep)(event)
+        by_choice = groupby(
+            entries[row_id], lambda entry: entry.pk in ids[entry.kind, entry.object_pk]
+        )
+        for is_chosen, some_entries in by_choice:
+            if is_chosen:
+                for event in events(some_entries):
+                    row.undo(event.entries)
+            else:
+                row.keep(some_entries)
     _refuse_taken_keys(rows)
-    _read_values(rows)
+    _read_values([row for row in rows if row.undone])
     return rows
 
 
@@ -411,8 +475,7 @@ def _stored_rows(ids: Collection[RowId], *, lock: bool) -> dict[RowId, Row]:
     The rules that are written may name any segment. Locked later than other segments, they could
     deadlock with a change of rules, so all segments are locked.
     """
-    wanted = set(ids)
-    kinds = {kind for kind, _pk in ids}
+    wanted, kinds = set(ids), {kind for kind, _pk in ids}
     if lock and Kind.SEGMENT in kinds and len(kinds) > 1:
         pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
         wanted |= {(Kind.SEGMENT, str(pk)) for pk in pks}
@@ -420,7 +483,7 @@ def _stored_rows(ids: Collection[RowId], *, lock: bool) -> dict[RowId, Row]:
 
 
 def _columns(stored: Collection[RowId]) -> dict[RowId, Fields]:
-    """Returns the columns of the rows, as the history would store them."""
+    """Returns the columns of rows, as the history would store them."""
     columns: dict[RowId, Fields] = {}
     for kind in Kind:
         for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
@@ -434,35 +497,16 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     """Returns the entries of each row from the oldest that is undone on, newest first."""
     by_row = defaultdict[RowId, list[Change]](list)
     oldest = {row: min(of_row) for row, of_row in ids.items()}
-    newer = all_entries().filter(id__gte=min(oldest.values())).order_by("-id")
+    newer = Change.objects.of_kinds({kind for kind, _pk in ids}).newest()
     for batch in batches({pk for _kind, pk in ids}):
-        for entry in newer.filter(object_pk__in=batch).iterator(100):
-            row = Kind.of(entry.relation), entry.object_pk
+        for entry in newer.filter(object_pk__in=batch, id__gte=min(oldest.values())):
+            row = entry.kind, entry.object_pk
             if row in oldest and entry.pk >= oldest[row]:
                 by_row[row].append(entry)
     for row, of_row in ids.items():
-        for missing in sorted(of_row.difference(entry.pk for entry in by_row[row])):
-            raise no_version(missing)
+        if gone := of_row.difference(entry.pk for entry in by_row[row]):
+            raise _no_version(min(gone))
     return by_row
-
-
-def no_version(version: int) -> InvalidChangeError:
-    """Returns the error that the history has no entry of this id."""
-    return InvalidChangeError(
-        "the history has no version {version}; see {command}",
-        version=str(version),
-        command=quoted_command("history"),
-    )
-
-
-def _events(
-    entries: Iterable[Change], selected: Collection[int]
-) -> Iterator[tuple[bool, list[Change]]]:
-    """Yields the events of a row, newest first, and whether they are selected."""
-    for key, event in groupby(
-        entries, lambda entry: (entry.pk in selected, entry.transaction_id, entry.actor)
-    ):
-        yield key[0], [*event]
 
 
 def _refuse_taken_keys(rows: Collection[_Row]) -> None:
@@ -480,122 +524,89 @@ def _refuse_taken_keys(rows: Collection[_Row]) -> None:
         keys = others.values_list("key", flat=True)
         owners |= {(kind is Kind.SEGMENT, key): kind.value for key in keys}
     while True:
-        held = defaultdict[tuple[bool, str | None], list[str]](list)
+        holders = defaultdict[tuple[bool, str | None], list[_Row]](list)
         for row in rows:
-            held[row.kind is Kind.SEGMENT, row.key_after].append(row.kind.value)
-        for row in rows:
-            place = row.kind is Kind.SEGMENT, row.key_after
-            is_new = row.key_after not in {None, row.key_before}
-            if is_new and (place in owners or len(held[place]) > 1):
-                row.refuse(_key_conflict(row, owners.get(place, row.kind.value)))
-                # Its own key is no longer free for the others.
+            holders[row.kind is Kind.SEGMENT, row.key_after].append(row)
+        for place, of_key in holders.items():
+            changed = [row for row in of_key if row.key_after not in {None, row.key_before}]
+            if changed and (place in owners or len(of_key) > 1):
+                changed[0].refuse(_key_conflict(changed[0], owners.get(place, "flag")))
+                # Its present key is no longer free for the others.
                 break
         else:
             return
 
 
 def _key_conflict(row: _Row, owner: str) -> ConflictError:
-    key = str(row.key_after)
     text = Text(
-        "{key} cannot be undone: {owner} has this key now; rename or delete it first",
-        key=key,
+        "the change of {key} cannot be undone: {owner} has this key now; rename or delete it first",
+        key=str(row.key_after),
         owner=OWNERS.get(owner, Text("a segment")),
     )
-    return ConflictError(text, key=key, actual=row.version)
+    return ConflictError(text, key=row.key, actual=row.version)
 
 
-def _read_values(rows: Iterable[_Row]) -> None:
+def _read_values(rows: Collection[_Row]) -> None:
     """Reads what is written from the entries, as the database reads it, and which users exist."""
-    undone = [row for row in rows if row.undone]
     for kind in Kind:
-        of_kind = [row for row in undone if row.kind is kind]
-        taken = {(entry, column) for row in of_kind for column, entry in row.state.taken.items()}
-        instances = _instances(kind, taken) if taken else {}
-        for row in of_kind:
-            fields = {str(one.column): one for one in stored_fields(kind.model)}
+        taken, unreadable = [], dict[tuple[str, str], object]()
+        for row in (row for row in rows if row.kind is kind):
+            for name, entry in row.state.taken.items():
+                value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
+                if value is None:
+                    taken.append({"pk": row.pk, "entry": entry, "name": name})
+                else:
+                    unreadable[row.pk, name] = value
+        query = fill(sql("history_rows_v1"), _names(kind))
+        manager = kind.model._base_manager.using(conf.database)
+        found = manager.raw(query, [json.dumps(taken)]) if taken else ()
+        read = {vars(one).pop("flagstaff_pk"): one for one in found}
+        for row in (row for row in rows if row.kind is kind):
             row.values = {
-                fields[column].attname: getattr(instances[entry], fields[column].attname)
-                for column, entry in row.state.taken.items()
-                if not is_generated(fields[column])
+                row.fields[name].attname: unreadable[row.pk, name]
+                if (row.pk, name) in unreadable
+                else getattr(read[row.pk], row.fields[name].attname)
+                for name in row.state.taken
             }
             try:
                 require_readable(row.key, row.values)
             except InvalidChangeError as error:
                 row.refuse(error)
-    new_users = {pk for row in undone for pk in row.state.users - row.present.users}
-    missing = new_users.difference(allowed_user_table().existing(new_users) if new_users else ())
-    for row in undone:
-        row.missing = missing
-
-
-def _instances(kind: Kind, taken: Iterable[tuple[int, str]]) -> dict[int, Model]:
-    """Returns model instances with these columns of the old side of entries, by entry."""
-    columns = defaultdict[int, list[str]](list)
-    for entry, column in taken:
-        columns[entry].append(column)
-    query = fill(sql("history_rows_v1"), _names(kind))
-    olds = dict(all_entries().filter(id__in=columns).values_list("id", "old"))
-    fields = {str(one.column): one for one in stored_fields(kind.model)}
-    # What the database or Python cannot represent.
-    unread = {
-        (entry, name): read
-        for entry, of_entry in columns.items()
-        for name in of_entry
-        if (read := _read_here(fields[name], olds[entry].get(name))) is not None
-    }
-    wanted = [
-        {"id": entry, "columns": [name for name in of_entry if (entry, name) not in unread]}
-        for entry, of_entry in columns.items()
-    ]
-    instances: dict[int, Model] = {}
-    rows = kind.model._base_manager.using(conf.database).raw(query, [json.dumps(wanted)])
+    new_users = {pk for row in rows for pk in row.state.users - row.present.users}
+    existing = allowed_user_table().existing(new_users) if new_users else ()
     for row in rows:
-        instances[vars(row).pop("flagstaff_entry")] = row
-    for (entry, name), value in unread.items():
-        setattr(instances[entry], fields[name].attname, value)
-    return instances
+        row.existing = existing
+
+
+def _unreadable(one: AnyField, value: object) -> object:
+    """What is read for a value that the database or Python cannot represent; None for others."""
+    return value if isinstance(value, UnreadableJson) else bound_of(one, value)
 
 
 def _names(kind: Kind) -> dict[str, str]:
     connection, meta = connections[conf.database], kind.model._meta
     quote = connection.ops.quote_name
-    return {
-        **own_names(connection),
-        "table": quote(meta.db_table),
-        "pk": quote(str(meta.pk.column)),
-    }
+    names = {"table": quote(meta.db_table), "pk": quote(str(meta.pk.column))}
+    return {**own_names(connection), **names}
 
 
-def _read_here(one: AnyField, value: object) -> object:
-    return value if isinstance(value, UnreadableJson) else bound_of(one, value)
-
-
-def _require_versions(rows: Iterable[_Row], expect: Mapping[RowId, int]) -> None:
-    """Raises ConflictError if a row has another version than expected."""
-    for kind in {kind for kind, _pk in expect}:
-        # Without triggers the version stays the same whatever is changed.
-        require_triggers(kind)
-    for row in rows:
-        seen = expect.get(row.id, row.version)
-        if row.version != seen:
-            advice = Text("read it again")
-            raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
-
-
-def _write(planned: list[Undone]) -> list[Undone]:
+def _write(planned: Sequence[Undone]) -> list[Undone]:
     with checked_together():
-        for one in _in_order([one for one in planned if one.changed and one.changed.written]):
+        for one in _in_order([one for one in planned if one.written]):
             _record_undo_of(one.entries)
-            _write_row(one)
+            _write_row(one, cast("Changed", one.written))
         _record_undo_of(())
-    pks = defaultdict[Kind, list[str]](list)
-    for one in planned:
-        pks[one.kind].append(one.pk)
-    versions = {kind: versions_of(kind, some_pks) for kind, some_pks in pks.items()}
+    versions = {
+        (kind, pk): version
+        for kind in Kind
+        for pk, version in versions_of(
+            kind, [one.pk for one in planned if one.kind is kind]
+        ).items()
+    }
     return [
-        replace(one, changed=finished(one.kind, one.changed, versions[one.kind].get(one.pk, 0)))
-        if one.changed is not None and one.changed.written
-        else one
+        one
+        if one.written is None
+        else replace(one, changed=finished(one.kind, one.written, versions.get(one.id, 0)))
         for one in planned
     ]
 
@@ -603,155 +614,53 @@ def _write(planned: list[Undone]) -> list[Undone]:
 def _record_undo_of(entries: Sequence[int]) -> None:
     """Makes the next entries of this transaction store the entries that they undo."""
     with connections[conf.database].cursor() as cursor:
-        text = json.dumps([[entry, entry] for entry in entries]) if entries else ""
-        cursor.execute(_SET_UNDOES, [text])
+        cursor.execute(_SET_UNDOES, [json.dumps(entries) if entries else ""])
 
 
-def _write_row(one: Undone) -> None:
+def _write_row(one: Undone, changed: Changed) -> None:
     """Writes a row. An error rolls back the whole undo, so no savepoint is needed."""
-    before, after = cast("Row | None", one.before.row), cast("Row | None", one.after.row)
-    changed = cast("Changed", one.changed)
-    users = AllowedUsersChange(
-        added=tuple((changed.new or {}).get(ALLOWED, ())),
-        removed=tuple((changed.old or {}).get(ALLOWED, ())),
-    )
+    # The states stay as they are.
+    before, after = (copy(cast("Row | None", state.row)) for state in (one.before, one.after))
+    old, new = changed.old or {}, changed.new or {}
+    users = AllowedUsersChange(tuple(new.get(ALLOWED, ())), tuple(old.get(ALLOWED, ())))
     if after is None:
-        copy(cast("Row", before)).delete(using=conf.database)
-    elif before is None:
-        _insert(copy(after), users)
-    else:
-        write_fields(copy(before), changed, users, savepoint=False, is_past=True)
-
-
-def _insert(row: Row, users: AllowedUsersChange) -> None:
-    """Inserts a deleted row again, with its primary key and its allowed users."""
-    times = {
-        one.attname: value
-        for one in auto_now_add_fields(model_of(row))
-        if (value := getattr(row, one.attname)) is not None
-    }
-    insert(row, savepoint=False)
+        cast("Row", before).delete(using=conf.database)
+        return
+    if before is not None:
+        write_fields(before, changed, users, savepoint=False, is_past=True)
+        return
+    fields = fields_of(model_of(after))
+    times = {one.attname: getattr(after, one.attname) for one in fields if is_auto_now_add(one)}
+    insert(after, savepoint=False)
     if times:
-        # Saving has set them to the present.
-        all_rows(model_of(row)).filter(pk=row.pk).update(**times)
+        # Django has set them to the present.
+        all_rows(model_of(after)).filter(pk=after.pk).update(**times)
     if users:
-        change_allowed_users(row, users)
+        change_allowed_users(after, users)
 
 
 def _in_order(undone: Iterable[Undone]) -> Iterator[Undone]:
     """Yields deletions first, and a row that frees a key before the one that gets it."""
     waiting = sorted(undone, key=lambda one: (one.after.row is not None, one.key))
     while waiting:
-        holders = {(one.kind, _key_of(one.before)): one.id for one in waiting}
-        ready = [
-            one
-            for one in waiting
-            if holders.get((one.kind, _key_of(one.after)), one.id) == one.id
-            or one.after.row is None
-        ]
+        holders = {(one.kind, _key_of(one.before)): one for one in waiting if one.before.row}
+        ready = [one for one in waiting if holders.get((one.kind, _key_of(one.after)), one) is one]
         # The database refuses rows that exchange their keys.
-        ready = ready or waiting
-        yield from ready
-        done = {one.id for one in ready}
-        waiting = [one for one in waiting if one.id not in done]
+        yield from ready or waiting
+        waiting = [one for one in waiting if one not in ready] if ready else []
 
 
 def _key_of(state: RowState) -> str | None:
     return None if state.row is None else cast("Row", state.row).key
 
 
-def _differing(old: Fields, new: Fields) -> Iterator[str]:
-    """Yields the columns that two rows do not have in common."""
-    for name in old.keys() | new.keys():
-        if name not in old or name not in new or not same_json(old[name], new[name]):
+def _differing(entry: Change, new: Fields) -> Iterator[str]:
+    """Yields the columns in which the old side of an entry and another row differ."""
+    yield from entry.hidden or ()
+    for name in entry.old.keys() | new.keys():
+        if name not in entry.old or name not in new or not same_json(entry.old[name], new[name]):
             yield name
-
-
-def _is_secret(entry: Change) -> bool:
-    """Whether an entry hides the value of a row."""
-    is_value = entry.relation == Kind.VALUE.row_relation
-    return is_value and any((side or {}).get("secret") for side in (entry.old, entry.new))
 
 
 def _pks(texts: Any) -> frozenset[PrimaryKey]:
     return frozenset(map(user_field(conf.flag_model).to_python, texts or ()))
-
-
-# By key: one row, and its result alone.
-
-
-def undo_event(
-    kind: Kind, key: str, version: int | None = None, *, expect_version: int | None = None
-) -> Changed:
-    """Undoes the event of a row that has this version; by default the newest event.
-
-    Raises as `undo`, UnknownFlagError, UnknownValueError or UnknownSegmentError for the key, and
-    InvalidChangeError if the row has no such event.
-    """
-    return _undo_row(kind, key, event_of(kind, key, version), expect_version)
-
-
-def restore(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
-    """Restores a row and its allowed users as they were after the entry `to`: undoes newer ones.
-
-    A deleted row gets its old primary key back. Users who no longer exist are left out and returned
-    as `missing`. Raises as `undo_event`.
-    """
-    return _undo_row(kind, key, newer_entries(kind, key, to), expect_version)
-
-
-def event_of(kind: Kind, key: str, version: int | None = None) -> list[Change]:
-    """Returns the entries of the event of a row that has this version; by default the newest."""
-    of_row = _entries_of(kind, key)
-    entry = of_row.order_by("-id").first() if version is None else of_row.filter(pk=version).first()
-    if entry is None and version is not None:
-        raise _no_version_of_key(kind, key, version)
-    if entry is None:
-        raise InvalidChangeError("the history of {key} has no change to undo", key=key)
-    return [one for one in of_row.filter(of_transaction(entry)) if one.actor == entry.actor]
-
-
-def newer_entries(kind: Kind, key: str, to: int) -> list[Change]:
-    """Returns the entries of a row that are newer than the entry `to`, after which it existed."""
-    of_row = _entries_of(kind, key)
-    entry = of_row.filter(pk=to).first()
-    if entry is None:
-        raise _no_version_of_key(kind, key, to)
-    if entry.relation != ALLOWED_USERS and entry.new is None:
-        raise InvalidChangeError(
-            "{key} did not exist at version {version}; to remove it, use {command}",
-            key=key,
-            version=str(to),
-            command=quoted_command(*DELETE_VERBS[kind], key),
-        )
-    return [*of_row.filter(pk__gt=to)]
-
-
-def _undo_row(
-    kind: Kind, key: str, entries: Sequence[Change], expect_version: int | None
-) -> Changed:
-    if not entries:
-        row = kind.row(key)
-        require_version(kind, key, row.pk, expect_version)
-        return Changed(key, "", {}, {}, written=False, version=version_of(kind, row.pk))
-    row_id = kind, entries[0].object_pk
-    [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
-    return cast("Changed", done.changed)
-
-
-def _entries_of(kind: Kind, key: str) -> QuerySet[Change]:
-    """Returns the entries of the row that has the key, or of the deleted one that last had it."""
-    require_history()
-    row = kind.find(key)
-    pk = deleted_pk(kind, key) if row is None else row.pk
-    # Raises if there is no such row.
-    return entries_of(kind, kind.row(key).pk if pk is None else pk)
-
-
-def _no_version_of_key(kind: Kind, key: str, version: int) -> InvalidChangeError:
-    return InvalidChangeError(
-        "the history of {key} has no version {version}; see {command}",
-        key=key,
-        version=str(version),
-        command=quoted_command("history", key, *KIND_OPTIONS[kind]),
-    )
