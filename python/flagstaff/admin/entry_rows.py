@@ -13,8 +13,7 @@ from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.json_text import read_columns
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
-from flagstaff.history.grouping import Entry
-from flagstaff.history.log import Event
+from flagstaff.history.log import Change, Event
 
 # The columns of an entry, in the order of the statements.
 _COLUMNS = (
@@ -30,11 +29,14 @@ _NO_USERS = {
 }
 
 
-def entry_of(pk: str, values: Sequence[Any]) -> Entry:
-    """Returns the entry of a row that has this primary key."""
-    entry = dict(zip(_COLUMNS, values, strict=True))
-    sides = {side: _json(entry[side]) for side in ("old", "new")}
-    return {**entry, **sides, "object_pk": pk, "at": aware(entry["at"]), "is_first": False}
+def entry_of(pk: str, values: Sequence[Any]) -> Change:
+    """Returns the entry of a row that has this primary key, as `ChangeQuerySet.short` does."""
+    columns = dict(zip(_COLUMNS, values, strict=True))
+    removed, added = columns.pop("removed"), columns.pop("added")
+    sides = {side: _json(columns[side]) for side in ("old", "new")}
+    entry = Change(**{**columns, **sides, "object_pk": pk, "at": aware(columns["at"])})
+    vars(entry).update(short_old=entry.old, short_new=entry.new, more_old=removed, more_new=added)
+    return entry
 
 
 def actor_columns(connection: BaseDatabaseWrapper) -> dict[str, str]:

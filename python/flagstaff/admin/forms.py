@@ -28,8 +28,7 @@ from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Event, has_history, newest_version, version_of
-from flagstaff.history.reading import events_of
+from flagstaff.history.log import Change, Event, events, has_history, newest_version, version_of
 from flagstaff.history.user_names import names_of_actors
 
 #: The name of the hidden form field.
@@ -269,7 +268,8 @@ class MergingForm(_ModelForm):
         version = self.shown.version if self.shown else None
         if version is None or not has_history():
             return []
-        return events_of(self.kind, self.instance.pk, after=version, limit=limit, shorten=True)
+        newer = Change.objects.of_row(self.kind, self.instance.pk).filter(id__gt=version)
+        return [*events(newer.short().newest()[:limit])]
 
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""

@@ -38,9 +38,8 @@ from flagstaff.admin.search import groups_of
 from flagstaff.admin.stale_page import stale_lines
 from flagstaff.admin.unknown_keys import DAYS, count_sentence
 from flagstaff.conf import conf
-from flagstaff.history.grouping import AUTHOR
 from flagstaff.history.kinds import Kind
-from flagstaff.history.selection import selected_entries
+from flagstaff.history.log import AUTHOR
 from flagstaff.models import Change, ConnectedWorker, RecentChange, StaleFlag, UnknownKey
 
 _Read = Callable[[], Sequence[OverviewLine]]
@@ -61,7 +60,7 @@ _MAX_ACTORS = 10
 # An actor that is no user may be any text.
 _MAX_NAME = 60
 
-# As `history.grouping` has it: what one transaction did to one row under one author.
+# What one transaction did to one row under one author, as `history.log.events` has it.
 _EVENT = Func(
     "transaction_id",
     Case(*(When(relation__in=kind.relations, then=Value(kind.value)) for kind in Kind)),
@@ -203,8 +202,11 @@ def _changes_of_today(site: AdminSite, request: HttpRequest) -> Mapping[str, obj
 def _count(kinds: Sequence[Kind], day: date) -> Sequence[dict[str, Any]]:
     """Returns the actors and their numbers of changes. Selects as the page of recent changes."""
     filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
-    entries = selected_entries(filters.selection(kinds))
-    counted = entries.values("actor", user=_USER).annotate(count=Count(_EVENT, distinct=True))
+    counted = (
+        filters.entries(kinds)
+        .values("actor", user=_USER)
+        .annotate(count=Count(_EVENT, distinct=True))
+    )
     return [dict(row) for row in counted.order_by("-count", "actor", "user")]
 
 

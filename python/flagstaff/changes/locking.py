@@ -15,8 +15,14 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, require_history, require_triggers, version_of
-from flagstaff.history.reading import events_among
+from flagstaff.history.log import (
+    Change,
+    Event,
+    events,
+    require_history,
+    require_triggers,
+    version_of,
+)
 from flagstaff.history.user_names import readable_names_of_actors
 
 _VERSION_CONFLICT = marked("{key} has {present}, but version {expected} was expected")
@@ -88,9 +94,9 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     kind: Kind, key: str, pk: object, expected: int, actual: int | None, advice: str
 ) -> ConflictError:
     """Returns an error with both versions, the event that made the expected one, and newer ones."""
-    changes = Change.objects.of_row(kind, pk)
-    newer = events_among(kind, changes.filter(id__gt=expected), limit=_MAX_NEWER)
-    seen = events_among(kind, changes.filter(id__lte=expected), limit=1)
+    changes = Change.objects.of_row(kind, pk).short()
+    newer = [*events(changes.filter(id__gt=expected).newest()[:_MAX_NEWER])]
+    seen = next(events(changes.newest(expected + 1)[:1]), None)
     names = readable_names_of_actors(newer)
     template = _VERSION_CONFLICT_WITH_EVENTS if newer else _VERSION_CONFLICT
     text = Text(
@@ -106,7 +112,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
         key=key,
         expected=expected,
         actual=actual,
-        seen=seen[0] if seen else None,
+        seen=seen,
         newer=newer,
         advice=advice,
     )

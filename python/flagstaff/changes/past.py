@@ -25,10 +25,10 @@ from flagstaff._time_fields import bound_of
 from flagstaff._words.json_text import UnreadableJson, read_columns
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.conf import conf
-from flagstaff.history.reading import same_json
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import deleted_pk, require_history
+from flagstaff.history.reading import same_json
 from flagstaff.models import Change
 
 _VALUE = "value"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.history.differences import Difference, Users
-from flagstaff.history.events import difference
 from flagstaff.history.log import Action
 
 # As many as an undo command contains, which is more than a text shows.
@@ -35,12 +35,19 @@ def as_written(changed: Changed) -> WrittenChange:
     return WrittenChange(
         _action(changed),
         tuple(
-            difference(name, old.get(name), new.get(name), secret=changed.secret)
+            _difference(name, old.get(name), new.get(name), secret=changed.secret)
             for name in new or old
         ),
         _users(added),
         _users(removed),
     )
+
+
+def _difference(name: str, old: object, new: object, *, secret: bool) -> Difference:
+    """The difference of a field; without its values if they are secret, and not empty lists."""
+    if secret and name in SECRET_FIELDS and (name == "value" or old or new):
+        return Difference(name, None, None, secret=True)
+    return Difference(name, old, new)
 
 
 def _action(changed: Changed) -> Action:

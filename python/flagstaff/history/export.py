@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from io import StringIO
 from typing import Any
 
-from flagstaff.history.log import Event
 from flagstaff._words.times import aware
+from flagstaff.history.log import Event
 
 _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, reduce
 from itertools import chain, groupby, product
+from operator import or_
 from typing import Any, Literal, cast
 
 from django.db import Error, connections, models, transaction
@@ -40,34 +41,6 @@ _MAX_REASONS = 100_000
 _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _SIDES = ("old", "new")
 
-# The parts of `ChangeQuerySet.short`. Names are qualified, because a function of others in the
-# search path could match the arguments better. Only rows of this size in the table have long
-# members; those are measured without compression.
-_ENTRY = "FROM (VALUES (%(expressions)s)) AS entry (relation, side)"
-_IS_LIST = f"relation OPERATOR(pg_catalog.=) '{ALLOWED_USERS}'"
-_IS_LONG_ROW = (
-    "pg_catalog.pg_column_size(side) OPERATOR(pg_catalog.>) 2000 "
-    "AND pg_catalog.jsonb_typeof(side) OPERATOR(pg_catalog.=) 'object'"
-)
-_LONG_MEMBERS = (
-    "FROM pg_catalog.jsonb_each(side) AS member (name, value) "
-    "WHERE pg_catalog.pg_column_size(value) OPERATOR(pg_catalog.>) 20000"
-)
-# The first users of a list; a row without its long members.
-_SHORT = (
-    f"(SELECT CASE WHEN {_IS_LIST} THEN pg_catalog.jsonb_path_query_array(side, '$[0 to 19]') "
-    f"WHEN {_IS_LONG_ROW} THEN side OPERATOR(pg_catalog.-) ARRAY(SELECT name {_LONG_MEMBERS}) "
-    f"ELSE side END {_ENTRY})"
-)
-# The length of a list; the start, the length and a digest of each long member.
-_MORE = (
-    f"(SELECT CASE WHEN {_IS_LIST} THEN pg_catalog.to_jsonb(pg_catalog.jsonb_array_length(side)) "
-    f"WHEN {_IS_LONG_ROW} THEN (SELECT pg_catalog.jsonb_object_agg(name, ("
-    "SELECT pg_catalog.jsonb_build_array(pg_catalog.left(whole, 300), pg_catalog.length(whole), "
-    "pg_catalog.md5(whole)) FROM (SELECT value::text AS whole OFFSET 0) AS texts"
-    f")) {_LONG_MEMBERS}) END {_ENTRY})"
-)
-
 
 class RecordedJSONField(models.JSONField):
     """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
@@ -90,7 +63,11 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         A row that has the key now has its whole history, also under earlier keys.
         """
-        return self.filter(about_key([kind], key))
+        return self.of_keys([kind], [key])
+
+    def of_keys(self, kinds: Collection[Kind], keys: Iterable[str]) -> ChangeQuerySet:
+        """Returns the entries of the rows of these kinds that have the keys, or had them."""
+        return self.filter(reduce(or_, (about_key(kinds, key) for key in keys)))
 
     def of_row(self, kind: Kind, pk: object) -> ChangeQuerySet:
         """Returns the entries of one row."""
@@ -133,11 +110,11 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         entries = self if before is None else self.filter(id__lt=before)
         return entries.order_by((F("id") + 0).desc() if few else "-id")
 
-    def in_batches(self) -> Iterator[Change]:
-        """Yields the entries, newest first, in growing batches as the caller iterates."""
+    def in_batches(self, *, few: bool = False) -> Iterator[Change]:
+        """Yields the entries as `newest` does, in growing batches as the caller iterates."""
         below, size = None, _FIRST_BATCH
         while True:
-            batch = list(self.newest(below)[:size])
+            batch = list(self.newest(below, few=few)[:size])
             yield from batch
             if len(batch) < size:
                 return
@@ -148,17 +125,21 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         Of lists of users the first ones are read. `old` and `new` are deferred.
         """
+        templates = {"short": sql("short_side_v1"), "more": sql("long_members_v1")}
         parts = {
             f"{name}_{side}": Func(
                 "relation", side, template=template, output_field=RecordedJSONField()
             )
             for side in _SIDES
-            for name, template in (("short", _SHORT), ("more", _MORE))
+            for name, template in templates.items()
         }
         return self.defer(*_SIDES).annotate(**parts)
 
 
-class ChangeManager(models.Manager.from_queryset(ChangeQuerySet)):  # type: ignore[misc]
+_Manager = models.Manager.from_queryset(ChangeQuerySet)
+
+
+class ChangeManager(_Manager["Change"]):
     """Reads the entries about the tables of FLAG_MODEL, VALUE_MODEL and segments.
 
     The same primary keys may belong to others in tables that were watched before.
@@ -371,7 +352,7 @@ def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
 # What is searched for.
 
 
-def about_key(kinds: Iterable[Kind], key: str) -> Q:
+def about_key(kinds: Collection[Kind], key: str) -> Q:
     """Returns the condition for entries of the rows that have the key now, or had it. Queries."""
     if not is_storable(key):
         return Q(pk__in=())

@@ -7,7 +7,7 @@ the history. The entries say who it was, and are the only trace of changed allow
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from hashlib import sha256
 from typing import Any
@@ -22,8 +22,7 @@ from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
 from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Event, version_of
-from flagstaff.history.reading import events_of
+from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.rollouts.models import Plan
 
@@ -70,13 +69,14 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
             else Text("the flag was deleted")
         )
     version = version_of(Kind.FLAG, flag.pk)
-    events: Sequence[Event] = ()
+    newer: Sequence[Change] = ()
     # Without a history, which no step can do without, a trip still compares the row.
     if version is not None and version != plan.flag_version:
-        events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_READ)
-        if not events:
+        entries = Change.objects.of_row(Kind.FLAG, flag.pk).filter(id__gt=plan.flag_version or 0)
+        newer = [*entries.short().newest()[:_MAX_READ]]
+        if not newer:
             return Text("the history of the flag was changed")
-    if deciding := _deciding(events)[:_MAX_EVENTS]:
+    if deciding := _deciding(events(newer))[:_MAX_EVENTS]:
         names = readable_names_of_actors(deciding)
         oldest_first = [_describe(event, names) for event in reversed(deciding)]
         return reduce(
@@ -87,15 +87,15 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
             "the flag was changed, and the history does not say by whom: {change}",
             change=differences,
         )
-    if len(events) == _MAX_READ:
+    if len(newer) == _MAX_READ:
         return Text("the flag was changed more than {limit} times", limit=_MAX_READ)
     plan.flag_version = plan.flag_version if version is None else version
     return None
 
 
-def _deciding(events: Sequence[Event]) -> list[Event]:
+def _deciding(newest_first: Iterable[Event]) -> list[Event]:
     """Those of the events that may have changed who has the flag."""
-    return [event for event in events if _decides(event)]
+    return [event for event in newest_first if _decides(event)]
 
 
 def _decides(event: Event) -> bool:

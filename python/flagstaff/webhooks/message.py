@@ -15,8 +15,7 @@ from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event
-from flagstaff.history.reading import events_among
+from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.webhooks.impact import ImpactCounts
 
@@ -113,10 +112,9 @@ class WebhookMessage:
         }
 
 
-def load_event(relation: str, entry_ids: Sequence[int]) -> Event | None:
+def load_event(entry_ids: Sequence[int]) -> Event | None:
     """Returns the event of these entries; None if they are no longer in the history."""
-    events = events_among(Kind.of(relation), Change.objects.filter(id__in=entry_ids))
-    return events[0] if events else None
+    return next(events(Change.objects.filter(id__in=entry_ids).newest()), None)
 
 
 def create_message(event: Event, impact: ImpactCounts | None) -> WebhookMessage:

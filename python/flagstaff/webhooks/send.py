@@ -45,7 +45,7 @@ class Attempt(NamedTuple):
 def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Attempt:
     """Makes one attempt and records it. Blocks for at most the timeout. Raises database errors."""
     try:
-        event = load_event(delivery.relation, delivery.entry_ids)
+        event = load_event(delivery.entry_ids)
         if event is None:
             mark_delivered(delivery)
             return Attempt("expired")

@@ -30,13 +30,8 @@ from flagstaff.history.describe import (
 )
 from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, missing_entries
-from flagstaff.history.missing_entries import MissingEntries
-from flagstaff.history.reading import read_events
-from flagstaff.history.undone import Undo
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
-from flagstaff.history.whole_values import with_whole_values
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -158,25 +153,6 @@ def with_links(text: str) -> SafeString:
     return format_html_join("", "{}", zip(parts))
 
 
-def visible_events(
-    request: HttpRequest,
-    kind: Kind,
-    pk: object,
-    *,
-    before: int | None = None,
-    limit: int | None = None,
-) -> Iterator[Event]:
-    """Yields the events of a row, newest first, as the user may see them.
-
-    Without a limit, they are all of them, with whole values.
-    """
-    shorten = limit is not None
-    events = read_events(
-        kind, Change.objects.of_row(kind, pk), before=before, limit=limit, shorten=shorten
-    )
-    return without_hidden_users(request, events)
-
-
 def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Iterator[Event]:
     """Yields the events with the numbers of users only, if their names may not be seen."""
     if may_see_users(request.user):
@@ -189,20 +165,20 @@ def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Itera
 
 def missing_text() -> str:
     """Returns how many recent changes left no entry; empty if all did. Makes a query."""
-    missing = value_or_default(
-        "missing entries cannot be counted", missing_entries, MissingEntries(0, None)
-    )
-    if not missing.count:
+    nothing: tuple[int, datetime | None] = 0, None
+    problem = "missing entries cannot be counted"
+    count, newest = value_or_default(problem, missing_entries, nothing)
+    if not count:
         return ""
     text = ngettext(
         "%(count)s recent change is not in the history, which could not be written. The last was "
         "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
         "%(count)s recent changes are not in the history, which could not be written. The last was "
         "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
-        missing.count,
+        count,
     )
-    at = "" if missing.newest is None else local_time_text(missing.newest)
-    return text % {"count": local_number(missing.count), "time": at}
+    at = "" if newest is None else local_time_text(newest)
+    return text % {"count": local_number(count), "time": at}
 
 
 def csv_response(events: Iterator[Event], filename: str) -> StreamingHttpResponse:
@@ -216,13 +192,13 @@ def csv_response(events: Iterator[Event], filename: str) -> StreamingHttpRespons
 
 
 def event_rows(
-    request: HttpRequest, events: Sequence[Event], undone: Mapping[int, Undo]
+    request: HttpRequest, events: Sequence[Event], undone: Mapping[int, Change]
 ) -> list[EventRow]:
-    """Returns the rows of events without a key and buttons. `undone` is that of `undone_events`.
+    """Returns the rows of events without a key and buttons. `undone` is that of `undone_by`.
 
-    Queries the names of actors and users, and long values.
+    Queries the names of actors and users.
     """
-    events, undos = with_whole_values(events), [*undone.values()]
+    undos = [*undone.values()]
     users: Mapping[str, str] | None = None
     if may_see_users(request.user):
         actors, users = names_in(events, undos)
@@ -244,7 +220,7 @@ def event_rows(
     ]
 
 
-def _undone_text(undo: Undo | None, actors: Names) -> str:
+def _undone_text(undo: Change | None, actors: Names) -> str:
     if undo is None:
         return ""
     values = {"time": local_clock_text(undo.at), "actor": describe_actor(undo, actors)}

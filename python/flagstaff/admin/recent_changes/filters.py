@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from operator import or_
 from typing import Literal, NamedTuple, cast
 from urllib.parse import urlencode
@@ -22,8 +22,15 @@ from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import is_storable
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.history.kinds import Kind
-from flagstaff.history.selection import Selection, stored_actors
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
+from flagstaff.history.log import (
+    Change,
+    ChangeQuerySet,
+    about_key,
+    has_text,
+    keys_with,
+    stored_actors,
+)
 
 # The fields of a user model that may hold a name, besides the username.
 _NAME_FIELDS = ("first_name", "last_name", "email")
@@ -33,6 +40,9 @@ _MAX_USERS = 50
 _TEXT, _ACTOR, _KEY, _EXACT, _KIND, _ACTION = "q", "actor", "key", "exact", "kind", "action"
 _TIME, _FROM, _TO, _RANGE = "time", "from", "to", "range"
 _NAMES = (_TEXT, _ACTOR, _KEY, _EXACT, _KIND, _ACTION, _TIME, _FROM, _TO)
+# The entries that say what happened to a row.
+_ACTIONS = {"create": ["insert"], "delete": ["delete", "truncate"]}
+_SHORT = timedelta(days=7)
 KIND_LABELS = {
     Kind.FLAG: gettext_lazy("flag"),
     Kind.VALUE: gettext_lazy("value"),
@@ -89,33 +99,64 @@ class Filters:
         return cast("Literal['create', 'change', 'delete']", action) if action else None
 
     @property
-    def are_newest(self) -> bool:
-        """Whether the filters find all of the newest events of the rows that they find."""
-        return not (
-            self.until or any(self.parameters[one] for one in (_TEXT, _ACTOR, _KEY, _ACTION))
-        )
-
-    @property
     def is_narrow(self) -> bool:
         """Whether the filters select an actor or a time, whose events may be undone together."""
         return bool(self.parameters[_ACTOR] or self.since or self.until)
 
-    def selection(self, kinds: Collection[Kind]) -> Selection:
-        """Returns the conditions for the history. Queries the users."""
-        text, actor, key = (self.parameters[name] for name in (_TEXT, _ACTOR, _KEY))
-        is_exact = self.parameters[_EXACT] == "1"
-        return Selection(
-            kinds=[kind for kind in kinds if self.kind in {"", kind.value}],
-            key=key if key and is_exact else None,
-            key_part=None if is_exact else key,
-            since=self.since,
-            until=self.until,
-            actors=self._actors(actor) if actor else None,
-            without_actor=actor or None,
-            action=self.action,
-            text=text,
-            text_actors=self._actors(text) if text else (),
-        )
+    @property
+    def is_short(self) -> bool:
+        """Whether the time is short; it may be long ago."""
+        if self.since is None or self.until is None:
+            return False
+        return self.until - self.since <= _SHORT
+
+    @property
+    def exact_key(self) -> str | None:
+        """The present key of rows, or an earlier one."""
+        return self.parameters[_KEY] or None if self.parameters[_EXACT] == "1" else None
+
+    @property
+    def key_part(self) -> str:
+        """A part of the key, ignoring case."""
+        return "" if self.parameters[_EXACT] == "1" else self.parameters[_KEY]
+
+    @property
+    def text(self) -> str:
+        """A part of the key or of the reason, or an actor."""
+        return self.parameters[_TEXT]
+
+    @cached_property
+    def actors(self) -> set[str] | None:
+        """The actors as they are stored; None for all. Queries the users."""
+        return self._actors(self.parameters[_ACTOR]) if self.parameters[_ACTOR] else None
+
+    @cached_property
+    def text_actors(self) -> set[str]:
+        """The actors that the text may mean. Queries the users."""
+        return self._actors(self.text) if self.text else set()
+
+    def entries(self, kinds: Collection[Kind]) -> ChangeQuerySet:
+        """Returns the entries of these kinds that meet all conditions. Queries the users."""
+        kinds = [kind for kind in kinds if self.kind in {"", kind.value}]
+        entries = Change.objects.of_kinds(kinds)
+        if self.exact_key:
+            entries = entries.filter(about_key(kinds, self.exact_key))
+        if self.key_part:
+            entries = entries.filter(key__in=keys_with(self.key_part))
+        if self.since:
+            entries = entries.since(self.since)
+        if self.until:
+            entries = entries.until(self.until)
+        if self.actors is not None:
+            entries = entries.filter(_made_by(self.actors, self.parameters[_ACTOR]))
+        if self.text:
+            entries = entries.filter(has_text(self.text) | _made_by(self.text_actors, self.text))
+        if self.action == "change":
+            entries = entries.filter(Q(action=Change.Action.UPDATE) | Q(relation=ALLOWED_USERS))
+        elif self.action:
+            rows = [kind.row_relation for kind in kinds]
+            entries = entries.filter(action__in=_ACTIONS[self.action], relation__in=rows)
+        return entries
 
     def _actors(self, text: str) -> set[str]:
         """Returns the actors that a text may mean: an actor or a username, or else parts of names.
@@ -221,6 +262,14 @@ def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
         problems.append(problem % {"text": text})
         return None
     return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+def _made_by(actors: Collection[str], name: str) -> Q:
+    """The condition for entries of actors, or of a database user or a source without an actor."""
+    by = Q(actor__in=actors)
+    if not is_storable(name):
+        return by
+    return by | (Q(actor__isnull=True) & (Q(session_user=name) | Q(source=name)))
 
 
 def _users_named(text: str, others: tuple[str, ...]) -> set[str]:

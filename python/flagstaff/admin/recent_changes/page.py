@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
@@ -38,8 +37,7 @@ from flagstaff.admin.recent_changes.urls import (
 )
 from flagstaff.admin.undo.page import UndoPage
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event
-from flagstaff.history.recent import read_recent
+from flagstaff.history.log import Change, events
 from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
@@ -119,26 +117,25 @@ class RecentChangesAdmin(PlainPageAdmin):
     ) -> tuple[list[EventRow], str]:
         """The rows of a page, and where the next one begins."""
         version, until = _before(request)
-        selection = filters.selection(kinds)
-        events: list[Event] = []
-        if selection.kinds and until is None:
-            found = read_recent(selection, _PAGE_SIZE + 1, before=version, shorten=True)
-            events = [*islice(without_hidden_users(request, found), _PAGE_SIZE + 1)]
-        page_events, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
-        are_newest = version is None and filters.are_newest
-        rows = rows_of(self.admin_site, request, page_events, filters.query, are_newest=are_newest)
+        entries: list[Change] = []
+        if kinds and until is None:
+            newest = filters.entries(kinds).short().newest(version, few=filters.is_short)
+            entries = [*newest[: _PAGE_SIZE + 1]]
+        page, more = entries[:_PAGE_SIZE], entries[_PAGE_SIZE:]
+        shown = [*without_hidden_users(request, events(page))]
+        rows = rows_of(self.admin_site, request, shown, filters.query)
         # The events of the apps between the first and the last change of the page.
         if version is not None:
             until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
-        since = page_events[-1].at if more else None
+        since = page[-1].at if more else None
         of_page = replace(
-            selection,
-            since=max(map(aware, filter(None, (since, selection.since))), default=None),
-            until=min(map(aware, filter(None, (until, selection.until))), default=None),
+            filters,
+            since=max(map(aware, filter(None, (since, filters.since))), default=None),
+            until=min(map(aware, filter(None, (until, filters.until))), default=None),
         )
         limit = _MAX_OTHERS if more else _PAGE_SIZE
-        others = other_rows(self.admin_site, request, filters, of_page, limit)
-        older = str(page_events[-1].version) if more else ""
+        others = other_rows(self.admin_site, request, of_page, limit)
+        older = str(page[-1].pk) if more else ""
         if not more and len(others) >= _PAGE_SIZE:
             # After the oldest change, the next pages have only events of the apps.
             older = aware(others[-1].at).isoformat()
@@ -146,11 +143,11 @@ class RecentChangesAdmin(PlainPageAdmin):
 
     def _csv(self, request: HttpRequest) -> HttpResponseBase:
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
-        events: Iterator[Event] = iter(())
+        entries: Iterator[Change] = iter(())
         if not filters.problems:
-            selection = filters.selection(readable_kinds(self.admin_site, request))
-            events = read_recent(selection, all_users=True)
-        return csv_response(without_hidden_users(request, events), "recent-changes.csv")
+            found = filters.entries(readable_kinds(self.admin_site, request))
+            entries = found.in_batches(few=filters.is_short)
+        return csv_response(without_hidden_users(request, events(entries)), "recent-changes.csv")
 
 
 def readable_kinds(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:

@@ -26,28 +26,23 @@ from flagstaff.admin.recent_changes.urls import event_url, key_url
 from flagstaff.admin.undo.permissions import may_write_kind, write_to_undo
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
-from flagstaff.history.selection import Selection
 
 
 def rows_of(
-    site: AdminSite, request: HttpRequest, events: Sequence[Event], back: str, *, are_newest: bool
+    site: AdminSite, request: HttpRequest, events: Sequence[Event], back: str
 ) -> list[EventRow]:
-    """Returns the rows of events. The number of queries does not depend on that of events.
-
-    `are_newest`: no newer event of their rows is left out.
-    """
+    """Returns the rows of events. The number of queries does not depend on that of events."""
     existing = _existing(events)
     # Asked once for each kind and action: a project's own admin may query.
     may_write = cache(partial(may_write_kind, site, request))
 
     def may_undo(event: Event) -> bool:
         is_deleted = (event.kind, event.object_pk) not in existing
-        is_lost = event.action != "create" and any(one.secret for one in event.differences)
-        if is_lost or is_deleted is not (event.action == "delete"):
+        if is_deleted is not (event.action == "delete"):
             return False
         return may_write(Kind(event.kind), write_to_undo(event))
 
-    rows = rows_with_buttons(site, request, events, may_undo, are_newest=are_newest, back=back)
+    rows = rows_with_buttons(site, request, events, may_undo, back=back)
     return [
         _with_key(site, event, row, is_deleted=(event.kind, event.object_pk) not in existing)
         for event, row in zip(events, rows, strict=True)
@@ -92,7 +87,7 @@ def other_kinds() -> dict[str, str]:
 
 
 def other_rows(
-    site: AdminSite, request: HttpRequest, filters: Filters, selection: Selection, limit: int
+    site: AdminSite, request: HttpRequest, filters: Filters, limit: int
 ) -> list[EventRow]:
     """Returns the newest events of the apps that meet the conditions, newest first. Few queries."""
     if filters.action == "delete":
@@ -101,7 +96,7 @@ def other_rows(
     for pages in PAGES:
         if filters.kind in {"", pages.name} and may_view(site, request, pages.model):
             problem = f"the app {pages.model._meta.app_label} cannot show its events"
-            read = partial(_events, pages, selection, limit)
+            read = partial(_events, pages, filters, limit)
             found: list[Any] = value_or_default(problem, read, [])
             events += [(pages, event) for event in found]
     if filters.action:
@@ -128,21 +123,21 @@ def other_rows(
     return sorted(rows, key=lambda row: aware(row.at), reverse=True)[:limit]
 
 
-def _events(pages: AppPages, selection: Selection, limit: int) -> list[Any]:
+def _events(pages: AppPages, filters: Filters, limit: int) -> list[Any]:
     """Returns the newest events of an app that meet the conditions. One query."""
     key_part = f"{pages.name}__key__icontains"
     conditions = {
-        f"{pages.name}__key": selection.key,
-        key_part: selection.key_part or None,
-        "at__gte": selection.since,
-        "at__lt": selection.until,
-        "actor__in": selection.actors,
+        f"{pages.name}__key": filters.exact_key,
+        key_part: filters.key_part or None,
+        "at__gte": filters.since,
+        "at__lt": filters.until,
+        "actor__in": filters.actors,
     }
     events = all_rows(pages.events).filter(
         **{name: one for name, one in conditions.items() if one is not None}
     )
-    if selection.text:
-        events = events.filter(Q(**{key_part: selection.text}) | Q(actor__in=selection.text_actors))
+    if filters.text:
+        events = events.filter(Q(**{key_part: filters.text}) | Q(actor__in=filters.text_actors))
     return list(events.select_related(pages.name).order_by("-at", "-pk")[:limit])
 
 

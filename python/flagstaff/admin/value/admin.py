@@ -58,8 +58,7 @@ from flagstaff.history.describe import (
     field_label,
 )
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, has_history, versions_of
-from flagstaff.history.reading import events_among
+from flagstaff.history.log import Change, Event, events, has_history, versions_of
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.models import KeyValueStore
 
@@ -140,9 +139,9 @@ class ValueList(Part):
 
 def _read_newest(rows: Sequence[Any]) -> _Newest:
     versions = versions_of(Kind.VALUE, [row.pk for row in rows])
-    newest = Change.objects.filter(id__in=list(versions.values()))
-    events = events_among(Kind.VALUE, newest, shorten=True)
-    return _Newest({event.object_pk: event for event in events}, names_of_actors(events))
+    entries = Change.objects.filter(id__in=list(versions.values()))
+    newest = [*events(entries.short().newest())]
+    return _Newest({event.object_pk: event for event in newest}, names_of_actors(newest))
 
 
 def _parts(event: Event) -> Iterator[str]:

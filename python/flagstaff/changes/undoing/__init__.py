@@ -225,7 +225,14 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
 def _record_undo_of(events: Sequence[EntryRange]) -> None:
     """Makes the next entries of this transaction store the events that they undo."""
     with connections[conf.database].cursor() as cursor:
-        cursor.execute(_SET_UNDOES, [json.dumps([*dict.fromkeys(pk for event in events for pk in event)]) if events else ""])
+        cursor.execute(
+            _SET_UNDOES,
+            [
+                json.dumps([*dict.fromkeys(pk for event in events for pk in event)])
+                if events
+                else ""
+            ],
+        )
 
 
 def _write_row(plan: RowPlan) -> None:

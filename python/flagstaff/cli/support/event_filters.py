@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from django.core.management.base import CommandParser
@@ -11,8 +11,9 @@ from django.db import Error, transaction
 from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import entries_of_key
+from flagstaff.history.log import Change, ChangeQuerySet, entries_of_key
 
 
 def add_actor_filter(parser: CommandParser) -> None:
@@ -22,6 +23,16 @@ def add_actor_filter(parser: CommandParser) -> None:
         metavar="USER",
         help='only changes of this actor: a username, a primary key, or a name such as "deploy"',
     )
+
+
+def matching_entries(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
+    """Returns the entries of these kinds with the actor and in the time of the arguments."""
+    entries = Change.objects.of_kinds(kinds)
+    if options["since"] is not None:
+        entries = entries.since(options["since"])
+    if options["until"] is not None:
+        entries = entries.until(options["until"])
+    return entries if options["by"] is None else entries.by(options["by"])
 
 
 def require_key(key: str, kinds: Sequence[Kind]) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from django.core.management.base import CommandParser
 
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE
 from flagstaff.cli.support.argument_types import count
-from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
+from flagstaff.cli.support.event_filters import (
+    add_actor_filter,
+    matching_entries,
+    print_similar_actor,
+    require_key,
+)
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.history import Kind, as_csv, as_dicts, prune, recent_events, unreadable_kinds
+from flagstaff.history import Event, Kind, as_csv, as_dicts, events, prune, unreadable_kinds
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.log import Event, has_history
+from flagstaff.history.log import has_history, require_history
 from flagstaff.history.user_names import names_of_actors
 
 _COLUMNS = (
@@ -57,42 +63,39 @@ def _history(options: Options, out: Output) -> None:
         run_prune(options, out, prune, "history")
         return
     newest_first = _events(options, out)
-    events = newest_first[: options["limit"]]
+    shown = newest_first[: options["limit"]]
     if options["csv"]:
-        out.line(as_csv(events).rstrip("\r\n"))
+        out.line(as_csv(shown).rstrip("\r\n"))
         return
-    if not events:
+    if not shown:
         out.message("no matching entries")
     if out.is_json:
-        out.document(as_dicts(events))
+        out.document(as_dicts(shown))
         return
-    out.records(_COLUMNS, list(_records(events)))
-    if out.is_terminal and len(newest_first) > len(events):
-        out.message(f"older events: --before {events[-1].version}, or a larger --limit")
+    out.records(_COLUMNS, list(_records(shown)))
+    if out.is_terminal and len(newest_first) > len(shown):
+        oldest = shown[-1].entries[-1].pk
+        out.message(f"older events: --before {oldest}, or a larger --limit")
 
 
 def _events(options: Options, out: Output) -> list[Event]:
-    """Returns the newest events, at least one more than the limit if there are more."""
+    """Returns the newest events, one more than the limit if there are more."""
     kinds = _readable_kinds(options, out)
-    by_version: dict[tuple[str, int], Event] = {}
-    for key in list(dict.fromkeys(options["keys"])) or [None]:
-        events = recent_events(
-            key=key,
-            kinds=kinds,
-            since=options["since"],
-            until=options["until"],
-            actor=options["by"],
-            limit=options["limit"] + 1,
-            before=options["before"],
-            # A program gets all users, a person the first ones.
-            all_users=options["csv"] or out.is_json,
-        )
-        if key is not None and not events and options["before"] is None:
+    require_history()
+    entries = matching_entries(options, kinds)
+    for key in options["keys"]:
+        if options["before"] is None and not entries.of_keys(kinds, [key]).exists():
             require_key(key, kinds)
-        by_version |= {(event.kind, event.version): event for event in events}
-    if not by_version:
+    if options["keys"]:
+        entries = entries.of_keys(kinds, options["keys"])
+    if options["before"] is not None:
+        entries = entries.filter(id__lt=options["before"])
+    # A program gets whole values and all users, a person the start.
+    entries = entries if options["csv"] or out.is_json else entries.short()
+    found = list(islice(events(entries.in_batches()), options["limit"] + 1))
+    if not found:
         print_similar_actor(options["by"], out)
-    return sorted(by_version.values(), key=lambda event: event.version, reverse=True)
+    return found
 
 
 def _readable_kinds(options: Options, out: Output) -> list[Kind]:
@@ -106,9 +109,9 @@ def _readable_kinds(options: Options, out: Output) -> list[Kind]:
     return [kind for kind in kinds if kind not in hidden]
 
 
-def _records(events: list[Event]) -> Iterator[Record]:
-    actors = names_of_actors(events)
-    for event in events:
+def _records(shown: list[Event]) -> Iterator[Record]:
+    actors = names_of_actors(shown)
+    for event in shown:
         yield {
             "version": event.version,
             "at": event.at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -38,7 +39,12 @@ from flagstaff.cli.support.consequence import (
     write_confirmed,
 )
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
+from flagstaff.cli.support.event_filters import (
+    add_actor_filter,
+    matching_entries,
+    print_similar_actor,
+    require_key,
+)
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind, kind_of_key
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import (
@@ -52,7 +58,7 @@ from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import recent_events
+from flagstaff.history import events as group_events
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
 
@@ -142,14 +148,11 @@ def _selected(options: Options, out: Output) -> list[RowEvents]:
     if options["since"] is None:
         return select_of_key(kind_of_key(options), options["key"], options["change"])
     key, kind = options["key"], chosen_kind(options)
-    events = recent_events(
-        key=key,
-        kinds=None if kind is None else (kind,),
-        since=options["since"],
-        until=options["until"],
-        actor=options["by"],
-        limit=_MAX_EVENTS + 1,
-    )
+    kinds = tuple(Kind) if kind is None else (kind,)
+    entries = matching_entries(options, kinds)
+    if key is not None:
+        entries = entries.of_keys(kinds, [key])
+    events = list(islice(group_events(entries.short().in_batches()), _MAX_EVENTS + 1))
     if len(events) > _MAX_EVENTS:
         raise CommandError(
             f"more than {_MAX_EVENTS:,} changes match; pass --until, --by or KEY", returncode=USAGE

@@ -22,10 +22,7 @@ from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.page import page_of_row
 from flagstaff.changes.allowed_users import link_targets
 from flagstaff.conf import conf
-from flagstaff.history.grouping import Entry
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Event
-from flagstaff.history.reading import events_in
+from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import names_of_actors
 
 #: The period of the share of true results.
@@ -113,7 +110,7 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[
         rows = cursor.fetchall()
     usage: dict[str, _Usage] = {}
     names: dict[str, str] = {}
-    entries: list[Entry] = []
+    entries: list[Change] = []
     for pk, allowed, last, true, false, in_bulk, to_browsers, name, *values in rows:
         setattr(by_pk[pk], ALLOWED_COUNT, allowed)
         usage[pk] = (
@@ -126,12 +123,12 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[
         if values[0] is not None:
             entry = entry_of(pk, values)
             entries.append(entry)
-            names |= {entry["actor"]: name} if name else {}
-    # Each flag has the entries of one transaction. The first event is the newest.
-    events = {event.object_pk: event for event in reversed(events_in(Kind.FLAG, entries))}
-    names |= names_of_actors(unnamed(events.values()))
+            names |= {entry.actor: name} if name and entry.actor else {}
+    # By flag, newest first. The first event of a flag is the newest.
+    newest = {event.object_pk: event for event in reversed([*events(entries)])}
+    names |= names_of_actors(unnamed(newest.values()))
     return {
-        pk: PageFacts(*counted, counted_since, events.get(pk), names)
+        pk: PageFacts(*counted, counted_since, newest.get(pk), names)
         for pk, counted in usage.items()
     }
 

@@ -19,12 +19,8 @@ from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release_period import Period, start_of_hour
 from flagstaff.conf import conf
-from flagstaff.history.grouping import Entry
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Event
-from flagstaff.history.reading import events_in
+from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import readable_names_of_actors
-from flagstaff.models import Change
 
 # The newest entries whose changes are shown.
 _MAX_ENTRIES = 100
@@ -154,29 +150,29 @@ def release_history(request: HttpRequest, flag: Any, period: Period) -> ReleaseH
     if not can_read(request, "change_table"):
         return None
     rows = _read_changes(flag, period)
-    entries: list[Entry] = []
+    entries: list[Change] = []
     states: list[State] = []
     names: dict[str, str] = {}
     for _count, is_new, was_on, was_percent, is_on, percent, name, *values in rows:
         entry = entry_of(str(flag.pk), values)
         if is_new:
             entries.append(entry)
-        if name:
-            names[entry["actor"]] = name
-        if entry["relation"] == Change.Relation.FLAG:
-            is_creation = entry["action"] == Change.Action.INSERT
+        if name and entry.actor:
+            names[entry.actor] = name
+        if entry.relation == Change.Relation.FLAG:
+            is_creation = entry.action == Change.Action.INSERT
             before, after = rollout_of(was_on, was_percent), rollout_of(is_on, percent)
-            states.append(State(entry["at"], before, after, is_creation))
-    events = events_in(Kind.FLAG, entries)
-    if len(entries) > _MAX_ENTRIES and len(events) > 1:
+            states.append(State(entry.at, before, after, is_creation))
+    newest_first = [*events(entries)]
+    if len(entries) > _MAX_ENTRIES and len(newest_first) > 1:
         # The oldest one may have entries that were not read.
-        events = events[:-1]
+        newest_first.pop()
     return ReleaseHistory(
         steps=steps_of(states[::-1], period, now=flag.rollout_percent if flag.enabled else 0),
-        events=events,
+        events=newest_first,
         # In one transaction, several actors can take turns.
-        more=max(rows[0][0] - len(events), 0) if rows else 0,
-        names=names | readable_names_of_actors(unnamed(events)),
+        more=max(rows[0][0] - len(newest_first), 0) if rows else 0,
+        names=names | readable_names_of_actors(unnamed(newest_first)),
     )
 
 

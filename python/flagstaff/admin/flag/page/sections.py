@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin
@@ -27,7 +28,7 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     summary,
 )
-from flagstaff.admin.history.event_cells import event_rows, visible_events
+from flagstaff.admin.history.event_cells import event_rows, without_hidden_users
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import AdminOfParts, Part
@@ -36,11 +37,12 @@ from flagstaff.admin.rule_editor.context import RuleNotes
 from flagstaff.admin.views import environment_context
 from flagstaff.changes.planned import present_impact
 from flagstaff.history.kinds import Kind
-from flagstaff.history.undone import undone_events
+from flagstaff.history.log import Change, events, undone_by
 
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
-_COUNT = 5
+# The newest events, among a few entries.
+_COUNT, _MAX_ENTRIES = 5, 20
 
 
 def head(model_admin: AdminOfParts, request: HttpRequest, flag: Any) -> Mapping[str, object]:
@@ -95,12 +97,14 @@ def recent_changes(
     """Returns the section; empty without a history. Makes up to three queries, and can_read's."""
     if not can_read(request, "change_table"):
         return SafeString()
-    events = list(visible_events(request, Kind.FLAG, flag.pk, limit=_COUNT))
+    newest = Change.objects.of_row(Kind.FLAG, flag.pk).short().newest()[:_MAX_ENTRIES]
+    shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
+    undone = undone_by([entry for event in shown for entry in event.entries])
     history = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
     context = {
         "rows": [
             replace(row, history_url=f"{history}#version-{row.version}")
-            for row in event_rows(request, events, undone_events(events, are_newest=True))
+            for row in event_rows(request, shown, undone)
         ],
         "history": history,
     }

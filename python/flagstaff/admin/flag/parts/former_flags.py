@@ -26,9 +26,8 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.conf import conf
-from flagstaff.history.former_rows import FormerRow
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import former_rows
+from flagstaff.history.log import Change, former_rows
 from flagstaff.models import RecentChange
 
 
@@ -40,7 +39,7 @@ def former_texts(
     The links are those that the user may open: to the history of the key and, with
     `with_way_back`, to the page that brings the flag back. Makes up to five queries.
     """
-    rows: dict[str, FormerRow] = value_or_default(
+    rows: dict[str, Change] = value_or_default(
         "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), {}
     )
     if not rows:
@@ -49,7 +48,7 @@ def former_texts(
     names: dict[str, str] = value_or_default(
         "the names of actors cannot be read", lambda: actor_table().names(actors), {}
     )
-    renamed = [row.object_pk for row in rows.values() if not row.was_deleted]
+    renamed = [row.object_pk for row in rows.values() if not row.is_deletion]
     flags = all_rows(conf.flag_model).filter(pk__in=renamed).values_list("pk", "key")
     present = {str(pk): key for pk, key in flags} if renamed else {}
     may_see = may_view(site, request, RecentChange) and may(site, request, "view")
@@ -58,19 +57,19 @@ def former_texts(
     texts = {}
     for key, row in rows.items():
         links = [(key_url(site, Kind.FLAG, key), _("History"))] if may_see else []
-        if with_way_back and may_add and row.was_deleted:
-            links.append((undo_url(site, [row.version]), _("Bring back…")))
+        if with_way_back and may_add and row.is_deletion:
+            links.append((undo_url(site, [row.pk]), _("Bring back…")))
         text = _text(row, names, present.get(row.object_pk, ""))
         html = format_html_join(" · ", '<a href="{}">{}</a>', links)
         texts[key] = format_html("{} {}", text, html) if html else text
     return texts
 
 
-def _text(row: FormerRow, names: dict[str, str], present: str) -> str:
+def _text(row: Change, names: dict[str, str], present: str) -> str:
     if present:
         text = _("The flag “%(flag)s” had this key before.")
         return text % {"flag": present}
-    if not row.was_deleted:
+    if not row.is_deletion:
         return _("A flag had this key before.")
     actor = row.actor and names.get(row.actor, row.actor)
     by = actor or _("%(user)s (database user)") % {"user": row.session_user}
