@@ -35,15 +35,16 @@ from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quote
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.impact import RowState
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
+from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_value
-from flagstaff.history.differences import same_json
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
     Change,
+    ChangeQuerySet,
     deleted_pk,
     events,
     require_history,
@@ -146,7 +147,7 @@ def undo_event(
     return _undo_row(kind, key, event_of(kind, key, version), expect_version)
 
 
-def restore(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
+def restore_row(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
     """Restores a row and its allowed users as the entry `to` left them: undoes the newer entries.
 
     A deleted row gets its old primary key back. Users who no longer exist are left out and returned
@@ -161,13 +162,12 @@ def event_of(kind: Kind, key: str, version: int | None = None) -> Sequence[Chang
     entry = of_row.first() if version is None else of_row.filter(pk=version).first()
     if entry is None:
         raise _no_version(version, kind, key)
-    found = events(of_row.in_transaction(entry))
-    return next(event.entries for event in found if entry in event.entries)
+    return entries_of([entry.pk])
 
 
 def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
     """Returns the entries of a row that are newer than the entry `to`, after which it existed."""
-    of_row = Change.objects.of_row(kind, _pk_of(kind, key))
+    of_row: ChangeQuerySet = Change.objects.of_row(kind, _pk_of(kind, key))
     entry = of_row.filter(pk=to).first()
     if entry is None:
         raise _no_version(to, kind, key)
@@ -178,7 +178,39 @@ def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
             version=str(to),
             command=quoted_command(*DELETE_VERBS[kind], key),
         )
-    return of_row.filter(pk__gt=to)
+    return [*of_row.filter(pk__gt=to)]
+
+
+def entries_of(versions: Iterable[int]) -> list[Change]:
+    """Returns all entries of the events that have these versions, by row and newest first.
+
+    Raises InvalidChangeError if there is no such version, and NoHistoryError.
+    """
+    require_history()
+    ids = set(versions)
+    chosen = [one for batch in batches(ids) for one in Change.objects.filter(pk__in=batch)]
+    if gone := ids.difference(entry.pk for entry in chosen):
+        raise _no_version(min(gone))
+    of_transactions = Change.objects.filter(
+        transaction_id__in={entry.transaction_id for entry in chosen},
+        object_pk__in={entry.object_pk for entry in chosen},
+    )
+    by_row = sorted(of_transactions, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
+    found = (event.entries for event in events(by_row))
+    return [one for event in found if any(one.pk in ids for one in event) for one in event]
+
+
+def transaction_of(version: int) -> list[Change]:
+    """Returns the entries of the transaction that wrote an entry, by row and newest first.
+
+    Raises as `entries_of`.
+    """
+    require_history()
+    entry = Change.objects.filter(pk=version).first()
+    if entry is None:
+        raise _no_version(version)
+    entries = Change.objects.in_transaction(entry)
+    return sorted(entries, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
 
 
 def _undo_row(
@@ -217,7 +249,7 @@ def _undo(
     ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
 ) -> list[Undone]:
     with transaction.atomic(using=conf.database):
-        rows = _taken_back(ids, lock=True)
+        rows = _taken_back(ids, lock=not is_preview())
         for kind in {kind for kind, _pk in expect}:
             # Without triggers the version stays the same whatever is changed.
             require_triggers(kind)
@@ -228,7 +260,8 @@ def _undo(
                 raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
         if not skip_conflicts:
             raise_errors(one.error for row in rows for one in row.conflicts)
-        return _write([row.planned() for row in rows])
+        planned = [row.planned() for row in rows]
+        return planned if is_preview() else _write(planned)
 
 
 @dataclass(frozen=True)
@@ -410,9 +443,9 @@ class _Row:
                 self.ignored[name] = None
                 continue
             present, old = columns.get(name), entry.old.get(name)
-            if is_auto_now(one) or is_generated(one) or same_json(present, old):
+            if is_auto_now(one) or is_generated(one) or _is_same(present, old):
                 continue
-            if name in self._since or not same_json(present, entry.new.get(name)):
+            if name in self._since or not _is_same(present, entry.new.get(name)):
                 value = describe_value(present, field=one.name, limit=_MAX_VALUE)
                 text = Text(
                     "{field} was changed again and is {value} now", field=one.name, value=value
@@ -658,8 +691,13 @@ def _differing(entry: Change, new: Fields) -> Iterator[str]:
     """Yields the columns in which the old side of an entry and another row differ."""
     yield from entry.hidden or ()
     for name in entry.old.keys() | new.keys():
-        if name not in entry.old or name not in new or not same_json(entry.old[name], new[name]):
+        if name not in entry.old or name not in new or not _is_same(entry.old[name], new[name]):
             yield name
+
+
+def _is_same(left: object, right: object) -> bool:
+    """Whether both are the same JSON. In Python, True equals 1 and 1 equals 1.0."""
+    return repr(left) == repr(right)
 
 
 def _pks(texts: Any) -> frozenset[PrimaryKey]:

@@ -10,13 +10,9 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from flagstaff import serialization
-from flagstaff.changes import (
-    create_value,
-    restore_value,
-    undo_transaction,
-    undo_value,
-    update_value,
-)
+from flagstaff.changes import create_value, undo_transaction, update_value
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_history, value_version
 from flagstaff.models import Change, KeyValueStore

@@ -12,6 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from flagstaff.changes.undoing import plan
+from flagstaff.changes.undoing.row import RowUndo
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -30,8 +32,6 @@ from flagstaff.changes import (
     update_segment,
     update_value,
 )
-from flagstaff.changes.undoing import plan
-from flagstaff.changes.undoing.row import RowUndo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment

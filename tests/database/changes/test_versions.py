@@ -346,7 +346,7 @@ print(changes.create_value("b", 1).written, changes.set_value("b", 2).written, e
 print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delete_value("b").undo)
 for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
-    lambda: changes.undo("c"), lambda: changes.restore("c", to=1),
+    lambda: changes.flags.undo("c"), lambda: changes.flags.restore("c", to=1),
     lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:

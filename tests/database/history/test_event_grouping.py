@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from flagstaff.changes.undoing.selection import select_versions
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff.changes.undoing.selection import select_versions
 from flagstaff.history import entries as reader
 from flagstaff.history import flag_history, segment_history, value_history
 from flagstaff.history.grouping import COLUMNS, group_entries

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from flagstaff.history.undone import changed_again, undone_events
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -17,13 +18,12 @@ from flagstaff.changes import (
     preview_undo_events,
     set_rollout,
     set_value,
-    undo,
     undo_events,
     undo_transaction,
     update,
 )
+from flagstaff.changes.flags import undo
 from flagstaff.history import flag_history, recent_events
-from flagstaff.history.undone import changed_again, undone_events
 from flagstaff.models import Change
 from tests.support.flag_fixtures import flag, gateway
 from tests.support.sql import rows

@@ -174,7 +174,7 @@ def test_segment_is_not_deleted_while_rules_name_it(flag: FeatureFlag) -> None:
         "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
         "change these rules first"
     )
-    assert "is used by" in message_of(changes.undo_segment, "enterprise")
+    assert "is used by" in message_of(changes.segments.undo, "enterprise")
     for key in ("new_checkout", "search"):
         changes.update(key, {"rules": []})
     assert changes.delete_segment("enterprise").written
@@ -271,7 +271,7 @@ def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise
     change = segment_version("enterprise")
     with acting_as("alice"):
         changes.update_segment("enterprise", {"description": "Large customers"})
-    changes.undo_segment("enterprise", change)
+    changes.segments.undo("enterprise", change)
     enterprise.refresh_from_db()
     assert (enterprise.conditions, enterprise.description) == (PAYING, "Large customers")
 
@@ -279,11 +279,11 @@ def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise
 def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> None:
     version = segment_version("enterprise")
     set_conditions(LARGE)
-    changes.restore_segment("enterprise", to=version or 0)
+    changes.segments.restore("enterprise", to=version or 0)
     assert Segment.objects.get().conditions == PAYING
     with acting_as("carol"):
         changes.delete_segment("enterprise")
-    changes.undo_segment("enterprise")
+    changes.segments.undo("enterprise")
     again = Segment.objects.get()
     assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
 
@@ -299,15 +299,15 @@ def test_undo_and_restore_of_rules_whose_segment_is_gone_are_refused(flag: Featu
     with acting_as("bob"):
         changes.update("new_checkout", {"rules": []})
         changes.delete_segment("enterprise")
-    assert message_of(changes.undo, "new_checkout") == GONE
-    assert message_of(changes.restore, "new_checkout", to=version) == GONE
-    changes.undo_segment("enterprise")
-    changes.undo("new_checkout")
+    assert message_of(changes.flags.undo, "new_checkout") == GONE
+    assert message_of(changes.flags.restore, "new_checkout", to=version) == GONE
+    changes.segments.undo("enterprise")
+    changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == rules("enterprise")
     with acting_as("carol"):
         changes.delete("new_checkout")
         changes.delete_segment("enterprise")
-    assert message_of(changes.undo, "new_checkout") == GONE
+    assert message_of(changes.flags.undo, "new_checkout") == GONE
     assert not FeatureFlag.objects.exists()
 
 
@@ -317,7 +317,7 @@ def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) ->
     # Only SQL deletes a segment that rules name.
     rows("DELETE FROM flagstaff_segment")
     assert segment_history("enterprise")[0].action == "delete"
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert not FeatureFlag.objects.get().enabled
 
 
@@ -327,7 +327,7 @@ def test_letters_of_any_alphabet_are_restored(flag: FeatureFlag) -> None:
         changes.update("new_checkout", {"rules": named})
     with acting_as("alice"):
         changes.delete("new_checkout")
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == named
 
 
@@ -351,7 +351,7 @@ def test_restored_segment_keeps_the_key_that_sql_gave_it(
     Segment.objects.update(key="large", conditions=LARGE)
     if deleted:
         changes.delete_segment("large")
-    changes.restore_segment("large", to=version)
+    changes.segments.restore("large", to=version)
     segment = Segment.objects.get()
     assert (segment.key, segment.conditions) == ("large", PAYING)
 
