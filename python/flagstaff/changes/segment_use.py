@@ -42,6 +42,26 @@ class _Pending:
     freed: list[str]
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentUse:
+    """A flag, a value or an experiment whose rules name one of some segments."""
+
+    #: None for an experiment.
+    kind: Kind | None
+    key: str
+    model: type[Model]
+    #: The row of a flag or a value; the rules of an experiment.
+    row: Any
+    #: Whether its rules decide about results now.
+    is_active: bool = True
+
+    @property
+    def label(self) -> str:
+        """The key of a flag, or of another row with what it is."""
+        is_flag = self.kind is Kind.FLAG
+        return self.key if is_flag else f"{self.model._meta.verbose_name} {self.key}"
+
+
 _pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
 
 
@@ -225,6 +245,24 @@ def rows_using(kind: Kind, *keys: str) -> list[Any]:
         row
         for batch in batches(pks)
         for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
+    ]
+
+
+def uses_of_segments(keys: Collection[str]) -> list[SegmentUse]:
+    """Returns what uses these segments: flags, values, then experiments. Reads all rules."""
+    rows = [(kind, row) for kind in (Kind.FLAG, Kind.VALUE) for row in rows_using(kind, *keys)]
+    return [
+        *(
+            SegmentUse(
+                kind, row.key, type(row), row, is_active=kind is Kind.VALUE or bool(row.enabled)
+            )
+            for kind, row in rows
+        ),
+        *(
+            SegmentUse(None, one.key, one.model, one, is_active=one.is_active)
+            for one in rules_of_apps()
+            if not dict(named_segments(one.rules)).keys().isdisjoint(keys)
+        ),
     ]
 
 
