@@ -13,9 +13,10 @@ from django.utils.translation import ngettext
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.rule_parts import ALL, objects_in
+from flagstaff._words.rule_parts import ALL
 from flagstaff._words.text import local_list, local_number, localized
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
@@ -60,12 +61,11 @@ def consequence_of(impact: Impact) -> Consequence:
 
 def consequence_for(impact: Impact, key: Key) -> Consequence:
     """Returns the consequence for one of them."""
-    kind, name = key
     effect = impact[key]
-    if kind is None:
+    if key[0] is None:
         by_counts = _by_counts(effect, is_flag=False)
         return by_counts if effect.users and not effect.ignored else Consequence.MOST
-    nothing = RowState(kind, None)
+    nothing = RowState(key[0], None)
     return consequence(impact.before.get(key, nothing), impact.after.get(key, nothing), effect)
 
 
@@ -94,7 +94,7 @@ def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence
     if old is not None and old.bucket_by != new.bucket_by:
         return Consequence.MOST
     if isinstance(new, ValueState):
-        percent, is_raised = ALL, old is None or old.value != new.value
+        percent, is_raised = ALL, not (isinstance(old, ValueState) and old.value == new.value)
     else:
         percent = new.rollout_percent
         is_raised = percent > (old.rollout_percent if isinstance(old, FlagState) else 0)
@@ -174,6 +174,18 @@ def _with_ignored(effect: Effect, text: str, count: int) -> str:
         return text
     ignored = _("rules on %(names)s are not counted") % {"names": local_list(effect.ignored)}
     return f"{text}; {ignored}"
+
+
+def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
+    """Returns how many users have what uses a segment, before and after."""
+    effect = impact.get((use.kind, use.key))
+    if effect is None or not use.is_active:
+        text = _("not running") if use.kind is None else _("off")
+        return text, text
+    if use.kind is Kind.FLAG:
+        return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
+    users = users_text(effect, effect.changed)
+    return "", _("another result: %(users)s") % {"users": users}
 
 
 def impact_text(impact: Impact) -> str:

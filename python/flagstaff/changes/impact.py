@@ -140,6 +140,15 @@ class Impact(dict[Key, Effect]):
         self.changed: int | None = None
 
 
+def impact_of_enabling(
+    flags: Sequence[Any], *, timeout: float = 1.0, is_coarse: bool = False
+) -> Impact:
+    """Counts who has each of these flags if it is enabled, as a change from disabled flags."""
+    states = [RowState(Kind.FLAG, flag) for flag in flags]
+    off, on = ([one.after({"enabled": is_on}) for one in states] for is_on in (False, True))
+    return impact(off, on, timeout=timeout, is_coarse=is_coarse)
+
+
 def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowState]:
     """Returns the row before and after a change, or the preview of one.
 
@@ -149,7 +158,7 @@ def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowStat
     removed = {changed.field: changed.old} if changed.field else changed.old or {}
     users = fields.pop(ALLOWED, ())
     if row is None:
-        new = kind.model(**fields) if fields else None
+        new = kind.model(**{"key": changed.key, **fields}) if fields else None
         return RowState(kind, None), RowState(kind, new, users)
     if changed.new is None:
         return RowState(kind, row), RowState(kind, None)
@@ -160,6 +169,21 @@ def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowStat
     before = replace(before, allowed_users=present)
     allowed = (present - {*removed.get(ALLOWED, ())}) | {*users}
     return before, before.after({**fields, ALLOWED: allowed})
+
+
+def impact_of_changes(
+    changes: Iterable[tuple[Kind, Changed]], *, timeout: float = 1.0, is_coarse: bool = False
+) -> Impact:
+    """Counts what changes do, or the previews of them. Several of one row follow each other."""
+    before: dict[Key, RowState] = {}
+    after: dict[Key, RowState] = {}
+    for kind, changed in changes:
+        if changed.written:
+            key = kind, changed.key
+            row = after[key].row if key in after else kind.find(changed.key)
+            first, after[key] = states_of(kind, changed, row)
+            before.setdefault(key, first)
+    return impact([*before.values()], [*after.values()], timeout=timeout, is_coarse=is_coarse)
 
 
 def impact(
@@ -251,9 +275,9 @@ def _json(value: Any) -> str:
 def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
     """Sets the effects. Raises FlagstaffError if the users cannot be counted."""
     allowed, columns, read = _allowed_users(found), _user_columns(), dict[str, str]()
-    comparison = _core.Comparison(
-        *_rows(found, allowed), [(kind.value if kind else "experiment", key) for kind, key in keys]
-    )
+    before, after = _rows(found, allowed)
+    names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
+    comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
         problem = Text("its rules cannot be read") if attributes is None else ""
         ignored = tuple(sorted(set(attributes or ()).difference(columns, _BUILT_IN)))
@@ -266,10 +290,17 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
     listed = {user for side in allowed for users in side.values() for user in users}
     (users, found.changed, *numbers), is_estimate = _read(comparison, read, listed, deadline)
     for number, key in enumerate(keys):
-        gain, lose, had, has, differ = numbers[5 * number : 5 * number + 5]
-        counted = {"gain": gain, "lose": lose, "on": (had, has), "changed": differ}
+        gain, lose, had, has, changed = numbers[5 * number : 5 * number + 5]
         if not found[key].problem:
-            found[key] = replace(found[key], users=users, **counted, is_estimate=is_estimate)
+            found[key] = replace(
+                found[key],
+                users=users,
+                gain=gain,
+                lose=lose,
+                on=(had, has),
+                changed=changed,
+                is_estimate=is_estimate,
+            )
 
 
 def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
@@ -282,11 +313,12 @@ def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
     stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
     to_text = key_to_text()
 
-    def users(one: RowState) -> list[str]:
+    def texts(one: RowState) -> list[str]:
         given = one.allowed_users
-        return [*map(to_text, stored.get(one.row.pk, ()) if given is None else given)]
+        users = stored.get(one.row.pk, ()) if given is None else given
+        return [to_text(user) for user in users]
 
-    return [{key: users(one) for key, one in side.items()} for side in sides]
+    return [{key: texts(one) for key, one in side.items()} for side in sides]
 
 
 def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
@@ -301,7 +333,7 @@ def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator
     for side, users in zip(sides, allowed, strict=True):
         changed = {key for kind, key in (*found.before, *found.after) if kind is Kind.SEGMENT}
         unchanged = [one for one in segments if one.row.key not in changed]
-        by_kind: dict[Kind, list[object]] = {kind: [] for kind in Kind}
+        by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
         for one in (*unchanged, *side.values()):
             by_kind[one.kind].append(_core_row(one))
         flags, values, of_segments = by_kind.values()

@@ -19,7 +19,8 @@ from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, marked, some
+from flagstaff._words.text import Text, some
+from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
@@ -27,9 +28,17 @@ from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-SEGMENT_IN_USE = marked(
-    "the segment {key} is used by the rules of {flags}; change these rules first"
-)
+
+class SegmentInUseError(InvalidChangeError):
+    """a rule names the segment; nothing was written"""
+
+    def __init__(self, key: str, flags: str) -> None:
+        super().__init__(
+            "the segment {key} is used by the rules of {flags}; change these rules first",
+            key=repr(key),
+            flags=flags,
+        )
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
 
 def _require_segments(written: Sequence[object]) -> None:
-    existing = _existing_segments(written, lock=True)
+    existing = _existing_segments(written, lock=not is_preview())
     for rules in written:
         if problem := _missing(rules, existing):
             raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
@@ -169,7 +178,7 @@ def require_unused(key: str) -> None:
 def _require_unused(keys: Collection[str]) -> None:
     users = rules_that_name(*keys) if keys else {}
     for key, names in users.items():
-        raise InvalidChangeError(SEGMENT_IN_USE, key=repr(key), flags=some(names))
+        raise SegmentInUseError(key, some(names))
 
 
 def rules_that_name(*keys: str) -> dict[str, list[str]]:

@@ -18,13 +18,14 @@ from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import require_release
 from flagstaff.admin.undo.preview import change_texts, skipped_text
-from flagstaff.changes.change_plan import plan_change, plan_text
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.planned import DECIDING_FIELDS, text_for_many
+from flagstaff.changes.consequence import impact_text, text_for_many
+from flagstaff.changes.impact import Impact, impact, states_of
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import entries
 
 
@@ -59,9 +60,8 @@ def _page(
     )
     if BUCKET_BY in preview.new:
         question = f"{question} {_('This reassigns every user at once.')}"
-    plan = plan_change(admin.row_kind, row, preview)
-    is_flag = admin.row_kind is Kind.FLAG
-    decides = is_flag and not DECIDING_FIELDS.isdisjoint(preview.new or ())
+    found = _impact(admin, request, row, preview)
+    decides = (Kind.FLAG, row.key) in found
     return {
         "title": _("Restore an earlier state"),
         # The breadcrumbs of this template are those of the theme.
@@ -69,15 +69,20 @@ def _page(
         "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
         "flagstaff_rows": [
             *preview_rows(request, row, preview),
-            *segment_rows(admin.admin_site, request, plan),
+            *segment_rows(admin.admin_site, request, found),
             *(rows_of_change(admin, [row])[str(row.pk)] if decides else ()),
         ],
-        "flagstaff_notes": [*filter(None, [plan_text(plan)])],
+        "flagstaff_notes": [*filter(None, [impact_text(found)])],
         "flagstaff_version": version_text(preview.version),
         "flagstaff_label": _("Restore"),
         "flagstaff_typed": text_for_many([row.key]),
         "flagstaff_back": request.path,
     }
+
+
+def _impact(admin: AdminOfParts, request: HttpRequest, row: Row, changed: Changed) -> Impact:
+    before, after = states_of(admin.row_kind, changed, row)
+    return impact([before], [after], is_coarse=not may_see_users(request.user))
 
 
 def _restore(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> Changed:
@@ -94,7 +99,7 @@ def _report(admin: AdminOfParts, request: HttpRequest, row: Row, changed: Change
         text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
         text += skipped_text(changed.missing)
         admin.log_change(request, row, text)
-        users = plan_text(plan_change(admin.row_kind, row, changed))
+        users = impact_text(_impact(admin, request, row, changed))
         admin.report_change(request, changed, text, users=users)
     else:
         text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}

@@ -29,8 +29,8 @@ from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.undo.preview import UndoPreview, change_texts, skipped_text, undone_state
 from flagstaff.admin.views import VERSION
-from flagstaff.changes.change_plan import plan_text
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import impact_text
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.past import RowId
 from flagstaff.changes.undoing import as_shown, preview_undo, undo_selected
@@ -188,7 +188,7 @@ class UndoPage:
             keys = local_list(quoted(changed.key) for changed in written)
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for changed in written for pk in changed.missing})
-        sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
+        sentences = " ".join(filter(None, (text, impact_text(preview.effect))))
         versions = [changed.version for changed in written if changed.version]
         url = (
             undo_url(self._site, versions)

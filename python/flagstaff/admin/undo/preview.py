@@ -22,9 +22,9 @@ from flagstaff.admin.recent_changes.urls import restore_url
 from flagstaff.admin.segment.plan import visible_refusal
 from flagstaff.admin.undo.permissions import Write, require_release, write_of
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes, plan_text
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.planned import text_for_many
+from flagstaff.changes.consequence import impact_text, text_for_many, text_to_type
+from flagstaff.changes.impact import Impact, impact_of_changes
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import Names, describe_change
@@ -64,7 +64,7 @@ class UndoPreview:
         """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
         refusals = []
         if self.plan.refusal is not None:
-            refusals = [visible_refusal(self.site, self.request, self.plan.refusal.message)]
+            refusals = [visible_refusal(self.site, self.request, self.plan.refusal)]
         elif self.is_whole:
             refusals = [localized(one.problem) for one in self.plan.events if one.error is not None]
         try:
@@ -74,18 +74,16 @@ class UndoPreview:
         return refusals
 
     @cached_property
-    def effect(self) -> ChangePlan | None:
-        """The effect on users, of a single flag or of all segments. Counts the users."""
-        rows = [row for row in self.plan.rows if row.changed is not None]
-        if len(rows) == 1 and rows[0].item.kind is Kind.FLAG and rows[0].written is not None:
-            return plan_change(Kind.FLAG, rows[0].item.row, rows[0].written)
-        return plan_segment_changes(self.plan.effects)
+    def effect(self) -> Impact:
+        """The effect on users. Counts them."""
+        is_coarse = not may_see_users(self.request.user)
+        return impact_of_changes(self.plan.effects, is_coarse=is_coarse)
 
     @property
     def text_to_type(self) -> str:
         """What a person has to type: as for one change of a row, or as for several rows."""
         if len(self.possible) == 1 and not self.deletes:
-            return "" if self.effect is None else self.effect.text_to_type
+            return text_to_type(self.effect)
         return text_for_many([undone.key for undone in self.possible]) if self.possible else ""
 
     @property
@@ -137,7 +135,7 @@ class UndoPreview:
                 blocked,
             )
             yield text % {"count": local_number(blocked)}
-        if text := plan_text(self.effect):
+        if text := impact_text(self.effect):
             yield text
 
     def lines(self) -> list[dict[str, object]]:

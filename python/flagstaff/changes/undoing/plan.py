@@ -18,13 +18,14 @@ from flagstaff.changes.restore_version import (
     restorable_fields,
 )
 from flagstaff.changes.row_changes import planned_change, planned_deletion
-from flagstaff.changes.segment_plan import CONDITIONS
 from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_conflicts, key_conflict
 from flagstaff.changes.undoing.row import RowUndo, undone_row
 from flagstaff.changes.undoing.selection import RowEvents
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, ever_secret
+
+CONDITIONS = "conditions"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.text import counted, some
 from flagstaff.changes import UndoneEvents
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undoing import (
@@ -31,9 +33,7 @@ from flagstaff.cli.support.change_arguments import (
 )
 from flagstaff.cli.support.consequence import (
     GO_ON,
-    Question,
-    RowKey,
-    question_about,
+    ask,
     row_of,
     write_confirmed,
 )
@@ -195,11 +195,8 @@ def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always:
 
     Raises CommandError if the answer is no.
     """
-    rows = [(row.item, row.written) for row in plan.rows if row.item.kind is not Kind.SEGMENT]
-    changes = [(RowKey(item.kind, item.key, item.pk), changed) for item, changed in rows if changed]
-    changes += [(RowKey(Kind.SEGMENT, changed.key, None), changed) for changed in plan.segments]
-    question = question_about(changes)
-    if question is None and not asks_always:
+    found = impact_of_changes(plan.effects)
+    if consequence_of(found) is Consequence.NONE and not asks_always:
         return False
     print_changes([row.changed for row in plan.rows if row.changed is not None], out)
     _print_conflicts(plan.events, out)
@@ -207,7 +204,7 @@ def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always:
     if asks_always:
         count = sum(len(undone.events) for undone in plan.events)
         text = f"Undo {counted(count, 'change')} of {counted(len(plan.rows), 'key')}?"
-    (question or Question((), "")).ask(options, out, text)
+    ask(found, options, out, text)
     return True
 
 
