@@ -11,6 +11,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 
 ALLOWED = "allowed_users"
@@ -56,6 +57,8 @@ def users_to_change(
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
     """Writes the change of a locked flag, in few statements: each one is an entry."""
+    if is_preview():
+        return
     allowed = cast("FlagRow", flag).allowed_users
     for pks in batches(change.removed):
         allowed.remove(*pks)
