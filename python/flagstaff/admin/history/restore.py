@@ -52,13 +52,14 @@ def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -
     # Without a confirmation they are None.
     if problems == []:
         return _restore(admin, request, shown[0], to)
-    page = {**_page(admin, request, shown[0], to), "flagstaff_problems": problems}
+    page = {**_page(admin, request, shown[0], effects[0][1], to), "flagstaff_problems": problems}
     return admin.confirmation(request, row, page)
 
 
-def _page(admin: AdminOfParts, request: HttpRequest, shown: Undone, to: int) -> dict[str, object]:
+def _page(
+    admin: AdminOfParts, request: HttpRequest, shown: Undone, preview: Changed, to: int
+) -> dict[str, object]:
     row, found = shown.before.row, _impact(request, shown)
-    preview = shown.changed
     at = Change.objects.of_row(shown.kind, shown.pk).values_list("at", flat=True).get(id=to)
     question = _(
         "Restore “%(key)s” to its state after the change of %(time)s? "

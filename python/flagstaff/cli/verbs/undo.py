@@ -15,7 +15,6 @@ from flagstaff.changes.undo import (
     RowId,
     Undone,
     entries_after,
-    entries_of,
     event_of,
     restore_row,
     transaction_of,
