@@ -342,7 +342,7 @@ class _Row:
 
     def planned(self) -> Undone:
         """Returns what the undo does to the row."""
-        before = RowState(self.kind, cast("Model | None", self.stored), self.present.users)
+        before = RowState(self.kind, self.stored, self.present.users)
         after, changed = self._after() if self.undone else (before, None)
         return Undone(
             kind=self.kind,
@@ -383,7 +383,7 @@ class _Row:
             for name, value in self.values.items():
                 setattr(row, name, value)
         left = self.present.users.difference(users.removed).union(users.added)
-        return RowState(self.kind, cast("Model | None", row), left), changed
+        return RowState(self.kind, row, left), changed
 
     def _values_of(self, is_wanted: Any) -> dict[str, Any]:
         return {
