@@ -290,10 +290,7 @@ def _event(entries: tuple[Change, ...]) -> Event:
         key=newest.key,
         object_pk=newest.object_pk,
         action=_action(rows, old, new),
-        differences=(
-            *row_differences(old or {}, new or {}, names),
-            *(Difference(names.get(name, name), None, None, secret=True) for name in hidden),
-        ),
+        differences=tuple(row_differences(old or {}, new or {}, names, hidden)),
         added=_users(lists, "new"),
         removed=_users(lists, "old"),
         **{name: getattr(newest, name) for name in AUTHOR},

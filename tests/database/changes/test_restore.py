@@ -33,8 +33,9 @@ from flagstaff.changes import (
     update_value,
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.history import flag_history
 from tests.support.repeats import repeats
 from tests.support.sql import rows
 

@@ -18,9 +18,10 @@ from flagstaff.changes import (
     update_value,
 )
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.history import value_history, value_version
+from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, messages_of, page, undo
+from tests.support.history import value_history
 from tests.support.sql import rows
 from tests.support.terminals import flags
 

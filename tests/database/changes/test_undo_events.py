@@ -33,9 +33,10 @@ from flagstaff.changes import (
 from flagstaff.changes.undoing import plan
 from flagstaff.changes.undoing.row import RowUndo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import recent_events
+from flagstaff.history import Change, events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import in_threads, run_during
+from tests.support.history import all_events
 from tests.support.history_fixtures import GERMAN, flag_and_value
 
 __all__ = ["flag_and_value"]
@@ -49,7 +50,7 @@ Step = Callable[[], Any]
 
 def versions_of(actor: str) -> list[int]:
     hour = timezone.now() - timedelta(hours=1)
-    return [event.version for event in recent_events(actor=actor, since=hour)]
+    return [event.version for event in events(Change.objects.by(actor).since(hour).newest())]
 
 
 def by_ana(*steps: Step) -> list[int]:
@@ -117,7 +118,7 @@ def test_flag_and_segment_of_its_rule_return_together() -> None:
 
 def test_deletion_cannot_be_undone_while_another_flag_has_the_key() -> None:
     delete("new_checkout")
-    [deletion] = recent_events(limit=1)
+    deletion = all_events()[0]
     create("new_checkout")
     [planned] = preview_undo_events([deletion.version])
     assert str(planned.error) == (
@@ -241,7 +242,7 @@ def test_deletion_that_another_call_undoes_meanwhile_is_undone_already(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     delete("new_checkout")
-    [deletion] = recent_events(limit=1)
+    deletion = all_events()[0]
     planned = plan._as_written
 
     def undo_again(undos: Sequence[RowUndo]) -> list[plan.RowPlan]:

@@ -31,9 +31,10 @@ from flagstaff.changes import (
     update_value,
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.history import flag_history
 from tests.support.sql import rows
 
 # Each change is a transaction of its own, as in production.

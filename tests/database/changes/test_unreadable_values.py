@@ -13,7 +13,7 @@ from django.test import Client
 from flagstaff._words.json_text import UnreadableJson, read_columns
 from flagstaff.changes import delete_value, restore_value, set_value, undo_value, update_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.history import as_csv, as_dicts, value_history, value_version
+from flagstaff.history import as_csv, as_dicts, value_version
 from flagstaff.models import Change, KeyValueStore
 from flagstaff.serialization import export
 from tests.support.admin_pages import (
@@ -27,6 +27,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.documents import import_text
+from tests.support.history import value_history
 from tests.support.sql import rows
 from tests.support.terminals import flags
 

@@ -12,10 +12,10 @@ from django.core.exceptions import ValidationError
 from flagstaff import changes, get_value
 from flagstaff.changes import create_value, restore_value, set_value, undo_value, update_value
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.fake_workers import join
+from tests.support.history import value_history
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.changes.undoing.selection import select_versions
 from flagstaff.history import entries as reader
-from flagstaff.history import flag_history, segment_history, value_history
 from flagstaff.history.grouping import COLUMNS, group_entries
 from flagstaff.models import Change
+from tests.support.history import flag_history, segment_history, value_history
 
 pytestmark = pytest.mark.django_db
 

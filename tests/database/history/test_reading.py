@@ -37,14 +37,12 @@ from flagstaff.history import (
     Users,
     as_csv,
     as_dicts,
-    flag_history,
     flag_version,
     forget_user,
     prune,
     recent_events,
     retention,
     unreadable_kinds,
-    value_history,
     value_version,
 )
 from flagstaff.history.describe import describe_actor, describe_change
@@ -52,6 +50,7 @@ from flagstaff.history.user_names import may_see_users, names_of_actors, names_o
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import permit
 from tests.support.flag_fixtures import flag, gateway
+from tests.support.history import flag_history, value_history
 from tests.support.history_fixtures import GERMAN, role_that_reads
 from tests.support.sql import rows
 
@@ -206,7 +205,7 @@ def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
     text = describe_change(event, names_of_users([event]))
     names = r"(guest\d{4}, ){9}guest\d{4}"
     assert re.fullmatch(rf"added 1,200 allowed users \({names} and 1,190 more\)", text)
-    [whole] = flag_history("new_checkout", limit=1, all_users=True)
+    [whole] = flag_history("new_checkout", limit=1)
     assert sorted(whole.added.pks) == sorted(user.pk for user in many)
 
 
@@ -362,7 +361,7 @@ def test_secret_values_and_more_than_twenty_users_are_left_out(shop: None) -> No
     FeatureFlag.objects.get().allowed_users.set(users)
     [event] = recent_events(limit=1)
     assert (event.added.count, len(event.added.pks)) == (25, 20)
-    [event] = recent_events(limit=1, all_users=True)
+    [event] = recent_events(limit=1)
     assert len(event.added.pks) == 25
     KeyValueStore.objects.create(key="token", value="s3cret", secret=True)
     [event] = recent_events(key="token")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from flagstaff.history.recent import recent_events
 
 from flagstaff.admin.flag.list.facts import read_facts
-from flagstaff.history.former_rows import former_rows
 from flagstaff.history.kinds import Kind
-from flagstaff.history.recent import recent_events
+from flagstaff.history.log import former_rows
 from flagstaff.history.transactions import changes_together
 from flagstaff.models import FeatureFlag
 from tests.support.sql import rows

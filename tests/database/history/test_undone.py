@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from flagstaff.history.undone import changed_again, undone_events
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -22,10 +23,10 @@ from flagstaff.changes import (
     undo_transaction,
     update,
 )
-from flagstaff.history import flag_history, recent_events
-from flagstaff.history.undone import changed_again, undone_events
+from flagstaff.history import recent_events
 from flagstaff.models import Change
 from tests.support.flag_fixtures import flag, gateway
+from tests.support.history import flag_history
 from tests.support.sql import rows
 
 __all__ = ["flag", "gateway"]

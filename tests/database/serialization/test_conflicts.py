@@ -14,7 +14,7 @@ from django.utils.translation import override
 from flagstaff.changes import delete, set_rollout, undo_transaction
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import versions_of
+from flagstaff.history.log import versions_of
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.documents import (

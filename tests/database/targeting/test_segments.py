@@ -18,12 +18,13 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownSegmentError,
 )
-from flagstaff.history import flag_history, prune, segment_history, segment_version
+from flagstaff.history import prune, segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from flagstaff.testing import live_engine
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.documents import import_text
+from tests.support.history import flag_history, segment_history
 from tests.support.segment_rules import LARGE, PAYING, rules
 from tests.support.sql import rows
 

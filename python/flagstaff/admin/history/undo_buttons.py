@@ -116,7 +116,9 @@ def _changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRo
         Change.objects.in_transaction(entry).order_by().only(*_COLUMNS)[: _MAX_ENTRIES + 1]
         for entry in newest.values()
     ]
-    found: Iterable[Change] = each[0].union(*each[1:], all=True).order_by() if each else ()
+    found: Iterable[Change] = each[0] if len(each) == 1 else ()
+    if len(each) > 1:
+        found = each[0].union(*each[1:], all=True).order_by()
     by_row: dict[int, dict[tuple[Kind, str], list[Change]]] = {pk: {} for pk in newest}
     counts = dict.fromkeys(newest, 0)
     for entry in found:
