@@ -33,7 +33,7 @@ from flagstaff.changes import (
 from flagstaff.changes.undoing import plan
 from flagstaff.changes.undoing.row import RowUndo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import Change, events
+from flagstaff.history import events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import in_threads, run_during
 from tests.support.history import all_events

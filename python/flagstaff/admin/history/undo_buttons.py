@@ -83,7 +83,7 @@ def _related_changes(
 
     Asks for each permission once.
     """
-    by_transaction = _changed_rows(events)
+    by_transaction = changed_rows(events)
     visible = {kind for kind in Kind if may_view(site, request, kind.model)}
     may_write = cache(partial(may_write_kind, site, request))
     related = {}
@@ -105,7 +105,7 @@ def _related_changes(
     return related
 
 
-def _changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow], bool]]:
+def changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow], bool]]:
     """Returns the rows that each transaction changed, by key, and whether they are all. One query.
 
     At most 300 entries of each transaction are read.
