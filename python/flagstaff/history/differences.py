@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -61,18 +61,24 @@ class JsonDifference:
 
 
 def row_differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], names: Mapping[str, str]
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: Mapping[str, str],
+    hidden: Collection[str] = (),
 ) -> Iterator[Difference]:
     """Yields the differences of two rows, in the order of the model, then other columns.
 
-    `names` are the names of fields by column. Columns of an empty name are no change by themselves.
+    `names` are the names of fields by column; one with an empty name is no change by itself.
+    `hidden` are columns that were set and that the rows lack.
     """
-    in_model_order = [column for column in names if column in old or column in new]
-    for column in dict.fromkeys([*in_model_order, *old, *new]):
+    in_model_order = [column for column in names if column in {*old, *new, *hidden}]
+    for column in dict.fromkeys([*in_model_order, *old, *new, *hidden]):
         name = names.get(column, column)
         both = column in old and column in new
+        if column in hidden:
+            yield Difference(name, None, None, secret=True)
         # As texts: in Python, True equals 1 and 1 equals 1.0.
-        if name and not (both and repr(old[column]) == repr(new[column])):
+        elif name and not (both and repr(old[column]) == repr(new[column])):
             yield Difference(name, old.get(column), new.get(column))
 
 

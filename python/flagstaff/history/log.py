@@ -290,10 +290,7 @@ def _event(entries: tuple[Change, ...]) -> Event:
         key=newest.key,
         object_pk=newest.object_pk,
         action=_action(rows, old, new),
-        differences=(
-            *row_differences(old or {}, new or {}, names),
-            *(Difference(names.get(name, name), None, None, secret=True) for name in hidden),
-        ),
+        differences=tuple(row_differences(old or {}, new or {}, names, hidden)),
         added=_users(lists, "new"),
         removed=_users(lists, "old"),
         **{name: getattr(newest, name) for name in AUTHOR},
@@ -489,8 +486,10 @@ def former_rows(kind: Kind, keys: Iterable[str]) -> dict[str, Change]:
     if not wanted or not has_history():
         return {}
     wanted -= set(all_rows(kind.model).filter(key__in=wanted).values_list("key", flat=True))
-    entries = Change.objects.filter(relation=kind.row_relation, key__in=wanted).defer(*_SIDES)
-    return {entry.key: entry for entry in entries.order_by("key", "-id").distinct("key")}
+    statement = fill(sql("former_rows_v1"), own_names(connections[conf.database]))
+    values = [sorted(wanted), kind.row_relation, _quoted(kind)]
+    found = Change._base_manager.using(conf.database).raw(statement, values)
+    return {entry.key: entry for entry in found}
 
 
 # Whether there is a history.

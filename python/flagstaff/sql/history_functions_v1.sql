@@ -34,6 +34,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock
 AS $function$
 DECLARE
     secret text[] := nullif(TG_ARGV[3], '')::text[];
+    hidden_pks text[];
     pairs text;
     statement text;
 BEGIN
@@ -52,14 +53,11 @@ BEGIN
                 'SELECT to_jsonb(t), NULL::jsonb FROM %I.%I AS t', TG_TABLE_SCHEMA, TG_TABLE_NAME
             );
     END CASE;
-    IF secret IS NOT NULL AND TG_OP IN ('INSERT', 'UPDATE') THEN
-        -- In an UPDATE of pks, a row without its other side may be any of the new ones.
+    IF secret IS NOT NULL AND TG_OP = 'UPDATE' THEN
+        -- If the pk has changed too, the new side is in another row: then any new one may be it.
         EXECUTE format(
             $query$
-                UPDATE {change_table} AS entry SET
-                    old = entry.old - $3,
-                    new = entry.new - $3,
-                    hidden = {schema}.flagstaff_hidden_v1(entry.old, entry.new, $3)
+                SELECT array_agg(pk)
                 FROM (
                     SELECT
                         coalesce(new, old) ->> $2,
@@ -68,11 +66,18 @@ BEGIN
                     FROM (%s) AS pair (old, new)
                 ) AS value (pk, was_secret, is_secret)
                 WHERE is_secret = 'true' AND was_secret IS DISTINCT FROM 'true'
-                    AND entry.relation = $1::"char" AND entry.object_pk = value.pk
-                    AND entry.object_table = $4::regclass
-                    AND (entry.old ?| $3 OR entry.new ?| $3)
             $query$, pairs
-        ) USING TG_ARGV[0], TG_ARGV[1], secret, TG_RELID;
+        ) INTO hidden_pks USING TG_ARGV[0], TG_ARGV[1];
+        IF hidden_pks IS NOT NULL THEN
+            EXECUTE $query$
+                UPDATE {change_table} SET
+                    old = old - $2,
+                    new = new - $2,
+                    hidden = {schema}.flagstaff_hidden_v1(old, new, $2)
+                WHERE relation = $1::"char" AND object_pk = ANY ($3) AND object_table = $4::regclass
+                    AND (old ?| $2 OR new ?| $2)
+            $query$ USING TG_ARGV[0], secret, hidden_pks, TG_RELID;
+        END IF;
     END IF;
     statement :=
         $query$
@@ -94,8 +99,9 @@ BEGIN
                 CASE WHEN is_secret THEN {schema}.flagstaff_hidden_v1(old, new, $4) END
             FROM (%s) AS pair (old, new)
             CROSS JOIN LATERAL (
-                SELECT $4 IS NOT NULL AND 'true' IN (
-                    coalesce(old ->> 'secret', ''), coalesce(new ->> 'secret', '')
+                SELECT $4 IS NOT NULL AND (
+                    'true' IN (coalesce(old ->> 'secret', ''), coalesce(new ->> 'secret', ''))
+                    OR coalesce(new, old) ->> $2 = ANY ($8)
                 )
             ) AS value (is_secret)
             -- As texts, because 1 and 1.0 are equal numbers but different values.
@@ -113,7 +119,8 @@ BEGIN
                 RAISE unique_violation;
             END IF;
             EXECUTE format(statement, pairs)
-            USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], secret, TG_ARGV[4:], TG_OP, TG_RELID;
+            USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], secret, TG_ARGV[4:], TG_OP, TG_RELID,
+                hidden_pks;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
             CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff.admin.users.listing import PAGE_SIZE
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
@@ -27,6 +27,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
+from tests.support.history import flag_history
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff.changes import delete, set_rollout, update
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
@@ -33,6 +33,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
+from tests.support.history import flag_history
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,6 @@ from django.utils.html import strip_tags
 from flagstaff import changes
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.part import Deleted
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import (
@@ -34,6 +33,7 @@ from tests.support.admin_pages import (
     staff,
     text_to_type,
 )
+from tests.support.history import flag_history
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import KEY, collect_usage, evaluate, make_flag, serve
 

@@ -24,7 +24,7 @@ from flagstaff.changes import (
     update_value,
 )
 from flagstaff.changes.flags import undo
-from flagstaff.history import flag_history, flag_version, value_history, value_version
+from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
@@ -47,6 +47,7 @@ from tests.support.admin_pages import (
     undo_url,
 )
 from tests.support.admin_pages import undo as undo_by_page
+from tests.support.history import flag_history, value_history
 from tests.support.history_fixtures import disabled_triggers
 from tests.support.sql import rows, without_table
 

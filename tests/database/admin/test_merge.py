@@ -20,9 +20,10 @@ from flagstaff.changes import (
     update,
     update_value,
 )
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS, VALUES, form_data, messages_of, post_confirmed
+from tests.support.history import flag_history
 from tests.support.history_fixtures import disabled_triggers
 
 # Each change is a transaction of its own, as in production.

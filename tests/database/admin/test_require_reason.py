@@ -11,7 +11,7 @@ from django.test import Client
 
 from flagstaff import experiments, rollouts
 from flagstaff.changes import disable, enable, set_rollout, set_value
-from flagstaff.history import flag_history, flag_version, value_version
+from flagstaff.history import flag_version, value_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
@@ -35,6 +35,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.experiment_pages import EXPERIMENTS
 from tests.support.form_inputs import inputs_of
+from tests.support.history import flag_history
 from tests.support.plan_pages import PLANS, plan_url, press
 from tests.support.rollouts import drive_recently, plan_of
 from tests.support.terminals import run

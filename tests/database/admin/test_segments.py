@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from flagstaff import acting_as, changes
 from flagstaff.admin.segment.admin import SegmentAdmin
-from flagstaff.history import segment_history, segment_version
+from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
 from tests.support.admin_pages import (
@@ -34,6 +34,7 @@ from tests.support.admin_pages import (
     staff,
     undo_url,
 )
+from tests.support.history import segment_history
 from tests.support.sql import rows as execute
 
 pytestmark = pytest.mark.django_db

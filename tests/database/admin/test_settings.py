@@ -18,7 +18,7 @@ from django.utils.formats import reset_format_cache
 from pytest_django import Settings
 
 from flagstaff.changes import create, create_segment, set_rollout, set_value
-from flagstaff.history import as_dicts, flag_history, value_version
+from flagstaff.history import as_dicts, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
     FLAGS,
@@ -33,6 +33,7 @@ from tests.support.admin_pages import (
     toggle_url,
 )
 from tests.support.form_inputs import inputs_of
+from tests.support.history import flag_history
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage, flags
 

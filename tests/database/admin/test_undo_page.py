@@ -23,7 +23,7 @@ from flagstaff.changes import (
     update,
 )
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history import flag_history, flag_version, value_version
+from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
@@ -45,6 +45,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
+from tests.support.history import flag_history
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)

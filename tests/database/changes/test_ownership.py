@@ -13,9 +13,10 @@ from flagstaff.changes.fields import validate
 from flagstaff.changes.flags import restore, undo
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
+from tests.support.history import flag_history
 from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows
 

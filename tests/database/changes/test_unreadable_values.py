@@ -15,7 +15,7 @@ from flagstaff.changes import delete_value, set_value, update_value
 from flagstaff.changes.values import restore as restore_value
 from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.history import as_csv, as_dicts, value_history, value_version
+from flagstaff.history import as_csv, as_dicts, value_version
 from flagstaff.models import Change, KeyValueStore
 from flagstaff.serialization import export
 from tests.support.admin_pages import (
@@ -29,6 +29,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.documents import import_text
+from tests.support.history import value_history
 from tests.support.sql import rows
 from tests.support.terminals import flags
 

@@ -14,10 +14,10 @@ from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.changes.values import restore as restore_value
 from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.fake_workers import join
+from tests.support.history import value_history
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db

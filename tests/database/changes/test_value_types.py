@@ -16,10 +16,10 @@ from flagstaff.changes.values import restore as restore_value
 from flagstaff.changes.values import undo as undo_value
 from flagstaff.conf import Conf
 from flagstaff.exceptions import DocumentError, InvalidChangeError
-from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.models import KeyValueStore
 from flagstaff.serialization import apply, export, read
+from tests.support.history import value_history
 from tests.support.models_of_others import model_of, value_fields
 from tests.support.sql import rows
 from tests.support.terminals import document, run

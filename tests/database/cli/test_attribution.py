@@ -8,8 +8,9 @@ import pytest
 
 from flagstaff import acting_as
 from flagstaff.changes import set_rollout
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import Change
+from tests.support.history import flag_history
 from tests.support.terminals import Terminal, run, typed
 
 # Each change is a transaction of its own.
@@ -96,7 +97,7 @@ def test_user_and_name_together_are_refused() -> None:
 def test_source_is_the_command_in_a_pipe_and_with_an_actor() -> None:
     run("off new_checkout")
     typed("flags on new_checkout --as alice")
-    events = flag_history("new_checkout", limit=2)
+    events = flag_history("new_checkout")[:2]
     assert [(one.actor, one.source, one.reason) for one in events] == [
         ("1", "command", None),
         (None, "command", None),

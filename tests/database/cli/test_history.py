@@ -19,8 +19,9 @@ from flagstaff.changes.undoing import preview_undo
 from flagstaff.changes.undoing.plan import UndoPlan
 from flagstaff.changes.undoing.selection import RowEvents
 from flagstaff.cli.verbs import undo as undo_verbs
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.history import flag_history
 from tests.support.history_fixtures import role_that_reads
 from tests.support.terminals import Terminal, asked, document, run, typed, undo_of
 
@@ -35,7 +36,7 @@ pytestmark = [
 def since() -> str:
     """The time of the first of: alice 25 → 50 %, bob 20 → 50, alice on → off."""
     run("rollout new_checkout 50 --as alice")
-    [event] = flag_history("new_checkout", limit=1)
+    [event] = flag_history("new_checkout")[:1]
     run("value set page_size 50 --as bob")
     run("off dark_mode --as alice")
     return event.at.isoformat()

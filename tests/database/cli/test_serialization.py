@@ -13,8 +13,9 @@ import pytest
 
 from flagstaff import acting_as, serialization
 from flagstaff.changes import set_rollout
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.history import flag_history
 from tests.support.terminals import run, typed, undo_of
 
 # Each change is a transaction of its own.

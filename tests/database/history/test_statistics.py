@@ -11,11 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin.flag.list.facts import read_facts
-from flagstaff.history.former_rows import former_rows
+from flagstaff.admin.history.undo_buttons import changed_rows
 from flagstaff.history.kinds import Kind
-from flagstaff.history.recent import recent_events
-from flagstaff.history.transactions import changes_together
-from flagstaff.models import FeatureFlag
+from flagstaff.history.log import events, former_rows
+from flagstaff.models import Change, FeatureFlag
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -110,8 +109,7 @@ def test_earlier_rows_of_keys_are_found_by_their_keys() -> None:
 
 def test_changes_of_transactions_are_found_by_their_number() -> None:
     one_transaction()
-    flag = FeatureFlag.objects.create(key="flag")
-    events = recent_events(key=flag.key)
-    found = indexes_of(lambda: changes_together(events, 5), "wanted (transaction_id")
-    # The second one finds the key of a part by the id of an entry.
-    assert found == {"flagstaff_change_transaction", "flagstaff_change_pkey"}
+    FeatureFlag.objects.create(key="flag")
+    newest = [*events(Change.objects.newest()[:1])]
+    found = indexes_of(lambda: changed_rows(newest), "LIMIT 301")
+    assert found == {"flagstaff_change_transaction"}

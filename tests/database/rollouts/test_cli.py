@@ -14,13 +14,13 @@ from django.db import DatabaseError
 from flagstaff import changes
 from flagstaff.cli.verbs import jobs
 from flagstaff.exceptions import NoWebhooksError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs as plan_jobs
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import production
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     RULES,

@@ -12,7 +12,6 @@ from django.db import connection, transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance, functions, transitions
 from flagstaff.rollouts.driver import run_plans
@@ -20,6 +19,7 @@ from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     STEPS,

@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._words.text import localized
 from flagstaff.exceptions import InvalidPlanError, PlanError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
@@ -21,6 +20,7 @@ from flagstaff.rollouts.status import plan_record
 from flagstaff.rollouts.stored import steps_of
 from tests.support.admin_pages import permit
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
 from tests.support.terminals import asked, document, run, typed
 

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError
-from flagstaff.history import flag_history, flag_version, forget_user
+from flagstaff.history import flag_version, forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.driver import _advance, run_plans
@@ -30,6 +30,7 @@ from flagstaff.rollouts.models import (
 from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from tests.support.admin_pages import permit
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     RULES,

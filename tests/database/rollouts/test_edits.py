@@ -9,7 +9,6 @@ import pytest
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.alpha import PLAN_ALPHA
 from flagstaff.rollouts.driver import run_plans
@@ -18,6 +17,7 @@ from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State, StepRu
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import run_during
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     STEPS,

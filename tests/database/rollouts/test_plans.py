@@ -25,11 +25,12 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownPlanError,
 )
-from flagstaff.history import flag_history, forget_user
+from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     RULES,

@@ -9,7 +9,6 @@ from django.db import connection, transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import PlanError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
 from flagstaff.rollouts.driver import run_plans
@@ -19,6 +18,7 @@ from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of, rollout
 from tests.support.sql import rows
 

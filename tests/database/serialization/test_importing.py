@@ -11,9 +11,8 @@ from django.db.models.signals import post_save
 from flagstaff import acting_as, serialization
 from flagstaff.changes import create, delete_value, set_rollout, update, update_value
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history import flag_history, value_history
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import flag_version, value_version
+from flagstaff.history.log import flag_version, value_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.documents import (
     EDITED,
@@ -25,6 +24,7 @@ from tests.support.documents import (
     import_text,
     summaries,
 )
+from tests.support.history import flag_history, value_history
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ def test_import_is_one_transaction_by_one_actor(cli_shop: None) -> None:
         imported = import_text(EDITED)
     events = [
         event
-        for event in (*flag_history(limit=9), *value_history(limit=9))
+        for event in (*flag_history()[:9], *value_history()[:9])
         if event.reason == "release 42"
     ]
     assert {event.key for event in events} == set(summaries(imported))

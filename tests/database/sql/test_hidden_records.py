@@ -9,10 +9,11 @@ import pytest
 
 from flagstaff import changes, impact, usage
 from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError, NoWebhooksError
-from flagstaff.history import flag_history, forget_user, prune
+from flagstaff.history import forget_user, prune
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.webhooks.queue import require_tables
 from tests.support.conditions import condition
+from tests.support.history import flag_history
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db

@@ -14,9 +14,10 @@ from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
 from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
-from flagstaff.history import flag_history, flag_version, forget_user, prune
+from flagstaff.history import flag_version, forget_user, prune
 from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.history import flag_history
 from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows
 
@@ -80,7 +81,7 @@ def test_allowed_users_belong_to_the_table_of_their_flag(
 ) -> None:
     FeatureFlag.objects.get().allowed_users.add(alice)
     payments.allowed_users.add(bob)
-    assert [event.added.pks for event in flag_history("payments", limit=1)] == [(bob.pk,)]
+    assert [event.added.pks for event in flag_history("payments")[:1]] == [(bob.pk,)]
     tables = {row[0] for row in rows("SELECT object_table::text FROM flagstaff_change")}
     assert tables == {"flagstaff_featureflag", NEW}
     # Of every table.

@@ -16,12 +16,13 @@ from flagstaff._engine import log_once
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.documents import export_text, import_problems, import_text
 from tests.support.fixtures import COMMITTED, Load
+from tests.support.history import flag_history
 from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows
 

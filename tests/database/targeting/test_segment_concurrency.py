@@ -12,9 +12,9 @@ from flagstaff import acting_as, changes, experiments
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, InvalidExperimentError
 from flagstaff.experiments.models import Experiment
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.concurrency import in_threads, run_during
+from tests.support.history import flag_history
 from tests.support.repeats import repeats
 from tests.support.segment_rules import LARGE, PAYING, rules, rules_of
 

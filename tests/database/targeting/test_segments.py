@@ -18,12 +18,14 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownSegmentError,
 )
-from flagstaff.history import flag_history, prune, segment_history, segment_version
+from flagstaff.history import prune, segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from flagstaff.testing import live_engine
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.documents import import_text
+from tests.support.history import flag_history, segment_history
+from tests.support.history_fixtures import undo_transaction
 from tests.support.segment_rules import LARGE, PAYING, rules
 from tests.support.sql import rows
 
@@ -338,7 +340,7 @@ def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
-    assert message_of(changes.undo_transaction, Change.objects.latest("id").pk) == FIXED
+    assert message_of(undo_transaction, Change.objects.latest("id").pk) == FIXED
     assert Segment.objects.get().key == "large"
     assert FeatureFlag.objects.get().rules == rules("large")
 
@@ -382,7 +384,7 @@ def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() 
         changes.create("other")
     change = Change.objects.latest("id").pk
     changes.create("new_checkout", rules=rules("enterprise"))
-    assert "is used by the rules of 'new_checkout'" in message_of(changes.undo_transaction, change)
+    assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
     assert Segment.objects.exists()
     assert FeatureFlag.objects.filter(key="other").exists()
 
@@ -392,10 +394,10 @@ def test_transaction_that_created_or_deleted_a_segment_and_its_flag_is_undone() 
     with acting_as("alice"), transaction.atomic():
         changes.create_segment("enterprise", PAYING)
         changes.create("new_checkout", rules=rules("enterprise"))
-    changes.undo_transaction(Change.objects.latest("id").pk)
+    undo_transaction(Change.objects.latest("id").pk)
     assert not Segment.objects.exists()
     assert not FeatureFlag.objects.exists()
-    changes.undo_transaction(Change.objects.latest("id").pk)
+    undo_transaction(Change.objects.latest("id").pk)
     assert Segment.objects.get().conditions == PAYING
     assert FeatureFlag.objects.get().rules == rules("enterprise")
 

@@ -13,7 +13,6 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff._words.json_text import LongJson, read_columns
-from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
@@ -21,6 +20,7 @@ from flagstaff.models import Change, KeyValueStore, RecordedJSONField
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.slack import as_slack
 from tests.support.admin_pages import VALUES, page
+from tests.support.history import value_history
 from tests.support.terminals import run, typed
 from tools.limits import seconds
 

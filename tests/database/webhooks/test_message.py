@@ -29,12 +29,13 @@ from flagstaff.changes import (
     update_segment,
     update_value,
 )
-from flagstaff.history import flag_history, forget_user, prune
+from flagstaff.history import forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.webhooks import deliver
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.send import signature_headers
 from tests.support.fake_workers import FakeWorker
+from tests.support.history import flag_history
 from tests.support.impacts import change_impact
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents

@@ -18,10 +18,11 @@ from django.test import Client
 
 from flagstaff import changes
 from flagstaff.exceptions import ConflictError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, column, page
 from tests.support.fixtures import _create
+from tests.support.history import flag_history
 from tests.support.workers import Worker
 from tools.postgres import Postgres
 

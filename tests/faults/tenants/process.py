@@ -16,7 +16,7 @@ def shared() -> dict[str, Any]:
     from django_tenants.utils import schema_context
 
     from flagstaff import changes, explain, flag_enabled, refresh, status, wait_for_workers
-    from flagstaff.history import flag_history
+    from tests.support.history import flag_history
 
     found: dict[str, Any] = {}
     anna = User.objects.create(username="anna")

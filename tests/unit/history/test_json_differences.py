@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagstaff.history.json_differences import JsonDifference, Path, json_differences, path_text
+from flagstaff.history.differences import JsonDifference, Path, json_differences, path_text
 
 _SCALARS = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text("ab.", max_size=2)

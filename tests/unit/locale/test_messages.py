@@ -14,9 +14,9 @@ import django
 import pytest
 from django.utils.translation import ngettext, override
 
-from flagstaff._events import Difference, Users
 from flagstaff._tables.flag_states import FlagState, state_label, state_summary
 from flagstaff.changes.written import WrittenChange
+from flagstaff.history import Difference, Users
 from flagstaff.history.describe import describe_change, describe_value, source_label
 from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated

@@ -9,10 +9,10 @@ import pytest
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.test import RequestFactory
+from flagstaff.history.versions import all_entries
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
-from flagstaff.history.versions import all_entries
 from flagstaff.models import FeatureFlag, KeyValueStore
 
 

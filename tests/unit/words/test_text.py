@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
-from flagstaff._events import Users
 from flagstaff._words.text import is_storable, some, storable
 from flagstaff._words.times import clock_time, full_time
 from flagstaff.changes.written import WrittenChange
+from flagstaff.history import Users
 from flagstaff.history.describe import describe_change
 from tests.support.translations import german
 

@@ -60,6 +60,9 @@ class History(Part):
         page, more = entries[:_PAGE_SIZE], entries[_PAGE_SIZE:]
         shown = [*without_hidden_users(request, events(page))]
         newest = page[0].pk if page and before is None else newest_version(kind, row.pk)
+        # What a secret value was before its newest hidden change is not known.
+        hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
+        lost = hidden.values_list("id", flat=True).first() or 0 if is_secret(row) else 0
         may_change = self.admin.has_change_permission(request, row)
         may_toggle = may_write(self.admin, request, "toggle", row)
 
@@ -68,13 +71,14 @@ class History(Part):
             return may and event.action == "change"
 
         def may_restore(event: Event) -> bool:
-            return may_change and event.action != "delete" and event.version != newest
+            is_known = newest != event.version >= lost
+            return may_change and event.action != "delete" and is_known
 
         rows = rows_with_buttons(site, request, shown, may_undo)
         return {
             "flagstaff_events": [
                 replace(line, restore_url=restore_url(site, kind, row.pk, event.version))
-                if may_restore(event) and not is_secret(row)
+                if may_restore(event)
                 else line
                 for event, line in zip(shown, rows, strict=True)
             ],

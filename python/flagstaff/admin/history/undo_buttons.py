@@ -83,7 +83,7 @@ def _related_changes(
 
     Asks for each permission once.
     """
-    by_transaction = _changed_rows(events)
+    by_transaction = changed_rows(events)
     visible = {kind for kind in Kind if may_view(site, request, kind.model)}
     may_write = cache(partial(may_write_kind, site, request))
     related = {}
@@ -105,7 +105,7 @@ def _related_changes(
     return related
 
 
-def _changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow], bool]]:
+def changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow], bool]]:
     """Returns the rows that each transaction changed, by key, and whether they are all. One query.
 
     At most 300 entries of each transaction are read.
@@ -116,7 +116,9 @@ def _changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRo
         Change.objects.in_transaction(entry).order_by().only(*_COLUMNS)[: _MAX_ENTRIES + 1]
         for entry in newest.values()
     ]
-    found: Iterable[Change] = each[0].union(*each[1:], all=True).order_by() if each else ()
+    found: Iterable[Change] = each[0] if len(each) == 1 else ()
+    if len(each) > 1:
+        found = each[0].union(*each[1:], all=True).order_by()
     by_row: dict[int, dict[tuple[Kind, str], list[Change]]] = {pk: {} for pk in newest}
     counts = dict.fromkeys(newest, 0)
     for entry in found:

@@ -20,7 +20,6 @@ from django.utils.html import escape
 from flagstaff import acting_as, changes
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
@@ -34,6 +33,7 @@ from tests.support.admin_pages import (
     text_to_type,
     undo_urls,
 )
+from tests.support.history import flag_history
 from tests.support.stale_flags import collect_usage, evaluate, serve
 
 pytestmark = pytest.mark.django_db

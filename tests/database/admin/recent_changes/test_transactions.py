@@ -26,7 +26,7 @@ from flagstaff.changes import (
     update,
     update_value,
 )
-from flagstaff.history import flag_history, flag_version, transactions
+from flagstaff.history import flag_version, transactions
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
@@ -44,6 +44,7 @@ from tests.support.admin_pages import (
     undo_all_url,
     undo_urls,
 )
+from tests.support.history import flag_history
 from tests.support.sql import rows as sql_rows
 from tests.support.terminals import open_shop
 

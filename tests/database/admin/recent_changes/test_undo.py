@@ -20,7 +20,6 @@ from flagstaff.changes import (
     set_value,
 )
 from flagstaff.changes.flags import undo
-from flagstaff.history import recent_events
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
@@ -36,6 +35,7 @@ from tests.support.admin_pages import (
     text_to_type,
     undo_url,
 )
+from tests.support.history import all_events
 from tests.support.history_fixtures import flag_and_value
 from tests.support.plan_pages import text_of
 
@@ -53,7 +53,7 @@ def undo_urls(html: str) -> list[str]:
 
 
 def newest() -> int:
-    return recent_events(limit=1)[0].version
+    return all_events()[0].version
 
 
 def confirm(client: Client, url: str, **more: str) -> Any:
@@ -86,7 +86,7 @@ def test_undo_shows_what_it_does_and_returns_to_the_filtered_list(operator: Clie
         messages_of(response)
     )
     assert response.redirect_chain[-1][0] == f"{RECENT}?kind=flag&time=1h"
-    event = recent_events(limit=1)[0]
+    event = all_events()[0]
     assert (event.source, event.reason) == ("admin", "wrong flag")
 
 
@@ -135,7 +135,7 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Clien
     response = confirm(operator, link)
     assert "Undone: “gateway”, “new_checkout”." in str(messages_of(response))
     assert stored() == (10, "stripe")
-    assert len({event.transaction_id for event in recent_events(limit=2)}) == 1
+    assert len({event.transaction_id for event in all_events()[:2]}) == 1
     assert "changes on this page" not in page(operator, RECENT)
 
 

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from waffle.models import Flag
 
 from flagstaff.changes import add_allowed_users, create, delete, disable, enable
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
+from tests.support.history import flag_history
 from tests.support.sql import rows
 from tests.support.terminals import run
 from tests.support.waffle_rows import flag, notes, rows_of_dry_run, statuses

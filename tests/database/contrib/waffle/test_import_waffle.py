@@ -12,10 +12,10 @@ from django.contrib.auth.models import Group, User
 from flagstaff import experiments
 from flagstaff.changes import create
 from flagstaff.contrib.waffle.importing import import_waffle
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.documents import database_state
+from tests.support.history import flag_history
 from tests.support.terminals import document, run, typed, undo_of
 from tests.support.waffle_rows import flag, lines, notes, rows_of_dry_run, sample, statuses, switch
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import version_of
+from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.texts import NONE
 from flagstaff.rollouts.driver import run_plans

@@ -11,7 +11,6 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes, rollouts
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan, State
 from tests.support.action_pages import button_names, confirm_page
@@ -27,6 +26,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.form_inputs import inputs_of
+from tests.support.history import flag_history
 from tests.support.plan_pages import PLANS, plan_url, press, text_of
 from tests.support.rollouts import KEY, make_flag, plan_of, rollout
 

@@ -17,7 +17,6 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.exceptions import PlanError
-from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.clock import ClockTimestamp
@@ -38,6 +37,7 @@ from tests.support.admin_pages import (
     production,
     staff,
 )
+from tests.support.history import flag_history
 from tests.support.plan_pages import INLINE, PLANS, plan_url, press, table, text_of
 from tests.support.rollouts import (
     KEY,

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from common.models import FeatureFlag, KeyValueStore
-from flagstaff.history import flag_history, value_history
+from tests.support.history import flag_history, value_history
 
 call_command("check")
 admin = User.objects.create_superuser("operator")

@@ -18,10 +18,10 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from flagstaff import acting_as
-from flagstaff.history import flag_history
 from flagstaff.history.user_names import names_of_actors, names_of_users
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization import export
+from tests.support.history import flag_history
 
 
 def flags(*arguments: str) -> Any:

@@ -1,0 +1,98 @@
+"""Events in words, for people and for other programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff import acting_as
+from flagstaff.changes import add_allowed_users, enable, update
+from flagstaff.history import as_csv, as_dicts, flag_version
+from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+from flagstaff.models import Change, FeatureFlag
+from tests.support.admin_pages import permit
+from tests.support.flag_fixtures import flag
+from tests.support.history import flag_history
+
+__all__ = ["flag"]
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _empty_history() -> None:
+    """Flushing the tables between tests keeps the history."""
+    Change.objects.all().delete()
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create(username="alice", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def bob() -> User:
+    return User.objects.create(username="bob")
+
+
+def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, bob: User) -> None:
+    with acting_as(alice):
+        update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
+    event, users, created = flag_history("new_checkout")
+    text = "rollout 25 → 50 %, added 1 allowed user, removed 1 allowed user"
+    assert describe_change(event) == text
+    names = names_of_users([event])
+    assert names == {str(alice.pk): "alice", str(bob.pk): "bob"}
+    assert describe_change(event, names) == (
+        "rollout 25 → 50 %, added 1 allowed user (bob), removed 1 allowed user (alice)"
+    )
+    assert describe_actor(event, names_of_actors([event])) == "alice"
+    assert describe_change(created) == 'created, rollout 25 %, kind "release"'
+    assert describe_actor(created) == f"{created.session_user} (database user)"
+    assert describe_change(users) == "added 1 allowed user"
+
+
+def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
+    many = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
+    add_allowed_users("new_checkout", many)
+    event = flag_history("new_checkout")[0]
+    text = describe_change(event, names_of_users([event]))
+    names = r"(guest\d{4}, ){9}guest\d{4}"
+    assert re.fullmatch(rf"added 1,200 allowed users \({names} and 1,190 more\)", text)
+
+
+@pytest.mark.parametrize("actor", ["deploy", "007", "9" * 30, "-1", "1.0", "None"])
+def test_actor_that_is_not_a_primary_key_is_shown_unchanged(actor: str, flag: FeatureFlag) -> None:
+    with acting_as(actor):
+        enable("new_checkout")
+    event = flag_history("new_checkout")[0]
+    assert names_of_actors([event]) == {}
+    assert describe_actor(event, {}) == actor
+
+
+def test_may_see_users_requires_the_view_permission(bob: User) -> None:
+    assert may_see_users(bob) is False
+    permit(bob, "view_user")
+    assert may_see_users(User.objects.get(pk=bob.pk)) is True
+
+
+def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag, alice: User) -> None:
+    with acting_as(alice, reason="=1+1, \n and more"):
+        update("new_checkout", {"rollout_percent": 50, "allowed_users": []})
+    events = flag_history("new_checkout")
+    [newest, *_] = json.loads(json.dumps(as_dicts(events)))
+    assert newest["version"] == flag_version("new_checkout")
+    assert newest["removed"] == {"count": 1, "pks": [alice.pk]}
+    assert newest["differences"] == [
+        {"field": "rollout_percent", "old": 25, "new": 50, "secret": False}
+    ]
+    [row, *_] = csv.DictReader(StringIO(as_csv(events), newline=""))
+    assert (row["actor"], row["reason"]) == (str(alice.pk), "'=1+1, \n and more")
+    assert json.loads(row["removed"]) == newest["removed"]
