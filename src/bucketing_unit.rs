@@ -23,6 +23,6 @@ pub fn unit_text<T>(unit: Attribute<'_>, with: impl FnOnce(&str) -> T) -> Option
         Attribute::Value(value) => {
             with_text(&value, |text| (!text.is_empty()).then(|| with(text))).flatten()
         }
-        Attribute::Missing | Attribute::NeedsUser => None,
+        Attribute::Missing | Attribute::NeedsUser | Attribute::Unknown => None,
     }
 }

@@ -135,17 +135,6 @@ pub fn evaluate_value(
     }
 }
 
-/// Whether the subject is within a percentage, of a rule or of the rollout.
-pub(crate) fn at_percentage(
-    key: &str,
-    targeting: Option<&Targeting>,
-    percent: i32,
-    subject: &Subject<'_>,
-    attributes: &impl Attributes,
-) -> bool {
-    percent >= 100 || split(key, targeting, percent, subject, attributes).value
-}
-
 fn split(
     key: &str,
     targeting: Option<&Targeting>,

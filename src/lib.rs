@@ -19,7 +19,6 @@
 //!   pure, and the only implementation of the semantics.
 //! - [`assign`](mod@assign) computes the variant of an [`experiment`] for a subject, with its reason,
 //!   by the buckets of its [`allocation`]. It is pure, too. [`exposures`] records what it has given.
-//! - [`impact`] counts the subjects whose result would change.
 //! - [`bucketing_unit`] is what is hashed in place of the user: a visitor, or an attribute.
 //! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
 //!
@@ -45,7 +44,6 @@ pub mod experiment;
 pub mod exposures;
 pub mod flag;
 pub mod groups;
-pub mod impact;
 pub mod last_good;
 pub mod live;
 pub mod message;

@@ -71,7 +71,7 @@ mod _core {
     #[pymodule_export]
     use super::hooks::install;
     #[pymodule_export]
-    use super::impact::{impact, impact_on, impact_on_value};
+    use super::impact::Comparison;
     #[pymodule_export]
     use super::json::json_problem;
     #[pymodule_export]

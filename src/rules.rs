@@ -17,7 +17,6 @@ mod operator;
 mod parse;
 mod parsed;
 mod pattern;
-mod possible;
 mod test;
 mod texts;
 mod version;
@@ -31,7 +30,6 @@ pub use self::number::with_text;
 pub use self::operator::can_match;
 pub use self::parse::MAX_TEXT;
 pub use self::parsed::{ParsedRules, RuleKind};
-pub use self::possible::Match;
 pub use self::texts::TEMPLATES;
 
 /// The format of the rules that this version can read: 1 has the rules of flags, 2 those of values,

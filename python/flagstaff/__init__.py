@@ -37,7 +37,6 @@ _MODULES = {
     "explain_value": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
-    "impact": "flagstaff._engine.impact",
     "read_own_writes": "flagstaff._engine.direct",
     "ready": "flagstaff._engine.lifecycle",
     "refresh": "flagstaff._engine.lifecycle",
@@ -46,7 +45,6 @@ _MODULES = {
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",
-    "value_impact": "flagstaff._engine.value_impact",
     "wait_for_workers": "flagstaff._workers.wait",
 }
 

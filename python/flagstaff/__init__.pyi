@@ -5,12 +5,10 @@ from flagstaff._attribution.writes import acting_as
 from flagstaff._core import flag_enabled, get_value, snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain, explain_value
-from flagstaff._engine.impact import impact
 from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
 from flagstaff._engine.results import all_flags, resolve_flag, resolve_value
 from flagstaff._engine.status import status
 from flagstaff._engine.usage import usage
-from flagstaff._engine.value_impact import value_impact
 from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
@@ -23,7 +21,6 @@ __all__ = [
     "explain_value",
     "flag_enabled",
     "get_value",
-    "impact",
     "read_own_writes",
     "ready",
     "refresh",
@@ -32,7 +29,6 @@ __all__ = [
     "snapshot",
     "status",
     "usage",
-    "value_impact",
     "wait_for_workers",
 ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
+from typing import Any, Generic, Literal, TypeVar, final, overload
 
 from flagstaff._engine.hooks import Hooks
 from flagstaff._words.text import Text
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_VARIANTS",
     "REGISTERS",
     "RULE_FORMAT",
+    "Comparison",
     "Evaluation",
     "Observation",
     "Resolution",
@@ -35,9 +36,6 @@ __all__ = [
     "fork_ends",
     "get_value",
     "get_variant",
-    "impact",
-    "impact_on",
-    "impact_on_value",
     "install",
     "is_refused",
     "is_waiting",
@@ -421,64 +419,37 @@ def set_report_unknown(report_unknown: bool) -> None:
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""
 
-_Decided: TypeAlias = tuple[int, int, int]
-_Reach: TypeAlias = tuple[int, int, int, list[_Decided], _Decided]
-_Counted: TypeAlias = tuple[int, int, int, list[str], tuple[_Reach, _Reach]]
+@final
+class Comparison:
+    """The rows of some flags, values and experiments before a change and after it."""
 
-def impact(
-    key: str,
-    states: tuple[tuple[bool, int], tuple[bool, int]],
-    sample: int,
-    statements: tuple[str, str, str],
-    table: str,
-    timeout: float,
-) -> _Counted | None:
-    """Counts over the pool for how many users the result differs. Releases the GIL; blocks.
+    def __init__(
+        self,
+        before: tuple[Any, ...],
+        after: tuple[Any, ...],
+        keys: Sequence[tuple[str, str]],
+    ) -> None:
+        """Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
 
-    `states` are enabled and rollout before and after, of a flag without rules that buckets by the
-    user. Returns users, gain, lose, a sample, and whom the two states reach; None if the pool's
-    connection cannot count them. Raises RefreshError if the database fails or exceeds `timeout`,
-    and what a signal handler raises meanwhile.
+        Reads the groups that rules name. Rules that cannot be read after the change stay those of
+        before, as in a worker.
+        """
 
-    Whom a state reaches: users who have the flag, further ones who may have it, allowed users; for
-    each rule and for the rollout, users for whom it decides, those of them who have the flag, and
-    further ones for whom it may decide.
-    """
+    def attributes(self) -> list[set[str] | None]:
+        """Returns what the results of each key depend on, bucketing units included.
 
-def impact_on(
-    key: str,
-    sample: int,
-    states: tuple[
-        tuple[bool, int, str | None, str | None], tuple[bool, int, str | None, str | None]
-    ],
-    allowed_users: list[str],
-    segments: dict[str, str],
-    users: Iterator[tuple[Any, ...]],
-    names: tuple[list[str], set[str]],
-) -> _Counted:
-    """Counts these users as `impact` does, also with rules and other units.
+        None stands for rules that could never be read.
+        """
 
-    `states` are enabled, rollout, JSON text of the rules, and the attribute that the flag buckets
-    by (None for the user), before and after. `segments` are JSON texts by key. Each user is a
-    primary key, and then the value of each attribute in the first of `names`. Those in the second
-    may have any value. Raises FlagstaffError if the rules cannot be read.
-    """
+    def count(
+        self, users: Iterator[tuple[Any, ...]], names: Sequence[str]
+    ) -> tuple[int, list[tuple[int, int, int, int, int]]]:
+        """Returns for how many of the users some result differs, and the users of each key.
 
-def impact_on_value(
-    key: str,
-    sample: int,
-    states: tuple[tuple[str, str | None, str | None], tuple[str, str | None, str | None]],
-    segments: dict[str, str],
-    users: Iterator[tuple[Any, ...]],
-    names: tuple[list[str], set[str]],
-) -> tuple[int, int, list[str], tuple[_Reach, _Reach]]:
-    """Counts for how many of these users a value differs, as `impact_on` does.
-
-    `states` are JSON texts of the value itself and of its rules, and the attribute that these
-    bucket by. Equal results must have equal texts. Returns users, those whose value certainly
-    changes, a sample, and whom the two states reach: users with another value than the value
-    itself.
-    """
+        These are who gain a flag, lose it, have it before and after, and whose result differs. A
+        user is a primary key, None for an anonymous one, and the attributes that `names` has.
+        Others are unknown, and conditions on them false.
+        """
 
 def awaits_poll() -> bool:
     """Returns True if a request should wait for a poll that is overdue, and asks for the poll.

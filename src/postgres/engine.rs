@@ -9,10 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::boot_time::since_boot;
-use crate::impact::Impact;
 use crate::live::Live;
 use crate::postgres::connect::parameters::Parameters;
-use crate::postgres::connect::pool::{Pool, Task};
+use crate::postgres::connect::pool::Pool;
 use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
 use crate::postgres::deadline;
@@ -20,7 +19,6 @@ use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::machine;
 use crate::postgres::refresh::stepped::SteppedWorker;
-use crate::postgres::reports::impact::{self, ImpactQuery};
 use crate::postgres::reports::{exposures, measurements, usage};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
@@ -242,26 +240,6 @@ impl Engine {
             }
             outcome => outcome,
         }
-    }
-
-    /// Computes the impact of another rollout. Blocks for at most `limit`, or until `interrupted`
-    /// returns true.
-    ///
-    /// Returns `None` if the engine's connection cannot: the flag does not exist or cannot be
-    /// evaluated, or the table of the users is missing or not readable.
-    ///
-    /// # Errors
-    /// If the database fails or takes longer.
-    pub fn impact(
-        &self,
-        query: ImpactQuery,
-        limit: Duration,
-        interrupted: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Impact>, Error> {
-        let until = Instant::now() + limit;
-        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until };
-        let work = move |client: &mut _| impact::compute(client, &query, until);
-        self.context.pool.run(task, interrupted, work)
     }
 
     /// Stops the threads, closes their connections and writes the remaining usage. Blocks for at

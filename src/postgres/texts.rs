@@ -119,8 +119,4 @@ templates! {
          SET entry_missing = false\"";
     CHANGE_HAS, "1 recent change has";
     CHANGES_HAVE, "{count} recent changes have";
-    // Why an impact cannot be counted.
-    NOT_COUNTED, "the users cannot be counted: {why}";
-    UNREADABLE_RULES, "the rules of flag {key} cannot be read: {problem}";
-    UNREADABLE_VALUE_RULES, "the rules of value {key} cannot be read: {problem}";
 }

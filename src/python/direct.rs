@@ -20,7 +20,7 @@ type Text = Option<String>;
 
 /// The rows as `flagstaff._engine.direct.read_all` returns them, and whether the model field decodes
 /// every value.
-type Rows = (
+pub(super) type Rows = (
     Vec<DirectFlag>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Text, String)>,
@@ -69,8 +69,8 @@ pub(super) fn snapshot(
 struct Kept(Arc<Snapshot>);
 
 /// The snapshot with the groups that its rules refer to, if they can be read.
-fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
-    let Some(references) = snapshot.wanted_groups(true) else { return Ok(snapshot) };
+pub(super) fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
+    let Some(references) = snapshot.wanted_groups(false) else { return Ok(snapshot) };
     let names = references.names();
     let Some(rows) = read(py, |py| Hooks::read_groups(py, names))?.flatten() else {
         return Ok(snapshot);
@@ -79,7 +79,9 @@ fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     Ok(snapshot.with_groups(references, rows.collect()))
 }
 
-fn loaded((flags, allowed_users, segments, values, experiments, opaque_values): Rows) -> Loaded {
+pub(super) fn loaded(
+    (flags, allowed_users, segments, values, experiments, opaque_values): Rows,
+) -> Loaded {
     let segments = segments.into_iter().map(|(pk, key, conditions)| SegmentRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),

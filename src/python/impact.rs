@@ -1,7 +1,7 @@
-//! `flagstaff.impact`: computes it over the pool, or over users that Django reads.
+//! Compares two snapshots: how many users get another result in the second one.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyException;
@@ -9,224 +9,213 @@ use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
 use super::attribute_value::read_value;
-use super::errors::{FlagstaffError, raising};
+use super::direct::{self, Rows};
 use super::hooks::Hooks;
-use super::interrupts::interruptible;
-use super::seconds::duration;
-use super::state::ENGINE;
 use super::subject::UserArgument;
-use crate::flag::Flag;
-use crate::impact::{Decided, Impact, Reach, ValueImpact, ValueState};
-use crate::postgres::reports::impact::ImpactQuery;
-use crate::postgres::texts;
+use crate::assign::assign;
+use crate::evaluate::{evaluate, evaluate_value};
+use crate::experiment::ExperimentState;
+use crate::groups::GroupsOf;
 use crate::row_rules::RowRules;
-use crate::rules::{Attribute, Attributes, RuleKind, SegmentConditions, Value};
+use crate::rules::{Attribute, Attributes, GROUPS, Rules, Value};
+use crate::snapshot::Snapshot;
+use crate::stored_value::StoredValue;
 use crate::subject::Subject;
-use crate::targeting::Targeting;
-use crate::user_set::UserSet;
+use crate::value_rules::ValueRules;
 
-/// A state of a flag: `enabled`, rollout, the JSON text of its rules, and the attribute that it
-/// buckets by.
-type State = (bool, i32, Option<String>, Option<String>);
+/// The numbers of users who gain a flag, who lose it, who have it before and after, and whose result
+/// differs. Those of a value and of an experiment have the last one only.
+type Counts = (u64, u64, u64, u64, u64);
 
-/// A state of a value: the JSON texts of the value itself and of its rules, and the attribute that
-/// they bucket by.
-type OwnState = (String, Option<String>, Option<String>);
-
-/// The numbers of users for whom a rule decides, of those who have the flag, and of further users for
-/// whom it may decide.
-type DecidedCounts = (u64, u64, u64);
-
-/// The numbers of users who have a flag, who may have it, and who are allowed users; the users for whom
-/// each rule decides, and for whom the rollout decides.
-type ReachCounts = (u64, u64, u64, Vec<DecidedCounts>, DecidedCounts);
-
-/// The numbers of users in total, gaining and losing the flag, the sample, and whom it reaches before and
-/// after.
-type Counted = (u64, u64, u64, Vec<String>, (ReachCounts, ReachCounts));
-
-/// The numbers of users in total and of those whose value changes, the sample, and who has another
-/// value than the value itself before and after.
-type CountedValue = (u64, u64, Vec<String>, (ReachCounts, ReachCounts));
-
-/// Computes the impact over a pooled connection. Releases the GIL and blocks for at most `timeout`
-/// seconds. `states` are `enabled` and rollout before and after. `statements` read the allowed users,
-/// the extent of `table` (the users), and the users on some of its pages. Returns None if there is no
-/// engine, or if its connection cannot compute it.
-///
-/// Raises `RefreshError` if the database fails or takes longer.
-#[pyfunction]
-pub(super) fn impact(
-    py: Python<'_>,
-    key: String,
-    states: ((bool, i32), (bool, i32)),
-    sample: usize,
-    statements: (String, String, String),
-    table: String,
-    timeout: f64,
-) -> PyResult<Option<Counted>> {
-    let Some(engine) = ENGINE.load_full() else { return Ok(None) };
-    let limit = duration(timeout)?;
-    let (allowed_users, extent, users) = statements;
-    let query = ImpactQuery { key, states, sample, allowed_users, extent, users, table };
-    let impact = interruptible(py, |interrupted| engine.impact(query, limit, interrupted))?;
-    Ok(impact.map(counted))
+/// The rows of some flags, values and experiments before a change and after it.
+#[pyclass(frozen)]
+pub(super) struct Comparison {
+    before: Snapshot,
+    after: Snapshot,
+    /// "flag", "value" or "experiment", and the key.
+    keys: Vec<(String, String)>,
 }
 
-/// Computes the impact on these users of another state of a flag. `states` are the states before and
-/// after, `allowed_users` texts of primary keys, and `segments` JSON texts by key. Each of `users` is
-/// a tuple of the primary key and the attributes whose names are the first of `names`. The result of a
-/// user may depend on the attributes whose names are the second.
-///
-/// Raises what iterating over `users` raises, and `FlagstaffError` if the rules cannot be read.
-#[pyfunction]
-pub(super) fn impact_on(
-    key: &str,
-    sample: usize,
-    states: (State, State),
-    allowed_users: Vec<String>,
-    segments: HashMap<String, String>,
-    users: &Bound<'_, PyIterator>,
-    names: (Vec<String>, HashSet<String>),
-) -> PyResult<Counted> {
-    let segments = parse_segments(segments);
-    let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
-    let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
-        let targeting =
-            targeting_of(users.py(), key, (rules, bucket_by), RuleKind::Flag, &segments)?;
-        let flag = Flag::detached(enabled, rollout_percent, allowed_users.clone());
-        Ok(Flag { targeting, ..flag })
-    };
-    let mut impact = Impact::between(key, flag(states.0)?, flag(states.1)?, sample);
-    let (names, unknown) = names;
-    for_each(users, (&names, &unknown), |subject, attributes, is_known| {
-        impact.count_with(subject, attributes, is_known);
-    })?;
-    Ok(counted(impact))
+/// What a subject gets.
+#[derive(PartialEq)]
+enum Result<'a> {
+    Flag(bool),
+    Value(Option<&'a StoredValue>),
+    Variant(Option<&'a str>),
 }
 
-/// Computes the impact on these users of another state of a value, as `impact_on` does. `states` are
-/// JSON texts of the value itself and of its rules, and the attribute that they bucket by. Equal
-/// results must have equal texts.
-#[pyfunction]
-pub(super) fn impact_on_value(
-    key: &str,
-    sample: usize,
-    states: (OwnState, OwnState),
-    segments: HashMap<String, String>,
-    users: &Bound<'_, PyIterator>,
-    names: (Vec<String>, HashSet<String>),
-) -> PyResult<CountedValue> {
-    let segments = parse_segments(segments);
-    let value = |(own, rules, bucket_by): OwnState| -> PyResult<ValueState> {
-        let targeting =
-            targeting_of(users.py(), key, (rules, bucket_by), RuleKind::Value, &segments)?;
-        Ok(ValueState { own: own.into(), targeting })
-    };
-    let mut impact = ValueImpact::between(key, (value(states.0)?, value(states.1)?), sample);
-    let (names, unknown) = names;
-    for_each(users, (&names, &unknown), |subject, attributes, is_known| {
-        impact.count_with(subject, attributes, is_known);
-    })?;
-    let (users, changed) = (impact.users, impact.changed);
-    let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
-    Ok((users, changed, texts_of(impact.into_sample()), reach))
-}
-
-/// The conditions of segments by key, given as JSON texts. One that cannot be read is missing.
-fn parse_segments(texts: HashMap<String, String>) -> HashMap<String, Arc<SegmentConditions>> {
-    let parse = |(key, text): (String, String)| {
-        Some((key, Arc::new(SegmentConditions::parse(&text).ok()?)))
-    };
-    texts.into_iter().filter_map(parse).collect()
-}
-
-/// Calls `count` for each user with its attributes and what says whether one is known.
-fn for_each(
-    users: &Bound<'_, PyIterator>,
-    (names, unknown): (&[String], &HashSet<String>),
-    mut count: impl FnMut(&Subject<'_>, &Columns<'_, '_>, &dyn Fn(&str) -> bool),
-) -> PyResult<()> {
-    for row in users {
-        let attributes = Columns { row: row?.cast_into()?, names, interrupt: Cell::new(None) };
-        let user = attributes.row.get_item(0)?;
-        if let Some(user) = UserArgument::new(Some(&user))? {
-            user.with_subject(|subject| {
-                count(&subject, &attributes, &|name| !unknown.contains(name));
-            })?;
-        }
-        attributes.interrupt.take().map_or(Ok(()), Err)?;
+#[pymethods]
+impl Comparison {
+    /// Compares rows as `flagstaff._engine.direct.read_all` returns them. Reads the groups that rules
+    /// name.
+    ///
+    /// Rules that cannot be read after the change stay those of before, as in a worker.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        before: Rows,
+        after: Rows,
+        keys: Vec<(String, String)>,
+    ) -> PyResult<Self> {
+        let next = |snapshot: &Snapshot, rows| {
+            direct::with_groups(py, snapshot.next(direct::loaded(rows)))
+        };
+        let before = next(&Snapshot::default(), before)?;
+        Ok(Self { after: next(&before, after)?, before, keys })
     }
-    Ok(())
-}
 
-fn targeting_of(
-    py: Python<'_>,
-    key: &str,
-    (rules, bucket_by): (Option<String>, Option<String>),
-    kind: RuleKind,
-    segments: &HashMap<String, Arc<SegmentConditions>>,
-) -> PyResult<Option<Arc<Targeting>>> {
-    let rules = rules.map(|text| rules_of(py, key, text, kind, segments)).transpose()?.flatten();
-    Ok(Targeting::new(rules, bucket_by.map(Into::into)))
-}
+    /// What the results of each key depend on: the names of attributes, those of bucketing units
+    /// included; `None` if its rules could never be read.
+    fn attributes(&self) -> Vec<Option<BTreeSet<&str>>> {
+        let of_key = |(kind, key): &(String, String)| {
+            let mut names = BTreeSet::new();
+            for snapshot in [&self.before, &self.after] {
+                let (rules, unit) = inputs(snapshot, kind, key);
+                let rules =
+                    rules.map(|rules| rules.rules()).map_or(Some(None), |rules| rules.map(Some))?;
+                names.extend(rules.map_or(&[][..], Rules::attributes).iter().map(|name| &**name));
+                names.extend(unit);
+            }
+            Some(names)
+        };
+        self.keys.iter().map(of_key).collect()
+    }
 
-fn rules_of(
-    py: Python<'_>,
-    key: &str,
-    text: String,
-    kind: RuleKind,
-    segments: &HashMap<String, Arc<SegmentConditions>>,
-) -> PyResult<Option<Arc<RowRules>>> {
-    let rules = RowRules::next(None, Ok(text.into()), kind, |_| None);
-    let Some(rules) = rules else { return Ok(None) };
-    match rules.unreadable() {
-        Some(why) => {
-            let values = [("key", format!("{key:?}").into()), ("problem", why.into())];
-            let why = match kind {
-                RuleKind::Flag => texts::UNREADABLE_RULES.with(values),
-                RuleKind::Value => texts::UNREADABLE_VALUE_RULES.with(values),
+    /// Counts for how many of the users some result differs, and the users of each key. Each of `users`
+    /// is a tuple of the primary key, None for an anonymous user, and the attributes that `names` has.
+    /// Others are unknown, and conditions on them false.
+    ///
+    /// Raises what iterating over `users` raises.
+    fn count(
+        &self,
+        users: &Bound<'_, PyIterator>,
+        names: Vec<String>,
+    ) -> PyResult<(u64, Vec<Counts>)> {
+        let (mut changed, mut counts) = (0, vec![Counts::default(); self.keys.len()]);
+        for row in users {
+            let row = row?.cast_into::<PyTuple>()?;
+            let (pk, interrupt) = (row.get_item(0)?, Cell::new(None));
+            let user = UserArgument::new(Some(&pk).filter(|pk| !pk.is_none()))?;
+            let mut evaluate = |subject: Subject<'_>| {
+                let [before, after] = [&self.before, &self.after].map(|snapshot| Columns {
+                    row: &row,
+                    names: &names,
+                    subject,
+                    snapshot,
+                    interrupt: &interrupt,
+                });
+                let mut differs = false;
+                for (counts, (kind, key)) in counts.iter_mut().zip(&self.keys) {
+                    differs |= add(counts, &before.result(kind, key), &after.result(kind, key));
+                }
+                changed += u64::from(differs);
             };
-            let message = texts::NOT_COUNTED.with([("why", why.into())]);
-            Err(raising(py, message, FlagstaffError::new_err))
+            match user {
+                Some(user) => user.with_subject(evaluate)?,
+                None => evaluate(Subject::Anonymous),
+            }
+            interrupt.take().map_or(Ok(()), Err)?;
         }
-        None => Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))),
+        Ok((changed, counts))
     }
 }
 
-/// The attributes of a user that are columns, as rules read those of a user object.
+/// Counts a user. Returns whether its result differs.
+fn add(counts: &mut Counts, before: &Result<'_>, after: &Result<'_>) -> bool {
+    let [had, has] = [before, after].map(|result| u64::from(*result == Result::Flag(true)));
+    counts.0 += has & !had & 1;
+    counts.1 += had & !has & 1;
+    counts.2 += had;
+    counts.3 += has;
+    counts.4 += u64::from(before != after);
+    before != after
+}
+
+/// The rules of a row that decide now, and the attribute that its percentages bucket by.
+fn inputs<'a>(
+    snapshot: &'a Snapshot,
+    kind: &str,
+    key: &str,
+) -> (Option<&'a RowRules>, Option<&'a str>) {
+    let found = match kind {
+        "flag" => {
+            snapshot.flag(key).filter(|flag| flag.enabled).map(|flag| (flag.rules(), flag.unit()))
+        }
+        "value" => snapshot
+            .value(key)
+            .and_then(|value| value.rules())
+            .map(|rules| (rules.targeting.rules.as_ref(), rules.unit())),
+        _ => snapshot
+            .experiment(key)
+            .filter(|found| found.state == ExperimentState::Running)
+            .map(|found| (found.rules.as_ref(), found.bucket_by.as_deref())),
+    };
+    found.map_or((None, None), |(rules, unit)| (rules.map(|rules| &**rules), unit))
+}
+
+/// The attributes of a user that the database knows.
 struct Columns<'a, 'py> {
     /// The primary key, and a value for each name.
-    row: Bound<'py, PyTuple>,
+    row: &'a Bound<'py, PyTuple>,
     names: &'a [String],
+    subject: Subject<'a>,
+    snapshot: &'a Snapshot,
     /// What ends the count, such as `KeyboardInterrupt`.
-    interrupt: Cell<Option<PyErr>>,
+    interrupt: &'a Cell<Option<PyErr>>,
+}
+
+impl<'a> Columns<'a, '_> {
+    fn result(&self, kind: &str, key: &str) -> Result<'a> {
+        let (snapshot, subject) = (self.snapshot, &self.subject);
+        match kind {
+            "flag" => {
+                let flag = snapshot.flag(key);
+                Result::Flag(flag.is_some_and(|flag| evaluate(key, flag, subject, self).value))
+            }
+            "value" => Result::Value(snapshot.value(key).map(|stored| {
+                let decided = |rules: &'a Arc<ValueRules>| {
+                    rules.result_of(evaluate_value(key, &rules.targeting, subject, self))
+                };
+                stored.rules().and_then(decided).unwrap_or(stored.value())
+            })),
+            _ => Result::Variant(snapshot.experiment(key).and_then(|experiment| {
+                let variant = assign(experiment, subject, self).variant?;
+                Some(experiment.allocation.key(variant))
+            })),
+        }
+    }
 }
 
 impl Attributes for Columns<'_, '_> {
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
-        if name == "is_authenticated" {
-            return with(Attribute::Value(Value::Bool(true)));
-        }
+        let is_user = self.subject != Subject::Anonymous;
         let column = self.names.iter().position(|column| column == name);
-        let item = column.and_then(|column| self.row.get_item(column + 1).ok());
-        let Some(item) = item else { return with(Attribute::Missing) };
-        if matches!(name, "is_staff" | "is_superuser") {
-            return with(
-                item.is_truthy()
-                    .map_or(Attribute::Missing, |value| Attribute::Value(Value::Bool(value))),
-            );
-        }
-        match read_value(item) {
-            Ok(Some(value)) => value.with(|value| with(Attribute::Value(value))),
-            Ok(None) => with(Attribute::Missing),
-            // As in an evaluation, an attribute whose code raises is missing.
-            Err(error) => {
-                if !error.is_instance_of::<PyException>(self.row.py()) {
-                    self.interrupt.set(Some(error));
-                }
-                with(Attribute::Missing)
+        let item = column.filter(|_| is_user).and_then(|column| self.row.get_item(column + 1).ok());
+        match (name, item) {
+            ("is_authenticated", _) => with(Attribute::Value(Value::Bool(is_user))),
+            (GROUPS, _) => with(self.snapshot.groups().map_or(Attribute::Missing, |groups| {
+                Attribute::Value(Value::Groups(GroupsOf::new(groups, self.subject)))
+            })),
+            ("is_staff" | "is_superuser", None) if !is_user => {
+                with(Attribute::Value(Value::Bool(false)))
             }
+            ("is_staff" | "is_superuser", item) => {
+                let value = item.and_then(|item| item.is_truthy().ok());
+                with(value.map_or(Attribute::Missing, |value| Attribute::Value(Value::Bool(value))))
+            }
+            (_, None) if column.is_none() => with(Attribute::Unknown),
+            (_, None) => with(Attribute::Missing),
+            (_, Some(item)) => match read_value(item) {
+                Ok(Some(value)) => value.with(|value| with(Attribute::Value(value))),
+                Ok(None) => with(Attribute::Missing),
+                // As in an evaluation, an attribute whose code raises is missing.
+                Err(error) => {
+                    if !error.is_instance_of::<PyException>(self.row.py()) {
+                        self.interrupt.set(Some(error));
+                    }
+                    with(Attribute::Missing)
+                }
+            },
         }
     }
 
@@ -236,20 +225,4 @@ impl Attributes for Columns<'_, '_> {
             wall
         })
     }
-}
-
-fn counted(impact: Impact) -> Counted {
-    let (users, gain, lose) = (impact.users, impact.gain, impact.lose);
-    let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
-    (users, gain, lose, texts_of(impact.into_sample()), reach)
-}
-
-fn texts_of(sample: Vec<Box<str>>) -> Vec<String> {
-    sample.into_iter().map(Into::into).collect()
-}
-
-fn reach_counts(reach: &Reach) -> ReachCounts {
-    let counts = |decided: &Decided| (decided.subjects, decided.on, decided.unsure);
-    let rules = reach.rules.iter().map(counts).collect();
-    (reach.on, reach.unsure, reach.allowed, rules, counts(&reach.others))
 }

@@ -31,6 +31,8 @@ pub enum Attribute<'a> {
     Missing,
     /// It is an attribute of the user object, and the caller has passed only a primary key.
     NeedsUser,
+    /// Only a call knows it, and there is none: each condition on it is false.
+    Unknown,
     /// Its value.
     Value(Value<'a>),
 }

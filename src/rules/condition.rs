@@ -38,7 +38,7 @@ impl AttributeCondition {
                 None => Outcome::TypeMismatch,
             },
             Attribute::Missing | Attribute::NeedsUser if self.accepts_missing() => Outcome::Passed,
-            Attribute::Missing => Outcome::Missing,
+            Attribute::Missing | Attribute::Unknown => Outcome::Missing,
             Attribute::NeedsUser => Outcome::NeedsUser,
         })
     }

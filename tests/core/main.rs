@@ -13,7 +13,6 @@ mod experiments;
 mod exposures;
 mod freshness;
 mod groups;
-mod impact;
 mod last_good;
 mod live;
 mod overrides;

@@ -95,7 +95,7 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
     assert flags("off", "--", key).status == 0
     changes.delete(key)
     assert version is not None
-    assert changes.restore(key, to=version).written
+    assert changes.flags.restore(key, to=version).written
     # The admin saves it, and does not rename it.
     flag = FeatureFlag.objects.get(enabled=True)
     data = {"key": "a:c", "rollout_percent": "70", "kind": "release"}
@@ -117,5 +117,5 @@ def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Clien
     assert admin_client.post(url, data).status_code == 302
     assert get_value(key) == 5
     changes.delete_value(key)
-    changes.undo_value(key)
+    changes.values.undo(key)
     assert get_value(key) == 5

@@ -87,10 +87,10 @@ def test_flag_with_any_time_is_changed_undone_restored_and_brought_back(time: st
     before = flag_version(KEY) or 0
     changes.set_rollout(KEY, 50)
     assert flags("on", KEY).status == flags("kill", KEY).status == 0
-    restored = changes.restore(KEY, to=before)
-    assert changes.undo(KEY, restored.version).written
+    restored = changes.flags.restore(KEY, to=before)
+    assert changes.flags.undo(KEY, restored.version).written
     deleted = changes.delete(KEY)
-    assert changes.undo(KEY, deleted.version).written
+    assert changes.flags.undo(KEY, deleted.version).written
     assert FeatureFlag.objects.get().rollout_percent == 50
 
 

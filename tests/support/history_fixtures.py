@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from flagstaff.changes import create, create_value
+from flagstaff.changes import create, create_value, undo
+from flagstaff.changes.undo import Undone, transaction_of
 from flagstaff.models import Change
 from tests.support.sql import rows
 
@@ -21,6 +22,11 @@ def flag_and_value() -> None:
     Change.objects.all().delete()
     create("new_checkout", rollout_percent=10)
     create_value("gateway", "stripe")
+
+
+def undo_transaction(version: int) -> list[Undone]:
+    """Undoes everything that the transaction of an entry did."""
+    return undo(transaction_of(version))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from flagstaff._words.text import Text, marked
 #: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
 #: character, character not in repertoire.
 UNDECODABLE = frozenset({"22P05", "22021"})
+#: Two transactions wait for each other. PostgreSQL has ended this one.
+DEADLOCK = "40P01"
 #: The role has no right to do this.
 NO_PRIVILEGE = "42501"
 # Undefined table, undefined column.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator
 from typing import Any, cast
 
 from flagstaff._words.text import Text, joined, localized, marked, truncated
@@ -16,9 +15,6 @@ _VALUE_PLACE = "value {number}"
 #: The percentage of a rule without one.
 ALL = 100
 _GROUPS = "groups"
-# What is false for an anonymous user, and present.
-_PERMISSIONS = ("is_authenticated", "is_staff", "is_superuser")
-_PRESENT = (*_PERMISSIONS, _GROUPS)
 
 # The length of a rule's name in a message: SQL can write names of any length.
 _MAX_NAME = 102
@@ -78,16 +74,6 @@ def named_segments(rules: object) -> Iterator[tuple[str, Text]]:
             yield key, place
 
 
-def with_segment_names(rules: object, names: Mapping[str, str]) -> object:
-    """Returns a copy of rules with other names of segments, by their names in these rules."""
-    copied = deepcopy(rules)
-    for _place, condition in conditions_of(copied):
-        segment = condition.get("segment")
-        if isinstance(segment, str):
-            condition["segment"] = names.get(segment, segment)
-    return copied
-
-
 def named_attributes(rules: object) -> Iterator[str]:
     """Yields the names of the attributes that rules read, or conditions in place of rules."""
     for one in objects_in(rules):
@@ -133,51 +119,6 @@ def can_grant(rules: object) -> bool:
     if not isinstance(rules, list | tuple):
         return True
     return any(rule.get("rollout_percent") != 0 for rule in objects_in(rules))
-
-
-def anonymous_percent(rules: object, segments: Mapping[str, object]) -> int | None:
-    """Returns the rollout of the first rule that an anonymous user without a context matches.
-
-    `segments` are conditions by key. Returns None if there is no such rule.
-    """
-    for rule in objects_in(rules):
-        conditions = objects_in(rule.get("conditions"))
-        if all(_is_true_in_rule(condition, segments) for condition in conditions):
-            percent = rule.get("rollout_percent", ALL)
-            return percent if isinstance(percent, int) else None
-    return None
-
-
-def _is_true_in_rule(condition: dict[str, Any], segments: Mapping[str, object]) -> bool:
-    if "segment" not in condition:
-        return _is_true_for_anonymous(condition)
-    conditions = segments.get(str(condition["segment"]))
-    if condition.get("negate") is not True:
-        return matches_anonymous(conditions)
-    return any(
-        one.get("attribute") in _PRESENT and not _is_true_for_anonymous(one)
-        for one in objects_in(conditions)
-    )
-
-
-def matches_anonymous(conditions: object) -> bool:
-    """Whether conditions of a segment are true for an anonymous user without a context."""
-    found = [*objects_in(conditions)]
-    return bool(found) and all(map(_is_true_for_anonymous, found))
-
-
-def _is_true_for_anonymous(condition: dict[str, Any]) -> bool:
-    attribute, values = condition.get("attribute"), condition.get("values")
-    is_negated = condition.get("negate") is True
-    if condition.get("operator") == "isnull":
-        is_missing = attribute not in _PRESENT
-        return (isinstance(values, list | tuple) and is_missing in values) is not is_negated
-    if attribute in _PERMISSIONS and condition.get("operator") == "in":
-        # Of other values, none can match, so that a negated condition is false, too.
-        found = [one for one in values if isinstance(one, bool)] if values else []
-        return bool(found) and (False in found) is not is_negated
-    # There are no groups, and a condition on a missing attribute is false, a negated one, too.
-    return attribute == _GROUPS and is_negated
 
 
 def objects_in(value: object) -> Iterator[dict[str, Any]]:

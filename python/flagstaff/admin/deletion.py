@@ -22,7 +22,7 @@ from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted, Part
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import Changed, Undo
-from flagstaff.changes.planned import text_for_many
+from flagstaff.changes.consequence import text_for_many
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 

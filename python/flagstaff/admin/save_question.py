@@ -1,9 +1,8 @@
-"""The page that asks before a save that gives something to users: it shows the impact."""
+"""The page that asks before a save that changes results of users: it shows the impact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -13,26 +12,31 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
-from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
+from flagstaff.changes.impact import Impact
 
 
 class SaveQuestion(Part):
     """Asks for a confirmation. A subclass says what the save would do."""
 
-    def plan(self, request: HttpRequest, form: MergingForm) -> Any:
-        """Returns what the save would do to users, or None. Raises FlagstaffError to refuse it."""
+    def impact(self, request: HttpRequest, form: MergingForm) -> Impact | None:
+        """Returns what the save means for users, or None. Raises FlagstaffError to refuse it."""
         raise NotImplementedError
 
-    def question(self, request: HttpRequest, form: MergingForm, plan: Any) -> Mapping[str, object]:
+    def question(
+        self, request: HttpRequest, form: MergingForm, impact: Impact
+    ) -> Mapping[str, object]:
         """Returns the title, the lines and the notes of the page."""
         raise NotImplementedError
 
     def before_save(self, request: HttpRequest, form: MergingForm) -> None:
         """Asks for a confirmation if one is needed."""
-        plan = self.plan(request, form)
-        if plan is None or plan.consequence < Consequence.WIDENS:
+        impact = self.impact(request, form)
+        page_of(request).users_text = impact_text(impact) if impact else ""
+        if impact is None or consequence_of(impact) is Consequence.NONE:
             return
-        problems = problems_of(request, plan.text_to_type)
+        typed = text_to_type(impact)
+        problems = problems_of(request, typed)
         if problems is not None and not problems:
             return
         key, is_new = {"key": form.instance.key}, form.instance._state.adding
@@ -45,9 +49,9 @@ class SaveQuestion(Part):
             else (),
             "flagstaff_posted": posted_fields(request),
             "flagstaff_may_edit": True,
-            "flagstaff_typed": plan.text_to_type,
+            "flagstaff_typed": typed,
             "flagstaff_problems": problems,
             "flagstaff_label": label % key,
-            **self.question(request, form, plan),
+            **self.question(request, form, impact),
         }
         page_of(request).question = self.admin.confirmation(request, form.instance, context)

@@ -18,23 +18,15 @@ from flagstaff.changes.flags import (
     set_rollout,
     update,
 )
-from flagstaff.changes.restore_version import restore, restore_segment, restore_value
 from flagstaff.changes.segments import create_segment, delete_segment, update_segment
-from flagstaff.changes.undoing import (
-    preview_undo_events,
-    undo,
-    undo_events,
-    undo_segment,
-    undo_transaction,
-    undo_value,
-)
-from flagstaff.changes.undoing.plan import UndoneEvents
+from flagstaff.changes.undo import Conflict, Undone, preview_undo, undo
 from flagstaff.changes.values import create_value, delete_value, set_value, update_value
 
 __all__ = [
     "Changed",
+    "Conflict",
     "Undo",
-    "UndoneEvents",
+    "Undone",
     "add_allowed_users",
     "combined_undo",
     "create",
@@ -45,19 +37,12 @@ __all__ = [
     "delete_value",
     "disable",
     "enable",
-    "preview_undo_events",
+    "preview_undo",
     "release_to_everybody",
     "remove_allowed_users",
-    "restore",
-    "restore_segment",
-    "restore_value",
     "set_rollout",
     "set_value",
     "undo",
-    "undo_events",
-    "undo_segment",
-    "undo_transaction",
-    "undo_value",
     "update",
     "update_segment",
     "update_value",

@@ -11,9 +11,12 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 
 ALLOWED = "allowed_users"
+# In one statement. More users would take too much memory.
+_MAX_USERS = 1_000_000
 _ToModel: TypeAlias = "ForeignKey[Model, Model]"
 
 
@@ -55,11 +58,13 @@ def users_to_change(
 
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
-    """Writes the change of a locked flag, in few statements: each one is an entry."""
+    """Writes the change of a locked flag, in two statements if possible: each one is an entry."""
+    if is_preview():
+        return
     allowed = cast("FlagRow", flag).allowed_users
-    for pks in batches(change.removed):
+    for pks in batches(change.removed, _MAX_USERS):
         allowed.remove(*pks)
-    for pks in batches(change.added):
+    for pks in batches(change.added, _MAX_USERS):
         allowed.add(*pks)
 
 

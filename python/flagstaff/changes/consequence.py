@@ -1,14 +1,28 @@
-"""The consequence of a change of a flag for the users: it decides how the change is confirmed."""
+"""What an impact means for the users, as a class and in words: how a change is confirmed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import takewhile
+from typing import Any
 
-from flagstaff._engine.impact import ChangeImpact
-from flagstaff._engine.value_impact import ValueImpact
-from flagstaff._tables.flag_states import ALL_USERS, FlagState
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._tables.bucket_units import USER, short_unit
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.value_states import ValueState
+from flagstaff._words.rule_parts import ALL
+from flagstaff._words.text import local_list, local_number, localized
+from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.changes.segment_use import SegmentUse
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 _HALF = 50
+# A smaller number of users is hidden from a person who may not view users.
+_MIN_SHOWN = 5
 
 
 class Consequence(IntEnum):
@@ -17,54 +31,244 @@ class Consequence(IntEnum):
     #: No result changes.
     NONE = 0
     #: Some users lose the flag, and none gains it.
-    NARROWS = 1
-    #: Some users gain the flag.
-    WIDENS = 2
-    #: Afterwards more than half of the users have the flag, or all have other results.
-    WIDENS_TO_MOST = 3
+    FEWER = 1
+    #: Some users gain the flag, or get another result.
+    MORE = 2
+    #: Afterwards more than half of the users have the flag, or that many get another result.
+    MOST = 3
 
 
-def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
-    """Returns the consequence of a change. `impact` is None if the users cannot be counted.
+def consequence(before: RowState, after: RowState, effect: Effect) -> Consequence:
+    """Returns the consequence of a change of a flag or a value, or of a segment that it uses.
 
-    Anonymous users are not counted, so the fields decide for 100 % and for other units. They also
-    decide if the results of some users are unknown.
+    The fields decide, too, where the numbers do not say everything: what cannot be counted is never
+    "none".
     """
-    if before == after or not (before.enabled or after.enabled):
-        return Consequence.NONE
-    if not after.enabled:
-        return Consequence.NARROWS
-    if before.enabled and before.bucket_by != after.bucket_by:
-        return Consequence.WIDENS_TO_MOST
-    is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
-    is_whole = is_raised and after.rollout_percent >= ALL_USERS
-    if impact is None or is_whole or not (impact.users and impact.is_exact):
-        return _by_fields(before, after, is_raised=is_raised)
-    return by_users(impact, is_raised=is_raised)
+    by_counts = _by_counts(effect, is_flag=after.kind is Kind.FLAG)
+    sides = [_state(one) for one in (before, after)]
+    begins = effect.anonymous == (False, True)
+    is_small = effect.is_estimate and by_counts < Consequence.MORE
+    units = {side.bucket_by for side in sides if side is not None}
+    if effect.users and not (effect.ignored or begins or is_small or units != {USER}):
+        return by_counts
+    return max(by_counts, _by_fields(before, after, effect))
 
 
-def by_users(impact: ChangeImpact, *, is_raised: bool = False) -> Consequence:
-    """Returns the consequence of a change of results, by the counts alone.
+def consequence_of(impact: Impact) -> Consequence:
+    """Returns the largest consequence for one of the flags, values and experiments."""
+    return max((consequence_for(impact, key) for key in impact), default=Consequence.NONE)
 
-    With `is_raised`, users who are not counted may gain the flag.
+
+def consequence_for(impact: Impact, key: Key) -> Consequence:
+    """Returns the consequence for one of them."""
+    effect = impact[key]
+    if key[0] is None:
+        by_counts = _by_counts(effect, is_flag=False)
+        return by_counts if effect.users and not effect.ignored else Consequence.MOST
+    nothing = RowState(key[0], None)
+    return consequence(impact.before.get(key, nothing), impact.after.get(key, nothing), effect)
+
+
+def _by_counts(effect: Effect, *, is_flag: bool) -> Consequence:
+    more, has = (effect.gain, effect.on[1]) if is_flag else (effect.changed, effect.changed)
+    if more:
+        return Consequence.MOST if has * 2 > (effect.users or 0) else Consequence.MORE
+    return Consequence.FEWER if effect.lose else Consequence.NONE
+
+
+def _state(state: RowState) -> FlagState | ValueState | None:
+    if state.row is None:
+        return None
+    return FlagState.of(state.row) if state.kind is Kind.FLAG else ValueState.of(state.row)
+
+
+def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence:
+    """Returns the consequence as if all users matched the conditions that were not counted."""
+    old, new = _state(before), _state(after)
+    if isinstance(new, FlagState) and not new.enabled:
+        new = None
+    if isinstance(old, FlagState) and not old.enabled:
+        old = None
+    if new is None:
+        return Consequence.FEWER if old else Consequence.NONE
+    if old is not None and old.bucket_by != new.bucket_by:
+        return Consequence.MOST
+    if isinstance(new, ValueState):
+        percent, is_raised = ALL, not (isinstance(old, ValueState) and old.value == new.value)
+    else:
+        percent = new.rollout_percent
+        is_raised = percent > (old.rollout_percent if isinstance(old, FlagState) else 0)
+    rules = [] if old is None else old.rules
+    added = set(after.allowed_users or ()).difference(before.allowed_users or ())
+    if old == new and before.allowed_users == after.allowed_users:
+        rules = []  # A segment changed, and so all rules.
+    given = [percent] if is_raised else []
+    given += _given(rules, new.rules, percent)
+    given += [ALL] if added and not effect.users else []
+    if not given:
+        return Consequence.FEWER
+    return Consequence.MOST if max(given) > _HALF else Consequence.MORE
+
+
+def _given(before: object, after: object, rest: int) -> list[int]:
+    """Returns what changed rules give, in percent; also to the users whom a removed one lets go."""
+    if before == after:
+        return []
+    if not (isinstance(before, list) and isinstance(after, list)):
+        return [ALL]
+    changed = [rule for rule in after if rule not in before]
+    if changed and all(rule in after for rule in before):
+        return [*map(_percent, changed)]
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after)))  # noqa: B905
+    return [*map(_percent, after[same:]), rest]
+
+
+def _percent(rule: Any) -> int:
+    percent = rule.get("rollout_percent", ALL) if isinstance(rule, dict) else ALL
+    return percent if isinstance(percent, int) else ALL
+
+
+def text_to_type(impact: Impact) -> str:
+    """Returns what a person types to confirm a change: a key, or the name of the environment."""
+    largest = [key for key in impact if consequence_for(impact, key) is Consequence.MOST]
+    return text_for_many([key for _kind, key in largest]) if largest else ""
+
+
+def text_for_many(keys: Sequence[str]) -> str:
+    """Returns what a person types before a change of several rows; empty outside production.
+
+    It is the key of a single row, or the name of the environment for several rows.
     """
-    if impact.gain:
-        is_most = impact.after.on * 2 > impact.users
-        return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
-    return Consequence.WIDENS if is_raised else Consequence.NARROWS
+    environment = conf.environment
+    if environment is None or not environment.production:
+        return ""
+    return keys[0] if len(keys) == 1 else environment.name
 
 
-def value_consequence(impact: ValueImpact) -> Consequence:
-    """Returns the consequence of a change of a value, by the counts alone."""
+def number_text(effect: Effect, count: int) -> str:
+    """Returns a number of users; only roughly for a sample, or if small numbers are hidden."""
+    if not count:
+        return local_number(count)
+    if effect.is_coarse:
+        # Rounded, so that two numbers do not say whether one user is among them.
+        rough = count - count % _MIN_SHOWN
+    elif effect.is_estimate:
+        rough = round(count, 3 - len(str(count)))
+    else:
+        return local_number(count)
+    text = _("about %(count)s") if rough else _("fewer than %(count)s")
+    return text % {"count": local_number(rough or _MIN_SHOWN)}
+
+
+def users_text(effect: Effect, count: int) -> str:
+    """Returns a number of all users, and what is not in it; or why the users are not counted."""
+    if effect.users is None:
+        return _("not counted: %(why)s") % {"why": localized(effect.problem)}
+    text = ngettext("%(count)s of %(users)s user", "%(count)s of %(users)s users", effect.users)
+    return _with_ignored(effect, text, count)
+
+
+def _with_ignored(effect: Effect, text: str, count: int) -> str:
+    text %= {"count": number_text(effect, count), "users": local_number(effect.users or 0)}
+    if not effect.ignored:
+        return text
+    ignored = _("rules on %(names)s are not counted") % {"names": local_list(effect.ignored)}
+    return f"{text}; {ignored}"
+
+
+def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
+    """Returns how many users have what uses a segment, before and after."""
+    effect = impact.get((use.kind, use.key))
+    if effect is None or not use.is_active:
+        text = _("not running") if use.kind is None else _("off")
+        return text, text
+    if use.kind is Kind.FLAG:
+        return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
+    users = users_text(effect, effect.changed)
+    return "", _("another result: %(users)s") % {"users": users}
+
+
+def impact_text(impact: Impact) -> str:
+    """Returns the sentences that say who gains or loses what; empty if no result can change."""
+    if not impact:
+        return ""
+    [key, *others] = impact
+    if not others and key in impact.before.keys() | impact.after.keys() and not impact.uses:
+        return " ".join(_sentences(impact, key))
+    counted = [one for one in impact.values() if one.users is not None]
+    if impact.changed is None or not counted:
+        return " ".join(dict.fromkeys(_not_counted(one) for one in impact.values()))
+    text = ngettext(
+        "%(count)s user gains or loses something.",
+        "%(count)s different users gain or lose something.",
+        impact.changed,
+    )
     if not impact.changed:
-        return Consequence.NONE
-    is_most = impact.changed * 2 > impact.users
-    return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
+        text = _("No user gains or loses anything.")
+    ignored = {name for one in impact.values() for name in one.ignored}
+    rest = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
+    return " ".join([text % {"count": number_text(counted[0], impact.changed)}, *rest])
 
 
-def _by_fields(before: FlagState, after: FlagState, *, is_raised: bool) -> Consequence:
-    # Rules whose users are unknown may give the flag to all.
-    has_other_rules = before.rules != after.rules or (after.rules and not before.enabled)
-    if has_other_rules or (is_raised and after.rollout_percent > _HALF):
-        return Consequence.WIDENS_TO_MOST
-    return Consequence.WIDENS if is_raised else Consequence.NARROWS
+def _not_counted(effect: Effect) -> str:
+    why = localized(effect.problem)
+    return _("The users cannot be counted: %(why)s.") % {"why": why}
+
+
+def _sentences(impact: Impact, key: Key) -> Iterator[str]:
+    effect = impact[key]
+    if effect.users is None:
+        yield _not_counted(effect)
+    elif key[0] is Kind.FLAG:
+        yield from _flag_sentences(effect)
+    else:
+        text = ngettext(
+            "The value changes for %(count)s of %(users)s user",
+            "The value changes for %(count)s of %(users)s users",
+            effect.users,
+        )
+        yield f"{_with_ignored(effect, text, effect.changed)}."
+    if text := anonymous_text(impact, key):
+        yield text
+
+
+def _flag_sentences(effect: Effect) -> Iterator[str]:
+    gain, lose = effect.gain, effect.lose
+    if lose:
+        text = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", lose)
+        yield text % {"lose": number_text(effect, lose)}
+    if gain:
+        text = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", gain)
+        yield text % {"gain": number_text(effect, gain)}
+    if not (gain or lose):
+        yield _("No user gains or loses the flag.")
+    text = ngettext(
+        "Afterwards %(count)s of %(users)s user has it",
+        "Afterwards %(count)s of %(users)s users have it",
+        effect.users or 0,
+    )
+    yield f"{_with_ignored(effect, text, effect.on[1])}."
+
+
+def anonymous_text(impact: Impact, key: Key) -> str:
+    """Returns the sentence about those who gain or lose it without being logged in, if they do."""
+    had, has = impact[key].anonymous
+    if had == has:
+        return ""
+    if key[0] is not Kind.FLAG:
+        return _("It changes for everybody who is not logged in.")
+    sides = [side[key].row for side in (impact.before, impact.after) if key in side]
+    units = {FlagState.of(row).bucket_by for row in sides}
+    unit = next(iter(units - {USER}), USER)
+    if unit == USER:
+        return (
+            _("Everybody who is not logged in gains the flag.")
+            if has
+            else _("Everybody who is not logged in loses the flag.")
+        )
+    text = (
+        _("Afterwards everybody without “%(unit)s” has the flag.")
+        if has
+        else _("Afterwards not everybody without “%(unit)s” has the flag.")
+    )
+    return text % {"unit": short_unit(unit)}

@@ -29,6 +29,7 @@ from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.text import Text, is_storable, joined, text_of
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes.preview import is_preview
 from flagstaff.changes.segment_use import require_segments
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
@@ -99,7 +100,7 @@ def require_readable(key: str, fields: Fields) -> None:
 
 def touch(row: Row) -> None:
     """Updates the auto_now fields of a flag whose allowed users have changed."""
-    if names := _auto_now_names(row):
+    if (names := _auto_now_names(row)) and not is_preview():
         row.save(using=conf.database, update_fields=names)
 
 
@@ -243,6 +244,8 @@ def _save(
     force_insert: bool = False,
     update_fields: list[str] | None = None,
 ) -> None:
+    if is_preview():
+        return
     with _rejections(secret=secret or is_secret(row), savepoint=savepoint):
         row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
 

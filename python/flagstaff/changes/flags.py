@@ -21,6 +21,7 @@ from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
+from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.validators import is_percent, require_percent, rule_problem
@@ -154,6 +155,24 @@ def remove_allowed_users(
         present = allowed_pks(flag)
         removed = tuple(pk for pk in pks if pk in present)
         return _change(flag, AllowedUsersChange(removed=removed), expect_version)
+
+
+def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
+    """Undoes one event of a flag and its allowed users: that of the entry `version`, or the newest.
+
+    Newer changes of other fields stay. Raises UnknownFlagError, NoHistoryError, ConflictError if
+    the same fields were changed again, and InvalidChangeError for another version.
+    """
+    return undo_event(Kind.FLAG, key, version, expect_version=expect_version)
+
+
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a flag and its allowed users as the entry `to` left them: undoes all newer entries.
+
+    A deleted flag gets its old primary key back. Users who no longer exist are left out and
+    returned as `missing`. Raises as `undo`.
+    """
+    return restore_row(Kind.FLAG, key, to=to, expect_version=expect_version)
 
 
 def _set_enabled(key: str, expect_version: int | None, *, enabled: bool) -> Changed:

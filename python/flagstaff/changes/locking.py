@@ -11,6 +11,7 @@ from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
+from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -38,12 +39,12 @@ _MAX_VALUE = 120
 
 @contextmanager
 def locked_row(kind: Kind, key: str) -> Iterator[Row]:
-    """Yields the row of a key, locked until the surrounding transaction ends.
+    """Yields the row of a key, locked until the surrounding transaction ends, but for a preview.
 
     Raises UnknownFlagError or UnknownValueError.
     """
     with transaction.atomic(using=conf.database):
-        yield kind.row(key, lock=True)
+        yield kind.row(key, lock=not is_preview())
 
 
 def lock_rows(rows: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Row]:

@@ -1,20 +1,38 @@
-"""Writes for a preview, which nothing stays of."""
+"""Computes changes without making them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.db import transaction
 
 from flagstaff.conf import conf
+
+_in_memory: ContextVar[bool] = ContextVar("flagstaff_in_memory", default=False)
+
+
+@contextmanager
+def previewed() -> Iterator[None]:
+    """Lets the functions that write validate and return, in the block, without lock or write."""
+    token = _in_memory.set(True)
+    try:
+        yield
+    finally:
+        _in_memory.reset(token)
+
+
+def is_preview() -> bool:
+    """Returns True in a `previewed` block."""
+    return _in_memory.get()
 
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
     """Runs the block in a transaction, or a savepoint, and rolls back what it has written.
 
-    Triggers run. Workers are not notified: PostgreSQL sends notifications at the commit.
+    For an import, a rollout plan and an experiment, which write more than rows of flags.
     """
     with transaction.atomic(using=conf.database):
         yield

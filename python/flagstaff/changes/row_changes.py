@@ -35,6 +35,8 @@ from flagstaff.changes.fields import (
 )
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.changes.preview import is_preview
+from flagstaff.changes.segment_use import require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -161,7 +163,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = _new_row(kind, key, fields)
     with transaction.atomic(using=conf.database):
-        present = kind.find(key, lock=True)
+        present = kind.find(key, lock=not is_preview())
         if present is not None:
             return _exists_already(kind, present, row, users)
         _require_free(kind, [key])
@@ -183,7 +185,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
 def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
     """Deletes a row. Does nothing if it was deleted already."""
     with transaction.atomic(using=conf.database):
-        row = kind.find(key, lock=True)
+        row = kind.find(key, lock=not is_preview())
         if row is not None:
             require_version(kind, key, row.pk, expect_version)
             return delete_locked_row(kind, row)
@@ -197,7 +199,10 @@ def delete_locked_row(kind: Kind, row: Row) -> Changed:
     """Deletes a locked row and its allowed users."""
     planned = planned_deletion(row, allowed_pks(row) if kind is Kind.FLAG else None)
     pk = row.pk
-    row.delete(using=conf.database)
+    if kind is Kind.SEGMENT:
+        require_unused(row.key)
+    if not is_preview():
+        row.delete(using=conf.database)
     return finished(kind, planned, version_of(kind, pk))
 
 

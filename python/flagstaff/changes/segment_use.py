@@ -19,7 +19,8 @@ from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, marked, some
+from flagstaff._words.text import Text, some
+from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
@@ -27,9 +28,17 @@ from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
 
-SEGMENT_IN_USE = marked(
-    "the segment {key} is used by the rules of {flags}; change these rules first"
-)
+
+class SegmentInUseError(InvalidChangeError):
+    """a rule names the segment; nothing was written"""
+
+    def __init__(self, key: str, flags: str) -> None:
+        super().__init__(
+            "the segment {key} is used by the rules of {flags}; change these rules first",
+            key=repr(key),
+            flags=flags,
+        )
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,26 @@ class _Pending:
     rules: list[object]
     #: Keys of segments that were deleted.
     freed: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentUse:
+    """A flag, a value or an experiment whose rules name one of some segments."""
+
+    #: None for an experiment.
+    kind: Kind | None
+    key: str
+    model: type[Model]
+    #: The row of a flag or a value; the rules of an experiment.
+    row: Any
+    #: Whether its rules decide about results now.
+    is_active: bool = True
+
+    @property
+    def label(self) -> str:
+        """The key of a flag, or of another row with what it is."""
+        is_flag = self.kind is Kind.FLAG
+        return self.key if is_flag else f"{self.model._meta.verbose_name} {self.key}"
 
 
 _pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
@@ -78,7 +107,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
 
 def _require_segments(written: Sequence[object]) -> None:
-    existing = _existing_segments(written, lock=True)
+    existing = _existing_segments(written, lock=not is_preview())
     for rules in written:
         if problem := _missing(rules, existing):
             raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
@@ -149,7 +178,7 @@ def require_unused(key: str) -> None:
 def _require_unused(keys: Collection[str]) -> None:
     users = rules_that_name(*keys) if keys else {}
     for key, names in users.items():
-        raise InvalidChangeError(SEGMENT_IN_USE, key=repr(key), flags=some(names))
+        raise SegmentInUseError(key, some(names))
 
 
 def rules_that_name(*keys: str) -> dict[str, list[str]]:
@@ -225,6 +254,24 @@ def rows_using(kind: Kind, *keys: str) -> list[Any]:
         row
         for batch in batches(pks)
         for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
+    ]
+
+
+def uses_of_segments(keys: Collection[str]) -> list[SegmentUse]:
+    """Returns what uses these segments: flags, values, then experiments. Reads all rules."""
+    rows = [(kind, row) for kind in (Kind.FLAG, Kind.VALUE) for row in rows_using(kind, *keys)]
+    return [
+        *(
+            SegmentUse(
+                kind, row.key, type(row), row, is_active=kind is Kind.VALUE or bool(row.enabled)
+            )
+            for kind, row in rows
+        ),
+        *(
+            SegmentUse(None, one.key, one.model, one, is_active=one.is_active)
+            for one in rules_of_apps()
+            if not dict(named_segments(one.rules)).keys().isdisjoint(keys)
+        ),
     ]
 
 

@@ -14,6 +14,7 @@ from flagstaff._words.json_text import why_undecodable
 from flagstaff._words.text import MAX_VALUE, Text
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
+from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -74,6 +75,23 @@ def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
     Raises UnknownValueError if it never existed, or ConflictError.
     """
     return delete_row(Kind.VALUE, key, expect_version)
+
+
+def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
+    """Undoes one event of a value: that of the entry `version`, or the newest.
+
+    Newer changes of other fields stay. Raises UnknownValueError, NoHistoryError, ConflictError if
+    the same fields were changed again, and InvalidChangeError for another version.
+    """
+    return undo_event(Kind.VALUE, key, version, expect_version=expect_version)
+
+
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a value as the entry `to` left it: undoes all newer entries.
+
+    Raises as `undo`.
+    """
+    return restore_row(Kind.VALUE, key, to=to, expect_version=expect_version)
 
 
 def _require_json(value: object) -> None:

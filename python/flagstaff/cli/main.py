@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Final
 
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff.changes.preview import rolled_back
+from flagstaff.changes.preview import previewed, rolled_back
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
@@ -89,19 +89,23 @@ def run(options: Options, out: Output) -> None:
     with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
         by_name = {verb.name: verb for verb in all_verbs()}
-        with _rolled_back(out):
-            by_name[options["verb"]].run(options, out)
+        verb = by_name[options["verb"]]
+        with _dry_run(out, in_memory=verb in VERBS):
+            verb.run(options, out)
 
 
 @contextmanager
-def _rolled_back(out: Output) -> Iterator[None]:
-    """Rolls back what the block writes, if it is a dry run. Triggers and constraints run."""
+def _dry_run(out: Output, *, in_memory: bool) -> Iterator[None]:
+    """Lets the block write nothing, if it is a dry run.
+
+    Verbs of the core compute changes in memory. Those of apps write, and are rolled back after what
+    a commit would check.
+    """
     if not out.is_dry_run:
         yield
         return
-    with rolled_back():
+    with rolled_back(), previewed() if in_memory else nullcontext():
         yield
         if is_postgresql(connections[conf.database]):
-            # What a commit would check.
             connections[conf.database].check_constraints()
     out.message("dry run: nothing was written")

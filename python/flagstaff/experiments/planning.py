@@ -14,9 +14,9 @@ from django.db.models import Count, Max, Min
 from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._engine.impact import limited
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff.changes.impact import limited
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.experiments.models import Experiment, Exposure

@@ -296,7 +296,7 @@ def _confirmed(
         preview = write()
     flag = flag_row(options["key"])
     ahead = planned_steps(flag, steps_of(preview), preview.step or 0, enable=enables)
-    if enables or ahead.consequence >= Consequence.WIDENS:
+    if enables or ahead.consequence >= Consequence.MORE:
         for label, now, after in ahead.rows:
             out.message(f"{label}: {now} → {after}")
         text = " ".join([*ahead.notes, GO_ON])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -11,8 +11,15 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
-from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence_of,
+    impact_text,
+    text_to_type,
+    users_text,
+)
+from flagstaff.changes.impact import Impact, RowState, impact
+from flagstaff.history.kinds import Kind
 from flagstaff.rollouts.conditions import enabling_message
 from flagstaff.rollouts.steps import Step
 
@@ -23,20 +30,21 @@ _ALL = 100
 class PlannedSteps:
     """The changes of the flag by the next step and by the last one."""
 
-    next: Planned
-    last: Planned
+    key: str
+    next: Impact
+    last: Impact
     #: What enabling the flag does besides; empty if the flag is not enabled by the plan.
     enabling: str = ""
 
     @property
     def consequence(self) -> Consequence:
         """The larger one of the two steps."""
-        return max(self.next.consequence, self.last.consequence)
+        return max(map(consequence_of, (self.next, self.last)))
 
     @property
     def text_to_type(self) -> str:
         """The key, if one of the steps needs it to be typed; else an empty text."""
-        return self.next.text_to_type or self.last.text_to_type
+        return text_to_type(self.next) or text_to_type(self.last)
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
@@ -45,9 +53,15 @@ class PlannedSteps:
             _("users at the next step, %(percent)s %%"): self.next,
             _("users at the last step, %(percent)s %%"): self.last,
         }
+        key = Kind.FLAG, self.key
         return [
-            (label % {"percent": one.after.rollout_percent}, *user_counts(one.impact))
-            for label, one in labels.items()
+            (
+                label % {"percent": found.after[key].row.rollout_percent},
+                users_text(found[key], found[key].on[0]),
+                users_text(found[key], found[key].on[1]),
+            )
+            for label, found in labels.items()
+            if key in found
         ]
 
     @property
@@ -56,7 +70,7 @@ class PlannedSteps:
         text = _(
             "The plan can continue to its last step, %(percent)s %%, without another confirmation."
         )
-        last = text % {"percent": self.last.after.rollout_percent}
+        last = text % {"percent": self.last.after[Kind.FLAG, self.key].row.rollout_percent}
         enabling = _("%(sentence)s.") % {"sentence": capfirst(localized(self.enabling))}
         notes = [enabling] if self.enabling else []
         if self.is_decided_by_rules:
@@ -71,28 +85,31 @@ class PlannedSteps:
     @property
     def is_decided_by_rules(self) -> bool:
         """Whether all users have the flag at the next step, although its rollout is below 100 %."""
-        impact, after = self.next.impact, self.next.after
+        key = Kind.FLAG, self.key
+        effect, after = self.next.get(key), FlagState.of(self.next.after[key].row)
         is_partial = bool(after.rules) and after.rollout_percent < _ALL
-        return is_partial and impact is not None and 0 < impact.users == impact.after.on
+        return is_partial and effect is not None and 0 < (effect.users or 0) == effect.on[1]
 
 
 def planned_steps(
-    flag: FlagRow, steps: Sequence[Step], index: int, *, enable: bool = False
+    flag: FlagRow,
+    steps: Sequence[Step],
+    index: int,
+    *,
+    enable: bool = False,
+    is_coarse: bool = False,
 ) -> PlannedSteps:
     """Returns what the steps from `index` on do to the users. Counts for at most two seconds.
 
     `enable` is whether the next step enables a disabled flag.
     """
-    now = FlagState.of(flag)
-    base = replace(now, enabled=True) if enable else now
+    now = RowState(Kind.FLAG, flag)
+    enabled = {"enabled": True} if enable else {}
     enabling = enabling_message(flag) if enable and not flag.enabled else ""
     first, last = (
-        replace(base, rollout_percent=step.percent) for step in (steps[index], steps[-1])
+        impact(
+            [now], [now.after({**enabled, "rollout_percent": step.percent})], is_coarse=is_coarse
+        )
+        for step in (steps[index], steps[-1])
     )
-    at_next = planned(flag.key, now, first)
-    if first == last:
-        return PlannedSteps(at_next, at_next, enabling)
-    if at_next.impact is None:
-        # A second count would take as long, and fail, too.
-        return PlannedSteps(at_next, Planned(flag.key, now, last, None), enabling)
-    return PlannedSteps(at_next, planned(flag.key, now, last), enabling)
+    return PlannedSteps(flag.key, first, last, enabling)

@@ -38,4 +38,4 @@ SET
         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => %s)
 FROM head
 WHERE d.id OPERATOR(pg_catalog.=) head.id
-RETURNING d.id, d.relation, d.entry_ids, d.attempts, d.impact, head.consecutive_failures
+RETURNING d.id, d.relation, d.entry_ids, d.attempts, head.consecutive_failures

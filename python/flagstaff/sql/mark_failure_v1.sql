@@ -5,7 +5,6 @@ SET
     due_at =
         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => %s),
     last_error = %s,
-    impact = %s::jsonb,
     failed_at = CASE
         WHEN %s OR queued_at OPERATOR(pg_catalog.<=) (
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => %s)

@@ -34,8 +34,7 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
     claim_expires_at timestamptz,
     -- When the delivery was given up.
     failed_at timestamptz,
-    last_error text,
-    impact jsonb
+    last_error text
 );
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_object
     ON {delivery_table} (receiver, relation, object_pk, id);

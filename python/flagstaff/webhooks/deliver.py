@@ -12,7 +12,6 @@ from django.utils.translation import override
 
 from flagstaff._core import monotonic
 from flagstaff.conf import conf
-from flagstaff.webhooks.impact import ImpactCounter
 from flagstaff.webhooks.queue import (
     QueueCounts,
     claim,
@@ -93,27 +92,23 @@ class _Run:
 
 def _serve_all(receivers: tuple[Receiver, ...], deadline: float, stop: Event) -> list[_Run]:
     """Serves each receiver in its own thread, so that a slow one does not delay the others."""
-    impacts = ImpactCounter()
     if len(receivers) < 2:  # noqa: PLR2004 (there is no other receiver to delay)
-        return [_serve(receiver, impacts, deadline, stop) for receiver in receivers]
+        return [_serve(receiver, deadline, stop) for receiver in receivers]
     with ThreadPoolExecutor(len(receivers), "flagstaff-webhooks") as threads:
         futures = [
-            threads.submit(_serve_in_thread, receiver, impacts, deadline, stop)
-            for receiver in receivers
+            threads.submit(_serve_in_thread, receiver, deadline, stop) for receiver in receivers
         ]
         return [future.result() for future in futures]
 
 
-def _serve_in_thread(
-    receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Event
-) -> _Run:
+def _serve_in_thread(receiver: Receiver, deadline: float, stop: Event) -> _Run:
     try:
-        return _serve(receiver, impacts, deadline, stop)
+        return _serve(receiver, deadline, stop)
     finally:
         connections.close_all()
 
 
-def _serve(receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Event) -> _Run:
+def _serve(receiver: Receiver, deadline: float, stop: Event) -> _Run:
     outcomes: Counter[Outcome] = Counter()
     last_error: str | None = None
     # The active language is per thread, and programs read the texts too.
@@ -123,7 +118,7 @@ def _serve(receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Ev
             delivery = claim(receiver)
             if delivery is None:
                 break
-            outcome, error = send(receiver, delivery, impacts)
+            outcome, error = send(receiver, delivery)
             outcomes[outcome] += 1
             last_error = error or last_error
     return _Run(outcomes, last_error)

@@ -17,7 +17,6 @@ from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.webhooks.impact import ImpactCounts
 
 # The keys of flags, values and experiments in a message about a segment.
 _MAX_KEYS = 50
@@ -60,8 +59,6 @@ class WebhookMessage:
     event: Event
     summary: str
     actor_name: str
-    #: None if it is not known.
-    impact: ImpactCounts | None
     #: The URL of the page of the flag, value or segment in the admin.
     link: str | None
     #: What uses a segment; None for other events.
@@ -105,7 +102,6 @@ class WebhookMessage:
                 "reason": event.reason,
                 "session_user": event.session_user,
                 "transaction_id": event.transaction_id,
-                "impact": self.impact,
                 "link": self.link,
                 **({} if self.used_by is None else self.used_by.as_dict()),
             },
@@ -117,14 +113,13 @@ def load_event(entry_ids: Sequence[int]) -> Event | None:
     return next(events(Change.objects.filter(id__in=entry_ids).newest()), None)
 
 
-def create_message(event: Event, impact: ImpactCounts | None) -> WebhookMessage:
+def create_message(event: Event) -> WebhookMessage:
     """Returns the message for an event. Queries the actor's name."""
     actor_name = describe_actor(event, names_of_actors([event]))
     return WebhookMessage(
         event,
         describe_change(event, limit=_MAX_VALUE),
         actor_name,
-        impact,
         _admin_link(event),
         UsedBy.of(event.key) if event.kind == Kind.SEGMENT.value else None,
     )

@@ -5,7 +5,6 @@ Each function is one short transaction. No lock is held between two of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -18,7 +17,6 @@ from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoWebhooksError
-from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.receivers import Receiver
 from flagstaff.webhooks.retry import MAX_AGE
 
@@ -41,8 +39,6 @@ class Delivery:
     entry_ids: list[int]
     #: The number of this attempt, from 1.
     attempts: int
-    #: The impact that an earlier attempt counted.
-    impact: ImpactCounts | None
     #: How many attempts in a row could not reach the receiver.
     consecutive_failures: int
 
@@ -115,10 +111,7 @@ def claim(receiver: Receiver) -> Delivery | None:
     seconds = receiver.timeout + _CLAIM_MARGIN
     for is_new in (True, False):
         if row := _fetch_row("claim_delivery_v1", receiver.name, is_new, seconds):
-            id_, relation, entry_ids, attempts, impact, failures = row
-            # Django has psycopg return JSON as text.
-            impact = json.loads(impact) if isinstance(impact, str) else impact
-            return Delivery(id_, relation, entry_ids, attempts, impact, failures)
+            return Delivery(*row)
     return None
 
 
@@ -129,18 +122,10 @@ def mark_delivered(delivery: Delivery) -> None:
 
 
 @_retry_on_conflict
-def mark_failure(
-    delivery: Delivery,
-    error: str,
-    retry_in: float,
-    impact: ImpactCounts | None,
-    *,
-    give_up: bool,
-) -> None:
+def mark_failure(delivery: Delivery, error: str, retry_in: float, *, give_up: bool) -> None:
     """Records a failed attempt, to be repeated in `retry_in` seconds, or given up."""
-    impact_json = None if impact is None else json.dumps(impact)
     attempt = (delivery.id, delivery.attempts)
-    _execute("mark_failure_v1", retry_in, error, impact_json, give_up, MAX_AGE, *attempt)
+    _execute("mark_failure_v1", retry_in, error, give_up, MAX_AGE, *attempt)
 
 
 @_retry_on_conflict

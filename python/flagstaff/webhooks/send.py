@@ -15,7 +15,6 @@ from django.db import DatabaseError
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.webhooks.http import Response, UnreachableError, post
-from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
 from flagstaff.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
 from flagstaff.webhooks.receivers import Receiver
@@ -42,17 +41,14 @@ class Attempt(NamedTuple):
     error: str | None = None
 
 
-def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Attempt:
+def send(receiver: Receiver, delivery: Delivery) -> Attempt:
     """Makes one attempt and records it. Blocks for at most the timeout. Raises database errors."""
     try:
         event = load_event(delivery.entry_ids)
         if event is None:
             mark_delivered(delivery)
             return Attempt("expired")
-        impact = delivery.impact
-        if impact is None and receiver.format != "sentry":
-            impact = impacts.count(event, delivery.entry_ids)
-        message = create_message(event, impact)
+        message = create_message(event)
         content = _content(receiver, message)
         body = json.dumps(content, cls=DjangoJSONEncoder).encode()
     # A message that cannot be created must not block all others.
@@ -61,18 +57,18 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
             raise
         text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
         logger.warning("%s: %s", receiver.name, text)
-        return _failed(delivery, text, None)
+        return _failed(delivery, text)
     if content is None:
         mark_delivered(delivery)
         return Attempt("skipped")
     try:
         response = post(receiver, body, _headers(receiver, message, body))
     except UnreachableError as error:
-        return _unreachable(receiver, delivery, str(error), impact)
+        return _unreachable(receiver, delivery, str(error))
     if response.status in _ACCEPTED:
         mark_delivered(delivery)
         return Attempt("delivered")
-    return _refused(receiver, delivery, response, impact)
+    return _refused(receiver, delivery, response)
 
 
 def _is_undecodable(error: DatabaseError) -> bool:
@@ -95,19 +91,15 @@ def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[s
     return {**common, **signature_headers(message_id, now, body, receiver.secrets)}
 
 
-def _refused(
-    receiver: Receiver, delivery: Delivery, response: Response, impact: ImpactCounts | None
-) -> Attempt:
+def _refused(receiver: Receiver, delivery: Delivery, response: Response) -> Attempt:
     error = f"status {response.status}"
     if response.status in _PAUSES_RECEIVER:
-        return _unreachable(receiver, delivery, error, impact, response.retry_after)
-    return _failed(delivery, error, impact, give_up=response.status == _GONE)
+        return _unreachable(receiver, delivery, error, response.retry_after)
+    return _failed(delivery, error, give_up=response.status == _GONE)
 
 
-def _failed(
-    delivery: Delivery, error: str, impact: ImpactCounts | None, *, give_up: bool = False
-) -> Attempt:
-    mark_failure(delivery, error, retry_delay(delivery.attempts), impact, give_up=give_up)
+def _failed(delivery: Delivery, error: str, *, give_up: bool = False) -> Attempt:
+    mark_failure(delivery, error, retry_delay(delivery.attempts), give_up=give_up)
     return Attempt("failed_attempt", error)
 
 
@@ -115,14 +107,13 @@ def _unreachable(
     receiver: Receiver,
     delivery: Delivery,
     error: str,
-    impact: ImpactCounts | None,
     retry_after: str | None = None,
 ) -> Attempt:
     """Records the failure and pauses the receiver, because its other messages would fail too."""
     delay = retry_delay(delivery.consecutive_failures + 1, MAX_PAUSE)
     seconds = max(delay, retry_after_seconds(retry_after, _now()))
     # The delivery that is due first then tests whether the receiver is back.
-    mark_failure(delivery, error, seconds, impact, give_up=False)
+    mark_failure(delivery, error, seconds, give_up=False)
     pause(receiver, seconds)
     return Attempt("failed_attempt", error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.message import UsedBy, WebhookMessage
 
 # Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
@@ -51,8 +50,6 @@ def as_slack(message: WebhookMessage) -> SlackMessage:
         details.append(f"source: {_escaped(event.source)}")
     if message.used_by is not None:
         details.append(_used_by(message.used_by))
-    if message.impact:
-        details.append(_impact(message.impact, is_segment=message.used_by is not None))
     blocks.append({"type": "context", "elements": [_text("  ·  ".join(details))]})
     return {"text": f"{key}: {summary}, {actor}", "blocks": blocks}
 
@@ -62,20 +59,6 @@ def _escaped(text: str, max_length: int = _MAX_TEXT) -> str:
     line = " ".join(text.split())
     cut = line if len(line) <= max_length else f"{line[: max_length - 1]}…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _impact(impact: ImpactCounts, *, is_segment: bool) -> str:
-    gain, lose, users = impact["gain"], impact["lose"], impact["users"]
-    if revalued := impact.get("other_value"):
-        text = f"{revalued:,} of {users:,} users get another value"
-        rest: ImpactCounts = {"users": users, "gain": gain, "lose": lose}
-        return f"{_impact(rest, is_segment=is_segment)}, {text}" if gain or lose else text
-    flag, it = ("one of them", "one") if is_segment else ("the flag", "it")
-    if gain and lose:
-        return f"{gain:,} of {users:,} users gain {flag}, {lose:,} lose {it}"
-    if gain or lose:
-        return f"{gain or lose:,} of {users:,} users {'gain' if gain else 'lose'} {flag}"
-    return f"none of {users:,} users gain or lose {flag}"
 
 
 def _used_by(used_by: UsedBy) -> str:

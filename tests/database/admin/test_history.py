@@ -20,10 +20,10 @@ from flagstaff.changes import (
     disable,
     set_rollout,
     set_value,
-    undo,
     update,
     update_value,
 )
+from flagstaff.changes.flags import undo
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (

@@ -25,8 +25,8 @@ from flagstaff.changes import (
     release_to_everybody,
     set_rollout,
     set_value,
-    undo,
 )
+from flagstaff.changes.flags import undo
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,

@@ -83,7 +83,8 @@ def test_stored_value_that_never_matches_stops_no_other_change(rows: None) -> No
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "undo", [changes.undo, lambda key: changes.restore(key, to=(flag_version(key) or 0) - 1)]
+    "undo",
+    [changes.flags.undo, lambda key: changes.flags.restore(key, to=(flag_version(key) or 0) - 1)],
 )
 def test_past_value_that_never_matches_stops_no_undo(undo: Callable[[str], object]) -> None:
     FeatureFlag.objects.create(key="flag", rules=RULES)

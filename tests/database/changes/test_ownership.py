@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import models
 
-from flagstaff.changes import create, delete, restore, undo, update
+from flagstaff.changes import create, delete, update
 from flagstaff.changes.fields import validate
+from flagstaff.changes.flags import restore, undo
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_version

@@ -10,13 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from flagstaff import serialization
-from flagstaff.changes import (
-    create_value,
-    restore_value,
-    undo_transaction,
-    undo_value,
-    update_value,
-)
+from flagstaff.changes import create_value, undo, update_value
+from flagstaff.changes.undo import transaction_of
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore
@@ -63,7 +60,7 @@ def test_undo_of_them_is_refused_and_of_other_fields_is_not() -> None:
     change = change_choices()
     for refused in (
         lambda: undo_value("password", change),
-        lambda: undo_transaction(change),
+        lambda: undo(transaction_of(change)),
         lambda: restore_value("password", to=before),
     ):
         with pytest.raises(InvalidChangeError, match="stores only a digest of password"):

@@ -11,7 +11,9 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff._words.json_text import UnreadableJson, read_columns
-from flagstaff.changes import delete_value, restore_value, set_value, undo_value, update_value
+from flagstaff.changes import delete_value, set_value, update_value
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import as_csv, as_dicts, value_version
 from flagstaff.models import Change, KeyValueStore

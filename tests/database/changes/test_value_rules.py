@@ -10,7 +10,9 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from flagstaff import changes, get_value
-from flagstaff.changes import create_value, restore_value, set_value, undo_value, update_value
+from flagstaff.changes import create_value, set_value, update_value
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore

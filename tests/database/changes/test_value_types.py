@@ -11,14 +11,9 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from flagstaff import get_value
-from flagstaff.changes import (
-    create_value,
-    delete_value,
-    restore_value,
-    set_value,
-    undo_value,
-    update_value,
-)
+from flagstaff.changes import create_value, delete_value, set_value, update_value
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
 from flagstaff.conf import Conf
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history.describe import describe_change

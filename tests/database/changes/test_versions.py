@@ -346,7 +346,7 @@ print(changes.create_value("b", 1).written, changes.set_value("b", 2).written, e
 print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delete_value("b").undo)
 for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
-    lambda: changes.undo("c"), lambda: changes.restore("c", to=1),
+    lambda: changes.flags.undo("c"), lambda: changes.flags.restore("c", to=1),
     lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:
@@ -371,11 +371,9 @@ def test_changes_are_written_without_a_history_in_the_configured_database(
 
 
 def test_public_names_are_the_changes_and_their_results() -> None:
-    of_flags = {"create", "disable", "release_to_everybody", "restore", "undo"}
-    of_values = {"create_value", "restore_value", "undo_value"}
-    verbs = ("create", "update", "delete", "restore", "undo")
-    of_segments = {f"{verb}_segment" for verb in verbs}
-    of_several = {"combined_undo", "undo_transaction", "undo_events", "preview_undo_events"}
-    results = {"Changed", "Undo", "UndoneEvents"}
-    expected = {*ALL, *of_flags, *of_values, *of_segments, *of_several, *results}
+    of_flags = {"create", "disable", "release_to_everybody"}
+    of_segments = {f"{verb}_segment" for verb in ("create", "update", "delete")}
+    of_several = {"combined_undo", "undo", "preview_undo"}
+    results = {"Changed", "Conflict", "Undo", "Undone"}
+    expected = {*ALL, *of_flags, "create_value", *of_segments, *of_several, *results}
     assert set(changes.__all__) == expected

@@ -100,7 +100,7 @@ def test_locked_flag_is_an_error_of_its_plan_only(monkeypatch: pytest.MonkeyPatc
 
 
 def test_undo_pauses_the_plan() -> None:
-    changes.undo(KEY)
+    changes.flags.undo(KEY)
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 0)
 

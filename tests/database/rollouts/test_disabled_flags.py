@@ -53,7 +53,7 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo() -> None
     assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
     # The driver does not take it for a change by somebody else.
     assert run_plans()[0].state == "running"
-    changes.undo(KEY)
+    changes.flags.undo(KEY)
     assert present() == (False, 60)
 
 

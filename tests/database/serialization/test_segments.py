@@ -19,6 +19,7 @@ from tests.support.documents import (
     import_text,
     summaries,
 )
+from tests.support.history_fixtures import undo_transaction
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -99,7 +100,7 @@ def test_import_of_new_segments_and_flags_has_one_event_for_each_and_an_undo() -
     assert set(entries.values_list("relation", "source")) == {("s", "command"), ("f", "command")}
     assert imported.undo
     *_, change = imported.undo.arguments
-    changes.undo_transaction(int(change))
+    undo_transaction(int(change))
     assert state() == ({}, {})
 
 

@@ -55,8 +55,8 @@ ENTRIES = ("history", "flagstaff_change")
 # The error, the table with hidden rows, and what reads it.
 READERS: dict[str, tuple[str, str, Read]] = {
     "history": (*ENTRIES, lambda: flag_history("new_checkout")),
-    "undo": (*ENTRIES, lambda: changes.undo("new_checkout")),
-    "restore": (*ENTRIES, lambda: changes.restore("new_checkout", to=1)),
+    "undo": (*ENTRIES, lambda: changes.flags.undo("new_checkout")),
+    "restore": (*ENTRIES, lambda: changes.flags.restore("new_checkout", to=1)),
     "version": (*ENTRIES, lambda: changes.set_rollout("new_checkout", 9, expect_version=1)),
     "prune": (*ENTRIES, lambda: prune(timedelta(days=1))),
     "forget-user": (*ENTRIES, lambda: forget_user(1)),

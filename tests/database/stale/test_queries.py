@@ -144,7 +144,7 @@ def test_flag_that_was_deleted_and_restored_begins_anew() -> None:
     make_flag(rollout_percent=100)
     version = changes.delete(KEY).version
     assert version is not None
-    changes.undo(KEY)
+    changes.flags.undo(KEY)
     assert signals() == {}
 
 

@@ -56,7 +56,7 @@ def test_history_and_undo_are_of_the_table_of_the_flag_model(payments: Any, swit
     assert {event.key for event in flag_history()} == {"payments"}
     with pytest.raises(UnknownFlagError):
         flag_history("new_checkout")
-    changes.undo("payments")
+    changes.flags.undo("payments")
     assert switches.values_list("key", "rollout_percent").get() == ("payments", 50)
 
 
@@ -65,7 +65,7 @@ def test_version_of_another_table_is_ignored_and_not_restored(payments: Any) -> 
     assert flag_version("payments") == newest < Change.objects.latest("id").pk
     [theirs, *_] = Change.objects.filter(key="new_checkout").values_list("id", flat=True)
     with pytest.raises(InvalidChangeError, match="has no version"):
-        changes.restore("payments", to=theirs)
+        changes.flags.restore("payments", to=theirs)
 
 
 def test_transaction_has_no_parts_in_another_table(payments: Any) -> None:

@@ -128,9 +128,9 @@ def test_history_has_each_change_of_the_unit_which_undo_and_restore_return(
     set_unit("visitor")
     assert newest_description() == "bucketing unit user → visitor"
     version = flag_version("new_checkout")
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert stored_unit() == "user"
-    changes.restore("new_checkout", to=version or 0)
+    changes.flags.restore("new_checkout", to=version or 0)
     assert stored_unit() == "visitor"
     # A unit that no form accepts.
     FeatureFlag.objects.update(bucket_by="")
@@ -147,7 +147,7 @@ def test_restore_of_an_entry_without_the_column_keeps_the_unit(flag: FeatureFlag
     version = flag_version("new_checkout")
     changes.update("new_checkout", {"bucket_by": "visitor", "rollout_percent": 50})
     remove_unit_from_history()
-    changes.restore("new_checkout", to=version or 0)
+    changes.flags.restore("new_checkout", to=version or 0)
     assert FeatureFlag.objects.values_list("bucket_by", "rollout_percent").get() == ("visitor", 25)
 
 
@@ -156,7 +156,7 @@ def test_undo_of_a_deletion_without_the_column_creates_a_flag_that_is_bucketed_b
     changes.create("new_checkout", bucket_by="visitor")
     changes.delete("new_checkout")
     remove_unit_from_history()
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert stored_unit() == "user"
 
 

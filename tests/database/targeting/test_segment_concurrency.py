@@ -49,7 +49,7 @@ def delete() -> None:
 
 def test_undo_of_the_creation_of_a_segment_that_is_used_meanwhile_is_refused() -> None:
     with pytest.raises(InvalidChangeError, match="'other' is used by the rules of 'banner'"):
-        run_during(use, lambda: changes.undo_segment("other"))
+        run_during(use, lambda: changes.segments.undo("other"))
     assert rules_of("banner") == rules("other")
 
 
@@ -73,7 +73,10 @@ def test_undo_or_restore_that_waited_for_a_deletion_of_the_segment_is_refused(
     before = flag_history("banner")[0].version
     with acting_as("bob"):
         changes.update("banner", {"rules": []})
-    undo, restore = partial(changes.undo, "banner"), partial(changes.restore, "banner", to=before)
+    undo, restore = (
+        partial(changes.flags.undo, "banner"),
+        partial(changes.flags.restore, "banner", to=before),
+    )
     with pytest.raises(InvalidChangeError, match="'other', which does not exist"):
         run_during(delete, undo if is_undo else restore)
     assert rules_of("banner") == []
@@ -84,7 +87,7 @@ def test_undo_of_rules_that_waited_for_other_conditions_is_written() -> None:
     changes.update("banner", {"rules": []})
     run_during(
         lambda: changes.update_segment("other", {"conditions": PAYING}),
-        lambda: changes.undo("banner"),
+        lambda: changes.flags.undo("banner"),
     )
     assert rules_of("banner") == rules("other")
 
@@ -106,13 +109,15 @@ def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
     for _ in range(repeats(50, 5)):
         in_threads(
             partial(attempt, partial(edit, "enterprise"), delete),
-            partial(attempt, partial(edit, "other"), partial(changes.undo_segment, "other")),
-            partial(attempt, use, partial(use, "enterprise"), partial(changes.undo, "banner")),
+            partial(attempt, partial(edit, "other"), partial(changes.segments.undo, "other")),
+            partial(
+                attempt, use, partial(use, "enterprise"), partial(changes.flags.undo, "banner")
+            ),
             partial(
                 attempt,
                 partial(changes.update, "new_checkout", {"rules": both}),
-                partial(changes.undo, "new_checkout"),
-                partial(changes.restore, "new_checkout", to=newest),
+                partial(changes.flags.undo, "new_checkout"),
+                partial(changes.flags.restore, "new_checkout", to=newest),
             ),
             partial(attempt, partial(changes.create_segment, "other", LARGE)),
         )

@@ -25,6 +25,7 @@ from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.documents import import_text
 from tests.support.history import flag_history, segment_history
+from tests.support.history_fixtures import undo_transaction
 from tests.support.segment_rules import LARGE, PAYING, rules
 from tests.support.sql import rows
 
@@ -175,7 +176,7 @@ def test_segment_is_not_deleted_while_rules_name_it(flag: FeatureFlag) -> None:
         "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
         "change these rules first"
     )
-    assert "is used by" in message_of(changes.undo_segment, "enterprise")
+    assert "is used by" in message_of(changes.segments.undo, "enterprise")
     for key in ("new_checkout", "search"):
         changes.update(key, {"rules": []})
     assert changes.delete_segment("enterprise").written
@@ -272,7 +273,7 @@ def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise
     change = segment_version("enterprise")
     with acting_as("alice"):
         changes.update_segment("enterprise", {"description": "Large customers"})
-    changes.undo_segment("enterprise", change)
+    changes.segments.undo("enterprise", change)
     enterprise.refresh_from_db()
     assert (enterprise.conditions, enterprise.description) == (PAYING, "Large customers")
 
@@ -280,11 +281,11 @@ def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise
 def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> None:
     version = segment_version("enterprise")
     set_conditions(LARGE)
-    changes.restore_segment("enterprise", to=version or 0)
+    changes.segments.restore("enterprise", to=version or 0)
     assert Segment.objects.get().conditions == PAYING
     with acting_as("carol"):
         changes.delete_segment("enterprise")
-    changes.undo_segment("enterprise")
+    changes.segments.undo("enterprise")
     again = Segment.objects.get()
     assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
 
@@ -300,15 +301,15 @@ def test_undo_and_restore_of_rules_whose_segment_is_gone_are_refused(flag: Featu
     with acting_as("bob"):
         changes.update("new_checkout", {"rules": []})
         changes.delete_segment("enterprise")
-    assert message_of(changes.undo, "new_checkout") == GONE
-    assert message_of(changes.restore, "new_checkout", to=version) == GONE
-    changes.undo_segment("enterprise")
-    changes.undo("new_checkout")
+    assert message_of(changes.flags.undo, "new_checkout") == GONE
+    assert message_of(changes.flags.restore, "new_checkout", to=version) == GONE
+    changes.segments.undo("enterprise")
+    changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == rules("enterprise")
     with acting_as("carol"):
         changes.delete("new_checkout")
         changes.delete_segment("enterprise")
-    assert message_of(changes.undo, "new_checkout") == GONE
+    assert message_of(changes.flags.undo, "new_checkout") == GONE
     assert not FeatureFlag.objects.exists()
 
 
@@ -318,7 +319,7 @@ def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) ->
     # Only SQL deletes a segment that rules name.
     rows("DELETE FROM flagstaff_segment")
     assert segment_history("enterprise")[0].action == "delete"
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert not FeatureFlag.objects.get().enabled
 
 
@@ -328,7 +329,7 @@ def test_letters_of_any_alphabet_are_restored(flag: FeatureFlag) -> None:
         changes.update("new_checkout", {"rules": named})
     with acting_as("alice"):
         changes.delete("new_checkout")
-    changes.undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == named
 
 
@@ -339,7 +340,7 @@ def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
-    assert message_of(changes.undo_transaction, Change.objects.latest("id").pk) == FIXED
+    assert message_of(undo_transaction, Change.objects.latest("id").pk) == FIXED
     assert Segment.objects.get().key == "large"
     assert FeatureFlag.objects.get().rules == rules("large")
 
@@ -352,7 +353,7 @@ def test_restored_segment_keeps_the_key_that_sql_gave_it(
     Segment.objects.update(key="large", conditions=LARGE)
     if deleted:
         changes.delete_segment("large")
-    changes.restore_segment("large", to=version)
+    changes.segments.restore("large", to=version)
     segment = Segment.objects.get()
     assert (segment.key, segment.conditions) == ("large", PAYING)
 
@@ -383,7 +384,7 @@ def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() 
         changes.create("other")
     change = Change.objects.latest("id").pk
     changes.create("new_checkout", rules=rules("enterprise"))
-    assert "is used by the rules of 'new_checkout'" in message_of(changes.undo_transaction, change)
+    assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
     assert Segment.objects.exists()
     assert FeatureFlag.objects.filter(key="other").exists()
 
@@ -393,10 +394,10 @@ def test_transaction_that_created_or_deleted_a_segment_and_its_flag_is_undone() 
     with acting_as("alice"), transaction.atomic():
         changes.create_segment("enterprise", PAYING)
         changes.create("new_checkout", rules=rules("enterprise"))
-    changes.undo_transaction(Change.objects.latest("id").pk)
+    undo_transaction(Change.objects.latest("id").pk)
     assert not Segment.objects.exists()
     assert not FeatureFlag.objects.exists()
-    changes.undo_transaction(Change.objects.latest("id").pk)
+    undo_transaction(Change.objects.latest("id").pk)
     assert Segment.objects.get().conditions == PAYING
     assert FeatureFlag.objects.get().rules == rules("enterprise")
 

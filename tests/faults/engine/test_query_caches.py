@@ -92,7 +92,7 @@ def set_rollout(key: str, percent: int, expect_version: int | None = None) -> An
 
 
 def undo(key: str) -> Any:
-    return changes.undo(key).new
+    return changes.flags.undo(key).new
 
 
 def delete(key: str) -> bool:

@@ -33,7 +33,7 @@ def shared() -> dict[str, Any]:
             ]
     with schema_context("globex"):
         changes.set_rollout("beta", 60)
-        changes.undo("beta")
+        changes.flags.undo("beta")
     found["history"] = [event.action for event in flag_history("beta")]
     found["reason"] = str(explain("beta", "acme:1").reason)
     return found

@@ -129,7 +129,7 @@ def rollouts(key: str) -> list[list[Any]]:
 
 
 def undo(key: str) -> int:
-    changes.undo(key)
+    changes.flags.undo(key)
     percent = FeatureFlag.objects.get(key=key).rollout_percent
     connection.close()
     return percent

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.impact import NOT_COUNTED, ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
@@ -21,16 +18,16 @@ from flagstaff._tables.flag_states import (
     state_summary,
 )
 from flagstaff._tables.optional_fields import RULES
-from flagstaff._words.text import Text, local_number, localized
+from flagstaff._words.text import local_number, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
-from flagstaff.changes.planned import user_counts
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import Effect, Impact, Key, RowState
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
-# In the place of numbers.
-_NONE = "\N{EN DASH}"
 _CSS_CLASSES = {
     ReleaseState.OFF: "off",
     ReleaseState.ROLLOUT: "partial",
@@ -52,50 +49,39 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
 
 
-def preview(
-    before: FlagState, after: FlagState, allowed: int, impact: ChangeImpact | None
-) -> list[PreviewRow]:
+def preview(impact: Impact, key: Key) -> list[PreviewRow]:
     """Returns what a change of a flag means, and what the result depends on."""
-    both = (before, after)
-    has_rules = before.has_rules or after.has_rules
-    has_unit = (before.bucket_by, after.bucket_by) != (USER, USER)
-    users = local_number(allowed)
+    after = impact.after[key]
+    sides = [impact.before.get(key, after), after]
+    before, now = (FlagState.of(side.row) for side in sides)
+    both, allowed = (before, now), [_allowed(side) for side in sides]
+    has_rules = before.has_rules or now.has_rules
+    has_unit = (before.bucket_by, now.bucket_by) != (USER, USER)
+    texts = [*zip(both, allowed, strict=True)]
     return [
-        PreviewRow(_("state"), *(state_label(state, allowed) for state in both)),
+        PreviewRow(_("state"), *(state_label(*one) for one in texts)),
         *([PreviewRow(_("rules"), *map(rules_cell, both))] if has_rules else []),
         PreviewRow(_("rollout"), *(f"{state.rollout_percent} %" for state in both)),
         *(
-            [PreviewRow(field_label(BUCKET_BY), before.bucket_by, after.bucket_by)]
+            [PreviewRow(field_label(BUCKET_BY), before.bucket_by, now.bucket_by)]
             if has_unit
             else []
         ),
-        PreviewRow(_("allowed users"), users, users),
-        PreviewRow(_("who has the flag"), *(state_summary(state, allowed) for state in both)),
-        *([] if impact is None else _users(impact, both if has_rules else ())),
+        PreviewRow(_("allowed users"), *map(local_number, allowed)),
+        PreviewRow(_("who has the flag"), *(state_summary(*one) for one in texts)),
+        *([PreviewRow(_("users with the flag"), *on_texts(impact[key]))] if key in impact else []),
     ]
 
 
-def _users(impact: ChangeImpact, states: Sequence[FlagState]) -> list[PreviewRow]:
-    """Returns the numbers of users, for each rule if there are `states` with rules."""
-    sides = zip(states, (impact.before, impact.after), strict=False)
-    by_rule = [
-        "; ".join(map(localized, reach.texts if state.enabled else ())) or _NONE
-        for state, reach in sides
-    ]
-    return [
-        *([PreviewRow(_("users of each rule"), *by_rule)] if by_rule else []),
-        PreviewRow(_("users with the flag"), *user_counts(impact)),
-    ]
+def on_texts(effect: Effect) -> tuple[str, str]:
+    """Returns how many users have a flag before and after, or get another result of a value."""
+    before, after = effect.on
+    return users_text(effect, before), users_text(effect, after)
 
 
-def counted_text(impact: ChangeImpact | str) -> str:
-    """Returns how many users have the flag afterwards, or why they are not counted."""
-    if isinstance(impact, ChangeImpact):
-        return localized(impact.after.text(impact.users))
-    if isinstance(impact, Text) and impact.english == NOT_COUNTED:
-        # The message begins with the same words.
-        impact = cast("str", impact.values["why"])
-    return _("not counted: %(why)s") % {"why": localized(impact)}
+def _allowed(state: RowState) -> int:
+    given = state.allowed_users
+    return count_allowed_users(state.row) if given is None else len(given)
 
 
 def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:

@@ -16,52 +16,57 @@ from flagstaff.admin.confirmation import posted_version, preview_rows, problems_
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.segment.plan import segment_rows
+from flagstaff.admin.undo.page import change_texts, skipped_text
 from flagstaff.admin.undo.permissions import require_release
-from flagstaff.admin.undo.preview import change_texts, skipped_text
-from flagstaff.changes.change_plan import plan_change, plan_text
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.planned import DECIDING_FIELDS, text_for_many
-from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
+from flagstaff.changes.consequence import impact_text, text_for_many
+from flagstaff.changes.impact import Impact, impact
+from flagstaff.changes.locking import raise_errors
+from flagstaff.changes.undo import Undone, entries_after, preview_undo, restore_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
+from flagstaff.history.user_names import may_see_users
 
 
 def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> HttpResponse:
     """Restores an earlier state, after a confirmation."""
     if not admin.has_change_permission(request, row):
         raise PermissionDenied
+    kind = admin.row_kind
     problems = problems_of(request, text_for_many([row.key]))
-    # Without a confirmation they are None.
-    if problems == []:
-        return _report(admin, request, row, _restore(admin, request, row, to))
     try:
-        preview = preview_restore(admin.row_kind, row.key, to)
-        require_release(admin.admin_site, request, [(admin.row_kind, preview)])
+        shown = preview_undo(entries_after(kind, row.key, to))
+        raise_errors(conflict.error for one in shown for conflict in one.conflicts)
+        effects = [(kind, changed) for one in shown if (changed := one.written)]
+        require_release(admin.admin_site, request, effects)
     except FlagstaffError as error:
         text = _("Not restored: %(why)s") % {"why": localized(error.message)}
         admin.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.path)
-    if not preview.new:
-        return _report(admin, request, row, preview)
-    page = {**_page(admin, request, row, preview, to), "flagstaff_problems": problems}
+    if not effects:
+        text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
+        admin.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(request.path)
+    # Without a confirmation they are None.
+    if problems == []:
+        return _restore(admin, request, shown[0], to)
+    page = {**_page(admin, request, shown[0], effects[0][1], to), "flagstaff_problems": problems}
     return admin.confirmation(request, row, page)
 
 
 def _page(
-    admin: AdminOfParts, request: HttpRequest, row: Row, preview: Changed, to: int
+    admin: AdminOfParts, request: HttpRequest, shown: Undone, preview: Changed, to: int
 ) -> dict[str, object]:
-    at = Change.objects.of_row(admin.row_kind, row.pk).values_list("at", flat=True).get(id=to)
+    row, found = shown.before.row, _impact(request, shown)
+    at = Change.objects.of_row(shown.kind, shown.pk).values_list("at", flat=True).get(id=to)
     question = _(
         "Restore “%(key)s” to its state after the change of %(time)s? "
         "This reverts all later changes of these fields."
     )
-    if BUCKET_BY in preview.new:
+    if BUCKET_BY in (preview.new or ()):
         question = f"{question} {_('This reassigns every user at once.')}"
-    plan = plan_change(admin.row_kind, row, preview)
-    is_flag = admin.row_kind is Kind.FLAG
-    decides = is_flag and not DECIDING_FIELDS.isdisjoint(preview.new or ())
     return {
         "title": _("Restore an earlier state"),
         # The breadcrumbs of this template are those of the theme.
@@ -69,34 +74,29 @@ def _page(
         "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
         "flagstaff_rows": [
             *preview_rows(request, row, preview),
-            *segment_rows(admin.admin_site, request, plan),
-            *(rows_of_change(admin, [row])[str(row.pk)] if decides else ()),
+            *segment_rows(admin.admin_site, request, found),
+            *(rows_of_change(admin, [row])[shown.pk] if (Kind.FLAG, row.key) in found else ()),
         ],
-        "flagstaff_notes": [*filter(None, [plan_text(plan)])],
-        "flagstaff_version": version_text(preview.version),
+        "flagstaff_notes": [*filter(None, [impact_text(found)])],
+        "flagstaff_version": version_text(shown.version),
         "flagstaff_label": _("Restore"),
         "flagstaff_typed": text_for_many([row.key]),
         "flagstaff_back": request.path,
     }
 
 
-def _restore(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> Changed:
+def _impact(request: HttpRequest, shown: Undone) -> Impact:
+    return impact([shown.before], [shown.after], is_coarse=not may_see_users(request.user))
+
+
+def _restore(admin: AdminOfParts, request: HttpRequest, shown: Undone, to: int) -> HttpResponse:
+    row, users = shown.before.row, impact_text(_impact(request, shown))
     with transaction.atomic(using=conf.database):
-        changed = RESTORE_BY_KIND[admin.row_kind](
-            row.key, to=to, expect_version=posted_version(request)
-        )
-        require_release(admin.admin_site, request, [(admin.row_kind, changed)])
-    return changed
-
-
-def _report(admin: AdminOfParts, request: HttpRequest, row: Row, changed: Changed) -> HttpResponse:
-    if changed.written:
-        text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
-        text += skipped_text(changed.missing)
-        admin.log_change(request, row, text)
-        users = plan_text(plan_change(admin.row_kind, row, changed))
-        admin.report_change(request, changed, text, users=users)
-    else:
-        text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
-        admin.message_user(request, text, messages.WARNING)
+        version = posted_version(request)
+        changed = restore_row(shown.kind, row.key, to=to, expect_version=version)
+        require_release(admin.admin_site, request, [(shown.kind, changed)])
+    text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
+    text += skipped_text(changed.missing)
+    admin.log_change(request, row, text)
+    admin.report_change(request, changed, text, users=users)
     return HttpResponseRedirect(request.path)

@@ -85,12 +85,6 @@ _OF_SEGMENT: _Patterns = {
 }
 
 
-class RuleNotes(tuple[str, ...]):
-    """A note for each stored rule, such as the number of its users. A page may keep it."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True)
 class Offer:
     """What an editor knows about the project and its page."""
@@ -102,8 +96,6 @@ class Offer:
     segments: Sequence[str]
     #: Whether rules can read groups.
     has_groups: bool
-    #: The notes of stored rules.
-    notes: Sequence[str]
     #: The URL that returns the marks of the rows while they are edited; empty without one.
     marks_url: str
 
@@ -123,10 +115,9 @@ class Editor:
     offer: Offer
     posted: PostedRows
 
-    def context(self, *, is_stored: bool) -> dict[str, Any]:
-        """Returns the context. Stored rows have the notes, and submitted ones their problems."""
+    def context(self) -> dict[str, Any]:
+        """Returns the context. Submitted rows have their problems."""
         offer, rules, values = self.offer, self.posted.rules, self.posted.values
-        notes = dict(enumerate(offer.notes if is_stored else ()))
         new = replace(self, posted=replace(self.posted, rules=[], is_edit=True, focus=None))
         new_value = None if values is None else values.new_row()
         new_token = f"{_NEW_RULE}-{_NEW_CONDITION}"
@@ -151,10 +142,7 @@ class Editor:
             ],
             "is_full": is_full(rules),
             "most": MAX_ROWS,
-            "rules": [
-                self.rule(str(index), index, rule) | {"note": notes.get(index, "")}
-                for index, rule in enumerate(rules)
-            ],
+            "rules": [self.rule(str(index), index, rule) for index, rule in enumerate(rules)],
             "new_rule": new.rule(_NEW_RULE, 0, RuleRow(value=new_value))
             | {"conditions": [condition]},
             "new_conditions": {"condition": condition, "segment": segment},

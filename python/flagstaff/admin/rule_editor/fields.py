@@ -90,7 +90,7 @@ class RulesWidget(AdminTextareaWidget):
             return {**context, "json_help": self.json_help, **states}
         field_id = str(context["widget"]["attrs"].get("id", f"id_{name}"))
         editor = Editor(name, field_id, self.offer(), posted)
-        rows = editor.context(is_stored=posted is not value)
+        rows = editor.context()
         return {**context, **rows, "has_rows": True}
 
     def value_from_datadict(

@@ -29,7 +29,7 @@ from flagstaff.admin.links import list_path, page_url
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.rule_editor.context import Offer, RuleNotes
+from flagstaff.admin.rule_editor.context import Offer
 from flagstaff.admin.rule_editor.edits import read_rows
 from flagstaff.admin.rule_editor.fields import ConditionRowsField, RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_of, mark_texts
@@ -153,7 +153,6 @@ class RulePages(Part):
             sample_values(request),
             () if self.rule_form_field.of_segment else [*segments_of(request)],
             has_groups=can_read_groups(conf.database),
-            notes=page_of(request).kept(RuleNotes) or (),
             marks_url=self.marks_url(request),
         )
 
@@ -181,9 +180,9 @@ class RulePages(Part):
         form_class = cast("type[MergingForm]", admin.get_form(request, row, change=row is not None))
         form = form_class(request.POST, instance=row)
         marks = marks_of_rows(form, self.rule_field)
-        return JsonResponse({"text": self.impact_text(form), "marks": marks})
+        return JsonResponse({"text": self.impact_text(request, form), "marks": marks})
 
-    def impact_text(self, form: MergingForm) -> str:
+    def impact_text(self, request: HttpRequest, form: MergingForm) -> str:
         """Returns a sentence about the users of a form that is edited; empty if there is none."""
         return ""
 

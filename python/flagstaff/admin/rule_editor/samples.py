@@ -13,11 +13,11 @@ from django.db.models.functions import Left
 from django.http import HttpRequest
 
 from flagstaff._core import monotonic
-from flagstaff._engine.impact import limited
 from flagstaff._tables.group_lookup import group_names
 from flagstaff._tables.known_attributes import GROUPS, Attribute, AttributeType, known_attributes
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff.changes.impact import limited
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users

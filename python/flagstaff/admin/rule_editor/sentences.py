@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from django.contrib.admin import AdminSite
@@ -62,13 +62,8 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
     return _with_problem("rules", rules, html, notice, rule_problem)
 
 
-def results_html(
-    state: ValueState, site: AdminSite, request: HttpRequest | None, notes: Sequence[str] = ()
-) -> SafeString:
-    """Returns a sentence for each rule of a value, and for the value itself.
-
-    `notes` are the numbers of their users.
-    """
+def results_html(state: ValueState, site: AdminSite, request: HttpRequest | None) -> SafeString:
+    """Returns a sentence for each rule of a value, and for the value itself."""
     rules, secret = state.rules, state.is_secret
     notice = _(
         "Workers cannot read these rules: %(problem)s. A worker keeps the last rules that it "
@@ -80,23 +75,12 @@ def results_html(
         # The value itself is no rule, and has no number.
         last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
         own_text = last % {"value": escape(style.value(state.value))}
-        *shown, own = _noted([*texts, own_text], notes)
+        own = mark_safe(own_text)  # noqa: S308 (the value is escaped)
         own_html = format_html('<li class="flagstaff-own-value">{}</li>', own)
-        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(shown), own_html)
+        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(texts), own_html)
     elif secret:
         html = SafeString(MASK)
     return _with_problem("rules", rules, html, notice, value_rule_problem)
-
-
-def _noted(texts: Sequence[str], notes: Sequence[str]) -> list[str]:
-    """The sentences, which are HTML, with their notes."""
-    if len(notes) != len(texts):
-        return [*texts]
-    html = '{} <span class="flagstaff-users-note">· {}</span>'
-    return [
-        format_html(html, mark_safe(text), note)  # noqa: S308 (names and values are escaped)
-        for text, note in zip(texts, notes, strict=True)
-    ]
 
 
 def result_text(*, secret: bool) -> Callable[[object], str]:

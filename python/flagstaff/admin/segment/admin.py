@@ -45,10 +45,11 @@ from flagstaff.admin.segment.plan import (
     why_not_release,
 )
 from flagstaff.admin.views import DeletionRefusedError
-from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
+from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from django.utils.datastructures import _ListOrTuple
 
 
+CONDITIONS = "conditions"
 _TIMES = ("created_at", "changed_at")
 # A new segment has none of them.
 _ONLY_STORED: dict[str, tuple[str, ...]] = dict.fromkeys((*_TIMES, "used_by"), ())
@@ -85,25 +87,26 @@ class SegmentForm(MergingForm):
 class SegmentQuestion(SaveQuestion):
     """Asks before a save that gives flags or experiments to users."""
 
-    def plan(self, request: HttpRequest, form: MergingForm) -> SegmentPlan | None:
-        """What the save would do.
+    def impact(self, request: HttpRequest, form: MergingForm) -> Impact | None:
+        """What the save means.
 
         The right to change segments is not the right to release the flags that use them.
         """
         segment, is_new = form.instance, form.instance._state.adding
-        plan = None
-        if is_new or CONDITIONS in form.changed_fields:
-            # A rule may name a segment that SQL has deleted.
-            stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
-            before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
-            plan = plan_segments({segment.key: (before, after)})
-        page_of(request).users_text = "" if plan is None else plan.text
-        if plan and (why := why_not_release(self.admin.admin_site, request, plan)):
+        if not (is_new or CONDITIONS in form.changed_fields):
+            return None
+        # A rule may name a segment that SQL has deleted.
+        stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
+        edited = {CONDITIONS: form.cleaned_data.get(CONDITIONS)}
+        after = RowState(Kind.SEGMENT, segment).after(edited)
+        is_coarse = not may_see_users(request.user)
+        found = impact([RowState(Kind.SEGMENT, stored)], [after], is_coarse=is_coarse)
+        if why := why_not_release(self.admin.admin_site, request, [segment.key], found.uses):
             raise InvalidChangeError(why)
-        return plan
+        return found
 
     def question(
-        self, request: HttpRequest, form: MergingForm, plan: SegmentPlan
+        self, request: HttpRequest, form: MergingForm, impact: Impact
     ) -> Mapping[str, object]:
         """The flags and experiments before and after the save."""
         stored = stored_row(form.instance)
@@ -112,8 +115,8 @@ class SegmentQuestion(SaveQuestion):
         return {
             "title": _("Save a segment"),
             "flagstaff_rows": [PreviewRow(field_label(CONDITIONS), now, after)],
-            "flagstaff_uses": segment_rows(self.admin.admin_site, request, plan),
-            "flagstaff_notes": [plan.text, *marks_of(form, CONDITIONS)],
+            "flagstaff_uses": segment_rows(self.admin.admin_site, request, impact),
+            "flagstaff_notes": [page_of(request).users_text, *marks_of(form, CONDITIONS)],
         }
 
 

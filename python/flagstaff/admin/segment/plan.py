@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
@@ -13,26 +13,35 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, local_list, local_number, localized, quoted
+from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.permissions import may
-from flagstaff.changes.change_plan import ChangePlan
-from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.changes.segment_use import SEGMENT_IN_USE, other_rules_by_segment, rows_by_segment
+from flagstaff.changes.consequence import use_texts
+from flagstaff.changes.impact import Impact
+from flagstaff.changes.segment_use import (
+    SegmentInUseError,
+    SegmentUse,
+    other_rules_by_segment,
+    rows_by_segment,
+)
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
 # The flags and experiments that a page lists.
 _MAX_ROWS = 50
 
 
-def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) -> str:
+def why_not_release(
+    site: AdminSite, request: HttpRequest, keys: Iterable[str], uses: Sequence[SegmentUse]
+) -> str:
     """Returns which flags and values the user may not change, as a reason; empty without any.
 
-    The right to change segments decides about experiments.
+    `keys` are those of segments, and `uses` what their conditions decide about. The right to change
+    segments decides about experiments.
     """
-    active = [use for use in plan.uses if use.is_active]
+    active = [use for use in uses if use.is_active]
     missing = [use for use in active if not _may_release(site, request, use)]
     if not missing:
         return ""
@@ -40,8 +49,8 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     hidden = [use.kind for use in missing if not _is_visible(site, request, use)]
     if hidden:
         names.append(_hidden_text(hidden))
-    named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
-    keys = [quoted(key) for key in plan.keys if key in named]
+    named = {key for use in missing for key, _place in named_segments(use.row.rules)}
+    keys = [quoted(key) for key in keys if key in named]
     text = ngettext(
         "you need the permission to change or toggle %(flags)s, whose rules use the segment "
         "%(keys)s",
@@ -52,34 +61,30 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     return text % {"flags": local_list(names), "keys": local_list(keys)}
 
 
-def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
+def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError) -> str:
     """Returns a message in the user's language, without flags and experiments the user may not see.
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(text, Text) and text.english == SEGMENT_IN_USE:
+    if isinstance(error, SegmentInUseError):
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags, values and experiments that you may not see")
-            text = Text(SEGMENT_IN_USE, key=text.values["key"], flags=hidden)
-    return localized(text)
+            error = SegmentInUseError(error.key, hidden)
+    return localized(error.message)
 
 
-def segment_rows(
-    site: AdminSite, request: HttpRequest, plan: ChangePlan | None
-) -> list[PreviewRow]:
+def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[PreviewRow]:
     """Returns a line for what uses a segment: how many users have it now, and afterwards.
 
-    Those that the user may not see are a number. Empty if the change is not one of segments.
+    Those that the user may not see are a number. Empty if no segment changes.
     """
-    if not isinstance(plan, SegmentPlan):
-        return []
-    visible = [use for use in plan.uses if _is_visible(site, request, use)]
+    visible = [use for use in found.uses if _is_visible(site, request, use)]
     numbers = {
         _("more flags, values and experiments"): len(visible) - _MAX_ROWS,
-        _("flags, values and experiments that you may not see"): len(plan.uses) - len(visible),
+        _("flags, values and experiments that you may not see"): len(found.uses) - len(visible),
     }
-    rows = [PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]]
+    rows = [PreviewRow(use.label, *use_texts(found, use)) for use in visible[:_MAX_ROWS]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 

@@ -15,8 +15,8 @@ from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import TOGGLE_FIELDS, may, may_toggle
 from flagstaff.admin.segment.plan import why_not_release
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.segment_use import uses_of_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -81,8 +81,13 @@ def require_release(
     for key in created:
         if not may(site, request, "toggle", all_rows(Kind.FLAG.model).filter(key=key).first()):
             raise PermissionDenied
-    plan = plan_segment_changes(found, timeout=0)
-    if plan is not None and (why := why_not_release(site, request, plan)):
+    segments = {
+        one.key
+        for kind, one in found
+        if kind is Kind.SEGMENT and any("conditions" in (side or ()) for side in (one.old, one.new))
+    }
+    uses = uses_of_segments(segments) if segments else ()
+    if why := why_not_release(site, request, segments, uses):
         raise InvalidChangeError(why)
 
 

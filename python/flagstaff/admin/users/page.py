@@ -32,11 +32,16 @@ from flagstaff.admin.users.adding import (
 )
 from flagstaff.admin.users.listing import listed_users
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, keys_media, reason_problem
-from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.planned import consequence_of_added
-from flagstaff.conf import conf
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks, count_allowed_users
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence_of,
+    impact_text,
+    text_to_type,
+)
+from flagstaff.changes.impact import RowState, impact
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
 # The names of two submit buttons, and of the fields.
@@ -147,23 +152,28 @@ class AllowedUsersPage(Part):
         self, request: HttpRequest, flag: Any, names: Sequence[str]
     ) -> HttpResponse | None:
         """The page that asks before most users get the flag; None if it is not needed."""
-        count = len(new_users(flag, names)) if flag.enabled and names else 0
-        if not count or consequence_of_added(count) < Consequence.WIDENS_TO_MOST:
+        added = new_users(flag, names) if flag.enabled and names else set()
+        if not added:
             return None
-        key = flag.key if conf.is_production else ""
+        present = allowed_pks(flag)
+        now = RowState(Kind.FLAG, flag, present)
+        after = now.after({ALLOWED: present | added})
+        found = impact([now], [after], is_coarse=not may_see_users(request.user))
+        if consequence_of(found) < Consequence.MOST:
+            return None
+        key = text_to_type(found)
         problems = problems_of(request, key)
         if problems is not None and not problems:
             return None
-        text = ngettext("%(count)s user gains the flag.", "%(count)s users gain the flag.", count)
-        now = count_allowed_users(flag)
+        before, count = len(present), len(added)
         context = {
             "title": _("Add allowed users"),
             "flagstaff_question": _("Add these users to “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": [
-                PreviewRow(_("allowed users"), local_number(now), local_number(now + count)),
+                PreviewRow(_("allowed users"), local_number(before), local_number(before + count)),
                 *rows_of_change(self.admin, [flag])[str(flag.pk)],
             ],
-            "flagstaff_notes": [text % {"count": local_number(count)}],
+            "flagstaff_notes": [impact_text(found)],
             "flagstaff_posted": posted_fields(request),
             "flagstaff_may_edit": True,
             "flagstaff_typed": key,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -35,9 +34,12 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.admin.value.impact import changed_text, count_users, notes_of
 from flagstaff.changes.changed import command_line
+from flagstaff.changes.consequence import impact_text
+from flagstaff.changes.impact import RowState, impact
 from flagstaff.history.describe import describe_value
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import value_rule_problem
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class ValueRules(RulePages):
             return super().marks_url(request)
         return page_url(model_admin.admin_site, model_admin.model, "marks", stored.pk)
 
-    def impact_text(self, form: MergingForm) -> str:
+    def impact_text(self, request: HttpRequest, form: MergingForm) -> str:
         """How many users the form would give another value; empty without an edit of rules."""
         if form.instance._state.adding:
             return ""
@@ -112,11 +114,9 @@ class ValueRules(RulePages):
         edited = {
             name: valid[name] for name in DECIDING if name in form.changed_data and name in valid
         }
-        before = ValueState.of(stored_row(form.instance))
-        after = replace(before, **edited)
-        if not edited or not (before.has_rules or after.has_rules):
-            return ""
-        return changed_text(count_users(form.instance.key, before, after))
+        now = RowState(Kind.VALUE, stored_row(form.instance))
+        is_coarse = not may_see_users(request.user)
+        return impact_text(impact([now], [now.after(edited)], is_coarse=is_coarse))
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections, with one for the rules and their unit."""
@@ -162,9 +162,7 @@ class ValueRules(RulePages):
         state = ValueState.of(stored_row(row))
         if not state.has_rules:
             return _("everyone gets the value above")
-        found = count_users(row.key, state, state)
-        notes = notes_of(None if found is None else found.after)
-        html = results_html(state, self.admin.admin_site, request_of(row), notes)
+        html = results_html(state, self.admin.admin_site, request_of(row))
         return html + _calls_note(row.key)
 
     @admin.display(description=gettext_lazy("rules"))

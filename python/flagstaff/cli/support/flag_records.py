@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.db.models import Count, Q
@@ -40,9 +40,9 @@ def flag_records(condition: Q) -> Iterator[Record]:
         yield _record(flag, flag.flagstaff_allowed)
 
 
-def flag_record(flag: Any) -> Record:
-    """Returns one flag. Queries the number of its allowed users."""
-    return _record(flag, count_allowed_users(flag))
+def flag_record(flag: Any, allowed: Collection[object] | None = None) -> Record:
+    """Returns one flag. Queries the number of its allowed users, unless they are given."""
+    return _record(flag, count_allowed_users(flag) if allowed is None else len(allowed))
 
 
 def flag_summary(record: Record) -> str:

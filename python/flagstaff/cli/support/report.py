@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import Error, transaction
 
@@ -10,25 +10,24 @@ from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff.changes.changed import Changed, Undo, combined_undo
+from flagstaff.changes.consequence import impact_text, use_texts
+from flagstaff.changes.impact import Impact, impact_of_changes, states_of
 from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.cli.support.change_messages import change_messages
-from flagstaff.cli.support.dry_run_impact import (
-    impact_of_dry_run,
-    kept_text,
-    segment_document,
-    segment_dry_run,
-    segment_lines,
-    value_dry_run,
-)
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 from flagstaff.history.describe import Names
+from flagstaff.history.kinds import Kind
 
 # The verb whose arguments are users.
 _ALLOW = "allow"
+# Seconds, because a dry run has to be quick.
+_TIMEOUT = 2.0
+# The flags, values and experiments that a message lists.
+_MAX_USES = 50
 
 
 def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
@@ -54,27 +53,21 @@ def report_flag_changes(changes: Sequence[Changed], out: Output, options: Option
 
 def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
     """Prints which users have the flag now. Returns the document of the change."""
-    flag = find_row(conf.flag_model, changed.key)
+    flag, allowed = find_row(conf.flag_model, changed.key), None
+    if out.is_dry_run and changed.written:
+        _, after = states_of(Kind.FLAG, changed, flag)
+        flag, allowed = after.row, after.allowed_users
     no_flag = f"{changed.key}: the flag no longer exists"
-    out.message(no_flag if flag is None else f"{prefix}{flag_summary(flag_record(flag))}")
-    impact = _print_impact(changed, out, prefix) if out.is_dry_run else {}
-    return {**_document(changed), **impact}
+    summary = None if flag is None else flag_summary(flag_record(flag, allowed))
+    out.message(no_flag if summary is None else f"{prefix}{summary}")
+    return {**_document(changed), **_print_impact(Kind.FLAG, changed, out)}
 
 
 def report_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a value, and how many users keep another one because of its rules.
-
-    Of a dry run, prints how many users would get another value.
-    """
+    """Prints a change of a value; of a dry run also how many users would get another one."""
     _print_change(changed, out)
-    document = {**_document(changed), "kept_by_rules": changed.kept_by_rules}
-    if out.is_dry_run:
-        impact, text = value_dry_run(changed)
-        document["impact"] = None if impact is None else impact.as_dict()
-    else:
-        text = kept_text(changed.key) if changed.written and changed.kept_by_rules else ""
-    if text:
-        out.message(f"{changed.key}: {text}")
+    impact = _print_impact(Kind.VALUE, changed, out)
+    document = {**_document(changed), "kept_by_rules": changed.kept_by_rules, **impact}
     finish(document, out, options, written=changed.written)
 
 
@@ -86,7 +79,7 @@ def report_segment_change(
     `more` are further members of the document.
     """
     _print_change(changed, out)
-    impact = _print_segment_impact(changed, out) if out.is_dry_run else {}
+    impact = _print_impact(Kind.SEGMENT, changed, out)
     document = {**_document(changed), **impact, **(more or {})}
     finish(document, out, options, written=changed.written)
 
@@ -130,23 +123,28 @@ def report_undo(undo: Undo | None, out: Output) -> None:
         out.message(f"undo: {undo.command}")
 
 
-def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
-    """Prints how many users gain or lose the flag. Returns the members of the document."""
-    impact, text = impact_of_dry_run(changed)
-    if text:
-        out.message(f"{prefix}{text}")
-    return {"impact": None if impact is None else impact.as_dict()}
+def _print_impact(kind: Kind, changed: Changed, out: Output) -> Record:
+    """Prints what a dry run means for users. Returns the members of the document."""
+    if not out.is_dry_run:
+        return {}
+    found = impact_of_changes([(kind, changed)], timeout=_TIMEOUT)
+    for line in impact_lines(found):
+        out.message(line)
+    uses = {(use.kind, use.key): use.label for use in found.uses}
+    effects = {uses.get(key, key[1]): effect.as_dict() for key, effect in found.items()}
+    return {"impact": effects or None}
 
 
-def _print_segment_impact(changed: Changed, out: Output) -> Record:
-    """Prints what uses the segment, with the users. Returns the members of the document."""
-    plan = segment_dry_run(changed)
-    if plan is not None:
-        for line in segment_lines(plan):
-            out.message(line)
-        if plan.text:
-            out.message(plan.text)
-    return {"impact": segment_document(plan)}
+def impact_lines(found: Impact) -> Iterator[str]:
+    """Yields a line for each of the first rows that use a changed segment, then the sentences."""
+    for use in found.uses[:_MAX_USES]:
+        before, after = use_texts(found, use)
+        yield f"{use.label}: {before} → {after}" if before else f"{use.label}: {after}"
+    if (more := len(found.uses) - _MAX_USES) > 0:
+        yield f"and {more:,} more"
+    if text := impact_text(found):
+        keys = {key: None for kind, key in (*found.before, *found.after)}
+        yield f"{', '.join(keys)}: {text}"
 
 
 def _print_change(changed: Changed, out: Output) -> None:

@@ -10,6 +10,7 @@ from django.db import transaction
 from flagstaff._tables.rows import Row, all_rows, find_row
 from flagstaff._words.text import is_storable, joined
 from flagstaff.changes import Changed
+from flagstaff.changes.preview import is_preview
 from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
@@ -79,7 +80,8 @@ def flag_rows(keys: Sequence[str]) -> list[Row]:
 def _lock(keys: Sequence[str], *, allow_deleted: bool) -> None:
     """Locks the flags in the order of an import and an undo, so that no two can deadlock."""
     storable = [key for key in keys if is_storable(key)]
-    rows = all_rows(conf.flag_model).select_for_update().filter(key__in=storable).order_by("key")
+    rows = all_rows(conf.flag_model).filter(key__in=storable).order_by("key")
+    rows = rows if is_preview() else rows.select_for_update()
     existing = set(rows.values_list("key", flat=True))
     unknown = (key for key in keys if key not in existing)
     if allow_deleted:

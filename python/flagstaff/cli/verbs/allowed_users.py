@@ -33,7 +33,7 @@ def _run(options: Options, out: Output) -> None:
         lambda: [write(key, users, expect_version=version)],
         options,
         out,
-        asks_from=Consequence.WIDENS_TO_MOST,
+        asks_from=Consequence.MOST,
     )
     report_flag_change(changed, out, options)
 

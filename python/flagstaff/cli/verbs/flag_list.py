@@ -16,7 +16,8 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_SHOWN, some
 from flagstaff.changes.allowed_users import allowed_users_of
-from flagstaff.changes.planned import present_impact
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_records import (
     STATE,
@@ -111,7 +112,7 @@ def _kind_filter(kind: str | None) -> Q:
 
 
 # The column of a terminal.
-_RULE_USERS = "users of each rule"
+_USERS = "users with the flag"
 
 
 def _add_show(parser: CommandParser) -> None:
@@ -141,18 +142,15 @@ def _shown_flag(flag: Any, out: Output) -> tuple[list[Column], Record]:
     shown = {"summary": summary, **record, "allowed_users": users}
     state = FlagState.of(flag)
     if out.is_terminal and state.enabled and state.has_rules:
-        columns.append(Column(_RULE_USERS))
-        shown[_RULE_USERS] = _rule_users(flag)
+        columns.append(Column(_USERS))
+        shown[_USERS] = _users(flag)
     return columns, shown
 
 
-def _rule_users(flag: Any) -> str:
-    """How many users have the flag by each rule. Counts them for at most a second."""
-    impact = present_impact(flag)
-    if impact is None:
-        return "not counted"
-    texts = [*impact.after.texts, f"all users: {impact.after.text(impact.users)}"]
-    return "; ".join(texts)
+def _users(flag: Any) -> str:
+    """How many users have the flag. Counts them for at most a second."""
+    [effect] = impact_of_enabling([flag]).values()
+    return users_text(effect, effect.on[1])
 
 
 def _user_names(record: Record) -> str:

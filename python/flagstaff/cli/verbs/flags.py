@@ -46,7 +46,9 @@ def _add_rollout(parser: CommandParser) -> None:
 
 
 def _rollout(options: Options, out: Output) -> None:
-    release_flags(partial(changes.set_rollout, percent=options["percent"]), options, out)
+    write = partial(changes.set_rollout, percent=options["percent"])
+    # A brake needs no question: nothing delays it.
+    (release_flags if options["percent"] else change_flags)(write, options, out)
 
 
 def _release(options: Options, out: Output) -> None:

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.text import counted, some
-from flagstaff.changes import UndoneEvents
-from flagstaff.changes.locking import raise_errors
-from flagstaff.changes.restore_version import RESTORE_BY_KIND
-from flagstaff.changes.undoing import (
-    NOTHING_REFUSED,
-    as_shown,
-    expecting_version,
-    preview_undo,
-    undo_selected,
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import impact
+from flagstaff.changes.preview import previewed
+from flagstaff.changes.undo import (
+    RowId,
+    Undone,
+    entries_after,
+    event_of,
+    restore_row,
+    transaction_of,
+    undo,
 )
-from flagstaff.changes.undoing.plan import UndoPlan
-from flagstaff.changes.undoing.selection import (
-    RowEvents,
-    select_of_key,
-    select_transaction,
-    select_versions,
-)
-from flagstaff.cli.support.change_arguments import (
-    add_change_arguments,
-    add_yes,
-    may_ask,
-)
-from flagstaff.cli.support.consequence import (
-    GO_ON,
-    Question,
-    RowKey,
-    question_about,
-    row_of,
-    write_confirmed,
-)
+from flagstaff.cli.support.change_arguments import add_change_arguments, add_yes, may_ask
+from flagstaff.cli.support.consequence import GO_ON, ask
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.event_filters import (
     add_actor_filter,
@@ -58,13 +42,12 @@ from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import events as group_events
 from flagstaff.history.kinds import Kind
-from flagstaff.history.transactions import parts_of
+from flagstaff.history.log import Change
 
 _MAX_KEYS_SHOWN = 5
-# Events that one undo takes.
-_MAX_EVENTS = 1_000
+# Entries that one undo takes.
+_MAX_ENTRIES = 1_000
 # The help of --value and --segment.
 _KIND_OF_KEY = "KEY is the key of a %s"
 
@@ -101,23 +84,21 @@ def _add_undo(parser: CommandParser) -> None:
 
 def _undo(options: Options, out: Output) -> None:
     _require_fitting(options)
-    is_since = options["since"] is not None
-    selected = _selected(options, out)
-    done = _undone(selected, options, out) if selected else []
-    changed = [undone.changed for undone in done if undone.changed is not None]
+    entries = _selected(options, out)
+    done = _undone(entries, options, out) if entries else []
     if options["transaction"] is not None:
-        report_changes(changed, out, options)
-    elif is_since:
+        report_changes(_changes(done), out, options)
+    elif options["since"] is not None:
         _print_conflicts(done, out)
         conflicts = [
-            {"key": undone.key, "versions": undone.versions, "problem": undone.problem}
-            for undone in done
-            if undone.error is not None
+            {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
+            for one in done
+            for conflict in one.conflicts
         ]
-        report_changes(changed, out, options, more={"conflicts": conflicts})
+        report_changes(_changes(done), out, options, more={"conflicts": conflicts})
     else:
-        _print_other_keys(selected[0], out)
-        _REPORTS[kind_of_key(options)](changed[0], out, options)
+        _print_other_keys(entries[0], out)
+        _REPORTS[kind_of_key(options)](_changes(done)[0], out, options)
 
 
 def _require_fitting(options: Options) -> None:
@@ -141,96 +122,90 @@ def _require_fitting(options: Options) -> None:
         raise CommandError(problem, returncode=USAGE)
 
 
-def _selected(options: Options, out: Output) -> list[RowEvents]:
-    """Returns the events to undo. Prints a message if there are none."""
+def _selected(options: Options, out: Output) -> Sequence[Change]:
+    """Returns the entries to undo. Prints a message if there are none."""
     if options["transaction"] is not None:
-        return select_transaction(options["transaction"])
+        return transaction_of(options["transaction"])
     if options["since"] is None:
-        return select_of_key(kind_of_key(options), options["key"], options["change"])
+        return event_of(kind_of_key(options), options["key"], options["change"])
     key, kind = options["key"], chosen_kind(options)
     kinds = tuple(Kind) if kind is None else (kind,)
-    entries = matching_entries(options, kinds)
+    found = matching_entries(options, kinds)
     if key is not None:
-        entries = entries.of_keys(kinds, [key])
-    events = list(islice(group_events(entries.short().in_batches()), _MAX_EVENTS + 1))
-    if len(events) > _MAX_EVENTS:
+        found = found.of_keys(kinds, [key])
+    entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
+    if len(entries) > _MAX_ENTRIES:
         raise CommandError(
-            f"more than {_MAX_EVENTS:,} changes match; pass --until, --by or KEY", returncode=USAGE
+            f"more than {_MAX_ENTRIES:,} changes match; pass --until, --by or KEY", returncode=USAGE
         )
-    if not events:
+    if not entries:
         if key is not None:
             require_key(key, tuple(Kind))
         out.message("no matching changes")
         print_similar_actor(options["by"], out)
-    return select_versions(event.version for event in events)
+    return entries
 
 
-def _undone(selected: Sequence[RowEvents], options: Options, out: Output) -> list[UndoneEvents]:
-    """Undoes events, after a question if users gain a flag, or if they are those since a time.
+def _undone(entries: Sequence[Change], options: Options, out: Output) -> list[Undone]:
+    """Undoes entries, after a question if users notice it, or if they are those since a time.
 
     Raises CommandError if the answer is no, ConflictError if a row has been changed since the
-    question, and as `undo_selected` does.
+    question, and as `undo` does.
     """
-    whole, skip = options["transaction"] is not None, options["skip_conflicts"]
-    check, refused = expecting_version(options["expect_version"]), NOTHING_REFUSED
-    asks_always = options["since"] is not None and not (options["yes"] or out.is_dry_run)
+    skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
+    if options["expect_version"] is not None:
+        expect = {(entries[0].kind, entries[0].object_pk): options["expect_version"]}
+    is_since = options.get("since") is not None
+    asks_always = is_since and not (options["yes"] or out.is_dry_run)
     try:
         if asks_always or may_ask(options, out):
-            plan = preview_undo(selected, whole=whole)
-            check(plan)
-            if not skip:
-                raise_errors(plan.errors)
-            if plan.refusal is not None:
-                raise plan.refusal
-            if _is_confirmed(plan, options, out, asks_always=asks_always):
-                check, refused = as_shown(plan.versions, plan.undone), plan.refused
-        return undo_selected(
-            selected, whole=whole, skip_conflicts=skip, check=check, refused=refused
-        )
+            with previewed():
+                shown = undo(entries, skip_conflicts=skip, expect=expect)
+            _ask(shown, options, out, asks_always=asks_always)
+            expect = {one.id: one.version for one in shown}
+        return undo(entries, skip_conflicts=skip, expect=expect)
     except (ConflictError, InvalidChangeError):
-        if options["since"] is not None:
+        if is_since:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
 
 
-def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always: bool) -> bool:
-    """Shows an undo and asks. Returns False if there is nothing to ask.
-
-    Raises CommandError if the answer is no.
-    """
-    rows = [(row.item, row.written) for row in plan.rows if row.item.kind is not Kind.SEGMENT]
-    changes = [(RowKey(item.kind, item.key, item.pk), changed) for item, changed in rows if changed]
-    changes += [(RowKey(Kind.SEGMENT, changed.key, None), changed) for changed in plan.segments]
-    question = question_about(changes)
-    if question is None and not asks_always:
-        return False
-    print_changes([row.changed for row in plan.rows if row.changed is not None], out)
-    _print_conflicts(plan.events, out)
+def _ask(shown: Sequence[Undone], options: Options, out: Output, *, asks_always: bool) -> None:
+    """Shows an undo, and asks if users notice it. Raises CommandError if the answer is no."""
+    written = [one for one in shown if one.written]
+    found = impact([one.before for one in written], [one.after for one in written])
+    if not asks_always and consequence_of(found) < Consequence.FEWER:
+        return
+    print_changes(_changes(shown), out)
+    _print_conflicts(shown, out)
     text = GO_ON
     if asks_always:
-        count = sum(len(undone.events) for undone in plan.events)
-        text = f"Undo {counted(count, 'change')} of {counted(len(plan.rows), 'key')}?"
-    (question or Question((), "")).ask(options, out, text)
-    return True
+        count = sum(len(one.entries) for one in shown)
+        text = f"Undo {counted(count, 'change')} of {counted(len(shown), 'key')}?"
+    ask(found, options, out, text)
 
 
-def _print_conflicts(events: Sequence[UndoneEvents], out: Output) -> None:
-    for undone in events:
-        if undone.error is not None:
-            out.message(f"conflict: {undone.error}")
+def _changes(done: Sequence[Undone]) -> list[Changed]:
+    return [one.changed for one in done if one.changed is not None]
 
 
-def _print_other_keys(selected: RowEvents, out: Output) -> None:
+def _print_conflicts(done: Sequence[Undone], out: Output) -> None:
+    for one in done:
+        for conflict in one.conflicts:
+            out.message(f"conflict: {conflict.error}")
+
+
+def _print_other_keys(entry: Change, out: Output) -> None:
     """Prints the other keys that the same transaction has changed."""
-    version = selected.events[0].last
+    found = Change.objects.in_transaction(entry).order_by("id")
     # Compared by primary key, because the key may have changed since.
-    parts = parts_of(version)
-    other_keys = [part.key for part in parts if (part.kind, part.pk) != selected.row]
-    if other_keys:
+    keys: Mapping[RowId, str] = {(one.kind, one.object_pk): one.key for one in found}
+    others = [key for row, key in keys.items() if row != (entry.kind, entry.object_pk)]
+    if others:
         out.message(
-            f"the same transaction also changed {some(other_keys, _MAX_KEYS_SHOWN)}; "
+            f"the same transaction also changed {some(sorted(others), _MAX_KEYS_SHOWN)}; "
             "to undo the whole transaction, run: python manage.py flags undo --transaction "
-            f"{version}"
+            f"{entry.pk}"
         )
 
 
@@ -245,13 +220,10 @@ def _add_restore(parser: CommandParser) -> None:
 
 def _restore(options: Options, out: Output) -> None:
     kind, key, version = kind_of_key(options), options["key"], options["expect_version"]
-    [changed] = write_confirmed(
-        lambda: [row_of(kind, key)],
-        lambda: [RESTORE_BY_KIND[kind](key, to=options["change"], expect_version=version)],
-        options,
-        out,
-        shows=True,
-    )
+    if entries := entries_after(kind, key, options["change"]):
+        [changed] = _changes(_undone(entries, options, out))
+    else:
+        changed = restore_row(kind, key, to=options["change"], expect_version=version)
     _REPORTS[kind](changed, out, options)
 
 

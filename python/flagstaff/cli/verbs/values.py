@@ -31,6 +31,7 @@ from flagstaff.cli.support.change_warnings import (
     warn_of_missing_groups,
     warn_of_new_type,
 )
+from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.output import Output
@@ -44,6 +45,7 @@ from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import describe_value
+from flagstaff.history.kinds import Kind
 
 _LIST_COLUMNS = (
     Column("key"),
@@ -136,6 +138,7 @@ def _rules_text(record: Record) -> str:
 def _add_set(parser: CommandParser) -> None:
     add_value_change_arguments(parser)
     add_value_json(parser)
+    add_yes(parser)
     parser.add_argument(
         "--everyone",
         action="store_true",
@@ -149,7 +152,12 @@ def _set(options: Options, out: Output) -> None:
     secret = is_secret(value_row(key))
     value = read_value_json(options, verb="set", secret=secret)
     everyone, version = options["everyone"], options["expect_version"]
-    changed = changes.set_value(key, value, everyone=everyone, expect_version=version)
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.VALUE, key)],
+        lambda: [changes.set_value(key, value, everyone=everyone, expect_version=version)],
+        options,
+        out,
+    )
     old, new = changed.old, changed.new
     if changed.field:
         old, new = as_stored(old), as_stored(new)
@@ -184,6 +192,7 @@ def _add_update(parser: CommandParser) -> None:
     add_value_change_arguments(parser)
     add_value_fields(parser)
     add_new_json(parser)
+    add_yes(parser)
 
 
 def _update(options: Options, out: Output) -> None:
@@ -198,7 +207,13 @@ def _update(options: Options, out: Output) -> None:
     secret = is_secret(value_row(key)) or bool(fields.get("secret"))
     if options["text"] is not None:
         fields["value"] = read_value_json(options, verb="set", secret=secret)
-    changed = changes.update_value(key, fields, expect_version=options["expect_version"])
+    version = options["expect_version"]
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.VALUE, key)],
+        lambda: [changes.update_value(key, fields, expect_version=version)],
+        options,
+        out,
+    )
     report_change(changed, out, options)
     warn_of_missing_groups(fields.get(RULES), out)
 

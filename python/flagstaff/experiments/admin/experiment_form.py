@@ -240,6 +240,5 @@ def _offer(request: HttpRequest, marks_url: str) -> Offer:
         sample_values(request),
         [*segments_of(request)],
         has_groups=can_read_groups(conf.database),
-        notes=(),
         marks_url=marks_url,
     )

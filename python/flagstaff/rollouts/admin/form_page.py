@@ -24,6 +24,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
+from flagstaff.history.user_names import may_see_users
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import turned_on_row
 from flagstaff.rollouts.admin.forms import (
@@ -222,7 +223,13 @@ class AddPage(FormPage):
 
     def _ask_for_schedule(self, plan: Plan, flag: FlagRow, at: Any) -> None:
         """Asks for the next and for the last step."""
-        ahead = planned_steps(flag, steps_of(plan), 0, enable=plan.enables_flag)
+        ahead = planned_steps(
+            flag,
+            steps_of(plan),
+            0,
+            enable=plan.enables_flag,
+            is_coarse=not may_see_users(self.request.user),
+        )
         question = _("Schedule the rollout plan of “%(key)s” for %(time)s?")
         context = {
             "title": _("Plan a rollout"),
@@ -322,7 +329,13 @@ class EditPage(FormPage):
         if goes_on and (is_moved or new.steps != self._plan.steps):
             steps = steps_of(new)
             index = min(self._begun, len(steps) - 1)
-            ahead = planned_steps(flag, steps, index, enable=new.enables_flag)
+            ahead = planned_steps(
+                flag,
+                steps,
+                index,
+                enable=new.enables_flag,
+                is_coarse=not may_see_users(self.request.user),
+            )
             rows += _ahead_rows(new, ahead)
             notes, typed = [*notes, *ahead.notes], ahead.text_to_type
         context: dict[str, object] = {

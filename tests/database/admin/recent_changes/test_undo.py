@@ -18,8 +18,8 @@ from flagstaff.changes import (
     remove_allowed_users,
     set_rollout,
     set_value,
-    undo,
 )
+from flagstaff.changes.flags import undo
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,

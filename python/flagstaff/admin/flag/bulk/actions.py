@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from django import forms
+from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext, pgettext_lazy
@@ -33,13 +34,15 @@ from flagstaff.admin.flag.bulk.forms import (
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
-    counted_text,
     forced_off_notice,
 )
 from flagstaff.admin.permissions import Action
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.planned import enabling_impacts
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import Effect, Impact, impact_of_enabling
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import tags_problem
 
 #: A text that is translated when it is shown.
@@ -47,7 +50,7 @@ Text: TypeAlias = Any
 #: The validated data of the form.
 Data: TypeAlias = Mapping[str, Any]
 #: Returns what the page shows of each flag: the headings of the columns, and their texts.
-Cells: TypeAlias = Callable[[Sequence[Any]], Sequence[Mapping[Text, str]]]
+Cells: TypeAlias = Callable[[HttpRequest, Sequence[Any]], Sequence[Mapping[Text, str]]]
 
 #: The field with the path to return to, if it is not the list of flags.
 BACK = "_back"
@@ -106,7 +109,7 @@ class BulkAction:
     log: Callable[[str, Data], str] | None = None
 
 
-def _off_cells(flags: Sequence[Any]) -> list[dict[Text, str]]:
+def _off_cells(_request: HttpRequest, flags: Sequence[Any]) -> list[dict[Text, str]]:
     off = pgettext("state of a flag", "off")
     return [
         {
@@ -117,10 +120,10 @@ def _off_cells(flags: Sequence[Any]) -> list[dict[Text, str]]:
     ]
 
 
-def _on_cells(flags: Sequence[Any]) -> list[dict[Text, str]]:
+def _on_cells(request: HttpRequest, flags: Sequence[Any]) -> list[dict[Text, str]]:
     """The states, and the users who gain the flag. Counts the users of all flags together."""
     disabled = [flag for flag in flags if not flag.enabled]
-    impacts = dict(zip(disabled, enabling_impacts(disabled), strict=True))
+    found = impact_of_enabling(disabled, is_coarse=not may_see_users(request.user))
     cells = []
     for flag in flags:
         on = replace(FlagState.of(flag), enabled=True)
@@ -130,14 +133,19 @@ def _on_cells(flags: Sequence[Any]) -> list[dict[Text, str]]:
             {
                 _("Now"): class_and_label(flag)[1],
                 _("After"): _("already on") if flag.enabled else after,
-                _("Users who gain it"): NONE if flag.enabled else counted_text(impacts[flag]),
+                _("Users who gain it"): NONE if flag.enabled else users_text(*_gain(found, flag)),
             }
         )
     return cells
 
 
+def _gain(found: Impact, flag: Any) -> tuple[Effect, int]:
+    effect = found[Kind.FLAG, flag.key]
+    return effect, effect.gain
+
+
 def _column(title: Text, text: Callable[[OptionalFields], str]) -> Cells:
-    return lambda flags: [{title: text(optional_fields(flag)) or NONE} for flag in flags]
+    return lambda _request, flags: [{title: text(optional_fields(flag)) or NONE} for flag in flags]
 
 
 _TAGS_COLUMN = _column(pgettext_lazy("column", "Tags"), lambda fields: joined_tags(fields.tags))

@@ -150,7 +150,7 @@ class BulkPage:
 
     def _cells(self) -> list[dict[Any, str]]:
         """What the action and the optional apps say about each flag."""
-        cells = [dict(one) for one in self._action.cells(self._flags)]
+        cells = [dict(one) for one in self._action.cells(self._request, self._flags)]
         if self._action.permission != "toggle":
             return cells
         rows = rows_of_change(self._admin, self._flags)

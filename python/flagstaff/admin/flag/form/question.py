@@ -1,4 +1,4 @@
-"""The page that confirms a save which gives a flag to users: it shows the impact."""
+"""The page that confirms a save which changes who has a flag: it shows the impact."""
 
 from __future__ import annotations
 
@@ -15,63 +15,65 @@ from flagstaff.admin.flag.form.inputs import reassigned_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.page import page_of, stored_row
+from flagstaff.admin.page import page_of
 from flagstaff.admin.permissions import may
 from flagstaff.admin.rule_editor.part import marks_of
 from flagstaff.admin.save_question import SaveQuestion
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 
 
 class ReleaseQuestion(SaveQuestion):
-    """Asks before a save that gives the flag to users."""
+    """Asks before a save that gives the flag to users, or takes it from them."""
 
-    def plan(self, request: HttpRequest, form: MergingForm) -> Planned | None:
-        """What the save would do; None if it edits no field that decides about results.
+    def impact(self, request: HttpRequest, form: MergingForm) -> Impact | None:
+        """What the save means; None if the flag was deleted, which the write reports.
 
         The right to add flags is not the right to give one to users.
         """
-        flag = form.instance
+        flag, is_coarse = form.instance, not may_see_users(request.user)
         if not flag._state.adding:
             stored = all_rows(type(flag)).filter(pk=flag.pk).first()
-            # If the flag was deleted meanwhile, the write reports it.
-            edit = planned_edit(stored, form.changed_fields) if stored else None
-            page_of(request).users_text = impact_text(edit) if edit else ""
-            return edit
-        after = FlagState.of(flag)
-        plan = planned(flag.key, replace(after, enabled=False), after)
-        plan = replace(plan, added=len(form.cleaned_data.get(ALLOWED) or ()))
-        reaches_users = after.reaches_users(lambda: plan.added)
+            if stored is None:
+                return None
+            now = RowState(Kind.FLAG, stored)
+            return impact([now], [now.after(form.changed_fields)], is_coarse=is_coarse)
+        allowed = [user.pk for user in form.cleaned_data.get(ALLOWED) or ()]
+        after = RowState(Kind.FLAG, flag, allowed)
+        reaches_users = FlagState.of(flag).reaches_users(lambda: len(allowed))
         if reaches_users and not may(self.admin.admin_site, request, "toggle", flag):
             text = _(
                 "users would have the new flag at once, and you do not have the permission to "
                 "change or toggle flags. Untick “Enabled”, and save again"
             )
             raise InvalidChangeError(text)
-        return plan
+        return impact([RowState(Kind.FLAG, None)], [after], is_coarse=is_coarse)
 
     def question(
-        self, request: HttpRequest, form: MergingForm, plan: Planned
+        self, request: HttpRequest, form: MergingForm, impact: Impact
     ) -> Mapping[str, object]:
         """The state before and after the save."""
+        [key] = impact
         is_new = form.instance._state.adding
-        allowed = plan.added if is_new else count_allowed_users(stored_row(form.instance))
-        rows = preview(plan.before, plan.after, allowed, plan.impact)
+        rows = preview(impact, key)
         if is_new:
             rows = [replace(row, now=_("does not exist")) for row in rows]
         else:
             rows += rows_of_change(self.admin, [form.instance])[str(form.instance.pk)]
+        after = FlagState.of(impact.after[key].row)
+        is_reassigned = not is_new and (
+            FlagState.of(impact.before[key].row).bucket_by != after.bucket_by
+        )
+        notes = [
+            page_of(request).users_text,
+            *([reassigned_text()] if is_reassigned else []),
+            *partial_rule_notices(after),
+        ]
         return {
             "title": _("Add a flag") if is_new else _("Save a flag"),
             "flagstaff_rows": rows,
-            "flagstaff_notes": [*_notes(plan), *marks_of(form, RULES)],
+            "flagstaff_notes": [*notes, *marks_of(form, RULES)],
         }
-
-
-def _notes(plan: Planned) -> list[str]:
-    if plan.before.enabled and plan.before.bucket_by != plan.after.bucket_by:
-        texts = [reassigned_text(), plan.anonymous_text]
-    else:
-        texts = [impact_text(plan), *partial_rule_notices(plan.after)]
-    return [text for text in texts if text]

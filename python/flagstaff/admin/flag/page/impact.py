@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
-from django.utils.text import capfirst
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import RULES
-from flagstaff._words.text import Text, localized
 from flagstaff.admin.flag.form.inputs import RolloutInput
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
 from flagstaff.admin.rule_editor.part import marks_of_rows
-from flagstaff.changes.planned import impact_text, planned, planned_edit
+from flagstaff.changes.consequence import impact_text, users_text
+from flagstaff.changes.impact import RowState, impact, impact_of_enabling
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 
 #: The button that counts without a script.
 COUNT = "_count"
@@ -45,7 +44,7 @@ class Impact(Part):
             raise PermissionDenied
         mark_toggle_page(self.admin, request, flag)
         form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)
-        text = _form_impact(stored_row(flag), form)
+        text = _form_impact(request, stored_row(flag), form)
         return JsonResponse({"text": text, "marks": marks_of_rows(form, RULES)})
 
     def form_context(
@@ -62,36 +61,27 @@ class Impact(Part):
             # The form of the page is shown again unchecked.
             checked = type(form)(request.POST, instance=copy(stored_row(row)))
             checked.is_review = False
-            rollout.widget.impact_text = _form_impact(stored_row(row), checked)
+            rollout.widget.impact_text = _form_impact(request, stored_row(row), checked)
         return {}
 
 
-def _form_impact(flag: Any, form: Any) -> str:
+def _form_impact(request: HttpRequest, flag: Any, form: Any) -> str:
     """Returns the sentence about a form; without edits, how many users have the flag now."""
     form.full_clean()
     edited = {
         name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
     }
-    change = planned_edit(flag, edited)
-    now = FlagState.of(flag)
-    after = now if change is None else change.after
-    stays_off = not (now.enabled or after.enabled)
-    if not stays_off and change is not None and change.before != after:
-        return impact_text(change)
-    found = planned(flag.key, replace(after, enabled=False), replace(after, enabled=True)).impact
-    if found is None:
-        return localized(Text("The users cannot be counted."))
-    text = _if_on(found.users) if stays_off else _now(found.users)
-    return capfirst(text % {"count": localized(found.after.text(found.users))})
-
-
-def _if_on(users: int) -> str:
-    return ngettext(
-        "If the flag were on, %(count)s user would have it.",
-        "If the flag were on, %(count)s users would have it.",
-        users,
+    now, is_coarse = RowState(Kind.FLAG, flag), not may_see_users(request.user)
+    after = now.after(edited)
+    if found := impact([now], [after], is_coarse=is_coarse):
+        return impact_text(found)
+    found = impact_of_enabling([after.row], is_coarse=is_coarse)
+    [effect] = found.values()
+    if effect.users is None:
+        return impact_text(found)
+    text = (
+        _("The flag reaches %(users)s now.")
+        if after.row.enabled
+        else _("If the flag were on, it would reach %(users)s.")
     )
-
-
-def _now(users: int) -> str:
-    return ngettext("%(count)s user has the flag now.", "%(count)s users have the flag now.", users)
+    return text % {"users": users_text(effect, effect.on[1])}

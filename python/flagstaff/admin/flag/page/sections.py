@@ -11,11 +11,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
-from django.utils.translation import ngettext
 
-from flagstaff._engine.reach import RuleReach
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.text import Text, local_number, localized
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.who_has_it import who_has_it
@@ -30,14 +27,15 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.history.event_cells import event_rows, without_hidden_users
 from flagstaff.admin.links import page_url
-from flagstaff.admin.page import page_of, stored_row
+from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.admin.permissions import may, may_toggle, why_not_toggle
-from flagstaff.admin.rule_editor.context import RuleNotes
 from flagstaff.admin.views import environment_context
-from flagstaff.changes.planned import present_impact
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, undone_by
+from flagstaff.history.user_names import may_see_users
 
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
@@ -69,26 +67,15 @@ def head(model_admin: AdminOfParts, request: HttpRequest, flag: Any) -> Mapping[
 
 
 def _reach(request: HttpRequest, flag: Any) -> dict[str, object]:
-    """How many users have an enabled flag with rules, and by which rule."""
+    """How many users have an enabled flag with rules."""
     state = FlagState.of(flag)
     if not (state.enabled and state.has_rules):
         return {}
-    impact = present_impact(flag, timeout=_COUNT_TIMEOUT)
-    if impact is None:
-        return {"reach_problem": localized(Text("The users cannot be counted."))}
-    page_of(request).keep(RuleNotes(tuple(map(_rule_note, impact.after.rules))))
-    return {
-        "reach": localized(impact.after.text(impact.users)),
-        "reach_of_rules": [localized(text) for text in impact.after.texts],
-    }
-
-
-def _rule_note(rule: RuleReach) -> str:
-    """How many users a rule decides for and how many of them have the flag, or why not."""
-    if rule.unsure or rule.unknown_unit:
-        return localized(rule.text)
-    text = ngettext("%(on)s of %(users)s user", "%(on)s of %(users)s users", rule.users)
-    return text % {"on": local_number(rule.on), "users": local_number(rule.users)}
+    found = impact_of_enabling(
+        [flag], timeout=_COUNT_TIMEOUT, is_coarse=not may_see_users(request.user)
+    )
+    [effect] = found.values()
+    return {"reach": users_text(effect, effect.on[1])}
 
 
 def recent_changes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import posted_version, problems_of, version_text
@@ -27,11 +27,13 @@ from flagstaff.admin.links import page_url, row_links, row_path
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import Action, may
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import anonymous_text, text_to_type
 from flagstaff.changes.flags import rules_for_everybody
-from flagstaff.changes.planned import planned
+from flagstaff.changes.impact import Impact, Key, RowState, impact
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
+from flagstaff.history.user_names import may_see_users
 
 #: The parameter with the path to return to.
 BACK = "back"
@@ -48,8 +50,8 @@ class _Change(NamedTuple):
     label: Any
     #: The permission that it needs.
     action: Action
-    #: Returns the state afterwards.
-    after: Callable[[FlagState], FlagState]
+    #: Returns the fields to write.
+    fields: Callable[[FlagState], Mapping[str, object]]
     #: The function of `flagstaff.changes`.
     write: str
     #: The state of `enabled` in which there is nothing to do, if there is one.
@@ -61,7 +63,7 @@ _KILL = _Change(
     gettext_lazy("Turn off “%(key)s” for all users?"),
     gettext_lazy("Kill %(key)s"),
     "toggle",
-    lambda now: replace(now, enabled=False),
+    lambda _now: {"enabled": False},
     "disable",
     done_if=False,
 )
@@ -70,7 +72,7 @@ _TURN_ON = _Change(
     gettext_lazy("Turn on “%(key)s”?"),
     gettext_lazy("Turn on %(key)s"),
     "toggle",
-    lambda now: replace(now, enabled=True),
+    lambda _now: {"enabled": True},
     "enable",
     done_if=True,
 )
@@ -79,12 +81,11 @@ _RELEASE = _Change(
     gettext_lazy("Release “%(key)s” to everybody?"),
     gettext_lazy("Release %(key)s to everybody"),
     "change",
-    lambda now: FlagState(
-        enabled=True,
-        rollout_percent=ALL_USERS,
-        rules=rules_for_everybody(now.rules),
-        bucket_by=now.bucket_by,
-    ),
+    lambda now: {
+        "enabled": True,
+        "rollout_percent": ALL_USERS,
+        **({RULES: rules_for_everybody(now.rules)} if flag_model().has(RULES) else {}),
+    },
     "release_to_everybody",
 )
 
@@ -139,8 +140,7 @@ class TogglePages(Part):
             # Without the version of the page: a kill always wins.
             self._report_toggled(request, flag, changes.disable(flag.key), timeout=_KILL_TIMEOUT)
             return None
-        now = FlagState.of(flag)
-        rows = preview(now, _KILL.after(now), count_allowed_users(flag), None)
+        rows = preview(*self._impact(request, flag, _KILL))
         rows += rows_of_change(self.admin, [flag])[str(flag.pk)]
         return {
             "flagstaff_notes": [_("Its rollout, rules and allowed users stay as they are.")],
@@ -157,23 +157,20 @@ class TogglePages(Part):
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
         flag.refresh_from_db(from_queryset=all_rows(self.admin.model))
-        now = FlagState.of(flag)
-        plan = planned(flag.key, now, change.after(now))
-        problems = problems_of(request, plan.text_to_type)
+        found, key = self._impact(request, flag, change)
+        typed = text_to_type(found)
+        problems = problems_of(request, typed)
         if problems is None or problems:
-            allowed = count_allowed_users(flag)
+            about = anonymous_text(found, key) if found else ""
+            after = FlagState.of(found.after[key].row)
             return {
                 "flagstaff_rows": [
-                    *preview(plan.before, plan.after, allowed, plan.impact),
+                    *preview(found, key),
                     *rows_of_change(self.admin, [flag])[str(flag.pk)],
                 ],
-                "flagstaff_notes": [
-                    text
-                    for text in (plan.anonymous_text, *partial_rule_notices(plan.after))
-                    if text
-                ],
+                "flagstaff_notes": [*filter(None, [about]), *partial_rule_notices(after)],
                 "flagstaff_version": version_text(version),
-                "flagstaff_typed": plan.text_to_type,
+                "flagstaff_typed": typed,
                 "flagstaff_problems": problems,
             }
         write: Callable[..., changes.Changed] = getattr(changes, change.write)
@@ -184,6 +181,15 @@ class TogglePages(Part):
             changed = write(flag.key)
         self._report_toggled(request, flag, changed)
         return None
+
+    def _impact(self, request: HttpRequest, flag: Any, change: _Change) -> tuple[Impact, Key]:
+        now = RowState(Kind.FLAG, flag)
+        after = now.after(change.fields(FlagState.of(flag)))
+        # Nothing delays a kill, so its page does not wait for the count.
+        timeout = 0.3 if change is _KILL else 1.0
+        is_coarse = not may_see_users(request.user)
+        found = impact([now], [after], timeout=timeout, is_coarse=is_coarse)
+        return found, (Kind.FLAG, flag.key)
 
     def _report_toggled(
         self,

@@ -20,12 +20,15 @@ from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag
-from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, counted_text, rules_cell
+from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, rules_cell
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import command_line
-from flagstaff.changes.planned import enabling_impacts
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 
 # The flags whose facts a page shows.
 _MAX_FACTS = 20
@@ -58,7 +61,7 @@ class FlagDeletion(Deletion):
         shown, usage = rows[:_MAX_FACTS], _usage(request, rows)
         more = len(rows) - len(shown)
         return {
-            "flagstaff_rows": [*zip(shown, self._facts(shown, usage), strict=True)],
+            "flagstaff_rows": [*zip(shown, self._facts(request, shown, usage), strict=True)],
             "flagstaff_more": local_number(more) if more else "",
             "flagstaff_notes": _in_use(usage)
             if usage and (usage.evaluations or usage.bulk)
@@ -66,10 +69,12 @@ class FlagDeletion(Deletion):
             "flagstaff_command": _command(shown),
         }
 
-    def _facts(self, flags: Sequence[Any], usage: RecentUsage | None) -> list[dict[str, str]]:
+    def _facts(
+        self, request: HttpRequest, flags: Sequence[Any], usage: RecentUsage | None
+    ) -> list[dict[str, str]]:
         """Without what no flag has. Counts users for a second altogether."""
         count_missing(flags)
-        losing, texts = _losing(flags), texts_by_flag(self.admin, flags)
+        losing, texts = _losing(request, flags), texts_by_flag(self.admin, flags)
         facts = [
             {
                 _("state"): class_and_label(flag)[1],
@@ -170,8 +175,9 @@ def _counted(found: RecentEvaluations, days: str) -> str:
     }
 
 
-def _losing(flags: Sequence[Any]) -> dict[object, str]:
+def _losing(request: HttpRequest, flags: Sequence[Any]) -> dict[object, str]:
     """How many users have each flag that is on, or why they are not counted, by primary key."""
     enabled = [flag for flag in flags if flag.enabled]
-    found = zip(enabled, enabling_impacts(enabled), strict=True)
-    return {flag.pk: counted_text(one) for flag, one in found}
+    found = impact_of_enabling(enabled, is_coarse=not may_see_users(request.user))
+    effects = {flag.pk: found[Kind.FLAG, flag.key] for flag in enabled}
+    return {pk: users_text(effect, effect.on[1]) for pk, effect in effects.items()}

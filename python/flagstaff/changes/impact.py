@@ -1,0 +1,462 @@
+"""Impact: what a change of rows means for the users, counted before it is made.
+
+The rows before and after make two snapshots, and the users are evaluated with both. Nothing is
+locked or written, so it works for a viewer, on a replica, and with READ_ONLY.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from itertools import chain
+from random import Random
+from typing import Any, TypeAlias
+
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Model, QuerySet
+
+from flagstaff import _core
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._core import monotonic
+from flagstaff._engine import direct
+from flagstaff._engine.attributes import column_attributes
+from flagstaff._engine.user_keys import key_to_text
+from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._tables.catalog import find_tables, why_hidden
+from flagstaff._tables.decoding import encoded
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.model_fields import find_field, segment_model
+from flagstaff._tables.names import names, user_field, user_names
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.sqlstate import error_text
+from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._tables.value_states import ValueState
+from flagstaff._words.json_text import UnreadableJson, sorted_json
+from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.text import Text, marked
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.segment_use import SegmentUse, uses_of_segments
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
+
+#: The users were not read in time.
+COUNT_TIMEOUT = marked("the time limit was reached")
+#: The kind and the key of a flag, a value or a segment; None is an experiment.
+Key: TypeAlias = "tuple[Kind | None, str]"
+
+# Users beyond this number are sampled.
+_MAX_USERS = 200_000
+_SAMPLE = 100_000
+# Users, and pages of the table, that are read at a time.
+_BATCH, _PAGES = 10_000, 32
+_TABLES = (
+    *("flag_table", "allowed_users_table", "segment_table", "user_table"),
+    *("membership_table", "group_table"),
+)
+_PERMISSIONS = ("is_staff", "is_superuser")
+_BUILT_IN = ("is_authenticated", "groups", *_PERMISSIONS)
+_RULED = (Kind.FLAG, Kind.VALUE)
+_ON_PAGES = (
+    "ctid OPERATOR(pg_catalog.>=) %s::pg_catalog.tid "
+    "AND ctid OPERATOR(pg_catalog.<) %s::pg_catalog.tid"
+)
+# No row for what has no pages of its own: a view, a partitioned table, or one with child tables.
+_TABLE_PAGES = """
+    SELECT pg_catalog.pg_relation_size(c.oid)
+        OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::int8
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_am AS a ON a.oid OPERATOR(pg_catalog.=) c.relam
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
+        AND c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhassubclass
+        AND a.amname OPERATOR(pg_catalog.=) 'heap'
+"""
+
+
+@dataclass(frozen=True)
+class RowState:
+    """A row as it is or would be, in memory."""
+
+    kind: Kind
+    #: None if there is no row.
+    row: Any
+    #: The primary keys of the allowed users of a flag; None for those in the database.
+    allowed_users: Collection[object] | None = None
+
+    def after(self, fields: Mapping[str, object]) -> RowState:
+        """Returns the state with these fields in place of its own. Does not validate."""
+        row, fields = copy(self.row), dict(fields)
+        users: Any = fields.pop(ALLOWED, self.allowed_users)
+        for name, new in fields.items():
+            setattr(row, name, new)
+        return replace(self, row=row, allowed_users=users)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change means for the users of one flag, value or experiment."""
+
+    #: The number of users; None if they are not counted.
+    users: int | None
+    #: How many gain a flag, and how many lose it.
+    gain: int = 0
+    lose: int = 0
+    #: How many have a flag before and after.
+    on: tuple[int, int] = (0, 0)
+    #: How many get another result.
+    changed: int = 0
+    #: Whether anonymous users have a flag before and after. For a value and an experiment, the
+    #: second says whether they get another result.
+    anonymous: tuple[bool, bool] = (False, False)
+    #: The attributes that only a call can answer: conditions on them count as false.
+    ignored: tuple[str, ...] = ()
+    #: Whether the numbers are estimated from a sample of the users.
+    is_estimate: bool = False
+    #: Whether texts hide small numbers, from a person who may not view users.
+    is_coarse: bool = False
+    #: Why the users are not counted; empty if they are.
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the numbers as a dict that JSON can hold."""
+        return {name: value for name, value in vars(self).items() if name != "is_coarse"}
+
+
+class Impact(dict[Key, Effect]):
+    """The effects on flags, values and experiments whose results may differ, by kind and key."""
+
+    def __init__(self, before: Iterable[RowState], after: Iterable[RowState]) -> None:
+        super().__init__()
+        #: The changed rows by kind and key; of what uses their segments, the same row in both.
+        self.before: dict[Key, RowState] = {_key(one): one for one in before if one.row}
+        self.after: dict[Key, RowState] = {_key(one): one for one in after if one.row}
+        #: What uses the segments that change.
+        self.uses: Sequence[SegmentUse] = ()
+        #: How many different users get another result; None if they are not counted.
+        self.changed: int | None = None
+
+
+def impact_of_enabling(
+    flags: Sequence[Any], *, timeout: float = 1.0, is_coarse: bool = False
+) -> Impact:
+    """Counts who has each of these flags if it is enabled, as a change from disabled flags."""
+    states = [RowState(Kind.FLAG, flag) for flag in flags]
+    off, on = ([one.after({"enabled": is_on}) for one in states] for is_on in (False, True))
+    return impact(off, on, timeout=timeout, is_coarse=is_coarse)
+
+
+def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowState]:
+    """Returns the row before and after a change, or the preview of one.
+
+    `row` is the one before; None if there was none.
+    """
+    fields = {changed.field: changed.new} if changed.field else dict(changed.new or {})
+    removed = {changed.field: changed.old} if changed.field else changed.old or {}
+    users = fields.pop(ALLOWED, ())
+    if row is None:
+        new = kind.model(**{"key": changed.key, **fields}) if fields else None
+        return RowState(kind, None), RowState(kind, new, users)
+    if changed.new is None:
+        return RowState(kind, row), RowState(kind, None)
+    before = RowState(kind, row)
+    if not users and not removed.get(ALLOWED):
+        return before, before.after(fields)
+    present = allowed_pks_of([row])[row.pk]
+    before = replace(before, allowed_users=present)
+    allowed = (present - {*removed.get(ALLOWED, ())}) | {*users}
+    return before, before.after({**fields, ALLOWED: allowed})
+
+
+def impact_of_changes(
+    changes: Iterable[tuple[Kind, Changed]], *, timeout: float = 1.0, is_coarse: bool = False
+) -> Impact:
+    """Counts what changes do, or the previews of them. Several of one row follow each other."""
+    before: dict[Key, RowState] = {}
+    after: dict[Key, RowState] = {}
+    for kind, changed in changes:
+        if changed.written:
+            key = kind, changed.key
+            row = after[key].row if key in after else kind.find(changed.key)
+            first, after[key] = states_of(kind, changed, row)
+            before.setdefault(key, first)
+    return impact([*before.values()], [*after.values()], timeout=timeout, is_coarse=is_coarse)
+
+
+def impact(
+    before: Sequence[RowState],
+    after: Sequence[RowState],
+    *,
+    timeout: float = 1.0,
+    is_coarse: bool = False,
+) -> Impact:
+    """Counts the users whose results differ between two states of rows.
+
+    Counts what changes itself, and what uses a segment that changes. Reads every user, inactive
+    ones included, for at most `timeout` seconds; of more than 200,000, a sample. What cannot be
+    counted has a `problem`. `is_coarse` hides small numbers from a person who may not view users.
+    """
+    found, deadline = Impact(before, after), monotonic() + timeout
+    segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
+    found.uses = uses_of_segments(segments) if segments else ()
+    for use in found.uses:
+        if use.kind is not None:
+            state = RowState(use.kind, use.row)
+            found.before.setdefault((use.kind, use.key), state)
+            found.after.setdefault((use.kind, use.key), state)
+    used = [(use.kind, use.key) for use in found.uses if use.is_active]
+    keys = [key for key in dict.fromkeys([*_differing(found), *used]) if _may_differ(found, key)]
+    if not keys:
+        return found
+    found |= dict.fromkeys(keys, Effect(None, is_coarse=is_coarse))
+    try:
+        with limited(deadline):
+            _require_all_rows()
+            _count(found, keys, deadline)
+    except FlagstaffError as error:
+        for key in keys:
+            found[key] = replace(found[key], users=None, problem=error.message)
+    return found
+
+
+def _key(state: RowState) -> Key:
+    return state.kind, state.row.key
+
+
+def _differing(found: Impact) -> list[Key]:
+    keys = dict.fromkeys([*found.before, *found.after])
+    return [key for key in keys if _state_of(found.before, key) != _state_of(found.after, key)]
+
+
+def _state_of(states: Mapping[Key, RowState], key: Key) -> object:
+    """Returns what decides about results: the core's row, and the given allowed users."""
+    state = states.get(key)
+    users = None if state is None or state.allowed_users is None else {*state.allowed_users}
+    return state and (_core_row(state), users)
+
+
+def _may_differ(found: Impact, key: Key) -> bool:
+    """Whether a result can differ: a segment has none, and a disabled flag is off."""
+    states = (found.before.get(key), found.after.get(key))
+    is_on = any(state is not None and state.row.enabled for state in states if key[0] is Kind.FLAG)
+    return is_on if key[0] is Kind.FLAG else key[0] is not Kind.SEGMENT
+
+
+def _core_row(state: RowState) -> tuple[Any, ...]:
+    """Returns a row as `_core` takes it. Its key stands for its primary key."""
+    row, key = state.row, state.row.key
+    if state.kind is Kind.SEGMENT:
+        return key, key, _json(row.conditions)
+    if state.kind is Kind.VALUE:
+        value = ValueState.of(row)
+        try:
+            own = sorted_json(encoded(value.value), allow_nan=True)
+        except ValueError:  # The text of a field that is not JSON.
+            own = encoded(value.value)
+        return key, key, own, False, False, _rules(value), value.bucket_by
+    flag = FlagState.of(row)
+    percent = direct.whole_percent(row.rollout_percent)
+    return key, key, row.enabled, percent, False, _rules(flag), flag.bucket_by
+
+
+def _rules(state: FlagState | ValueState) -> str | None:
+    return _json(state.rules) if state.has_rules else None
+
+
+def _json(value: Any) -> str:
+    """Returns JSON in which equal values have equal texts."""
+    unreadable = isinstance(value, UnreadableJson)
+    return str(value) if unreadable else sorted_json(json.dumps(value), allow_nan=True)
+
+
+def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
+    """Sets the effects. Raises FlagstaffError if the users cannot be counted."""
+    allowed, columns, read = _allowed_users(found), _user_columns(), dict[str, str]()
+    before, after = _rows(found, allowed)
+    names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
+    comparison = _core.Comparison(before, after, names)
+    for key, attributes in zip(keys, comparison.attributes(), strict=True):
+        problem = Text("its rules cannot be read") if attributes is None else ""
+        ignored = tuple(sorted(set(attributes or ()).difference(columns, _BUILT_IN)))
+        found[key] = replace(found[key], ignored=ignored, problem=problem)
+        read |= {name: columns[name] for name in attributes or () if name in columns}
+    _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
+    for key, (_gain, _lose, had, has, differs) in zip(keys, counts, strict=True):
+        sides = (had > 0, has > 0) if key[0] is Kind.FLAG else (False, differs > 0)
+        found[key] = replace(found[key], anonymous=sides)
+    listed = {user for side in allowed for users in side.values() for user in users}
+    (users, found.changed, *numbers), is_estimate = _read(comparison, read, listed, deadline)
+    for number, key in enumerate(keys):
+        gain, lose, had, has, changed = numbers[5 * number : 5 * number + 5]
+        if not found[key].problem:
+            found[key] = replace(
+                found[key],
+                users=users,
+                gain=gain,
+                lose=lose,
+                on=(had, has),
+                changed=changed,
+                is_estimate=is_estimate,
+            )
+
+
+def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
+    """Returns the allowed users of the flags before and after, as texts, by key."""
+    sides = [
+        {key: one for (kind, key), one in side.items() if kind is Kind.FLAG}
+        for side in (found.before, found.after)
+    ]
+    flags = {one.row.pk: one.row for side in sides for one in side.values() if one.row.pk}
+    stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
+    to_text = key_to_text()
+
+    def texts(one: RowState) -> list[str]:
+        given = one.allowed_users
+        users = stored.get(one.row.pk, ()) if given is None else given
+        return [to_text(user) for user in users]
+
+    return [{key: texts(one) for key, one in side.items()} for side in sides]
+
+
+def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
+    """Yields the rows before and after, as `direct.read_all` returns them."""
+    sides = (found.before, found.after)
+    others = [use for use in found.uses if use.kind is None and use.is_active]
+    rules = [use.row.rules for use in others]
+    rules += [_rules_of(one) for side in sides for one in side.values() if one.kind in _RULED]
+    wanted = {key for one in rules for key, _place in named_segments(one)}
+    segments = [RowState(Kind.SEGMENT, one) for one in _segments(wanted)]
+    experiments = [row for use in others for row in direct.read_all(use.key)[4]]
+    for side, users in zip(sides, allowed, strict=True):
+        changed = {key for kind, key in (*found.before, *found.after) if kind is Kind.SEGMENT}
+        unchanged = [one for one in segments if one.row.key not in changed]
+        by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
+        for one in (*unchanged, *side.values()):
+            by_kind[one.kind].append(_core_row(one))
+        flags, values, of_segments = by_kind.values()
+        yield flags, [*users.items()], of_segments, values, experiments, False
+
+
+def _rules_of(state: RowState) -> object:
+    is_flag = state.kind is Kind.FLAG
+    return FlagState.of(state.row).rules if is_flag else ValueState.of(state.row).rules
+
+
+def _segments(keys: Collection[str]) -> Iterable[Any]:
+    return all_rows(segment_model()).filter(key__in=keys) if keys else ()
+
+
+def _read(
+    comparison: _core.Comparison,
+    columns: Mapping[str, str],
+    listed: Collection[str],
+    deadline: float,
+) -> tuple[list[int], bool]:
+    """Returns the users, how many results differ, and five counts of each key; and if estimated.
+
+    Of a sample, the allowed users, who are `listed`, are counted apart: all of them matter.
+    """
+    table, names = allowed_user_table(), [*columns]
+    rows = table.rows.values_list("pk", *columns.values())
+    is_sample = rows.order_by()[: _MAX_USERS + 1].count() > _MAX_USERS
+    exact = counted = [0] * (2 + 5 * len(comparison.attributes()))
+    share = 1.0
+
+    def plus(counts: list[int], users: Iterable[tuple[Any, ...]]) -> list[int]:
+        if monotonic() >= deadline:
+            raise FlagstaffError(COUNT_TIMEOUT)
+        users = [*users]
+        changed, of_keys = comparison.count(iter(users), names)
+        return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
+
+    if is_sample:
+        for pks in batches(map(table.field.to_python, listed)):
+            exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
+    for batch, share in _batches(rows, is_sample=is_sample):  # noqa: B007 (the last one counts)
+        others = (user for user in batch if not is_sample or str(user[0]) not in listed)
+        counted = plus(counted, others)
+        if is_sample and counted[0] >= _SAMPLE:
+            break
+    return [a + round(b / share) for a, b in zip(exact, counted, strict=True)], is_sample
+
+
+def _batches(
+    rows: QuerySet[Model, tuple[Any, ...]], *, is_sample: bool
+) -> Iterator[tuple[Iterable[tuple[Any, ...]], float]]:
+    """Yields the users in batches, and the share of the table that was read with it.
+
+    A sample is ranges of pages in random order. Without pages, they come by primary key.
+    """
+    if (pages := _table_pages(rows.model)) is None:
+        total, count = rows.order_by().count() if is_sample else 0, 0
+        rows = rows.order_by("pk")
+        batch = [*rows[:_BATCH]]
+        while batch:
+            count += len(batch)
+            yield batch, count / total if is_sample else 1.0
+            batch = [*rows.filter(pk__gt=batch[-1][0])[:_BATCH]]
+        return
+    starts = [*range(0, pages + 1, _PAGES)]
+    if is_sample:
+        Random(0).shuffle(starts)  # noqa: S311 (a fixed seed: the same numbers at each look)
+    for number, start in enumerate(starts, start=1):
+        # The table may have grown since its pages were counted.
+        end = 2**32 - 1 if start + _PAGES > pages else start + _PAGES
+        limits = [f"({start},0)", f"({end},0)"]
+        users = rows.order_by().extra(where=[_ON_PAGES], params=limits)  # noqa: S610 (a constant)
+        yield users, number / len(starts)
+
+
+def _table_pages(model: type[Model]) -> int | None:
+    """Returns how many pages a table has; None if it has none, or if a user is in two tables."""
+    connection = connections[conf.database]
+    if not is_postgresql(connection) or model._meta.parents:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLE_PAGES, [connection.ops.quote_name(model._meta.db_table)])
+        found = cursor.fetchone()
+    return None if found is None else int(found[0])
+
+
+@contextmanager
+def limited(deadline: float) -> Iterator[None]:
+    """Ends a statement that waits or takes too long; an open transaction can go on.
+
+    Raises FlagstaffError for all errors of the database.
+    """
+    connection = connections[conf.database]
+    milliseconds = max(1, int((deadline - monotonic()) * 1000))
+    try:
+        with transaction.atomic(using=connection.alias):
+            if is_postgresql(connection):
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+            yield
+            # Nothing was written, and this takes back the limit.
+            transaction.set_rollback(True, using=connection.alias)
+    except DatabaseError as error:
+        raise FlagstaffError(error_text(error)) from error
+
+
+def _require_all_rows() -> None:
+    """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong."""
+    connection = connections[conf.database]
+    if not is_postgresql(connection):
+        return
+    places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
+    wanted = [places[table] for table in _TABLES if table in places]
+    for table in find_tables(connection, *wanted).values():
+        if table.hides_rows:
+            raise FlagstaffError(why_hidden(table))
+
+
+def _user_columns() -> dict[str, str]:
+    """Returns the columns of users that rules and units can read, by their names there."""
+    model = user_field(conf.flag_model).model
+    fields = {name: find_field(model, name) for name in _PERMISSIONS}
+    permissions = {name: one.attname for name, one in fields.items() if one and one.concrete}
+    columns = {**permissions, **column_attributes()}
+    return {name: column for name, column in columns.items() if name != VISITOR}

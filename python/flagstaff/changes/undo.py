@@ -1,0 +1,704 @@
+"""Undoes entries of the history: what changed returns, unless it was changed again since."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, TypeAlias, cast
+
+from django.db import OperationalError, connections, transaction
+from django.db.models import Model
+
+from flagstaff._tables.model_fields import AnyField, is_auto_now, is_auto_now_add, is_generated
+from flagstaff._tables.model_fields import stored_fields as fields_of
+from flagstaff._tables.names import fill, own_names, sql, user_field
+from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
+from flagstaff._tables.sqlstate import DEADLOCK, sqlstate
+from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._taken_keys import OWNERS, keys_of_apps
+from flagstaff._time_fields import bound_of
+from flagstaff._words.json_text import UnreadableJson, read_columns
+from flagstaff._words.text import Text, some
+from flagstaff.changes.allowed_users import (
+    ALLOWED,
+    AllowedUsersChange,
+    allowed_pks_of,
+    change_allowed_users,
+    in_order,
+    users_to_change,
+)
+from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
+from flagstaff.changes.fields import insert, require_readable
+from flagstaff.changes.impact import RowState
+from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
+from flagstaff.changes.preview import is_preview
+from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
+from flagstaff.changes.segment_use import checked_together
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.history.describe import describe_value
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
+from flagstaff.history.log import (
+    Change,
+    ChangeQuerySet,
+    deleted_pk,
+    events,
+    require_history,
+    require_triggers,
+    version_of,
+    versions_of,
+)
+
+#: A flag, a value or a segment, and its primary key as the history stores it.
+RowId: TypeAlias = tuple[Kind, str]
+
+# The triggers read it. It ends with the transaction.
+_SET_UNDOES = "SELECT pg_catalog.set_config('flagstaff.undoes', %s, true)"
+# Beside columns and users, what an entry can change: whether there is a row.
+_EXISTENCE = ""
+# The length of a value in a message, which the admin may keep in a cookie.
+_MAX_VALUE = 120
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Entries of one event that cannot be undone, newest first, and why."""
+
+    entries: tuple[int, ...]
+    error: FlagstaffError
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo does to one row, or has done."""
+
+    kind: Kind
+    key: str
+    #: The primary key as the history stores it.
+    pk: str
+    #: The version before the undo, which `expect` of `undo` takes.
+    version: int
+    #: The entries that are undone, newest first.
+    entries: tuple[int, ...]
+    conflicts: tuple[Conflict, ...]
+    #: Columns that changed and that the table no longer has.
+    ignored: tuple[str, ...]
+    before: RowState
+    after: RowState
+    #: What is written; None if no entry can be undone.
+    changed: Changed | None
+
+    @property
+    def id(self) -> RowId:
+        """The kind and the primary key."""
+        return self.kind, self.pk
+
+    @property
+    def written(self) -> Changed | None:
+        """What is written; None if nothing is."""
+        return self.changed if self.changed is not None and self.changed.written else None
+
+
+def undo(
+    entries: Iterable[Change],
+    *,
+    skip_conflicts: bool = False,
+    expect: Mapping[RowId, int] | None = None,
+) -> list[Undone]:
+    """Undoes entries of the history in one transaction, newest first, all or none.
+
+    What a later entry has changed again is a conflict. With `skip_conflicts`, the events that have
+    one are left out. `expect` has the versions that rows must have, as `preview_undo` returns them.
+    A deadlock is retried once, unless a transaction surrounds the call.
+
+    Raises ConflictError, NoHistoryError, and InvalidChangeError for what cannot be written again.
+    """
+    ids = _ids(entries)
+    try:
+        return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
+    except OperationalError as error:
+        if connections[conf.database].in_atomic_block or sqlstate(error) != DEADLOCK:
+            raise
+    return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
+
+
+def preview_undo(entries: Iterable[Change]) -> list[Undone]:
+    """Returns what `undo` would do with `skip_conflicts`. Neither locks nor writes.
+
+    Raises NoHistoryError.
+    """
+    return [row.planned() for row in _taken_back(_ids(entries), lock=False)]
+
+
+# One row, by its key.
+
+
+def undo_event(
+    kind: Kind, key: str, version: int | None = None, *, expect_version: int | None = None
+) -> Changed:
+    """Undoes the event of a row that has this version; by default the newest event.
+
+    Raises as `undo`, and UnknownFlagError, UnknownValueError or UnknownSegmentError for the key.
+    """
+    return _undo_row(kind, key, event_of(kind, key, version), expect_version)
+
+
+def restore_row(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a row and its allowed users as the entry `to` left them: undoes the newer entries.
+
+    A deleted row gets its old primary key back. Users who no longer exist are left out and returned
+    as `missing`. Raises as `undo_event`.
+    """
+    return _undo_row(kind, key, entries_after(kind, key, to), expect_version)
+
+
+def event_of(kind: Kind, key: str, version: int | None = None) -> Sequence[Change]:
+    """Returns the entries of the event of a row that has this version; by default the newest."""
+    of_row = Change.objects.of_row(kind, _pk_of(kind, key)).newest()
+    entry = of_row.first() if version is None else of_row.filter(pk=version).first()
+    if entry is None:
+        raise _no_version(version, kind, key)
+    return entries_of([entry.pk])
+
+
+def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
+    """Returns the entries of a row that are newer than the entry `to`, after which it existed."""
+    of_row: ChangeQuerySet = Change.objects.of_row(kind, _pk_of(kind, key))
+    entry = of_row.filter(pk=to).first()
+    if entry is None:
+        raise _no_version(to, kind, key)
+    if entry.is_deletion and entry.relation != ALLOWED_USERS:
+        raise InvalidChangeError(
+            "{key} did not exist at version {version}; to remove it, use {command}",
+            key=key,
+            version=str(to),
+            command=quoted_command(*DELETE_VERBS[kind], key),
+        )
+    return [*of_row.filter(pk__gt=to)]
+
+
+def entries_of(versions: Iterable[int]) -> list[Change]:
+    """Returns all entries of the events that have these versions, by row and newest first.
+
+    Raises InvalidChangeError if there is no such version, and NoHistoryError.
+    """
+    require_history()
+    ids = set(versions)
+    chosen = [one for batch in batches(ids) for one in Change.objects.filter(pk__in=batch)]
+    if gone := ids.difference(entry.pk for entry in chosen):
+        raise _no_version(min(gone))
+    of_transactions = Change.objects.filter(
+        transaction_id__in={entry.transaction_id for entry in chosen},
+        object_pk__in={entry.object_pk for entry in chosen},
+    )
+    by_row = sorted(of_transactions, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
+    found = (event.entries for event in events(by_row))
+    return [one for event in found if any(one.pk in ids for one in event) for one in event]
+
+
+def transaction_of(version: int) -> list[Change]:
+    """Returns the entries of the transaction that wrote an entry, by row and newest first.
+
+    Raises as `entries_of`.
+    """
+    require_history()
+    entry = Change.objects.filter(pk=version).first()
+    if entry is None:
+        raise _no_version(version)
+    entries = Change.objects.in_transaction(entry)
+    return sorted(entries, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
+
+
+def _undo_row(
+    kind: Kind, key: str, entries: Sequence[Change], expect_version: int | None
+) -> Changed:
+    if not entries:
+        row = kind.row(key)
+        require_version(kind, key, row.pk, expect_version)
+        return Changed(key, "", {}, {}, written=False, version=version_of(kind, row.pk))
+    row_id = kind, entries[0].object_pk
+    [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
+    return cast("Changed", done.changed)
+
+
+def _pk_of(kind: Kind, key: str) -> object:
+    """The primary key of the row that has the key, or of the deleted one that last had it."""
+    require_history()
+    pk = None if kind.find(key) else deleted_pk(kind, key)
+    # Raises if there never was such a row.
+    return kind.row(key).pk if pk is None else pk
+
+
+def _no_version(version: int | None, kind: Kind | None = None, key: str = "") -> InvalidChangeError:
+    options = () if kind is None else (key, *KIND_OPTIONS[kind])
+    return InvalidChangeError(
+        "the history has no version {version}; see {command}"
+        if kind is None
+        else "the history of {key} has no version {version}; see {command}",
+        key=key,
+        version=str(version or 0),
+        command=quoted_command("history", *options),
+    )
+
+
+def _undo(
+    ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
+) -> list[Undone]:
+    with transaction.atomic(using=conf.database):
+        rows = _taken_back(ids, lock=not is_preview())
+        for kind in {kind for kind, _pk in expect}:
+            # Without triggers the version stays the same whatever is changed.
+            require_triggers(kind)
+        for row in rows:
+            seen = expect.get(row.id, row.version)
+            if row.version != seen:
+                advice = Text("read it again")
+                raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
+        if not skip_conflicts:
+            raise_errors(one.error for row in rows for one in row.conflicts)
+        planned = [row.planned() for row in rows]
+        return planned if is_preview() else _write(planned)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A row in memory, as far as it has been taken back."""
+
+    #: JSON by column; None if there is no row.
+    columns: Fields | None
+    users: frozenset[PrimaryKey]
+    #: The columns that were taken back, and the entries that say what was in them.
+    taken: Mapping[str, int] = field(default_factory=dict)
+
+
+class _Row:
+    """A row on its way back through its entries, from the newest to the oldest."""
+
+    def __init__(self, row_id: RowId, newest: Change, stored: Row | None, present: _State) -> None:
+        self.kind, self.pk = self.id = row_id
+        self.key, self.version = newest.key if stored is None else stored.key, newest.pk
+        self.stored = stored
+        self.present = self.state = present
+        self.undone: list[int] = []
+        self.conflicts: list[Conflict] = []
+        self.ignored: dict[str, None] = {}
+        #: The values of the columns that were taken back, by attribute of the model.
+        self.values: Fields = {}
+        #: The users that exist, among those to add.
+        self.existing: Collection[PrimaryKey] = ()
+        self.fields = {str(one.column): one for one in fields_of(self.kind.model)}
+        # What later entries that are not undone have changed: columns, users, whether it exists.
+        self._since: set[object] = set()
+        # The row as such an entry has created it.
+        self._created: Fields = {}
+
+    @property
+    def key_before(self) -> str | None:
+        """The key before the undo; None if there is no row."""
+        return None if self.stored is None else self.key
+
+    @property
+    def key_after(self) -> str | None:
+        """The key after the undo; None if there is no row then."""
+        [column] = (name for name, one in self.fields.items() if one.name == "key")
+        return None if self.state.columns is None else self.state.columns[column]
+
+    def undo(self, event: Sequence[Change]) -> None:
+        """Undoes the entries of one event, or keeps them all if one of them cannot be undone."""
+        ids, state = tuple(entry.pk for entry in event), self.state
+        try:
+            if state.columns is None and all(entry.relation == ALLOWED_USERS for entry in event):
+                raise self._deleted()
+            for entry in event:
+                state = self._before(state, entry)
+        except FlagstaffError as error:
+            self.conflicts.append(Conflict(ids, error))
+            self.keep(event)
+        else:
+            self.state = state
+            self.undone += ids
+
+    def keep(self, entries: Iterable[Change]) -> None:
+        """Notes what entries have changed that are not undone."""
+        for entry in entries:
+            if entry.relation == ALLOWED_USERS:
+                self._since |= {(pk,) for pk in _pks(entry.old) | _pks(entry.new)}
+            elif entry.old is None:
+                self._since.add(_EXISTENCE)
+                self._created = entry.new
+            elif entry.new is None:
+                self._since |= {_EXISTENCE, *_differing(entry, self._created)}
+            else:
+                self._since |= {*_differing(entry, entry.new)}
+
+    def refuse(self, error: FlagstaffError) -> None:
+        """Undoes nothing."""
+        self.conflicts.append(Conflict(tuple(self.undone), error))
+        self.state, self.undone, self.values = self.present, [], {}
+
+    def planned(self) -> Undone:
+        """Returns what the undo does to the row."""
+        before = RowState(self.kind, self.stored, self.present.users)
+        after, changed = self._after() if self.undone else (before, None)
+        return Undone(
+            kind=self.kind,
+            key=self.key,
+            pk=self.pk,
+            version=self.version,
+            entries=tuple(self.undone),
+            conflicts=tuple(self.conflicts),
+            ignored=tuple(self.ignored),
+            before=before,
+            after=after,
+            changed=changed,
+        )
+
+    def _after(self) -> tuple[RowState, Changed]:
+        row = self.stored
+        users = users_to_change(
+            self.present.users,
+            in_order(self.state.users),
+            skip_unknown=True,
+            existing=self.existing,
+        )
+        if self.state.columns is None and row is None:
+            changed = Changed(self.key, "", {}, {}, written=False, version=self.version)
+        elif self.state.columns is None:
+            users_now = self.present.users if self.kind is Kind.FLAG else None
+            changed = replace(planned_deletion(cast("Row", row), users_now), written=True)
+            row = None
+        elif row is None:
+            row = cast("Row", self.kind.model(**self.values))
+            new = self._values_of(lambda one: not (is_auto_now_add(one) or is_auto_now(one)))
+            new |= {ALLOWED: list(users.added)} if users.added else {}
+            changed = Changed(row.key, "", None, new, written=True, missing=users.missing)
+        else:
+            changed = planned_change(row, self._values_of(lambda _: True), users)
+            changed = replace(changed, written=bool(changed.new), version=self.version)
+            row = copy(row)
+            for name, value in self.values.items():
+                setattr(row, name, value)
+        left = self.present.users.difference(users.removed).union(users.added)
+        return RowState(self.kind, row, left), changed
+
+    def _values_of(self, is_wanted: Any) -> dict[str, Any]:
+        return {
+            one.name: self.values[one.attname]
+            for one in self.fields.values()
+            if one.attname in self.values and not one.primary_key and is_wanted(one)
+        }
+
+    def _before(self, state: _State, entry: Change) -> _State:
+        """Returns the row before an entry. Raises ConflictError or InvalidChangeError."""
+        if entry.relation == ALLOWED_USERS:
+            to_remove, to_add = state.users & _pks(entry.new), _pks(entry.old) - state.users
+            if again := [pk for pk in to_remove | to_add if (pk,) in self._since]:
+                users = some(sorted(map(str, again)))
+                text = Text("its allowed users were changed again since: {users}", users=users)
+                raise self._conflict(text)
+            return replace(state, users=state.users - to_remove | to_add)
+        if entry.old is None:
+            if state.columns is not None and self._since:
+                raise self._conflict(Text("it was changed since it was created"))
+            return _State(None, state.users)
+        if entry.new is None:
+            return self._with_row(state, entry)
+        if state.columns is None:
+            raise self._deleted()
+        return self._with_columns(state, state.columns, entry)
+
+    def _with_row(self, state: _State, entry: Change) -> _State:
+        if state.columns is not None:
+            return state
+        if _EXISTENCE in self._since:
+            raise self._conflict(Text("it was created and deleted again since"))
+        if entry.hidden:
+            raise InvalidChangeError(
+                "{key} was secret, so the history cannot bring it back; create it with {command}",
+                key=self.key,
+                command=quoted_command("value", "create", self.key, "-"),
+            )
+        self.ignored |= dict.fromkeys(sorted(entry.old.keys() - self.fields.keys()))
+        writable = (name for name in entry.old if name in self.fields)
+        taken = {name: entry.pk for name in writable if not is_generated(self.fields[name])}
+        return replace(state, columns=entry.old, taken=taken)
+
+    def _with_columns(self, state: _State, columns: Fields, entry: Change) -> _State:
+        if entry.hidden:
+            raise InvalidChangeError(
+                "{key} is secret, so the history says only that its {fields} changed; enter it "
+                "again with {command}",
+                key=self.key,
+                fields=some(entry.hidden),
+                command=quoted_command("value", "set", self.key, "-"),
+            )
+        before, taken = dict(columns), dict(state.taken)
+        for name in _differing(entry, entry.new):
+            one = self.fields.get(name)
+            if one is None:
+                self.ignored[name] = None
+                continue
+            present, old = columns.get(name), entry.old.get(name)
+            if is_auto_now(one) or is_generated(one) or _is_same(present, old):
+                continue
+            if name in self._since or not _is_same(present, entry.new.get(name)):
+                value = describe_value(present, field=one.name, limit=_MAX_VALUE)
+                text = Text(
+                    "{field} was changed again and is {value} now", field=one.name, value=value
+                )
+                raise self._conflict(text)
+            before[name], taken[name] = old, entry.pk
+        return replace(state, columns=before, taken=taken)
+
+    def _deleted(self) -> ConflictError:
+        command = quoted_command("restore", self.key, "VERSION", *KIND_OPTIONS[self.kind])
+        return self._conflict(
+            Text("it was deleted since; restore it with {command}", command=command)
+        )
+
+    def _conflict(self, why: Text) -> ConflictError:
+        text = Text("the change of {key} cannot be undone: {why}", key=self.key, why=why)
+        return ConflictError(text, key=self.key, actual=self.version)
+
+
+def _ids(entries: Iterable[Change]) -> dict[RowId, set[int]]:
+    """Returns the ids of entries by row."""
+    require_history()
+    ids: dict[RowId, set[int]] = defaultdict(set)
+    for entry in entries:
+        ids[entry.kind, entry.object_pk].add(entry.pk)
+    return ids
+
+
+def _taken_back(ids: Mapping[RowId, set[int]], *, lock: bool) -> list[_Row]:
+    """Returns the rows as the undo of these entries leaves them. A constant number of queries."""
+    if not ids:
+        return []
+    # Locked before anything else is read.
+    stored = _stored_rows(ids, lock=lock)
+    entries, columns = _entries_since(ids), _columns(stored.keys() & ids.keys())
+    flags = [row for (kind, _pk), row in stored.items() if kind is Kind.FLAG]
+    users = {(Kind.FLAG, str(pk)): of_flag for pk, of_flag in allowed_pks_of(flags).items()}
+    rows = []
+    for row_id in sorted(ids, key=lambda row: max(ids[row]), reverse=True):
+        present = _State(columns.get(row_id), frozenset(users.get(row_id, ())))
+        row = _Row(row_id, entries[row_id][0], stored.get(row_id), present)
+        rows.append(row)
+        by_choice = groupby(
+            entries[row_id], lambda entry: entry.pk in ids[entry.kind, entry.object_pk]
+        )
+        for is_chosen, some_entries in by_choice:
+            if is_chosen:
+                for event in events(some_entries):
+                    row.undo(event.entries)
+            else:
+                row.keep(some_entries)
+    _refuse_taken_keys(rows)
+    _read_values([row for row in rows if row.undone])
+    return rows
+
+
+def _stored_rows(ids: Collection[RowId], *, lock: bool) -> dict[RowId, Row]:
+    """Returns the rows that exist, locked in the order of all writers.
+
+    The rules that are written may name any segment. Locked later than other segments, they could
+    deadlock with a change of rules, so all segments are locked.
+    """
+    wanted, kinds = set(ids), {kind for kind, _pk in ids}
+    if lock and Kind.SEGMENT in kinds and len(kinds) > 1:
+        pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
+        wanted |= {(Kind.SEGMENT, str(pk)) for pk in pks}
+    return read_rows(wanted, lock=lock)
+
+
+def _columns(stored: Collection[RowId]) -> dict[RowId, Fields]:
+    """Returns the columns of rows, as the history would store them."""
+    columns: dict[RowId, Fields] = {}
+    for kind in Kind:
+        for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
+            with connections[conf.database].cursor() as cursor:
+                cursor.execute(fill(sql("current_rows_v1"), _names(kind)), [batch])
+                columns |= {(kind, pk): read_columns(text) for pk, text in cursor.fetchall()}
+    return columns
+
+
+def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
+    """Returns the entries of each row from the oldest that is undone on, newest first."""
+    by_row = defaultdict[RowId, list[Change]](list)
+    oldest = {row: min(of_row) for row, of_row in ids.items()}
+    newer = Change.objects.of_kinds({kind for kind, _pk in ids}).newest()
+    for batch in batches({pk for _kind, pk in ids}):
+        for entry in newer.filter(object_pk__in=batch, id__gte=min(oldest.values())):
+            row = entry.kind, entry.object_pk
+            if row in oldest and entry.pk >= oldest[row]:
+                by_row[row].append(entry)
+    for row, of_row in ids.items():
+        if gone := of_row.difference(entry.pk for entry in by_row[row]):
+            raise _no_version(min(gone))
+    return by_row
+
+
+def _refuse_taken_keys(rows: Collection[_Row]) -> None:
+    """Refuses rows whose key something else has after the undo."""
+    wanted = {row.key_after for row in rows if row.key_after != row.key_before} - {None}
+    if not wanted:
+        return
+    # What has the keys beside the rows of the undo. Flags and values have no key in common.
+    owners: dict[tuple[bool, str | None], str] = {
+        (False, key): owner for key, owner in keys_of_apps(map(str, wanted)).items()
+    }
+    for kind in Kind:
+        own = [row.pk for row in rows if row.kind is kind]
+        others = all_rows(kind.model).filter(key__in=wanted).exclude(pk__in=own)
+        keys = others.values_list("key", flat=True)
+        owners |= {(kind is Kind.SEGMENT, key): kind.value for key in keys}
+    while True:
+        holders = defaultdict[tuple[bool, str | None], list[_Row]](list)
+        for row in rows:
+            holders[row.kind is Kind.SEGMENT, row.key_after].append(row)
+        for place, of_key in holders.items():
+            changed = [row for row in of_key if row.key_after not in {None, row.key_before}]
+            if changed and (place in owners or len(of_key) > 1):
+                changed[0].refuse(_key_conflict(changed[0], owners.get(place, "flag")))
+                # Its present key is no longer free for the others.
+                break
+        else:
+            return
+
+
+def _key_conflict(row: _Row, owner: str) -> ConflictError:
+    text = Text(
+        "the change of {key} cannot be undone: {owner} has this key now; rename or delete it first",
+        key=str(row.key_after),
+        owner=OWNERS.get(owner, Text("a segment")),
+    )
+    return ConflictError(text, key=row.key, actual=row.version)
+
+
+def _read_values(rows: Collection[_Row]) -> None:
+    """Reads what is written from the entries, as the database reads it, and which users exist."""
+    for kind in Kind:
+        taken, unreadable = [], dict[tuple[str, str], object]()
+        for row in (row for row in rows if row.kind is kind):
+            for name, entry in row.state.taken.items():
+                value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
+                if value is None:
+                    taken.append({"pk": row.pk, "entry": entry, "name": name})
+                else:
+                    unreadable[row.pk, name] = value
+        query = fill(sql("history_rows_v1"), _names(kind))
+        manager = kind.model._base_manager.using(conf.database)
+        found = manager.raw(query, [json.dumps(taken)]) if taken else ()
+        read = {vars(one).pop("flagstaff_pk"): one for one in found}
+        for row in (row for row in rows if row.kind is kind):
+            row.values = {
+                row.fields[name].attname: unreadable[row.pk, name]
+                if (row.pk, name) in unreadable
+                else getattr(read[row.pk], row.fields[name].attname)
+                for name in row.state.taken
+            }
+            try:
+                require_readable(row.key, row.values)
+            except InvalidChangeError as error:
+                row.refuse(error)
+    new_users = {pk for row in rows for pk in row.state.users - row.present.users}
+    existing = allowed_user_table().existing(new_users) if new_users else ()
+    for row in rows:
+        row.existing = existing
+
+
+def _unreadable(one: AnyField, value: object) -> object:
+    """What is read for a value that the database or Python cannot represent; None for others."""
+    return value if isinstance(value, UnreadableJson) else bound_of(one, value)
+
+
+def _names(kind: Kind) -> dict[str, str]:
+    connection, meta = connections[conf.database], kind.model._meta
+    quote = connection.ops.quote_name
+    names = {"table": quote(meta.db_table), "pk": quote(str(meta.pk.column))}
+    return {**own_names(connection), **names}
+
+
+def _write(planned: Sequence[Undone]) -> list[Undone]:
+    with checked_together():
+        for one in _in_order([one for one in planned if one.written]):
+            _record_undo_of(one.entries)
+            _write_row(one, cast("Changed", one.written))
+        _record_undo_of(())
+    versions = {
+        (kind, pk): version
+        for kind in Kind
+        for pk, version in versions_of(
+            kind, [one.pk for one in planned if one.kind is kind]
+        ).items()
+    }
+    return [
+        one
+        if one.written is None
+        else replace(one, changed=finished(one.kind, one.written, versions.get(one.id, 0)))
+        for one in planned
+    ]
+
+
+def _record_undo_of(entries: Sequence[int]) -> None:
+    """Makes the next entries of this transaction store the entries that they undo."""
+    with connections[conf.database].cursor() as cursor:
+        cursor.execute(_SET_UNDOES, [json.dumps(entries) if entries else ""])
+
+
+def _write_row(one: Undone, changed: Changed) -> None:
+    """Writes a row. An error rolls back the whole undo, so no savepoint is needed."""
+    # The states stay as they are.
+    before, after = (copy(cast("Row | None", state.row)) for state in (one.before, one.after))
+    old, new = changed.old or {}, changed.new or {}
+    users = AllowedUsersChange(tuple(new.get(ALLOWED, ())), tuple(old.get(ALLOWED, ())))
+    if after is None:
+        cast("Row", before).delete(using=conf.database)
+        return
+    if before is not None:
+        write_fields(before, changed, users, savepoint=False, is_past=True)
+        return
+    fields = fields_of(model_of(after))
+    times = {one.attname: getattr(after, one.attname) for one in fields if is_auto_now_add(one)}
+    insert(after, savepoint=False)
+    if times:
+        # Django has set them to the present.
+        all_rows(model_of(after)).filter(pk=after.pk).update(**times)
+    if users:
+        change_allowed_users(after, users)
+
+
+def _in_order(undone: Iterable[Undone]) -> Iterator[Undone]:
+    """Yields deletions first, and a row that frees a key before the one that gets it."""
+    waiting = sorted(undone, key=lambda one: (one.after.row is not None, one.key))
+    while waiting:
+        holders = {(one.kind, _key_of(one.before)): one for one in waiting if one.before.row}
+        ready = [one for one in waiting if holders.get((one.kind, _key_of(one.after)), one) is one]
+        # The database refuses rows that exchange their keys.
+        yield from ready or waiting
+        waiting = [one for one in waiting if one not in ready] if ready else []
+
+
+def _key_of(state: RowState) -> str | None:
+    return None if state.row is None else cast("Row", state.row).key
+
+
+def _differing(entry: Change, new: Fields) -> Iterator[str]:
+    """Yields the columns in which the old side of an entry and another row differ."""
+    yield from entry.hidden or ()
+    for name in entry.old.keys() | new.keys():
+        if name not in entry.old or name not in new or not _is_same(entry.old[name], new[name]):
+            yield name
+
+
+def _is_same(left: object, right: object) -> bool:
+    """Whether both are the same JSON. In Python, True equals 1 and 1 equals 1.0."""
+    return repr(left) == repr(right)
+
+
+def _pks(texts: Any) -> frozenset[PrimaryKey]:
+    return frozenset(map(user_field(conf.flag_model).to_python, texts or ()))

@@ -1,0 +1,353 @@
+"""`changes.impact`: two states of rows in memory, and the users whose results differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
+from django.db.models import Model
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff.changes import impact as impact_module
+from flagstaff.changes.impact import Effect, RowState, impact, impact_of_enabling
+from flagstaff.history.kinds import Kind
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.conformance import rules_oracle as oracle
+from tests.support.conditions import condition
+from tests.support.fixtures import COMMITTED
+from tests.support.repeats import repeats
+
+pytestmark = pytest.mark.django_db
+ON_POSTGRESQL = connection.vendor == "postgresql"
+NAMES = ("ann", "bob", "cy", "dora", "eve")
+UTC: Any = __import__("datetime").timezone.utc
+
+
+@pytest.fixture
+def columns(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["first_name", "last_name"]}
+
+
+@pytest.fixture
+def users(columns: None) -> list[User]:
+    """Thirty users, some of them in groups."""
+    random = Random(7)
+    made = User.objects.bulk_create(
+        [
+            User(
+                username=f"user{number}",
+                first_name=random.choice(NAMES),
+                last_name=random.choice(["", "x", "y"]),
+                is_staff=number % 4 == 0,
+            )
+            for number in range(30)
+        ]
+    )
+    for name in ("beta", "crew"):
+        group = Group.objects.create(name=name)
+        group.user_set.set(random.sample(made, 9))
+    return made
+
+
+def random_condition(random: Random, *, segments: bool) -> dict[str, Any]:
+    if segments and random.random() < 0.25:
+        return {"segment": random.choice(["one", "two"]), "negate": random.random() < 0.3}
+    negate = random.random() < 0.3
+    return random.choice(
+        [
+            condition("is_staff", "in", True, negate=negate),
+            condition("first_name", "in", *random.sample(NAMES, 2), negate=negate),
+            condition("last_name", "startswith", "x", negate=negate),
+            condition("groups", "in", random.choice(["beta", "crew"]), negate=negate),
+            condition("is_authenticated", "in", random.random() < 0.5),
+            condition("country", random.choice(["in", "isnull"]), True, negate=negate),
+        ]
+    )
+
+
+def random_rules(random: Random, *, results: bool = False) -> list[dict[str, Any]]:
+    return [
+        {
+            "conditions": [
+                random_condition(random, segments=True) for _ in range(random.randint(1, 2))
+            ],
+            "rollout_percent": random.choice([0, 30, 60, 100]),
+            **({"value": random.choice([1, "a", [2]])} if results else {}),
+        }
+        for _ in range(random.randint(0, 3))
+    ]
+
+
+def random_states(random: Random, users: list[User]) -> list[RowState]:
+    """A flag, a value, and two segments."""
+    unit = random.choice(["user", "user", "last_name", "plan"])
+    flag = FeatureFlag(
+        key="flag",
+        enabled=random.random() < 0.8,
+        rollout_percent=random.choice([0, 10, 50, 100]),
+        rules=random_rules(random),
+        bucket_by=unit,
+    )
+    value = KeyValueStore(
+        key="value",
+        value=random.choice([1, "a", [2]]),
+        rules=random_rules(random, results=True),
+        bucket_by=unit,
+    )
+    segments = [
+        Segment(key=key, conditions=[random_condition(random, segments=False)])
+        for key in ("one", "two")
+    ]
+    allowed = [user.pk for user in random.sample(users, random.randint(0, 3))]
+    return [
+        RowState(Kind.FLAG, flag, allowed),
+        RowState(Kind.VALUE, value),
+        *(RowState(Kind.SEGMENT, one) for one in segments),
+    ]
+
+
+def known(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules as the reference reads them: what only a call knows is not there, and not null."""
+    false = {"attribute": "country", "operator": "in", "values": ["no such country"]}
+    return [
+        {
+            **rule,
+            "conditions": [
+                false if one.get("attribute") == "country" else one for one in rule["conditions"]
+            ],
+        }
+        for rule in rules
+    ]
+
+
+def results_of(states: list[RowState], user: User | None) -> tuple[Any, Any]:
+    """The results of the flag and the value, by the reference."""
+    flag, value, *segments = (one.row for one in states)
+    rows = {one.key: known([{"conditions": one.conditions}])[0]["conditions"] for one in segments}
+    attributes: dict[str, Any] = {
+        "is_authenticated": user is not None,
+        "is_staff": user is not None and user.is_staff,
+        "groups": [] if user is None else [one.name for one in user.groups.all()],
+    }
+    if user is not None:
+        attributes |= {"first_name": user.first_name, "last_name": user.last_name}
+    pk = None if user is None else str(user.pk)
+    allowed = frozenset(map(str, states[0].allowed_users or ()))
+    of_flag = oracle.Flag(
+        flag.key,
+        flag.enabled,
+        flag.rollout_percent,
+        allowed,
+        known(flag.rules),
+        rows,
+        flag.bucket_by,
+    )
+    of_value = oracle.Value(value.key, value.value, known(value.rules), rows, value.bucket_by)
+    return (
+        oracle.evaluate(of_flag, pk, attributes, UTC).value,
+        oracle.evaluate_value(of_value, pk, attributes, UTC).value,
+    )
+
+
+def expected(before: list[RowState], after: list[RowState], users: list[User]) -> list[Any]:
+    pairs = [(results_of(before, user), results_of(after, user)) for user in users]
+    flags = [(then[0], now[0]) for then, now in pairs]
+    anonymous = results_of(before, None), results_of(after, None)
+    return [
+        (
+            len(users),
+            sum(now and not then for then, now in flags),
+            sum(then and not now for then, now in flags),
+            (sum(then for then, _ in flags), sum(now for _, now in flags)),
+            (anonymous[0][0], anonymous[1][0]),
+        ),
+        (
+            len(users),
+            sum(then[1] != now[1] for then, now in pairs),
+            (False, anonymous[0][1] != anonymous[1][1]),
+        ),
+        sum(then != now for then, now in pairs),
+    ]
+
+
+@pytest.mark.timeout(repeats(1_200, 60))
+def test_impact_of_random_states_matches_an_independent_count(users: list[User]) -> None:
+    people = list(User.objects.prefetch_related("groups").order_by("pk"))
+    random = Random(20261127)
+    for _ in range(repeats(1_000, 60)):
+        before, after = random_states(random, people), random_states(random, people)
+        found = impact(before, after, timeout=60)
+        flag, value, changed = expected(before, after, people)
+        nothing = Effect(len(people))
+        one = found.get((Kind.FLAG, "flag"), nothing)
+        two = found.get((Kind.VALUE, "value"), nothing)
+        assert (one.users, one.gain, one.lose, one.on, one.anonymous) == flag
+        assert (two.users, two.changed, two.anonymous) == value
+        assert (found.changed or 0) == changed
+
+
+def flag(key: str = "flag", **fields: Any) -> RowState:
+    fields = {"enabled": True, "rollout_percent": 0, **fields}
+    return RowState(Kind.FLAG, FeatureFlag(key=key, **fields), ())
+
+
+def only(found: Any) -> Effect:
+    [effect] = found.values()
+    return effect
+
+
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({"rules": [{"conditions": [condition("country", "in", "DE")]}]}, ("country",)),
+        ({"rules": [{"conditions": [condition("country", "isnull", True)]}]}, ("country",)),
+        ({"rules": [{"conditions": [condition("first_name", "in", "ann")]}]}, ()),
+        ({"bucket_by": "visitor", "rollout_percent": 50}, ("visitor",)),
+        ({"bucket_by": "last_name", "rollout_percent": 50}, ()),
+        # The unit of such a percentage is not read.
+        ({"bucket_by": "visitor", "rollout_percent": 100}, ()),
+        ({"enabled": False, "rules": [{"conditions": [condition("a", "in", 1)]}]}, ()),
+    ],
+)
+def test_attributes_that_only_a_call_knows_are_ignored(
+    fields: dict[str, Any], ignored: tuple[str, ...], users: list[User]
+) -> None:
+    now = flag(rollout_percent=1)
+    effect = only(impact([now], [now.after(fields)]))
+    assert effect.ignored == ignored
+    assert effect.users == 30
+
+
+def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(
+    users: list[User],
+) -> None:
+    segment = Segment.objects.create(key="one", conditions=[condition("is_staff", "in", True)])
+    rules: list[Any] = [{"conditions": [{"segment": "one"}]}]
+    FeatureFlag.objects.create(key="on", enabled=True, rollout_percent=0, rules=rules)
+    FeatureFlag.objects.create(key="off", enabled=False, rollout_percent=0, rules=rules)
+    KeyValueStore.objects.create(key="limit", value=1, rules=[{**rules[0], "value": 2}])
+    now = RowState(Kind.SEGMENT, segment)
+    found = impact([now], [now.after({"conditions": [condition("is_staff", "in", False)]})])
+    assert {key: (one.gain, one.lose, one.changed) for key, one in found.items()} == {
+        (Kind.FLAG, "on"): (22, 8, 30),
+        (Kind.VALUE, "limit"): (0, 0, 30),
+    }
+    assert [(use.key, use.is_active) for use in found.uses] == [
+        ("off", False),
+        ("on", True),
+        ("limit", True),
+    ]
+    assert found.changed == 30
+
+
+@pytest.mark.parametrize(
+    "change", [{"description": "x"}, {"enabled": False}, {"enabled": False, "rollout_percent": 9}]
+)
+def test_change_without_another_result_has_no_effect(change: dict[str, Any]) -> None:
+    now = flag(enabled=False)
+    assert not impact([now], [now.after(change)])
+
+
+def test_created_and_deleted_flag_are_counted(users: list[User]) -> None:
+    nothing, one = RowState(Kind.FLAG, None), flag(rollout_percent=100)
+    assert only(impact([nothing], [one])).gain == 30
+    assert only(impact([one], [nothing])).lose == 30
+
+
+def test_impact_locks_and_writes_nothing(users: list[User]) -> None:
+    row = FeatureFlag.objects.create(key="flag", enabled=True, rollout_percent=0)
+    now = RowState(Kind.FLAG, row)
+    with CaptureQueriesContext(connection) as queries:
+        impact([now], [now.after({"rollout_percent": 50})])
+    assert len(queries) < 15
+    words = ("INSERT", "UPDATE ", "DELETE", "FOR NO KEY", "LOCK TABLE", "DECLARE", "SET TRANSACTION")
+    assert not [one["sql"] for one in queries if any(word in one["sql"] for word in words)]
+    assert row.rollout_percent == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [([{"conditions": "x"}], "its rules cannot be read"), ({"a": 1}, "its rules cannot be read")],
+)
+def test_rules_that_cannot_be_read_are_not_counted(
+    rules: object, problem: str, users: list[User]
+) -> None:
+    effect = only(impact_of_enabling([flag(rules=rules).row]))
+    assert (effect.users, effect.problem) == (None, problem)
+
+
+def test_time_limit_ends_the_count_and_the_transaction_goes_on(users: list[User]) -> None:
+    now = flag()
+    effect = only(impact([now], [now.after({"rollout_percent": 50})], timeout=0))
+    assert effect.users is None
+    assert effect.problem
+    assert User.objects.count() == 30
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite has no other connection")
+@pytest.mark.django_db(transaction=True)
+def test_allowed_users_of_an_open_transaction_are_counted(users: list[User]) -> None:
+    row = FeatureFlag.objects.create(key="flag", enabled=True, rollout_percent=0)
+    with transaction.atomic():
+        row.allowed_users.set(users[:4])
+        assert only(impact_of_enabling([row])).gain == 4
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(impact_module, "_MAX_USERS", 1_000)
+    monkeypatch.setattr(impact_module, "_SAMPLE", 1_500)
+    monkeypatch.setattr(impact_module, "_PAGES", 2)
+    yield
+
+
+def many_users(count: int) -> list[User]:
+    made = [User(username=f"many{number}", last_name="x" * 50) for number in range(count)]
+    return User.objects.bulk_create(made, batch_size=5_000)
+
+
+@pytest.mark.usefixtures("sampled", "columns")
+@pytest.mark.parametrize("pages", [True, False])
+def test_sample_is_close_and_counts_allowed_users_exactly(
+    pages: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = many_users(6_000)
+    if not pages:
+        monkeypatch.setattr(impact_module, "_table_pages", lambda _model: None)
+        monkeypatch.setattr(impact_module, "_BATCH", 500)
+    now = flag(rollout_percent=0)
+    allowed = [user.pk for user in made[:3]]
+    effect = only(impact([now], [now.after({"allowed_users": allowed})], timeout=30))
+    assert (effect.gain, effect.lose, effect.is_estimate) == (3, 0, True)
+    effect = only(impact([now], [now.after({"rollout_percent": 50})], timeout=30))
+    assert effect.users == pytest.approx(6_000, rel=0.1)
+    assert effect.gain == pytest.approx(3_000, rel=0.15)
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="only PostgreSQL has pages")
+@COMMITTED
+def test_users_on_every_page_are_counted_once(
+    columns: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impact_module, "_PAGES", 3)
+    made = many_users(2_000)
+    User.objects.filter(pk__in=[user.pk for user in made[200:700]]).delete()
+    assert only(impact_of_enabling([flag(rollout_percent=100).row])).gain == 1_500
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite has no policies")
+def test_hidden_rows_are_not_counted(users: list[User], monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = type("Hidden", (), {"hides_rows": True, "qualified": "a", "role": "b"})()
+    monkeypatch.setattr(impact_module, "find_tables", lambda *_of: {"a": hidden})
+    effect = only(impact_of_enabling([flag(rollout_percent=100).row]))
+    assert (effect.users, "row" in effect.problem) == (None, True)
+
+
+def test_sides_of_a_model_are_not_changed_in_place() -> None:
+    row: Model = FeatureFlag(key="flag", enabled=True)
+    assert RowState(Kind.FLAG, row).after({"enabled": False}).row.enabled is False
+    assert row.enabled is True  # type: ignore[attr-defined]

@@ -1,0 +1,653 @@
+"""Undo: of an event, of a transaction, of a selection, and to an earlier version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff import acting_as
+from flagstaff.changes import (
+    Changed,
+    add_allowed_users,
+    create,
+    create_segment,
+    create_value,
+    delete,
+    delete_segment,
+    delete_value,
+    disable,
+    enable,
+    preview_undo,
+    remove_allowed_users,
+    set_rollout,
+    set_value,
+    undo,
+    update,
+    update_segment,
+    update_value,
+)
+from flagstaff.changes.flags import restore
+from flagstaff.changes.flags import undo as undo_flag
+from flagstaff.changes.row_changes import write_fields as write
+from flagstaff.changes.undo import Undone, entries_of, transaction_of
+from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes.values import undo as undo_value
+from flagstaff.exceptions import (
+    ConflictError,
+    InvalidChangeError,
+    UnknownFlagError,
+)
+from flagstaff.history import flag_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.concurrency import run_during
+from tests.support.history_fixtures import GERMAN, flag_and_value
+from tests.support.sql import rows
+
+__all__ = ["flag_and_value"]
+
+# Each change is a transaction of its own, as in production.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("flag_and_value")]
+
+KEY = "new_checkout"
+ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
+Step = Callable[[], Any]
+
+
+@pytest.fixture
+def users() -> list[User]:
+    return [User.objects.create(username=name) for name in ("alice", "bob", "eve")]
+
+
+def flag() -> FeatureFlag:
+    return FeatureFlag.objects.get(key=KEY)
+
+
+def by_ana(*steps: Step) -> list[Change]:
+    """Runs each step as ana, in a transaction of its own. Returns her entries."""
+    for step in steps:
+        with acting_as("ana"):
+            step()
+    return [*Change.objects.by("ana")]
+
+
+def state() -> dict[tuple[str, str], Any]:
+    """All columns but the times that Django sets, and all allowed users."""
+    flags = {
+        ("flag", row["key"]): {
+            **row,
+            "changed_at": None,
+            "users": {*User.objects.filter(flagstaff_flags=row["id"]).values_list("pk", flat=True)},
+        }
+        for row in FeatureFlag.objects.values()
+    }
+    others = {
+        (model.__name__, row["key"]): {**row, "changed_at": None}
+        for model in (KeyValueStore, Segment)
+        for row in model.objects.values()
+    }
+    return {**flags, **others}
+
+
+def problems(done: Iterable[Undone]) -> list[str]:
+    return [str(conflict.error) for one in done for conflict in one.conflicts]
+
+
+# Columns.
+
+
+def test_undo_of_the_newest_event_returns_what_it_changed() -> None:
+    set_rollout(KEY, 50)
+    changed = undo_flag(KEY)
+    assert (changed.old, changed.new) == ({"rollout_percent": 50}, {"rollout_percent": 10})
+    assert (changed.written, changed.version) == (True, flag_version(KEY))
+    assert flag().rollout_percent == 10
+    # The newest event is the undo.
+    undo_flag(KEY)
+    assert flag().rollout_percent == 50
+
+
+def test_undo_keeps_newer_changes_of_other_columns_and_users(users: list[User]) -> None:
+    version = set_rollout(KEY, 50).version
+    enable(KEY)
+    add_allowed_users(KEY, users[0])
+    assert undo_flag(KEY, version).new == {"rollout_percent": 10}
+    assert (flag().enabled, flag().rollout_percent) == (True, 10)
+    assert flag().allowed_users.get() == users[0]
+
+
+def test_undo_of_what_is_as_before_writes_nothing() -> None:
+    version = set_rollout(KEY, 50).version
+    set_rollout(KEY, 10)
+    entries = Change.objects.count()
+    assert undo_flag(KEY, version).written is False
+    assert Change.objects.count() == entries
+
+
+def test_undo_of_a_column_that_was_changed_again_is_a_conflict() -> None:
+    version = set_rollout(KEY, 50).version
+    set_rollout(KEY, 75)
+    with pytest.raises(ConflictError) as caught:
+        undo_flag(KEY, version)
+    assert str(caught.value) == (
+        "the change of new_checkout cannot be undone: rollout_percent was changed again and is "
+        "75 % now"
+    )
+    assert (caught.value.key, caught.value.actual) == (KEY, flag_version(KEY))
+    assert flag().rollout_percent == 75
+
+
+def test_undo_never_enables_a_flag_that_a_later_entry_has_disabled() -> None:
+    enable(KEY)
+    off = disable(KEY).version
+    enable(KEY)
+    disable(KEY)
+    with pytest.raises(ConflictError, match="enabled was changed again and is false now"):
+        undo_flag(KEY, off)
+    assert flag().enabled is False
+
+
+def test_undo_of_a_column_that_was_changed_without_an_entry_is_a_conflict() -> None:
+    version = set_rollout(KEY, 50).version
+    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
+    FeatureFlag.objects.update(rollout_percent=60)
+    rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+    with pytest.raises(ConflictError, match="is 60 % now"):
+        undo_flag(KEY, version)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(1, True), (1, 1.0), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
+)
+def test_undo_distinguishes_numbers_from_booleans(old: Any, new: Any) -> None:
+    create_value("limit", old)
+    version = set_value("limit", new).version
+    assert undo_value("limit", version).written is True
+    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(old)
+
+
+@pytest.mark.parametrize("value", [0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False])
+def test_undo_and_restore_return_the_same_json(value: Any) -> None:
+    version = create_value("limit", value).version or 0
+    set_value("limit", "other")
+    restore_value("limit", to=version)
+    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(value)
+    delete_value("limit")
+    undo_value("limit")
+    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(value)
+
+
+def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
+    version = update(KEY, {"description": "x"}).version
+    rows("UPDATE flagstaff_change SET old = old || '{\"colour\": 1}' WHERE id = %s", version)
+    [shown] = preview_undo(entries_of([version or 0]))
+    assert shown.ignored == ("colour",)
+    [done] = undo(entries_of([version or 0]))
+    assert done.changed is not None
+    assert done.changed.new == {"description": ""}
+
+
+def test_columns_that_an_entry_lacks_get_their_default_at_an_insert() -> None:
+    set_rollout(KEY, 50)
+    version = delete(KEY).version
+    rows("UPDATE flagstaff_change SET old = old - 'rollout_percent' WHERE id = %s", version)
+    undo_flag(KEY)
+    assert flag().rollout_percent == FeatureFlag().rollout_percent
+
+
+# Users.
+
+
+def test_undo_removes_added_users_and_adds_removed_ones(users: list[User]) -> None:
+    add_allowed_users(KEY, users[:2])
+    version = update(KEY, {"allowed_users": users[1:]}).version
+    changed = undo_flag(KEY, version)
+    assert (changed.old, changed.new) == (
+        {"allowed_users": [users[2].pk]},
+        {"allowed_users": [users[0].pk]},
+    )
+    assert {*flag().allowed_users.all()} == {*users[:2]}
+
+
+def test_undo_of_a_user_who_was_changed_again_is_a_conflict(users: list[User]) -> None:
+    add_allowed_users(KEY, users[0])
+    version = remove_allowed_users(KEY, users[0]).version
+    add_allowed_users(KEY, users[0])
+    remove_allowed_users(KEY, users[0])
+    pk = users[0].pk
+    with pytest.raises(ConflictError, match=f"allowed users were changed again since: {pk}"):
+        undo_flag(KEY, version)
+    assert not flag().allowed_users.exists()
+
+
+def test_users_who_no_longer_exist_are_left_out_and_named(users: list[User]) -> None:
+    add_allowed_users(KEY, users[:2])
+    version = delete(KEY).version
+    pk = users[0].pk
+    users[0].delete()
+    assert undo_flag(KEY, version).missing == (pk,)
+    assert flag().allowed_users.get() == users[1]
+
+
+# Rows.
+
+
+def test_undo_of_a_creation_deletes_the_row_unless_it_was_changed_since() -> None:
+    version = create("banner").version
+    changed = set_rollout("banner", 50).version
+    with pytest.raises(ConflictError, match="banner cannot be undone: it was changed since it was"):
+        undo_flag("banner", version)
+    undo(entries_of([version or 0, changed or 0]))
+    assert not FeatureFlag.objects.filter(key="banner").exists()
+    assert undo_flag("banner", version).written is False
+
+
+def test_undo_of_a_deletion_inserts_the_same_row_with_its_users(users: list[User]) -> None:
+    add_allowed_users(KEY, users[:2])
+    before = state()
+    with acting_as("ana"):
+        set_rollout(KEY, 50)
+        delete(KEY)
+    undo(Change.objects.by("ana"))
+    assert state() == before
+    entries = Change.objects.count()
+    # Its deletion is undone already.
+    done = undo(Change.objects.by("ana").filter(action="delete", relation="f"))
+    assert (problems(done), Change.objects.count()) == ([], entries)
+
+
+def test_undo_of_a_change_of_a_deleted_row_is_a_conflict(users: list[User]) -> None:
+    percent = set_rollout(KEY, 50).version
+    added = add_allowed_users(KEY, users[0]).version
+    delete(KEY)
+    for version in (percent, added):
+        with pytest.raises(ConflictError, match="it was deleted since; restore it with"):
+            undo_flag(KEY, version)
+
+
+@pytest.mark.parametrize("other", ["flag", "value"])
+def test_undo_of_a_deletion_whose_key_is_taken_is_a_conflict(other: str) -> None:
+    version = delete(KEY).version or 0
+    create(KEY) if other == "flag" else create_value(KEY, 1)
+    [shown] = preview_undo(entries_of([version]))
+    [problem] = problems([shown])
+    assert problem == (
+        f"the change of new_checkout cannot be undone: a {other} has this key now; rename or "
+        "delete it first"
+    )
+    with pytest.raises(ConflictError, match=f"a {other} has this key now"):
+        undo(entries_of([version]))
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
+def test_undo_of_keys_passed_between_flags_restores_them(names: list[str]) -> None:
+    free, first, second = names
+    create(first)
+    create(second)
+    create("last")
+    before = state()
+    with transaction.atomic():
+        update(first, {"key": free})
+        update(second, {"key": first})
+        version = update("last", {"key": second}).version
+    undo(transaction_of(version or 0))
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    "take",
+    [partial(create, KEY, enabled=True), partial(update, "banner", {"key": KEY})],
+    ids=["created", "renamed"],
+)
+def test_undo_of_a_deletion_whose_key_was_taken_at_once_restores_both(
+    take: Callable[[], Changed],
+) -> None:
+    create("banner")
+    before = state()
+    with transaction.atomic():
+        delete(KEY)
+        version = take().version
+    undo(transaction_of(version or 0))
+    assert state() == before
+
+
+def test_segment_and_the_rule_that_names_it_return_together() -> None:
+    create_segment("german", GERMAN)
+    rules = [{"conditions": [{"segment": "german"}], "rollout_percent": 100}]
+    update(KEY, {"rules": rules})
+    entries = by_ana(
+        lambda: update(KEY, {"rules": []}),
+        lambda: delete_segment("german"),
+    )
+    undo(entries)
+    assert flag().rules == rules
+    assert Segment.objects.get().key == "german"
+
+
+def test_rows_written_by_sql_in_any_order_are_undone(users: list[User]) -> None:
+    add_allowed_users(KEY, users[0])
+    before, pk = state(), flag().pk
+    with transaction.atomic():
+        rows(f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (999, %s)", users[0].pk)
+        rows("INSERT INTO flagstaff_featureflag (id, key) VALUES (999, 'from_sql')")
+        rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
+        rows(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", pk)
+    undo(transaction_of(Change.objects.latest("id").pk))
+    assert state() == before
+
+
+def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
+    KeyValueStore.objects.all().delete()
+    KeyValueStore.objects.create(pk=flag().pk, key="limit", value=1)
+    with transaction.atomic():
+        set_rollout(KEY, 25)
+        version = set_value("limit", 2).version
+    set_rollout(KEY, 50)
+    flag_row, value = sorted(undo(transaction_of(version or 0), skip_conflicts=True), key=str)
+    assert (len(flag_row.conflicts), len(value.conflicts)) == (1, 0)
+    assert (flag().rollout_percent, KeyValueStore.objects.get().value) == (50, 1)
+
+
+# Secrets.
+
+
+def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not() -> None:
+    create_value("token", "hunter2", secret=True)
+    update_value("token", {"description": "x"})
+    undo_value("token")
+    version = set_value("token", "hunter3").version
+    with pytest.raises(InvalidChangeError, match="token is secret, so the history says only that"):
+        undo_value("token", version)
+    delete_value("token")
+    with pytest.raises(InvalidChangeError, match="token was secret, so the history cannot bring"):
+        undo_value("token")
+    assert not KeyValueStore.objects.filter(key="token").exists()
+
+
+@pytest.mark.parametrize("secret", [True, False])
+def test_undo_after_a_value_became_secret_or_public_keeps_the_value(secret: bool) -> None:
+    create_value("token", "hunter2", secret=not secret)
+    described = update_value("token", {"description": "changed"}).version
+    marked = update_value("token", {"secret": secret}).version
+    set_value("token", "hunter3")
+    undo_value("token", described)
+    undo_value("token", marked)
+    row = KeyValueStore.objects.get(key="token")
+    assert (row.value, row.description, row.secret) == ("hunter3", "", not secret)
+
+
+# Selections.
+
+
+def test_everything_of_a_person_is_undone_together_newest_first() -> None:
+    before = state()
+    entries = by_ana(
+        lambda: set_rollout(KEY, 25),
+        lambda: set_rollout(KEY, 50),
+        lambda: set_value("gateway", "adyen"),
+        lambda: create("banner"),
+        lambda: enable("banner"),
+    )
+    done = undo(entries)
+    assert state() == before
+    assert [(one.key, len(one.entries)) for one in done] == [
+        ("banner", 2),
+        ("gateway", 1),
+        (KEY, 2),
+    ]
+    newest = Change.objects.latest("id")
+    assert len({*Change.objects.in_transaction(newest).values_list("object_pk", "relation")}) == 3
+
+
+def test_undo_of_a_transaction_leaves_what_was_undone_already() -> None:
+    before = state()
+    with transaction.atomic():
+        set_rollout(KEY, 50)
+        delete_value("gateway")
+        version = create("banner").version or 0
+    undo_value("gateway")
+    written = {one.key: bool(one.written) for one in undo(transaction_of(version))}
+    assert written == {KEY: True, "gateway": False, "banner": True}
+    assert state() == before
+
+
+def test_entry_stands_for_the_event_that_wrote_it(users: list[User]) -> None:
+    with transaction.atomic():
+        add_allowed_users(KEY, users)
+        set_value("gateway", "adyen")
+        set_rollout(KEY, 50)
+        with acting_as("bob"):
+            enable(KEY)
+    oldest = Change.objects.order_by("id").filter(relation="m").values_list("id", flat=True)[0]
+    undo(entries_of([oldest]))
+    assert (flag().rollout_percent, flag().enabled, flag().allowed_users.count()) == (10, True, 0)
+    assert KeyValueStore.objects.get().value == "adyen"
+
+
+def test_conflict_refuses_all_unless_it_is_skipped() -> None:
+    entries = by_ana(lambda: set_rollout(KEY, 25), lambda: set_value("gateway", "adyen"))
+    set_rollout(KEY, 75)
+    before = state()
+    with pytest.raises(ConflictError, match="rollout_percent was changed again"):
+        undo(entries)
+    assert state() == before
+    value, skipped = undo(entries, skip_conflicts=True)
+    assert value.written
+    assert (skipped.changed, len(skipped.conflicts)) == (None, 1)
+    assert (flag().rollout_percent, KeyValueStore.objects.get().value) == (75, "stripe")
+
+
+def test_several_conflicts_are_all_named() -> None:
+    entries = by_ana(lambda: set_rollout(KEY, 25), lambda: set_value("gateway", "adyen"))
+    set_rollout(KEY, 75)
+    set_value("gateway", "braintree")
+    with pytest.raises(ConflictError) as caught:
+        undo(entries)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_interleaved_transaction_is_a_conflict(users: list[User]) -> None:
+    eve, dan = users[:2]
+
+    def allow_dan() -> None:
+        flag().allowed_users.add(dan)
+        connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        flag().allowed_users.add(eve)
+        pool.submit(allow_dan).result()
+        flag().allowed_users.remove(eve)
+    undo(transaction_of(Change.objects.latest("id").pk))
+    assert [*flag().allowed_users.all()] == [dan]
+
+
+# Versions.
+
+
+def test_restore_undoes_all_newer_entries_as_one_change(users: list[User]) -> None:
+    version = flag_version(KEY) or 0
+    before = state()
+    set_rollout(KEY, 50)
+    add_allowed_users(KEY, users)
+    with acting_as("ana"):
+        enable(KEY)
+    with acting_as("ana", reason="back to Monday"):
+        restore(KEY, to=version)
+    assert state() == before
+    newest = Change.objects.latest("id")
+    assert (newest.actor, newest.reason) == ("ana", "back to Monday")
+    assert restore(KEY, to=flag_version(KEY) or 0).written is False
+
+
+def test_restore_of_a_deleted_row_returns_its_state_at_the_version(users: list[User]) -> None:
+    add_allowed_users(KEY, users[0])
+    before, version = state(), flag_version(KEY) or 0
+    set_rollout(KEY, 50)
+    remove_allowed_users(KEY, users[0])
+    delete(KEY)
+    assert restore(KEY, to=version).old is None
+    assert state() == before
+
+
+def test_undo_and_restore_of_another_version_than_expected_are_conflicts() -> None:
+    version = flag_version(KEY) or 0
+    set_rollout(KEY, 50)
+    for call in (undo_flag, partial(restore, to=version)):
+        with pytest.raises(ConflictError, match=f"version {version} was expected"):
+            call(KEY, expect_version=version)
+    assert flag().rollout_percent == 50
+
+
+def test_unknown_keys_and_versions_are_refused() -> None:
+    other = create("banner").version or 0
+    for call in (partial(restore, KEY, to=other), partial(undo_flag, KEY, other)):
+        with pytest.raises(InvalidChangeError, match=f"new_checkout has no version {other}; see"):
+            call()
+    with pytest.raises(UnknownFlagError):
+        undo_flag("new_chekout")
+    with pytest.raises(InvalidChangeError, match="the history has no version 987654321; see"):
+        entries_of([987654321])
+    deleted = delete("banner").version or 0
+    with pytest.raises(InvalidChangeError, match=f"banner did not exist at version {deleted}"):
+        restore("banner", to=deleted)
+
+
+# Previews.
+
+
+def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
+    users: list[User],
+) -> None:
+    version = update(KEY, {"rollout_percent": 50, "allowed_users": users}).version or 0
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        rows("SET TRANSACTION READ ONLY")
+        [shown] = preview_undo(entries_of([version]))
+    assert not [one["sql"] for one in queries if "FOR " in one["sql"]]
+    assert (shown.before.row.rollout_percent, shown.after.row.rollout_percent) == (50, 10)
+    assert shown.before.allowed_users == {user.pk for user in users}
+    assert shown.after.allowed_users == set()
+    assert shown.written is not None
+    assert (shown.version, flag().rollout_percent) == (version, 50)
+
+
+# Queries and locks.
+
+
+def change_rows(count: int) -> list[Change]:
+    """Changes as many rows of each kind as ana, among them users, creations and deletions."""
+    users = [*User.objects.all()[:2]]
+    keys = [f"row_{number:02}" for number in range(count)]
+    for key in keys:
+        create_segment(key, GERMAN)
+        create(key, rules=[{"conditions": [{"segment": key}], "rollout_percent": 5}])
+        create_value(f"{key}.value", 1)
+        create(f"old_{key}", allowed_users=users)
+    return by_ana(
+        *(partial(update, key, {"rules": [], "allowed_users": users}) for key in keys),
+        *(partial(update_value, f"{key}.value", {"description": "x"}) for key in keys),
+        *(partial(update_segment, key, {"description": "x"}) for key in keys),
+        *(partial(delete, f"old_{key}") for key in keys),
+    )
+
+
+def undo_queries(entries: list[Change]) -> tuple[int, int, int]:
+    """Undoes entries. Returns the numbers of reads, of writes, and of the names of undone ones."""
+    with CaptureQueriesContext(connection) as queries:
+        undo(entries)
+    texts = [one["sql"] for one in queries]
+    writes = [one for one in texts if one.startswith(("INSERT", "UPDATE", "DELETE", "SAVEPOINT"))]
+    names = [one for one in texts if "set_config('flagstaff.undoes'" in one]
+    return len(texts) - len(writes) - len(names), len(writes), len(names)
+
+
+def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_three_times(
+    users: list[User],
+) -> None:
+    few, writes, names = undo_queries(change_rows(2))
+    assert (writes <= 3 * 8, names) == (True, 9)
+    many, writes, names = undo_queries(change_rows(10))
+    assert (writes <= 3 * 40, names) == (True, 41)
+    assert many == few < 40
+
+
+def test_sixty_events_are_undone_in_half_a_second() -> None:
+    keys = [f"row_{number:02}" for number in range(20)]
+    for key in keys:
+        create(key)
+    entries = by_ana(*(partial(set_rollout, key, percent) for percent in (1, 2, 3) for key in keys))
+    assert len(entries) == 60
+    began = perf_counter()
+    undo(entries)
+    seconds = perf_counter() - began
+    assert not FeatureFlag.objects.filter(rollout_percent__in=[1, 2, 3]).exists()
+    # Ten times the aim, for a busy machine.
+    assert seconds < 5
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(300)
+def test_flag_with_many_allowed_users_returns_with_one_insert() -> None:
+    many = User.objects.bulk_create([User(username=f"user{number}") for number in range(100_000)])
+    rows(
+        f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) SELECT %s, id FROM auth_user",
+        flag().pk,
+    )
+    version = delete(KEY).version or 0
+    with CaptureQueriesContext(connection) as queries:
+        undo(entries_of([version]))
+    inserts = [one for one in queries if one["sql"].startswith(f'INSERT INTO "{ALLOWED_USERS}"')]
+    assert len(inserts) == 1
+    assert flag().allowed_users.count() == len(many)
+
+
+def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments() -> None:
+    create_segment("first", GERMAN)
+    create_segment("last", GERMAN)
+    named = {
+        key: [{"conditions": [{"segment": key}], "rollout_percent": 5}] for key in ("first", "last")
+    }
+    update(KEY, {"rules": named["first"]})
+    create("banner")
+    create("poster")
+    entries = by_ana(
+        lambda: update(KEY, {"rules": []}),
+        lambda: update_segment("last", {"description": "x"}),
+    )
+    # The undo needs both segments, and so does the other transaction.
+    done = run_during(
+        lambda: update("banner", {"rules": named["first"]}),
+        lambda: undo(entries),
+        lambda: update("poster", {"rules": named["last"]}),
+    )
+    assert all(one.written for one in done)
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+def test_deadlock_is_retried_once_unless_a_transaction_surrounds_the_undo(
+    outermost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = by_ana(lambda: set_rollout(KEY, 50))
+    calls = []
+
+    def write_after_a_deadlock(*arguments: Any, **options: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            with connection.cursor() as cursor:
+                cursor.execute("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$")
+        write(*arguments, **options)
+
+    monkeypatch.setitem(undo.__globals__, "write_fields", write_after_a_deadlock)
+    if outermost:
+        undo(entries)
+        assert (flag().rollout_percent, len(calls)) == (10, 2)
+        return
+    with pytest.raises(OperationalError), transaction.atomic():
+        undo(entries)
+    assert len(calls) == 1
