@@ -264,7 +264,15 @@ def test_impact_locks_and_writes_nothing(users: list[User]) -> None:
     with CaptureQueriesContext(connection) as queries:
         impact([now], [now.after({"rollout_percent": 50})])
     assert len(queries) < 15
-    words = ("INSERT", "UPDATE ", "DELETE", "FOR NO KEY", "LOCK TABLE", "DECLARE", "SET TRANSACTION")
+    words = (
+        "INSERT",
+        "UPDATE ",
+        "DELETE",
+        "FOR NO KEY",
+        "LOCK TABLE",
+        "DECLARE",
+        "SET TRANSACTION",
+    )
     assert not [one["sql"] for one in queries if any(word in one["sql"] for word in words)]
     assert row.rollout_percent == 0
 

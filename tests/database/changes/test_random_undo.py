@@ -14,17 +14,20 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
-from flagstaff.changes.flags.undo import preview_undo, restore, undo
+from flagstaff.changes.undo import preview_undo, restore_row, undo
 
 from flagstaff import changes
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.sql import rows
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEYS = ("a", "b", "c")
+FLAG_COLUMNS = ("key", "enabled", "rollout_percent", "description")
+VALUE_COLUMNS = ("key", "value", "description")
 Id = tuple[Kind, str]
 #: The cells of a row: its columns, and one for each allowed user. None if there is no row.
 Cells = Mapping[str, Any] | None
@@ -38,15 +41,13 @@ def snapshot() -> State:
             "SELECT id, key, enabled, rollout_percent, description FROM flagstaff_featureflag"
         )
         for pk, *columns in cursor.fetchall():
-            names = ("key", "enabled", "rollout_percent", "description")
-            flags[Kind.FLAG, str(pk)] = dict(zip(names, columns, strict=True))
+            flags[Kind.FLAG, str(pk)] = dict(zip(FLAG_COLUMNS, columns, strict=True))
         cursor.execute("SELECT featureflag_id, user_id FROM flagstaff_featureflag_allowed_users")
         for flag, user in cursor.fetchall():
             flags[Kind.FLAG, str(flag)][f"user {user}"] = True
         cursor.execute("SELECT id, key, value::text, description FROM flagstaff_keyvaluestore")
         for pk, *columns in cursor.fetchall():
-            names = ("key", "value", "description")
-            flags[Kind.VALUE, str(pk)] = dict(zip(names, columns, strict=True))
+            flags[Kind.VALUE, str(pk)] = dict(zip(VALUE_COLUMNS, columns, strict=True))
     return flags
 
 
@@ -194,7 +195,7 @@ class World:
         return draw.choice(
             (
                 lambda: changes.set_value(name, new),
-                lambda: sql(
+                lambda: rows(
                     "UPDATE flagstaff_keyvaluestore SET value = '10.5', description = %s"
                     " WHERE id = %s",
                     draw.choice("xyz"),
@@ -215,7 +216,7 @@ class World:
                 lambda: FeatureFlag.objects.filter(pk=pk).update(enabled=not flag.enabled),
                 lambda: changes.enable(key),
                 lambda: changes.disable(key),
-                lambda: sql(
+                lambda: rows(
                     "UPDATE flagstaff_featureflag SET rollout_percent = %s, description = %s"
                     " WHERE id = %s",
                     percent,
@@ -226,7 +227,7 @@ class World:
                 lambda: flag.allowed_users.remove(user),
                 lambda: changes.update(key, {"description": "d", "allowed_users": self.users}),
                 lambda: (
-                    sql("UPDATE flagstaff_featureflag SET key = %s WHERE id = %s", renamed, pk)
+                    rows("UPDATE flagstaff_featureflag SET key = %s WHERE id = %s", renamed, pk)
                     if free
                     else None
                 ),
@@ -319,7 +320,7 @@ class World:
         key = self._last_key(row) if owner is None else owner["key"]
         newest = newest_entry()
         try:
-            restore(row[0], key, to=step.entries_of(row)[-1].pk)
+            restore_row(row[0], key, to=step.entries_of(row)[-1].pk)
         except FlagstaffError:
             assert snapshot() == present
             return
@@ -343,14 +344,9 @@ def newest_entry() -> int:
     return Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
-def sql(query: str, *parameters: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-
-
 def delete_by_sql(pk: int) -> None:
-    sql("DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id = %s", pk)
-    sql("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
+    rows("DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id = %s", pk)
+    rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
 
 
 def sequences(count: int, first: int = 0) -> Iterator[tuple[int, World]]:
