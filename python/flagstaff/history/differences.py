@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
@@ -21,10 +19,6 @@ _Places: TypeAlias = "tuple[Path, Path]"
 _PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
 # Deeper parts are compared as a whole.
 _MAX_DEPTH = 30
-# The elements of longer lists are compared by their index: aligning them takes too long.
-_MAX_ALIGNED = 300
-# As those of lists with many equal elements, such as [0, 1, 0, 1].
-_MAX_COMPARED = 300_000
 
 
 @dataclass(frozen=True)
@@ -85,13 +79,13 @@ def row_differences(
 def json_differences(old: object, new: object) -> Iterator[JsonDifference]:
     """Yields the differences of two JSON documents, as small as possible.
 
-    Elements of lists are aligned, so that an element in the middle can be added or removed. Numbers
-    and booleans differ: 1 is not true, and 1 is not 1.0.
+    Equal elements at the start and at the end of lists are left out, so that one in the middle can
+    be added or removed. Numbers and booleans differ: 1 is not true, and 1 is not 1.0.
 
     >>> [path_text(one.path) for one in json_differences({"a": [1, 2]}, {"a": [1, 3], "b": 4})]
     ['a[1]', 'b']
     """
-    return _differences(old, new, ((), ()), 0, _AlignmentLimit())
+    return _differences(old, new, ((), ()), 0)
 
 
 def path_text(path: Path) -> str:
@@ -107,42 +101,18 @@ def path_text(path: Path) -> str:
     return text
 
 
-class _AlignmentLimit:
-    """How many comparisons of elements are left to align lists, in the whole documents."""
-
-    def __init__(self) -> None:
-        self._left = _MAX_COMPARED
-
-    def may_align(self, old: list[str], new: list[str]) -> bool:
-        """Whether these elements may be aligned. Lists of equal elements take the most."""
-        if max(len(old), len(new)) > _MAX_ALIGNED:
-            return False
-        counts = Counter(new)
-        needed = sum(counts[text] for text in old) * min(len(old), len(new))
-        if needed > self._left:
-            return False
-        self._left -= needed
-        return True
-
-
-def _differences(
-    old: object, new: object, places: _Places, depth: int, limit: _AlignmentLimit
-) -> Iterator[JsonDifference]:
+def _differences(old: object, new: object, places: _Places, depth: int) -> Iterator[JsonDifference]:
     """Yields the differences of two parts, which are at these places."""
     if depth < _MAX_DEPTH and isinstance(old, dict) and isinstance(new, dict):
-        yield from _of_objects(old, new, places, depth + 1, limit)
+        yield from _of_objects(old, new, places, depth + 1)
     elif depth < _MAX_DEPTH and isinstance(old, list) and isinstance(new, list):
-        yield from _of_lists(old, new, places, depth + 1, limit)
+        yield from _of_lists(old, new, places, depth + 1)
     elif _canonical(old) != _canonical(new):
         yield JsonDifference("changed", places[1], old, new)
 
 
 def _of_objects(
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    places: _Places,
-    depth: int,
-    limit: _AlignmentLimit,
+    old: Mapping[str, Any], new: Mapping[str, Any], places: _Places, depth: int
 ) -> Iterator[JsonDifference]:
     before, after = places
     for name in dict.fromkeys([*old, *new]):
@@ -152,56 +122,30 @@ def _of_objects(
             yield JsonDifference("added", (*after, name), None, new[name])
         else:
             inner = (*before, name), (*after, name)
-            yield from _differences(old[name], new[name], inner, depth, limit)
+            yield from _differences(old[name], new[name], inner, depth)
 
 
 def _of_lists(
-    old: list[Any], new: list[Any], places: _Places, depth: int, limit: _AlignmentLimit
+    old: list[Any], new: list[Any], places: _Places, depth: int
 ) -> Iterator[JsonDifference]:
     before, after = places
-    for start, end, other_start, other_end in _unequal(old, new, limit):
-        removed, added = range(start, end), range(other_start, other_end)
-        for index, other in zip_longest(removed, added):
-            if index is None:
-                yield JsonDifference("added", (*after, other), None, new[other])
-            elif other is None:
-                yield JsonDifference("removed", (*before, index), old[index], None)
-            else:
-                inner = (*before, index), (*after, other)
-                yield from _differences(old[index], new[other], inner, depth, limit)
-
-
-def _unequal(
-    old: list[Any], new: list[Any], limit: _AlignmentLimit
-) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the ranges of both lists that replace each other."""
     texts, other_texts = list(map(_canonical, old)), list(map(_canonical, new))
-    start, end = _common(texts, other_texts)
-    middle = texts[start : len(texts) - end]
-    other_middle = other_texts[start : len(other_texts) - end]
-    if not limit.may_align(middle, other_middle):
-        yield start, len(old) - end, start, len(new) - end
-        return
-    matcher = SequenceMatcher(None, middle, other_middle, autojunk=False)
-    for tag, *ranges in matcher.get_opcodes():
-        if tag != "equal":
-            first, last, other_first, other_last = (start + offset for offset in ranges)
-            yield first, last, other_first, other_last
+    start = _equal_at_start(texts, other_texts)
+    end = _equal_at_start(texts[start:][::-1], other_texts[start:][::-1])
+    removed, added = range(start, len(old) - end), range(start, len(new) - end)
+    for index, other in zip_longest(removed, added):
+        if index is None:
+            yield JsonDifference("added", (*after, other), None, new[other])
+        elif other is None:
+            yield JsonDifference("removed", (*before, index), old[index], None)
+        else:
+            inner = (*before, index), (*after, other)
+            yield from _differences(old[index], new[other], inner, depth)
 
 
-def _common(old: list[str], new: list[str]) -> tuple[int, int]:
-    """Returns how many elements are equal at the start of both lists, and at their ends."""
-    shorter = min(len(old), len(new))
-    pairs = zip(old, new, strict=False)
-    start = next(
-        (at for at, (old_text, new_text) in enumerate(pairs) if old_text != new_text), shorter
-    )
-    pairs = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
-    end = next(
-        (at for at, (old_text, new_text) in enumerate(pairs) if old_text != new_text),
-        shorter - start,
-    )
-    return start, end
+def _equal_at_start(old: list[str], new: list[str]) -> int:
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(old), len(new)))
 
 
 def _canonical(value: object) -> str:

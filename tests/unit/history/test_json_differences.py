@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from time import process_time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagstaff.history.differences import JsonDifference, Path, json_differences, path_text
+from flagstaff.history.differences import Path, json_differences, path_text
 
 _SCALARS = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text("ab.", max_size=2)
@@ -74,14 +73,6 @@ def test_path_is_written_without_ambiguity(path: Path, expected: str) -> None:
     assert path_text(path) == expected
 
 
-def test_long_lists_are_compared_by_index() -> None:
-    old = list(range(5_000))
-    [difference] = json_differences(old, [*old[:4_000], "x", *old[4_001:]])
-    assert difference == JsonDifference("changed", (4_000,), 4_000, "x")
-    # Aligned, they would have two differences.
-    assert len(differences(old, ["x", *old[:-1]])) == 5_000
-
-
 def test_deep_parts_are_compared_as_a_whole() -> None:
     old: Any = 1
     for _ in range(400):
@@ -113,14 +104,13 @@ def test_lists_without_the_differences_are_equal(old: Any, new: Any) -> None:
     assert left + actions.count("added") == len(new["list"])
 
 
-@pytest.mark.parametrize(("lists", "length"), [(160, 300), (3, 300), (300, 100)])
-def test_lists_of_equal_elements_are_compared_quickly(lists: int, length: int) -> None:
-    old = [[0, 1] * (length // 2)] * lists
-    new = [[1, 0] * (length // 2)] * lists
-    start = process_time()
-    assert differences(old, new)
-    # Aligning each of these lists takes a second.
-    assert process_time() - start < 5
+def test_elements_between_equal_ones_are_compared_by_index() -> None:
+    assert differences([0, 1, 2, 9], [0, 3, 1, 2, 4, 9]) == [
+        ("changed", "[1]", 1, 3),
+        ("changed", "[2]", 2, 1),
+        ("added", "[3]", None, 2),
+        ("added", "[4]", None, 4),
+    ]
 
 
 def test_element_in_a_long_list_of_equal_elements_is_found() -> None:

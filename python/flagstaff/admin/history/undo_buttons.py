@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
+from django.db import connections
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._words.times import aware
 from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
 from flagstaff.admin.links import may_view
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
 from flagstaff.admin.undo.permissions import Write, may_write_kind
+from flagstaff.conf import conf
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.log import Change, Event, undone_by
+from flagstaff.history.log import Event, undone_by
 
 _MAX_KEYS_SHOWN = 5
 # A transaction may have changed all flags, and a page shows many transactions.
-_MAX_ENTRIES = 300
-_COLUMNS = ("transaction_id", "relation", "object_pk", "key", "action", "hidden")
+_MAX_ENTRIES = 100
 
 
 def rows_with_buttons(
@@ -57,6 +60,16 @@ def rows_with_buttons(
             )
         )
     return rows
+
+
+class _Entry(NamedTuple):
+    """What is read of an entry. A model would take most of the time of a page."""
+
+    id: int
+    relation: str
+    key: str
+    action: str
+    is_hidden: bool
 
 
 class _ChangedRow(NamedTuple):
@@ -108,41 +121,46 @@ def _related_changes(
 def changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow], bool]]:
     """Returns the rows that each transaction changed, by key, and whether they are all. One query.
 
-    At most 300 entries of each transaction are read.
+    At most 100 entries of each transaction are read.
     """
-    newest = {event.transaction_id: event.entries[0] for event in events}
-    # Unordered, so that the server reads no index of the ids alone until it has found enough.
-    each = [
-        Change.objects.in_transaction(entry).order_by().only(*_COLUMNS)[: _MAX_ENTRIES + 1]
-        for entry in newest.values()
-    ]
-    found: Iterable[Change] = each[0] if len(each) == 1 else ()
-    if len(each) > 1:
-        found = each[0].union(*each[1:], all=True).order_by()
-    by_row: dict[int, dict[tuple[Kind, str], list[Change]]] = {pk: {} for pk in newest}
-    counts = dict.fromkeys(newest, 0)
-    for entry in found:
-        counts[entry.transaction_id] += 1
-        rows = by_row[entry.transaction_id]
-        rows.setdefault((entry.kind, entry.object_pk), []).append(entry)
+    times = {event.transaction_id: aware(event.at) for event in events}
+    connection = connections[conf.database]
+    quote = connection.ops.quote_name
+    parameters: dict[str, Any] = {
+        "transactions": list(times),
+        "times": list(times.values()),
+        "limit": _MAX_ENTRIES + 1,
+        "tables": [quote(kind.model._meta.db_table) for kind in Kind],
+    }
+    by_row: dict[int, dict[tuple[Kind, str], list[_Entry]]] = {pk: {} for pk in times}
+    counts = dict.fromkeys(times, 0)
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("transactions_v1"), own_names(connection)), parameters)
+        for transaction, pk, *values in cursor.fetchall():
+            entry = _Entry(*values)
+            counts[transaction] += 1
+            row = Kind.of(entry.relation), pk
+            by_row[transaction].setdefault(row, []).append(entry)
     return {
         transaction: (
-            sorted(map(_changed_row, rows.values()), key=lambda row: (row.kind.value, row.key)),
+            sorted(
+                (_changed_row(*row, entries) for row, entries in rows.items()),
+                key=lambda row: (row.kind.value, row.key),
+            ),
             counts[transaction] <= _MAX_ENTRIES,
         )
         for transaction, rows in by_row.items()
     }
 
 
-def _changed_row(entries: Iterable[Change]) -> _ChangedRow:
-    in_order = sorted(entries, key=lambda entry: entry.pk)
-    newest = in_order[-1]
+def _changed_row(kind: Kind, pk: str, oldest_first: Sequence[_Entry]) -> _ChangedRow:
+    newest = oldest_first[-1]
     # SQL may write the allowed users before their flag.
-    rows = [entry for entry in in_order if entry.relation != ALLOWED_USERS]
-    creates = bool(rows) and rows[0].action == Change.Action.INSERT
-    deletes = bool(rows) and rows[-1].is_deletion
+    rows = [entry for entry in oldest_first if entry.relation != ALLOWED_USERS]
+    creates = bool(rows) and rows[0].action == "insert"
+    deletes = bool(rows) and rows[-1].action in {"delete", "truncate"}
     # To undo a creation is to delete, to undo a deletion is to add.
     write: Write | None = "change" if creates is deletes else "delete" if creates else "add"
-    if not creates and any(entry.hidden for entry in rows):
+    if not creates and any(entry.is_hidden for entry in rows):
         write = None
-    return _ChangedRow(newest.kind, newest.object_pk, newest.key, newest.pk, write, deletes)
+    return _ChangedRow(kind, pk, newest.key, newest.id, write, deletes)
