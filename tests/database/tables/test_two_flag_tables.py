@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from flagstaff.history.transactions import parts_of
 
 from flagstaff import acting_as, changes
 from flagstaff._tables.names import fill, sql
@@ -15,7 +16,6 @@ from flagstaff._tables.watched import watched_tables
 from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history import flag_version, forget_user, prune
-from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
 from tests.support.models_of_others import flag_fields, model_of

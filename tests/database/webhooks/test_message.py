@@ -14,9 +14,10 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
+from flagstaff._engine.impact import ChangeImpact
+from tests.support.impacts import change_impact
 
 from flagstaff import acting_as, experiments
-from flagstaff._engine.impact import ChangeImpact
 from flagstaff.changes import (
     add_allowed_users,
     create,
@@ -36,7 +37,6 @@ from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.send import signature_headers
 from tests.support.fake_workers import FakeWorker
 from tests.support.history import flag_history
-from tests.support.impacts import change_impact
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents
 
