@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from flagstaff.webhooks.impact import ImpactCounts
 
 from flagstaff.history import Difference, Event, Users
-from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.message import WebhookMessage
 from flagstaff.webhooks.retry import retry_after_seconds, retry_delay
 from flagstaff.webhooks.send import signature_headers
@@ -18,8 +18,8 @@ from flagstaff.webhooks.slack import as_slack
 
 NOW = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 EVENT = Event(
+    entries=(),
     version=7,
-    first=7,
     at=NOW,
     transaction_id=1,
     kind="flag",

@@ -163,16 +163,6 @@ def test_all_changes_on_the_page_are_undone_with_their_undo(operator: Client) ->
     assert "There is nothing to undo." in text_of(page(operator, link))
 
 
-def test_overwritten_change_can_only_be_selected(operator: Client) -> None:
-    version = set_rollout("new_checkout", 50).version
-    newer = set_rollout("new_checkout", 75).version
-    html = page(operator, RECENT)
-    assert f'value="{version}"' in html
-    assert [one for one in undo_urls(html) if f"undo={version}&" in one] == []
-    confirm(operator, undo_url(version, newer))
-    assert stored() == (10, "stripe")
-
-
 def test_conflict_is_left_out_or_refuses_the_others_after_the_page(operator: Client) -> None:
     first, second = change_both()
     url = undo_url(first, second)
