@@ -12,6 +12,8 @@ from flagstaff._words.text import Text, marked
 UNDECODABLE = frozenset({"22P05", "22021"})
 #: Two transactions wait for each other. PostgreSQL has ended this one.
 DEADLOCK = "40P01"
+#: Another row has the key.
+UNIQUE_VIOLATION = "23505"
 #: The role has no right to do this.
 NO_PRIVILEGE = "42501"
 # Undefined table, undefined column.

@@ -44,8 +44,13 @@ def consequence(before: RowState, after: RowState, effect: Effect) -> Consequenc
     The fields decide, too, where the numbers do not say everything: what cannot be counted is never
     "none".
     """
-    by_counts = _by_counts(effect, is_flag=after.kind is Kind.FLAG)
     sides = [_state(one) for one in (before, after)]
+    if after.kind is not Kind.FLAG:
+        by_counts = _by_counts(effect, effect.changed, effect.changed)
+    elif sides[0] == sides[1] and before.allowed_users != after.allowed_users:
+        by_counts = _by_counts(effect, effect.gain, effect.gain)
+    else:
+        by_counts = _by_counts(effect, effect.gain, effect.on[1])
     begins = effect.anonymous == (False, True)
     is_small = effect.is_estimate and by_counts < Consequence.MORE
     units = {side.bucket_by for side in sides if side is not None}
@@ -63,16 +68,16 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
     """Returns the consequence for one of them."""
     effect = impact[key]
     if key[0] is None:
-        by_counts = _by_counts(effect, is_flag=False)
+        by_counts = _by_counts(effect, effect.changed, effect.changed)
         return by_counts if effect.users and not effect.ignored else Consequence.MOST
     nothing = RowState(key[0], None)
     return consequence(impact.before.get(key, nothing), impact.after.get(key, nothing), effect)
 
 
-def _by_counts(effect: Effect, *, is_flag: bool) -> Consequence:
-    more, has = (effect.gain, effect.on[1]) if is_flag else (effect.changed, effect.changed)
+def _by_counts(effect: Effect, more: int, most: int) -> Consequence:
+    """Returns it by how many users get something, and how many of all have it then."""
     if more:
-        return Consequence.MOST if has * 2 > (effect.users or 0) else Consequence.MORE
+        return Consequence.MOST if most * 2 > (effect.users or 0) else Consequence.MORE
     return Consequence.FEWER if effect.lose else Consequence.NONE
 
 
@@ -130,8 +135,10 @@ def _percent(rule: Any) -> int:
 
 def text_to_type(impact: Impact) -> str:
     """Returns what a person types to confirm a change: a key, or the name of the environment."""
-    largest = [key for key in impact if consequence_for(impact, key) is Consequence.MOST]
-    return text_for_many([key for _kind, key in largest]) if largest else ""
+    most = {key for key in impact if consequence_for(impact, key) is Consequence.MOST}
+    by_segment = bool(most.difference(impact.rows))
+    typed = [key for key in impact.rows if key in most or (by_segment and key[0] is Kind.SEGMENT)]
+    return text_for_many([key for _kind, key in typed]) if typed else ""
 
 
 def text_for_many(keys: Sequence[str]) -> str:
@@ -165,10 +172,11 @@ def users_text(effect: Effect, count: int) -> str:
     if effect.users is None:
         return _("not counted: %(why)s") % {"why": localized(effect.problem)}
     text = ngettext("%(count)s of %(users)s user", "%(count)s of %(users)s users", effect.users)
-    return _with_ignored(effect, text, count)
+    return counted_text(effect, text, count)
 
 
-def _with_ignored(effect: Effect, text: str, count: int) -> str:
+def counted_text(effect: Effect, text: str, count: int) -> str:
+    """Returns a sentence with the numbers "count" and "users", and what is not in them."""
     text %= {"count": number_text(effect, count), "users": local_number(effect.users or 0)}
     if not effect.ignored:
         return text
@@ -190,11 +198,17 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
 
 def impact_text(impact: Impact) -> str:
     """Returns the sentences that say who gains or loses what; empty if no result can change."""
-    if not impact:
-        return ""
-    [key, *others] = impact
-    if not others and key in impact.before.keys() | impact.after.keys() and not impact.uses:
-        return " ".join(_sentences(impact, key))
+    own = [key for key in impact.rows if key in impact]
+    return row_text(impact, own[0]) if [*impact] == own[:1] else summary_text(impact)
+
+
+def row_text(impact: Impact, key: Key) -> str:
+    """Returns the sentences about one of the flags, values and experiments."""
+    return " ".join(_sentences(impact, key))
+
+
+def summary_text(impact: Impact) -> str:
+    """Returns the sentence about all of them together; empty if no result can change."""
     counted = [one for one in impact.values() if one.users is not None]
     if impact.changed is None or not counted:
         return " ".join(dict.fromkeys(_not_counted(one) for one in impact.values()))
@@ -203,9 +217,8 @@ def impact_text(impact: Impact) -> str:
         "%(count)s different users gain or lose something.",
         impact.changed,
     )
-    if not impact.changed:
-        text = _("No user gains or loses anything.")
-    ignored = {name for one in impact.values() for name in one.ignored}
+    text = text if impact.changed else _("No user gains or loses anything.")
+    ignored = any(one.ignored for one in impact.values())
     rest = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
     return " ".join([text % {"count": number_text(counted[0], impact.changed)}, *rest])
 
@@ -216,18 +229,28 @@ def _not_counted(effect: Effect) -> str:
 
 
 def _sentences(impact: Impact, key: Key) -> Iterator[str]:
-    effect = impact[key]
+    effect, sides = impact[key], [_state(side[key]) for side in impact.sides if key in side]
+    if len({side.bucket_by for side in sides if side}) > 1:
+        yield _("The new unit reassigns every user at once.")
     if effect.users is None:
         yield _not_counted(effect)
     elif key[0] is Kind.FLAG:
-        yield from _flag_sentences(effect)
+        text = " ".join(_flag_sentences(effect))
+        percents = [side.rollout_percent for side in sides if isinstance(side, FlagState)]
+        if len(set(percents)) > 1:
+            text = _("%(old)s → %(new)s %%: %(text)s") % {
+                "old": percents[0],
+                "new": percents[1],
+                "text": text,
+            }
+        yield text
     else:
         text = ngettext(
             "The value changes for %(count)s of %(users)s user",
             "The value changes for %(count)s of %(users)s users",
             effect.users,
         )
-        yield f"{_with_ignored(effect, text, effect.changed)}."
+        yield f"{counted_text(effect, text, effect.changed)}."
     if text := anonymous_text(impact, key):
         yield text
 
@@ -247,7 +270,7 @@ def _flag_sentences(effect: Effect) -> Iterator[str]:
         "Afterwards %(count)s of %(users)s users have it",
         effect.users or 0,
     )
-    yield f"{_with_ignored(effect, text, effect.on[1])}."
+    yield f"{counted_text(effect, text, effect.on[1])}."
 
 
 def anonymous_text(impact: Impact, key: Key) -> str:
@@ -257,8 +280,7 @@ def anonymous_text(impact: Impact, key: Key) -> str:
         return ""
     if key[0] is not Kind.FLAG:
         return _("It changes for everybody who is not logged in.")
-    sides = [side[key].row for side in (impact.before, impact.after) if key in side]
-    units = {FlagState.of(row).bucket_by for row in sides}
+    units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
     unit = next(iter(units - {USER}), USER)
     if unit == USER:
         return (

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
@@ -134,6 +134,9 @@ class Impact(dict[Key, Effect]):
         #: The changed rows by kind and key; of what uses their segments, the same row in both.
         self.before: dict[Key, RowState] = {_key(one): one for one in before if one.row}
         self.after: dict[Key, RowState] = {_key(one): one for one in after if one.row}
+        self.sides = self.before, self.after
+        #: The keys of the rows that change themselves.
+        self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]
         #: What uses the segments that change.
         self.uses: Sequence[SegmentUse] = ()
         #: How many different users get another result; None if they are not counted.
@@ -306,8 +309,7 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
 def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
     """Returns the allowed users of the flags before and after, as texts, by key."""
     sides = [
-        {key: one for (kind, key), one in side.items() if kind is Kind.FLAG}
-        for side in (found.before, found.after)
+        {key: one for (kind, key), one in side.items() if kind is Kind.FLAG} for side in found.sides
     ]
     flags = {one.row.pk: one.row for side in sides for one in side.values() if one.row.pk}
     stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
@@ -323,16 +325,16 @@ def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
 
 def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
     """Yields the rows before and after, as `direct.read_all` returns them."""
-    sides = (found.before, found.after)
     others = [use for use in found.uses if use.kind is None and use.is_active]
     rules = [use.row.rules for use in others]
-    rules += [_rules_of(one) for side in sides for one in side.values() if one.kind in _RULED]
+    rules += [_rules_of(one) for side in found.sides for one in side.values() if one.kind in _RULED]
     wanted = {key for one in rules for key, _place in named_segments(one)}
     segments = [RowState(Kind.SEGMENT, one) for one in _segments(wanted)]
-    experiments = [row for use in others for row in direct.read_all(use.key)[4]]
-    for side, users in zip(sides, allowed, strict=True):
-        changed = {key for kind, key in (*found.before, *found.after) if kind is Kind.SEGMENT}
-        unchanged = [one for one in segments if one.row.key not in changed]
+    experiments: list[Any] = []
+    for use in others:
+        experiments += cast("list[Any]", direct.read_all(use.key)[4])
+    for side, users in zip(found.sides, allowed, strict=True):
+        unchanged = [one for one in segments if _key(one) not in found.rows]
         by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
         for one in (*unchanged, *side.values()):
             by_kind[one.kind].append(_core_row(one))

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeAlias, cast
 
-from django.db import OperationalError, connections, transaction
-from django.db.models import Model
+from django.db import Error, OperationalError, connections, transaction
 
 from flagstaff._tables.model_fields import AnyField, is_auto_now, is_auto_now_add, is_generated
 from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
-from flagstaff._tables.sqlstate import DEADLOCK, sqlstate
+from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._time_fields import bound_of
@@ -40,7 +39,7 @@ from flagstaff.changes.row_changes import finished, planned_change, planned_dele
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
-from flagstaff.history.describe import describe_value
+from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
     Change,
@@ -120,8 +119,12 @@ def undo(
     ids = _ids(entries)
     try:
         return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
-    except OperationalError as error:
-        if connections[conf.database].in_atomic_block or sqlstate(error) != DEADLOCK:
+    except (OperationalError, InvalidChangeError) as error:
+        cause = error if isinstance(error, OperationalError) else error.__cause__
+        state = sqlstate(cause) if isinstance(cause, Error) else None
+        # A row that another undo has inserted meanwhile exists now.
+        may_retry = state == UNIQUE_VIOLATION or not connections[conf.database].in_atomic_block
+        if state not in {DEADLOCK, UNIQUE_VIOLATION} or not may_retry:
             raise
     return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
 
@@ -433,12 +436,15 @@ class _Row:
                 "{key} is secret, so the history says only that its {fields} changed; enter it "
                 "again with {command}",
                 key=self.key,
-                fields=some(entry.hidden),
+                fields=some(map(field_label, entry.hidden)),
                 command=quoted_command("value", "set", self.key, "-"),
             )
         before, taken = dict(columns), dict(state.taken)
         for name in _differing(entry, entry.new):
             one = self.fields.get(name)
+            # Of columns that were added since, the entry says nothing.
+            if name not in entry.old:
+                continue
             if one is None:
                 self.ignored[name] = None
                 continue
@@ -448,7 +454,9 @@ class _Row:
             if name in self._since or not _is_same(present, entry.new.get(name)):
                 value = describe_value(present, field=one.name, limit=_MAX_VALUE)
                 text = Text(
-                    "{field} was changed again and is {value} now", field=one.name, value=value
+                    "{field} was changed again and is {value} now",
+                    field=field_label(one.name),
+                    value=value,
                 )
                 raise self._conflict(text)
             before[name], taken[name] = old, entry.pk
@@ -461,7 +469,7 @@ class _Row:
         )
 
     def _conflict(self, why: Text) -> ConflictError:
-        text = Text("the change of {key} cannot be undone: {why}", key=self.key, why=why)
+        text = Text("{key}: {why}", key=self.key, why=why)
         return ConflictError(text, key=self.key, actual=self.version)
 
 
@@ -572,7 +580,7 @@ def _refuse_taken_keys(rows: Collection[_Row]) -> None:
 
 def _key_conflict(row: _Row, owner: str) -> ConflictError:
     text = Text(
-        "the change of {key} cannot be undone: {owner} has this key now; rename or delete it first",
+        "{key}: {owner} has this key now; rename or delete it first",
         key=str(row.key_after),
         owner=OWNERS.get(owner, Text("a segment")),
     )

@@ -266,7 +266,7 @@ def test_only_version_with_same_secret_value_can_be_restored(operator: Client) -
     assert int(offered) not in lost
     for version in lost:
         [message] = messages_of(operator.get(restore_url(url(row), version), follow=True))
-        assert message.startswith("Not restored: token is secret, so the history says only that")
+        assert message.startswith("Not restored: token is secret, so the history says only")
     response = preview(operator, row, int(offered))
     assert rows_of(response.content.decode()) == ['description "For the new shop" "For the shop"']
     operator.post(restore_url(url(row), int(offered)), confirmed(response))
@@ -374,7 +374,10 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
         assert not re.search("hunter|sha256", text)
     assert "?undo=" not in html
     text = unescape(page(operator, undo_url(value_version("token"))))
-    assert "token is secret, so the history says only that its value changed" in text
+    assert (
+        "token is secret, so the history says only that its value changed; "
+        'enter it again with "manage.py flags value set token -"'
+    ) in text
     response = operator.post(url(value, "delete"), {"post": "yes"}, follow=True)
     assert messages_of(response) == ["The value “token” was deleted successfully."]
 

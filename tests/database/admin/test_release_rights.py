@@ -10,9 +10,9 @@ from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client, RequestFactory
+from flagstaff._engine.segment_impact import impact_of_segments
 
 from flagstaff import changes, experiments
-from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes import segment_plan
 from flagstaff.exceptions import InvalidChangeError

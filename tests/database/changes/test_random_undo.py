@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
-from flagstaff.changes.undo import preview_undo, restore_row, undo
 
 from flagstaff import changes
+from flagstaff.changes.undo import preview_undo, restore_row, undo
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore

@@ -12,7 +12,6 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import acting_as, changes
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from tests.support.admin_pages import production
@@ -61,8 +60,11 @@ def stored() -> list[Any]:
         ("on summer_banner", f"summer_banner: {TO_BOTH} Everybody who is not logged in gains"),
         ("rollout new_checkout 60", "25 → 60 %: 1 user gains the flag. Afterwards 2 of 2 users"),
         ("set-rules search_v2 rules.json", "1 user gains the flag. Afterwards 1 of 2 users have"),
-        ("update new_checkout --bucket-by visitor", "The new unit reassigns every user; where"),
-        ("allow search_v2 alice bob", "search_v2: 2 allowed users will be added. Go on? [y/N]"),
+        (
+            "update new_checkout --bucket-by visitor",
+            "The new unit reassigns every user at once.",
+        ),
+        ("allow search_v2 alice bob", f"search_v2: {TO_BOTH} Go on? [y/N]"),
         ("segment update team --conditions known.json", "team: 1 user gains or loses something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         ("undo gone", "gone: 2 users gain the flag. Afterwards 2 of 2 users have it."),
@@ -97,7 +99,6 @@ def test_change_that_gives_a_flag_to_users_asks_first(
         "set-rules by_team rules.json",
         "update new_checkout --description One",
         "segment update team --description One",
-        "undo by_team",
         "on summer_banner --dry-run",
         "on summer_banner --yes",
         "undo --since 1h --by ana --yes",
@@ -176,18 +177,29 @@ def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
     assert Segment.objects.get(key="team").conditions == [STAFF]
 
 
-def test_several_flags_count_together_for_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_key: str, *_states: object, timeout: float, pk: object) -> None:
-        assert pk is None
-        timeouts.append(timeout)
-        raise FlagstaffError("the users could not be counted within the timeout")
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("rollout new_checkout 1", "25 → 1 %: 1 user loses the flag. Afterwards 0 of 2 users"),
+        ("undo by_team", "by_team: 1 user loses the flag. Afterwards 0 of 2 users have it."),
+        ("value set page_size 21", "page_size: The value changes for 2 of 2 users."),
+    ],
+)
+def test_change_that_takes_a_flag_or_a_value_from_users_asks_first(
+    line: str, sentence: str
+) -> None:
+    before = stored()
+    ran = asked(line, "n")
+    assert sentence in ran.err
+    assert (ran.status, stored()) == (2, before)
 
-    timeouts: list[float] = []
-    monkeypatch.setattr("flagstaff.changes.planned.impact_of_change", fail)
-    monkeypatch.setattr("flagstaff.cli.support.consequence.monotonic", iter([0, 0, 2, 2]).__next__)
+
+def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flagstaff.changes.impact.monotonic", iter([0, 0, *[2] * 9]).__next__)
     err = asked("on summer_banner dark_mode", "n").err
-    assert timeouts == [1]
-    assert err.count("The users cannot be counted. Everybody who is") == 2
+    assert err.count("The users cannot be counted: the time limit was reached. Everybody") == 2
 
 
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
@@ -209,7 +221,7 @@ def test_undo_of_several_segments_counts_them_together(settings: Any) -> None:
         for key in ("team", "known"):
             changes.update_segment(key, {"conditions": [STAFF]})
     ran = asked("undo --since 1h --by eve", "y")
-    uses = ["by_team: 1 of 2 → 2 of 2 users", "later: 1 of 2 → 2 of 2 users"]
+    uses = ["by_team: 1 of 2 users → 2 of 2 users", "later: 1 of 2 users → 2 of 2 users"]
     assert [line for line in ran.err.splitlines() if " → 2 of" in line] == uses
     assert "team: 1 user gains or loses something. " in ran.err
     assert "not confirmed: type Production (EU) exactly" in ran.err
@@ -224,15 +236,17 @@ def test_question_with_json_is_on_stderr() -> None:
 def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
     line = "segment update team --conditions known.json --dry-run"
     assert run(line).err.splitlines()[1:] == [
-        "by_team: 1 of 2 → 2 of 2 users",
+        "by_team: 1 of 2 users → 2 of 2 users",
         "later: off",
-        "1 user gains or loses something.",
+        "team: 1 user gains or loses something.",
         "dry run: nothing was written",
     ]
     impact = document(*line.split())["impact"]
-    counts = {"users": 2, "gain": 1, "lose": 0, "after": 2, "exact": True}
-    by_team = {"kind": "flag", "key": "by_team", "active": True, "impact": counts}
+    counts = {"users": 2, "gain": 1, "lose": 0, "on": [1, 2], "changed": 1}
+    by_team = {"kind": "flag", "key": "by_team", "active": True}
     later = {"kind": "flag", "key": "later", "active": False, "impact": None}
-    assert impact == {"different_users": 1, "uses": [by_team, later]}
+    first, second = impact["uses"]
+    assert counts.items() <= first.pop("impact").items()
+    assert (impact["different_users"], first, second) == (1, by_team, later)
     unused = document("segment", "update", "enterprise", "--description", "a", "--dry-run")
     assert unused["impact"] is None

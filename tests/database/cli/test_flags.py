@@ -210,7 +210,7 @@ def test_list_on_a_terminal_says_that_an_enabled_flag_has_rules() -> None:
     FeatureFlag.objects.update(rules={"a": 1})
     shown = typed("flags show search_v2")
     assert ' {"a": 1}\n' in shown
-    assert "users of each rule  not counted\n" in shown
+    assert "users with the flag  not counted: its rules cannot be read\n" in shown
     assert document("show", "search_v2")["summary"].startswith("The rules decide first.")
     assert "by rules" in typed("flags list")
 
@@ -389,7 +389,7 @@ def test_allow_of_many_users_prints_a_short_undo_command(tmp_path: Path) -> None
     assert allowed() == ["alice"]
 
 
-def test_flag_with_a_rule_below_100_percent_is_by_rules_and_show_counts_each_rule() -> None:
+def test_flag_with_a_rule_below_100_percent_is_by_rules_and_show_counts_the_users() -> None:
     staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
     german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
     FeatureFlag.objects.filter(key="dark_mode").update(rules=[staff, german])
@@ -397,10 +397,10 @@ def test_flag_with_a_rule_below_100_percent_is_by_rules_and_show_counts_each_rul
     assert listed_keys("--state by-rules") == ["dark_mode"]
     assert document("show", "dark_mode")["state"] == "by-rules"
     shown = typed("flags show dark_mode")
-    assert 'rule 1 ("staff"): 1 of 1; rule 2: not counted: the call passes “country”' in shown
+    assert "users with the flag  2 of 2 users; rules on country are not counted\n" in shown
 
 
-def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_each_rule() -> None:
+def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_the_users() -> None:
     staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
     flags = FeatureFlag.objects.filter(key="dark_mode")
     flags.update(rules=[staff], bucket_by="visitor")
@@ -409,7 +409,7 @@ def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_
     shown = typed("flags show dark_mode")
     assert shown.startswith("On for all users: the rollout and all rules are at 100 %.")
     assert "on for all\n" in shown
-    assert 'rule 1 ("staff"): ' in shown
+    assert "users with the flag  2 of 2 users\n" in shown
     # Workers cannot read these.
     flags.update(rules=[{**staff, "conditions": [condition("country", "regex", "(")]}])
     assert listed_keys("--state by-rules") == ["dark_mode"]

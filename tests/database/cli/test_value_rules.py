@@ -125,7 +125,7 @@ def test_no_command_prints_the_rules_of_a_secret_value() -> None:
         )
     ]
     assert {ran.status for ran, _text in printed} == {0}
-    assert not any(word in str(printed) for word in ("swordfish", "hunter2", "pro"))
+    assert not any(word in str(printed) for word in ("swordfish", "hunter2", '"pro"'))
     assert run(f"value get {KEY} --context plan=pro --show-secret").out == '"swordfish"\n'
     assert 'rule 1: "swordfish" if plan is "pro"' in typed(f"flags value show {KEY} --show-secret")
 

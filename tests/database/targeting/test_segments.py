@@ -345,17 +345,11 @@ def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -
     assert FeatureFlag.objects.get().rules == rules("large")
 
 
-@pytest.mark.parametrize("deleted", [False, True])
-def test_restored_segment_keeps_the_key_that_sql_gave_it(
-    enterprise: Segment, deleted: bool
-) -> None:
+def test_restore_of_a_segment_whose_key_sql_has_changed_is_refused(enterprise: Segment) -> None:
     version = segment_version("enterprise") or 0
     Segment.objects.update(key="large", conditions=LARGE)
-    if deleted:
-        changes.delete_segment("large")
-    changes.segments.restore("large", to=version)
-    segment = Segment.objects.get()
-    assert (segment.key, segment.conditions) == ("large", PAYING)
+    assert message_of(changes.segments.restore, "large", to=version) == FIXED
+    assert Segment.objects.get().conditions == LARGE
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from flagstaff.changes.change_plan import plan_segment_changes
+from flagstaff.changes.segment_plan import plan_segments
 
 from flagstaff import changes
-from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.segment_plan import plan_segments
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment

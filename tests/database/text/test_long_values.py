@@ -11,11 +11,11 @@ from unittest.mock import patch
 import pytest
 from django.db import transaction
 from django.test import Client
+from flagstaff.history.reading import events_of
 
 from flagstaff._words.json_text import LongJson, read_columns
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import events_of
 from flagstaff.models import Change, KeyValueStore, RecordedJSONField
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.slack import as_slack

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from django.contrib.admin.utils import unquote
@@ -16,12 +15,10 @@ from django.db import transaction
 from django.test import override_settings
 
 from flagstaff import acting_as, experiments
-from flagstaff._engine.impact import ChangeImpact
 from flagstaff.changes import (
     add_allowed_users,
     create,
     create_segment,
-    create_value,
     delete,
     set_rollout,
     set_value,
@@ -36,7 +33,6 @@ from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.send import signature_headers
 from tests.support.fake_workers import FakeWorker
 from tests.support.history import flag_history
-from tests.support.impacts import change_impact
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents
 
@@ -58,7 +54,7 @@ def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     signature = signature_headers(received.id, at, received.body, [key])
     assert received.headers.items() >= signature.items()
-    unknown = {"transaction_id": 0, "session_user": "", "impact": {}}
+    unknown = {"transaction_id": 0, "session_user": ""}
     assert message["data"] | unknown == unknown | {
         "key": "new_checkout",
         "kind": "flag",
@@ -135,67 +131,6 @@ def test_changes_of_two_actors_in_one_transaction_are_separate_messages(hook: We
     assert types == [*["flag.changed"] * 3, "flag.created", "flag.deleted"]
 
 
-# Impact.
-
-
-def test_impact_counts_the_users_who_gain_and_lose(hook: Webhook) -> None:
-    User.objects.bulk_create(User(username=str(number)) for number in range(20))
-    for fields in ({"rollout_percent": 0}, {"rollout_percent": 100}, {"enabled": False}):
-        FeatureFlag.objects.filter(key="new_checkout").update(**fields)
-    assert_delivered(delivered=3)
-    assert [received.data["impact"] for received in hook.accepted[1:]] == [
-        {"users": 20, "gain": 20, "lose": 0},
-        {"users": 20, "gain": 0, "lose": 20},
-    ]
-
-
-def test_impact_of_changed_rules_compares_old_and_new_rules(hook: Webhook) -> None:
-    User.objects.bulk_create(
-        User(username=str(number), is_staff=number < 5, is_superuser=number < 2)
-        for number in range(20)
-    )
-
-    def rules(attribute: str) -> list[Any]:
-        return [{"conditions": [{"attribute": attribute, "operator": "in", "values": [True]}]}]
-
-    update("new_checkout", {"enabled": True, "rollout_percent": 0, "rules": rules("is_staff")})
-    update("new_checkout", {"rules": rules("is_superuser")})
-    update("new_checkout", {"rules": []})
-    assert_delivered(delivered=3)
-    assert [received.data["impact"] for received in hook.accepted[1:]] == [
-        {"users": 20, "gain": 0, "lose": 3},
-        {"users": 20, "gain": 0, "lose": 2},
-    ]
-
-
-def test_impact_of_a_value_counts_the_users_who_get_another_one(hook: Webhook) -> None:
-    User.objects.bulk_create(User(username=str(n), is_staff=n < 5) for n in range(20))
-    create_segment("team", flag("is_staff"))
-    create_value("max_items", 10, rules=[{**by_segment("team")[0], "value": 50}])
-    assert_delivered(delivered=2)
-    set_value("max_items", 11)
-    assert_delivered(delivered=1)
-    update_segment("team", {"conditions": flag("is_authenticated")})
-    assert_delivered(delivered=1)
-    update_value("max_items", {"description": "Items of a page"})
-    assert_delivered(delivered=1)
-    found = [(one.data["kind"], one.data["impact"]) for one in hook.accepted[2:]]
-    assert found == [
-        ("value", {"users": 20, "gain": 0, "lose": 0, "other_value": 15}),
-        ("segment", {"users": 20, "gain": 0, "lose": 0, "other_value": 15}),
-        ("value", None),
-    ]
-    assert hook.accepted[3].data["values"] == ["max_items"]
-
-
-def test_impact_of_a_secret_value_is_null(hook: Webhook) -> None:
-    rules = [{"conditions": flag("is_staff"), "value": "s3cret"}]
-    create_value("mail_password", "hunter2", rules=rules, secret=True)
-    update_value("mail_password", {"rules": []})
-    assert_delivered(delivered=2)
-    assert [one.data["impact"] for one in hook.accepted] == [None, None]
-
-
 def by_segment(key: str) -> list[Any]:
     return [{"conditions": [{"segment": key}]}]
 
@@ -204,8 +139,7 @@ def flag(attribute: str) -> list[Any]:
     return [{"attribute": attribute, "operator": "in", "values": [True]}]
 
 
-def test_changed_segment_names_its_users_and_counts_them_once(hook: Webhook) -> None:
-    User.objects.bulk_create(User(username=str(n), is_staff=n < 5) for n in range(20))
+def test_changed_segment_names_what_uses_it(hook: Webhook) -> None:
     create_segment("team", flag("is_staff"))
     for key in ("new_checkout", "search_v2"):
         update(key, {"rules": by_segment("team"), "rollout_percent": 0})
@@ -215,7 +149,7 @@ def test_changed_segment_names_its_users_and_counts_them_once(hook: Webhook) -> 
         update_segment("team", {"conditions": flag("is_authenticated")})
     update_segment("team", {"description": "All"})
     assert_delivered(delivered=2)
-    received, described = hook.accepted[3:]
+    received = hook.accepted[3]
     assert received.json["type"] == "segment.changed"
     data = received.data
     assert (data["kind"], data["key"], data["actor"], data["reason"]) == (
@@ -223,9 +157,7 @@ def test_changed_segment_names_its_users_and_counts_them_once(hook: Webhook) -> 
     )
     assert (data["flags"], data["experiments"]) == (["new_checkout", "search_v2"], ["price"])
     assert data["used_by"] == 3
-    assert data["impact"] == {"users": 20, "gain": 15, "lose": 0}
     assert list(data["changes"]) == ["conditions"]
-    assert described.data["impact"] is None
 
 
 @pytest.mark.thorough
@@ -244,58 +176,6 @@ def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:
     details = hook.accepted[-1].json["blocks"][-1]["elements"][0]["text"]
     assert "used by f00, f01" in details
     assert "and 42 more" in details
-
-
-def test_impact_that_cannot_be_counted_is_null(
-    hook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    User.objects.create(username="ana")
-    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
-    update("new_checkout", {"enabled": True, "rules": [rule]})
-    set_rollout("new_checkout", 77)
-    update("new_checkout", {"rules": [], "bucket_by": "visitor"})
-    assert_delivered(delivered=3)
-    assert "bucketing unit user → visitor" in hook.accepted[-1].data["summary"]
-    fail = Mock(side_effect=RuntimeError)
-    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", fail)
-    set_rollout("search_v2", 50)
-    assert_delivered(delivered=1)
-    assert [received.data["impact"] for received in hook.accepted] == [None] * 4
-
-
-def test_impact_is_counted_once_for_all_receivers(
-    hook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = Mock(return_value=change_impact(20, 1, 0, 5))
-    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
-    with Webhook() as other:
-        both = {"ops": hook.settings(), "other": other.settings()}
-        with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
-            deliver()
-            set_rollout("new_checkout", 50)
-            deliver()
-        impacts = [webhook.accepted[0].data["impact"] for webhook in (hook, other)]
-    assert impacts == [{"users": 20, "gain": 1, "lose": 0}] * 2
-    count.assert_called_once()
-
-
-def test_impact_is_null_after_the_time_limit_of_a_run(
-    hook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timeouts: list[float] = []
-
-    def count(key: str, *states: object, timeout: float) -> ChangeImpact:
-        timeouts.append(timeout)
-        return change_impact(20, 1, 0, 5)
-
-    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
-    # Each count takes all of its time.
-    monkeypatch.setattr("flagstaff.webhooks.impact.monotonic", lambda: sum(timeouts))
-    for percent in (10, 20, 30):
-        set_rollout("new_checkout", percent)
-    assert_delivered(delivered=3)
-    assert timeouts == [3.0, 2.0]
-    assert hook.accepted[2].data["impact"] is None
 
 
 # Links.

@@ -8,9 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flagstaff import refresh
-from flagstaff._core import impact
-from flagstaff.exceptions import RefreshError
 from tests.support import worker_process
 from tests.support.workers import Worker
 from tools.limits import seconds
@@ -59,26 +56,6 @@ def forbid_threads_in_child() -> None:
         return
 
 
-def use_pool() -> str:
-    """Returns the error of a task over a pooled connection."""
-    try:
-        impact("gateway", ((True, 0), (True, 1)), 1, ("", "", ""), "", 0.2)
-    except RefreshError as error:
-        return str(error)
-    return "no error"
-
-
-def use_pool_without_descriptors() -> str:
-    """Returns the error of the pool in a process that can open no descriptor, yet can refresh."""
-    before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    _limit(resource.RLIMIT_NOFILE, 0)
-    try:
-        refresh(5)
-        return use_pool()
-    finally:
-        _limit(resource.RLIMIT_NOFILE, before)
-
-
 def _limit(kind: int, soft: int) -> None:
     _, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (soft, hard))
@@ -109,17 +86,3 @@ def test_forked_child_without_threads_uses_the_inherited_snapshot(worker: Worker
     commands = [GATEWAY, ["flag_enabled", "new_checkout", 2, True], ["mode"]]
     found = worker.ask("call", f"{__name__}.in_child_without_threads", commands)
     assert found == ["stripe", False, "down"]
-
-
-def test_pool_without_threads_raises_and_says_why(worker: Worker) -> None:
-    worker.ask("call", f"{__name__}.forbid_threads")
-    assert REASON in worker.ask("call", f"{__name__}.use_pool")
-    worker.ask("refresh")
-    assert worker.ask(*GATEWAY) == "stripe"
-
-
-def test_pool_without_descriptors_raises_and_writes_no_panic(worker: Worker) -> None:
-    # The worker must write nothing to standard error.
-    error = worker.ask("call", f"{__name__}.use_pool_without_descriptors")
-    assert error == f"connect: {REASON}"
-    worker.ask("refresh")

@@ -10,15 +10,15 @@ from pkgutil import walk_packages
 from typing import Any
 
 import pytest
+from flagstaff._engine.impact import Impact
+from flagstaff._engine.value_impact import ValueImpact
 
 import flagstaff
 from flagstaff._core import Evaluation, Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
 from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
-from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation

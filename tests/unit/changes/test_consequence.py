@@ -1,126 +1,190 @@
-"""What a change of a flag means for the users, and when it needs a confirmation."""
+"""What a change means for the users: by the counts, and by the fields where these are not whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.flag_states import FlagState
-from flagstaff.changes.consequence import Consequence, consequence
-from flagstaff.models import FeatureFlag
-from tests.support.impacts import change_impact
-from tests.support.models_of_others import flag_fields, model_of
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence,
+    impact_text,
+    number_text,
+    text_to_type,
+    users_text,
+)
+from flagstaff.changes.impact import Effect, Impact, RowState
+from flagstaff.history.kinds import Kind
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.admin_pages import production
 
-NONE, NARROWS, WIDENS, TO_MOST = Consequence
-
-RULE = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
-ON = FlagState(enabled=True, rollout_percent=25, rules=[], bucket_by="user")
-OFF = replace(ON, enabled=False)
-RULES, ALL = {"rules": [RULE]}, {"rollout_percent": 100}
-
-
-def counted(gain: int, lose: int, after: int, users: int = 100, *, unsure: int = 0) -> ChangeImpact:
-    return change_impact(users, gain, lose, after, unsure=unsure)
-
-
-def on(**fields: Any) -> FlagState:
-    return replace(ON, **fields)
+NONE, FEWER, MORE, MOST = Consequence
+STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
+GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 
 
-def off(**fields: Any) -> FlagState:
-    return replace(OFF, **fields)
+def flag(enabled: bool = True, percent: int = 25, **fields: Any) -> RowState:
+    allowed = fields.pop("allowed", None)
+    row = FeatureFlag(key="flag", enabled=enabled, rollout_percent=percent, **fields)
+    return RowState(Kind.FLAG, row, allowed)
 
 
-def test_consequences_are_ordered() -> None:
-    assert NONE < NARROWS < WIDENS < TO_MOST
+def value(own: object = 1, **fields: Any) -> RowState:
+    return RowState(Kind.VALUE, KeyValueStore(key="limit", value=own, **fields))
 
 
-NO_USERS = counted(0, 0, 0, users=0)
-# Users that cannot be counted, so the fields decide.
-UNKNOWN = (None, NO_USERS, counted(0, 0, 0, unsure=1), counted(1, 0, 1, unsure=99))
+def rule(percent: int) -> dict[str, Any]:
+    return {**GERMAN, "rollout_percent": percent}
+
+
+def counted(gain: int = 0, lose: int = 0, on: int = 0, **more: Any) -> Effect:
+    before = on - gain + lose
+    return Effect(100, gain, lose, (before, on), changed=gain + lose, **more)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "impacts", "expected"),
+    ("effect", "expected"),
     [
-        # No result changes.
-        *((state, state, (None, counted(0, 0, 0)), NONE) for state in (ON, OFF)),
-        (OFF, off(rollout_percent=100), (None, counted(0, 0, 0)), NONE),
-        (OFF, off(rules=[RULE]), (None, counted(0, 0, 0)), NONE),
-        (OFF, off(bucket_by="visitor"), (None, counted(0, 0, 0)), NONE),
-        # Turning off narrows whatever else changes.
-        (ON, OFF, (None, counted(0, 25, 0)), NARROWS),
-        (ON, off(rollout_percent=100), (None, counted(0, 25, 0)), NARROWS),
-        (ON, off(bucket_by="visitor", **RULES), (None, counted(0, 25, 0)), NARROWS),
-        # The rollout of a flag that is on.
-        (ON, on(rollout_percent=5), [counted(0, 20, 5)], NARROWS),
-        (ON, on(rollout_percent=50), [counted(25, 0, 50)], WIDENS),
-        (ON, on(rollout_percent=51), [counted(26, 0, 51)], TO_MOST),
-        (ON, on(rollout_percent=100), [counted(75, 0, 100)], TO_MOST),
-        # A raised rollout widens although no counted user gains: visitors are not counted.
-        (ON, on(rollout_percent=26), (None, counted(0, 0, 0), NO_USERS), WIDENS),
-        # A flag that is turned on.
-        (OFF, ON, [counted(25, 0, 25)], WIDENS),
-        (off(rollout_percent=0), on(rollout_percent=0), [counted(2, 0, 2)], WIDENS),
-        (off(rollout_percent=0), on(rollout_percent=0), [counted(60, 0, 60)], TO_MOST),
-        (off(rollout_percent=0), on(rollout_percent=0), [counted(0, 0, 0)], NARROWS),
-        # A rollout of all is most whatever is counted.
-        *(
-            (before, on(**ALL), (None, counted(0, 0, 1), counted(1, 0, 1)), TO_MOST)
-            for before in (OFF, ON, off(**ALL), off(**RULES, **ALL))
-        ),
-        # Other rules: some gain and some lose.
-        (ON, on(**RULES), [counted(1, 20, 6)], WIDENS),
-        (ON, on(**RULES), [counted(30, 0, 55)], TO_MOST),
-        (on(**RULES), ON, [counted(0, 3, 25), counted(0, 0, 25)], NARROWS),
-        # More than half had the flag before, too.
-        (on(rollout_percent=60), on(rollout_percent=61), [counted(1, 0, 61)], TO_MOST),
-        (on(rollout_percent=60), on(rollout_percent=59), [counted(0, 1, 59)], NARROWS),
-        # Exactly half is not most.
-        (OFF, on(rollout_percent=50), [counted(2, 0, 2, users=4)], WIDENS),
-        (OFF, on(rollout_percent=50), [counted(3, 0, 3, users=5)], TO_MOST),
-        # Users that cannot be counted.
-        (ON, on(rollout_percent=50), UNKNOWN, WIDENS),
-        (ON, on(rollout_percent=51), UNKNOWN, TO_MOST),
-        (ON, on(rollout_percent=5), UNKNOWN, NARROWS),
-        (OFF, ON, UNKNOWN, WIDENS),
-        (off(rollout_percent=60), on(rollout_percent=60), UNKNOWN, TO_MOST),
-        (off(rollout_percent=0), on(rollout_percent=0), UNKNOWN, NARROWS),
-        (off(rollout_percent=0, **RULES), on(rollout_percent=0, **RULES), UNKNOWN, TO_MOST),
-        (ON, on(**RULES), UNKNOWN, TO_MOST),
-        (on(**RULES), ON, UNKNOWN, TO_MOST),
-        (on(**RULES), on(rollout_percent=5, **RULES), UNKNOWN, NARROWS),
-        (on(rollout_percent=60), on(rollout_percent=60, **RULES), UNKNOWN, TO_MOST),
-        # Another unit of a flag that is on, at any rollout.
-        *(
-            (ON, on(bucket_by="visitor", rollout_percent=n), [None], TO_MOST)
-            for n in (0, 5, 25, 100)
-        ),
-        # Another unit of a flag that is turned on: its rollout decides.
-        (OFF, on(bucket_by="visitor"), [None], WIDENS),
-        (OFF, on(bucket_by="visitor", rollout_percent=60), [None], TO_MOST),
+        (counted(on=25), NONE),
+        (counted(lose=1, on=99), FEWER),
+        (counted(gain=1, lose=9, on=50), MORE),
+        (counted(gain=1, on=51), MOST),
     ],
 )
-def test_consequence_of_a_change(
-    before: FlagState,
-    after: FlagState,
-    impacts: Sequence[ChangeImpact | None],
-    expected: Consequence,
+def test_whole_counts_decide(effect: Effect, expected: Consequence) -> None:
+    assert consequence(flag(), flag(rules=[STAFF]), effect) is expected
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        (Effect(100), NONE),
+        (Effect(100, changed=50), MORE),
+        (Effect(100, changed=51), MOST),
+        (Effect(None, problem="slow"), MOST),
+    ],
+)
+def test_users_whose_value_changes_decide(effect: Effect, expected: Consequence) -> None:
+    assert consequence(value(), value(2), effect) is expected
+
+
+# What is not counted, so that the fields decide, too.
+UNCOUNTED = (
+    Effect(None, problem="slow"),
+    Effect(0),
+    counted(ignored=("country",)),
+    counted(is_estimate=True),
+    counted(anonymous=(False, True)),
+)
+
+
+@pytest.mark.parametrize("effect", UNCOUNTED)
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (flag(), flag(percent=10), FEWER),
+        (flag(), flag(percent=50), MORE),
+        (flag(), flag(percent=51), MOST),
+        (flag(), flag(enabled=False, percent=100), FEWER),
+        (flag(enabled=False, percent=9), flag(percent=9), MORE),
+        (flag(enabled=False, percent=9), flag(percent=9, rules=[rule(51)]), MOST),
+        (flag(), flag(bucket_by="visitor"), MOST),
+        # A rule that is added, or whose percentage changes.
+        (flag(), flag(rules=[rule(50)]), MORE),
+        (flag(), flag(rules=[rule(51)]), MOST),
+        (flag(rules=[STAFF]), flag(rules=[STAFF, rule(50)]), MORE),
+        (flag(rules=[rule(10)]), flag(rules=[rule(20)]), MORE),
+        # The users of a rule that goes get what comes after it.
+        (flag(rules=[rule(0)]), flag(), MORE),
+        (flag(percent=60, rules=[rule(0)]), flag(percent=60), MOST),
+        (flag(rules=[rule(0), STAFF]), flag(rules=[STAFF]), MOST),
+        (flag(rules=[rule(0), rule(9)]), flag(rules=[rule(9), rule(0)]), MORE),
+        (flag(rules={"a": 1}), flag(), MOST),
+        # A segment of its rules changes.
+        (flag(rules=[rule(9)]), flag(rules=[rule(9)]), MORE),
+        (flag(rules=[STAFF]), flag(rules=[STAFF]), MOST),
+        (value(), value(2), MOST),
+        (value(), value(rules=[{**rule(9), "value": 2}]), MORE),
+        (value(rules=[{**rule(9), "value": 2}]), value(), MOST),
+    ],
+)
+def test_fields_decide_what_is_not_counted(
+    effect: Effect, before: RowState, after: RowState, expected: Consequence
 ) -> None:
-    for impact in impacts:
-        assert consequence(before, after, impact) is expected
+    assert consequence(before, after, effect) is expected
 
 
-def test_state_has_the_rules_and_the_unit_or_the_defaults() -> None:
-    fields: dict[str, Any] = {"key": "a", "enabled": True, "rollout_percent": 25}
-    flag = FeatureFlag(rules=[RULE], bucket_by="visitor", **fields)
-    assert FlagState.of(flag) == on(bucket_by="visitor", **RULES)
-    without: tuple[Any, ...] = (None, [])
-    for rules in without:
-        assert FlagState.of(FeatureFlag(rules=rules, **fields)) == ON
-    # A model that lacks both.
-    assert FlagState.of(model_of("Switch", flag_fields())(**fields)) == ON
+def test_unit_other_than_the_user_is_not_counted_whole() -> None:
+    before, after = (flag(percent=percent, bucket_by="organization") for percent in (25, 60))
+    assert consequence(before, after, counted()) is MOST
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"), [(counted(gain=1, on=90), MORE), (Effect(None, problem="slow"), MOST)]
+)
+def test_added_allowed_users_are_compared_by_themselves(
+    effect: Effect, expected: Consequence
+) -> None:
+    assert consequence(flag(allowed=[]), flag(allowed=[1]), effect) is expected
+
+
+@pytest.mark.parametrize(
+    ("effect", "count", "text"),
+    [
+        (Effect(90), 0, "0"),
+        (Effect(90), 4, "4"),
+        (Effect(90, is_coarse=True), 0, "0"),
+        (Effect(90, is_coarse=True), 1, "fewer than 5"),
+        (Effect(90, is_coarse=True), 4, "fewer than 5"),
+        (Effect(90, is_coarse=True), 19, "about 15"),
+        (Effect(900_000, is_estimate=True), 123_456, "about 123,000"),
+    ],
+)
+def test_number_is_rough_if_it_is_hidden_or_estimated(
+    effect: Effect, count: int, text: str
+) -> None:
+    assert number_text(effect, count) == text
+
+
+@pytest.mark.parametrize(
+    ("effect", "text"),
+    [
+        (Effect(90), "18 of 90 users"),
+        (Effect(90, ignored=("country",)), "18 of 90 users; rules on country are not counted"),
+        (Effect(None, problem="the time limit was reached"), "not counted: the time limit was"),
+    ],
+)
+def test_users_are_shown_with_what_is_not_counted(effect: Effect, text: str) -> None:
+    assert users_text(effect, 18).startswith(text)
+
+
+def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
+    found = Impact([before], [after])
+    found[after.kind, after.row.key] = effect
+    return found
+
+
+@pytest.mark.parametrize(
+    ("anonymous", "unit", "text"),
+    [
+        ((False, True), "user", "Everybody who is not logged in gains the flag."),
+        ((True, False), "user", "Everybody who is not logged in loses the flag."),
+        ((True, False), "visitor", "Afterwards not everybody without “visitor” has the flag."),
+        ((True, True), "user", "have it."),
+    ],
+)
+def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str, text: str) -> None:
+    effect = counted(anonymous=anonymous)
+    found = impact_of(flag(bucket_by=unit), flag(percent=90, bucket_by=unit), effect)
+    assert impact_text(found).endswith(text)
+
+
+@pytest.mark.parametrize(("effect", "typed"), [(counted(1, on=90), "flag"), (counted(1, on=9), "")])
+def test_key_is_typed_in_production_if_most_users_have_the_flag_then(
+    effect: Effect, typed: str, settings: Any
+) -> None:
+    found = impact_of(flag(), flag(percent=90), effect)
+    assert text_to_type(found) == ""
+    production(settings)
+    assert text_to_type(found) == typed

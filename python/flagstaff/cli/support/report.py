@@ -10,8 +10,9 @@ from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff.changes.changed import Changed, Undo, combined_undo
-from flagstaff.changes.consequence import impact_text, use_texts
+from flagstaff.changes.consequence import row_text, summary_text, use_texts
 from flagstaff.changes.impact import Impact, impact_of_changes, states_of
+from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
@@ -130,21 +131,38 @@ def _print_impact(kind: Kind, changed: Changed, out: Output) -> Record:
     found = impact_of_changes([(kind, changed)], timeout=_TIMEOUT)
     for line in impact_lines(found):
         out.message(line)
-    uses = {(use.kind, use.key): use.label for use in found.uses}
-    effects = {uses.get(key, key[1]): effect.as_dict() for key, effect in found.items()}
-    return {"impact": effects or None}
+    own = found.get((kind, changed.key))
+    document = None if own is None else own.as_dict()
+    if found.uses:
+        uses = [_use(found, use) for use in found.uses]
+        document = {"different_users": found.changed, "uses": uses}
+    return {"impact": document}
+
+
+def _use(found: Impact, use: SegmentUse) -> Record:
+    effect = found.get((use.kind, use.key))
+    return {
+        "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
+        "key": use.key,
+        "active": use.is_active,
+        "impact": None if effect is None else effect.as_dict(),
+    }
 
 
 def impact_lines(found: Impact) -> Iterator[str]:
     """Yields a line for each of the first rows that use a changed segment, then the sentences."""
     for use in found.uses[:_MAX_USES]:
         before, after = use_texts(found, use)
-        yield f"{use.label}: {before} → {after}" if before else f"{use.label}: {after}"
+        users = after if before in {"", after} else f"{before} → {after}"
+        yield f"{use.label}: {users}"
     if (more := len(found.uses) - _MAX_USES) > 0:
         yield f"and {more:,} more"
-    if text := impact_text(found):
-        keys = {key: None for kind, key in (*found.before, *found.after)}
-        yield f"{', '.join(keys)}: {text}"
+    for key in found.rows:
+        if key in found:
+            yield f"{key[1]}: {row_text(found, key)}"
+    if found.uses:
+        segments = (key for kind, key in found.rows if kind is Kind.SEGMENT)
+        yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
 def _print_change(changed: Changed, out: Output) -> None:

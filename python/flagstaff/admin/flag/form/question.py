@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.flag.form.inputs import reassigned_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview
 from flagstaff.admin.forms import MergingForm
@@ -64,14 +63,7 @@ class ReleaseQuestion(SaveQuestion):
         else:
             rows += rows_of_change(self.admin, [form.instance])[str(form.instance.pk)]
         after = FlagState.of(impact.after[key].row)
-        is_reassigned = not is_new and (
-            FlagState.of(impact.before[key].row).bucket_by != after.bucket_by
-        )
-        notes = [
-            page_of(request).users_text,
-            *([reassigned_text()] if is_reassigned else []),
-            *partial_rule_notices(after),
-        ]
+        notes = [page_of(request).users_text, *partial_rule_notices(after)]
         return {
             "title": _("Add a flag") if is_new else _("Save a flag"),
             "flagstaff_rows": rows,

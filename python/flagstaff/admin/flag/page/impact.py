@@ -10,7 +10,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff._tables.optional_fields import RULES
 from flagstaff.admin.flag.form.inputs import RolloutInput
@@ -19,7 +19,7 @@ from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
 from flagstaff.admin.rule_editor.part import marks_of_rows
-from flagstaff.changes.consequence import impact_text, users_text
+from flagstaff.changes.consequence import counted_text, impact_text
 from flagstaff.changes.impact import RowState, impact, impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -80,8 +80,16 @@ def _form_impact(request: HttpRequest, flag: Any, form: Any) -> str:
     if effect.users is None:
         return impact_text(found)
     text = (
-        _("The flag reaches %(users)s now.")
+        ngettext(
+            "%(count)s of %(users)s user has the flag now",
+            "%(count)s of %(users)s users have the flag now",
+            effect.users,
+        )
         if after.row.enabled
-        else _("If the flag were on, it would reach %(users)s.")
+        else ngettext(
+            "If the flag were on, %(count)s of %(users)s user would have it",
+            "If the flag were on, %(count)s of %(users)s users would have it",
+            effect.users,
+        )
     )
-    return text % {"users": users_text(effect, effect.on[1])}
+    return f"{counted_text(effect, text, effect.on[1])}."
