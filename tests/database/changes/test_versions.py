@@ -347,7 +347,7 @@ print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delet
 for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
     lambda: changes.flags.undo("c"), lambda: changes.flags.restore("c", to=1),
-    lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
+    lambda: history.require_history(), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:
         call()
