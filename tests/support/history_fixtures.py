@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from flagstaff.changes import create, create_value, undo
-from flagstaff.changes.undo import Undone, transaction_of
+from flagstaff.changes.undo import Undone, entries_of_transaction
 from flagstaff.models import Change
 from tests.support.sql import rows
 
@@ -26,7 +26,7 @@ def flag_and_value() -> None:
 
 def undo_transaction(version: int) -> list[Undone]:
     """Undoes everything that the transaction of an entry did."""
-    return undo(transaction_of(version))
+    return undo(entries_of_transaction(version))
 
 
 @contextmanager

@@ -199,7 +199,7 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
 def impact_text(impact: Impact) -> str:
     """Returns the sentences that say who gains or loses what; empty if no result can change."""
     own = [key for key in impact.rows if key in impact]
-    return row_text(impact, own[0]) if [*impact] == own[:1] else summary_text(impact)
+    return row_text(impact, own[0]) if own and [*impact] == own[:1] else summary_text(impact)
 
 
 def row_text(impact: Impact, key: Key) -> str:

@@ -159,21 +159,18 @@ def restore_row(kind: Kind, key: str, *, to: int, expect_version: int | None = N
     return _undo_row(kind, key, entries_after(kind, key, to), expect_version)
 
 
-def event_of(kind: Kind, key: str, version: int | None = None) -> Sequence[Change]:
+def event_of(kind: Kind, key: str, version: int | None = None) -> list[Change]:
     """Returns the entries of the event of a row that has this version; by default the newest."""
-    of_row = Change.objects.of_row(kind, _pk_of(kind, key)).newest()
-    entry = of_row.first() if version is None else of_row.filter(pk=version).first()
-    if entry is None:
-        raise _no_version(version, kind, key)
-    return entries_of([entry.pk])
+    of_row = _entries_of_row(kind, key)
+    if version is None:
+        version = of_row.values_list("pk", flat=True).first() or 0
+    return entries_of(_require(of_row, [version], key, *KIND_OPTIONS[kind]))
 
 
-def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
+def entries_after(kind: Kind, key: str, to: int) -> list[Change]:
     """Returns the entries of a row that are newer than the entry `to`, after which it existed."""
-    of_row: ChangeQuerySet = Change.objects.of_row(kind, _pk_of(kind, key))
-    entry = of_row.filter(pk=to).first()
-    if entry is None:
-        raise _no_version(to, kind, key)
+    of_row = _entries_of_row(kind, key)
+    [entry] = _require(of_row, [to], key, *KIND_OPTIONS[kind])
     if entry.is_deletion and entry.relation != ALLOWED_USERS:
         raise InvalidChangeError(
             "{key} did not exist at version {version}; to remove it, use {command}",
@@ -184,36 +181,38 @@ def entries_after(kind: Kind, key: str, to: int) -> Sequence[Change]:
     return [*of_row.filter(pk__gt=to)]
 
 
-def entries_of(versions: Iterable[int]) -> list[Change]:
+def entries_of_versions(versions: Iterable[int]) -> list[Change]:
     """Returns all entries of the events that have these versions, by row and newest first.
 
     Raises InvalidChangeError if there is no such version, and NoHistoryError.
     """
     require_history()
-    ids = set(versions)
-    chosen = [one for batch in batches(ids) for one in Change.objects.filter(pk__in=batch)]
-    if gone := ids.difference(entry.pk for entry in chosen):
-        raise _no_version(min(gone))
+    return entries_of(_require(Change.objects, {*versions}))
+
+
+def entries_of_transaction(version: int) -> list[Change]:
+    """Returns the entries of the transaction that wrote an entry, by row and newest first.
+
+    Raises as `entries_of_versions`.
+    """
+    require_history()
+    [entry] = _require(Change.objects, [version])
+    return sorted(Change.objects.in_transaction(entry), key=_by_row)
+
+
+def entries_of(chosen: Collection[Change]) -> list[Change]:
+    """Returns all entries of the events of these entries, by row and newest first."""
+    ids = {entry.pk for entry in chosen}
     of_transactions = Change.objects.filter(
         transaction_id__in={entry.transaction_id for entry in chosen},
         object_pk__in={entry.object_pk for entry in chosen},
     )
-    by_row = sorted(of_transactions, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
-    found = (event.entries for event in events(by_row))
+    found = (event.entries for event in events(sorted(of_transactions, key=_by_row)))
     return [one for event in found if any(one.pk in ids for one in event) for one in event]
 
 
-def transaction_of(version: int) -> list[Change]:
-    """Returns the entries of the transaction that wrote an entry, by row and newest first.
-
-    Raises as `entries_of`.
-    """
-    require_history()
-    entry = Change.objects.filter(pk=version).first()
-    if entry is None:
-        raise _no_version(version)
-    entries = Change.objects.in_transaction(entry)
-    return sorted(entries, key=lambda one: (one.kind.value, one.object_pk, -one.pk))
+def _by_row(entry: Change) -> tuple[str, str, int]:
+    return entry.kind.value, entry.object_pk, -entry.pk
 
 
 def _undo_row(
@@ -228,24 +227,24 @@ def _undo_row(
     return cast("Changed", done.changed)
 
 
-def _pk_of(kind: Kind, key: str) -> object:
-    """The primary key of the row that has the key, or of the deleted one that last had it."""
+def _entries_of_row(kind: Kind, key: str) -> ChangeQuerySet:
+    """The entries of the row that has the key, or of the deleted one that last had it."""
     require_history()
     pk = None if kind.find(key) else deleted_pk(kind, key)
     # Raises if there never was such a row.
-    return kind.row(key).pk if pk is None else pk
+    return Change.objects.of_row(kind, kind.row(key).pk if pk is None else pk).newest()
 
 
-def _no_version(version: int | None, kind: Kind | None = None, key: str = "") -> InvalidChangeError:
-    options = () if kind is None else (key, *KIND_OPTIONS[kind])
-    return InvalidChangeError(
-        "the history has no version {version}; see {command}"
-        if kind is None
-        else "the history of {key} has no version {version}; see {command}",
-        key=key,
-        version=str(version or 0),
-        command=quoted_command("history", *options),
-    )
+def _require(entries: Any, versions: Collection[int], *arguments: str) -> list[Change]:
+    """Returns the entries of these versions. Raises InvalidChangeError if one is missing."""
+    found = [one for batch in batches(versions) for one in entries.filter(pk__in=batch)]
+    for missing in sorted({*versions}.difference(entry.pk for entry in found)):
+        raise InvalidChangeError(
+            "the history has no version {version}; see {command}",
+            version=str(missing),
+            command=quoted_command("history", *arguments),
+        )
+    return found
 
 
 def _undo(
@@ -545,8 +544,7 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
             if row in oldest and entry.pk >= oldest[row]:
                 by_row[row].append(entry)
     for row, of_row in ids.items():
-        if gone := of_row.difference(entry.pk for entry in by_row[row]):
-            raise _no_version(min(gone))
+        _require(Change.objects, of_row.difference(entry.pk for entry in by_row[row]))
     return by_row
 
 

@@ -39,7 +39,14 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many, text_to_type
 from flagstaff.changes.impact import Impact, impact
 from flagstaff.changes.locking import read_rows
-from flagstaff.changes.undo import RowId, Undone, entries_of, preview_undo, transaction_of, undo
+from flagstaff.changes.undo import (
+    RowId,
+    Undone,
+    entries_of_transaction,
+    entries_of_versions,
+    preview_undo,
+    undo,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_change
@@ -355,13 +362,13 @@ def skipped_text(missing: Collection[object]) -> str:
 def _entries(request: HttpRequest) -> Sequence[Change]:
     """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
     if UNDO_TRANSACTION in request.GET:
-        return transaction_of(parse_version(request.GET[UNDO_TRANSACTION]))
+        return entries_of_transaction(parse_version(request.GET[UNDO_TRANSACTION]))
     versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
     if len(versions) > _MAX_EVENTS:
         raise FlagstaffError(
             "choose at most {count} changes at once, and the others afterwards", count=_MAX_EVENTS
         )
-    return entries_of(versions)
+    return entries_of_versions(versions)
 
 
 def _by_row(entries: Iterable[Change]) -> dict[RowId, list[Event]]:

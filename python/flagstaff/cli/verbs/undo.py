@@ -15,9 +15,9 @@ from flagstaff.changes.undo import (
     RowId,
     Undone,
     entries_after,
+    entries_of_transaction,
     event_of,
     restore_row,
-    transaction_of,
     undo,
 )
 from flagstaff.cli.support.change_arguments import add_change_arguments, add_yes, may_ask
@@ -125,7 +125,7 @@ def _require_fitting(options: Options) -> None:
 def _selected(options: Options, out: Output) -> Sequence[Change]:
     """Returns the entries to undo. Prints a message if there are none."""
     if options["transaction"] is not None:
-        return transaction_of(options["transaction"])
+        return entries_of_transaction(options["transaction"])
     if options["since"] is None:
         return event_of(kind_of_key(options), options["key"], options["change"])
     key, kind = options["key"], chosen_kind(options)
