@@ -330,17 +330,23 @@ def _field_names(model: type[models.Model]) -> Mapping[str, str]:
     return {column: "" if column in ignored else name for column, name in names.items()}
 
 
-def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
-    """Returns the entry of the undo that took each entry back, by id. One query.
-
-    An undo that was undone itself takes nothing back.
-    """
+def undos_of(entries: Sequence[Change]) -> Iterable[Change]:
+    """Returns the entries of undos that may have taken these entries back, newest first."""
     if not entries:
-        return {}
+        return ()
     pks, oldest = {entry.object_pk for entry in entries}, min(entry.pk for entry in entries)
     undos = Change.objects.filter(object_pk__in=pks, id__gt=oldest, undoes__isnull=False)
+    return undos.defer(*_SIDES).newest()
+
+
+def undone_by(undos: Iterable[Change]) -> dict[int, Change]:
+    """Returns the undo that took each entry back, by the id of the entry.
+
+    The undos come newest first; other entries may be among them. One that was undone itself takes
+    nothing back.
+    """
     found: dict[int, Change] = {}
-    for undo in undos.defer(*_SIDES).newest():
+    for undo in undos:
         if undo.pk not in found:
             found |= {pk: undo for pk in undo.undone if pk not in found}
     return found

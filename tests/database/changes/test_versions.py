@@ -116,10 +116,10 @@ def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -
     with pytest.raises(ConflictError) as error:
         ALL[name](expect_version=version)
     assert (error.value.expected, error.value.actual) == (version, version_for(name))
-    [newer] = error.value.newer
+    conflict: Any = error.value
+    [newer] = conflict.newer
     assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_for(name))
-    assert error.value.seen is not None
-    assert error.value.seen.version == version
+    assert conflict.seen.version == version
     assert (present(), Change.objects.latest("id").pk) == (before, written)
 
 
@@ -347,7 +347,7 @@ print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delet
 for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
     lambda: changes.flags.undo("c"), lambda: changes.flags.restore("c", to=1),
-    lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
+    lambda: history.require_history(), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:
         call()

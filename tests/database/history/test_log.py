@@ -38,7 +38,7 @@ from flagstaff.history import (
     unreadable_kinds,
     value_version,
 )
-from flagstaff.history.log import ChangeQuerySet, undone_by
+from flagstaff.history.log import ChangeQuerySet, undone_by, undos_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.flag_fixtures import flag, gateway
 from tests.support.history import all_events, flag_history, value_history
@@ -165,7 +165,7 @@ INSERT = """
 
 def insert(number: int, relation: str, pk: str, actor: str, role: str, **new: Any) -> int:
     """Inserts an entry and returns its id."""
-    sides = ([], [5, None, 3]) if relation == "m" else ({}, new)
+    sides: Any = ([], [5, None, 3]) if relation == "m" else ({}, new)
     sides_as_json = (json.dumps(side) for side in sides)
     [[entry]] = rows(INSERT, number, relation, pk, *sides_as_json, actor, role)
     return int(entry)
@@ -406,7 +406,7 @@ def undoing(ids: object, percent: int) -> int:
 
 def undone() -> dict[int, int]:
     """Returns the entry that undid each entry."""
-    return {pk: undo.pk for pk, undo in undone_by([*Change.objects.newest()]).items()}
+    return {pk: undo.pk for pk, undo in undone_by(undos_of([*Change.objects.newest()])).items()}
 
 
 def test_entry_is_undone_until_its_undo_is_undone(flag: FeatureFlag) -> None:

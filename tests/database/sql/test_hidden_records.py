@@ -9,11 +9,10 @@ import pytest
 
 from flagstaff import changes, impact, usage
 from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError, NoWebhooksError
-from flagstaff.history import forget_user, prune
+from flagstaff.history import forget_user, prune, require_history
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.webhooks.queue import require_tables
 from tests.support.conditions import condition
-from tests.support.history import flag_history
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -54,7 +53,7 @@ ERRORS: dict[str, tuple[type[FlagstaffError], str]] = {
 ENTRIES = ("history", "flagstaff_change")
 # The error, the table with hidden rows, and what reads it.
 READERS: dict[str, tuple[str, str, Read]] = {
-    "history": (*ENTRIES, lambda: flag_history("new_checkout")),
+    "history": (*ENTRIES, require_history),
     "undo": (*ENTRIES, lambda: changes.flags.undo("new_checkout")),
     "restore": (*ENTRIES, lambda: changes.flags.restore("new_checkout", to=1)),
     "version": (*ENTRIES, lambda: changes.set_rollout("new_checkout", 9, expect_version=1)),

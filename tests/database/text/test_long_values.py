@@ -9,14 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import transaction
 from django.test import Client
-from flagstaff.history.reading import events_of
 
-from flagstaff._words.json_text import LongJson, read_columns
-from flagstaff.history.describe import describe_change
-from flagstaff.history.kinds import Kind
-from flagstaff.models import Change, KeyValueStore, RecordedJSONField
+from flagstaff._words.json_text import read_columns
+from flagstaff.history.log import RecordedJSONField
+from flagstaff.models import Change, KeyValueStore
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.slack import as_slack
 from tests.support.admin_pages import VALUES, page
@@ -74,33 +71,6 @@ def test_history_page_reads_only_the_beginning_of_a_long_value(admin_client: Cli
     assert OLD in table.getvalue().decode()
 
 
-def test_shortened_event_differs_where_the_whole_event_does() -> None:
-    row = KeyValueStore.objects.get()
-    KeyValueStore.objects.update(value=f"{NEW}!")
-    with transaction.atomic():
-        KeyValueStore.objects.update(description="short")
-        KeyValueStore.objects.update(description=OLD)
-    [description, value, *_] = events_of(Kind.VALUE, row.pk, shorten=True)
-    assert [one.field for one in description.differences] == ["description"]
-    [difference] = value.differences
-    assert isinstance(difference.old, LongJson)
-    assert (difference.old[:5], difference.old.length) == ('"bbbb', 100_002)
-    assert (len(difference.new), difference.new.length) == (300, 100_003)
-
-
-def test_shortened_event_has_short_values_and_secrets_as_before() -> None:
-    KeyValueStore.objects.update(value=1)
-    KeyValueStore.objects.update(secret=True)
-    KeyValueStore.objects.update(value=[OLD, NEW])
-    row = KeyValueStore.objects.get()
-    events = events_of(Kind.VALUE, row.pk)
-    assert events == events_of(Kind.VALUE, row.pk, shorten=True)
-    KeyValueStore.objects.create(key="short", value={"a": 1}, description=OLD)
-    row = KeyValueStore.objects.get(key="short")
-    [event] = events_of(Kind.VALUE, row.pk, shorten=True)
-    assert describe_change(event, limit=20).startswith('created, value {"a": 1}, description "aaa')
-
-
 def test_value_list_on_a_terminal_shows_the_beginning_of_a_long_value() -> None:
     assert f'"{NEW}"' in run("value list").out
     KeyValueStore.objects.update(value="é" * 1_000_000)
@@ -134,7 +104,7 @@ def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:
 
 
 def test_webhook_has_a_short_summary_and_the_whole_value_and_slack_the_beginning() -> None:
-    message = create_message(value_history("terms")[0], None)
+    message = create_message(value_history("terms")[0])
     assert_shortened(message.summary)
     body = json.dumps(message.as_dict("team"))
     assert OLD in body

@@ -121,7 +121,8 @@ def test_concurrent_changes_are_written_once_or_raise_conflict() -> None:
     assert {error.actual for error in conflicts} | {error.expected for error in conflicts} <= {
         *versions
     }
-    assert all(error.newer[0].version == error.actual for error in conflicts)
+    newest_events: list[Any] = [error.newer[0] for error in conflicts]
+    assert [event.version for event in newest_events] == [error.actual for error in conflicts]
 
     # The flag is what its history says.
     newest: Any = Change.objects.filter(relation="f").latest("id").new

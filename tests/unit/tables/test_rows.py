@@ -9,11 +9,10 @@ import pytest
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.test import RequestFactory
-from flagstaff.history.versions import all_entries
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
 
 def admin_rows(model: type[Model]) -> QuerySet[Any]:
@@ -25,7 +24,7 @@ def admin_rows(model: type[Model]) -> QuerySet[Any]:
     [
         pytest.param(lambda: all_rows(FeatureFlag), id="flags"),
         pytest.param(lambda: all_rows(KeyValueStore), id="values"),
-        pytest.param(all_entries, id="history"),
+        pytest.param(Change.objects.all, id="history"),
         pytest.param(lambda: allowed_user_table().rows, id="allowed users"),
         pytest.param(lambda: actor_table().rows, id="actors"),
         pytest.param(lambda: admin_rows(FeatureFlag), id="flags in the admin"),

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from flagstaff.webhooks.impact import ImpactCounts
 
 from flagstaff.history import Difference, Event, Users
 from flagstaff.webhooks.message import WebhookMessage
@@ -17,8 +18,8 @@ from flagstaff.webhooks.slack import as_slack
 
 NOW = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 EVENT = Event(
+    entries=(),
     version=7,
-    first=7,
     at=NOW,
     transaction_id=1,
     kind="flag",

@@ -20,7 +20,7 @@ from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo
 from flagstaff.admin.undo.permissions import Write, may_write_kind
 from flagstaff.conf import conf
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.log import Event, undone_by
+from flagstaff.history.log import Event, undone_by, undos_of
 
 _MAX_KEYS_SHOWN = 5
 # A transaction may have changed all flags, and a page shows many transactions.
@@ -41,7 +41,7 @@ def rows_with_buttons(
     undo returns.
     """
     entries = [entry for event in events for entry in event.entries]
-    undone, shown = undone_by(entries), {entry.pk for entry in entries}
+    undone, shown = undone_by(undos_of(entries)), {entry.pk for entry in entries}
     related = _related_changes(site, request, events, undone, back)
     rows = []
     for event, row in zip(events, event_rows(request, events, undone), strict=True):

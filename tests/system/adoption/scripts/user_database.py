@@ -39,12 +39,12 @@ found = {
     "explain": flags("explain", "new_checkout", "alice")["user"]["pk"],
     "allow": flags("allow", "new_checkout", "alice", "--as", "alice")["new"],
 }
-[event] = flag_history("new_checkout", limit=1)
+event = flag_history("new_checkout")[0]
 found["as"] = event.actor
 found["actor"] = names_of_actors([event]).get("1")
 found["user"] = names_of_users([event]).get("1")
 found["export"] = export()["flags"]["new_checkout"]["allowed_users"]
 with acting_as(User.objects.using("default").get(username="bob")):
     FeatureFlag.objects.using("default").update(rollout_percent=5)
-found["bob"] = names_of_actors(flag_history("new_checkout", limit=1)).get("2")
+found["bob"] = names_of_actors(flag_history("new_checkout")[:1]).get("2")
 print(json.dumps(found))

@@ -84,14 +84,13 @@ def recent_changes(
     """Returns the section; empty without a history. Makes up to three queries, and can_read's."""
     if not can_read(request, "change_table"):
         return SafeString()
-    newest = Change.objects.of_row(Kind.FLAG, flag.pk).short().newest()[:_MAX_ENTRIES]
+    newest = [*Change.objects.of_row(Kind.FLAG, flag.pk).short().newest()[:_MAX_ENTRIES]]
     shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
-    undone = undone_by([entry for event in shown for entry in event.entries])
     history = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
     context = {
         "rows": [
             replace(row, history_url=f"{history}#version-{row.version}")
-            for row in event_rows(request, shown, undone)
+            for row in event_rows(request, shown, undone_by(newest))
         ],
         "history": history,
     }
