@@ -313,9 +313,7 @@ class _Row:
         """Undoes the entries of one event, or keeps them all if one of them cannot be undone."""
         ids, state = tuple(entry.pk for entry in event), self.state
         try:
-            if state.columns is None and all(entry.relation == ALLOWED_USERS for entry in event):
-                raise self._deleted()
-            for entry in event:
+            for entry in self._concerned(event):
                 state = self._before(state, entry)
         except FlagstaffError as error:
             self.conflicts.append(Conflict(ids, error))
@@ -323,6 +321,16 @@ class _Row:
         else:
             self.state = state
             self.undone += ids
+
+    def _concerned(self, event: Sequence[Change]) -> Sequence[Change]:
+        """Returns the entries of an event that matter: of a row that is gone, not its changes."""
+        if self.state.columns is not None:
+            return event
+        rows = (entry for entry in event if entry.relation != ALLOWED_USERS)
+        newest = next((entry for entry in rows if entry.old is None or entry.new is None), None)
+        if newest is None:
+            raise self._deleted()
+        return event if newest.old is not None else event[event.index(newest) :]
 
     def keep(self, entries: Iterable[Change]) -> None:
         """Notes what entries have changed that are not undone."""

@@ -269,6 +269,14 @@ def test_undo_of_a_change_of_a_deleted_row_is_a_conflict(users: list[User]) -> N
             undo_flag(KEY, version)
 
 
+def test_undo_of_an_undone_deletion_leaves_a_row_that_is_deleted_again(users: list[User]) -> None:
+    add_allowed_users(KEY, users[0])
+    delete(KEY)
+    version = undo_flag(KEY).version
+    delete(KEY)
+    assert undo_flag(KEY, version).written is False
+
+
 @pytest.mark.parametrize("other", ["flag", "value"])
 def test_undo_of_a_deletion_whose_key_is_taken_is_a_conflict(other: str) -> None:
     version = delete(KEY).version or 0
