@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.decoding import is_secret
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.admin.base_admin import with_undo
 from flagstaff.admin.confirmation import problems_of
@@ -153,7 +154,7 @@ class Deletion(Part):
             "flagstaff_crumbs": crumbs if len(rows) == 1 else crumbs[:1],
             "flagstaff_question": question,
             "flagstaff_notes": [*about.get("flagstaff_notes", ()), *others],
-            "flagstaff_way_back": _way_back(len(rows)),
+            "flagstaff_way_back": _way_back(rows),
             "flagstaff_posted": _posted_from_list(rows) if is_list else _posted_from_row(request),
             "flagstaff_label": _label(keys),
             "flagstaff_danger": True,
@@ -179,14 +180,16 @@ def _others(counts: Mapping[str, int], own: str) -> list[str]:
     return [text % {"objects": local_list(others)}] if others else []
 
 
-def _way_back(count: int) -> str:
+def _way_back(rows: Sequence[Any]) -> str:
     if not has_history():
         return ""
+    if any(map(is_secret, rows)):
+        return _("A secret value cannot be brought back: the history does not store what it was.")
     return ngettext(
         "You can bring it back in “Recent changes”, or with the command that the next page shows.",
         "You can bring them back in “Recent changes”, or with the command that the next page "
         "shows.",
-        count,
+        len(rows),
     )
 
 

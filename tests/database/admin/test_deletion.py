@@ -109,6 +109,14 @@ def test_blanks_that_a_page_does_not_show_need_not_be_typed(
         assert count(FLAGS) == 0
 
 
+def test_page_of_a_deletion_says_that_a_secret_value_cannot_be_brought_back(
+    operator: Client,
+) -> None:
+    value = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    html = operator.get(f"{VALUES}{value.pk}/delete/").content.decode()
+    assert "A secret value cannot be brought back" in html
+
+
 @EACH
 def test_page_of_a_deletion_outside_production_needs_one_button(
     models: str, operator: Client

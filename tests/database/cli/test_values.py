@@ -11,7 +11,7 @@ import pytest
 
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import KeyValueStore
-from tests.support.terminals import document, flags, run, undo_of
+from tests.support.terminals import asked, document, flags, run, undo_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
 
@@ -145,3 +145,10 @@ def test_undo_command_of_any_value_can_be_run(old: str) -> None:
     create_value("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
     assert KeyValueStore.objects.get(key="limit").value == json.loads(old)
+
+
+def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
+    create_value("token", "hunter2", secret=True)
+    ran = asked("value delete token", "n")
+    assert "It is secret, so no undo can bring it back. [y/N]" in ran.err
+    assert KeyValueStore.objects.filter(key="token").exists()

@@ -226,8 +226,9 @@ def _add_delete(parser: CommandParser) -> None:
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
     # Without a row, `changes.delete_value` knows whether it was deleted before.
-    if find_row(conf.value_model, key) is not None:
-        require_confirmation(f"Delete the value {key}?", options, out)
+    if (row := find_row(conf.value_model, key)) is not None:
+        lost = " It is secret, so no undo can bring it back." if is_secret(row) else ""
+        require_confirmation(f"Delete the value {key}?{lost}", options, out)
     changed = changes.delete_value(key, expect_version=options["expect_version"])
     report_change(changed, out, options)
 
