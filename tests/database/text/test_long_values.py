@@ -134,7 +134,7 @@ def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:
 
 
 def test_webhook_has_a_short_summary_and_the_whole_value_and_slack_the_beginning() -> None:
-    message = create_message(value_history("terms")[0], None)
+    message = create_message(value_history("terms")[0])
     assert_shortened(message.summary)
     body = json.dumps(message.as_dict("team"))
     assert OLD in body
