@@ -1,10 +1,8 @@
 //! Compares two snapshots: how many users get another result in the second one.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
@@ -15,33 +13,32 @@ use super::subject::UserArgument;
 use crate::assign::assign;
 use crate::evaluate::{evaluate, evaluate_value};
 use crate::experiment::ExperimentState;
+use crate::flag::Flag;
 use crate::groups::GroupsOf;
 use crate::row_rules::RowRules;
-use crate::rules::{Attribute, Attributes, GROUPS, Rules, Value};
-use crate::snapshot::Snapshot;
+use crate::rules::{Attribute, Attributes, GROUPS, Value};
+use crate::snapshot::{Snapshot, Stored};
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
-use crate::value_rules::ValueRules;
 
-/// The numbers of users who gain a flag, who lose it, who have it before and after, and whose result
-/// differs. Those of a value and of an experiment have the last one only.
-type Counts = (u64, u64, u64, u64, u64);
+/// The users who gain a flag, who lose it, who have it before and after, and whose result differs. A
+/// value and an experiment have the last number only.
+type Counts = [u64; 5];
 
 /// The rows of some flags, values and experiments before a change and after it.
 #[pyclass(frozen)]
 pub(super) struct Comparison {
-    before: Snapshot,
-    after: Snapshot,
+    snapshots: [Snapshot; 2],
     /// "flag", "value" or "experiment", and the key.
     keys: Vec<(String, String)>,
 }
 
-/// What a subject gets.
+/// What a subject gets; none for a flag that it does not have.
 #[derive(PartialEq)]
-enum Result<'a> {
-    Flag(bool),
-    Value(Option<&'a StoredValue>),
-    Variant(Option<&'a str>),
+enum Outcome<'a> {
+    On,
+    Value(&'a StoredValue),
+    Variant(&'a str),
 }
 
 #[pymethods]
@@ -57,11 +54,10 @@ impl Comparison {
         after: Rows,
         keys: Vec<(String, String)>,
     ) -> PyResult<Self> {
-        let next = |snapshot: &Snapshot, rows| {
-            direct::with_groups(py, snapshot.next(direct::loaded(rows)))
-        };
+        let next = |last: &Snapshot, rows| direct::with_groups(py, last.next(direct::loaded(rows)));
         let before = next(&Snapshot::default(), before)?;
-        Ok(Self { after: next(&before, after)?, before, keys })
+        let after = next(&before, after)?;
+        Ok(Self { snapshots: [before, after], keys })
     }
 
     /// What the results of each key depend on: the names of attributes, those of bucketing units
@@ -69,11 +65,11 @@ impl Comparison {
     fn attributes(&self) -> Vec<Option<BTreeSet<&str>>> {
         let of_key = |(kind, key): &(String, String)| {
             let mut names = BTreeSet::new();
-            for snapshot in [&self.before, &self.after] {
+            for snapshot in &self.snapshots {
                 let (rules, unit) = inputs(snapshot, kind, key);
-                let rules =
-                    rules.map(|rules| rules.rules()).map_or(Some(None), |rules| rules.map(Some))?;
-                names.extend(rules.map_or(&[][..], Rules::attributes).iter().map(|name| &**name));
+                if let Some(rules) = rules {
+                    names.extend(rules.rules()?.attributes().iter().map(|name| &**name));
+                }
                 names.extend(unit);
             }
             Some(names)
@@ -93,42 +89,34 @@ impl Comparison {
     ) -> PyResult<(u64, Vec<Counts>)> {
         let (mut changed, mut counts) = (0, vec![Counts::default(); self.keys.len()]);
         for row in users {
-            let row = row?.cast_into::<PyTuple>()?;
-            let (pk, interrupt) = (row.get_item(0)?, Cell::new(None));
-            let user = UserArgument::new(Some(&pk).filter(|pk| !pk.is_none()))?;
+            let (row, names) = (&row?.cast_into::<PyTuple>()?, &names);
+            let pk = row.get_item(0)?;
             let mut evaluate = |subject: Subject<'_>| {
-                let [before, after] = [&self.before, &self.after].map(|snapshot| Columns {
-                    row: &row,
-                    names: &names,
-                    subject,
-                    snapshot,
-                    interrupt: &interrupt,
-                });
+                let of_user = |snapshot| Columns { row, names, subject, snapshot };
+                let [before, after] = self.snapshots.each_ref().map(of_user);
                 let mut differs = false;
                 for (counts, (kind, key)) in counts.iter_mut().zip(&self.keys) {
-                    differs |= add(counts, &before.result(kind, key), &after.result(kind, key));
+                    differs |= add(counts, before.outcome(kind, key), after.outcome(kind, key));
                 }
                 changed += u64::from(differs);
             };
-            match user {
+            match UserArgument::new(Some(&pk).filter(|pk| !pk.is_none()))? {
                 Some(user) => user.with_subject(evaluate)?,
                 None => evaluate(Subject::Anonymous),
             }
-            interrupt.take().map_or(Ok(()), Err)?;
         }
         Ok((changed, counts))
     }
 }
 
 /// Counts a user. Returns whether its result differs.
-fn add(counts: &mut Counts, before: &Result<'_>, after: &Result<'_>) -> bool {
-    let [had, has] = [before, after].map(|result| u64::from(*result == Result::Flag(true)));
-    counts.0 += has & !had & 1;
-    counts.1 += had & !has & 1;
-    counts.2 += had;
-    counts.3 += has;
-    counts.4 += u64::from(before != after);
-    before != after
+fn add(counts: &mut Counts, before: Option<Outcome<'_>>, after: Option<Outcome<'_>>) -> bool {
+    let [had, has] = [&before, &after].map(|outcome| *outcome == Some(Outcome::On));
+    let differs = before != after;
+    for (count, is) in counts.iter_mut().zip([has && !had, had && !has, had, has, differs]) {
+        *count += u64::from(is);
+    }
+    differs
 }
 
 /// The rules of a row that decide now, and the attribute that its percentages bucket by.
@@ -136,21 +124,19 @@ fn inputs<'a>(
     snapshot: &'a Snapshot,
     kind: &str,
     key: &str,
-) -> (Option<&'a RowRules>, Option<&'a str>) {
-    let found = match kind {
-        "flag" => {
-            snapshot.flag(key).filter(|flag| flag.enabled).map(|flag| (flag.rules(), flag.unit()))
-        }
-        "value" => snapshot
-            .value(key)
-            .and_then(|value| value.rules())
-            .map(|rules| (rules.targeting.rules.as_ref(), rules.unit())),
-        _ => snapshot
-            .experiment(key)
-            .filter(|found| found.state == ExperimentState::Running)
-            .map(|found| (found.rules.as_ref(), found.bucket_by.as_deref())),
-    };
-    found.map_or((None, None), |(rules, unit)| (rules.map(|rules| &**rules), unit))
+) -> (Option<&'a Arc<RowRules>>, Option<&'a str>) {
+    if kind == "flag" {
+        let flag = snapshot.flag(key).filter(|flag| flag.enabled);
+        return (flag.and_then(Flag::rules), flag.and_then(Flag::unit));
+    }
+    if kind == "value" {
+        let rules = snapshot.value(key).and_then(Stored::rules);
+        let own = rules.and_then(|rules| rules.targeting.rules.as_ref());
+        return (own, rules.and_then(|rules| rules.unit()));
+    }
+    let found = snapshot.experiment(key).filter(|one| one.state == ExperimentState::Running);
+    let unit = found.and_then(|found| found.bucket_by.as_deref());
+    (found.and_then(|found| found.rules.as_ref()), unit)
 }
 
 /// The attributes of a user that the database knows.
@@ -160,69 +146,53 @@ struct Columns<'a, 'py> {
     names: &'a [String],
     subject: Subject<'a>,
     snapshot: &'a Snapshot,
-    /// What ends the count, such as `KeyboardInterrupt`.
-    interrupt: &'a Cell<Option<PyErr>>,
 }
 
 impl<'a> Columns<'a, '_> {
-    fn result(&self, kind: &str, key: &str) -> Result<'a> {
+    fn outcome(&self, kind: &str, key: &str) -> Option<Outcome<'a>> {
         let (snapshot, subject) = (self.snapshot, &self.subject);
-        match kind {
-            "flag" => {
-                let flag = snapshot.flag(key);
-                Result::Flag(flag.is_some_and(|flag| evaluate(key, flag, subject, self).value))
-            }
-            "value" => Result::Value(snapshot.value(key).map(|stored| {
-                let decided = |rules: &'a Arc<ValueRules>| {
-                    rules.result_of(evaluate_value(key, &rules.targeting, subject, self))
-                };
-                stored.rules().and_then(decided).unwrap_or(stored.value())
-            })),
-            _ => Result::Variant(snapshot.experiment(key).and_then(|experiment| {
-                let variant = assign(experiment, subject, self).variant?;
-                Some(experiment.allocation.key(variant))
-            })),
+        if kind == "flag" {
+            let flag = snapshot.flag(key)?;
+            return evaluate(key, flag, subject, self).value.then_some(Outcome::On);
         }
+        if kind == "value" {
+            let stored = snapshot.value(key)?;
+            let by_rule = stored.rules().and_then(|rules| {
+                rules.result_of(evaluate_value(key, &rules.targeting, subject, self))
+            });
+            return Some(Outcome::Value(by_rule.unwrap_or(stored.value())));
+        }
+        let experiment = snapshot.experiment(key)?;
+        let variant = assign(experiment, subject, self).variant?;
+        Some(Outcome::Variant(experiment.allocation.key(variant)))
     }
 }
 
 impl Attributes for Columns<'_, '_> {
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
         let is_user = self.subject != Subject::Anonymous;
+        match name {
+            "is_authenticated" => return with(Attribute::Value(Value::Bool(is_user))),
+            "is_staff" | "is_superuser" if !is_user => {
+                return with(Attribute::Value(Value::Bool(false)));
+            }
+            GROUPS => {
+                let groups = self.snapshot.groups().map(|all| GroupsOf::new(all, self.subject));
+                let value = |groups| Attribute::Value(Value::Groups(groups));
+                return with(groups.map_or(Attribute::Missing, value));
+            }
+            _ => {}
+        }
         let column = self.names.iter().position(|column| column == name);
-        let item = column.filter(|_| is_user).and_then(|column| self.row.get_item(column + 1).ok());
-        match (name, item) {
-            ("is_authenticated", _) => with(Attribute::Value(Value::Bool(is_user))),
-            (GROUPS, _) => with(self.snapshot.groups().map_or(Attribute::Missing, |groups| {
-                Attribute::Value(Value::Groups(GroupsOf::new(groups, self.subject)))
-            })),
-            ("is_staff" | "is_superuser", None) if !is_user => {
-                with(Attribute::Value(Value::Bool(false)))
-            }
-            ("is_staff" | "is_superuser", item) => {
-                let value = item.and_then(|item| item.is_truthy().ok());
-                with(value.map_or(Attribute::Missing, |value| Attribute::Value(Value::Bool(value))))
-            }
-            (_, None) if column.is_none() => with(Attribute::Unknown),
-            (_, None) => with(Attribute::Missing),
-            (_, Some(item)) => match read_value(item) {
-                Ok(Some(value)) => value.with(|value| with(Attribute::Value(value))),
-                Ok(None) => with(Attribute::Missing),
-                // As in an evaluation, an attribute whose code raises is missing.
-                Err(error) => {
-                    if !error.is_instance_of::<PyException>(self.row.py()) {
-                        self.interrupt.set(Some(error));
-                    }
-                    with(Attribute::Missing)
-                }
-            },
+        let Some(column) = column else { return with(Attribute::Unknown) };
+        // As in an evaluation, an attribute whose code raises is missing.
+        match self.row.get_item(column + 1).and_then(read_value).ok().flatten() {
+            Some(value) => value.with(|value| with(Attribute::Value(value))),
+            None => with(Attribute::Missing),
         }
     }
 
     fn utc(&self, wall: i64) -> i64 {
-        Hooks::utc_of(self.row.py(), wall).unwrap_or_else(|error| {
-            self.interrupt.set(Some(error));
-            wall
-        })
+        Hooks::utc_of(self.row.py(), wall).unwrap_or(wall)
     }
 }

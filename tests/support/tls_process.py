@@ -1,7 +1,7 @@
 """The process of test_tls.py and test_logins.py: connects with the engine and with libpq.
 
-The argument is a list of connection parameters. The output is a list of the errors of the engine,
-of its pool, and of libpq; None if they connected.
+The argument is a list of connection parameters. The output is a list of the errors of the engine
+and of libpq; None if they connected.
 """
 
 from __future__ import annotations
@@ -21,18 +21,12 @@ from flagstaff._engine import lifecycle  # noqa: E402
 from flagstaff._engine.hooks import EngineOptions  # noqa: E402
 from flagstaff._engine.status import status_report  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
-from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
 CONNECTED = "a table or column is missing"
-# A query of the pool that finds no flag.
-NOTHING = "SELECT WHERE $1 > ''"
-# No attempt ended before the limit.
-LATE = "the server did not answer in time"
-LONGEST = 5.0
 
 
-def engine(parameters: dict[str, str]) -> list[str | None]:
+def engine(parameters: dict[str, str]) -> str | None:
     options = EngineOptions(
         parameters=parameters,
         names=names(connections["default"]),
@@ -53,28 +47,11 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
         while not (report := status_report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 (the error is the result)
-        return [str(error), str(error)]
+        return str(error)
     else:
-        return [connection_error(str(report["last_error"])), over_pool()]
+        return connection_error(str(report["last_error"]))
     finally:
         _core.stop(5)
-
-
-def over_pool() -> str | None:
-    # A pool that cannot connect tries again until the limit, so the limit is short. A busy machine
-    # may need longer for one attempt: only then the limit is raised.
-    limit = 0.15
-    while True:
-        try:
-            _core.impact("", ((True, 0), (True, 1)), 1, (NOTHING, "", ""), "", limit)
-        except RefreshError as error:
-            if LATE in str(error) and limit < LONGEST:
-                limit *= 4
-                continue
-            return connection_error(str(error))
-        except ConfigurationError as error:
-            return str(error)
-        return None
 
 
 def connection_error(error: str) -> str | None:
@@ -91,7 +68,7 @@ def libpq(parameters: dict[str, str]) -> str | None:
 
 def main() -> None:
     cases = json.loads(sys.argv[1])
-    print(json.dumps([[*engine(case), libpq(case)] for case in cases]))  # noqa: T201
+    print(json.dumps([[engine(case), libpq(case)] for case in cases]))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import ALL
-from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.text import Text, local_list, local_number, localized
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf
@@ -51,12 +51,22 @@ def consequence(before: RowState, after: RowState, effect: Effect) -> Consequenc
         by_counts = _by_counts(effect, effect.gain, effect.gain)
     else:
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
+    old, new = sides
     begins = effect.anonymous == (False, True)
+    if isinstance(new, FlagState) and _is_raised(old, new):
+        # Users who come later gain it, too.
+        by_counts = max(by_counts, Consequence.MORE)
+        begins = begins or new.rollout_percent >= ALL
     is_small = effect.is_estimate and by_counts < Consequence.MORE
     units = {side.bucket_by for side in sides if side is not None}
     if effect.users and not (effect.ignored or begins or is_small or units != {USER}):
         return by_counts
     return max(by_counts, _by_fields(before, after, effect))
+
+
+def _is_raised(old: FlagState | ValueState | None, new: FlagState) -> bool:
+    before = old.rollout_percent if isinstance(old, FlagState) and old.enabled else 0
+    return new.enabled and new.rollout_percent > before
 
 
 def consequence_of(impact: Impact) -> Consequence:
@@ -101,8 +111,7 @@ def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence
     if isinstance(new, ValueState):
         percent, is_raised = ALL, not (isinstance(old, ValueState) and old.value == new.value)
     else:
-        percent = new.rollout_percent
-        is_raised = percent > (old.rollout_percent if isinstance(old, FlagState) else 0)
+        percent, is_raised = new.rollout_percent, _is_raised(old, new)
     rules = [] if old is None else old.rules
     added = set(after.allowed_users or ()).difference(before.allowed_users or ())
     if old == new and before.allowed_users == after.allowed_users:
@@ -171,17 +180,14 @@ def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
         return _("not counted: %(why)s") % {"why": localized(effect.problem)}
-    text = ngettext("%(count)s of %(users)s user", "%(count)s of %(users)s users", effect.users)
-    return counted_text(effect, text, count)
-
-
-def counted_text(effect: Effect, text: str, count: int) -> str:
-    """Returns a sentence with the numbers "count" and "users", and what is not in them."""
-    text %= {"count": number_text(effect, count), "users": local_number(effect.users or 0)}
+    users = local_number(effect.users)
+    text = localized(Text("{on} of {users}", on=number_text(effect, count), users=users))
     if not effect.ignored:
         return text
-    ignored = _("rules on %(names)s are not counted") % {"names": local_list(effect.ignored)}
-    return f"{text}; {ignored}"
+    return _("%(users)s; rules on %(names)s are not counted") % {
+        "users": text,
+        "names": local_list(effect.ignored),
+    }
 
 
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
@@ -199,7 +205,7 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
 def impact_text(impact: Impact) -> str:
     """Returns the sentences that say who gains or loses what; empty if no result can change."""
     own = [key for key in impact.rows if key in impact]
-    return row_text(impact, own[0]) if own and [*impact] == own[:1] else summary_text(impact)
+    return row_text(impact, own[0]) if own[:1] == [*impact] != [] else summary_text(impact)
 
 
 def row_text(impact: Impact, key: Key) -> str:
@@ -209,9 +215,11 @@ def row_text(impact: Impact, key: Key) -> str:
 
 def summary_text(impact: Impact) -> str:
     """Returns the sentence about all of them together; empty if no result can change."""
+    if not impact:
+        return ""
     counted = [one for one in impact.values() if one.users is not None]
     if impact.changed is None or not counted:
-        return " ".join(dict.fromkeys(_not_counted(one) for one in impact.values()))
+        return localized(Text("The users cannot be counted."))
     text = ngettext(
         "%(count)s user gains or loses something.",
         "%(count)s different users gain or lose something.",
@@ -223,34 +231,29 @@ def summary_text(impact: Impact) -> str:
     return " ".join([text % {"count": number_text(counted[0], impact.changed)}, *rest])
 
 
-def _not_counted(effect: Effect) -> str:
-    why = localized(effect.problem)
-    return _("The users cannot be counted: %(why)s.") % {"why": why}
-
-
 def _sentences(impact: Impact, key: Key) -> Iterator[str]:
     effect, sides = impact[key], [_state(side[key]) for side in impact.sides if key in side]
     if len({side.bucket_by for side in sides if side}) > 1:
         yield _("The new unit reassigns every user at once.")
     if effect.users is None:
-        yield _not_counted(effect)
-    elif key[0] is Kind.FLAG:
+        yield localized(Text("The users cannot be counted."))
+    elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
-        percents = [side.rollout_percent for side in sides if isinstance(side, FlagState)]
-        if len(set(percents)) > 1:
-            text = _("%(old)s → %(new)s %%: %(text)s") % {
-                "old": percents[0],
-                "new": percents[1],
-                "text": text,
-            }
+        old, new = sides[0], sides[-1]
+        if isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
+            percents = {"old": old.rollout_percent, "new": new.rollout_percent}
+            text = _("%(old)s → %(new)s %%: %(text)s") % {**percents, "text": text}
         yield text
     else:
         text = ngettext(
-            "The value changes for %(count)s of %(users)s user",
-            "The value changes for %(count)s of %(users)s users",
+            "The value changes for %(count)s of %(users)s user.",
+            "The value changes for %(count)s of %(users)s users.",
             effect.users,
         )
-        yield f"{counted_text(effect, text, effect.changed)}."
+        users = local_number(effect.users)
+        yield text % {"count": number_text(effect, effect.changed), "users": users}
+    if effect.users is not None and effect.ignored:
+        yield _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
     if text := anonymous_text(impact, key):
         yield text
 
@@ -265,12 +268,13 @@ def _flag_sentences(effect: Effect) -> Iterator[str]:
         yield text % {"gain": number_text(effect, gain)}
     if not (gain or lose):
         yield _("No user gains or loses the flag.")
+    users = effect.users or 0
     text = ngettext(
-        "Afterwards %(count)s of %(users)s user has it",
-        "Afterwards %(count)s of %(users)s users have it",
-        effect.users or 0,
+        "Afterwards %(after)s of %(users)s user has it.",
+        "Afterwards %(after)s of %(users)s users have it.",
+        users,
     )
-    yield f"{counted_text(effect, text, effect.on[1])}."
+    yield text % {"after": number_text(effect, effect.on[1]), "users": local_number(users)}
 
 
 def anonymous_text(impact: Impact, key: Key) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,11 +11,10 @@ from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client, RequestFactory
-from flagstaff._engine.segment_impact import impact_of_segments
 
 from flagstaff import changes, experiments
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.changes import segment_plan
+from flagstaff.changes import impact as impact_module
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
@@ -65,11 +65,7 @@ def team() -> Segment:
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No users can be counted in time."""
-    monkeypatch.setattr(
-        segment_plan,
-        "impact_of_segments",
-        lambda changed, using, timeout: impact_of_segments(changed, using, timeout=timeout - 1),
-    )
+    monkeypatch.setattr(impact_module, "monotonic", count(step=2).__next__)
 
 
 def may(*permissions: str) -> None:

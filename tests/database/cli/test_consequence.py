@@ -199,7 +199,7 @@ def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(
 ) -> None:
     monkeypatch.setattr("flagstaff.changes.impact.monotonic", iter([0, 0, *[2] * 9]).__next__)
     err = asked("on summer_banner dark_mode", "n").err
-    assert err.count("The users cannot be counted: the time limit was reached. Everybody") == 2
+    assert err.count("The users cannot be counted. Everybody") == 2
 
 
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
@@ -221,7 +221,7 @@ def test_undo_of_several_segments_counts_them_together(settings: Any) -> None:
         for key in ("team", "known"):
             changes.update_segment(key, {"conditions": [STAFF]})
     ran = asked("undo --since 1h --by eve", "y")
-    uses = ["by_team: 1 of 2 users → 2 of 2 users", "later: 1 of 2 users → 2 of 2 users"]
+    uses = ["by_team: 1 of 2 → 2 of 2", "later: 1 of 2 → 2 of 2"]
     assert [line for line in ran.err.splitlines() if " → 2 of" in line] == uses
     assert "team: 1 user gains or loses something. " in ran.err
     assert "not confirmed: type Production (EU) exactly" in ran.err
@@ -236,7 +236,7 @@ def test_question_with_json_is_on_stderr() -> None:
 def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
     line = "segment update team --conditions known.json --dry-run"
     assert run(line).err.splitlines()[1:] == [
-        "by_team: 1 of 2 users → 2 of 2 users",
+        "by_team: 1 of 2 → 2 of 2",
         "later: off",
         "team: 1 user gains or loses something.",
         "dry run: nothing was written",

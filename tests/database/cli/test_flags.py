@@ -397,7 +397,7 @@ def test_flag_with_a_rule_below_100_percent_is_by_rules_and_show_counts_the_user
     assert listed_keys("--state by-rules") == ["dark_mode"]
     assert document("show", "dark_mode")["state"] == "by-rules"
     shown = typed("flags show dark_mode")
-    assert "users with the flag  2 of 2 users; rules on country are not counted\n" in shown
+    assert "users with the flag  2 of 2; rules on country are not counted\n" in shown
 
 
 def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_the_users() -> None:
@@ -409,7 +409,7 @@ def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_
     shown = typed("flags show dark_mode")
     assert shown.startswith("On for all users: the rollout and all rules are at 100 %.")
     assert "on for all\n" in shown
-    assert "users with the flag  2 of 2 users\n" in shown
+    assert "users with the flag  2 of 2\n" in shown
     # Workers cannot read these.
     flags.update(rules=[{**staff, "conditions": [condition("country", "regex", "(")]}])
     assert listed_keys("--state by-rules") == ["dark_mode"]

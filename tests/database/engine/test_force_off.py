@@ -14,7 +14,7 @@ from jinja2 import Environment
 from rest_framework.test import force_authenticate
 from rest_framework.views import APIView
 
-from flagstaff import all_flags, explain, flag_enabled, impact, read_own_writes, snapshot
+from flagstaff import all_flags, explain, flag_enabled, read_own_writes, snapshot
 from flagstaff.decorators import flag_required
 from flagstaff.drf import HasFlag
 from flagstaff.mixins import FlagRequiredMixin
@@ -88,11 +88,3 @@ def test_browser_gets_a_forced_off_flag_as_off_unless_a_test_overrides_it(client
     with override_flag(KEY, True):
         assert flag_enabled(KEY) is True
     assert flag_enabled(KEY) is False
-
-
-@pytest.mark.django_db
-def test_impact_of_a_forced_off_flag_is_that_of_its_row() -> None:
-    FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=100)
-    User.objects.create(pk=42, username="alice")
-    with forced_off([KEY]):
-        assert impact(KEY, 0).lose == 1

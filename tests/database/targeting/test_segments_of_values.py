@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
-from flagstaff.changes.change_plan import plan_segment_changes
-from flagstaff.changes.segment_plan import plan_segments
 
 from flagstaff import changes
-from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
+from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment
@@ -79,33 +78,33 @@ def test_segment_show_names_the_value() -> None:
     assert (found["flags"], found["values"], found["experiments"]) == ([], ["max_items"], [])
 
 
+def impact_of(conditions: object) -> Impact:
+    now = RowState(Kind.SEGMENT, Segment.objects.get())
+    return impact([now], [now.after({"conditions": conditions})])
+
+
 def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:
-    plan = plan_segments({"team": (STAFF, NOBODY)})
-    assert plan is not None
-    [(use, impact)] = plan.counts.items()
-    assert (use.label, use.kind, impact and impact.users) == ("value max_items", Kind.VALUE, 10)
-    assert plan.sides(use) == ("another value: 3 of 10", "another value: 0 of 10")
-    assert (plan.impact.changed, plan.consequence) == (3, Consequence.WIDENS)
-    assert plan.text == "3 different users gain or lose something."
+    found = impact_of(NOBODY)
+    [use] = found.uses
+    assert (use.label, use.kind) == ("value max_items", Kind.VALUE)
+    assert use_texts(found, use) == ("", "another result: 3 of 10")
+    assert (found.changed, consequence_of(found)) == (3, Consequence.MORE)
+    assert impact_text(found) == "3 different users gain or lose something."
 
 
 def test_change_of_a_segment_that_changes_no_value_has_no_consequence() -> None:
     KeyValueStore.objects.update(value=50, rules=rules("team")[:1])
-    plan = plan_segments({"team": (STAFF, NOBODY)})
-    assert plan is not None
-    assert (plan.consequence, plan.text) == (Consequence.NONE, "No user gains or loses anything.")
+    found = impact_of(NOBODY)
+    assert consequence_of(found) is Consequence.NONE
+    assert impact_text(found) == "No user gains or loses anything."
 
 
 def test_change_for_most_users_is_the_largest_consequence() -> None:
-    plan = plan_segments({"team": (STAFF, [condition("is_staff", "in", True, False)])})
-    assert plan is not None
-    assert plan.consequence is Consequence.WIDENS_TO_MOST
+    assert consequence_of(impact_of([condition("is_staff", "in", True, False)])) is Consequence.MOST
 
 
-def test_undo_that_changes_the_value_itself_does_not_count_its_users() -> None:
-    segment = changes.update_segment("team", {"conditions": NOBODY})
-    value = changes.set_value("max_items", 12)
-    plan = plan_segment_changes([(Kind.SEGMENT, segment), (Kind.VALUE, value)])
-    assert plan is not None
-    [use] = plan.uses
-    assert plan.sides(use)[1] == "not counted: this undo also changes the value"
+def test_changes_of_a_segment_and_of_the_value_that_uses_it_are_counted_together() -> None:
+    segment = Segment.objects.get()
+    before = [RowState(Kind.SEGMENT, segment), RowState(Kind.VALUE, KeyValueStore.objects.get())]
+    after = [before[0].after({"conditions": NOBODY}), before[1].after({"value": 50})]
+    assert impact(before, after)[Kind.VALUE, "max_items"].changed == 7

@@ -187,9 +187,9 @@ def test_link_with_site_url_leads_to_the_admin_page() -> None:
     event = flag_history("new_checkout")[0]
     with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example/"}):
         page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
-        assert create_message(event, None).link == f"https://shop.example{page}"
+        assert create_message(event).link == f"https://shop.example{page}"
         # A primary key is quoted as the admin does.
-        link = create_message(replace(event, object_pk="beta_25"), None).link
+        link = create_message(replace(event, object_pk="beta_25")).link
     assert link
     assert unquote(link.split("/")[-3]) == "beta_25"
 

@@ -67,7 +67,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connect(run_isolated: RunIsolated, home: Path) -> Connect:
-    """Connects with each of the given parameters: the engine, its pool, and libpq."""
+    """Connects with each of the given parameters: the engine and libpq."""
 
     def connect(proxy: TlsProxy, *cases: Parameters) -> list[Outcome]:
         base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
@@ -103,10 +103,8 @@ def test_engine_connects_where_libpq_does(
     cases = [{"sslmode": mode} | root for mode in MODES for root in (*roots, {})]
     with start_proxy(made) as proxy:
         outcomes = connect(proxy, *cases)
-    for case, [link, pool, libpq] in zip(cases, outcomes, strict=True):
-        found = (case, link, pool, libpq)
-        assert (link is None, pool is None) == (libpq is None, libpq is None), found
-        assert link == pool
+    for case, [link, libpq] in zip(cases, outcomes, strict=True):
+        assert (link is None) == (libpq is None), (case, link, libpq)
         assert link is None or not any(word in link for word in ("localhost", "127.0.0.1", "db."))
 
 
@@ -149,8 +147,8 @@ def test_refusal_names_the_parameter_to_check(
     root = certificates.theirs if what == "theirs" else certificates.ours
     parameters = {"sslmode": "verify-full", "sslrootcert": str(root.file), "password": "hunter2"}
     with start_proxy(made) as proxy:
-        [[link, pool, _]] = connect(proxy, parameters)
-    assert (link, pool) == (UNSAFE + REFUSALS[what], UNSAFE + REFUSALS[what])
+        [[link, _]] = connect(proxy, parameters)
+    assert link == UNSAFE + REFUSALS[what]
 
 
 def test_tls_version_below_the_minimum_is_refused_or_not_used(
@@ -279,9 +277,9 @@ def test_unusable_file_of_a_key_or_of_roots_is_refused(
     with start_proxy(certificates.good, clients=certificates.ours) as proxy:
         outcomes = connect(proxy, *cases)
     expected = [UNUSABLE + why for why in UNUSABLE_FILES.values()]
-    assert [link for link, _pool, _libpq in outcomes] == expected
+    assert [link for link, _libpq in outcomes] == expected
     # libpq refuses the same keys.
-    assert all(libpq for _link, _pool, libpq in outcomes[:4])
+    assert all(libpq for _link, libpq in outcomes[:4])
 
 
 def test_required_channel_binding_fails_if_the_server_lacks_it(
@@ -289,7 +287,7 @@ def test_required_channel_binding_fails_if_the_server_lacks_it(
 ) -> None:
     parameters = {"sslmode": "require", "channel_binding": "require", "password": "hunter2"}
     with start_proxy(certificates.good) as proxy:
-        [[link, pool, libpq]] = connect(proxy, parameters)
+        [[link, libpq]] = connect(proxy, parameters)
     assert libpq
     expected = f"{UNSAFE}the log-in was not bound to TLS, see channel_binding"
-    assert (link, pool) == (expected, expected)
+    assert link == expected

@@ -10,8 +10,6 @@ from pkgutil import walk_packages
 from typing import Any
 
 import pytest
-from flagstaff._engine.impact import Impact
-from flagstaff._engine.value_impact import ValueImpact
 
 import flagstaff
 from flagstaff._core import Evaluation, Resolution, Snapshot
@@ -69,8 +67,8 @@ RETURN_TYPE_SECTIONS = sections(MODULES["flagstaff"].pop("Return types"), "###")
 RETURN_TYPES: dict[str, Any] = {
     type_.__name__: type_
     for type_ in (
-        *(BulkUsage, HourlyUsage, Propagation, Impact, LostWorker, Usage),
-        *(ValueExplanation, ValueImpact, Worker),
+        *(BulkUsage, HourlyUsage, Propagation, LostWorker, Usage),
+        *(ValueExplanation, Worker),
     )
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]

@@ -150,8 +150,8 @@ def test_number_is_rough_if_it_is_hidden_or_estimated(
 @pytest.mark.parametrize(
     ("effect", "text"),
     [
-        (Effect(90), "18 of 90 users"),
-        (Effect(90, ignored=("country",)), "18 of 90 users; rules on country are not counted"),
+        (Effect(90), "18 of 90"),
+        (Effect(90, ignored=("country",)), "18 of 90; rules on country are not counted"),
         (Effect(None, problem="the time limit was reached"), "not counted: the time limit was"),
     ],
 )

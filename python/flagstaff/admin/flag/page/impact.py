@@ -19,7 +19,7 @@ from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
 from flagstaff.admin.rule_editor.part import marks_of_rows
-from flagstaff.changes.consequence import counted_text, impact_text
+from flagstaff.changes.consequence import impact_text, users_text
 from flagstaff.changes.impact import RowState, impact, impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -79,17 +79,14 @@ def _form_impact(request: HttpRequest, flag: Any, form: Any) -> str:
     [effect] = found.values()
     if effect.users is None:
         return impact_text(found)
-    text = (
-        ngettext(
-            "%(count)s of %(users)s user has the flag now",
-            "%(count)s of %(users)s users have the flag now",
+    if after.row.enabled:
+        text = ngettext(
+            "%(count)s user has the flag now.", "%(count)s users have the flag now.", effect.users
+        )
+    else:
+        text = ngettext(
+            "If the flag were on, %(count)s user would have it.",
+            "If the flag were on, %(count)s users would have it.",
             effect.users,
         )
-        if after.row.enabled
-        else ngettext(
-            "If the flag were on, %(count)s of %(users)s user would have it",
-            "If the flag were on, %(count)s of %(users)s users would have it",
-            effect.users,
-        )
-    )
-    return f"{counted_text(effect, text, effect.on[1])}."
+    return text % {"count": users_text(effect, effect.on[1])}
