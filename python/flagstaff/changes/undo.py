@@ -389,7 +389,7 @@ class _Row:
         else:
             changed = planned_change(row, self._values_of(lambda _: True), users)
             changed = replace(changed, written=bool(changed.new), version=self.version)
-            row = copy(row)
+            row = _copied(row)
             for name, value in self.values.items():
                 setattr(row, name, value)
         left = self.present.users.difference(users.removed).union(users.added)
@@ -667,11 +667,11 @@ def _record_undo_of(entries: Sequence[int]) -> None:
 def _write_row(one: Undone, changed: Changed) -> None:
     """Writes a row. An error rolls back the whole undo, so no savepoint is needed."""
     # The states stay as they are.
-    before, after = (copy(cast("Row | None", state.row)) for state in (one.before, one.after))
+    before, after = (_copied(state.row) for state in (one.before, one.after))
     old, new = changed.old or {}, changed.new or {}
     users = AllowedUsersChange(tuple(new.get(ALLOWED, ())), tuple(old.get(ALLOWED, ())))
     if after is None:
-        cast("Row", before).delete(using=conf.database)
+        before.delete(using=conf.database)
         return
     if before is not None:
         write_fields(before, changed, users, savepoint=False, is_past=True)
@@ -684,6 +684,16 @@ def _write_row(one: Undone, changed: Changed) -> None:
         all_rows(model_of(after)).filter(pk=after.pk).update(**times)
     if users:
         change_allowed_users(after, users)
+
+
+def _copied(row: Any) -> Any:
+    """Returns a copy of a row, also of a model that no installed app has."""
+    if row is None:
+        return None
+    model: Any = type(row)
+    copied = model.__new__(model)
+    vars(copied).update(vars(row), _state=copy(row._state))
+    return copied
 
 
 def _in_order(undone: Iterable[Undone]) -> Iterator[Undone]:

@@ -475,15 +475,15 @@ def test_undo_of_several_changes_that_cannot_be_counted_types_as_for_most_users(
 
 
 @undo_pages
-def test_flag_that_the_same_undo_changes_is_not_counted(
+def test_flag_that_the_same_undo_changes_is_counted_with_the_segment(
     page: str, operator: Client, team: Segment
 ) -> None:
     changes.update_segment("team", {"conditions": LOGGED_IN})
     with transaction.atomic():
         versions = [changes.disable("by_team").version]
         versions.append(changes.update_segment("team", {"conditions": STAFF}).version)
-    why = "not counted: this undo also changes the flag"
-    assert preview_of(open_undo(operator, page, *versions)) == {"by_team": ["not counted", why]}
+    [users] = preview_of(open_undo(operator, page, *versions)).values()
+    assert users == ["off", "10 of 11"]
 
 
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
@@ -519,7 +519,8 @@ def test_undo_refused_by_a_flag_that_the_user_may_not_see_does_not_name_it() -> 
     changes.create("by_team", rules=BY_SEGMENT)
     client = staff("delete_segment", "view_segment")
     for shown in ("flags, values and experiments that you may not see", "'by_team'"):
-        [problem] = problems_of(client.get(undo_url(version)))
+        page = client.get(undo_url(version))
+        [problem] = problems_of(client.post(undo_url(version), confirmed(page)))
         assert problem == (
             f"This cannot be undone: the segment 'team' is used by the rules of {shown}; "
             "change these rules first"

@@ -122,9 +122,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> 
     [first, *_] = imported.changed.values()
     change = first.version
     assert change
-    with pytest.raises(
-        ConflictError, match="search_v2 cannot be undone: rollout_percent was changed"
-    ):
+    with pytest.raises(ConflictError, match="search_v2: rollout was changed again"):
         run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
     assert database_state()[0]["dark_mode"]["enabled"] is False
 

@@ -31,7 +31,7 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.segment.plan import segment_rows
+from flagstaff.admin.segment.plan import segment_rows, visible_refusal
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.allowed_users import ALLOWED
@@ -48,7 +48,7 @@ from flagstaff.changes.undo import (
     undo,
 )
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
@@ -199,7 +199,10 @@ class UndoPage:
         is_possible = bool(preview.written) and not refusals
         # Without a confirmation they are None.
         if problems == [] and is_possible:
-            return self._undo(request, entries, preview, is_whole=is_whole)
+            try:
+                return self._undo(request, entries, preview, is_whole=is_whole)
+            except InvalidChangeError as error:
+                refusals = [visible_refusal(self._site, request, error)]
         text = _("This cannot be undone: %(why)s")
         page = {
             **self._page(request, preview),

@@ -51,9 +51,7 @@ def _add_history(parser: CommandParser) -> None:
         metavar="N",
         help="the number of events, by default 20",
     )
-    parser.add_argument(
-        "--before", type=int, metavar="ID", help="only entries with a lower id"
-    )
+    parser.add_argument("--before", type=int, metavar="ID", help="only entries with a lower id")
     parser.add_argument("--csv", action="store_true", help="print CSV with a header")
     add_prune(parser)
 
