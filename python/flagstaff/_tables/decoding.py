@@ -70,7 +70,7 @@ def canonical_json(value: object, *, allow_nan: bool = False) -> str:
 
 
 def is_secret(row: object) -> bool:
-    """Whether the row is secret: the history stores a digest of its value."""
+    """Whether the row is secret: the history does not store its value."""
     return bool(getattr(row, "secret", False))
 
 

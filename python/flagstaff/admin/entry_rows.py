@@ -35,7 +35,8 @@ def entry_of(pk: str, values: Sequence[Any]) -> Change:
     removed, added = columns.pop("removed"), columns.pop("added")
     sides = {side: _json(columns[side]) for side in ("old", "new")}
     entry = Change(**{**columns, **sides, "object_pk": pk, "at": aware(columns["at"])})
-    vars(entry).update(short_old=entry.old, short_new=entry.new, more_old=removed, more_new=added)
+    vars(entry)["short_old"] = {"short": entry.old, "more": removed}
+    vars(entry)["short_new"] = {"short": entry.new, "more": added}
     return entry
 
 

@@ -20,7 +20,7 @@ from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import tables_without_history
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.json_text import LongJson, read_columns
+from flagstaff._words.json_text import LongJson, UnreadableJson, read_columns
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
@@ -125,13 +125,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         Of lists of users the first ones are read. `old` and `new` are deferred.
         """
-        templates = {"short": sql("short_side_v1"), "more": sql("long_members_v1")}
+        template, output = sql("short_side_v1"), RecordedJSONField()
         parts = {
-            f"{name}_{side}": Func(
-                "relation", side, template=template, output_field=RecordedJSONField()
-            )
+            f"short_{side}": Func("relation", side, template=template, output_field=output)
             for side in _SIDES
-            for name, template in templates.items()
         }
         return self.defer(*_SIDES).annotate(**parts)
 
@@ -306,17 +303,19 @@ def _action(rows: Sequence[Change], old: object, new: object) -> Action:
 
 def side_of(entry: Change, side: str) -> Any:
     """Returns the old or the new side of an entry; of long values in short entries the start."""
-    if f"short_{side}" not in vars(entry):
+    short = vars(entry).get(f"short_{side}")
+    if short is None:
         return getattr(entry, side)
-    row, more = vars(entry)[f"short_{side}"], vars(entry)[f"more_{side}"]
-    if isinstance(more, dict):
-        return {**row, **{name: LongJson(*start) for name, start in more.items()}}
-    return row
+    row, more = short["short"], short.get("more")
+    # A part that cannot be decoded is the text of the row: its other columns can be.
+    row = read_columns(row) if isinstance(row, UnreadableJson) else row
+    starts = more if isinstance(more, dict) else {}
+    return {**row, **{name: LongJson(*start) for name, start in starts.items()}} if starts else row
 
 
 def _users(oldest_first: Sequence[Change], side: str) -> Users:
     lists = [(entry, side_of(entry, side)) for entry in oldest_first]
-    count = sum(vars(entry).get(f"more_{side}", len(pks)) for entry, pks in lists)
+    count = sum(vars(entry).get(f"short_{side}", {}).get("more", len(pks)) for entry, pks in lists)
     # The user column of a table may hold NULL.
     in_order = (sorted(pks, key=lambda pk: (pk is None, pk)) for _entry, pks in lists)
     return Users(count, tuple(chain.from_iterable(in_order)))

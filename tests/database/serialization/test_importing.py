@@ -169,5 +169,5 @@ def test_new_secret_is_written_and_never_shown(cli_shop: None) -> None:
     shown = str(summaries(imported))
     for secret in ("hunter2", "correct horse", "battery staple"):
         assert secret not in shown
-    # The history has only a digest, which cannot be restored.
+    # The history does not store it.
     assert imported.undo is None

@@ -43,9 +43,9 @@ OWN_FUNCTIONS = [
     'flagstaff_write_token_v1("char", text)',
     "flagstaff_barrier_v1(VARIADIC text[])",
     "flagstaff_token_v1(text)",
-    "flagstaff_digest_v1(jsonb, varchar)",
-    "flagstaff_digest_v1(json, text)",
-    "flagstaff_digest_v1(anyelement, text)",
+    "flagstaff_hidden_v1(jsonb, jsonb, varchar[])",
+    "flagstaff_hidden_v1(json, json, text[])",
+    "flagstaff_hidden_v1(anyelement, anyelement, anyarray)",
 ]
 
 

@@ -32,7 +32,7 @@ def add_value_fields(parser: CommandParser) -> None:
     parser.add_argument(
         "--secret",
         action=BooleanOptionalAction,
-        help="mask the value in lists, and store only a digest of it in the history",
+        help="mask the value in lists, and do not store it in the history",
     )
     parser.add_argument(
         "--client-side",
