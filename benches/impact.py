@@ -1,4 +1,4 @@
-"""`impact` over a million users, as ratios to a bare count of the same table in the same run.
+"""The impact of a rollout over a million users, as ratios to a bare count of the same table.
 
     python -m benches.impact          (beside a DATABASE_URL; `make bench` runs all)
 
@@ -94,10 +94,15 @@ def measure(name: str) -> None:
 
 def show(title: str, cursor: Any, table: str) -> None:
     """Prints the first duration and the median of each."""
-    from flagstaff import impact  # noqa: PLC0415
+    from flagstaff.changes.impact import RowState, impact  # noqa: PLC0415
+    from flagstaff.history.kinds import Kind  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag  # noqa: PLC0415
 
     def run_impact() -> int:
-        return impact("new_checkout", 50, timeout=60).users
+        now = RowState(Kind.FLAG, FeatureFlag.objects.get())
+        [effect] = impact([now], [now.after({"rollout_percent": 50})], timeout=60).values()
+        # A sample.
+        return round(effect.users or 0, -5)
 
     def count() -> int:
         cursor.execute(f"SELECT count(id) FROM {table}")  # noqa: S608 (the model's own table)

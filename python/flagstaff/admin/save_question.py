@@ -29,11 +29,15 @@ class SaveQuestion(Part):
         """Returns the title, the lines and the notes of the page."""
         raise NotImplementedError
 
+    def asks(self, form: MergingForm, impact: Impact) -> bool:
+        """Whether a person has to see the page: if a result changes for somebody."""
+        return consequence_of(impact) is not Consequence.NONE
+
     def before_save(self, request: HttpRequest, form: MergingForm) -> None:
         """Asks for a confirmation if one is needed."""
         impact = self.impact(request, form)
         page_of(request).users_text = impact_text(impact) if impact else ""
-        if impact is None or consequence_of(impact) is Consequence.NONE:
+        if impact is None or not self.asks(form, impact):
             return
         typed = text_to_type(impact)
         problems = problems_of(request, typed)

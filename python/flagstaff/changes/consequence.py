@@ -180,14 +180,26 @@ def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
         return _("not counted: %(why)s") % {"why": localized(effect.problem)}
-    users = local_number(effect.users)
-    text = localized(Text("{on} of {users}", on=number_text(effect, count), users=users))
+    text = share_text(effect, count)
     if not effect.ignored:
         return text
     return _("%(users)s; rules on %(names)s are not counted") % {
         "users": text,
         "names": local_list(effect.ignored),
     }
+
+
+def share_text(effect: Effect, count: int) -> str:
+    """Returns a number of all users, such as "18 of 90"."""
+    users = local_number(effect.users or 0)
+    return localized(Text("{on} of {users}", on=number_text(effect, count), users=users))
+
+
+def ignored_text(effect: Effect) -> str:
+    """Returns the sentence about what is not counted; empty if everything is."""
+    if not effect.ignored or effect.users is None:
+        return ""
+    return _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
 
 
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
@@ -252,10 +264,7 @@ def _sentences(impact: Impact, key: Key) -> Iterator[str]:
         )
         users = local_number(effect.users)
         yield text % {"count": number_text(effect, effect.changed), "users": users}
-    if effect.users is not None and effect.ignored:
-        yield _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
-    if text := anonymous_text(impact, key):
-        yield text
+    yield from filter(None, [ignored_text(effect), anonymous_text(impact, key)])
 
 
 def _flag_sentences(effect: Effect) -> Iterator[str]:

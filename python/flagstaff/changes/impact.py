@@ -53,7 +53,7 @@ Key: TypeAlias = "tuple[Kind | None, str]"
 _MAX_USERS = 200_000
 _SAMPLE = 100_000
 # Users, and pages of the table, that are read at a time.
-_BATCH, _PAGES = 10_000, 32
+_BATCH, _PAGES = 10_000, 64
 _TABLES = (
     *("flag_table", "allowed_users_table", "segment_table", "user_table"),
     *("membership_table", "group_table"),

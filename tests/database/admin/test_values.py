@@ -15,7 +15,17 @@ from flagstaff import acting_as
 from flagstaff.admin.value.form import mistake_in
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import Change, KeyValueStore
-from tests.support.admin_pages import VALUES, column, count_queries, errors, form_data, page, staff
+from tests.support.admin_pages import (
+    VALUES,
+    asks,
+    column,
+    confirmed,
+    count_queries,
+    errors,
+    form_data,
+    page,
+    staff,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -49,9 +59,10 @@ def selects(response: Any) -> list[tuple[str, str]]:
 
 
 def saved(client: Client, url: str, **data: str) -> Any:
-    """Opens the page, edits these fields, saves, and returns the response."""
+    """Opens the page, edits these fields, saves, confirms, and returns the response."""
     shown = form_data(client.get(url))
-    return client.post(url, {**shown, **data})
+    response = client.post(url, {**shown, **data})
+    return client.post(url, confirmed(response)) if asks(response) else response
 
 
 # The list.
@@ -331,7 +342,7 @@ def test_new_type_is_confirmed_before_it_is_saved(operator: Client) -> None:
     ],
     ids=["string", "number", "object", "type of the rule"],
 )
-def test_same_type_and_that_of_the_rule_are_saved_without_a_question(
+def test_same_type_and_that_of_the_rule_need_no_confirmation_of_the_type(
     old: object, edit: dict[str, str], operator: Client
 ) -> None:
     assert saved(operator, value_of(old), **edit).status_code == 302

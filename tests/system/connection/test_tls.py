@@ -158,7 +158,7 @@ def test_tls_version_below_the_minimum_is_refused_or_not_used(
     with start_proxy(certificates.good, version=ssl.TLSVersion.TLSv1_2) as proxy:
         assert connect(proxy, {"sslmode": "prefer"} | newest) == [[None, None, None]]
         assert set(proxy.seen) == {"plain"}
-        [[usual, _, _], [link, _, libpq]] = connect(
+        [[usual, _], [link, libpq]] = connect(
             proxy,
             {"sslmode": "require", "ssl_min_protocol_version": "TLSv1.2"},
             {"sslmode": "require"} | newest,
@@ -186,7 +186,7 @@ def test_default_root_certificates_are_the_users(
     home: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
     with start_proxy(certificates.good) as proxy:
-        [[link, _, libpq]] = connect(proxy, {"sslmode": "verify-full"})
+        [[link, libpq]] = connect(proxy, {"sslmode": "verify-full"})
         assert libpq
         assert link == (
             f"{UNUSABLE}sslmode asks for a verified certificate, but there is no "
@@ -195,7 +195,7 @@ def test_default_root_certificates_are_the_users(
         (home / ".postgresql" / "root.crt").write_bytes(certificates.ours.file.read_bytes())
         assert connect(proxy, {"sslmode": "verify-full"}) == [[None, None, None]]
         (home / ".postgresql" / "root.crl").touch()
-        [[link, _, _]] = connect(proxy, {"sslmode": "verify-full"})
+        [[link, _]] = connect(proxy, {"sslmode": "verify-full"})
         assert link == f"{UNUSABLE}~/.postgresql/root.crl is there, but sslcrl is not supported"
 
 
@@ -225,7 +225,7 @@ def test_client_with_a_certificate_connects(
             with_client_certificate(certificates.alice, sslcertmode="disable"),
         )
     assert connected == [None, None, None]
-    for link, _, libpq in refused:
+    for link, libpq in refused:
         assert libpq
         # The server may close the connection before its error is read.
         assert link

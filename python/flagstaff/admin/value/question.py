@@ -42,6 +42,10 @@ class ValueQuestion(SaveQuestion):
         now = RowState(Kind.VALUE, stored)
         return impact([now], [now.after(edited)], is_coarse=not may_see_users(request.user))
 
+    def asks(self, form: MergingForm, impact: Impact) -> bool:
+        """Also if rules keep the new value itself from users."""
+        return super().asks(form, impact) or _keeps_others(form, impact)
+
     def question(
         self, request: HttpRequest, form: MergingForm, impact: Impact
     ) -> Mapping[str, object]:
@@ -55,7 +59,7 @@ class ValueQuestion(SaveQuestion):
         if sides[0].bucket_by != sides[1].bucket_by:
             units = (describe_value(one.bucket_by, field=BUCKET_BY) for one in sides)
             rows.append(PreviewRow(field_label(BUCKET_BY), *units))
-        keeps = kept_by_rules(stored, form.changed_fields) is not None
+        keeps = _keeps_others(form, impact)
         kept = _("The rules stay: users for whom a rule decides keep another value.")
         other = (EVERYONE, _("Set for everyone (removes the rules)"))
         texts = [page_of(request).users_text, *([kept] if keeps else [])]
@@ -66,3 +70,8 @@ class ValueQuestion(SaveQuestion):
             # Without their field, the form cannot write the rules.
             "flagstaff_other_button": other if keeps and RULES in form.fields else None,
         }
+
+
+def _keeps_others(form: MergingForm, impact: Impact) -> bool:
+    rows = (state.row for state in impact.before.values())
+    return any(kept_by_rules(row, form.changed_fields) is not None for row in rows)

@@ -149,7 +149,7 @@ def test_rollout_of_visitors_is_not_counted(operator: Client, flag: FeatureFlag)
     assert sentence(operator, flag, bucket_by="visitor").endswith(text)
     FeatureFlag.objects.update(bucket_by="visitor")
     assert sentence(operator, flag, rollout_percent=80).endswith(text)
-    expected = "0 of 40; rules on visitor are not counted users have the flag now."
+    expected = "0 of 40 users have the flag now. Rules on visitor are not counted."
     assert sentence(operator, flag) == expected
 
 

@@ -51,6 +51,10 @@ class ReleaseQuestion(SaveQuestion):
             raise InvalidChangeError(text)
         return impact([RowState(Kind.FLAG, None)], [after], is_coarse=is_coarse)
 
+    def asks(self, form: MergingForm, impact: Impact) -> bool:
+        """Not before a flag is turned off: nothing delays that."""
+        return super().asks(form, impact) and all(one.row.enabled for one in impact.after.values())
+
     def question(
         self, request: HttpRequest, form: MergingForm, impact: Impact
     ) -> Mapping[str, object]:

@@ -19,7 +19,7 @@ from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
 from flagstaff.admin.rule_editor.part import marks_of_rows
-from flagstaff.changes.consequence import impact_text, users_text
+from flagstaff.changes.consequence import ignored_text, impact_text, share_text
 from flagstaff.changes.impact import RowState, impact, impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -89,4 +89,5 @@ def _form_impact(request: HttpRequest, flag: Any, form: Any) -> str:
             "If the flag were on, %(count)s users would have it.",
             effect.users,
         )
-    return text % {"count": users_text(effect, effect.on[1])}
+    text %= {"count": share_text(effect, effect.on[1])}
+    return " ".join(filter(None, [text, ignored_text(effect)]))
