@@ -205,7 +205,7 @@ def ignored_text(effect: Effect) -> str:
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
     """Returns how many users have what uses a segment, before and after."""
     effect = impact.get((use.kind, use.key))
-    if effect is None or not use.is_active:
+    if effect is None:
         text = _("not running") if use.kind is None else _("off")
         return text, text
     if use.kind is Kind.FLAG:

@@ -459,7 +459,7 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)
-    assert preview_of(response) == {"by_team": ["1 of 11", "11 of 11"]}
+    assert preview_of(response) == {"by_team": ["fewer than 5 of 11", "about 10 of 11"]}
     assert problems_of(response) == []
 
 
@@ -469,7 +469,8 @@ def test_undo_of_several_changes_that_cannot_be_counted_types_as_for_most_users(
 ) -> None:
     production(settings)
     response = open_undo(operator, page, *narrow("team", "other"))
-    assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
+    why = "not counted: the time limit was reached"
+    assert preview_of(response) == {"by_team": [why, why]}
     assert notes_of(response) == ["The users cannot be counted."]
     assert text_to_type(response) == "Production"
 
@@ -483,7 +484,7 @@ def test_flag_that_the_same_undo_changes_is_counted_with_the_segment(
         versions = [changes.disable("by_team").version]
         versions.append(changes.update_segment("team", {"conditions": STAFF}).version)
     [users] = preview_of(open_undo(operator, page, *versions)).values()
-    assert users == ["off", "10 of 11"]
+    assert users == ["0 of 11", "11 of 11"]
 
 
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
