@@ -323,13 +323,15 @@ class _Row:
             self.undone += ids
 
     def _concerned(self, event: Sequence[Change]) -> Sequence[Change]:
-        """Returns the entries of an event that matter: of a row that is gone, not its changes."""
-        if self.state.columns is not None:
-            return event
+        """Returns the entries of an event that matter for the row as it is now."""
         rows = (entry for entry in event if entry.relation != ALLOWED_USERS)
         newest = next((entry for entry in rows if entry.old is None or entry.new is None), None)
+        if self.state.columns is not None:
+            # The users of a deletion return only with its row.
+            return [newest] if newest is not None and newest.new is None else event
         if newest is None:
             raise self._deleted()
+        # Of a creation whose row is gone, not the changes after it.
         return event if newest.old is not None else event[event.index(newest) :]
 
     def keep(self, entries: Iterable[Change]) -> None:
@@ -423,6 +425,8 @@ class _Row:
 
     def _with_row(self, state: _State, entry: Change) -> _State:
         if state.columns is not None:
+            # A later entry has created it, maybe otherwise than it was.
+            self.keep([entry])
             return state
         if _EXISTENCE in self._since:
             raise self._conflict(Text("it was created and deleted again since"))

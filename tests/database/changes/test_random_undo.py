@@ -103,8 +103,10 @@ def expected_row(row: Id, steps: list[Step], selected: set[int], present: Cells)
             except ConflictError:
                 expected.conflicts += 1
                 is_conflict = True
-        if is_conflict:
-            recreated = True
+        if is_conflict or (after is None and created is not None):
+            users = {name for name in (before or after or ()) if name.startswith("user ")}
+            expected.touched |= users if is_conflict and None in (before, after) else set()
+            recreated = recreated or is_conflict
             if before is None:
                 existence, created = True, after
             elif after is None:

@@ -260,6 +260,20 @@ def test_undo_of_a_deletion_inserts_the_same_row_with_its_users(users: list[User
     assert (problems(done), Change.objects.count()) == ([], entries)
 
 
+def test_row_that_was_created_again_keeps_what_it_got(users: list[User]) -> None:
+    enable(KEY)
+    off = disable(KEY).version or 0
+    on = enable(KEY).version or 0
+    add_allowed_users(KEY, users[0])
+    deletion, pk = delete(KEY).version or 0, Change.objects.latest("id").object_pk
+    FeatureFlag.objects.create(pk=pk, key=KEY, enabled=False)
+    entries = entries_of_versions([off, on, deletion])
+    with pytest.raises(ConflictError, match="enabled was changed again"):
+        undo(entries)
+    undo(entries, skip_conflicts=True)
+    assert (flag().enabled, flag().allowed_users.exists()) == (False, False)
+
+
 def test_undo_of_a_change_of_a_deleted_row_is_a_conflict(users: list[User]) -> None:
     percent = set_rollout(KEY, 50).version
     added = add_allowed_users(KEY, users[0]).version

@@ -296,7 +296,9 @@ def test_transaction_that_changed_or_deleted_secret_value_has_no_undo(operator: 
     for url in (history, history_url("new_checkout")):
         assert links(page(operator, url)) == []
     [problem] = problems_of(operator.get(undo_all_url(change)))
-    assert problem.startswith("This cannot be undone: token is secret, so the history says only that")
+    assert problem.startswith(
+        "This cannot be undone: token is secret, so the history says only that"
+    )
     with transaction.atomic():
         set_rollout("dark_mode", 50)
         delete_value("token")
