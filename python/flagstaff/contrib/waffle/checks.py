@@ -21,9 +21,6 @@ def _invalid_setting() -> Iterator[Problem]:
         yield Problem(str(error))
 
 
-_CHECK = Check("flagstaff.E052", _invalid_setting, "see the page From django-waffle of the docs")
-
-
 def _evaluates_itself() -> Iterator[Problem]:
     for model in map(waffle_model, WAFFLE_KINDS):
         if names := overridden_methods(model):
@@ -35,6 +32,7 @@ def _evaluates_itself() -> Iterator[Problem]:
             )
 
 
+_SETTING = Check("flagstaff.E052", _invalid_setting, "see the page From django-waffle of the docs")
 _OWN_CODE = Check(
     "flagstaff.W057",
     _evaluates_itself,
@@ -42,11 +40,7 @@ _OWN_CODE = Check(
 )
 
 
-def check_models(**_: object) -> list[CheckMessage]:
-    """Names the project's models of waffle whose rows flagstaff does not evaluate."""
-    return [*_OWN_CODE.messages()] if apps.is_installed("waffle") else []
-
-
-def check_waffle(**_: object) -> list[CheckMessage]:
-    """Runs all checks. Those of the settings need a valid dict FLAGSTAFF. Does not connect."""
-    return [*([] if conf.problems() else _CHECK.messages()), *check_models()]
+def check_waffle() -> list[CheckMessage]:
+    """Runs the checks. That of the settings needs a valid dict FLAGSTAFF. Does not connect."""
+    messages = [] if conf.problems() else [*_SETTING.messages()]
+    return [*messages, *_OWN_CODE.messages()] if apps.is_installed("waffle") else messages

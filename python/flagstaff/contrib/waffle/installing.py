@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
 from django.core.exceptions import ImproperlyConfigured
 
-_PACKAGE = "waffle"
 _FOLDER = Path(__file__).parent / "stand_in"
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds the package. Python finds its modules through the path of the package."""
 
+    @staticmethod
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
+        fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns the stand-in for `waffle`, and None for everything else."""
-        return PathFinder.find_spec(fullname, [str(_FOLDER)]) if fullname == _PACKAGE else None
+        return PathFinder.find_spec(fullname, [str(_FOLDER)]) if fullname == "waffle" else None
 
 
 def install() -> None:
@@ -35,11 +31,11 @@ def install() -> None:
     INSTALLED_APPS. A second call does nothing. Raises ImproperlyConfigured if django-waffle has
     been imported already.
     """
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if _Finder in sys.meta_path:
         return
-    if sys.modules.get(_PACKAGE) is not None:
+    if sys.modules.get("waffle") is not None:
         raise ImproperlyConfigured(
             "django-waffle has been imported already; call flagstaff.contrib.waffle.install() at "
             "the top of the settings, before anything imports waffle"
         )
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, _Finder)

@@ -27,8 +27,8 @@ from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
 
 from flagstaff import changes, flag_enabled, refresh
-from flagstaff.contrib.waffle.checks import check_models
-from flagstaff.contrib.waffle.migrated import after_migration, before_migration
+from flagstaff.contrib.waffle.checks import check_waffle
+from flagstaff.contrib.waffle.instances import after_migration, before_migration
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.middleware import FlagstaffMiddleware
@@ -361,9 +361,6 @@ def test_test_cookie_decides_only_with_testing() -> None:
 
 
 def test_rows_of_a_migration_are_imported_once() -> None:
-    from django.apps import apps
-
-    last = [one for one in apps.get_app_configs() if one.models_module is not None][-1]
     before_migration("default")
     rows = Flag.objects.all()
     rows._insert(  # type: ignore[attr-defined]
@@ -371,7 +368,7 @@ def test_rows_of_a_migration_are_imported_once() -> None:
         [field for field in Flag._meta.concrete_fields if not field.primary_key],
         using="default",
     )
-    after_migration(last, "default")
+    after_migration("default")
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
@@ -482,13 +479,13 @@ def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
 
 @pytest.mark.usefixtures("_own_code")
 def test_check_names_model_that_evaluates_itself() -> None:
-    (message,) = check_models()
+    (message,) = check_waffle()
     assert (message.id, message.obj) == ("flagstaff.W057", Flag)
     assert "is_active_for_user()" in message.msg
 
 
 def test_no_model_evaluates_itself_without_own_methods() -> None:
-    assert check_models() == []
+    assert check_waffle() == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 
+from flagstaff.contrib.waffle import instances
+
 if TYPE_CHECKING:
     _QuerySet = models.QuerySet[Any]
     _Manager = models.Manager[Any]
@@ -14,16 +16,12 @@ else:
 
 
 class _Rows(_QuerySet):
-    """Rows that are written to our flags also if they are created together."""
-
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Creates rows and their flags."""
-        from waffle.signals import write_new  # noqa: PLC0415 (it imports the models)
-
+        """Creates rows and their flags: Django sends no signals."""
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **kwargs)
             for row in created:
-                write_new(row, self.db)
+                instances.write_saved(row, None, created=True)
         return created
 
 

@@ -31,34 +31,34 @@ class BaseWaffleMixin(_View):
 class WaffleFlagMixin(BaseWaffleMixin):
     """Shows the view to requests that have the flag `waffle_flag`."""
 
-    waffle_flag: str | None = None
+    waffle_flag: str = ""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_flag or "", partial(flag_is_active, request)):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)
+        if self.validate_waffle(self.waffle_flag, partial(flag_is_active, request)):
+            return super().dispatch(request, *args, **kwargs)
+        return self.invalid_waffle()
 
 
 class WaffleSampleMixin(BaseWaffleMixin):
     """Shows the view whenever the sample `waffle_sample` is on."""
 
-    waffle_sample: str | None = None
+    waffle_sample: str = ""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_sample or "", sample_is_active):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)
+        if self.validate_waffle(self.waffle_sample, sample_is_active):
+            return super().dispatch(request, *args, **kwargs)
+        return self.invalid_waffle()
 
 
 class WaffleSwitchMixin(BaseWaffleMixin):
     """Shows the view while the switch `waffle_switch` is on."""
 
-    waffle_switch: str | None = None
+    waffle_switch: str = ""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_switch or "", switch_is_active):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)
+        if self.validate_waffle(self.waffle_switch, switch_is_active):
+            return super().dispatch(request, *args, **kwargs)
+        return self.invalid_waffle()

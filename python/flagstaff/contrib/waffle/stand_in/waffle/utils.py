@@ -11,10 +11,7 @@ from waffle import __version__, defaults
 
 def get_setting(name: str, default: Any = None) -> Any:
     """Returns a setting of waffle, such as "COOKIE" for WAFFLE_COOKIE."""
-    try:
-        return getattr(settings, f"WAFFLE_{name}")
-    except AttributeError:
-        return getattr(defaults, name, default)
+    return getattr(settings, f"WAFFLE_{name}", getattr(defaults, name, default))
 
 
 def keyfmt(k: str, v: str | None = None) -> str:
