@@ -1,4 +1,4 @@
-"""The system checks of the move from waffle."""
+"""The system check of the project's own models of waffle."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 
 from flagstaff.checks.check import Check, Problem
-from flagstaff.conf import conf
 from flagstaff.contrib.waffle.rows import overridden_methods, waffle_model
-from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, waffle_settings
-from flagstaff.exceptions import ConfigurationError
-
-
-def _invalid_setting() -> Iterator[Problem]:
-    try:
-        waffle_settings()
-    except ConfigurationError as error:
-        yield Problem(str(error))
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS
 
 
 def _evaluates_itself() -> Iterator[Problem]:
@@ -32,7 +23,6 @@ def _evaluates_itself() -> Iterator[Problem]:
             )
 
 
-_SETTING = Check("flagstaff.E052", _invalid_setting, "see the page From django-waffle of the docs")
 _OWN_CODE = Check(
     "flagstaff.W057",
     _evaluates_itself,
@@ -40,7 +30,6 @@ _OWN_CODE = Check(
 )
 
 
-def check_waffle() -> list[CheckMessage]:
-    """Runs the checks. That of the settings needs a valid dict FLAGSTAFF. Does not connect."""
-    messages = [] if conf.problems() else [*_SETTING.messages()]
-    return [*messages, *_OWN_CODE.messages()] if apps.is_installed("waffle") else messages
+def check_models() -> list[CheckMessage]:
+    """Names the project's models of waffle whose rows flagstaff does not evaluate."""
+    return [*_OWN_CODE.messages()] if apps.is_installed("waffle") else []

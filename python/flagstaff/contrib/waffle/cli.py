@@ -40,13 +40,8 @@ _COMPARE_COLUMNS = (
     Column("name"),
     Column("waffle"),
     Column("flagstaff"),
-    Column("people", lambda record: str(record["people"] or ""), align_right=True),
-    Column(
-        "examples",
-        lambda record: record["examples"][0]["person"] if record["examples"] else "",
-        header="EXAMPLE",
-        below=True,
-    ),
+    Column("people", align_right=True),
+    Column("example", below=True),
 )
 
 
@@ -134,11 +129,16 @@ def _compare(options: Options, out: Output) -> None:
         # Of equal rows only those with percentages, which are not compared.
         shown = [one for one in records if one["outcome"] != comparing.EQUAL or one["waffle"]]
         shown.sort(key=lambda record: comparing.OUTCOMES.index(record["outcome"]))
-        out.records(_COMPARE_COLUMNS, shown)
+        out.records(_COMPARE_COLUMNS, [_compare_record(one) for one in shown])
     out.message(f"{_sum(counts)}; compared for {counted(people, 'visitor')}")
     if differing := sum(counts[outcome] for outcome in comparing.DIFFERING):
         number = counted(differing, "row differs", "rows differ")
         raise CommandError(f"{number} from the flags here", returncode=DIFFERS)
+
+
+def _compare_record(one: Record) -> Record:
+    example = one["examples"][0]["person"] if one["examples"] else ""
+    return {**one, "people": one["people"] or "", "example": example}
 
 
 VERBS = (

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import F, QuerySet, Window
+from django.db.models import F, Window
 from django.db.models.functions import Mod, RowNumber
 
 from flagstaff._core import Snapshot, snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import batches
 from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
@@ -98,7 +97,7 @@ def compare(users: int) -> tuple[list[Record], int]:
 
 
 def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
-    record = {"outcome": EQUAL, "kind": row.kind, "name": row.name, "key": row.key}
+    record: dict[str, Any] = {"outcome": EQUAL, "kind": row.kind, "name": row.name, "key": row.key}
     record |= {"waffle": "", "flagstaff": "", "people": 0, "examples": []}
     present = explanation_of(Explanation, row.key, ours.explain(row.key))
     if overridden_methods(waffle_model(row.kind)):
@@ -112,17 +111,15 @@ def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
     # Only flags depend on a visitor.
     for one in [*people, *languages] if row.kind == "flag" else people[:1]:
         theirs, (result, rollout) = waffle_result(row, one), _our_result(row.key, one, ours)
+        sides = {"waffle": _RESULTS[theirs], "flagstaff": _RESULTS[result]}
         if theirs is not result:
-            example = {"person": one.text, "waffle": _RESULTS[theirs], "flagstaff": _RESULTS[result]}
+            if not record["people"]:
+                record |= {**sides, "outcome": DIFFERS}
             record["people"] += 1
-            record["examples"] = [*record["examples"], example][:_MAX_EXAMPLES]
-        elif result is None:
+            record["examples"].append({"person": one.text, **sides})
+        elif result is None and not record["people"]:
             record |= {"waffle": f"{row['percent']} %", "flagstaff": f"{rollout} %"}
-    if record["examples"]:
-        first = record["examples"][0]
-        sides = {side: first[side] for side in ("waffle", "flagstaff")}
-        return {**record, **sides, "outcome": DIFFERS}
-    return record
+    return {**record, "examples": record["examples"][:_MAX_EXAMPLES]}
 
 
 def _may_be_on(row: Row) -> bool:
@@ -146,28 +143,27 @@ def _our_result(key: str, one: Person, ours: Snapshot) -> tuple[bool | None, int
 def _people(count: int, groups: list[str]) -> Iterator[Person]:
     """Yields an anonymous visitor, and users. Makes few queries, and one for each group."""
     model: Any = get_user_model()
-    rows = model._base_manager.using(router.db_for_write(model)).order_by("pk")
     names = {field.name for field in model._meta.get_fields()}
+    rows = model._base_manager.using(router.db_for_write(model)).order_by("pk")
+    rows = rows.prefetch_related("groups") if "groups" in names else rows
     special: dict[str, dict[str, object]] = {
         "staff": {"is_staff": True, "is_superuser": False},
         "superuser": {"is_superuser": True},
     }
     special |= {f"in group {name}": {"groups__name": name} for name in groups}
-    yield Person("anonymous")
-    chosen = {pk: f"user {pk}" for pk in _spread(rows, count).values_list("pk", flat=True)}
+    found = {user.pk: (user, [f"user {user.pk}"]) for user in _spread(rows, count)}
     for text, filters in special.items():
         if {name.partition("__")[0] for name in filters} <= names:
-            user = rows.filter(**filters).first()
-            if user is not None:
-                chosen[user.pk] = f"{chosen.get(user.pk, f'user {user.pk}')}, {text}"
-    found = rows.prefetch_related("groups") if "groups" in names else rows
-    for batch in batches(chosen):
-        for user in found.filter(pk__in=batch):
-            of_user = [group.name for group in user.groups.all()] if "groups" in names else []
-            yield Person(chosen[user.pk], user, of_user)
+            for user in rows.filter(**filters)[:1]:
+                _, texts = found.setdefault(user.pk, (user, [f"user {user.pk}"]))
+                texts.append(text)
+    yield Person("anonymous")
+    for _pk, (user, texts) in sorted(found.items()):
+        of_user = [group.name for group in user.groups.all()] if "groups" in names else []
+        yield Person(", ".join(texts), user, of_user)
 
 
-def _spread(rows: QuerySet[Any], count: int) -> QuerySet[Any]:
+def _spread(rows: Any, count: int) -> Any:
     """Returns at most `count` rows, evenly over all of them by primary key."""
     total = rows.count()
     if total <= count:

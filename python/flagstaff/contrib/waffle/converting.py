@@ -65,7 +65,12 @@ def convert(row: Row) -> Converted:
 
 def fields_of(row: Row) -> dict[str, Any]:
     """Returns the fields of the flag that a row becomes, without allowed users."""
-    fields = {"description": row["note"] or "", "enabled": True, "rules": [], "kind": "ops"}
+    fields: dict[str, Any] = {
+        "description": row["note"] or "",
+        "enabled": True,
+        "rules": [],
+        "kind": "ops",
+    }
     if row.kind == "switch":
         return {**fields, "enabled": bool(row["active"]), "rollout_percent": _ALL}
     if row.kind == "sample":

@@ -40,10 +40,9 @@ def flag_result(
     if found.error_code is not None:
         # Before the first load, a default of True would turn on a flag that is off.
         return None if found.error_code == _MISSING else False
-    test = test_of_url(name, request)
+    test = test_of_url(name, request) if found.reason != "DISABLED" else None
     if test is not None and TEST_ATTRIBUTE in snapshot().attribute_names(key):
-        if found.reason != "DISABLED":
-            keep_test(request, name, active=test)
+        keep_test(request, name, active=test)
     if user is not None and found.reason in {"SPLIT", "DEFAULT"} and found.rule is None:
         kept = kept_result(name, request, use_cookies=waffle_settings().keeps_cookies)
         # Of a flag at 0 % or 100 %, no browser keeps another result.

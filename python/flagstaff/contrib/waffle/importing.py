@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed, create, update
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import REFUSED, Converted, convert
-from flagstaff.contrib.waffle.rows import read_rows
+from flagstaff.contrib.waffle.rows import Row, read_rows
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries, entries, has_history
@@ -41,17 +41,24 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> list[Imported]:
     `overwrite`: so a flag that was killed here stays off. Raises FlagstaffError for a key in
     `overwrite` that no row has.
     """
-    with transaction.atomic(using=conf.database), from_source(SOURCE):
+    with transaction.atomic(using=conf.database):
         _wait_for_other_imports()
-        rows = [convert(row) for row in read_rows()]
-        keys = Counter(one.row.key for one in rows)
-        if unknown := sorted({*overwrite} - keys.keys()):
+        rows = [*read_rows()]
+        if unknown := sorted({*overwrite} - {row.key for row in rows}):
             raise FlagstaffError("no row of waffle has the key {key}", key=repr(unknown[0]))
+        return import_rows(rows, overwrite=overwrite)
+
+
+def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list[Imported]:
+    """Writes rows, as `import_waffle` does."""
+    with transaction.atomic(using=conf.database), from_source(SOURCE):
+        converted = [convert(row) for row in rows]
+        keys = Counter(one.row.key for one in converted)
         # Locked before their history is read, so that no newer change is missed.
         locked = all_rows(conf.flag_model).filter(key__in=keys).order_by("pk").select_for_update()
         flags = {flag.key: flag.pk for flag in locked}
         done = []
-        for one in rows:
+        for one in converted:
             key = one.row.key
             note = _collision(one) if keys[key] > 1 else ""
             if note or one.status == REFUSED:
@@ -83,7 +90,8 @@ def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
             is_new = pk is None and newest is None
             is_own = newest is not None and newest.source == SOURCE
             if changed.written and not (is_new or is_own or is_overwritten):
-                raise InvalidChangeError(_conflict(key, newest, changed))
+                transaction.set_rollback(True, using=conf.database)
+                return _refused(one, _conflict(key, newest, changed))
     except InvalidChangeError as error:
         return _refused(one, str(error.message))
     return Imported(one, changed)

@@ -10,16 +10,17 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 
 from flagstaff import changes, explain, ready
 from flagstaff._engine.explain import Explanation
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import TEST_RULES, fields_of, whole
+from flagstaff.contrib.waffle.importing import import_rows
 from flagstaff.contrib.waffle.rows import Row, overridden_methods, read_kind, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
+from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 from flagstaff.validators import rule_problem
@@ -35,13 +36,13 @@ _SEEN = "_flagstaff_seen"
 def show(instance: Any) -> None:
     """Replaces the loaded columns that decide by the present state of the flag."""
     kind, loaded = instance.KIND, instance.__dict__
-    if not overridden_methods(type(instance)):
-        key = key_of(kind, instance.name) if "name" in loaded else ""
+    if not _evaluates_itself(instance) and {"everyone", "active", "percent"} & loaded.keys():
+        key = key_of(kind, instance.name)
         found = explain(key)
         if found.error_code == "PROVIDER_NOT_READY" and ready():
             found = explain(key)
         # A row of the table without a flag is off: somebody has deleted the flag here.
-        if key and not (found.error_code == "FLAG_NOT_FOUND" and instance._state.adding):
+        if found.error_code != "FLAG_NOT_FOUND" or not instance._state.adding:
             present = _present(kind, found, loaded)
             loaded.update({name: value for name, value in present.items() if name in loaded})
     remember(instance)
@@ -77,6 +78,11 @@ def remember(instance: Any, names: Collection[str] | None = None) -> None:
     seen.update(_columns(instance, names))
 
 
+def _evaluates_itself(instance: Any) -> bool:
+    """Whether a project's model overrides a method that evaluates: it has no flags."""
+    return bool(overridden_methods(instance._meta.model))
+
+
 def seen_name(instance: Any) -> str:
     """Returns the name that the table has: code may have assigned another one."""
     return str(instance.__dict__.get(_SEEN, {}).get("name", instance.name))
@@ -99,21 +105,27 @@ def write_created(row: Row) -> None:
     if not _flags(row.key).exists():
         changes.create(row.key, **fields_of(row), allowed_users=[*row.users])
         return
-    for kind in WAFFLE_KINDS:
-        if kind != row.kind and key_of(kind, row.name) == row.key:
-            if waffle_model(kind)._base_manager.filter(name=row.name).exists():
-                raise InvalidChangeError(
-                    "the {kind} {name} would share its flag with the {other} of this name; set a "
-                    'key of its own in FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
-                    kind=row.kind,
-                    name=repr(row.name),
-                    other=kind,
-                    example=f'{{"{row.kind}:{row.name}": "{row.key}.{row.kind}"}}',
-                )
+    others = [kind for kind in WAFFLE_KINDS if key_of(kind, row.name) == row.key]
+    for kind in others:
+        rows = waffle_model(kind)._base_manager.filter(name=row.name)
+        if kind != row.kind and rows.exists():
+            raise InvalidChangeError(
+                "the {kind} {name} would share its flag with the {other} of this name; set a key "
+                'of its own in FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
+                kind=row.kind,
+                name=repr(row.name),
+                other=kind,
+                example=f'{{"{row.kind}:{row.name}": "{row.key}.{row.kind}"}}',
+            )
 
 
-def write_saved(instance: Any, update_fields: Collection[str] | None, *, created: bool) -> None:
-    """Writes what a save has changed to the flag, and no more.
+def write_saved(
+    instance: Any,
+    created: bool,  # noqa: FBT001 (Django's argument)
+    update_fields: Collection[str] | None = None,
+    **_: Any,
+) -> None:
+    """Writes what a save has changed to the flag, and no more; a receiver of `post_save`.
 
     A flag that is off, or was deleted here, is turned on only by a column that says so: Yes for
     everyone, a switch that is on, a percentage of a sample.
@@ -123,7 +135,7 @@ def write_saved(instance: Any, update_fields: Collection[str] | None, *, created
     seen = {**instance.__dict__.get(_SEEN, {})}
     saved = _columns(instance, update_fields)
     remember(instance, update_fields)
-    if overridden_methods(type(instance)):
+    if _evaluates_itself(instance):
         return
     before, after = Row(kind, {**present, **seen}), Row(kind, {**present, **seen, **saved})
     if created:
@@ -161,9 +173,9 @@ def _merged(flag: Any, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> 
     return sorted([*kept, *added], key=lambda rule: rule.get("name") not in TEST_RULES)
 
 
-def write_deleted(instance: Any) -> None:
-    """Deletes the flag of a row."""
-    if not overridden_methods(type(instance)):
+def write_deleted(instance: Any, **_: Any) -> None:
+    """Deletes the flag of a row; a receiver of `post_delete`."""
+    if not _evaluates_itself(instance):
         with suppress(UnknownFlagError):
             changes.delete(key_of(instance.KIND, seen_name(instance)))
 
@@ -172,7 +184,7 @@ def write_related(
     instance: Any, relation: str, pks: Iterable[Any] | None, *, is_added: bool
 ) -> None:
     """Writes users who were added to a row or removed from it, all by None; or its groups."""
-    if overridden_methods(type(instance)):
+    if _evaluates_itself(instance):
         return
     key = key_of("flag", seen_name(instance))
     with suppress(UnknownFlagError):
@@ -213,15 +225,12 @@ def after_migration(using: str, **_: Any) -> None:
     if before is None or not _has_table(conf.flag_model, conf.database):
         return
     new = {*_stored_names(using)} - before
-    for kind in {kind for kind, _name in new if not overridden_methods(waffle_model(kind))}:
-        for row in read_kind(kind, using):
-            if (kind, row.name) not in new or _has_entries(row.key):
-                continue
-            try:
-                with transaction.atomic(using=conf.database):
-                    write_created(row)
-            except FlagstaffError as error:
-                _LOG.warning("no flag for waffle's %s %r: %s", kind, row.name, error.message)
+    rows = [row for kind in {kind for kind, _ in new} for row in read_kind(kind, using)]
+    rows = [row for row in rows if (row.kind, row.name) in new and not _has_entries(row.key)]
+    for one in import_rows(rows):
+        if one.changed is None:
+            row, notes = one.converted.row, "; ".join(one.converted.notes)
+            _LOG.warning("no flag for waffle's %s %r: %s", row.kind, row.name, notes)
 
 
 def _stored_names(using: str) -> Iterator[tuple[WaffleKind, str]]:

@@ -69,7 +69,7 @@ def waffle_model(kind: WaffleKind) -> Any:
 
 
 @lru_cache
-def overridden_methods(model: type[Model]) -> tuple[str, ...]:
+def overridden_methods(model: type[Any]) -> tuple[str, ...]:
     """Returns the methods that a model overrides, so that its own code evaluates its rows."""
     return tuple(
         name
@@ -112,6 +112,7 @@ def _own_columns(model: type[Model], columns: Mapping[str, Any]) -> Iterator[str
     known = {field.name for base in bases if issubclass(model, base) for field in base._meta.fields}
     for field in model._meta.concrete_fields:
         # Columns such as those with auto_now are not editable.
-        if not field.primary_key and field.editable and field.name not in known:
-            if columns[field.attname] not in (None, "", [], {}, field.get_default()):
-                yield field.attname
+        empty: tuple[Any, ...] = (None, "", [], {}, field.get_default())
+        is_own = field.editable and not field.primary_key and field.name not in known
+        if is_own and columns[field.attname] not in empty:
+            yield field.attname

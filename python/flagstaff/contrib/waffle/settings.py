@@ -1,31 +1,29 @@
-"""The setting FLAGSTAFF["WAFFLE"], checked and typed, and the keys of waffle's names."""
+"""The setting WAFFLE, and the keys of waffle's names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 from django.core.signals import setting_changed
 from django.utils import timezone
 
-from flagstaff.conf import conf
-from flagstaff.exceptions import ConfigurationError
+from flagstaff.conf import SettingError, conf
 from flagstaff.validators import is_valid_flag_key
 
 #: The three models of waffle.
 WaffleKind: TypeAlias = Literal["flag", "switch", "sample"]
 WAFFLE_KINDS: tuple[WaffleKind, ...] = ("flag", "switch", "sample")
 
-_T = TypeVar("_T")
 _UNITS = {"visitors": "visitor", "users": "user"}
-_EXPECTED = {
-    "KEYS": 'a dict of keys by kind and name, such as {"switch:checkout": "checkout.switch"}',
-    "PERCENT_OF": '"visitors" or "users"',
-    "COOKIES_UNTIL": 'a day such as "2027-01-05", or None',
-}
+_EXPECTED = (
+    'expected a dict such as {"KEYS": {"switch:checkout": "checkout.switch"}, "PERCENT_OF": '
+    '"visitors" or "users", "COOKIES_UNTIL": "2027-01-05"}'
+)
 
 
 @dataclass(frozen=True)
@@ -47,39 +45,31 @@ class WaffleSettings:
         return self.cookies_until is not None and today <= self.cookies_until
 
 
-@lru_cache(maxsize=1)
-def waffle_settings() -> WaffleSettings:
-    """Returns the settings. Raises ConfigurationError that names the one that is not valid."""
-    given = conf.waffle
-    if unknown := sorted(map(str, given.keys() - _EXPECTED)):
-        known = ", ".join(_EXPECTED)
-        text = f'FLAGSTAFF["WAFFLE"] has no setting {unknown[0]!r}; known settings: {known}'
-        raise ConfigurationError(text)
-    return WaffleSettings(
-        _read("KEYS", given.get("KEYS", {}), _keys),
-        _read("PERCENT_OF", given.get("PERCENT_OF", "visitors"), _UNITS.__getitem__),
-        _read("COOKIES_UNTIL", given.get("COOKIES_UNTIL"), _day),
-    )
-
-
-def _read(name: str, value: Any, read: Callable[[Any], _T]) -> _T:
+def settings_of(value: Any) -> WaffleSettings:
+    """Returns what WAFFLE contains. Raises SettingError."""
     try:
-        return read(value)
+        return _settings_of(**{name.lower(): one for name, one in value.items()})
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        text = f'FLAGSTAFF["WAFFLE"]["{name}"] is {value!r}; expected {_EXPECTED[name]}'
-        raise ConfigurationError(text) from error
+        raise SettingError(f'FLAGSTAFF["WAFFLE"] is {value!r}', _EXPECTED) from error
 
 
-def _keys(value: dict[str, str]) -> dict[str, str]:
-    for place, key in value.items():
+def _settings_of(
+    keys: Any = MappingProxyType({}), percent_of: Any = "visitors", cookies_until: Any = None
+) -> WaffleSettings:
+    for place, key in keys.items():
         kind, _, name = place.partition(":")
         if kind not in WAFFLE_KINDS or not name or not is_valid_flag_key(key):
             raise ValueError(place)
-    return value
+    is_day = cookies_until is None or type(cookies_until) is date
+    day = cookies_until if is_day else date.fromisoformat(cookies_until)
+    return WaffleSettings(keys, _UNITS[percent_of], day)
 
 
-def _day(value: Any) -> date | None:
-    return value if value is None or type(value) is date else date.fromisoformat(value)
+@lru_cache(maxsize=1)
+def waffle_settings() -> WaffleSettings:
+    """Returns the settings. Raises SettingError."""
+    found: WaffleSettings = conf.waffle
+    return found
 
 
 def key_of(kind: WaffleKind, name: str) -> str:

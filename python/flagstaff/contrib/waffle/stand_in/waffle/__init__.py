@@ -43,19 +43,16 @@ def sample_is_active(sample_name: str) -> bool:
 
 
 def get_waffle_flag_model() -> type[AbstractBaseFlag]:
-    """Returns the model of WAFFLE_FLAG_MODEL."""
     model: type[AbstractBaseFlag] = get_waffle_model("FLAG_MODEL")
     return model
 
 
 def get_waffle_switch_model() -> type[AbstractBaseSwitch]:
-    """Returns the model of WAFFLE_SWITCH_MODEL."""
     model: type[AbstractBaseSwitch] = get_waffle_model("SWITCH_MODEL")
     return model
 
 
 def get_waffle_sample_model() -> type[AbstractBaseSample]:
-    """Returns the model of WAFFLE_SAMPLE_MODEL."""
     model: type[AbstractBaseSample] = get_waffle_model("SAMPLE_MODEL")
     return model
 

@@ -44,7 +44,7 @@ def delete_individually(_admin: Any, _request: Any, rows: Any) -> None:
 
 
 class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
-    """Only a name: primary keys are shown without the names of the related rows."""
+    """Shows primary keys, without the names of the related rows."""
 
 
 def _never(*_: Any, **__: Any) -> bool:
@@ -52,26 +52,21 @@ def _never(*_: Any, **__: Any) -> bool:
 
 
 class BaseAdmin(_ModelAdmin):
-    search_fields = ("name", "note")
-    actions = []
     # Permissions for waffle's rows must not change flags.
     has_view_permission = has_add_permission = _never
     has_change_permission = has_delete_permission = _never
 
 
 class FlagAdmin(BaseAdmin):
-    list_display = ("name", "note", "everyone", "percent", "superusers", "staff", "authenticated")
-    list_filter = ("superusers", "staff", "authenticated")
-    raw_id_fields = ("users",)
+    pass
 
 
 class SwitchAdmin(BaseAdmin):
-    list_display = ("name", "active", "note", "created", "modified")
-    list_filter = ("active",)
+    pass
 
 
 class SampleAdmin(BaseAdmin):
-    list_display = ("name", "percent", "note", "created", "modified")
+    pass
 
 
 if get_setting("ENABLE_ADMIN_PAGES"):

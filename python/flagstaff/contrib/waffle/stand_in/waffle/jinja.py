@@ -13,13 +13,11 @@ from waffle.views import _generate_waffle_js
 
 @pass_context
 def flag_helper(context: Context, flag_name: str) -> Any:
-    """Returns whether a flag is on for the request of the template."""
     return flag_is_active(request_of_template(context), flag_name)
 
 
 @pass_context
 def inline_wafflejs_helper(context: Context) -> str:
-    """Returns the script of the view `wafflejs`."""
     return _generate_waffle_js(request_of_template(context))
 
 

@@ -21,7 +21,7 @@ class _Rows(_QuerySet):
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **kwargs)
             for row in created:
-                instances.write_saved(row, None, created=True)
+                instances.write_saved(row, created=True)
         return created
 
 
@@ -29,11 +29,9 @@ class BaseManager(_Manager):
     KEY_SETTING = ""
 
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Returns the rows."""
         return _Rows(self.model, using=self._db)
 
     def get_by_natural_key(self, name: str) -> Any:
-        """Returns the row of a name. Raises DoesNotExist."""
         return self.get(name=name)
 
 

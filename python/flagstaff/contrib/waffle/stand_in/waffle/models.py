@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff.contrib.waffle import evaluating, instances
-from flagstaff.contrib.waffle.evaluating import set_flag as set_flag
+from flagstaff.contrib.waffle.evaluating import set_flag
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.contrib.waffle.settings import WaffleKind
 from waffle import managers
@@ -35,9 +35,8 @@ class BaseModel(models.Model):
     SINGLE_CACHE_KEY = ""
     ALL_CACHE_KEY = ""
     KIND: ClassVar[WaffleKind]
-    if TYPE_CHECKING:
-        # Each of the three has it, with texts of its own.
-        name: models.CharField[str, str]
+    #: Each of the three has it.
+    name: Any
 
     class Meta:
         abstract = True
@@ -54,13 +53,11 @@ class BaseModel(models.Model):
             transaction.on_commit(self.flush, using=using)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Deletes the row and our flag."""
         deleted = super().delete(*args, **kwargs)
         transaction.on_commit(self.flush)
         return deleted
 
     def natural_key(self) -> tuple[str]:
-        """Returns the name."""
         return (self.name,)
 
     @classmethod
@@ -79,11 +76,11 @@ class BaseModel(models.Model):
     @classmethod
     def to_evaluate(cls, name: str) -> Any:
         """Returns a row for an evaluation, which reads only those that evaluate themselves."""
-        return cls.get(name) if overridden_methods(cls) else cls(name=name)
+        model: Any = cls
+        return cls.get(name) if overridden_methods(cls) else model(name=name)
 
     @classmethod
     def get_all(cls) -> list[Any]:
-        """Returns all rows."""
         rows = _cached(get_setting(cls.ALL_CACHE_KEY), lambda: [*cls._rows()]) or []
         for row in rows:
             instances.show(row)
@@ -102,14 +99,15 @@ class BaseModel(models.Model):
         instances.show(row)
         return row
 
-    def refresh_from_db(self, using: Any = None, fields: Any = None, **options: Any) -> None:
+    def refresh_from_db(
+        self, using: Any = None, fields: Any = None, from_queryset: Any = None
+    ) -> None:
         """Reads columns again, those that show our flag from it."""
         names = None if fields is None else [*fields]
-        super().refresh_from_db(using, names, **options)
+        super().refresh_from_db(using, names, from_queryset)
         instances.remember(self, names)
 
     def flush(self) -> None:
-        """Empties the cache."""
         get_cache().delete_many(self.get_flush_keys())
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
@@ -310,7 +308,6 @@ class AbstractUserFlag(AbstractBaseFlag):
         abstract = True
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
-        """Returns the keys of the cache that a change of the row makes invalid."""
         names = ("FLAG_USERS_CACHE_KEY", "FLAG_GROUPS_CACHE_KEY")
         own = [keyfmt(get_setting(name), self.name) for name in names]
         return [*super().get_flush_keys(flush_keys), *own]
@@ -326,7 +323,6 @@ class AbstractUserFlag(AbstractBaseFlag):
         return _cached(keyfmt(get_setting(key), self.name), lambda: {*pks}) or set()
 
     def is_active_for_user(self, user: Any) -> bool | None:
-        """Returns whether the flag is on for a user, also as one of its users or groups."""
         result = super().is_active_for_user(user)
         if result is not None or not overridden_methods(type(self)):
             return result
@@ -364,14 +360,12 @@ class AbstractBaseSwitch(BaseModel):
         verbose_name_plural = "Switches"
 
     def is_active(self) -> Any:
-        """Returns whether the switch is on."""
-        if not overridden_methods(type(self)):
-            result = evaluating.switch_result(self.name)
-        else:
-            result = self.active if self.pk else None
-        if result is not None:
-            return result
-        return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
+        stored = self.active if self.pk else None
+        own = overridden_methods(type(self))
+        result = stored if own else evaluating.switch_result(self.name)
+        if result is None:
+            return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
+        return result
 
 
 class Switch(AbstractBaseSwitch):
@@ -406,14 +400,12 @@ class AbstractBaseSample(BaseModel):
         verbose_name_plural = "Samples"
 
     def is_active(self) -> Any:
-        """Returns whether the sample is on this time."""
-        if not overridden_methods(type(self)):
-            result = evaluating.sample_result(self.name)
-        else:
-            result = _is_drawn(self.percent) if self.pk else None
-        if result is not None:
-            return result
-        return self._missing("SAMPLES", percent=_ALL if get_setting("SAMPLE_DEFAULT") else 0)
+        drawn = _is_drawn(self.percent) if self.pk else None
+        own = overridden_methods(type(self))
+        result = drawn if own else evaluating.sample_result(self.name)
+        if result is None:
+            return self._missing("SAMPLES", percent=_ALL * get_setting("SAMPLE_DEFAULT"))
+        return result
 
 
 class Sample(AbstractBaseSample):

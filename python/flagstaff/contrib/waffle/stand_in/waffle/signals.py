@@ -31,24 +31,11 @@ def connect(waffle: AppConfig) -> None:
             continue
         # Before a test replaces one of its methods.
         overridden_methods(model)
-        post_save.connect(_row_saved, model)
-        post_delete.connect(_row_deleted, model)
+        post_save.connect(instances.write_saved, model)
+        post_delete.connect(instances.write_deleted, model)
         for relation in model._meta.many_to_many:
             receiver = partial(_related_changed, flag_model=model, relation=relation.name)
             m2m_changed.connect(receiver, relation.remote_field.through, weak=False)
-
-
-def _row_saved(
-    instance: Any,
-    created: bool,  # noqa: FBT001 (Django's argument)
-    update_fields: Collection[str] | None = None,
-    **_: Any,
-) -> None:
-    instances.write_saved(instance, update_fields, created=created)
-
-
-def _row_deleted(instance: Any, **_: Any) -> None:
-    instances.write_deleted(instance)
 
 
 def flag_membership_changed(sender: type[Model], instance: Any, action: str, **kwargs: Any) -> None:

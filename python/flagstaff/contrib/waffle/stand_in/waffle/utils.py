@@ -15,7 +15,6 @@ def get_setting(name: str, default: Any = None) -> Any:
 
 
 def keyfmt(k: str, v: str | None = None) -> str:
-    """Returns a key of the cache."""
     prefix = f"{get_setting('CACHE_PREFIX')}{__version__}"
     if v is None:
         return prefix + k
@@ -23,5 +22,4 @@ def keyfmt(k: str, v: str | None = None) -> str:
 
 
 def get_cache() -> BaseCache:
-    """Returns the cache of WAFFLE_CACHE_NAME."""
     return caches[get_setting("CACHE_NAME")]

@@ -63,23 +63,19 @@ def flag(parser: Parser, token: Token) -> Node:
 
 @register.tag
 def switch(parser: Parser, token: Token) -> Node:
-    """Renders by a switch."""
     return WaffleNode.handle_token(parser, token, "switch", lambda _, name: switch_is_active(name))
 
 
 @register.tag
 def sample(parser: Parser, token: Token) -> Node:
-    """Renders by a sample."""
     return WaffleNode.handle_token(parser, token, "sample", lambda _, name: sample_is_active(name))
 
 
 class InlineWaffleJSNode(Node):
     def render(self, context: Context) -> Any:
-        """Renders the script of the view `wafflejs`."""
         return _generate_waffle_js(request_of_template(context))
 
 
 @register.tag
 def wafflejs(_parser: Parser, _token: Token) -> Node:
-    """Renders the script of the view `wafflejs`."""
     return InlineWaffleJSNode()

@@ -35,7 +35,6 @@ class RowCommand(BaseCommand):
         add("--create", action="store_true", help="Create it if it does not exist.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Lists the rows, or changes one."""
         rows, column = waffle_model(self.kind)._default_manager, DECIDING[self.kind]
         name, value = options["name"], options[self.argument]
         if options[f"list_{self.plural}"]:

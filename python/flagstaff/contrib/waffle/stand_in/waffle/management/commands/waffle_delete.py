@@ -19,7 +19,6 @@ class Command(BaseCommand):
             parser.add_argument(f"--{plural}", dest=f"{kind}_names", nargs="*", help=text)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Deletes the rows of the names."""
         for kind, plural in _PLURALS.items():
             if names := options[f"{kind}_names"]:
                 rows = waffle_model(kind)._default_manager.filter(name__in=names)

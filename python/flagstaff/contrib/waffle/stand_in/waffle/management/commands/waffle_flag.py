@@ -40,7 +40,6 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Lists the flags, or changes one."""
         rows: Any = get_waffle_flag_model()._default_manager
         if options["list_flags"]:
             self.stdout.write("Flags:")
