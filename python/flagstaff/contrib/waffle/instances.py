@@ -92,9 +92,8 @@ def _columns(instance: Any, names: Collection[str] | None = None) -> dict[str, A
     """Returns the loaded columns, by default all."""
     loaded = instance.__dict__
     known = (field.attname for field in instance._meta.concrete_fields)
-    return {
-        name: loaded[name] for name in known if name in loaded and (names is None or name in names)
-    }
+    wanted = [name for name in known if name in loaded and (names is None or name in names)]
+    return {name: loaded[name] for name in wanted}
 
 
 def write_created(row: Row) -> None:
@@ -105,10 +104,9 @@ def write_created(row: Row) -> None:
     if not _flags(row.key).exists():
         changes.create(row.key, **fields_of(row), allowed_users=[*row.users])
         return
-    others = [kind for kind in WAFFLE_KINDS if key_of(kind, row.name) == row.key]
-    for kind in others:
-        rows = waffle_model(kind)._base_manager.filter(name=row.name)
-        if kind != row.kind and rows.exists():
+    for kind in WAFFLE_KINDS:
+        is_shared = kind != row.kind and key_of(kind, row.name) == row.key
+        if is_shared and waffle_model(kind)._base_manager.filter(name=row.name).exists():
             raise InvalidChangeError(
                 "the {kind} {name} would share its flag with the {other} of this name; set a key "
                 'of its own in FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
@@ -130,13 +128,15 @@ def write_saved(
     A flag that is off, or was deleted here, is turned on only by a column that says so: Yes for
     everyone, a switch that is on, a percentage of a sample.
     """
+    if not _evaluates_itself(instance):
+        _write_saved(instance, update_fields, created=created)
+    remember(instance, update_fields)
+
+
+def _write_saved(instance: Any, update_fields: Collection[str] | None, *, created: bool) -> None:
     kind: WaffleKind = instance.KIND
     present = {"name": instance.name, **_columns(instance)}
-    seen = {**instance.__dict__.get(_SEEN, {})}
-    saved = _columns(instance, update_fields)
-    remember(instance, update_fields)
-    if _evaluates_itself(instance):
-        return
+    seen, saved = instance.__dict__.get(_SEEN, {}), _columns(instance, update_fields)
     before, after = Row(kind, {**present, **seen}), Row(kind, {**present, **seen, **saved})
     if created:
         write_created(after)

@@ -253,6 +253,24 @@ def test_save_writes_only_changed_columns() -> None:
     assert Flag.objects.get(name="sale").percent == 40
 
 
+def test_cached_rows_show_flags() -> None:
+    Flag.objects.create(name="sale", everyone=True)
+    for is_on_now in (True, False):
+        assert Flag.get("sale").everyone is is_on_now
+        assert {row.name: row.everyone for row in Flag.get_all()}["sale"] is is_on_now
+        changes.disable("sale")
+
+
+def test_save_that_failed_is_written_by_the_next_save() -> None:
+    row = Flag.objects.create(name="sale", everyone=True)
+    row.everyone, row.languages = False, ",".join(f"l{number}" for number in range(5_000))
+    with pytest.raises(FlagstaffError), transaction.atomic():
+        row.save()
+    row.languages = ""
+    row.save()
+    assert not flag_enabled("sale")
+
+
 def test_switch_and_sample_show_flags() -> None:
     Switch.objects.create(name="shop", active=True)
     Sample.objects.create(name="audit", percent="100")
