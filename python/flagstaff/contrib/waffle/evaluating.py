@@ -24,13 +24,8 @@ _NOTHING: dict[str, Any] = {}
 _MISSING = "FLAG_NOT_FOUND"
 
 
-def flag_result(
-    name: str, request: Any, *, read_only: bool = False, session_only: bool = False
-) -> bool | None:
-    """Returns whether a flag is on for a request; None if there is no such flag.
-
-    `session_only` is waffle's rollout mode, which shortens the life of the cookie.
-    """
+def flag_result(name: str, request: Any, *, read_only: bool = False) -> bool | None:
+    """Returns whether a flag is on for a request; None if there is no such flag."""
     key = key_of("flag", name)
     by_url = url_result(name, request)
     if by_url is not None and has_flag("flag", name):
@@ -48,7 +43,7 @@ def flag_result(
         # Of a flag at 0 % or 100 %, no browser keeps another result.
         if kept is not None and 0 < (explain(key).rollout_percent or 0) < _ALL:
             if not read_only:
-                set_flag(request, name, kept, session_only)
+                set_flag(request, name, kept)
             return kept
     return found.value
 

@@ -108,11 +108,12 @@ def write_created(row: Row) -> None:
         is_shared = kind != row.kind and key_of(kind, row.name) == row.key
         if is_shared and waffle_model(kind)._base_manager.filter(name=row.name).exists():
             raise InvalidChangeError(
-                "the {kind} {name} would share its flag with the {other} of this name; set a key "
-                'of its own in FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
+                "{kind} {name} would share the flag {key} with {other}; set a key of its own in "
+                'FLAGSTAFF["WAFFLE"]["KEYS"], such as {example}',
                 kind=row.kind,
                 name=repr(row.name),
-                other=kind,
+                key=repr(row.key),
+                other=f"the {kind} {row.name!r}",
                 example=f'{{"{row.kind}:{row.name}": "{row.key}.{row.kind}"}}',
             )
 

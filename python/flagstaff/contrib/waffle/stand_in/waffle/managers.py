@@ -26,8 +26,6 @@ class _Rows(_QuerySet):
 
 
 class BaseManager(_Manager):
-    KEY_SETTING = ""
-
     def get_queryset(self) -> models.QuerySet[Any]:
         return _Rows(self.model, using=self._db)
 
@@ -36,12 +34,12 @@ class BaseManager(_Manager):
 
 
 class FlagManager(BaseManager):
-    KEY_SETTING = "ALL_FLAGS_CACHE_KEY"
+    pass
 
 
 class SwitchManager(BaseManager):
-    KEY_SETTING = "ALL_SWITCHES_CACHE_KEY"
+    pass
 
 
 class SampleManager(BaseManager):
-    KEY_SETTING = "ALL_SAMPLES_CACHE_KEY"
+    pass
