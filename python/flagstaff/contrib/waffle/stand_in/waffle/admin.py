@@ -57,19 +57,7 @@ class BaseAdmin(_ModelAdmin):
     has_change_permission = has_delete_permission = _never
 
 
-class FlagAdmin(BaseAdmin):
-    pass
-
-
-class SwitchAdmin(BaseAdmin):
-    pass
-
-
-class SampleAdmin(BaseAdmin):
-    pass
-
+FlagAdmin = SwitchAdmin = SampleAdmin = BaseAdmin
 
 if get_setting("ENABLE_ADMIN_PAGES"):
-    admin.site.register(Flag, FlagAdmin)
-    admin.site.register(Switch, SwitchAdmin)
-    admin.site.register(Sample, SampleAdmin)
+    admin.site.register([Flag, Switch, Sample], BaseAdmin)
