@@ -377,11 +377,11 @@ class Conf:
         "a dict",
         convert="flagstaff.ofrep.settings.settings_of",
     )
-    waffle: Setting[Mapping[str, Any]] = Setting(
+    waffle: Setting[Any] = Setting(
         "The stand-in for django-waffle",
         {},
-        "a dict of settings for the app flagstaff.contrib.waffle",
-        lambda value: isinstance(value, dict),
+        "a dict",
+        convert="flagstaff.contrib.waffle.settings.settings_of",
     )
 
     @property

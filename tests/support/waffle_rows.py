@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import waffle
 from django.core.cache import cache
-from django.db import connection, models
-from waffle.models import AbstractBaseSwitch, AbstractUserFlag, Flag, Sample, Switch
+from django.db import connection
+from waffle.models import AbstractUserFlag, Flag, Sample, Switch
 
 from tests.support.models_of_others import model_of
 from tests.support.terminals import Ran, flags
@@ -62,20 +62,9 @@ def lines(ran: Ran) -> list[list[str]]:
 
 def use_flag_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> Any:
     """Returns a flag model of the project, with these fields and methods, in place of waffle's."""
-    return _use(patch, "flag", name, AbstractUserFlag, fields)
-
-
-def use_switch_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> Any:
-    """Returns a switch model of the project, as `use_flag_model` does."""
-    return _use(patch, "switch", name, AbstractBaseSwitch, fields)
-
-
-def _use(
-    patch: pytest.MonkeyPatch, kind: str, name: str, base: type[models.Model], fields: Any
-) -> Any:
-    model = model_of(name, fields, base)
+    model = model_of(name, fields, AbstractUserFlag)
     with connection.schema_editor() as editor:
         editor.create_model(model)
-    patch.setattr(waffle, f"get_waffle_{kind}_model", lambda: model)
+    patch.setattr(waffle, "get_waffle_flag_model", lambda: model)
     cache.clear()
     return model

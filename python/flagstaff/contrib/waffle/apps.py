@@ -14,12 +14,12 @@ class WaffleConfig(AppConfig):
     flagstaff_hooks: ClassVar = {"verbs": "flagstaff.contrib.waffle.cli.VERBS"}
 
     def ready(self) -> None:
-        """Registers the checks."""
+        """Registers the check."""
         register(_check, "flagstaff")
 
 
 # Imported only where checks run, as those of flagstaff itself.
 def _check(**_: Any) -> list[CheckMessage]:
-    from flagstaff.contrib.waffle.checks import check_waffle  # noqa: PLC0415
+    from flagstaff.contrib.waffle.checks import check_models  # noqa: PLC0415
 
-    return check_waffle()
+    return check_models()

@@ -1,4 +1,4 @@
-"""The system checks of the move from waffle."""
+"""The system check of the project's own models of waffle."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 
 from flagstaff.checks.check import Check, Problem
-from flagstaff.conf import conf
 from flagstaff.contrib.waffle.rows import overridden_methods, waffle_model
-from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, waffle_settings
-from flagstaff.exceptions import ConfigurationError
-
-
-def _invalid_setting() -> Iterator[Problem]:
-    try:
-        waffle_settings()
-    except ConfigurationError as error:
-        yield Problem(str(error))
-
-
-_CHECK = Check("flagstaff.E052", _invalid_setting, "see the page From django-waffle of the docs")
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS
 
 
 def _evaluates_itself() -> Iterator[Problem]:
@@ -42,11 +30,6 @@ _OWN_CODE = Check(
 )
 
 
-def check_models(**_: object) -> list[CheckMessage]:
+def check_models() -> list[CheckMessage]:
     """Names the project's models of waffle whose rows flagstaff does not evaluate."""
     return [*_OWN_CODE.messages()] if apps.is_installed("waffle") else []
-
-
-def check_waffle(**_: object) -> list[CheckMessage]:
-    """Runs all checks. Those of the settings need a valid dict FLAGSTAFF. Does not connect."""
-    return [*([] if conf.problems() else _CHECK.messages()), *check_models()]

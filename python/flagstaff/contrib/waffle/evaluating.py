@@ -3,77 +3,49 @@
 from __future__ import annotations
 
 import random
-from decimal import Decimal
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from copy import copy
+from typing import Any
 
 from django.conf import settings
-from django.core.signals import setting_changed
-from django.utils.functional import LazyObject, empty
+from django.db.models import Model
+from django.utils.functional import LazyObject
 
-from flagstaff import explain, ready, resolve_flag, snapshot
+from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
-from flagstaff._engine.explain import Explanation
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._types import UserLike
-from flagstaff.contrib.waffle.converting import (
-    LANGUAGE_ATTRIBUTE,
-    SAMPLE_UNIT,
-    TEST_ATTRIBUTE,
-    convert,
-)
-from flagstaff.contrib.waffle.names import key_of
-from flagstaff.contrib.waffle.rows import SourceRow
-from flagstaff.contrib.waffle.settings import WaffleKind, waffle_settings
+from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE, SAMPLE_UNIT, TEST_ATTRIBUTE
+from flagstaff.contrib.waffle.settings import WaffleKind, key_of, waffle_settings
 
 _ALL = 100
 _BITS = 62
 _NOTHING: dict[str, Any] = {}
-_MISSING, _NOT_READY = "FLAG_NOT_FOUND", "PROVIDER_NOT_READY"
-_PATTERNS = {"COOKIE": "dwf_%s", "TEST_COOKIE": "dwft_%s"}
+_MISSING = "FLAG_NOT_FOUND"
 
 
-class UnsavedUser:
-    """A user without a primary key, with one: rules read its attributes, as waffle does."""
-
-    pk = "unsaved"
-
-    def __init__(self, user: Any) -> None:
-        self._user = user
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._user, name)
-
-
-def flag_result(
-    name: str, request: Any, *, read_only: bool = False, session_only: bool = False
-) -> bool | None:
-    """Returns whether a flag is on for a request; None if there is no such flag.
-
-    `session_only` is waffle's rollout mode, which shortens the life of the cookie.
-    """
+def flag_result(name: str, request: Any, *, read_only: bool = False) -> bool | None:
+    """Returns whether a flag is on for a request; None if there is no such flag."""
     key = key_of("flag", name)
-    if is_decided_by_url(name, request) and has_flag("flag", name):
-        return bool(request.GET[name] == "1")
-    user, context = user_of(getattr(request, "user", None)), context_of(name, request)
-    resolution = _resolve(key, request, user, context)
-    if resolution.error_code is not None:
+    by_url = url_result(name, request)
+    if by_url is not None and has_flag("flag", name):
+        return by_url
+    user, context = _user_of(request), _context(name, request)
+    found = _resolve(key, request, user, context)
+    if found.error_code is not None:
         # Before the first load, a default of True would turn on a flag that is off.
-        return None if resolution.error_code == _MISSING else False
-    if TEST_ATTRIBUTE in context and resolution.reason != "DISABLED":
-        test = test_of_url(name, request)
-        if test is not None and TEST_ATTRIBUTE in snapshot().attribute_names(key):
-            keep_test(request, name, active=test)
-    is_own = resolution.reason in {"SPLIT", "DEFAULT"} and resolution.rule is None
-    if user is not None and is_own:
-        kept = _kept(name, request)
+        return None if found.error_code == _MISSING else False
+    test = test_of_url(name, request) if found.reason != "DISABLED" else None
+    if test is not None and TEST_ATTRIBUTE in snapshot().attribute_names(key):
+        keep_test(request, name, active=test)
+    if user is not None and found.reason in {"SPLIT", "DEFAULT"} and found.rule is None:
+        kept = kept_result(name, request, use_cookies=waffle_settings().keeps_cookies)
         # Of a flag at 0 % or 100 %, no browser keeps another result.
         if kept is not None and 0 < (explain(key).rollout_percent or 0) < _ALL:
             if not read_only:
-                set_flag(request, name, kept, session_only)
+                set_flag(request, name, kept)
             return kept
-    return resolution.value
+    return found.value
 
 
 def switch_result(name: str) -> bool | None:
@@ -93,7 +65,7 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
     False if it is off for everyone; None if only its percentage decides, or if it does not exist.
     """
-    found = resolve_flag(key_of("flag", name), user_of(user), context={VISITOR: None})
+    found = resolve_flag(key_of("flag", name), user, context={VISITOR: None})
     if found.reason == "DISABLED":
         return False
     return True if found.value and found.reason in {"STATIC", "TARGETING_MATCH"} else None
@@ -105,103 +77,34 @@ def has_flag(kind: WaffleKind, name: str) -> bool:
     return current(key).kind_of(key) == "flag"
 
 
-def shown(kind: WaffleKind, name: str, column: str, stored: Any, *, is_stored: bool) -> Any:
-    """Returns what a column of waffle is by the present state of our flag.
-
-    `stored` is what the table has. A row of the table without a flag is off: somebody has deleted
-    the flag here.
-    """
-    found = explain(key_of(kind, name))
-    if found.error_code == _NOT_READY and ready():
-        found = explain(key_of(kind, name))
-    if found.error_code == _MISSING and not is_stored:
-        return stored
-    if column == "active":
-        return found.value
-    if column == "everyone":
-        return _everyone(found)
-    return _percent(kind, found, None if stored is None else Decimal(str(stored)))
-
-
-def _everyone(found: Explanation) -> bool | None:
-    if found.override is not None or found.reason == "DISABLED":
-        return found.value
-    if found.error_code is not None:
-        return None if found.error_code == "PARSE_ERROR" else False
-    rules = (step.values["percent"] for step in found.steps if "percent" in step.values)
-    return True if is_for_all(found.rollout_percent, rules) else None
-
-
-def is_for_all(rollout: Any, rollouts_of_rules: Any) -> bool:
-    """Whether a flag that is enabled is on for everyone, whatever its rules match."""
-    return all(percent >= _ALL for percent in (rollout or 0, *rollouts_of_rules))
-
-
-def _percent(kind: WaffleKind, found: Explanation, stored: Decimal | None) -> Decimal | None:
-    rollout = found.rollout_percent
-    if kind == "sample" and (rollout is None or found.reason == "DISABLED"):
-        return Decimal(_ALL if found.value else 0)
-    of_stored = convert(SourceRow(kind, found.key, percent=stored)).fields["rollout_percent"]
-    if rollout is None or rollout == of_stored:
-        # With the part after the decimal point.
-        return stored
-    # A flag of waffle has at most 99.9 %.
-    return stored if kind == "flag" and rollout >= _ALL else Decimal(rollout)
-
-
-def user_of(user: Any) -> UserLike:
-    """Returns a user for an evaluation. Does not load a lazy one."""
-    loaded = user
-    if isinstance(user, LazyObject):
-        # One that is not loaded yet comes from the session, so it is saved.
-        loaded = user.__dict__.get("_wrapped", empty)
-    if loaded is None or loaded is empty or getattr(loaded, "pk", None) is not None:
-        return cast("UserLike", user)
-    return UnsavedUser(loaded) if getattr(loaded, "is_authenticated", False) else user
-
-
-def context_of(name: str, request: Any) -> dict[str, object]:
-    """Returns the attributes of a request that the rules of an imported flag read."""
-    context: dict[str, object] = {}
-    if getattr(request, "user", None) is None:
-        # Waffle turns a percentage off without a user, and also without a request.
-        context[VISITOR] = None
-    if request is None:
-        return context
-    language = getattr(request, "LANGUAGE_CODE", None)
-    if language is not None:
-        context[LANGUAGE_ATTRIBUTE] = language
-    test = test_of_url(name, request)
-    if test is None:
-        test = test_of_cookie(name, request)
-    if test is not None:
-        context[TEST_ATTRIBUTE] = "1" if test else "0"
-    return context
+def url_result(name: str, request: Any) -> bool | None:
+    """Returns what the URL says in place of the flag because of WAFFLE_OVERRIDE, or None."""
+    query = getattr(request, "GET", _NOTHING)
+    if name in query and getattr(settings, "WAFFLE_OVERRIDE", False):
+        return bool(query[name] == "1")
+    return None
 
 
 def test_of_url(name: str, request: Any) -> bool | None:
     """Returns the test parameter in the query or the headers of a request; None without one."""
-    names = _names_of(name)
-    query = getattr(request, "GET", _NOTHING)
-    if names.test in query:
-        return bool(query[names.test] == "1")
-    header = getattr(request, "META", _NOTHING).get(names.header)
-    return None if header is None else bool(header == "1")
+    parameter = _cookie_name("TEST_COOKIE", "dwft_%s", name)
+    header = f"HTTP_{parameter.replace('-', '_').upper()}"
+    in_header = getattr(request, "META", _NOTHING).get(header)
+    text = getattr(request, "GET", _NOTHING).get(parameter, in_header)
+    return None if text is None else bool(text == "1")
 
 
 def test_of_cookie(name: str, request: Any) -> bool | None:
     """Returns what a tester has set for the session of the browser, or None."""
-    return _cookie(_names_of(name).test, request)
+    return _cookie(_cookie_name("TEST_COOKIE", "dwft_%s", name), request)
 
 
-def kept_by_cookie(name: str, request: Any) -> bool | None:
-    """Returns what waffle has drawn for the browser in an earlier request, or None."""
-    return _cookie(_names_of(name).cookie, request)
-
-
-def is_decided_by_url(name: str, request: Any) -> bool:
-    """Whether the URL decides in place of the flag, because of WAFFLE_OVERRIDE."""
-    return name in getattr(request, "GET", _NOTHING) and getattr(settings, "WAFFLE_OVERRIDE", False)
+def kept_result(name: str, request: Any, *, use_cookies: bool = True) -> bool | None:
+    """Returns what this request, or by a cookie of waffle an earlier one, has kept; or None."""
+    given = getattr(request, "waffles", _NOTHING)
+    if name in given:
+        return bool(given[name][0])
+    return _cookie(_cookie_name("COOKIE", "dwf_%s", name), request) if use_cookies else None
 
 
 def set_flag(request: Any, name: str, active: Any = True, session_only: bool = False) -> None:  # noqa: FBT001, FBT002 (waffle's signature)
@@ -218,21 +121,31 @@ def keep_test(request: Any, name: str, *, active: bool) -> None:
     request.waffle_tests[name] = active
 
 
-def _kept(name: str, request: Any) -> bool | None:
-    """Returns what this request, or until COOKIES_UNTIL an earlier one, has kept; or None."""
-    given = getattr(request, "waffles", _NOTHING)
-    if name in given:
-        return bool(given[name][0])
-    return kept_by_cookie(name, request) if waffle_settings().keeps_cookies else None
+def _user_of(request: Any) -> Any:
+    """Returns the user of a request. Does not load a lazy one, which is saved."""
+    user = getattr(request, "user", None)
+    if isinstance(user, LazyObject) or not isinstance(user, Model) or user.pk is not None:
+        return user
+    # Rules read the attributes of a user with a primary key only, waffle those of any user.
+    user = copy(user)
+    user.pk = 0
+    return user
 
 
-def _cookie(cookie: str, request: Any) -> bool | None:
-    text = getattr(request, "COOKIES", _NOTHING).get(cookie)
-    return None if text is None else bool(text == "True")
-
-
-def _value(found: Resolution[bool]) -> bool | None:
-    return None if found.error_code == _MISSING else found.value
+def _context(name: str, request: Any) -> dict[str, object]:
+    """Returns the attributes of a request that the rules of an imported flag read."""
+    context: dict[str, object] = {}
+    if getattr(request, "user", None) is None:
+        # Waffle turns a percentage off without a user, and also without a request.
+        context[VISITOR] = None
+    language = getattr(request, "LANGUAGE_CODE", None)
+    if language is not None:
+        context[LANGUAGE_ATTRIBUTE] = language
+    test = test_of_url(name, request)
+    test = test_of_cookie(name, request) if test is None else test
+    if test is not None:
+        context[TEST_ATTRIBUTE] = "1" if test else "0"
+    return context
 
 
 def _resolve(
@@ -244,27 +157,14 @@ def _resolve(
         return resolve_flag(key, user, context=context)
 
 
-class _Names(NamedTuple):
-    #: The parameter and the cookie of a tester.
-    test: str
-    #: The name of the tester's header in META.
-    header: str
-    #: The cookie of a percentage.
-    cookie: str
+def _cookie_name(setting: str, default: str, name: str) -> str:
+    return str(getattr(settings, f"WAFFLE_{setting}", default) % name)
 
 
-@lru_cache(maxsize=10_000)
-def _names_of(name: str) -> _Names:
-    cookie, test = (
-        getattr(settings, f"WAFFLE_{setting}", pattern) % name
-        for setting, pattern in _PATTERNS.items()
-    )
-    return _Names(test, f"HTTP_{test.replace('-', '_').upper()}", cookie)
+def _cookie(cookie: str, request: Any) -> bool | None:
+    text = getattr(request, "COOKIES", _NOTHING).get(cookie)
+    return None if text is None else bool(text == "True")
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in {"WAFFLE_COOKIE", "WAFFLE_TEST_COOKIE"}:
-        _names_of.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="flagstaff.contrib.waffle.evaluating")
+def _value(found: Resolution[bool]) -> bool | None:
+    return None if found.error_code == _MISSING else found.value

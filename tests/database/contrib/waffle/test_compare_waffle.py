@@ -10,11 +10,11 @@ from django.core.cache import cache
 from django.test import RequestFactory
 
 from flagstaff.changes import add_allowed_users, disable, set_rollout, update
-from flagstaff.contrib.waffle.comparing import compare, waffle_result
+from flagstaff.contrib.waffle.comparing import Person, compare, waffle_result
 from flagstaff.contrib.waffle.rows import read_kind
 from flagstaff.models import FeatureFlag
 from tests.support.documents import database_state
-from tests.support.terminals import document, flags, run
+from tests.support.terminals import document, run
 from tests.support.waffle_rows import flag, lines, sample, switch, use_flag_model
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def imported(*rows: Any) -> None:
 
 
 def outcomes() -> dict[str, str]:
-    return {one.row.name: one.outcome.value for one in compare(1_000)[0]}
+    return {one["name"]: one["outcome"] for one in compare(1_000)[0]}
 
 
 def test_imported_rows_are_equal(alice: User) -> None:
@@ -77,27 +77,19 @@ def test_member_of_a_group_of_either_side_is_compared() -> None:
     update("checkout", {"rules": [{"conditions": [condition], "rollout_percent": 100}]})
     [found] = compare(1)[0]
     assert {
-        (one.person.partition(", ")[2], one.waffle, one.flagstaff) for one in found.examples
-    } == {
-        ("in group theirs", True, False),
-        ("in group ours", False, True),
-    }
+        (one["person"].partition(", ")[2], one["waffle"], one["flagstaff"])
+        for one in found["examples"]
+    } == {("in group theirs", "on", "off"), ("in group ours", "off", "on")}
 
 
 def test_visitor_of_each_language_is_compared() -> None:
     imported(flag(languages="de, fr"))
     update("checkout", {"rules": []})
-    [found] = document_of("compare-waffle")["rows"]
+    [found] = compare(1_000)[0]
     assert [one["person"] for one in found["examples"]] == [
         "anonymous, language de",
         "anonymous, language fr",
     ]
-
-
-def document_of(*arguments: str) -> Any:
-    import json
-
-    return json.loads(flags(*arguments, "--json").out)
 
 
 def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: User) -> None:
@@ -147,10 +139,10 @@ def test_users_are_spread_over_the_whole_table() -> None:
     imported(flag())
     pks = [*User.objects.order_by("pk").values_list("pk", flat=True)]
     add_allowed_users("checkout", pks)
-    found = document_of("compare-waffle", "--users", "4")
-    people = [one["person"] for one in found["rows"][0]["examples"]]
+    [row], visitors = compare(4)
+    people = [one["person"] for one in row["examples"]]
     places = sorted(pks.index(int(person.split()[1])) for person in people)
-    assert (found["people"], len(places)) == (5, 4)
+    assert (visitors, len(places)) == (5, 4)
     assert [place // 25 for place in places] == [0, 1, 2, 3]
 
 
@@ -171,7 +163,8 @@ def test_json_has_the_outcomes_and_the_percentages() -> None:
     imported(flag(percent="12.5"))
     found = document("compare-waffle")
     assert found["counts"]["equal"] == 1
-    assert found["rows"][0]["percentages"] == {"waffle": 12.5, "flagstaff": 13}
+    row = found["rows"][0]
+    assert (row["waffle"], row["flagstaff"]) == ("12.5 %", "13 %")
 
 
 def test_computed_results_are_those_of_waffle() -> None:
@@ -196,19 +189,21 @@ def test_computed_results_are_those_of_waffle() -> None:
         if number % 2:
             row.users.add(people[3])
             row.groups.add(beta)
-    for found in read_kind("flag"):
+    for found in read_kind("flag", "default"):
         row = type(row).objects.get(name=found.name)
         for user in (*people, AnonymousUser()):
             for language in ("de", "pt"):
                 request: Any = RequestFactory().get("/")
                 request.user, request.LANGUAGE_CODE = user, language
                 groups = {"beta"} if user is people[-1] else ()
-                ours = waffle_result(found, user if user.pk else None, groups, language)
+                one = Person("one", user if user.pk else None, groups, language)
+                ours = waffle_result(found, one)
                 assert ours is bool(row.is_active(request)), (found, user, language)
 
 
 def test_percentage_of_a_row_is_no_certain_result() -> None:
     flag(percent="0.1")
     sample(percent="99.9")
-    [one], [other] = read_kind("flag"), read_kind("sample")
-    assert (waffle_result(one, None, ()), waffle_result(other, None, ())) == (None, None)
+    [one], [other] = read_kind("flag", "default"), read_kind("sample", "default")
+    nobody = Person("anonymous")
+    assert (waffle_result(one, nobody), waffle_result(other, nobody)) == (None, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -21,7 +20,6 @@ from tests.support.waffle_rows import (
     sample,
     statuses,
     use_flag_model,
-    use_switch_model,
 )
 
 pytestmark = pytest.mark.django_db
@@ -99,34 +97,20 @@ def test_rules_are_in_the_order_of_waffle(alice: User, settings: Any) -> None:
     assert [rule["rollout_percent"] for rule in stored("checkout").rules[:2]] == [100, 0]
 
 
-def test_everyone_yes_has_no_rules_and_keeps_the_rest_as_text(alice: User) -> None:
-    row = flag(
-        everyone=True, percent=Decimal("12.5"), testing=True, staff=True, languages="de", note="Ana"
-    )
-    row.groups.add(Group.objects.create(name="beta"))
+@pytest.mark.parametrize(
+    ("everyone", "enabled", "rollout"), [(True, True, 100), (False, False, 20)]
+)
+def test_everyone_decides_and_the_rest_is_kept_except_tests_beside_yes(
+    everyone: bool, enabled: bool, rollout: int, alice: User
+) -> None:
+    row = flag(everyone=everyone, percent=20, testing=True, staff=True, note="Ana")
     row.users.add(alice)
-    hidden = "testing, staff, 12.5 %, languages de, groups beta"
-    text = f"Everyone = Yes hides {hidden}; the description has this as text"
-    assert notes() == {"flag:checkout": text}
+    assert statuses() == {"flag:checkout": "exact"}
     run("import-waffle")
     found = stored("checkout")
-    assert (found.enabled, found.rollout_percent, found.rules) == (True, 100, [])
-    assert found.description == f"Ana\n\nIn waffle, hidden by Everyone = Yes: {hidden}."
-    assert [*found.allowed_users.all()] == [alice]
-
-
-def test_everyone_no_is_disabled_and_keeps_the_rest(alice: User) -> None:
-    row = flag(everyone=False, percent=20, staff=True)
-    row.users.add(alice)
-    assert "also in is_active_for_user(), which returns True" in notes()["flag:checkout"]
-    run("import-waffle")
-    found = stored("checkout")
-    assert (found.enabled, found.rollout_percent, attributes("checkout")) == (
-        False,
-        20,
-        ["is_staff"],
-    )
-    assert [*found.allowed_users.all()] == [alice]
+    assert (found.enabled, found.rollout_percent) == (enabled, rollout)
+    assert attributes("checkout") == [*["waffle_test"] * 2 * (not everyone), "is_staff"]
+    assert (found.description, [*found.allowed_users.all()]) == ("Ana", [alice])
 
 
 @pytest.mark.parametrize(
@@ -157,54 +141,25 @@ def test_sample_of_100_percent_is_on_and_exact() -> None:
 # Models of a project's own.
 
 
-def test_columns_of_an_own_model_are_rules_or_named_as_lost(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_columns_of_an_own_model_are_named_as_lost_unless_they_are_empty(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waffle_settings(settings, FIELDS={"teams": "team_id", "region": "region"})
     model = use_flag_model(
         monkeypatch,
         "RegionFlag",
-        teams=models.ManyToManyField(Group, related_name="+"),
         region=models.CharField(max_length=10, default=""),
         sites=models.ManyToManyField(Group, related_name="+"),
         tier=models.IntegerField(default=1),
         changed=models.DateTimeField(auto_now=True),
     )
-    red, blue = (Group.objects.create(name=name) for name in ("red", "blue"))
     model.objects.create(name="plain")
-    known = model.objects.create(name="known", region="EU")
-    known.teams.add(red, blue)
-    lost = model.objects.create(name="lost", tier=2)
-    lost.sites.add(red)
-    model.objects.create(name="yes", region="EU", everyone=True)
-    model.objects.create(name="no", region="EU", everyone=False)
-    assert statuses() == {
-        "flag:plain": "exact",
-        "flag:known": "differs",
-        "flag:lost": "lost",
-        "flag:yes": "exact",
-        "flag:no": "exact",
-    }
-    found = notes()
-    assert found["flag:known"] == (
-        "the rule region turns it on for users for whom it is off in waffle; "
-        "the rule teams turns it on for users for whom it is off in waffle"
+    model.objects.create(name="lost", tier=2).sites.add(Group.objects.create(name="red"))
+    assert statuses() == {"flag:plain": "exact", "flag:lost": "lost"}
+    assert notes()["flag:lost"] == (
+        "the column tier is lost; evaluate it in your code; "
+        "the column sites is lost; evaluate it in your code"
     )
-    assert found["flag:lost"] == (
-        'the column tier is lost; add it to FLAGSTAFF["WAFFLE"]["FIELDS"], or evaluate it in your '
-        'code; the column sites is lost; add it to FLAGSTAFF["WAFFLE"]["FIELDS"], or evaluate it '
-        "in your code"
-    )
-    assert "5 rows: 3 exact, 1 differs, 1 lost, 0 refused" in run("import-waffle").err
-    region, teams, _superusers = stored("known").rules
-    assert region["conditions"][0] == {
-        "attribute": "region",
-        "operator": "in",
-        "values": ["EU"],
-    }
-    assert teams["conditions"][0]["attribute"] == "team_id"
-    assert teams["conditions"][0]["values"] == sorted([red.pk, blue.pk])
-    assert "region EU" in stored("yes").description
+    assert "2 rows: 1 exact, 0 differs, 1 lost, 0 refused" in run("import-waffle").err
 
 
 @pytest.mark.parametrize(
@@ -230,14 +185,3 @@ def test_row_of_a_model_with_an_unrelated_method_is_imported(
     model = use_flag_model(monkeypatch, "NamedFlag", get_flush_keys=lambda self: [])
     model.objects.create(name="checkout")
     assert statuses() == {"flag:checkout": "exact"}
-
-
-def test_columns_of_an_own_switch_model_are_named_as_lost(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waffle_settings(settings, FIELDS={"region": "region"})
-    region = models.CharField(max_length=10, default="")
-    model = use_switch_model(monkeypatch, "RegionSwitch", region=region)
-    model.objects.create(name="search", region="EU")
-    assert statuses() == {"switch:search": "lost"}
-    assert notes() == {"switch:search": "the column region is lost; evaluate it in your code"}

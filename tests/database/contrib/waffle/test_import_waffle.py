@@ -144,7 +144,7 @@ def test_names_that_collide_are_refused_with_the_setting_to_add(settings: Any) -
     flag("a b")
     found = notes()
     assert found["switch:same"].startswith(
-        'its key same is also the key of the flag \'same\'; add "switch:same": "same.switch"'
+        'another row has its key same, too; add "switch:same": "same.switch"'
     )
     assert 'add "flag:a b": "a_b.flag"' in found["flag:a b"]
     names = {"switch:same": "same.switch", "flag:a b": "a_b.flag"}

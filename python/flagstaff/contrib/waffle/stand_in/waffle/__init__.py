@@ -21,12 +21,6 @@ __version__ = "5.0.0"
 
 from waffle.utils import get_setting as get_setting
 
-_MODELS = {
-    "FLAG_MODEL": "waffle.Flag",
-    "SWITCH_MODEL": "waffle.Switch",
-    "SAMPLE_MODEL": "waffle.Sample",
-}
-
 
 def flag_is_active(
     request: HttpRequest | None,
@@ -34,41 +28,38 @@ def flag_is_active(
     read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
 ) -> bool | None:
     """Returns whether a flag is on for a request. Without the flag, WAFFLE_FLAG_DEFAULT."""
-    row: AbstractBaseFlag = get_waffle_flag_model().get(flag_name)
+    row: AbstractBaseFlag = get_waffle_flag_model().to_evaluate(flag_name)
     return row.is_active(request, read_only=read_only)
 
 
 def switch_is_active(switch_name: str) -> bool:
     """Returns whether a switch is on. Without it, WAFFLE_SWITCH_DEFAULT."""
-    return bool(get_waffle_switch_model().get(switch_name).is_active())
+    return bool(get_waffle_switch_model().to_evaluate(switch_name).is_active())
 
 
 def sample_is_active(sample_name: str) -> bool:
     """Returns whether a sample is on this time. Without it, WAFFLE_SAMPLE_DEFAULT."""
-    return bool(get_waffle_sample_model().get(sample_name).is_active())
+    return bool(get_waffle_sample_model().to_evaluate(sample_name).is_active())
 
 
 def get_waffle_flag_model() -> type[AbstractBaseFlag]:
-    """Returns the model of WAFFLE_FLAG_MODEL."""
     model: type[AbstractBaseFlag] = get_waffle_model("FLAG_MODEL")
     return model
 
 
 def get_waffle_switch_model() -> type[AbstractBaseSwitch]:
-    """Returns the model of WAFFLE_SWITCH_MODEL."""
     model: type[AbstractBaseSwitch] = get_waffle_model("SWITCH_MODEL")
     return model
 
 
 def get_waffle_sample_model() -> type[AbstractBaseSample]:
-    """Returns the model of WAFFLE_SAMPLE_MODEL."""
     model: type[AbstractBaseSample] = get_waffle_model("SAMPLE_MODEL")
     return model
 
 
 def get_waffle_model(setting_name: str) -> Any:
     """Returns the model of a setting such as "FLAG_MODEL". Raises ImproperlyConfigured."""
-    name = get_setting(setting_name, _MODELS[setting_name])
+    name = get_setting(setting_name)
     try:
         return django_apps.get_model(name)
     except ValueError as error:

@@ -6,6 +6,7 @@ actions are for admin classes of a project, and save the rows, so our flags chan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -20,30 +21,20 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-def _set(rows: Any, column: str, *, value: bool) -> None:
-    for row in rows:
-        setattr(row, column, value)
-        row.save()
+def _setter(text: str, column: str, *, value: bool) -> Callable[[Any, Any, Any], None]:
+    @admin.action(description=text, permissions=("change",))
+    def act(_admin: Any, _request: Any, rows: Any) -> None:
+        for row in rows:
+            setattr(row, column, value)
+            row.save()
+
+    return act
 
 
-@admin.action(description="Enable selected flags for everyone", permissions=("change",))
-def enable_for_all(_admin: Any, _request: Any, rows: Any) -> None:
-    _set(rows, "everyone", value=True)
-
-
-@admin.action(description="Disable selected flags for everyone", permissions=("change",))
-def disable_for_all(_admin: Any, _request: Any, rows: Any) -> None:
-    _set(rows, "everyone", value=False)
-
-
-@admin.action(description="Enable selected switches", permissions=("change",))
-def enable_switches(_admin: Any, _request: Any, rows: Any) -> None:
-    _set(rows, "active", value=True)
-
-
-@admin.action(description="Disable selected switches", permissions=("change",))
-def disable_switches(_admin: Any, _request: Any, rows: Any) -> None:
-    _set(rows, "active", value=False)
+enable_for_all = _setter("Enable selected flags for everyone", "everyone", value=True)
+disable_for_all = _setter("Disable selected flags for everyone", "everyone", value=False)
+enable_switches = _setter("Enable selected switches", "active", value=True)
+disable_switches = _setter("Disable selected switches", "active", value=False)
 
 
 @admin.action(description="Delete selected", permissions=("delete",))
@@ -53,13 +44,7 @@ def delete_individually(_admin: Any, _request: Any, rows: Any) -> None:
 
 
 class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
-    """Shows the names of the related rows beside their primary keys."""
-
-    def label_and_url_for_value(self, value: Any) -> tuple[str, str]:
-        """Returns the names and no URL."""
-        key = self.rel.get_related_field().name
-        found = self.rel.model._default_manager.using(self.db).filter(**{f"{key}__in": value})
-        return f"({', '.join(map(str, found.order_by(key)))})", ""
+    """Shows primary keys, without the names of the related rows."""
 
 
 def _never(*_: Any, **__: Any) -> bool:
@@ -67,32 +52,12 @@ def _never(*_: Any, **__: Any) -> bool:
 
 
 class BaseAdmin(_ModelAdmin):
-    search_fields = ("name", "note")
-    actions = []
     # Permissions for waffle's rows must not change flags.
     has_view_permission = has_add_permission = _never
     has_change_permission = has_delete_permission = _never
 
 
-class FlagAdmin(BaseAdmin):
-    list_display = ("name", "note", "everyone", "percent", "superusers", "staff", "authenticated")
-    list_filter = ("superusers", "staff", "authenticated")
-    raw_id_fields = ("users",)
-    ordering = ("-id",)
-
-
-class SwitchAdmin(BaseAdmin):
-    list_display = ("name", "active", "note", "created", "modified")
-    list_filter = ("active",)
-    ordering = ("-id",)
-
-
-class SampleAdmin(BaseAdmin):
-    list_display = ("name", "percent", "note", "created", "modified")
-    ordering = ("-id",)
-
+FlagAdmin = SwitchAdmin = SampleAdmin = BaseAdmin
 
 if get_setting("ENABLE_ADMIN_PAGES"):
-    admin.site.register(Flag, FlagAdmin)
-    admin.site.register(Switch, SwitchAdmin)
-    admin.site.register(Sample, SampleAdmin)
+    admin.site.register([Flag, Switch, Sample], BaseAdmin)

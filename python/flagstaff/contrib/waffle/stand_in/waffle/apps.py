@@ -18,4 +18,4 @@ class WaffleConfig(AppConfig):
             )
         from waffle.signals import connect  # noqa: PLC0415 (models first)
 
-        connect()
+        connect(self)

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.http import Http404, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 
 from waffle import flag_is_active, switch_is_active
-
-__all__ = ["get_response_to_redirect", "waffle_flag", "waffle_switch"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _Other = Callable[..., Any] | str | None
@@ -35,11 +33,11 @@ def is_allowed(is_active: Callable[[str], Any], name: str) -> bool:
 
 
 def _required(
-    is_active: Callable[[HttpRequest, str], Any], name: str, redirect_to: _Other
+    is_active: Callable[[Any, str], Any], name: str, redirect_to: _Other
 ) -> Callable[[_View], _View]:
     def decorator(view: _View) -> _View:
         @wraps(view)
-        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def wrapper(request: Any, *args: Any, **kwargs: Any) -> Any:
             if is_allowed(lambda name: is_active(request, name), name):
                 return view(request, *args, **kwargs)
             response = get_response_to_redirect(redirect_to, *args, **kwargs)
@@ -52,9 +50,7 @@ def _required(
     return decorator
 
 
-def get_response_to_redirect(
-    view: _Other, *args: Any, **kwargs: Any
-) -> HttpResponseRedirect | None:
+def get_response_to_redirect(view: _Other, *args: Any, **kwargs: Any) -> Any:
     """Returns the redirect to a view or a URL name; None if there is no such URL."""
     try:
         return HttpResponseRedirect(reverse(view, args=args, kwargs=kwargs)) if view else None

@@ -34,3 +34,7 @@ LOG_MISSING_SWITCHES = None
 
 OVERRIDE = False
 ENABLE_ADMIN_PAGES = True
+
+FLAG_MODEL = "waffle.Flag"
+SWITCH_MODEL = "waffle.Switch"
+SAMPLE_MODEL = "waffle.Sample"

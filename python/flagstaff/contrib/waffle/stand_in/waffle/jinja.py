@@ -8,19 +8,17 @@ from jinja2.runtime import Context
 
 from flagstaff._engine.request_flags import request_of_template
 from waffle import flag_is_active, sample_is_active, switch_is_active
-from waffle.views import generate_script
+from waffle.views import _generate_waffle_js
 
 
 @pass_context
 def flag_helper(context: Context, flag_name: str) -> Any:
-    """Returns whether a flag is on for the request of the template."""
     return flag_is_active(request_of_template(context), flag_name)
 
 
 @pass_context
 def inline_wafflejs_helper(context: Context) -> str:
-    """Returns the script of the view `wafflejs`."""
-    return generate_script(request_of_template(context))
+    return _generate_waffle_js(request_of_template(context))
 
 
 class WaffleExtension(Extension):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 
+from flagstaff.contrib.waffle import instances
+
 if TYPE_CHECKING:
     _QuerySet = models.QuerySet[Any]
     _Manager = models.Manager[Any]
@@ -14,38 +16,30 @@ else:
 
 
 class _Rows(_QuerySet):
-    """Rows that are written to our flags also if they are created together."""
-
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Creates rows and their flags."""
-        from waffle.signals import write_new  # noqa: PLC0415 (it imports the models)
-
+        """Creates rows and their flags: Django sends no signals."""
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **kwargs)
             for row in created:
-                write_new(row, self.db)
+                instances.write_saved(row, created=True)
         return created
 
 
 class BaseManager(_Manager):
-    KEY_SETTING = ""
-
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Returns the rows."""
         return _Rows(self.model, using=self._db)
 
     def get_by_natural_key(self, name: str) -> Any:
-        """Returns the row of a name. Raises DoesNotExist."""
         return self.get(name=name)
 
 
 class FlagManager(BaseManager):
-    KEY_SETTING = "ALL_FLAGS_CACHE_KEY"
+    pass
 
 
 class SwitchManager(BaseManager):
-    KEY_SETTING = "ALL_SWITCHES_CACHE_KEY"
+    pass
 
 
 class SampleManager(BaseManager):
-    KEY_SETTING = "ALL_SAMPLES_CACHE_KEY"
+    pass

@@ -17,7 +17,11 @@ else:
 
 
 class BaseWaffleMixin(_View):
-    """What the mixins share. A view may override both methods."""
+    """Shows the view while all names are active; "!name" is the opposite."""
+
+    waffle_flag: str | None = None
+    waffle_switch: str | None = None
+    waffle_sample: str | None = None
 
     def validate_waffle(self, waffle: str, func: Callable[[str], Any]) -> bool:
         """Returns whether the view is shown, by a name or "!name"."""
@@ -27,38 +31,25 @@ class BaseWaffleMixin(_View):
         """Returns the response in place of the view's; raises Http404 unless overridden."""
         raise Http404("Inactive waffle")
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Calls the view or `invalid_waffle`."""
+        for name, is_active in (
+            (self.waffle_flag, partial(flag_is_active, request)),
+            (self.waffle_switch, switch_is_active),
+            (self.waffle_sample, sample_is_active),
+        ):
+            if name and not self.validate_waffle(name, is_active):
+                return self.invalid_waffle()
+        return super().dispatch(request, *args, **kwargs)
+
 
 class WaffleFlagMixin(BaseWaffleMixin):
     """Shows the view to requests that have the flag `waffle_flag`."""
-
-    waffle_flag: str | None = None
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_flag or "", partial(flag_is_active, request)):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)
 
 
 class WaffleSampleMixin(BaseWaffleMixin):
     """Shows the view whenever the sample `waffle_sample` is on."""
 
-    waffle_sample: str | None = None
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_sample or "", sample_is_active):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)
-
 
 class WaffleSwitchMixin(BaseWaffleMixin):
     """Shows the view while the switch `waffle_switch` is on."""
-
-    waffle_switch: str | None = None
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Calls the view or `invalid_waffle`."""
-        if not self.validate_waffle(self.waffle_switch or "", switch_is_active):
-            return self.invalid_waffle()
-        return super().dispatch(request, *args, **kwargs)

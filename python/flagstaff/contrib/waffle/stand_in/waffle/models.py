@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models, router, transaction
-from django.db.models.signals import class_prepared
-from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff.contrib.waffle import evaluating, shown_columns
+from flagstaff.contrib.waffle import evaluating, instances
 from flagstaff.contrib.waffle.evaluating import set_flag
+from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.contrib.waffle.settings import WaffleKind
-from flagstaff.contrib.waffle.shown_columns import evaluates_itself
 from waffle import managers
 from waffle.utils import get_cache, get_setting, keyfmt
-
-__all__ = [
-    "AbstractBaseFlag",
-    "AbstractBaseSample",
-    "AbstractBaseSwitch",
-    "AbstractUserFlag",
-    "BaseModel",
-    "Flag",
-    "Sample",
-    "Switch",
-    "set_flag",
-]
 
 logger = logging.getLogger("waffle")
 
@@ -49,9 +35,8 @@ class BaseModel(models.Model):
     SINGLE_CACHE_KEY = ""
     ALL_CACHE_KEY = ""
     KIND: ClassVar[WaffleKind]
-    if TYPE_CHECKING:
-        # Each of the three has it, with texts of its own.
-        name: models.CharField[str, str]
+    #: Each of the three has it.
+    name: Any
 
     class Meta:
         abstract = True
@@ -61,26 +46,18 @@ class BaseModel(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves the row, and writes what has changed to our flag, in one transaction."""
-        shown_columns.find(self)
-        if self._state.adding:
-            for name in shown_columns.columns_of(self):
-                getattr(self, name)
         self.modified = timezone.now()
-        using = kwargs.get("using") or next(iter(args[2:3]), None)
-        using = using or router.db_for_write(type(self), instance=self)
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
             super().save(*args, **kwargs)
             transaction.on_commit(self.flush, using=using)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Deletes the row and our flag."""
-        shown_columns.find(self)
         deleted = super().delete(*args, **kwargs)
         transaction.on_commit(self.flush)
         return deleted
 
     def natural_key(self) -> tuple[str]:
-        """Returns the name."""
         return (self.name,)
 
     @classmethod
@@ -89,23 +66,28 @@ class BaseModel(models.Model):
 
     @classmethod
     def get(cls, name: str) -> Any:
-        """Returns the row of a name, or a new one. Its columns are read when they are needed."""
+        """Returns the row of a name, or a new one."""
         model: Any = cls
-        if evaluates_itself(cls):
-            rows = cls.rows_to_read().filter(name=name)
-            return _cached(cls._cache_key(name), rows.first) or model(name=name)
-        row = model(name=name)
-        shown_columns.make_lazy(row)
+        row = _cached(cls._cache_key(name), lambda: cls._rows().filter(name=name).first())
+        row = row or model(name=name)
+        instances.show(row)
         return row
 
     @classmethod
-    def get_all(cls) -> list[Any]:
-        """Returns all rows."""
-        return _cached(get_setting(cls.ALL_CACHE_KEY), lambda: [*cls.rows_to_read()]) or []
+    def to_evaluate(cls, name: str) -> Any:
+        """Returns a row for an evaluation, which reads only those that evaluate themselves."""
+        model: Any = cls
+        return cls.get(name) if overridden_methods(cls) else model(name=name)
 
     @classmethod
-    def rows_to_read(cls) -> Any:
-        """Returns the rows, from the database that waffle's settings name."""
+    def get_all(cls) -> list[Any]:
+        rows = _cached(get_setting(cls.ALL_CACHE_KEY), lambda: [*cls._rows()]) or []
+        for row in rows:
+            instances.show(row)
+        return rows
+
+    @classmethod
+    def _rows(cls) -> models.QuerySet[Any]:
         rows = cls._default_manager
         is_from_writer = get_setting("READ_FROM_WRITE_DB")
         return rows.using(router.db_for_write(cls)) if is_from_writer else rows.all()
@@ -114,26 +96,18 @@ class BaseModel(models.Model):
     def from_db(cls, *args: Any, **kwargs: Any) -> Any:
         """Returns a row of the table, whose columns show our flag."""
         row = super().from_db(*args, **kwargs)
-        shown_columns.remember_loaded(row)
+        instances.show(row)
         return row
 
     def refresh_from_db(
-        self,
-        using: str | None = None,
-        fields: Iterable[str] | None = None,
-        from_queryset: Any = None,
+        self, using: Any = None, fields: Any = None, from_queryset: Any = None
     ) -> None:
         """Reads columns again, those that show our flag from it."""
         names = None if fields is None else [*fields]
-        if names is not None and {*names} <= {*shown_columns.columns_of(self)}:
-            for name in names:
-                shown_columns.show(self, name)
-        elif not shown_columns.find(self):
-            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
-            shown_columns.forget(self, names)
+        super().refresh_from_db(using, names, from_queryset)
+        instances.remember(self, names)
 
     def flush(self) -> None:
-        """Empties the cache of lists, and of models that evaluate themselves."""
         get_cache().delete_many(self.get_flush_keys())
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
@@ -156,12 +130,6 @@ class BaseModel(models.Model):
         return get_setting(f"{self.KIND.upper()}_DEFAULT")
 
 
-@receiver(class_prepared)
-def _prepare(sender: type[models.Model], **_kwargs: Any) -> None:
-    if issubclass(sender, BaseModel):
-        shown_columns.make_columns_lazy(sender)
-
-
 def _cached(key: str, load: Callable[[], Any]) -> Any:
     """Returns what `load` returns, from the cache if it is there; None if it is empty.
 
@@ -176,36 +144,29 @@ def _cached(key: str, load: Callable[[], Any]) -> Any:
 
 
 # The texts are those of waffle: migrations of a project's own flag model contain them.
-def _name() -> models.CharField[str, str]:
-    return models.CharField(
+def _columns(kind: str) -> tuple[Any, Any, Any, Any]:
+    """Returns the columns that each of the three has: name, note, created, modified."""
+    name = models.CharField(
         max_length=100,
         unique=True,
         help_text="The human/computer readable name.",
         verbose_name="Name",
     )
-
-
-def _note(kind: str) -> models.TextField[str, str]:
-    return models.TextField(
+    note = models.TextField(
         blank=True, help_text=f"Note where this {kind} is used.", verbose_name="Note"
     )
-
-
-def _created(kind: str) -> models.DateTimeField[Any, Any]:
-    return models.DateTimeField(
+    created = models.DateTimeField(
         default=timezone.now,
         db_index=True,
         help_text=f"Date when this {kind} was created.",
         verbose_name="Created",
     )
-
-
-def _modified(kind: str) -> models.DateTimeField[Any, Any]:
-    return models.DateTimeField(
+    modified = models.DateTimeField(
         default=timezone.now,
         help_text=f"Date when this {kind} was last modified.",
         verbose_name="Modified",
     )
+    return name, note, created, modified
 
 
 def _switch(name: str, text: str, *, default: bool = False) -> models.BooleanField[bool, bool]:
@@ -215,14 +176,12 @@ def _switch(name: str, text: str, *, default: bool = False) -> models.BooleanFie
 class AbstractBaseFlag(BaseModel):
     """A feature flag, active or not for each request."""
 
-    name = _name()
+    name, note, created, modified = _columns("Flag")
     everyone = models.BooleanField(
         blank=True,
         null=True,
-        help_text=(
-            "Flip this flag on (Yes) or off (No) for everyone, overriding all "
-            "other settings. Leave as Unknown to use normally."
-        ),
+        help_text="Flip this flag on (Yes) or off (No) for everyone, overriding all "
+        "other settings. Leave as Unknown to use normally.",
         verbose_name="Everyone",
     )
     percent = models.DecimalField(
@@ -230,10 +189,8 @@ class AbstractBaseFlag(BaseModel):
         decimal_places=1,
         null=True,
         blank=True,
-        help_text=(
-            "A number between 0.0 and 99.9 to indicate a percentage of "
-            "users for whom this flag will be active."
-        ),
+        help_text="A number between 0.0 and 99.9 to indicate a percentage of "
+        "users for whom this flag will be active.",
         verbose_name="Percent",
     )
     testing = _switch("Testing", "Allow this flag to be set for a session for user testing")
@@ -243,15 +200,10 @@ class AbstractBaseFlag(BaseModel):
     languages = models.TextField(
         blank=True,
         default="",
-        help_text=(
-            "Activate this flag for users with one of these languages (comma-separated list)"
-        ),
+        help_text="Activate this flag for users with one of these languages (comma-separated list)",
         verbose_name="Languages",
     )
     rollout = _switch("Rollout", "Activate roll-out mode?")
-    note = _note("Flag")
-    created = _created("Flag")
-    modified = _modified("Flag")
 
     objects = managers.FlagManager()
 
@@ -264,11 +216,24 @@ class AbstractBaseFlag(BaseModel):
         verbose_name = "Flag"
         verbose_name_plural = "Flags"
 
+    def is_active(
+        self,
+        request: Any,
+        read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
+    ) -> bool | None:
+        """Returns whether the flag is on for a request."""
+        if not overridden_methods(type(self)):
+            result = evaluating.flag_result(self.name, request, read_only=read_only)
+        else:
+            result = self._is_active_by_columns(request, read_only) if self.pk else None
+        if result is not None:
+            return result
+        return bool(self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT")))
+
     def is_active_for_user(self, user: Any) -> bool | None:
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
-        if not evaluates_itself(type(self)):
-            everyone: bool | None = shown_columns.assigned(self, "everyone")
-            return evaluating.result_for_user(self.name, user) if everyone is None else everyone
+        if not overridden_methods(type(self)):
+            return evaluating.result_for_user(self.name, user)
         if self.everyone is not None:
             return self.everyone
         is_on = (
@@ -278,58 +243,11 @@ class AbstractBaseFlag(BaseModel):
         )
         return True if is_on else None
 
-    def _is_active_for_user(self, request: HttpRequest | None) -> bool | None:
-        user = getattr(request, "user", None)
-        return self.is_active_for_user(user) if user else False
-
-    def _is_active_for_language(self, request: HttpRequest | None) -> bool | None:
-        languages = [language.strip() for language in self.languages.split(",")]
-        return True if getattr(request, "LANGUAGE_CODE", None) in languages else None
-
-    def _is_active_for_percent(
-        self,
-        request: Any,
-        read_only: bool,  # noqa: FBT001 (waffle's signature)
-    ) -> bool | None:
-        if not self.percent or self.percent <= 0:
-            return None
-        given = getattr(request, "waffles", {})
-        if self.name in given:
-            return bool(given[self.name][0])
-        active = evaluating.kept_by_cookie(self.name, request)
-        if active is None:
-            if read_only:
-                return None
-            drawn = Decimal(str(random.uniform(0, _ALL)))  # noqa: S311 (no secret)
-            active = drawn <= self.percent
-        if not read_only:
-            set_flag(request, self.name, active, self.rollout)
-        return active
-
-    def is_active(
-        self,
-        request: Any,
-        read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
-    ) -> bool | None:
-        """Returns whether the flag is on for a request."""
-        if evaluates_itself(type(self)):
-            return self._is_active_by_columns(request, read_only)
-        result: bool | None = None
-        if not self._state.adding:
-            result = shown_columns.assigned(self, "everyone")
-        if result is None:
-            result = evaluating.flag_result(self.name, request, read_only=read_only)
-        return bool(self._missing_flag()) if result is None else result
-
-    def _is_active_by_columns(
-        self,
-        request: Any,
-        read_only: bool,  # noqa: FBT001
-    ) -> bool | None:
-        if not self.pk:
-            return bool(self._missing_flag())
-        if evaluating.is_decided_by_url(self.name, request):
-            return bool(request.GET[self.name] == "1")
+    # From here on, the evaluation of a project's model that overrides one of these methods.
+    def _is_active_by_columns(self, request: Any, read_only: bool) -> bool:  # noqa: FBT001
+        by_url = evaluating.url_result(self.name, request)
+        if by_url is not None:
+            return by_url
         if self.everyone is not None:
             return self.everyone
         if self.testing:
@@ -347,8 +265,29 @@ class AbstractBaseFlag(BaseModel):
             result = self._is_active_for_percent(request, read_only)
         return bool(result)
 
-    def _missing_flag(self) -> Any:
-        return self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT"))
+    def _is_active_for_user(self, request: HttpRequest | None) -> bool | None:
+        user = getattr(request, "user", None)
+        return self.is_active_for_user(user) if user else False
+
+    def _is_active_for_language(self, request: HttpRequest | None) -> bool | None:
+        languages = [language.strip() for language in self.languages.split(",")]
+        return True if getattr(request, "LANGUAGE_CODE", None) in languages else None
+
+    def _is_active_for_percent(self, request: Any, read_only: bool) -> bool | None:  # noqa: FBT001
+        if not self.percent or self.percent <= 0:
+            return None
+        active = evaluating.kept_result(self.name, request)
+        if active is None and read_only:
+            return None
+        if active is None:
+            active = _is_drawn(self.percent)
+        if not read_only:
+            set_flag(request, self.name, active, self.rollout)
+        return active
+
+
+def _is_drawn(percent: Decimal) -> bool:
+    return Decimal(str(random.uniform(0, _ALL))) <= percent  # noqa: S311 (no secret)
 
 
 class AbstractUserFlag(AbstractBaseFlag):
@@ -369,7 +308,6 @@ class AbstractUserFlag(AbstractBaseFlag):
         abstract = True
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
-        """Returns the keys of the cache that a change of the row makes invalid."""
         names = ("FLAG_USERS_CACHE_KEY", "FLAG_GROUPS_CACHE_KEY")
         own = [keyfmt(get_setting(name), self.name) for name in names]
         return [*super().get_flush_keys(flush_keys), *own]
@@ -385,9 +323,8 @@ class AbstractUserFlag(AbstractBaseFlag):
         return _cached(keyfmt(get_setting(key), self.name), lambda: {*pks}) or set()
 
     def is_active_for_user(self, user: Any) -> bool | None:
-        """Returns whether the flag is on for a user, also as one of its users or groups."""
         result = super().is_active_for_user(user)
-        if result is not None or not evaluates_itself(type(self)):
+        if result is not None or not overridden_methods(type(self)):
             return result
         if getattr(user, "pk", None) in self._get_user_ids():
             return True
@@ -408,15 +345,8 @@ class Flag(AbstractUserFlag):
 class AbstractBaseSwitch(BaseModel):
     """A switch, active or not for everyone."""
 
-    name = _name()
-    active = models.BooleanField(
-        default=False,
-        help_text="Is this switch active?",
-        verbose_name="Active",
-    )
-    note = _note("Switch")
-    created = _created("Switch")
-    modified = _modified("Switch")
+    name, note, created, modified = _columns("Switch")
+    active = _switch("Active", "Is this switch active?")
 
     objects = managers.SwitchManager()
 
@@ -430,32 +360,33 @@ class AbstractBaseSwitch(BaseModel):
         verbose_name_plural = "Switches"
 
     def is_active(self) -> Any:
-        """Returns whether the switch is on."""
-        if evaluates_itself(type(self)):
-            result = self.active if self.pk else None
-        else:
-            result = evaluating.switch_result(self.name)
-        if result is not None:
-            return result
-        return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
+        stored = self.active if self.pk else None
+        own = overridden_methods(type(self))
+        result = stored if own else evaluating.switch_result(self.name)
+        if result is None:
+            return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
+        return result
+
+
+class Switch(AbstractBaseSwitch):
+    """A switch, active or not for everyone."""
+
+    class Meta(AbstractBaseSwitch.Meta):
+        abstract = False
+        swappable = "WAFFLE_SWITCH_MODEL"
 
 
 class AbstractBaseSample(BaseModel):
     """A sample, active for a share of the evaluations."""
 
-    name = _name()
+    name, note, created, modified = _columns("Sample")
     percent = models.DecimalField(
         max_digits=4,
         decimal_places=1,
-        help_text=(
-            "A number between 0.0 and 100.0 to indicate a percentage of the time "
-            "this sample will be active."
-        ),
+        help_text="A number between 0.0 and 100.0 to indicate a percentage of the time "
+        "this sample will be active.",
         verbose_name="Percent",
     )
-    note = _note("Sample")
-    created = _created("Sample")
-    modified = _modified("Sample")
 
     objects = managers.SampleManager()
 
@@ -469,23 +400,12 @@ class AbstractBaseSample(BaseModel):
         verbose_name_plural = "Samples"
 
     def is_active(self) -> Any:
-        """Returns whether the sample is on this time."""
-        result: bool | None = None
-        if not evaluates_itself(type(self)):
-            result = evaluating.sample_result(self.name)
-        elif self.pk:
-            result = Decimal(str(random.uniform(0, _ALL))) <= self.percent  # noqa: S311 (no secret)
-        if result is not None:
-            return result
-        return self._missing("SAMPLES", percent=_ALL if get_setting("SAMPLE_DEFAULT") else 0)
-
-
-class Switch(AbstractBaseSwitch):
-    """A switch, active or not for everyone."""
-
-    class Meta(AbstractBaseSwitch.Meta):
-        abstract = False
-        swappable = "WAFFLE_SWITCH_MODEL"
+        drawn = _is_drawn(self.percent) if self.pk else None
+        own = overridden_methods(type(self))
+        result = drawn if own else evaluating.sample_result(self.name)
+        if result is None:
+            return self._missing("SAMPLES", percent=_ALL * get_setting("SAMPLE_DEFAULT"))
+        return result
 
 
 class Sample(AbstractBaseSample):

@@ -7,9 +7,9 @@ from django.test.utils import TestContextDecorator
 from flagstaff import changes
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle.names import key_of
+from flagstaff.contrib.waffle.instances import DECIDING
 from flagstaff.contrib.waffle.rows import waffle_model
-from flagstaff.contrib.waffle.settings import WaffleKind
+from flagstaff.contrib.waffle.settings import WaffleKind, key_of
 
 __all__ = ["override_flag", "override_sample", "override_switch"]
 
@@ -23,78 +23,61 @@ class _Override(TestContextDecorator):
     """
 
     kind: WaffleKind
-    #: The column that turns a row on or off, and those of a row that is created.
-    column: str
-    defaults: dict[str, Any] = {}
 
     def __init__(self, name: str, active: Any) -> None:
         super().__init__()
         self.name, self.active = name, active
 
-    def model(self) -> Any:
-        """Returns the model of waffle, or that of the project in its place."""
-        return waffle_model(self.kind)
-
     def enable(self) -> None:
         """Changes the row."""
-        model = self.model()
-        flags = all_rows(conf.flag_model).filter(key=key_of(self.kind, self.name))
+        self.key, self.rows = key_of(self.kind, self.name), waffle_model(self.kind).objects
+        flags = all_rows(conf.flag_model).filter(key=self.key)
         self.flag = flags.values("enabled", "rollout_percent", "rules").first()
-        self.obj, self.created = model.objects.get_or_create(name=self.name, defaults=self.defaults)
-        if self.created and self.flag:
-            # A flag that was not created in waffle: the new row shows it.
-            self.obj = model.objects.get(pk=self.obj.pk)
-        self.old_value = getattr(self.obj, self.column)
-        self.update(self.value_of(self.active))
+        defaults = {"percent": 0} if self.kind == "sample" else {}
+        self.obj, self.created = self.rows.get_or_create(name=self.name, defaults=defaults)
+        self.old_value = getattr(self.obj, DECIDING[self.kind])
+        self.update(self.active)
 
     def disable(self) -> None:
         """Restores the row and our flag."""
-        if self.flag or not self.created:
+        if not self.created:
             self.update(self.old_value)
-        if self.flag:
+        elif self.flag is None:
+            self.rows.get(pk=self.obj.pk).delete()
+        else:
+            # Without signals, so the flag stays.
+            rows = self.rows.filter(pk=self.obj.pk)
+            rows._raw_delete(rows.db)  # noqa: SLF001
+        if self.flag is not None:
             # The row alone does not turn it on again: Unknown leaves a flag off.
-            changes.update(key_of(self.kind, self.name), self.flag)
-        if self.created:
-            if self.flag is None:
-                self.obj.delete()
-            else:
-                rows = self.model()._base_manager.filter(pk=self.obj.pk)
-                rows._raw_delete(rows.db)  # noqa: SLF001 (without signals, so the flag stays)
-            self.obj.flush()
+            changes.update(self.key, self.flag)
+        self.obj.flush()
 
     def update(self, value: Any) -> None:
-        """Saves the row with a value."""
-        row = self.model().objects.get(pk=self.obj.pk)
-        setattr(row, self.column, value)
+        """Saves the row with a value of the column that turns it on or off."""
+        row = self.rows.get(pk=self.obj.pk)
+        setattr(row, DECIDING[self.kind], value)
         row.save()
         row.flush()
-
-    def value_of(self, active: Any) -> Any:
-        """Returns the value of the column for what a test wants."""
-        return active
 
 
 class override_switch(_Override):  # noqa: N801 (used like a function)
     """Turns a switch on or off while a test or a block runs."""
 
     kind = "switch"
-    column = "active"
 
 
 class override_flag(_Override):  # noqa: N801
     """Turns a flag on or off for everyone while a test or a block runs; None for neither."""
 
     kind = "flag"
-    column = "everyone"
 
 
 class override_sample(_Override):  # noqa: N801
     """Turns a sample on or off while a test or a block runs, or sets its percentage."""
 
     kind = "sample"
-    column = "percent"
-    defaults = {"percent": "0.0"}
 
-    def value_of(self, active: Any) -> Any:
-        """Returns the percentage."""
-        return str(float(active * _ALL if isinstance(active, bool) else active))
+    def update(self, value: Any) -> None:
+        """Saves the row with a percentage."""
+        super().update(str(float(value * _ALL if isinstance(value, bool) else value)))

@@ -11,14 +11,10 @@ from waffle import __version__, defaults
 
 def get_setting(name: str, default: Any = None) -> Any:
     """Returns a setting of waffle, such as "COOKIE" for WAFFLE_COOKIE."""
-    try:
-        return getattr(settings, f"WAFFLE_{name}")
-    except AttributeError:
-        return getattr(defaults, name, default)
+    return getattr(settings, f"WAFFLE_{name}", getattr(defaults, name, default))
 
 
 def keyfmt(k: str, v: str | None = None) -> str:
-    """Returns a key of the cache."""
     prefix = f"{get_setting('CACHE_PREFIX')}{__version__}"
     if v is None:
         return prefix + k
@@ -26,5 +22,4 @@ def keyfmt(k: str, v: str | None = None) -> str:
 
 
 def get_cache() -> BaseCache:
-    """Returns the cache of WAFFLE_CACHE_NAME."""
     return caches[get_setting("CACHE_NAME")]

@@ -13,7 +13,7 @@ from waffle.utils import get_setting
 @never_cache
 def wafflejs(request: HttpRequest) -> HttpResponse:
     """Returns the script that defines `waffle.flag_is_active` and the others."""
-    return HttpResponse(generate_script(request), content_type="application/x-javascript")
+    return HttpResponse(_generate_waffle_js(request), content_type="application/x-javascript")
 
 
 @never_cache
@@ -21,30 +21,23 @@ def waffle_json(request: HttpRequest) -> JsonResponse:
     """Returns the results by kind and name, as JSON."""
     return JsonResponse(
         {
-            plural: {
+            kind: {
                 row.name: {"is_active": active, "last_modified": row.modified}
                 for row, active in results
             }
-            for plural, results in _results(request).items()
+            for kind, results in _results(request).items()
         }
     )
 
 
-def generate_script(request: HttpRequest) -> str:
-    """Returns JavaScript that defines `window.waffle`."""
+def _generate_waffle_js(request: HttpRequest) -> str:
     context: dict[str, Any] = {
-        plural: [(row.name, active) for row, active in results]
-        for plural, results in _results(request).items()
+        kind: [(row.name, active) for row, active in results]
+        for kind, results in _results(request).items()
     }
-    context |= {
-        f"{kind}_default": get_setting(f"{kind.upper()}_DEFAULT")
-        for kind in ("flag", "switch", "sample")
-    }
+    for kind in ("flag", "switch", "sample"):
+        context[f"{kind}_default"] = get_setting(f"{kind.upper()}_DEFAULT")
     return loader.render_to_string("waffle/waffle.js", context)
-
-
-#: Waffle's name of the function, which projects import nevertheless.
-_generate_waffle_js = generate_script
 
 
 def _results(request: HttpRequest) -> dict[str, list[tuple[Any, Any]]]:

@@ -1,9 +1,6 @@
-"""Only a name, for migrations that depend on it: 0001 has its changes."""
-
-from __future__ import annotations
-
 from django.db import migrations
 
 
 class Migration(migrations.Migration):
+    # Only a name, for migrations that depend on it: 0001 has its changes.
     dependencies = [("waffle", "0002_auto_20161201_0958")]

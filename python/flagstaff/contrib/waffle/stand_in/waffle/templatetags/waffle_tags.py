@@ -1,21 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django import template
 from django.template import Context, NodeList, TemplateSyntaxError
-from django.template.base import (
-    FilterExpression,
-    Node,
-    Parser,
-    Token,
-    VariableDoesNotExist,
-)
+from django.template.base import FilterExpression, Node, Parser, Token, VariableDoesNotExist
 
 from flagstaff._engine.request_flags import request_of_template
 from waffle import flag_is_active, sample_is_active, switch_is_active
-from waffle.views import generate_script
+from waffle.views import _generate_waffle_js
 
 register = template.Library()
 _IsActive = Callable[[Any, str], Any]
@@ -34,13 +28,6 @@ class WaffleNode(Node):
     ) -> None:
         self.nodelist_true, self.nodelist_false = nodelist_true, nodelist_false
         self.condition, self.name, self.compiled_name = condition, name, compiled_name
-
-    def __repr__(self) -> str:
-        return f"<Waffle node: {self.name}>"
-
-    def __iter__(self) -> Iterator[Node]:
-        yield from self.nodelist_true
-        yield from self.nodelist_false
 
     def render(self, context: Context) -> Any:
         """Renders one of the two parts. A name that is no variable stands for itself."""
@@ -76,23 +63,19 @@ def flag(parser: Parser, token: Token) -> Node:
 
 @register.tag
 def switch(parser: Parser, token: Token) -> Node:
-    """Renders by a switch."""
     return WaffleNode.handle_token(parser, token, "switch", lambda _, name: switch_is_active(name))
 
 
 @register.tag
 def sample(parser: Parser, token: Token) -> Node:
-    """Renders by a sample."""
     return WaffleNode.handle_token(parser, token, "sample", lambda _, name: sample_is_active(name))
 
 
 class InlineWaffleJSNode(Node):
     def render(self, context: Context) -> Any:
-        """Renders the script of the view `wafflejs`."""
-        return generate_script(request_of_template(context))
+        return _generate_waffle_js(request_of_template(context))
 
 
 @register.tag
 def wafflejs(_parser: Parser, _token: Token) -> Node:
-    """Renders the script of the view `wafflejs`."""
     return InlineWaffleJSNode()

@@ -4,30 +4,23 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from waffle import get_waffle_flag_model, get_waffle_sample_model, get_waffle_switch_model
+from flagstaff.contrib.waffle.rows import waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind
+
+_PLURALS: dict[WaffleKind, str] = {"flag": "flags", "switch": "switches", "sample": "samples"}
 
 
 class Command(BaseCommand):
     help = "Delete flags, samples, and switches, here and in flagstaff"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for plural, dest in (
-            ("flags", "flag_names"),
-            ("samples", "sample_names"),
-            ("switches", "switch_names"),
-        ):
+        for kind, plural in _PLURALS.items():
             text = f"Names of {plural} to delete."
-            parser.add_argument(f"--{plural}", dest=dest, nargs="*", help=text)
+            parser.add_argument(f"--{plural}", dest=f"{kind}_names", nargs="*", help=text)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Deletes the rows of the names."""
-        for plural, dest, model in (
-            ("Flags", "flag_names", get_waffle_flag_model),
-            ("Switches", "switch_names", get_waffle_switch_model),
-            ("Samples", "sample_names", get_waffle_sample_model),
-        ):
-            if names := options[dest]:
-                rows: Any = model()._default_manager.filter(name__in=names)
-                count = rows.count()
+        for kind, plural in _PLURALS.items():
+            if names := options[f"{kind}_names"]:
+                rows = waffle_model(kind)._default_manager.filter(name__in=names)
+                self.stdout.write(f"Deleted {rows.count()} {plural.capitalize()}")
                 rows.delete()
-                self.stdout.write(f"Deleted {count} {plural}")

@@ -21,22 +21,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("name", nargs="?", help="The name of the flag.")
-        add(
-            "-l",
-            "--list",
-            action="store_true",
-            dest="list_flags",
-            help="List existing flags.",
-        )
+        add("-l", "--list", action="store_true", dest="list_flags", help="List existing flags.")
         # A column that the call does not name has no option, so it keeps its value.
         column = partial(add, default=SUPPRESS)
         column("--everyone", action="store_true", help="Activate flag for all users.")
-        column(
-            "--deactivate",
-            action="store_false",
-            dest="everyone",
-            help="Deactivate flag for all users.",
-        )
+        text = "Deactivate flag for all users."
+        column("--deactivate", action="store_false", dest="everyone", help=text)
         column("--percent", "-p", type=int, help="Roll out the flag for a percentage of users.")
         column("--superusers", action="store_true", help="Turn on the flag for superusers.")
         column("--staff", action="store_true", help="Turn on the flag for staff.")
@@ -50,38 +40,26 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Lists the flags, or changes one."""
-        model: Any = get_waffle_flag_model()
+        rows: Any = get_waffle_flag_model()._default_manager
         if options["list_flags"]:
             self.stdout.write("Flags:")
-            for row in model.objects.iterator():
+            for row in rows.iterator():
                 self._print(row)
             return
         name = options["name"]
         if not name:
             raise CommandError("You need to specify a flag name.")
-        if options["create"]:
-            # As in waffle, only --superusers gives a flag to superusers.
-            defaults = {"superusers": False}
-            row, created = model.objects.get_or_create(defaults, name=name)
-            if created:
-                self.stdout.write(f"Creating flag: {name}")
-        else:
-            row = model.objects.filter(name=name).first()
-        if row is None:
+        row = rows.filter(name=name).first()
+        if row is None and not options["create"]:
             raise CommandError("This flag does not exist.")
-        if options["group"]:
-            groups = [_group(one) for one in options["group"]]
-            self._relate(row.groups, groups, is_kept=options["append"])
-            self.stdout.write(f"Setting group(s): {[group.name for group in groups]}")
-        if options["user"]:
-            users = [_user(one) for one in options["user"]]
-            self._relate(row.users, users, is_kept=options["append"])
-            self.stdout.write(f"Setting user(s): {[str(user) for user in users]}")
-        self._assign(row, options)
-        row.save()
-
-    def _assign(self, row: Any, options: dict[str, Any]) -> None:
+        if row is None:
+            self.stdout.write(f"Creating flag: {name}")
+            # As in waffle, only --superusers gives a flag to superusers.
+            row = rows.create(name=name, superusers=False)
+        users: Any = get_user_model()
+        emails = users.get_email_field_name()
+        self._relate(row, "group", Group, ("name",), options)
+        self._relate(row, "user", users, (users.USERNAME_FIELD, emails), options)
         if "everyone" not in options and row.everyone:
             # As in waffle, the others decide now; but a flag that is off for everyone stays off.
             options["everyone"] = None
@@ -89,33 +67,28 @@ class Command(BaseCommand):
             if column in options:
                 self.stdout.write(f"Setting {column}: {options[column]}")
                 setattr(row, column, options[column])
+        row.save()
 
-    def _relate(self, related: Any, rows: list[Any], *, is_kept: bool) -> None:
-        if not is_kept:
-            related.clear()
-        related.add(*rows)
+    def _relate(self, row: Any, kind: str, model: Any, names: Any, options: Any) -> None:
+        """Sets or adds the groups or the users of a flag, which are found by one of the names."""
+        found = []
+        for text in options[kind]:
+            is_named = Q(*((name, text) for name in names), _connector=Q.OR)
+            one = model._default_manager.filter(is_named).first()
+            if one is None:
+                raise CommandError(f"{kind.capitalize()} {text} does not exist")
+            found.append(one)
+        if found:
+            related = getattr(row, f"{kind}s")
+            if not options["append"]:
+                related.clear()
+            related.add(*found)
+            self.stdout.write(f"Setting {kind}(s): {[str(one) for one in found]}")
 
     def _print(self, row: Any) -> None:
-        self.stdout.write(f"NAME: {row.name}")
-        for column in _COLUMNS:
+        for column in ("name", *_COLUMNS):
             self.stdout.write(f"{column.upper()}: {getattr(row, column)}")
-        groups, users = row.groups.values_list("name", flat=True), row.users.all()
-        self.stdout.write(f"GROUPS: {[*groups]}")
-        self.stdout.write(f"USERS: {[user.get_username() for user in users]}")
+        for relation in ("groups", "users"):
+            names = [str(one) for one in getattr(row, relation).all()]
+            self.stdout.write(f"{relation.upper()}: {names}")
         self.stdout.write("")
-
-
-def _group(name: str) -> Group:
-    found = Group.objects.filter(name=name).first()
-    if found is None:
-        raise CommandError(f"Group {name} does not exist")
-    return found
-
-
-def _user(name: str) -> Any:
-    model: Any = get_user_model()
-    is_named = Q(**{model.USERNAME_FIELD: name}) | Q(**{model.get_email_field_name(): name})
-    found = model._default_manager.filter(is_named).first()
-    if found is None:
-        raise CommandError(f"User {name} does not exist")
-    return found
