@@ -138,19 +138,6 @@ def test_deletion_of_rows_that_are_gone_goes_back_to_the_list_and_says_so(
     assert list(type(other).objects.all()) == [other]
 
 
-def test_required_reason_of_a_deletion_is_asked_on_its_page(
-    operator: Client, reason_required: None
-) -> None:
-    [row] = make(FLAGS, "a")
-    url = f"{FLAGS}{row.pk}/delete/"
-    response = operator.post(url, confirmed(operator.get(url)))
-    assert problems_of(response) == [
-        "A reason is required. Write why you make this change: the history shows it."
-    ]
-    operator.post(url, confirmed(response, _reason="unused"))
-    assert count(FLAGS) == 0
-
-
 def test_deletion_in_a_popup_closes_the_popup(operator: Client) -> None:
     [row] = make(FLAGS, "a")
     url = f"{FLAGS}{row.pk}/delete/?_popup=1"
@@ -404,12 +391,6 @@ def queries_of_action(client: Client, flags: list[Any]) -> int:
     data = {"action": "delete_selected", "_selected_action": [flag.pk for flag in flags]}
     assert asks(client.post(FLAGS, data))
     return len(statements_of(lambda: client.post(FLAGS, data)))
-
-
-def test_number_of_queries_is_the_same_for_one_flag_and_for_several(operator: Client) -> None:
-    rows = make(FLAGS, *"abcdefgh")
-    queries_of_action(operator, rows)
-    assert queries_of_action(operator, rows) <= queries_of_action(operator, rows[:2])
 
 
 def test_number_of_queries_is_the_same_for_one_enabled_flag_and_for_five(operator: Client) -> None:

@@ -304,18 +304,6 @@ def test_plan_that_tripped_is_red_until_somebody_acts(operator: Client, plan: Pl
     assert attention(page(operator, OVERVIEW)) == []
 
 
-def test_plan_that_tripped_is_gone_after_the_next_plan_or_without_its_flag(
-    operator: Client, plan: Plan
-) -> None:
-    trip()
-    rollouts.create(KEY, STEPS)
-    assert attention(page(operator, OVERVIEW)) == []
-    Plan.objects.exclude(pk=plan.pk).delete()
-    assert len(attention(page(operator, OVERVIEW))) == 1
-    FeatureFlag.objects.all().delete()
-    assert attention(page(operator, OVERVIEW)) == []
-
-
 def test_plan_that_a_person_rolled_back_needs_no_attention_and_is_listed_for_a_day(
     operator: Client, plan: Plan
 ) -> None:

@@ -163,11 +163,6 @@ def test_condition_that_can_never_match_is_refused(operator: Client) -> None:
     assert "it is true or false" in str(response.context["form"].errors["rules"])
 
 
-def test_share_of_a_rule_is_refused(operator: Client) -> None:
-    response = operator.post(ADD, {**NEW, **ROW, "rules-0-percent": "5"})
-    assert "rollout of 5 %" in str(response.context["form"].errors["rules"])
-
-
 def test_percentage_points_are_stored_as_shares(operator: Client) -> None:
     guardrails = {
         "guardrails-0-metric": "complaints",
