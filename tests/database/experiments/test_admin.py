@@ -39,7 +39,7 @@ from tests.support.experiment_pages import (
 )
 from tests.support.plan_pages import INLINE, table, text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
 RULES = (
@@ -63,11 +63,6 @@ NEW = {
     "smallest_effect": "",
     "_reason": "plan of the quarter",
 }
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture

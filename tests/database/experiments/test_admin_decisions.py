@@ -14,7 +14,6 @@ from flagstaff.experiments.models import Experiment, State
 from tests.support.action_pages import button_names
 from tests.support.admin_pages import messages_of, page, staff
 from tests.support.experiment_pages import (
-    METRICS,
     confirm_page,
     experiment_url,
     expose_both,
@@ -22,15 +21,10 @@ from tests.support.experiment_pages import (
 )
 from tests.support.plan_pages import table
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
 UNDO = {"_button": "undo"}
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture

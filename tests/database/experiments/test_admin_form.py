@@ -19,14 +19,13 @@ from flagstaff.models import Segment
 from tests.support.admin_pages import messages_of, page, staff
 from tests.support.experiment_pages import (
     EXPERIMENTS,
-    METRICS,
     confirm_page,
     experiment_url,
     expose_both,
 )
 from tests.support.plan_pages import text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
 ADD = f"{EXPERIMENTS}add/"
@@ -56,11 +55,6 @@ ROW = {
     "rules-0-0-values": "true",
 }
 STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture
