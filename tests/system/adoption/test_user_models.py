@@ -43,15 +43,6 @@ REMOVE_A_NAME = """
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
-def test_adoption_on_sqlite_changes_no_result(field: str, tmp_path: Path) -> None:
-    project = project_with_users(field, None, tmp_path)
-    _before, after = adopt_with_data(project, 50)
-    assert project.script("change") < seconds(1)
-    assert after["mode"] == "direct"
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
 def test_adoption_and_the_import_of_an_export_change_no_result(
     field: str, database: str, tmp_path: Path
 ) -> None:
