@@ -16,10 +16,13 @@ CHECKS := -X dev
 unexport PYTHONDONTWRITEBYTECODE
 # The debug allocator finds wrong writes of C code. Here all is Python and safe Rust.
 export PYTHONMALLOC := default
-# Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
-# tests/conftest.py puts the longest files first, so that both processes end at the same time.
+# Some processes share the tests, each with its own server; with DATABASE_URL they run one by one.
+# tests/conftest.py puts the longest files first, so that all processes end at the same time.
 TEST_PYTHON = $(strip $(BIN)/python $(CHECKS))
-PYTEST = $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(TEST_PYTHON)')
+pytest = $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(TEST_PYTHON)')
+PYTEST = $(call pytest,2)
+# Tests of processes, browsers and faults wait for half of their time.
+WAITING_PYTEST = $(call pytest,4)
 # Without processes and browsers, and one test of each kind of the others.
 QUICK = -m 'smoke or not (system or thorough)' tests/unit tests/database tests/conformance $(shell grep -l -r 'mark\.smoke' tests/system --include='test_*.py')
 # The fault tests: all of them, or FAULTS=smoke for one of each family.
@@ -54,12 +57,12 @@ test: test-rust build ## Run the quick tests: all but processes and browsers, of
 	$(EXAMPLE_TESTS)
 
 test-all: test ## Run all tests but those of faults: also processes, browsers, documentation, many random cases
-	$(PYTEST) -m 'not smoke and (system or thorough)' tests/unit tests/database tests/conformance tests/system
+	$(WAITING_PYTEST) -m 'not smoke and (system or thorough)' tests/system $(shell grep -l -r 'mark\.thorough' tests --include='test_*.py')
 
 test-faults: build ## Run the fault tests: crashes, forks, poolers, replicas; FAULTS=smoke runs one of each family
 	TEST_STEPS=2000 $(RANDOM_STEPS)
 	cargo build --quiet --profile quick $(LOCKED) $(POSTGRES) --example engines
-	$(PYTEST) --timeout=180 $(FAULT_TESTS)
+	$(WAITING_PYTEST) --timeout=180 $(FAULT_TESTS)
 
 lint: lint-rust lint-python docs ## Run all static checks
 

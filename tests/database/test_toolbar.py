@@ -281,11 +281,6 @@ def test_number_of_rows_has_a_limit(client: Client, monkeypatch: pytest.MonkeyPa
 # Requests at the same time, and code outside of requests.
 
 
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
 def test_async_view_and_middleware_show_their_evaluations() -> None:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     for address in ("/", "/async/"):

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from flagstaff._tables.names import names
 from tests.support.workers import ROOT
+from tools.limits import seconds
 
 
 @cache
@@ -84,8 +85,10 @@ class Engines:
 
         The condition has `modes`, one of which each engine must be in; `percent`, the rollouts by
         key; and `known_since`, a time since which the snapshot must have equalled the database.
+        `within` is in seconds of a quiet machine.
         """
-        times = self._request({"until": {"condition": condition, "within": within}})["times"]
+        until = {"condition": condition, "within": seconds(within)}
+        times = self._request({"until": until})["times"]
         late = times.count(None)
         assert not late, f"{late} of {len(times)} engines do not meet it: {self.reports()}"
         return sorted(times)

@@ -77,7 +77,7 @@ def kill(key: str) -> tuple[str, int, float]:
 def _change(percent: int) -> tuple[float, int]:
     FeatureFlag.objects.update(rollout_percent=percent)
     committed = time.monotonic()
-    found = wait.wait_for_workers()
+    found = wait.wait_for_workers(30)
     took = time.monotonic() - committed
     assert found.complete, found
     return took, found.applied

@@ -9,13 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 
 from tests.support.form_inputs import inputs_of
+from tests.support.sql import statements_of
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -47,9 +46,7 @@ def page(client: Client, url: str = FLAGS) -> str:
 
 def count_queries(client: Client, url: str = FLAGS) -> int:
     """Returns the number of queries of a page, without the savepoints of its transactions."""
-    with CaptureQueriesContext(connection) as queries:
-        page(client, url)
-    return sum("SAVEPOINT" not in one["sql"] for one in queries.captured_queries)
+    return len(statements_of(lambda: page(client, url)))
 
 
 def column(html: str, name: str) -> list[str]:

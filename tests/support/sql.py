@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+_OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
 
 
 def rows(query: str, *parameters: Any) -> list[Any]:
@@ -14,6 +17,17 @@ def rows(query: str, *parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
+
+
+def statements_of(work: Callable[[], object]) -> list[str]:
+    """Runs `work` twice, and returns the statements of the second run, but those of transactions.
+
+    The first run of a process may fill caches, such as Django's of content types.
+    """
+    work()
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return [one["sql"] for one in queries if not one["sql"].startswith(_OF_TRANSACTIONS)]
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class _ListHandler(logging.Handler):
 def set_up() -> None:
     logging.getLogger("flagstaff").addHandler(_ListHandler())
     django.setup()
-    settings.FLAGSTAFF = json.loads(os.environ["FLAGSTAFF"])
+    # A busy machine must not fail a test by a late first load.
+    settings.FLAGSTAFF = {"STARTUP_TIMEOUT": 10} | json.loads(os.environ["FLAGSTAFF"])
 
 
 def run(command: Command) -> Any:
@@ -229,7 +230,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "failed": lambda times: flagstaff.status().failures >= times,
     "fresh": lambda age: (flagstaff.status().age or 0) <= age,
     "ready": lambda timeout=None: flagstaff.ready(timeout),
-    "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
+    "refresh": lambda timeout=30.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
     "watch": follow,
     "exit": exit_by,

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from flagstaff import changes
@@ -35,6 +33,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.history import flag_history
 from tests.support.sql import rows as execute
+from tests.support.sql import statements_of
 from tests.support.stale_flags import KEY, collect_usage, evaluate, make_flag, serve
 
 pytestmark = pytest.mark.django_db
@@ -145,19 +144,6 @@ def test_deletion_of_rows_that_are_gone_goes_back_to_the_list_and_says_so(
     assert response.redirect_chain == [(models, 302)]
     assert messages_of(response) == ["Nothing was deleted: what you selected no longer exists."]
     assert list(type(other).objects.all()) == [other]
-
-
-def test_required_reason_of_a_deletion_is_asked_on_its_page(
-    operator: Client, reason_required: None
-) -> None:
-    [row] = make(FLAGS, "a")
-    url = f"{FLAGS}{row.pk}/delete/"
-    response = operator.post(url, confirmed(operator.get(url)))
-    assert problems_of(response) == [
-        "A reason is required. Write why you make this change: the history shows it."
-    ]
-    operator.post(url, confirmed(response, _reason="unused"))
-    assert count(FLAGS) == 0
 
 
 def test_deletion_in_a_popup_closes_the_popup(operator: Client) -> None:
@@ -410,15 +396,8 @@ def test_page_says_what_else_is_deleted(operator: Client, monkeypatch: pytest.Mo
 
 def queries_of_action(client: Client, flags: list[Any]) -> int:
     data = {"action": "delete_selected", "_selected_action": [flag.pk for flag in flags]}
-    with CaptureQueriesContext(connection) as queries:
-        assert asks(client.post(FLAGS, data))
-    return sum("SAVEPOINT" not in one["sql"] for one in queries.captured_queries)
-
-
-def test_number_of_queries_is_the_same_for_one_flag_and_for_several(operator: Client) -> None:
-    rows = make(FLAGS, *"abcdefgh")
-    queries_of_action(operator, rows)
-    assert queries_of_action(operator, rows) <= queries_of_action(operator, rows[:2])
+    assert asks(client.post(FLAGS, data))
+    return len(statements_of(lambda: client.post(FLAGS, data)))
 
 
 def test_number_of_queries_is_the_same_for_one_enabled_flag_and_for_five(operator: Client) -> None:

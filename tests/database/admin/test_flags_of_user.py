@@ -34,11 +34,6 @@ GERMANY = {
 }
 
 
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
 def shown(client: Client, **parameters: str) -> str:
     return page(client, f"{URL}?{urlencode(parameters)}")
 

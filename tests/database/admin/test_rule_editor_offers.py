@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin.rule_editor import samples
 from flagstaff.admin.rule_editor.marks import mark_texts
@@ -27,6 +25,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.rule_rows import browser_form, edit, rows, save, url_of
+from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
 
@@ -421,9 +420,7 @@ def test_choices_of_a_column_are_offered_without_a_query(
 
 
 def sample_queries(client: Client, url: str) -> list[str]:
-    with CaptureQueriesContext(connection) as captured:
-        page(client, url)
-    statements = [query["sql"] for query in captured]
+    statements = statements_of(lambda: page(client, url))
     return [one for one in statements if re.search(r"LIMIT (50|1000)\b", one)]
 
 

@@ -231,7 +231,6 @@ def test_page_is_linked_and_says_without_postgresql_or_the_tables(
 
 def test_page_makes_the_same_queries_for_many_workers(operator: Client, join: Join) -> None:
     join("web-1", pid=0)
-    page(operator, WORKERS)  # Fills Django's caches.
     few = count_queries(operator, WORKERS)
     for number in range(1, 40):
         join("web-1", pid=number)

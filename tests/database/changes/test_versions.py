@@ -46,17 +46,6 @@ __all__ = ["flag", "gateway"]
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
-@pytest.fixture
-def bob() -> User:
-    """A user whom no flag allows."""
-    return User.objects.create(username="bob")
-
-
 # Every change, with a flag, a value and two users.
 
 FLAG_CHANGES: dict[str, Callable[..., Changed]] = {

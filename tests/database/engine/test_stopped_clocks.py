@@ -55,7 +55,7 @@ def no_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 def test_clock_of_the_extension_runs(real_clock: Clock) -> None:
-    before, real_before = _core.monotonic(), real_clock()
+    real_before, before = real_clock(), _core.monotonic()
     time.sleep(0.01)
     assert 0.01 <= _core.monotonic() - before <= real_clock() - real_before + 0.01
 

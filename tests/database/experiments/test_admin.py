@@ -39,7 +39,7 @@ from tests.support.experiment_pages import (
 )
 from tests.support.plan_pages import INLINE, table, text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
 RULES = (
@@ -63,11 +63,6 @@ NEW = {
     "smallest_effect": "",
     "_reason": "plan of the quarter",
 }
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture
@@ -140,7 +135,6 @@ def test_list_and_page_say_that_an_experiment_is_forced_off(
 
 def test_list_needs_as_many_queries_for_many_experiments(operator: Client) -> None:
     experiments.create(KEY)
-    page(operator, EXPERIMENTS)  # Fills Django's caches.
     before = count_queries(operator, EXPERIMENTS)
     for number in range(5):
         experiments.create(f"e{number}")

@@ -18,14 +18,9 @@ from flagstaff.experiments.reporting import make_report
 from tests.support.experiment_pages import METRICS, expose_both
 from tests.support.terminals import flags
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from flagstaff.experiments.statistics import Conversions, compare_proportions
 from tests.support.experiment_pages import METRICS, expose, expose_both
 from tests.support.terminals import document, flags
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
 DAY = timedelta(days=1)
@@ -42,11 +42,6 @@ def no_units() -> Sql:
 
 def staff() -> Sql:
     return Sql("SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number")
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture

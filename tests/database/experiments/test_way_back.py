@@ -13,18 +13,13 @@ from flagstaff import acting_as, changes, experiments
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
 from tests.support.concurrency import run_during
-from tests.support.experiment_pages import METRICS, expose_both
+from tests.support.experiment_pages import expose_both
 from tests.support.fixtures import COMMITTED
 from tests.support.segment_rules import rules
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
 KEY = "checkout_button"
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture

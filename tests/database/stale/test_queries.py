@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
 from flagstaff.history import prune
@@ -17,7 +15,7 @@ from flagstaff.models import Change, FeatureFlag
 from flagstaff.stale.facts import assess_flags, stale_flags
 from flagstaff.stale.signals import Signal
 from tests.support.forced_off import forced_off
-from tests.support.sql import keep_indexes, rows
+from tests.support.sql import keep_indexes, rows, statements_of
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -264,28 +262,19 @@ def test_days_that_are_no_number_of_days_are_refused(days: Any) -> None:
 
 def test_number_of_queries_does_not_depend_on_the_number_of_flags() -> None:
     collect_usage()
-
-    def count() -> int:
-        with CaptureQueriesContext(connection) as queries:
-            assess_flags()
-        return len(queries)
-
     make_flag("a", rollout_percent=100)
-    one = count()
+    one = len(statements_of(assess_flags))
     FeatureFlag.objects.bulk_create(
         FeatureFlag(key=f"flag_{n}", enabled=True, rollout_percent=n % 2 * 100) for n in range(50)
     )
-    assert count() == one
-    assert one <= 8
+    assert len(statements_of(assess_flags)) == one <= 8
 
 
 def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> None:
     def read() -> tuple[int, int]:
         """The numbers of queries, and of entries read."""
-        with CaptureQueriesContext(connection) as queries:
-            assess_flags()
-        found = [one["sql"] for one in queries if "AS part" in one["sql"]]
-        return len(queries), sum(len(rows(one)) for one in found)
+        statements = statements_of(assess_flags)
+        return len(statements), sum(len(rows(one)) for one in statements if "AS part" in one)
 
     make_flag("on", rollout_percent=100)
     make_flag("off", enabled=False)
@@ -300,9 +289,7 @@ def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> N
 
 def test_decisive_entries_are_found_by_indexes_of_them_alone() -> None:
     make_flag(rollout_percent=100)
-    with CaptureQueriesContext(connection) as queries:
-        assess_flags()
-    [query] = [one["sql"] for one in queries if "AS part" in one["sql"]]
+    [query] = [one for one in statements_of(assess_flags) if "AS part" in one]
     names = {"flagstaff_change_state", "flagstaff_change_named"}
     keep_indexes("flagstaff_change", *names)
     plan = "\n".join(line for (line,) in rows(f"EXPLAIN {query}"))

@@ -140,24 +140,9 @@ def test_flag_is_silent_until_a_review_that_was_set_while_it_was_stale(
     assert flag["silent_until"] == day(-10)
 
 
-def test_removed_review_date_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
-    run(f"update {KEY} --review-on {day(-10)}")
-    assert run(f'update {KEY} --review-on ""').status == 0
-    assert len(rows("stale")) == 1
-
-
 def test_review_date_of_the_creation_silences_nothing() -> None:
     make_flag(rollout_percent=100, review_on=day(-10))
     evaluate(KEY)
-    assert len(rows("stale")) == 1
-
-
-def test_review_date_that_was_set_before_the_flag_was_stale_silences_nothing() -> None:
-    flag = make_flag(rollout_percent=100, days=20)
-    evaluate(KEY)
-    run(f"update {KEY} --review-on {day(-60)}")
-    assert rows("stale") == []
-    age_history(20, flag)
     assert len(rows("stale")) == 1
 
 
@@ -186,14 +171,6 @@ def test_exit_status_depends_on_the_selected_flags(
     shipped: FeatureFlag, options: str, status: int
 ) -> None:
     assert run(f"stale {options}").status == status
-
-
-def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
-    changes.set_rollout(KEY, 50)
-    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate())
-    assert run("stale --fail").status == 0
-    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate() - timedelta(days=1))
-    assert run("stale --fail").status == 1
 
 
 def test_flag_of_a_model_without_the_columns_is_stale(bare_flag_model: Any) -> None:

@@ -16,7 +16,6 @@ from flagstaff._engine import log_once
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
@@ -115,49 +114,6 @@ def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[
     changes.create("new_checkout")
     with pytest.raises(InvalidChangeError, match="has no field 'bucket_by' to change"):
         set_unit("visitor")
-
-
-# The history.
-
-
-@COMMITTED
-def test_history_has_each_change_of_the_unit_which_undo_and_restore_return(
-    flag: FeatureFlag,
-) -> None:
-    assert "bucketed" not in newest_description()
-    set_unit("visitor")
-    assert newest_description() == "bucketing unit user → visitor"
-    version = flag_version("new_checkout")
-    changes.flags.undo("new_checkout")
-    assert stored_unit() == "user"
-    changes.flags.restore("new_checkout", to=version or 0)
-    assert stored_unit() == "visitor"
-    # A unit that no form accepts.
-    FeatureFlag.objects.update(bucket_by="")
-    assert newest_description() == 'bucketing unit visitor → ""'
-
-
-def remove_unit_from_history() -> None:
-    """Makes the entries like those of a version without the column."""
-    rows("UPDATE flagstaff_change SET old = old - 'bucket_by', new = new - 'bucket_by'")
-
-
-@COMMITTED
-def test_restore_of_an_entry_without_the_column_keeps_the_unit(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
-    changes.update("new_checkout", {"bucket_by": "visitor", "rollout_percent": 50})
-    remove_unit_from_history()
-    changes.flags.restore("new_checkout", to=version or 0)
-    assert FeatureFlag.objects.values_list("bucket_by", "rollout_percent").get() == ("visitor", 25)
-
-
-@COMMITTED
-def test_undo_of_a_deletion_without_the_column_creates_a_flag_that_is_bucketed_by_user() -> None:
-    changes.create("new_checkout", bucket_by="visitor")
-    changes.delete("new_checkout")
-    remove_unit_from_history()
-    changes.flags.undo("new_checkout")
-    assert stored_unit() == "user"
 
 
 # Tests of projects.

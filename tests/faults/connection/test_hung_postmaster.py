@@ -38,16 +38,15 @@ def test_connection_attempt_at_a_hung_server_times_out(
             # The loss of the connection, and three attempts.
             worker.sees(["failed", 4], True, within=3 * (MAX_ATTEMPT + 3))
             assert worker.ask("get_value", "gateway") == "stripe"
-            attempts = proxy.connections[before:]
         finally:
             os.kill(server.pid, signal.SIGCONT)
         resumed = time.monotonic()
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=resumed + MAX_ATTEMPT + 3 - time.monotonic())
         assert worker.ask("status")["last_error"] == "connect: the server did not answer in time"
-    durations = [one.duration for one in attempts]
-    assert len(durations) >= 3
-    assert max(durations) <= MAX_ATTEMPT
+    # The next attempt may have succeeded after the pause, and was used until the end.
+    durations = [one.duration for one in proxy.connections[before : before + 3]]
+    assert max(durations) <= seconds(MAX_ATTEMPT)
 
 
 def resources(pid: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.repeats import repeats
 from tests.support.workers import Worker
+from tools.limits import seconds
 from tools.postgres import Postgres
 
 LOAD = "tests.faults.evaluation_load"
@@ -19,6 +20,7 @@ RATE = 10_000
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 OUTAGE = repeats(60, 20)
 MAX_ATTEMPTS = repeats(40, 20)
+MAX_SWITCHES = 10
 CRASHES = 5
 TIMES = repeats(50, 20)
 TERMINATE = """
@@ -48,18 +50,17 @@ def test_outage_of_a_minute_affects_only_the_age(
         attempts = len(proxy.connections) - connected
 
         server.start()
-        ready = time.monotonic()
         for one in (worker, cut_off):
-            one.sees(["mode"], "live", within=ready + 3 - time.monotonic())
+            one.sees(["mode"], "live", within=3)
 
     assert (last["mode"], last["ready"]) == ("down", True)
-    assert last["age"] - first == pytest.approx(last_at - first_at, abs=1)
+    assert last["age"] - first == pytest.approx(last_at - first_at, abs=seconds(1))
     # One failure is the loss of the connection.
     assert last["failures"] - 1 <= MAX_ATTEMPTS
     assert attempts <= MAX_ATTEMPTS
-    # No evaluation waits; `benches.outage` compares the latency.
+    # No evaluation waits, but the allocator may; `benches.outage` compares the latency.
     assert evaluations > 100_000
-    assert switches == 0
+    assert switches <= MAX_SWITCHES
     assert len(worker.ask("logged")) <= 2
 
 
@@ -72,11 +73,11 @@ def test_server_crashes_change_no_result(
         # As "pg_ctl stop -m immediate": sessions get no message, and the next start recovers.
         server._end(signal.SIGQUIT)
         worker.sees(["mode"], "down", within=3)
+        started = time.monotonic()
         server.start()
-        ready = time.monotonic()
         worker.sees(["mode"], "live", within=3)
-        took = time.monotonic() - ready
-        assert worker.ask("status")["age"] <= took + 0.1
+        age = worker.ask("status")["age"]
+        assert age <= time.monotonic() - started
     found = worker.ask("call", f"{LOAD}.stop")
     assert (found["errors"], found["results"]) == ([], [[True, "stripe"]])
     assert found["evaluations"] >= 0.9 * RATE * found["seconds"]

@@ -153,5 +153,6 @@ def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBo
     with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter"):
         psycopg.connect(url)
     with Worker(url, STARTUP_TIMEOUT=0.5) as worker:
-        assert worker.ask("ready", 0.5) is False
+        assert worker.ask("ready", 0) is False
+        worker.sees(["failed", 1], True, within=5)
         assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")

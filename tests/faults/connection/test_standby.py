@@ -12,6 +12,7 @@ from tests.support.clusters import POLL, REST, SEEN, at, ready
 from tests.support.fixtures import Query
 from tests.support.named_rows import reads_named_rows_only
 from tests.support.repeats import repeats
+from tools.limits import seconds
 from tools.postgres import Postgres
 from tools.replica import Replica
 
@@ -103,7 +104,7 @@ def test_lagging_standby_is_used_only_after_max_staleness(
         worker.sees(["last_followed"], False, within=2 * (4 + REST))
         [_, [reverted, _]] = worker.ask("followed")
         # The age counts from the last poll before the stop, or from that change.
-        assert before - POLL * 1.1 + 4 <= reverted <= stopped + 4 + REST + 1
+        assert before - POLL * 1.1 + 4 <= reverted <= stopped + seconds(4 + REST + 1)
         worker.sees(["mode"], "poll", within=1)
         # The worker does not retry constantly.
         assert worker.ask("status")["failures"] <= 20

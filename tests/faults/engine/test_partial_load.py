@@ -11,6 +11,7 @@ import pytest
 from tests.faults.proxy import Proxy
 from tests.support.repeats import repeats
 from tests.support.workers import Worker
+from tools.limits import seconds
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -68,15 +69,16 @@ def test_flag_change_beside_a_million_allowed_users_loads_few_bytes_soon(crowded
     took = [max(0.0, at - commit) for at, commit in zip(seen, committed, strict=True)]
     assert max_bytes <= MAX_BYTES
     rounds = [took[first : first + CHANGES] for first in range(0, len(took), CHANGES)]
-    assert min(quantiles(one, n=100)[98] for one in rounds) <= P99
+    assert min(quantiles(one, n=100)[98] for one in rounds) <= seconds(P99)
 
 
 def test_poll_without_a_change_loads_few_bytes(database: str) -> None:
     with Proxy(database) as proxy, Worker(proxy.url, POLL_INTERVAL=0.1) as worker:
         assert worker.ask("ready", 10) is True
-        before = proxy.received
+        before, started = proxy.received, time.monotonic()
         for _ in range(10):
             # A poll resets the age.
             worker.sees(["fresh", 0.05], False, within=1)
             worker.sees(["fresh", 0.05], True, within=1)
-        assert 0 < proxy.received - before < 20 * 1_000
+        polls = (time.monotonic() - started) / 0.09 + 1
+        assert 0 < proxy.received - before < polls * 1_000

@@ -13,6 +13,7 @@ from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.sessions import within
 from tests.support.workers import Worker
+from tools.limits import seconds
 
 FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
@@ -59,6 +60,7 @@ def test_worker_waits_for_a_locked_table_on_the_same_connection(
         assert worker.ask("get_value", "gateway") == "stripe"
         time.sleep(max(0.0, locked + LOCKED_FOR - time.monotonic()))
         migration.commit()
+        took = time.monotonic() - locked
         worker.sees(NEW_CHECKOUT, True, within=1)
         assert worker.ask("get_value", "gateway") == "paypal"
         after = worker.ask("status")
@@ -66,7 +68,7 @@ def test_worker_waits_for_a_locked_table_on_the_same_connection(
         assert len(proxy.connections) == 1
     assert after["loads"] <= before["loads"] + 2
     # An attempt waits half a second for the lock, and the next one starts a quarter later.
-    assert after["failures"] <= 5
+    assert after["failures"] <= took / 0.75 + 3
 
 
 def test_migration_that_locks_several_tables_is_not_blocked_by_loads(
@@ -81,4 +83,4 @@ def test_migration_that_locks_several_tables_is_not_blocked_by_loads(
         waited = [lock(migration, table) for table in (FLAGS, ALLOWED_USERS)]
         migration.rollback()
         engines.until(percent={"new_checkout": 1}, modes=["live"], within=3)
-    assert sum(waited) <= MAX_WAIT
+    assert sum(waited) <= seconds(MAX_WAIT)

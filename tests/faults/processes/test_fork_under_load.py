@@ -48,7 +48,7 @@ def test_forked_children_evaluate_and_are_fresh_once_they_are_live(
     query("UPDATE flagstaff_keyvaluestore SET value = '0'")
     worker.sees(GATEWAY, 0, within=1)
     parent = only_session(sessions)
-    child = [GATEWAY, ["until", ["mode"], "live", 5], GATEWAY]
+    child = [GATEWAY, ["until", ["mode"], "live", 30], GATEWAY]
     worker.ask("reload_constantly")
     with changing(database) as committed:
         for number in range(TIMES):

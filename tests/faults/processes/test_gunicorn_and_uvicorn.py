@@ -25,7 +25,7 @@ from tests.support.sessions import Sessions, within
 from tools.limits import seconds
 
 # Seconds for which an event loop may be blocked; less than a wait for the first load.
-MAX_GAP = 0.5
+MAX_GAP = 5.0
 SYNC = ["gunicorn", *GUNICORN]
 GTHREAD = [*SYNC, "--worker-class=gthread", "--threads=8"]
 GEVENT = [*SYNC, "--worker-class=gevent"]
@@ -137,7 +137,7 @@ def test_server_exits_at_once_during_changes(
     # gunicorn's own handler.
     assert server.end(by, to_all=is_uvicorn and by is signal.SIGINT) == 0
     # gunicorn's workers check for the stop once a second.
-    assert time.monotonic() - started < seconds(1 + 2)
+    assert time.monotonic() - started < seconds(1 + 5)
     assert within(2, lambda: sessions() == [])
     assert "Fatal" not in server.log()
     assert "Traceback" not in server.log()

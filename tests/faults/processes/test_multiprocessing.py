@@ -46,7 +46,7 @@ def child(number, barrier):
     report(f"before {before}")
     barrier.wait()
     started = time.monotonic()
-    while get_value("gateway") != "paypal" and time.monotonic() < started + 10:
+    while get_value("gateway") != "paypal" and time.monotonic() < started + 60:
         time.sleep(0.001)
     report(f"after {get_value('gateway')}")
     barrier.wait()
@@ -73,7 +73,7 @@ def main(method):
     sys.stdin.readline()
     barrier.wait()
     for process in children:
-        process.join(10)
+        process.join(60)
     report("exited " + " ".join(str(process.exitcode) for process in children))
     with ProcessPoolExecutor(2, mp_context=context, initializer=set_up) as pool:
         report("pool " + " ".join(pool.map(get_value, ["gateway"] * 8)))

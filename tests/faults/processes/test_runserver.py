@@ -58,7 +58,7 @@ def test_reloaded_development_server_keeps_one_connection(
         assert server.all_have_value(1, "paypal")
         started = time.monotonic()
         assert server.end(signal.SIGINT, to_all=True) == 0
-        assert time.monotonic() - started < seconds(2)
+        assert time.monotonic() - started < seconds(5)
     assert within(2, lambda: sessions() == [])
     assert "Fatal" not in server.log()
     assert "FATAL" not in server.log()
@@ -74,7 +74,7 @@ def test_development_server_exits_at_once_and_leaves_no_session(
         server.wait()
         started = time.monotonic()
         status = server.end(by, to_all=True)
-        assert time.monotonic() - started < seconds(2)
+        assert time.monotonic() - started < seconds(5)
     # Django handles SIGTERM only with the reloader.
     assert status == (-by if options and by is signal.SIGTERM else 0)
     assert within(2, lambda: sessions() == [])

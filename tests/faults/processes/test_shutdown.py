@@ -74,7 +74,7 @@ def test_process_exits_with_its_status_while_daemon_threads_work(
             exited = [run_child(work, how) for _ in range(EXITS_PER_CASE)]
             assert [found for found, _ in exited] == [status] * EXITS_PER_CASE, how
             idle = run_child(IDLE, how)[1]
-            assert max(took for _, took in exited) < idle + MAX_DELAY, how
+            assert max(took for _, took in exited) < idle + seconds(MAX_DELAY), how
     assert within(2, lambda: sessions() == [])
 
 

@@ -24,7 +24,8 @@ def application(folder: Path) -> Celery:
             "polling_interval": 0.01,
         },
         result_backend=f"file://{folder / 'results'}",
-        worker_prefetch_multiplier=1,
+        # With a limit, this broker's worker takes the next tasks every two seconds only.
+        worker_prefetch_multiplier=0,
     )
     return app
 

@@ -6,9 +6,10 @@ import json
 import os
 
 from tests.support.settings import *  # noqa: F403 (usual in settings files)
+from tests.support.settings import FLAGSTAFF
 
 ROOT_URLCONF = "tests.faults.served.urls"
-FLAGSTAFF = json.loads(os.environ.get("FLAGSTAFF", "{}"))
+FLAGSTAFF |= json.loads(os.environ.get("FLAGSTAFF", "{}"))
 # The development server serves requests before its reloader watches the files. Tests wait for its
 # log message.
 LOGGING = {

@@ -16,6 +16,7 @@ from tests.support.fixtures import Query
 from tests.support.python_processes import run_python
 from tests.support.repeats import repeats
 from tests.support.webhooks import Received, Webhook
+from tools.limits import seconds
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
@@ -82,7 +83,7 @@ class HoldNth:
             status = 200 if is_held or self._dice.random() < 0.8 else 500
         if is_held:
             self.is_holding.set()
-            assert self.sender_killed.wait(30)
+            assert self.sender_killed.wait(seconds(30))
         return status, {}
 
     def reset(self) -> None:
@@ -153,7 +154,7 @@ def test_run_behind_pgbouncer_in_transaction_mode_holds_no_backend(
         hook.hangs.set()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
         with running_loop(url, settings_of(hook)):
-            assert hook.requested.wait(20)
+            assert hook.requested.wait(seconds(20))
             # The pooler's only backend is free while the receiver hangs.
             with psycopg.connect(url, autocommit=True) as session:
                 session.execute("SET statement_timeout = '2s'")
@@ -175,7 +176,7 @@ def test_loop_continues_after_a_database_outage(
         message = process.stderr.readline()
         server.start()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
-        assert hook.requested.wait(20)
+        assert hook.requested.wait(seconds(20))
     assert message == "database error, will try again: OperationalError\n"
     assert hook.received[0].data["key"] == "flag_1"
 

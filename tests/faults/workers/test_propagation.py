@@ -19,6 +19,7 @@ from tests.support.fixtures import Query
 from tests.support.python_processes import STRICT, run_python
 from tests.support.repeats import repeats
 from tests.support.workers import Worker
+from tools.limits import seconds
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 from tools.token_triggers import always
@@ -100,19 +101,19 @@ def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
     with stopped(*hung):
         proxy.stop()
         name = f"fs2 % {cut_off.pid} %"
-        found = call(caller, "wait_while_terminating", database, name, 2)
+        found = call(caller, "wait_while_terminating", database, name, seconds(2))
         assert (found["complete"], counts(found)) == (False, (7, 2, 1, 0))
         assert pids(found["pending"]) == sorted(worker.pid for worker in hung)
         assert pids(found["disconnected"]) == [cut_off.pid]
-        assert 2 <= found["seconds"] < 4
+        assert 2 <= found["seconds"] < 2 * seconds(2)
         # This process has seen all ten before, and misses one.
-        again = call(caller, "wait_for_workers", 0.5)
+        again = call(caller, "wait_for_workers", seconds(0.5))
         assert (again["complete"], counts(again)) == (False, (7, 2, 1, 0))
         # The command has seen no worker before; --expect gives their number.
-        off = ["flags", "off", "new_checkout", "--wait", "1", "--expect", "10"]
+        off = ["flags", "off", "new_checkout", "--wait", f"{seconds(1):.0f}", "--expect", "10"]
         ran = run_python(database, *STRICT, "-m", "django", *off, status=3)
         lines = ran.stderr.splitlines()
-        sentence = r"Applied by 7 of 9 workers after 0\.\d+ s; the wait ended after 1\."
+        sentence = r"Applied by 7 of 9 workers after \d+\.\d+ s; the wait ended after \d+\."
         assert re.match(sentence, lines[3])
         assert all(f"(pid {worker.pid})" in lines[4] for worker in hung)
         assert lines[5] == "Expected, but not connected: 1."
@@ -138,7 +139,7 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
                 early.commit()
                 wrong += call(caller, "wait_for_workers", 0)["applied"]
             # The worker may have lost its connection while it was stopped, and then it reconnects.
-            found = call(caller, "wait_for_workers", 5, 1)
+            found = call(caller, "wait_for_workers", 30, 1)
             assert found["complete"], found
             wrong += worker.ask(*NEW_CHECKOUT) is not enabled
             took.append(found["seconds"])
@@ -151,11 +152,11 @@ def test_ten_workers_apply_each_change_soon_and_are_counted_while_they_reconnect
 ) -> None:
     call(caller, "change_repeatedly", 10)
     made = call(caller, "change_repeatedly", CHANGES)
-    took = sorted(seconds for seconds, _ in made)
+    took = sorted(one for one, _ in made)
     assert {applied for _, applied in made} == {WORKERS}
     record_property("seconds", took)
-    assert took[CHANGES // 2] <= 0.5
-    found = call(caller, "wait_while_terminating", database, "fs2 %", 10)
+    assert took[CHANGES // 2] <= seconds(0.5)
+    found = call(caller, "wait_while_terminating", database, "fs2 %", 30)
     assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
 
 
@@ -166,7 +167,7 @@ def test_worker_killed_during_the_wait_is_listed(
     try:
         assert victim.ask("ready", 10) is True
         os.kill(victim.pid, signal.SIGSTOP)
-        found = call(caller, "wait_while_killing", victim.pid, 1)
+        found = call(caller, "wait_while_killing", victim.pid, seconds(1))
         assert (found["complete"], counts(found)) == (False, (1, 0, 1, 0))
         assert pids(found["disconnected"]) == [victim.pid]
     finally:

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.support.pages import code_of
 from tests.system.adoption.project import Project
 from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
+from tools.limits import seconds
 
 PAGE, READER_PAGE = "how-to/databases.md", "how-to/read-only-role.md"
 
@@ -57,7 +58,7 @@ def test_schema_in_the_search_path_has_all_tables(tmp_path: Path, database: str)
     project = Project(tmp_path / "shop", database, settings)
     _before, after = adopt_with_data(project)
     assert after["mode"] == "live"
-    assert project.script("change") < 1
+    assert project.script("change") < seconds(1)
     assert_no_messages(project)
     with psycopg.connect(database) as session:
         rows = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -94,7 +95,7 @@ def test_read_only_role_is_sufficient(tmp_path: Path, database: str) -> None:
         execute(database, statement)
     assert_no_messages(project, "flags")
     assert project.script("survey") == after
-    assert project.script("change") < 1
+    assert project.script("change") < seconds(1)
     assert passing_tests(project) == 15
 
 

@@ -1,6 +1,8 @@
-"""Experiments in a browser under a strict policy: every page without scripts, on two widths."""
+"""Experiments in a browser under a strict policy: every page without scripts, on a phone."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
@@ -69,6 +71,8 @@ def edit(visitor: Visitor) -> None:
     assert "Does the colour matter?" in visitor.text(".flagstaff-head")
 
 
+# test_accessibility.py has its pages on a desktop.
+@pytest.mark.parametrize("width", [400], indirect=True)
 def test_experiment_is_created_started_and_shipped_without_scripts(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.fixtures import Query
 from tests.support.workers import Worker
+from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
 
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
@@ -61,7 +62,7 @@ def on_terminal(database: str, *arguments: str, width: int = 80, no_color: str =
     os.close(theirs)
     shown = b"".join(iter(lambda: _read(ours), b"")).decode().replace("\r\n", "\n")
     os.close(ours)
-    assert process.wait(10) == 0, shown
+    assert process.wait(seconds(SERVER)) == 0, shown
     return shown
 
 
@@ -145,7 +146,7 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
         while query(waits) == (0,):
             assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=seconds(SERVER))
     assert (process.returncode, out, err) == (130, "", "")
     assert query("SELECT enabled FROM flagstaff_featureflag") == (True,)
 

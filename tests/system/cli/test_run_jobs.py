@@ -18,6 +18,7 @@ from flagstaff.webhooks import deliver
 from tests.conftest import ROOT
 from tests.support.fixtures import Query
 from tests.support.webhooks import Webhook
+from tools.limits import seconds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,14 +65,14 @@ def test_loop_stops_cleanly_on_a_signal(
         while not query("SELECT name FROM flagstaff_receiver"):
             pass
         query("UPDATE flagstaff_featureflag SET enabled = false")
-        assert hook.requested.wait(20)
+        assert hook.requested.wait(seconds(20))
         assert process.stdout
         assert (
             process.stdout.readline()
             == "ops\tdelivered 1\tfailed_attempts 0\tpending 0\tfailed 0\n"
         )
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=seconds(20))
         assert (process.returncode, out, err) == (0, "", "")
     finally:
         process.kill()

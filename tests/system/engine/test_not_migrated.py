@@ -16,6 +16,7 @@ import pytest
 import flagstaff
 from tests.support.projects import PROJECTS, command, run, surroundings
 from tests.support.workers import Worker
+from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
@@ -46,7 +47,7 @@ def serving(database: str) -> Iterator[str]:
         yield f"http://{LOOPBACK}:{port}"
     finally:
         server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=10)
+        _, errors = server.communicate(timeout=seconds(SERVER))
     assert server.returncode == 0, errors
     assert "Traceback" not in errors
 

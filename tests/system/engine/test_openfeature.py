@@ -140,7 +140,7 @@ def test_shutdown_without_a_server_is_prompt(server: Postgres, provided: Worker)
     provided.sees(of("status"), "STALE", within=3)
     started = time.monotonic()
     provided.ask(*of("shut_down"))
-    assert time.monotonic() - started < seconds(1)
+    assert time.monotonic() - started < seconds(5)
 
 
 def test_evaluation_of_a_client_counts_as_usage(database: str, query: Query) -> None:

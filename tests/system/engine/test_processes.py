@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pytest
 from tests.support.fixtures import Query
 from tests.support.sessions import Sessions, only_session, within
 from tests.support.workers import Worker
-from tools.limits import seconds
+from tools.limits import SERVER, seconds
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
+# Seconds in which a child sees what its parent or the server does.
+LIMIT = 30.0
 # The thread with the error gets them. Blocked, they would end the process without a report.
 OF_ERRORS: set[int] = {
     signal.SIGABRT,
@@ -51,8 +53,10 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
 def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
     with Worker(database) as worker:
         assert worker.ask("ready", 10) is True
+        # A thread sets its name after it has started.
+        names = {"flagstaff", "flagstaff-usage"}
+        assert within(5, lambda: names <= engine_threads(worker.pid).keys())
         masks = {name: blocked(mask) for name, mask in engine_threads(worker.pid).items()}
-    assert {"flagstaff", "flagstaff-usage"} <= masks.keys()
     expected = signal.valid_signals() - OF_ERRORS - {signal.SIGKILL, signal.SIGSTOP}
     assert [name for name, mask in masks.items() if not expected <= mask | RESERVED] == []
     assert [name for name, mask in masks.items() if mask & OF_ERRORS] == []
@@ -62,8 +66,9 @@ def engine_threads(pid: int) -> dict[str, str]:
     """The hexadecimal masks of blocked signals, by the name of the thread."""
     found = {}
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-        found[fields["Name"]] = fields["SigBlk"]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            found[fields["Name"]] = fields["SigBlk"]
     return {name: mask for name, mask in found.items() if name.startswith("flagstaff")}
 
 
@@ -93,12 +98,12 @@ def test_ended_process_leaves_no_session(
 def test_forked_child_evaluates_from_the_inherited_snapshot(
     server: Postgres, database: str
 ) -> None:
-    with Worker(database, STARTUP_TIMEOUT=5) as worker:
+    with Worker(database, STARTUP_TIMEOUT=60) as worker:
         assert worker.ask("get_value", "gateway") == "stripe"
         server.stop()
         started = time.monotonic()
         assert worker.ask("in_fork", "os._exit", [["get_value", "gateway"]]) == ["stripe"]
-        assert time.monotonic() - started < seconds(1)
+        assert time.monotonic() - started < 30
 
 
 def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
@@ -106,12 +111,12 @@ def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
 ) -> None:
     forked, changed = str(tmp_path / "forked"), str(tmp_path / "changed")
     closed: list[Any] = ["flag_enabled", "new_checkout", 2]
-    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=5) as worker:
+    with Worker(database, POLL_INTERVAL=0.1) as worker:
         assert worker.ask(*closed) is False
         commands = [
             ["call", "os.mkdir", forked],
-            ["until", ["call", "os.path.exists", changed], True, 5],
-            ["until", ["fresh", 0.1], False, 5],
+            ["until", ["call", "os.path.exists", changed], True, LIMIT],
+            ["until", ["fresh", 0.1], False, LIMIT],
             closed,
         ]
         worker.send("in_fork", "os._exit", commands)
@@ -128,9 +133,9 @@ def test_forked_child_with_an_old_snapshot_and_no_server_uses_it_after_the_start
         assert worker.ask("get_value", "gateway") == "stripe"
         server.stop()
         worker.sees(["fresh", 0.1], False, within=2)
-        gateway = ["until", ["get_value", "gateway"], "stripe", 5]
+        gateway = ["until", ["get_value", "gateway"], "stripe", LIMIT]
         [first, second] = worker.ask("in_fork", "os._exit", [gateway, gateway])
-        assert 2 <= first < 4
+        assert 2 <= first < LIMIT
         assert second < 2
 
 
@@ -139,7 +144,7 @@ def test_forked_child_has_its_own_engine_beside_its_parents(
     how: str, worker: Worker, query: Query, sessions: Sessions
 ) -> None:
     parent = only_session(sessions)
-    until_paypal = ["until", ["get_value", "gateway"], "paypal", 5]
+    until_paypal = ["until", ["get_value", "gateway"], "paypal", LIMIT]
     worker.send("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
     assert within(3, lambda: len(sessions()) == 2)
     query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
@@ -154,7 +159,7 @@ def test_child_of_a_fork_outside_python_starts_its_own_engine(
     worker: Worker, sessions: Sessions
 ) -> None:
     parent = only_session(sessions)
-    commands = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
+    commands = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", LIMIT]]
     survey, took = worker.ask("in_fork", "os._exit", commands, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
     assert within(2, lambda: sessions() == [parent])
@@ -194,7 +199,7 @@ def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives(bare: 
             assert worker.ask(*first) is False
             attempt, _ = silent.accept()
             with attempt:
-                attempt.settimeout(2)
+                attempt.settimeout(seconds(SERVER))
                 # The worker knows the socket before it sends the first byte over it.
                 assert attempt.recv(1)
                 child = worker.ask("continue_in_fork", bare)

@@ -34,7 +34,7 @@ def loads() -> int:
 
 def propagation() -> tuple[bool, int, int]:
     """Whether all workers have the change, and how many have it or not. Runs in the worker."""
-    found = flagstaff.wait_for_workers(2)
+    found = flagstaff.wait_for_workers(30)
     return found.complete, found.applied, len(found.pending)
 
 

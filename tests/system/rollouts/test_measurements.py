@@ -382,37 +382,29 @@ def count(url: str, views: list[str]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("view", "fails"), [("request.flags", 0), ("openfeature", 0), ("404", 0), ("raises", 1)]
+    ("view", "fails"),
+    [
+        *[("request.flags", (0, 0)), ("openfeature", (0, 0)), ("404", (0, 0)), ("raises", (1, 1))],
+        # Users without the flag get 403, and the view fails for those with it.
+        ("drf", (0, 1)),
+    ],
 )
 def test_request_that_evaluates_the_flag_is_counted(
-    database: str, query: Query, run: int, view: str, fails: int
+    database: str, query: Query, run: int, view: str, fails: tuple[int, int]
 ) -> None:
     outside, inside = count(database, [view])
     assert counted(query, run, "r") == (outside, inside)
-    assert failed_users(query, run) == (outside * fails, inside * fails)
+    assert failed_users(query, run) == (outside * fails[0], inside * fails[1])
 
 
-def test_permission_of_rest_framework_is_counted(database: str, query: Query, run: int) -> None:
-    """Users without the flag get 403, and the view fails for those with it."""
-    outside, inside = count(database, ["drf"])
-    assert counted(query, run, "r") == (outside, inside)
-    assert failed_users(query, run) == (0, inside)
+IN_BULK = ["all_flags", "request.flags.all", "browsers"]
 
 
-@pytest.mark.parametrize("view", ["all_flags", "request.flags.all", "browsers"])
-def test_request_that_only_fetches_flags_in_bulk_is_not_counted_for_a_guard(
+@pytest.mark.parametrize("view", [*IN_BULK, "explain", "streaming", "thread"])
+def test_request_without_a_single_evaluation_of_its_own_is_not_counted(
     database: str, query: Query, run: int, view: str
 ) -> None:
     query("UPDATE flagstaff_featureflag SET client_side = true")
-    expected = count(database, [view, "404"])
-    assert counted(query, run, "r") == expected
-
-
-@pytest.mark.parametrize("view", ["explain", "streaming", "thread"])
-def test_request_without_an_evaluation_of_its_own_is_not_counted(
-    database: str, query: Query, run: int, view: str
-) -> None:
     # The last requests are counted, so the worker has written.
-    assert counted(query, run, "r") == (0, 0)
     expected = count(database, [view, "404"])
     assert counted(query, run, "r") == expected

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
@@ -33,6 +31,7 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.history import flag_history
+from tests.support.sql import statements_of
 from tests.support.stale_flags import collect_usage, evaluate, serve
 
 pytestmark = pytest.mark.django_db
@@ -431,14 +430,9 @@ def test_export_has_no_limit_and_a_fixed_number_of_queries(viewer: Client) -> No
     FeatureFlag.objects.bulk_create(FeatureFlag(key=f"f{n:03}") for n in range(300))
     flags = FeatureFlag.objects.all()
 
-    def count(some: Iterable[FeatureFlag], **data: str) -> tuple[int, int]:
-        with CaptureQueriesContext(connection) as queries:
-            rows = exported(viewer, some, **data)
-        return len(rows), len(queries)
-
-    rows, queries = count(flags[:1], select_across="1")
-    assert rows == 300
-    assert count(flags[:1])[1] == queries
+    assert len(exported(viewer, flags[:1], select_across="1")) == 300
+    of_all = statements_of(lambda: exported(viewer, flags[:1], select_across="1"))
+    assert len(statements_of(lambda: exported(viewer, flags[:1]))) == len(of_all)
 
 
 # The number of queries of the pages that confirm.
@@ -456,13 +450,11 @@ def test_page_makes_the_same_queries_for_a_hundred_flags(operator: Client, actio
     flags = list(FeatureFlag.objects.order_by("key"))
 
     def count(some: Iterable[FeatureFlag]) -> int:
-        with CaptureQueriesContext(connection) as queries:
-            assert asks(act(operator, action, some))
-        return len(queries)
+        assert asks(act(operator, action, some))
+        return len(statements_of(lambda: act(operator, action, some)))
 
     # Two of them are off: a single flag has a faster count.
-    few = count(flags[:4])
-    assert count(flags) == few
+    assert count(flags[:4]) == count(flags)
 
 
 def test_flag_that_the_queryset_of_a_project_hides_is_not_named(

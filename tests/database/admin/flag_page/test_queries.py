@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, page, staff
+from tests.support.sql import statements_of
 from tests.support.stale_flags import KEY, collect_usage, evaluate, make_flag
 from tests.support.terminals import delete_usage
 
@@ -20,7 +20,6 @@ from tests.support.terminals import delete_usage
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MAX_QUERIES = 17
-_OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
 RULES = [
     {"conditions": [{"segment": "team"}]},
     {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]},
@@ -49,11 +48,7 @@ def flag() -> Iterator[FeatureFlag]:
 
 def queries(client: Client, url: str) -> list[str]:
     """Returns the statements of a page, without those of transactions."""
-    page(client, url)
-    with CaptureQueriesContext(connection) as captured:
-        page(client, url)
-    statements = [query["sql"] for query in captured]
-    found = [one for one in statements if not one.startswith(_OF_TRANSACTIONS)]
+    found = statements_of(lambda: page(client, url))
     # Without those of the session, of its user and of the permissions of the user.
     of_request = [one for one in found if "django_session" in one or "auth_permission" in one]
     return [one for one in found if one not in of_request][1:]

@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db
 GERMAN = {"attribute": "country", "operator": "in", "values": ["DE"]}
 
 
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
 def section(client: Client, flag: FeatureFlag, **parameters: str) -> str:
     """Returns the HTML of the section."""
     response = client.get(f"{FLAGS}{flag.pk}/change/", parameters)

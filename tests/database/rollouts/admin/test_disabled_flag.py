@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
 
 from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag
@@ -22,7 +20,6 @@ from tests.support.admin_pages import (
     page,
     preview_of,
     problems_of,
-    production,
     staff,
 )
 from tests.support.form_inputs import inputs_of
@@ -71,18 +68,6 @@ def test_start_shows_the_state_of_the_flag_and_who_gets_it_besides(
     assert preview_of(response)["flag"] == ["off", "on"]
     assert preview_of(response)["users at the next step, 5 %"] == ["0 of 1", "1 of 1"]
     assert "its allowed users and the users of its rules have it, too" in text_of(html)
-
-
-def test_start_that_reaches_all_users_is_typed_in_production(
-    operator: Client, admin_user: User, pending: Plan, settings: Any
-) -> None:
-    production(settings)
-    FeatureFlag.objects.update(rules=LOGGED_IN)
-    response = press(operator, pending, "start")
-    assert problems_of(response) == [f"Not confirmed: type “{KEY}” exactly."]
-    assert not is_on()
-    press(operator, pending, "start", _typed_key=KEY)
-    assert is_on()
 
 
 def test_start_asks_again_if_the_flag_was_changed_since_the_question(
@@ -141,13 +126,6 @@ def test_message_after_a_roll_back_says_that_the_flag_is_off(
     html = page(operator, plan_url(pending))
     assert "The flag is off. To go on" in text_of(html)
     assert button_names(html) == []
-
-
-def test_plan_paused_before_its_start_turns_the_flag_on(operator: Client) -> None:
-    plan = rollouts.create(KEY, STEPS, starts_at=timezone.now() + timedelta(days=1))
-    rollouts.pause(KEY)
-    press(operator, plan, "resume")
-    assert (plan_of().state, is_on()) == (State.RUNNING, True)
 
 
 def schedule(operator: Client, **more: str) -> Any:

@@ -17,7 +17,7 @@ from common.flags import flag_enabled
 from common.models import FeatureFlag, KeyValueStore
 from common.values import get_value
 
-LIMIT = 3.0
+LIMIT = 30.0
 
 
 def seconds_until(condition: Callable[[], bool]) -> float:
