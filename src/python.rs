@@ -35,7 +35,6 @@ mod start;
 mod state;
 mod status;
 mod subject;
-mod unknown_keys;
 mod value;
 mod variants;
 
@@ -79,7 +78,7 @@ mod _core {
         awaits_poll, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
     };
     #[pymodule_export]
-    use super::listeners::{PyEvaluation, set_listeners};
+    use super::listeners::set_listening;
     #[pymodule_export]
     use super::message::texts;
     #[pymodule_export]
@@ -95,7 +94,7 @@ mod _core {
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]
-    use super::start::{is_waiting, set_report_unknown, start, wait_for_first_load};
+    use super::start::{is_waiting, set_report_unknown, start};
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]

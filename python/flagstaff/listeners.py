@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
-from flagstaff._core import Evaluation, set_listeners
+from flagstaff._core import Resolution, set_listening
+from flagstaff._engine.log_once import report_listener
 
 __all__ = ["Evaluation", "Listener", "add"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation, as listeners receive it."""
+
+    kind: Literal["flag", "value", "variant"]
+    #: The key that the code has passed.
+    key: str
+    #: What the caller gets, and a mask in place of a secret value. Do not change it.
+    value: Any
+    #: These are as in `Resolution`.
+    reason: str
+    error_code: str | None
+    variant: str | None
+    rule: int | None
+
 
 Listener: TypeAlias = Callable[[Evaluation], object]
 
 # One entry for each call of `add`, because a function may be added twice.
 _added: list[tuple[object, Listener]] = []
+# Whether a listener runs: what it evaluates calls no listener. A listener may let another greenlet
+# of its thread run.
+_notifying: ContextVar[bool] = ContextVar("flagstaff_notifying", default=False)
 
 
 def add(listener: Listener) -> Callable[[], None]:
@@ -43,7 +66,30 @@ def add(listener: Listener) -> Callable[[], None]:
 def _set() -> None:
     # Without a lock, which a fork could leave locked: the thread that sets last has seen all.
     while True:
-        entries = [*_added]
-        set_listeners(tuple(listener for _, listener in entries))
-        if entries == _added:
+        is_listening = bool(_added)
+        set_listening(is_listening)
+        if is_listening == bool(_added):
             return
+
+
+def notify(
+    kind: Literal["flag", "value", "variant"], key: str, resolution: Resolution[Any]
+) -> None:
+    """Calls each listener. One that raises is logged once. Called by the extension."""
+    if _notifying.get():
+        return
+    token = _notifying.set(True)
+    try:
+        found = resolution.value, resolution.reason, resolution.error_code
+        evaluation = Evaluation(kind, key, *found, resolution.variant, resolution.rule)
+        for _, listener in [*_added]:
+            _call(listener, evaluation)
+    finally:
+        _notifying.reset(token)
+
+
+def _call(listener: Listener, evaluation: Evaluation) -> None:
+    try:
+        listener(evaluation)
+    except Exception as error:  # noqa: BLE001 (the project's own code)
+        report_listener(listener, error)
