@@ -18,7 +18,6 @@ mod fork;
 mod hooks;
 mod impact;
 mod interrupts;
-mod json;
 mod kept_values;
 mod lifecycle;
 mod listeners;
@@ -72,8 +71,6 @@ mod _core {
     #[pymodule_export]
     use super::impact::{impact, impact_on, impact_on_value};
     #[pymodule_export]
-    use super::json::json_problem;
-    #[pymodule_export]
     use super::lifecycle::{
         awaits_poll, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
     };
@@ -88,7 +85,7 @@ mod _core {
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{can_match, check_conditions, check_rules, check_value_rules};
+    use super::rule_check::{can_match, check_rules, json_problem};
     #[pymodule_export]
     use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]

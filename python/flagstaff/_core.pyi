@@ -22,9 +22,7 @@ __all__ = [
     "after_fork",
     "awaits_poll",
     "can_match",
-    "check_conditions",
     "check_rules",
-    "check_value_rules",
     "claim_interpreter",
     "client_side_units",
     "close_change_signal",
@@ -331,17 +329,12 @@ def is_waiting() -> bool:
 def json_problem(text: str) -> Text | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
-def check_value_rules(text: str) -> Text | None:
-    """Returns the first problem of a value's rules, as `check_rules` does for those of a flag."""
+def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Text | None:
+    """Returns the first problem of rules in JSON, after its places; None without one.
 
-def check_rules(text: str) -> Text | None:
-    """Returns the first problem of a flag's rules in JSON, after its places; None without one.
-
-    Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
+    Those of a segment are its conditions. Raises UnicodeEncodeError for half of a surrogate pair
+    outside of an escape.
     """
-
-def check_conditions(text: str) -> Text | None:
-    """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
 
 def can_match(operator: str, values: str, attribute: object) -> bool:
     """Returns False if none of the values, a JSON list, can match an attribute of this type."""
