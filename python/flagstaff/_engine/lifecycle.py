@@ -23,10 +23,10 @@ from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 from django.db import connections
 
-from flagstaff import _core, listeners
+from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct, log_once
+from flagstaff._engine import attributes, direct, listeners, log_once
 from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
 from flagstaff._engine.request_origin import origin_of
 from flagstaff._engine.status import status_report
