@@ -9,6 +9,7 @@ use crate::allocation::{Allocation, VariantNumber};
 use crate::counters::Tally;
 use crate::primary_key::PrimaryKey;
 use crate::row_rules::RowRules;
+use crate::targeting::{Dependent, attributes};
 
 /// What all versions of an experiment share, and only one row has.
 #[derive(Debug)]
@@ -92,6 +93,21 @@ pub struct Experiment {
     pub rules: Option<Arc<RowRules>>,
     /// The attribute that is its unit, `None` for the user's primary key.
     pub bucket_by: Option<Box<str>>,
+}
+
+impl Dependent for Experiment {
+    fn depends_on_subject(&self) -> bool {
+        self.state == ExperimentState::Running
+    }
+
+    fn depends_on_key(&self) -> bool {
+        self.bucket_by.is_none()
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rules.as_ref().and_then(|rules| rules.rules());
+        attributes(rules, self.bucket_by.as_deref())
+    }
 }
 
 /// What units of an experiment are hashed with.

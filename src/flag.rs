@@ -7,7 +7,7 @@ use crate::counters::{Bulk, Counters};
 use crate::primary_key::PrimaryKey;
 use crate::row_rules::RowRules;
 use crate::rules::Rules;
-use crate::targeting::Targeting;
+use crate::targeting::{Dependent, Targeting, attributes};
 use crate::user_set::UserSet;
 use crate::watch::Watch;
 
@@ -100,19 +100,6 @@ impl Flag {
         self.bucket_by().filter(|_| self.splits())
     }
 
-    /// Whether the result can differ between users.
-    ///
-    /// If not, every subject gets the result of an anonymous one, and the caller need not read the
-    /// user: an unevaluated `request.user` costs a query.
-    #[must_use]
-    pub fn depends_on_subject(&self) -> bool {
-        self.enabled
-            && match &self.targeting {
-                None => self.rollout_percent < 100 && self.rollout_or_users_depend(),
-                Some(targeting) => self.depends_with(targeting),
-            }
-    }
-
     fn rollout_or_users_depend(&self) -> bool {
         self.rollout_percent > 0 || !self.allowed_users.is_empty()
     }
@@ -130,12 +117,6 @@ impl Flag {
             || (self.rollout_percent < 100 && !self.allowed_users.is_empty())
     }
 
-    /// Whether the result can depend on the primary key: on the bucket, or on the allowed users.
-    #[must_use]
-    pub fn depends_on_key(&self) -> bool {
-        !self.allowed_users.is_empty() || (self.bucket_by().is_none() && self.splits())
-    }
-
     /// Whether the rollout, or that of a rule, includes some and not all.
     fn splits(&self) -> bool {
         let rules = self.rules().and_then(|rules| rules.rules());
@@ -144,5 +125,24 @@ impl Flag {
 
     fn rollout_splits(&self) -> bool {
         (1..100).contains(&self.rollout_percent)
+    }
+}
+
+impl Dependent for Flag {
+    fn depends_on_subject(&self) -> bool {
+        self.enabled
+            && match &self.targeting {
+                None => self.rollout_percent < 100 && self.rollout_or_users_depend(),
+                Some(targeting) => self.depends_with(targeting),
+            }
+    }
+
+    fn depends_on_key(&self) -> bool {
+        !self.allowed_users.is_empty() || (self.bucket_by().is_none() && self.splits())
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rules().and_then(|rules| rules.rules());
+        attributes(rules, self.unit()).filter(|_| self.enabled)
     }
 }

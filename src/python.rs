@@ -18,7 +18,6 @@ mod fork;
 mod hooks;
 mod impact;
 mod interrupts;
-mod json;
 mod kept_values;
 mod lifecycle;
 mod listeners;
@@ -35,7 +34,6 @@ mod start;
 mod state;
 mod status;
 mod subject;
-mod unknown_keys;
 mod value;
 mod variants;
 
@@ -73,13 +71,11 @@ mod _core {
     #[pymodule_export]
     use super::impact::Comparison;
     #[pymodule_export]
-    use super::json::json_problem;
-    #[pymodule_export]
     use super::lifecycle::{
         awaits_poll, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
     };
     #[pymodule_export]
-    use super::listeners::{PyEvaluation, set_listeners};
+    use super::listeners::set_listening;
     #[pymodule_export]
     use super::message::texts;
     #[pymodule_export]
@@ -89,13 +85,13 @@ mod _core {
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{can_match, check_conditions, check_rules, check_value_rules};
+    use super::rule_check::{can_match, check_rules, json_problem};
     #[pymodule_export]
     use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]
-    use super::start::{is_waiting, set_report_unknown, start, wait_for_first_load};
+    use super::start::{is_waiting, set_report_unknown, start};
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]

@@ -129,25 +129,16 @@ pub fn of_override(variable: Option<&str>) -> Vec<Step> {
     steps.steps
 }
 
-/// The steps of a flag without a result.
-#[must_use]
-pub fn without_flag(why: &'static Template) -> Vec<Step> {
-    without(why, &["enabled", "allowed", "100 %", USER, "bucket < rollout"])
-}
+/// The steps of a flag after the first one.
+pub const OF_FLAG: &[&str] = &["enabled", "allowed", "100 %", USER, "bucket < rollout"];
+/// The same of a value.
+pub const OF_VALUE: &[&str] = &[OWN];
+/// The same of an experiment.
+pub const OF_VARIANT: &[&str] = &["running", "winner", "forced", "counted", "bucket"];
 
-/// The steps of a value without a result.
+/// The steps without a result: there is nothing to evaluate, and the `later` ones are not reached.
 #[must_use]
-pub fn without_value(why: &'static Template) -> Vec<Step> {
-    without(why, &[OWN])
-}
-
-/// The steps of an experiment without a result.
-#[must_use]
-pub fn without_variant(why: &'static Template) -> Vec<Step> {
-    without(why, &["running", "winner", "forced", "counted", "bucket"])
-}
-
-fn without(why: &'static Template, later: &[&str]) -> Vec<Step> {
+pub fn without(why: &'static Template, later: &[&str]) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.add("exists", false, true, why);
     for name in later {

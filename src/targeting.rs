@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::row_rules::RowRules;
+use crate::rules::Rules;
 use crate::watch::Watch;
 
 /// The rules of a row, what its percentages bucket by, and what is measured for its rollout plan.
@@ -16,6 +17,29 @@ pub struct Targeting {
     pub bucket_by: Option<Box<str>>,
     /// What is measured for its rollout plan, `None` if no plan measures now.
     pub watch: Option<Arc<Watch>>,
+}
+
+/// What has rules: a flag, a value or an experiment.
+pub trait Dependent {
+    /// Whether the result can differ between users.
+    ///
+    /// If not, every subject gets the result of an anonymous one, and the caller need not read the
+    /// user: an unevaluated `request.user` costs a query.
+    fn depends_on_subject(&self) -> bool;
+
+    /// Whether the result can depend on the primary key: on the bucket, or on the allowed users.
+    fn depends_on_key(&self) -> bool;
+
+    /// The names of the attributes that its rules and its bucketing unit read.
+    fn attributes(&self) -> impl Iterator<Item = &str>;
+}
+
+/// The names of the attributes that rules and a bucketing unit read.
+pub(crate) fn attributes<'a>(
+    rules: Option<&'a Rules>,
+    unit: Option<&'a str>,
+) -> impl Iterator<Item = &'a str> {
+    rules.into_iter().flat_map(Rules::attributes).map(|name| &**name).chain(unit)
 }
 
 impl Targeting {

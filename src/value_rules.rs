@@ -8,7 +8,7 @@ use crate::evaluate::Evaluation;
 use crate::row_rules::RowRules;
 use crate::rules::Rules;
 use crate::stored_value::StoredValue;
-use crate::targeting::Targeting;
+use crate::targeting::{Dependent, Targeting, attributes};
 
 /// The rules of a value and their results.
 #[derive(Debug, PartialEq)]
@@ -83,24 +83,24 @@ impl ValueRules {
         self.targeting.bucket_by.as_deref().filter(|_| self.splits())
     }
 
-    /// Whether the result can differ between users.
-    ///
-    /// If not, the caller need not read the user.
-    #[must_use]
-    pub fn depends_on_subject(&self) -> bool {
+    fn splits(&self) -> bool {
+        self.rules().is_some_and(Rules::splits)
+    }
+}
+
+impl Dependent for ValueRules {
+    fn depends_on_subject(&self) -> bool {
         // A visitor stays the same when the user logs in.
         let by_user = self.targeting.bucket_by.as_deref() != Some(VISITOR);
         self.rules().is_some_and(|rules| !rules.attributes().is_empty())
             || (self.splits() && by_user)
     }
 
-    /// Whether the result can depend on the primary key: on the bucket.
-    #[must_use]
-    pub fn depends_on_key(&self) -> bool {
+    fn depends_on_key(&self) -> bool {
         self.targeting.bucket_by.is_none() && self.splits()
     }
 
-    fn splits(&self) -> bool {
-        self.rules().is_some_and(Rules::splits)
+    fn attributes(&self) -> impl Iterator<Item = &str> {
+        attributes(self.rules(), self.unit())
     }
 }

@@ -1,6 +1,6 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, TypeVar, final, overload
 
@@ -17,16 +17,13 @@ __all__ = [
     "REGISTERS",
     "RULE_FORMAT",
     "Comparison",
-    "Evaluation",
     "Observation",
     "Resolution",
     "Snapshot",
     "after_fork",
     "awaits_poll",
     "can_match",
-    "check_conditions",
     "check_rules",
-    "check_value_rules",
     "claim_interpreter",
     "client_side_units",
     "close_change_signal",
@@ -49,7 +46,7 @@ __all__ = [
     "served_kind",
     "served_values",
     "set_forced_off",
-    "set_listeners",
+    "set_listening",
     "set_overrides",
     "set_own_writes",
     "set_report_unknown",
@@ -59,7 +56,6 @@ __all__ = [
     "status_report",
     "stop",
     "texts",
-    "wait_for_first_load",
 ]
 
 _T = TypeVar("_T")
@@ -178,31 +174,6 @@ class Resolution(Generic[_T]):
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
 @final
-class Evaluation:
-    """One evaluation, as listeners receive it. Immutable; the other fields are of `Resolution`."""
-
-    @property
-    def kind(self) -> Literal["flag", "value", "variant"]:
-        """What was evaluated."""
-
-    @property
-    def key(self) -> str:
-        """The key that the code has passed."""
-
-    @property
-    def value(self) -> Any:
-        """What the caller gets, and a mask in place of a secret value. Do not change it."""
-
-    @property
-    def reason(self) -> str: ...
-    @property
-    def error_code(self) -> str | None: ...
-    @property
-    def variant(self) -> str | None: ...
-    @property
-    def rule(self) -> int | None: ...
-
-@final
 class Observation:
     """One request or task, as a context manager. Its end counts it for each of its users.
 
@@ -263,11 +234,6 @@ class Snapshot:
     ) -> Resolution[Any]:
         """Returns the result of `get_value` with its reason."""
 
-    def explain_value(
-        self, key: str, *, user: UserLike = None, context: Context = None
-    ) -> dict[str, Any]:
-        """Returns what `flagstaff.explain_value` makes a `ValueExplanation` of."""
-
     def resolve_variant(
         self, key: str, user: UserLike = None, *, default: object = None, context: Context = None
     ) -> Resolution[Any]:
@@ -304,19 +270,14 @@ class Snapshot:
         self, key: str, user: UserLike = None, *, default: _T, context: Context = None
     ) -> str | _T: ...
     def explain(
-        self, key: str, user: UserLike = None, *, context: Context = None
+        self,
+        key: str,
+        user: UserLike = None,
+        *,
+        context: Context = None,
+        kind: Literal["flag", "value", "variant"] = "flag",
     ) -> dict[str, Any]:
-        """Returns what `flagstaff.explain` makes an `Explanation` of.
-
-        `rules` is None, or the JSON text of the rules and for each rule whether it decides, and
-        what came of each condition: a word, and for a segment its JSON text and a word for each
-        condition.
-        """
-
-    def explain_variant(
-        self, key: str, user: UserLike = None, *, context: Context = None
-    ) -> dict[str, Any]:
-        """Returns what `flagstaff.experiments.explain_variant` makes a `VariantExplanation` of."""
+        """Returns what `flagstaff.explain` makes an `Explanation` of, or that of another kind."""
 
     def all_flags(
         self, user: UserLike = None, *, client_side: bool = False, context: Context = None
@@ -329,19 +290,13 @@ class Snapshot:
         """Returns the same results with their reasons. Counts and reports as `all_flags` does."""
 
     def depends_on_user(self, key: str) -> bool:
-        """Returns True if the flag's result depends on the user."""
+        """Returns True if the result of the flag or the value `key` depends on the user."""
 
     def changed_keys(self, older: Snapshot) -> list[str]:
         """Returns the keys of flags, values and experiments whose result can differ, in order."""
 
-    def attribute_names(self, key: str | None = None) -> list[str]:
-        """Returns the attributes that the rules of the flag read, or those of all flags."""
-
-    def value_depends_on_user(self, key: str) -> bool:
-        """Returns True if the value's result depends on the user."""
-
-    def attribute_names_of_value(self, key: str) -> list[str]:
-        """Returns the attributes that the rules of the value read."""
+    def attribute_names(self, key: str | None = None) -> set[str]:
+        """Returns the attributes that the flag and the value `key` read, or all flags."""
 
 def reset_attributes() -> None:
     """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""
@@ -356,9 +311,6 @@ def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     engine, False if the process evaluates directly. Blocks for at most STARTUP_TIMEOUT, not at all
     without `wait`. Raises ConfigurationError if the settings are not usable.
     """
-
-def wait_for_first_load(timeout: float) -> None:
-    """Waits for the first load. Blocks for at most `timeout` seconds."""
 
 def reconfigure(settings: Mapping[str, str]) -> bool:
     """Sets the connection parameters, and returns True if they changed. Does not block.
@@ -375,17 +327,12 @@ def is_waiting() -> bool:
 def json_problem(text: str) -> Text | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
-def check_value_rules(text: str) -> Text | None:
-    """Returns the first problem of a value's rules, as `check_rules` does for those of a flag."""
+def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Text | None:
+    """Returns the first problem of rules in JSON, after its places; None without one.
 
-def check_rules(text: str) -> Text | None:
-    """Returns the first problem of a flag's rules in JSON, after its places; None without one.
-
-    Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
+    Those of a segment are its conditions. Raises UnicodeEncodeError for half of a surrogate pair
+    outside of an escape.
     """
-
-def check_conditions(text: str) -> Text | None:
-    """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
 
 def can_match(operator: str, values: str, attribute: object) -> bool:
     """Returns False if none of the values, a JSON list, can match an attribute of this type."""
@@ -410,8 +357,8 @@ def set_forced_off(keys: Sequence[str]) -> None:
     Does not block.
     """
 
-def set_listeners(functions: tuple[Callable[[Evaluation], object], ...]) -> None:
-    """Replaces the listeners of this process. Does not block."""
+def set_listening(is_listening: bool) -> None:
+    """Sets whether evaluations call the listeners of this process. Does not block."""
 
 def set_report_unknown(report_unknown: bool) -> None:
     """Sets whether unknown keys are reported. Called when the settings change, in a test."""

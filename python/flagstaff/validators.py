@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models import Field, JSONField, Model
 
@@ -200,17 +200,17 @@ def validate_conditions(conditions: object) -> None:
 
 def rule_problem(rules: object) -> Text | None:
     """Returns why workers could not read these rules: their first problem, or None."""
-    return _problem("check_rules", rules)
+    return _problem("flag", rules)
 
 
 def value_rule_problem(rules: object) -> Text | None:
     """Returns why workers could not read these rules of a value: their first problem, or None."""
-    return _problem("check_value_rules", rules)
+    return _problem("value", rules)
 
 
 def condition_problem(conditions: object) -> Text | None:
     """Returns why workers could not read these conditions of a segment, or None."""
-    return _problem("check_conditions", conditions)
+    return _problem("segment", conditions)
 
 
 def _refuse(problem: Text | None) -> None:
@@ -218,7 +218,7 @@ def _refuse(problem: Text | None) -> None:
         raise TextError(problem)
 
 
-def _problem(check: str, value: object) -> Text | None:
+def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Text | None:
     """Asks the parser of the workers, which alone decides what they can read."""
     # Imported here, because the extension imports this package.
     from flagstaff import _core  # noqa: PLC0415
@@ -237,8 +237,7 @@ def _problem(check: str, value: object) -> Text | None:
             "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
             "list that contains itself; remove it"
         )
-    problem: Text | None = getattr(_core, check)(text)
-    return problem
+    return _core.check_rules(text, kind)
 
 
 def _stored_text(value: object) -> str:

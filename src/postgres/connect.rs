@@ -4,7 +4,7 @@ pub(crate) mod backend_pid;
 mod guard;
 pub(crate) mod open;
 pub mod parameters;
-pub(crate) mod pool;
+pub mod pool;
 pub(crate) mod role;
 pub(crate) mod servers;
 pub mod target;

@@ -111,7 +111,8 @@ impl Error {
 
     /// An error of the driver while `doing` something.
     #[cold]
-    pub(crate) fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {
+    #[must_use]
+    pub fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {
         if StdError::source(&source).is_some_and(<dyn StdError>::is::<Self>) {
             // Our own error during the handshake, which the driver wraps.
             let ours = source.into_source().and_then(|error| error.downcast().ok());

@@ -36,15 +36,15 @@ pub(super) fn flag_enabled<'py>(
     default: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
+    maintenance::count_evaluation(key.py())?;
     let current = LIVE.current();
     let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
         drop(current);
-        return PySnapshot::current(key.py(), Some(key))?.flag_enabled(key, user, default, context);
+        return PySnapshot::current(Some(key)).flag_enabled(key, user, default, context);
     };
     let user = UserArgument::new(user)?;
     let context = Context::new(context)?;
-    maintenance::count_evaluation(key.py())?;
-    Evaluator::of(state).flag(key, user, context, default, true)
+    Ok(Evaluator::of(state).flag(key, user, context, default, true)?.value)
 }
 
 /// The value of `key` for `user`.
@@ -66,6 +66,7 @@ pub(super) fn get_value<'py>(
     if user.is_some() || context.is_some() {
         require_arguments(user, context)?;
     }
+    maintenance::count_evaluation(key.py())?;
     // Most calls find the object of a value that has not changed, and nothing is set over it.
     let current = LIVE.current();
     if let Some(state) = current.as_ref()
@@ -73,14 +74,13 @@ pub(super) fn get_value<'py>(
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
     {
-        maintenance::count_evaluation(key.py())?;
         return match kept_values::get(key, snapshot.values_version()) {
             Some(object) => Ok(object),
             None => value_in_memory(key, default, user, context, state),
         };
     }
     drop(current);
-    PySnapshot::current(key.py(), Some(key))?.get_value(key, default.cloned(), user, context)
+    PySnapshot::current(Some(key)).get_value(key, default.cloned(), user, context)
 }
 
 /// Raises `TypeError` for a wrong type, also where the result does not depend on it.
@@ -112,7 +112,8 @@ fn value_in_memory<'py>(
 #[pyfunction]
 #[pyo3(signature = (key=None))]
 pub(super) fn current(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<PySnapshot> {
-    PySnapshot::current(py, key)
+    maintenance::count_evaluation(py)?;
+    Ok(PySnapshot::current(key))
 }
 
 /// All flags and values at this point in time, for evaluations that must be consistent.

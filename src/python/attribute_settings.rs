@@ -7,7 +7,6 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::calls::{Call, is_ending};
 use super::crawlers;
 use super::hooks::Hooks;
 
@@ -34,11 +33,9 @@ impl AttributeSettings {
 
     #[cold]
     fn read(py: Python<'_>) -> PyResult<Arc<Self>> {
-        if is_ending() {
+        let Some((columns, has_callable)) = Hooks::read_attribute_settings(py)? else {
             return Ok(Arc::default());
-        }
-        let _call = Call::begin(py);
-        let (columns, has_callable) = Hooks::read_attribute_settings(py)?;
+        };
         let columns = columns.into_iter().map(|(name, attribute)| {
             // Interned, as the attributes of an object are.
             (name.into(), PyString::intern(py, &attribute).unbind())

@@ -3,7 +3,9 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyDate, PyDateTime, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
 
 use super::hooks::Hooks;
 use crate::rules::Value;
@@ -111,10 +113,10 @@ fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
 #[cold]
 fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
     let py = object.py();
-    if object.is_instance(datetime_type(py)?)? {
+    if object.is_instance_of::<PyDateTime>() {
         return Hooks::microseconds(py, object).map(ReadValue::DateTime).map(Some);
     }
-    if object.is_instance(date_type(py)?)? {
+    if object.is_instance_of::<PyDate>() {
         let ordinal: i32 = object.call_method0(intern!(py, "toordinal"))?.extract()?;
         return Ok(Some(ReadValue::Date(ordinal - EPOCH)));
     }
@@ -130,16 +132,6 @@ fn is_list(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<PyTuple>()
         || object.is_instance_of::<PySet>()
         || object.is_instance_of::<PyFrozenSet>()
-}
-
-fn datetime_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    TYPE.import(py, "datetime", "datetime")
-}
-
-fn date_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    TYPE.import(py, "datetime", "date")
 }
 
 fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

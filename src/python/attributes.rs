@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyString};
 
 use super::attribute_settings::AttributeSettings;
 use super::attribute_value::{ReadValue, read_value};
-use super::calls::{Call, is_ending};
+use super::calls::Call;
 use super::context::Context;
 use super::hooks::Hooks;
 use super::resolution::ErrorCode;
@@ -31,7 +31,8 @@ static RUNNING: AtomicI32 = AtomicI32::new(0);
 /// once.
 pub(super) struct UserAttributes<'a, 'py> {
     py: Python<'py>,
-    user: User<'a, 'py>,
+    /// The user object; `None` for an anonymous user and for a bare primary key.
+    object: Option<&'a Bound<'py, PyAny>>,
     subject: Subject<'a>,
     snapshot: &'a Snapshot,
     context: Context<'a, 'py>,
@@ -57,30 +58,10 @@ pub(super) enum VisitorId {
     OfCookie,
 }
 
-/// What is known of the visitor of an evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Visitor {
-    /// The caller has passed the id, or the unit is no visitor.
-    Given,
-    /// The id was drawn for this request.
-    New,
-    /// The browser has sent the cookie back.
-    Returned,
-}
-
 /// The contexts, and what `ATTRIBUTES` names.
 struct Sources<'py> {
     context: [Option<Bound<'py, PyDict>>; 2],
     settings: Arc<AttributeSettings>,
-}
-
-/// The user, as far as the caller has passed it.
-#[derive(Clone, Copy)]
-enum User<'a, 'py> {
-    Anonymous,
-    /// A bare primary key.
-    Key,
-    Object(&'a Bound<'py, PyAny>),
 }
 
 /// An attribute that was found, or why there is none.
@@ -106,14 +87,9 @@ pub(super) fn with_attributes<'py, T>(
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
     let run = |subject: Subject<'_>, object: Option<&Bound<'py, PyAny>>| {
-        let user = match (subject, object) {
-            (Subject::Anonymous, _) => User::Anonymous,
-            (_, None) => User::Key,
-            (_, Some(object)) => User::Object(object),
-        };
         let attributes = UserAttributes {
             py,
-            user,
+            object: object.filter(|_| subject != Subject::Anonymous),
             subject,
             snapshot,
             context,
@@ -157,29 +133,22 @@ pub(super) fn any_of_user<'a>(
 
 /// Logs, once per value, that its rules need the user and the caller has passed none.
 pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
-    let _call = Call::begin(py);
-    if !is_ending() {
-        // A value is returned in any case.
-        let _ = Hooks::report_missing_user(py, key);
-    }
+    // A value is returned in any case.
+    let _ = Hooks::report_missing_user(py, key);
 }
 
 /// The result of an evaluation that has raised: none, if the database was away while the user or an
 /// attribute was read, which is logged. Raises every other error.
 #[cold]
 pub(super) fn without_database(py: Python<'_>, error: PyErr) -> PyResult<ErrorCode> {
-    if is_database_error(py, &error) {
-        let _call = Call::begin(py);
-        if Hooks::report_database_error(py, error.clone_ref(py))? {
-            return Ok(ErrorCode::Unreadable);
-        }
+    if is_database_error(py, &error) && Hooks::report_database_error(py, error.clone_ref(py))? {
+        return Ok(ErrorCode::Unreadable);
     }
     Err(error)
 }
 
 fn is_database_error(py: Python<'_>, error: &PyErr) -> bool {
-    let _call = Call::begin(py);
-    !is_ending() && Hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
+    Hooks::is_database_error(py, error.clone_ref(py)).unwrap_or(false)
 }
 
 fn is_built_in(name: &str) -> bool {
@@ -206,9 +175,6 @@ impl Attributes for UserAttributes<'_, '_> {
     }
 
     fn utc(&self, wall: i64) -> i64 {
-        if is_ending() {
-            return wall;
-        }
         Hooks::utc_of(self.py, wall).unwrap_or_else(|error| {
             self.end_with(error);
             wall
@@ -255,7 +221,7 @@ impl<'py> UserAttributes<'_, 'py> {
         match name {
             "is_authenticated" => {
                 self.refuse_in_context(name);
-                Ok(Found::Bool(!matches!(self.user, User::Anonymous)))
+                Ok(Found::Bool(self.subject != Subject::Anonymous))
             }
             "is_staff" => self.permission(name, intern!(py, "is_staff")),
             "is_superuser" => self.permission(name, intern!(py, "is_superuser")),
@@ -272,10 +238,10 @@ impl<'py> UserAttributes<'_, 'py> {
     /// A built-in attribute that is a bool of the user object.
     fn permission(&self, name: &str, attribute: &Bound<'py, PyString>) -> PyResult<Found<'py>> {
         self.refuse_in_context(name);
-        match self.user {
-            User::Anonymous => Ok(Found::Bool(false)),
-            User::Key => Ok(Found::NeedsUser),
-            User::Object(user) => match read_attribute(user, attribute)? {
+        match self.object {
+            None if self.subject == Subject::Anonymous => Ok(Found::Bool(false)),
+            None => Ok(Found::NeedsUser),
+            Some(user) => match read_attribute(user, attribute)? {
                 Some(value) => value.is_truthy().map(Found::Bool),
                 None => Ok(Found::Missing),
             },
@@ -295,31 +261,23 @@ impl<'py> UserAttributes<'_, 'py> {
                 return found(Some(known));
             }
         }
-        if is_ending() {
-            return Ok(Found::Missing);
-        }
         let is_drawn = visitor_id == VisitorId::Drawn;
-        found(Some(Hooks::visitor_of(py, call.as_ref(), snapshot.as_ref(), is_drawn)?))
+        found(Hooks::visitor_of(py, call.as_ref(), snapshot.as_ref(), is_drawn)?)
     }
 
-    /// What is known of the visitor whose id was read.
-    pub(super) fn known_visitor(&self) -> Visitor {
-        self.try_known_visitor().unwrap_or_else(|error| {
+    /// Whether the browser has sent the cookie of the visitor back, whose id was read. `None` if the
+    /// caller has passed the id.
+    pub(super) fn visitor_has_returned(&self) -> Option<bool> {
+        let has_returned = || {
+            if self.of_context(intern!(self.py, "visitor"))?.is_some() {
+                return Ok(None);
+            }
+            let [call, snapshot] = &self.sources().context;
+            Hooks::visitor_has_returned(self.py, call.as_ref(), snapshot.as_ref())
+        };
+        has_returned().unwrap_or_else(|error| {
             self.report_unreadable(VISITOR, error);
-            Visitor::Given
-        })
-    }
-
-    fn try_known_visitor(&self) -> PyResult<Visitor> {
-        let py = self.py;
-        if is_ending() || self.of_context(intern!(py, "visitor"))?.is_some() {
-            return Ok(Visitor::Given);
-        }
-        let [call, snapshot] = &self.sources().context;
-        Ok(match Hooks::visitor_has_returned(py, call.as_ref(), snapshot.as_ref())? {
-            None => Visitor::Given,
-            Some(false) => Visitor::New,
-            Some(true) => Visitor::Returned,
+            None
         })
     }
 
@@ -341,18 +299,16 @@ impl<'py> UserAttributes<'_, 'py> {
         }
         let settings = &self.sources().settings;
         let column = settings.column(name);
-        match self.user {
-            User::Object(user) => match column {
-                Some(attribute) => found(read_attribute(user, attribute.bind(self.py))?),
-                None if settings.has_callable => {
-                    let computed = self.computed(user)?;
-                    found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())
-                }
-                None => Ok(Found::Missing),
-            },
-            User::Key if column.is_some() || settings.has_callable => Ok(Found::NeedsUser),
-            User::Key | User::Anonymous => Ok(Found::Missing),
+        let is_named = column.is_some() || settings.has_callable;
+        if !is_named || self.subject == Subject::Anonymous {
+            return Ok(Found::Missing);
         }
+        let Some(user) = self.object else { return Ok(Found::NeedsUser) };
+        if let Some(attribute) = column {
+            return found(read_attribute(user, attribute.bind(self.py))?);
+        }
+        let computed = self.computed(user)?;
+        found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())
     }
 
     /// What the callable returns for the user. Runs it at most once.
@@ -368,9 +324,6 @@ impl<'py> UserAttributes<'_, 'py> {
 
     #[cold]
     fn compute(&self, user: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        if is_ending() {
-            return Ok(None);
-        }
         let _running = Running::begin();
         let [call, snapshot] = &self.sources().context;
         Hooks::computed_attributes(self.py, user, call.as_ref(), snapshot.as_ref())
@@ -439,9 +392,6 @@ impl<'py> UserAttributes<'_, 'py> {
 
     #[cold]
     fn report(&self, report: impl FnOnce() -> PyResult<()>) {
-        if is_ending() {
-            return;
-        }
         // A handler of the log may raise, which is no reason to raise here.
         if let Err(error) = report()
             && !error.is_instance_of::<PyException>(self.py)
@@ -502,19 +452,10 @@ impl Drop for Running {
 /// Records an evaluation by a callable of this thread, whose attributes are then missing.
 #[inline]
 pub(super) fn note_evaluation(py: Python<'_>) -> PyResult<()> {
-    if RUNNING.load(Ordering::Relaxed) > 0 { note_in_callable(py) } else { Ok(()) }
+    if RUNNING.load(Ordering::Relaxed) > 0 { Hooks::note_evaluation(py) } else { Ok(()) }
 }
 
 /// Resets the state in a forked child, which has no other thread.
 pub(super) fn reset_after_fork() {
     RUNNING.store(0, Ordering::Relaxed);
-}
-
-#[cold]
-fn note_in_callable(py: Python<'_>) -> PyResult<()> {
-    if is_ending() {
-        return Ok(());
-    }
-    let _call = Call::begin(py);
-    Hooks::note_evaluation(py)
 }

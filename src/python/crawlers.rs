@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use super::calls::{Call, is_ending};
 use super::context::Context;
 use super::hooks::Hooks;
 
@@ -20,10 +19,6 @@ pub(super) fn is_crawler<'py>(py: Python<'py>, context: Context<'_, 'py>) -> PyR
 
 #[cold]
 fn ask<'py>(py: Python<'py>, context: Context<'_, 'py>) -> PyResult<bool> {
-    if is_ending() {
-        return Ok(false);
-    }
-    let _call = Call::begin(py);
     let [call, snapshot] = context.raw(py);
     let is_crawler = Hooks::is_crawler(py, call, snapshot)?;
     if is_crawler.is_none() {

@@ -6,7 +6,7 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::calls::{self, Call};
+use super::calls::is_ending;
 use super::hooks::Hooks;
 use crate::bucketing_unit::USER;
 use crate::row::{
@@ -155,12 +155,11 @@ fn read<'py, T>(
     py: Python<'py>,
     query: impl FnOnce(Python<'py>) -> PyResult<T>,
 ) -> PyResult<Option<T>> {
-    let _call = Call::begin(py);
     match query(py) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(None),
         // At the end of the process modules may be gone, and an evaluation must not raise.
-        Err(_) if calls::is_ending() => Ok(None),
+        Err(_) if is_ending() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,24 +1,23 @@
 //! Evaluates flags and values against one snapshot.
 
-use std::collections::BTreeSet;
-use std::convert;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict, PyString};
+use pyo3::types::{PyBool, PyString};
 
 use super::attributes::{
     VisitorId, any_of_user, note_evaluation, report_missing_user, with_attributes, without_database,
 };
 use super::context::Context;
-use super::explained::{Explained, ExplainedValue, How};
+use super::explained::Explained;
+use super::hooks::Hooks;
 use super::kept_values;
 use super::listeners;
 use super::observed_request::note_watched;
-use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
+use super::resolution::{Decided, ErrorCode, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
-use super::unknown_keys;
 use super::value::to_python;
 use crate::bucket::bucket;
 use crate::bucketing_unit::unit_bucket;
@@ -27,12 +26,12 @@ use crate::evaluate::{Evaluation, Reason, evaluate, evaluate_value};
 use crate::flag::Flag;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
-use crate::rules::{Attributes, NoAttributes, Rules};
-use crate::snapshot::Snapshot;
+use crate::rules::{Attributes, NoAttributes};
+use crate::snapshot::{Snapshot, Stored};
 use crate::steps;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
-use crate::targeting::Targeting;
+use crate::targeting::{Dependent, Targeting};
 use crate::value_rules::ValueRules;
 
 /// A snapshot, with what tests and the environment have set over it.
@@ -74,17 +73,17 @@ impl<'a> Evaluator<'a> {
     /// The result of a flag. With `reports`, an unknown key is reported if that is configured.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    pub(super) fn flag<T: FlagResult>(
+    pub(super) fn flag(
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
         default: bool,
         reports: bool,
-    ) -> PyResult<T> {
+    ) -> PyResult<Resolved> {
         note_evaluation(key.py())?;
         if self.overrides.is_some() {
-            return self.flag_under_overrides(key, user, context, default, reports).map(T::from);
+            return self.flag_under_overrides(key, user, context, default, reports);
         }
         self.flag_of_snapshot(key, user, context, default, reports)
     }
@@ -103,45 +102,34 @@ impl<'a> Evaluator<'a> {
             Some(found) => self.overridden(key, found),
             None => self.flag_of_snapshot(key, user, context, default, reports)?,
         };
-        listeners::notify_flag(self.overrides, key, resolved)?;
+        listeners::notify(self.overrides, Kind::Flag, key, || resolved.to_python(key.py()))?;
         Ok(resolved)
     }
 
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    fn flag_of_snapshot<T: FlagResult>(
+    fn flag_of_snapshot(
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
         default: bool,
         reports: bool,
-    ) -> PyResult<T> {
+    ) -> PyResult<Resolved> {
         let Some(snapshot) = self.snapshot else {
-            return Ok(T::error(ErrorCode::NotReady, default));
+            return Ok(Resolved::error(ErrorCode::NotReady, default));
         };
         // A key that is not valid UTF-8 cannot be in the database.
         let Ok(text) = key.to_str() else { return self.unknown(key, "", default, reports) };
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let result: T = result(key.py(), text, flag, user, context, snapshot, default)?;
-                flag.count(result.value());
+                let result = result(key.py(), text, flag, user, context, snapshot, default)?;
+                flag.count(result.value);
                 Ok(result)
             }
             None => self.unknown(key, text, default, reports),
         }
-    }
-
-    /// The flag with a key, the key as text, and the groups; or why there is none.
-    fn row<'k>(
-        &self,
-        key: &'k Bound<'_, PyString>,
-    ) -> Result<(&'k str, &'a Flag, &'a Snapshot), ErrorCode> {
-        let snapshot = self.snapshot.ok_or(ErrorCode::NotReady)?;
-        let text = key.to_str().map_err(|_| ErrorCode::NotFound)?;
-        let flag = snapshot.flag(text).ok_or(ErrorCode::NotFound)?;
-        Ok((text, flag, snapshot))
     }
 
     /// The result of an override. A flag that is forced off is in use, so it counts.
@@ -159,18 +147,18 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The result of an unknown key, which is counted, and reported if that is configured.
-    fn unknown<T: FlagResult>(
+    fn unknown(
         &self,
         key: &Bound<'_, PyString>,
         text: &str,
         default: bool,
         reports: bool,
-    ) -> PyResult<T> {
+    ) -> PyResult<Resolved> {
         self.count_unknown(text, default);
         if reports && self.report_unknown {
-            unknown_keys::report(key, "flag")?;
+            Hooks::report_unknown_key(key.py(), key, "flag")?;
         }
-        Ok(T::error(ErrorCode::NotFound, default))
+        Ok(Resolved::error(ErrorCode::NotFound, default))
     }
 
     /// Counts an evaluation of a key without a flag, if the process evaluates from memory.
@@ -224,16 +212,28 @@ impl<'a> Evaluator<'a> {
         let found = key.to_str().ok().and_then(|text| snapshot.value(text));
         let Some(stored) = found else {
             if reports && self.report_unknown {
-                unknown_keys::report(key, "value")?;
+                Hooks::report_unknown_key(key.py(), key, "value")?;
             }
             return Ok(Err(ErrorCode::NotFound));
         };
-        let Some(rules) = stored.rules() else {
+        self.value_of_row(key, stored, user, context, ValueRules::count)
+    }
+
+    /// The value of a row. Calls `count` with what its rules decide.
+    pub(super) fn value_of_row(
+        &self,
+        key: &Bound<'_, PyString>,
+        stored: &'a Stored,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
+        count: impl FnOnce(&ValueRules, Evaluation),
+    ) -> PyResult<Result<FoundValue<'a>, ErrorCode>> {
+        let (Some(snapshot), Some(rules)) = (self.snapshot, stored.rules()) else {
             return Ok(Ok(FoundValue::of_everyone(stored.value(), stored.is_secret())));
         };
         let context = context.with_snapshot(self.context);
         Ok(value_by_rules(key, rules, user, context, snapshot)?.map(|decided| {
-            rules.count(decided);
+            count(rules, decided);
             FoundValue::decided(stored, rules, decided)
         }))
     }
@@ -289,41 +289,21 @@ impl<'a> Evaluator<'a> {
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
         context: Context<'_, 'py>,
-    ) -> PyResult<ExplainedValue> {
+    ) -> PyResult<Explained> {
         note_evaluation(key.py())?;
         if let Some(value) = self.value_override(key) {
-            return Ok(ExplainedValue::overridden(to_python(key.py(), value)?));
+            let value = to_python(key.py(), value)?.unbind();
+            return Ok(Explained::overridden(Some(value), "override_value", Reason::Static));
         }
         let Some(snapshot) = self.snapshot else {
-            return Ok(ExplainedValue::error(key.py(), ErrorCode::NotReady));
+            return Ok(Explained::error(Kind::Value, ErrorCode::NotReady));
         };
         let Some(stored) = key.to_str().ok().and_then(|text| snapshot.value(text)) else {
-            return Ok(ExplainedValue::error(key.py(), ErrorCode::NotFound));
+            return Ok(Explained::error(Kind::Value, ErrorCode::NotFound));
         };
         let own = to_python(key.py(), stored.value())?;
         let context = context.with_snapshot(self.context);
         explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, snapshot)
-    }
-
-    /// Whether the value with this key can differ between users.
-    pub(super) fn value_depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        let rules = || self.snapshot?.value(key.to_str().ok()?)?.rules();
-        match rules() {
-            Some(rules) if self.value_override(key).is_none() => {
-                let context = Context::default().with_snapshot(self.context);
-                needs_user(key.py(), &**rules, context)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// The names of the attributes that a value reads, for its rules and its bucketing unit.
-    pub(super) fn attribute_names_of_value(&self, key: &Bound<'_, PyString>) -> BTreeSet<&'a str> {
-        let rules = || self.snapshot?.value(key.to_str().ok()?)?.rules();
-        let rules = rules().filter(|_| self.value_override(key).is_none());
-        let Some(rules) = rules else { return BTreeSet::new() };
-        let of_rules = rules.rules().into_iter().flat_map(Rules::attributes).map(|name| &**name);
-        of_rules.chain(rules.unit()).collect()
     }
 
     pub(super) fn explain<'py>(
@@ -334,129 +314,127 @@ impl<'a> Evaluator<'a> {
     ) -> PyResult<Explained> {
         note_evaluation(key.py())?;
         if let Some(found) = self.flag_override(key) {
-            return Ok(Explained::overridden(found));
+            let Evaluation { value, reason, .. } = found.evaluation();
+            return Ok(Explained::overridden(of_bool(key.py(), value), found.name(), reason));
         }
         let context = context.with_snapshot(self.context);
-        match self.row(key) {
-            Ok((text, flag, snapshot)) => {
-                explain_flag(key.py(), text, flag, user, context, snapshot)
-            }
-            Err(code) => Ok(Explained::error(code)),
-        }
-    }
-
-    pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        let flag = || self.snapshot?.flag(key.to_str().ok()?);
-        if self.flag_override(key).is_some() {
-            return Ok(false);
-        }
-        let context = Context::default().with_snapshot(self.context);
-        flag().map_or(Ok(false), |flag| match flag.targeting {
-            Some(_) => needs_user(key.py(), flag, context),
-            None => Ok(flag.depends_on_subject()),
-        })
-    }
-
-    /// The names of the attributes that a flag reads, for its rules and its bucketing unit, or
-    /// those of all flags.
-    pub(super) fn attribute_names(&self, key: Option<&Bound<'_, PyString>>) -> BTreeSet<&'a str> {
-        let Some(snapshot) = self.snapshot else { return BTreeSet::new() };
-        let names = |flag: &'a Flag| {
-            let flag = Some(flag).filter(|flag| flag.enabled);
-            let rules = flag.and_then(|flag| flag.rules()?.rules());
-            let of_rules = rules.into_iter().flat_map(Rules::attributes).map(|name| &**name);
-            of_rules.chain(flag.and_then(Flag::unit))
+        let py = key.py();
+        let flag = |snapshot: &'a Snapshot| snapshot.flag(key.to_str().ok()?);
+        let explained = match (self.snapshot, self.snapshot.and_then(flag)) {
+            (None, _) => Err(ErrorCode::NotReady),
+            (_, None) => Err(ErrorCode::NotFound),
+            (Some(snapshot), Some(flag)) => explain_flag(key, flag, user, context, snapshot)?,
         };
-        match key {
-            Some(key) if self.flag_override(key).is_some() => BTreeSet::new(),
-            Some(key) => {
-                let flag = key.to_str().ok().and_then(|text| snapshot.flag(text));
-                flag.into_iter().flat_map(names).collect()
-            }
-            None => snapshot.flags().flat_map(|(_, flag)| names(flag)).collect(),
-        }
+        Ok(explained.unwrap_or_else(|code| Explained {
+            value: of_bool(py, false),
+            ..Explained::error(Kind::Flag, code)
+        }))
     }
 
-    /// The results of all flags by key, or of those that browsers may read. Reads the user at most
-    /// once, and only if a result depends on it.
-    pub(super) fn all_flags<'py, T: FlagResult>(
+    /// Whether what a key stands for, a flag or a value, can differ between users.
+    pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
+        let context = Context::default().with_snapshot(self.context);
+        let (py, (flag, rules)) = (key.py(), self.dependents(key));
+        Ok(flag.map_or(Ok(false), |flag| needs_user(py, flag, context))?
+            || rules.map_or(Ok(false), |rules| needs_user(py, rules, context))?)
+    }
+
+    /// The names of the attributes that the flag and the value of a key read.
+    pub(super) fn attribute_names(&self, key: &Bound<'_, PyString>) -> BTreeSet<&'a str> {
+        let (flag, rules) = self.dependents(key);
+        let of_flag = flag.into_iter().flat_map(Dependent::attributes);
+        of_flag.chain(rules.into_iter().flat_map(Dependent::attributes)).collect()
+    }
+
+    /// The names of the attributes that all flags read.
+    pub(super) fn attribute_names_of_flags(&self) -> BTreeSet<&'a str> {
+        let flags = self.snapshot.into_iter().flat_map(Snapshot::flags);
+        flags.flat_map(|(_, flag)| flag.attributes()).collect()
+    }
+
+    /// The flag and the rules of the value with this key, unless something is set over them.
+    fn dependents(&self, key: &Bound<'_, PyString>) -> (Option<&'a Flag>, Option<&'a ValueRules>) {
+        let flag = || self.snapshot?.flag(key.to_str().ok()?);
+        let rules = || self.snapshot?.value(key.to_str().ok()?)?.rules().map(Arc::as_ref);
+        (
+            flag().filter(|_| self.flag_override(key).is_none()),
+            rules().filter(|_| self.value_override(key).is_none()),
+        )
+    }
+
+    /// The results of all flags by key, or of those that browsers may read, and of the overrides.
+    pub(super) fn all_flags<'py>(
         &self,
         py: Python<'py>,
         user: Option<UserArgument<'_, 'py>>,
         context: Context<'_, 'py>,
         client_side: bool,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<BTreeMap<&'a str, Resolved>> {
         note_evaluation(py)?;
-        let empty = Snapshot::default();
-        let snapshot = self.snapshot.unwrap_or(&empty);
-        let mut flags: Vec<_> =
-            snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
-        flags.sort_unstable_by_key(|(key, _)| *key);
-        let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
-        let results = PyDict::new(py);
         let context = context.with_snapshot(self.context);
-        let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
-        for (_, flag) in &flags {
-            flag.serve(bulk);
-        }
-        let id = VisitorId::Drawn;
-        let evaluated = with_attributes(py, user, context, snapshot, id, |subject, attributes| {
-            flags.iter().try_for_each(|(key, flag)| {
-                // The reason is that of a single evaluation.
-                let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
-                let result = T::of(evaluate(key, flag, subject, attributes), false);
-                attributes.report_needed_user(key);
-                results.set_item(key, result.object(py)?)
-            })
-        });
-        if let Err(error) = evaluated.and_then(convert::identity) {
-            let code = without_database(py, error)?;
-            // Of a user who can be read, an attribute has failed: other flags have their results.
-            let readable = user.filter(UserArgument::is_there);
-            let is_unreadable = user.is_some() && readable.is_none();
-            for (key, flag) in flags {
-                let result = if is_unreadable && needs_user(py, flag, context)? {
-                    T::error(code, false)
-                } else {
-                    result::<T>(py, key, flag, readable, context, snapshot, false)?
-                };
-                results.set_item(key, result.object(py)?)?;
-            }
-        }
-        self.with_overrides::<T>(results, snapshot, client_side)
-    }
-
-    /// Adds the overrides to the results, and sorts them by key. With `client_side`, an override
-    /// counts only for a flag whose row lets browsers read it. An experiment that is forced off is
-    /// not a flag.
-    fn with_overrides<'py, T: FlagResult>(
-        &self,
-        results: Bound<'py, PyDict>,
-        snapshot: &Snapshot,
-        client_side: bool,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let Some(overrides) = self.overrides.filter(|set| set.flags().next().is_some()) else {
-            return Ok(results);
+        let mut results = match self.snapshot {
+            Some(snapshot) => all_of_snapshot(py, user, context, snapshot, client_side)?,
+            None => BTreeMap::new(),
         };
-        let py = results.py();
-        for (key, found) in overrides.flags() {
-            let is_experiment =
-                found == FlagOverride::ForcedOff && snapshot.experiment(key).is_some();
-            if results.contains(key)? || !(client_side || is_experiment) {
-                results.set_item(key, T::of(found.evaluation(), false).object(py)?)?;
+        for (key, found) in self.overrides.into_iter().flat_map(Overrides::flags) {
+            let experiment = || self.snapshot?.experiment(key);
+            // An experiment that is forced off is no flag, and browsers read the flags of rows.
+            let is_experiment = found == FlagOverride::ForcedOff && experiment().is_some();
+            if results.contains_key(key) || !(client_side || is_experiment) {
+                results.insert(key, Resolved::of(found.evaluation(), false));
             }
         }
-        let mut sorted: Vec<(String, Bound<'py, PyAny>)> = results.items().extract()?;
-        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        sorted.into_py_dict(py)
+        Ok(results)
     }
+}
+
+/// The results of the flags of a snapshot. Reads the user at most once, and only if a result
+/// depends on it.
+fn all_of_snapshot<'a, 'py>(
+    py: Python<'py>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &'a Snapshot,
+    client_side: bool,
+) -> PyResult<BTreeMap<&'a str, Resolved>> {
+    let flags: Vec<_> =
+        snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
+    let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
+    let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
+    for (_, flag) in &flags {
+        flag.serve(bulk);
+    }
+    let id = VisitorId::Drawn;
+    let evaluated = with_attributes(py, user, context, snapshot, id, |subject, attributes| {
+        let result = |&(key, flag): &(&'a str, &Flag)| {
+            // The reason is that of a single evaluation.
+            let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
+            let evaluation = evaluate(key, flag, subject, attributes);
+            attributes.report_needed_user(key);
+            (key, Resolved::of(evaluation, false))
+        };
+        flags.iter().map(result).collect()
+    });
+    evaluated.or_else(|error| {
+        let code = without_database(py, error)?;
+        // Of a user who can be read, an attribute has failed: other flags have their results.
+        let readable = user.filter(UserArgument::is_there);
+        let is_unreadable = user.is_some() && readable.is_none();
+        let again = |(key, flag): (&'a str, &Flag)| {
+            if is_unreadable && needs_user(py, flag, context)? {
+                return Ok((key, Resolved::error(code, false)));
+            }
+            Ok((key, result(py, key, flag, readable, context, snapshot, false)?))
+        };
+        flags.into_iter().map(again).collect()
+    })
 }
 
 /// The result for `user`, who is read only if the result depends on it. So the reason of a flag
 /// that has one result for all users does not depend on the user either.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn result<'py, T: FlagResult>(
+fn result<'py>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
@@ -464,11 +442,11 @@ fn result<'py, T: FlagResult>(
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     default: bool,
-) -> PyResult<T> {
+) -> PyResult<Resolved> {
     if flag.targeting.is_some() {
         return result_by_attributes(py, key, flag, user, context, snapshot, default);
     }
-    let of = |evaluation| T::of(evaluation, default);
+    let of = |evaluation| Resolved::of(evaluation, default);
     match user {
         Some(user) if flag.depends_on_subject() => {
             if user.may_query() {
@@ -482,20 +460,20 @@ fn result<'py, T: FlagResult>(
 
 /// The same for a user whose reading may query. Not inlined: it would cost all others.
 #[inline(never)]
-fn result_of_lazy<T: FlagResult>(
+fn result_of_lazy(
     py: Python<'_>,
     key: &str,
     flag: &Flag,
     user: UserArgument<'_, '_>,
     default: bool,
-) -> PyResult<T> {
-    user.with_subject(|subject| T::of(evaluate(key, flag, &subject, &NoAttributes), default))
-        .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
+) -> PyResult<Resolved> {
+    user.with_subject(|subject| Resolved::of(evaluate(key, flag, &subject, &NoAttributes), default))
+        .or_else(|error| Ok(Resolved::error(without_database(py, error)?, default)))
 }
 
 /// The same for a flag that reads attributes. Not inlined: most flags read none.
 #[inline(never)]
-fn result_by_attributes<'py, T: FlagResult>(
+fn result_by_attributes<'py>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
@@ -503,9 +481,9 @@ fn result_by_attributes<'py, T: FlagResult>(
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     default: bool,
-) -> PyResult<T> {
+) -> PyResult<Resolved> {
     if !flag.enabled {
-        return Ok(T::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
+        return Ok(Resolved::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
     }
     let user = match user {
         // A plan measures at 0 %, too, before its start.
@@ -518,15 +496,15 @@ fn result_by_attributes<'py, T: FlagResult>(
             note_watched(py, flag, watch, evaluation, subject, attributes);
         }
         attributes.report_needed_user(key);
-        T::of(evaluation, default)
+        Resolved::of(evaluation, default)
     })
-    .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
+    .or_else(|error| Ok(Resolved::error(without_database(py, error)?, default)))
 }
 
 /// What the rules of a value decide for `user`, who is read only if the result depends on it; or
 /// why they decide nothing.
 #[inline(never)]
-pub(super) fn value_by_rules<'py>(
+fn value_by_rules<'py>(
     key: &Bound<'py, PyString>,
     rules: &ValueRules,
     user: Option<UserArgument<'_, 'py>>,
@@ -559,9 +537,9 @@ fn explain_value<'py>(
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
-) -> PyResult<ExplainedValue> {
+) -> PyResult<Explained> {
     let (py, text) = (key.py(), key.to_str()?);
-    let Some(rules) = rules else { return Ok(ExplainedValue::of_everyone(own)) };
+    let Some(rules) = rules else { return Ok(Explained::of_everyone(own)) };
     let id = VisitorId::OfCookie;
     let explain = |user| {
         with_attributes(py, user, context, snapshot, id, |subject, attributes| {
@@ -573,66 +551,19 @@ fn explain_value<'py>(
             });
             let Evaluation { reason, rule, .. } = evaluation;
             let steps = steps::of_value(Some(&rules.targeting), rule, bucket, attributes);
-            let how = How {
-                reason: reason.as_str(),
-                bucket: bucket.map(Into::into),
-                ..How::of_row(row_rules.as_deref(), bucket_by.as_deref(), rule, steps)
-            };
-            (how, evaluation)
+            let (row_rules, unit) = (row_rules.as_deref(), bucket_by.as_deref());
+            let how = Explained::of_row(row_rules, unit, reason, rule, steps);
+            (Explained { bucket: bucket.map(Into::into), ..how }, evaluation)
         })
     };
     let needs_user = || needs_user(py, rules, context);
     let (how, evaluation) = match explain_for(py, user, needs_user, explain)? {
         Ok(found) => found,
-        Err(code) => return Ok(ExplainedValue::error(py, code)),
+        Err(code) => return Ok(Explained::error(Kind::Value, code)),
     };
     let result = rules.result_of(evaluation).map(|result| to_python(py, result)).transpose()?;
-    let has_own = !evaluation.value;
-    Ok(ExplainedValue { value: result.unwrap_or(own).unbind(), has_own, how })
-}
-
-/// What the result can depend on.
-trait Dependent {
-    fn depends_on_subject(&self) -> bool;
-    fn depends_on_key(&self) -> bool;
-    fn readable_rules(&self) -> Option<&Rules>;
-    fn unit(&self) -> Option<&str>;
-}
-
-impl Dependent for Flag {
-    fn depends_on_subject(&self) -> bool {
-        self.depends_on_subject()
-    }
-
-    fn depends_on_key(&self) -> bool {
-        self.depends_on_key()
-    }
-
-    fn readable_rules(&self) -> Option<&Rules> {
-        self.rules()?.rules()
-    }
-
-    fn unit(&self) -> Option<&str> {
-        self.unit()
-    }
-}
-
-impl Dependent for ValueRules {
-    fn depends_on_subject(&self) -> bool {
-        self.depends_on_subject()
-    }
-
-    fn depends_on_key(&self) -> bool {
-        self.depends_on_key()
-    }
-
-    fn readable_rules(&self) -> Option<&Rules> {
-        self.rules()
-    }
-
-    fn unit(&self) -> Option<&str> {
-        self.unit()
-    }
+    let value = Some(result.unwrap_or(own).unbind());
+    Ok(Explained { value, has_own: !evaluation.value, ..how })
 }
 
 /// The user, if the result depends on it. A lazy user is not loaded for anything else.
@@ -650,23 +581,28 @@ fn needed_user<'u, 'py>(
 
 /// Whether the result of a row that reads attributes depends on the user, and not only on the
 /// context.
-fn needs_user(py: Python<'_>, row: &impl Dependent, context: Context<'_, '_>) -> PyResult<bool> {
-    let attributes = row.readable_rules().map(Rules::attributes);
-    let attributes = attributes.unwrap_or_default().iter().map(|name| &**name);
-    let attributes = attributes.chain(row.unit());
-    Ok(row.depends_on_subject() && (row.depends_on_key() || any_of_user(py, attributes, context)?))
+pub(super) fn needs_user(
+    py: Python<'_>,
+    row: &impl Dependent,
+    context: Context<'_, '_>,
+) -> PyResult<bool> {
+    Ok(row.depends_on_subject()
+        && (row.depends_on_key() || any_of_user(py, row.attributes(), context)?))
+}
+
+fn of_bool(py: Python<'_>, value: bool) -> Option<Py<PyAny>> {
+    Some(PyBool::new(py, value).to_owned().into_any().unbind())
 }
 
 /// The same evaluation, with its reason.
 fn explain_flag<'py>(
-    py: Python<'py>,
-    key: &str,
+    key: &Bound<'py, PyString>,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
-) -> PyResult<Explained> {
-    let id = VisitorId::OfCookie;
+) -> PyResult<Result<Explained, ErrorCode>> {
+    let (py, key, id) = (key.py(), key.to_str()?, VisitorId::OfCookie);
     let explain = |user| {
         with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
@@ -677,17 +613,15 @@ fn explain_flag<'py>(
             let Evaluation { value, reason, rule, .. } = evaluation;
             let steps = steps::of_flag(flag, evaluation, bucket, subject, attributes);
             let rules = flag.rules().map(Arc::as_ref);
-            let how = How {
-                reason: reason.as_str(),
-                error_code: (reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
+            Explained {
+                value: of_bool(py, value),
                 bucket: bucket.map(Into::into),
-                ..How::of_row(rules, flag.bucket_by(), rule, steps)
-            };
-            Explained { value, rollout_percent: Some(flag.rollout_percent), how }
+                rollout_percent: Some(flag.rollout_percent),
+                ..Explained::of_row(rules, flag.bucket_by(), reason, rule, steps)
+            }
         })
     };
-    let explained = explain_for(py, user, || needs_user(py, flag, context), explain)?;
-    Ok(explained.unwrap_or_else(Explained::error))
+    explain_for(py, user, || needs_user(py, flag, context), explain)
 }
 
 /// Explains the result for `user`. One who cannot be read because the database is away is

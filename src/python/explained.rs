@@ -3,18 +3,20 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::resolution::ErrorCode;
+use super::resolution::{ErrorCode, Kind};
 use crate::bucketing_unit::USER;
-use crate::evaluate::{Evaluation, Reason};
-use crate::message::{Message, Template};
+use crate::evaluate::Reason;
+use crate::message::Message;
 use crate::overrides::FlagOverride;
 use crate::row_rules::RowRules;
 use crate::rules::{NoAttributes, Outcome};
 use crate::steps::{self, Step, Topic};
 
-/// What decided a result: members of a dict in Python.
+/// A result, and how it came about: a dict in Python.
 #[derive(Default, IntoPyObject)]
-pub(super) struct How {
+pub(super) struct Explained {
+    /// `None` for the default of the call, or for Python's None.
+    pub(super) value: Option<Py<PyAny>>,
     pub(super) reason: &'static str,
     pub(super) error_code: Option<&'static str>,
     /// The name of what is set over the database.
@@ -28,13 +30,22 @@ pub(super) struct How {
     /// Why the rules of the row cannot be read.
     pub(super) rules_problem: Option<Message>,
     pub(super) steps: Vec<Step>,
+    /// The rollout of a flag.
+    pub(super) rollout_percent: Option<i32>,
+    /// Whether it is a value itself, and not the result of a rule.
+    pub(super) has_own: bool,
+    /// Whether `get_variant` records the unit.
+    pub(super) is_recorded: bool,
+    /// The phase of an experiment.
+    pub(super) phase: Option<i32>,
 }
 
-impl How {
+impl Explained {
     /// An evaluation of a row with these rules and this unit.
     pub(super) fn of_row(
         rules: Option<&RowRules>,
         unit: Option<&str>,
+        reason: Reason,
         rule: Option<u8>,
         steps: Vec<Step>,
     ) -> Self {
@@ -43,6 +54,8 @@ impl How {
             _ => None,
         };
         Self {
+            reason: reason.as_str(),
+            error_code: (reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
             bucket_by: Some(unit.unwrap_or(USER).into()),
             rule,
             rule_name: steps.iter().find_map(name),
@@ -53,113 +66,38 @@ impl How {
     }
 
     /// There is no row to evaluate.
-    pub(super) fn error(
-        code: ErrorCode,
-        without: fn(&'static Template) -> Vec<Step>,
-        absent: &'static Template,
-    ) -> Self {
+    pub(super) fn error(kind: Kind, code: ErrorCode) -> Self {
+        let (absent, later): (_, &[_]) = match kind {
+            Kind::Flag => (&steps::NO_FLAG, steps::OF_FLAG),
+            Kind::Value => (&steps::NO_VALUE, steps::OF_VALUE),
+            Kind::Variant => (&steps::NO_EXPERIMENT, steps::OF_VARIANT),
+        };
         let why = match code {
             ErrorCode::NotReady => &steps::NOT_LOADED,
             ErrorCode::Unreadable => &steps::UNREADABLE,
             ErrorCode::NotFound | ErrorCode::Parse => absent,
         };
         let (reason, error_code) = (Reason::Error.as_str(), Some(code.as_str()));
-        Self { reason, error_code, steps: without(why), ..Self::default() }
+        Self { reason, error_code, steps: steps::without(why, later), ..Self::default() }
     }
 
     /// This decides in place of the row: the environment if it names a variable, else a test.
-    pub(super) fn overridden(name: &'static str, reason: Reason) -> Self {
+    pub(super) fn overridden(value: Option<Py<PyAny>>, name: &'static str, reason: Reason) -> Self {
         let variable = Some(name).filter(|name| *name == FlagOverride::ForcedOff.name());
         let (reason, steps) = (reason.as_str(), steps::of_override(variable));
-        Self { reason, overridden_by: Some(name), steps, ..Self::default() }
-    }
-}
-
-/// The result of a flag.
-pub(super) struct Explained {
-    pub(super) value: bool,
-    pub(super) rollout_percent: Option<i32>,
-    pub(super) how: How,
-}
-
-impl Explained {
-    pub(super) fn error(code: ErrorCode) -> Self {
-        let how = How::error(code, steps::without_flag, &steps::NO_FLAG);
-        Self { value: false, rollout_percent: None, how }
+        Self { value, reason, overridden_by: Some(name), steps, ..Self::default() }
     }
 
-    pub(super) fn overridden(by: FlagOverride) -> Self {
-        let Evaluation { value, reason, .. } = by.evaluation();
-        Self { value, rollout_percent: None, how: How::overridden(by.name(), reason) }
-    }
-}
-
-/// A value.
-pub(super) struct ExplainedValue {
-    pub(super) value: Py<PyAny>,
-    /// Whether `value` is the value itself, and not the result of a rule.
-    pub(super) has_own: bool,
-    pub(super) how: How,
-}
-
-impl ExplainedValue {
     /// A value that everyone has.
     pub(super) fn of_everyone(value: Bound<'_, PyAny>) -> Self {
-        let steps = steps::of_value(None, None, None, &NoAttributes);
-        let how = How { reason: Reason::Static.as_str(), steps, ..How::default() };
-        Self { value: value.unbind(), has_own: true, how }
-    }
-
-    /// There is no value: every call returns its default.
-    pub(super) fn error(py: Python<'_>, code: ErrorCode) -> Self {
-        let how = How::error(code, steps::without_value, &steps::NO_VALUE);
-        Self { value: py.None(), has_own: false, how }
-    }
-
-    /// An override decides in place of the row.
-    pub(super) fn overridden(value: Bound<'_, PyAny>) -> Self {
-        let how = How::overridden("override_value", Reason::Static);
-        Self { value: value.unbind(), has_own: false, how }
-    }
-}
-
-/// The variant of an experiment.
-pub(super) struct ExplainedVariant {
-    pub(super) value: Option<String>,
-    /// Whether `get_variant` records the unit.
-    pub(super) is_recorded: bool,
-    pub(super) phase: Option<i32>,
-    pub(super) how: How,
-}
-
-impl ExplainedVariant {
-    /// A variant that does not depend on a phase.
-    pub(super) fn unrecorded(value: Option<String>, how: How) -> Self {
-        Self { value, is_recorded: false, phase: None, how }
-    }
-}
-
-/// Makes explanations dicts in Python, with the members of `How` and their own.
-macro_rules! dicts {
-    ($($type:ty: $($member:ident),*;)*) => {$(
-        impl<'py> IntoPyObject<'py> for $type {
-            type Target = PyDict;
-            type Output = Bound<'py, PyDict>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                let dict = self.how.into_pyobject(py)?;
-                $(dict.set_item(stringify!($member), self.$member)?;)*
-                Ok(dict)
-            }
+        Self {
+            value: Some(value.unbind()),
+            has_own: true,
+            reason: Reason::Static.as_str(),
+            steps: steps::of_value(None, None, None, &NoAttributes),
+            ..Self::default()
         }
-    )*};
-}
-
-dicts! {
-    Explained: value, rollout_percent;
-    ExplainedValue: value, has_own;
-    ExplainedVariant: value, is_recorded, phase;
+    }
 }
 
 /// The arguments of `flagstaff._engine.explain.Step`.

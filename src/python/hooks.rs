@@ -1,6 +1,4 @@
 //! The functions of the Python package that Rust calls: `flagstaff._engine.hooks.Hooks`.
-//!
-//! A caller begins a `Call` first, and calls none while the process ends.
 
 use std::collections::HashMap;
 
@@ -11,70 +9,83 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
+use super::calls::{Call, is_ending};
+use super::resolution::PyResolution;
+use super::start::StartOptions;
+
 /// Declares the fields of `Hooks`, and for each a function that calls it.
 macro_rules! hooks {
-    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+    ($($call:ident { $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)* })*) => {
         /// The hooks of this process.
         #[derive(FromPyObject)]
         pub(super) struct Hooks {
             /// The class of the context of a request.
             pub(super) request_context: Py<PyType>,
-            $($name: Py<PyAny>,)*
+            $($($name: Py<PyAny>,)*)*
         }
 
         #[expect(clippy::elidable_lifetime_names, reason = "some of the hooks need the name")]
         impl Hooks {
-            $(pub(super) fn $name<'py>(
+            $($(pub(super) fn $name<'py>(
                 py: Python<'py>,
                 $($argument: $type,)*
             ) -> PyResult<hooks!(@result $($result)?)> {
-                hooks!(@call call(py, &Self::get(py)?.$name, ($($argument,)*)) $(, $result)?)
-            })*
+                let found = $call(py, &Self::get(py)?.$name, ($($argument,)*));
+                hooks!(@found found $(, $result)?)
+            })*)*
         }
     };
     (@result) => { () };
     (@result $result:ty) => { $result };
-    (@call $call:expr) => { $call.map(drop::<Py<PyAny>>) };
-    (@call $call:expr, $result:ty) => { $call };
+    (@found $found:ident) => { $found.map(drop::<Option<Py<PyAny>>>) };
+    (@found $found:ident, $result:ty) => { $found };
 }
 
 hooks! {
-    read_options(in_memory: bool) -> Option<Bound<'py, PyAny>>;
-    log_late_start();
-    after_fork();
-    run_maintenance();
+    call_before_end {
+        read_options(in_memory: bool) -> Option<StartOptions>;
+        wait_for_first_load(seconds: f64);
+        log_late_start();
+        after_fork();
+        run_maintenance();
 
-    decode(text: &str) -> Bound<'py, PyAny>;
-    report_unknown_key(key: &Bound<'py, PyString>, kind: &str);
-    report_listener(listener: Bound<'py, PyAny>, error: PyErr);
-    reads_own_writes() -> bool;
+        report_unknown_key(key: &Bound<'py, PyString>, kind: &str);
+        notify(kind: &str, key: &Bound<'py, PyString>, resolution: Py<PyResolution>);
 
-    kept_snapshots() -> Bound<'py, PyDict>;
-    read_all(key: Option<&str>) -> Bound<'py, PyAny>;
-    read_groups(names: Option<Vec<&str>>) -> Option<Vec<(String, Vec<String>)>>;
+        visitor_of(call: Given<'_, 'py>, snapshot: Given<'_, 'py>, draw: bool)
+            -> Option<Bound<'py, PyAny>>;
+        visitor_has_returned(call: Given<'_, 'py>, snapshot: Given<'_, 'py>) -> Option<bool>;
+        is_crawler(call: Option<Bound<'py, PyAny>>, snapshot: Option<Bound<'py, PyAny>>)
+            -> Option<bool>;
+        origin_of(flags: &Bound<'py, PyAny>) -> (Option<Vec<u8>>, Option<u32>);
 
-    visitor_of(call: Given<'_, 'py>, snapshot: Given<'_, 'py>, draw: bool) -> Bound<'py, PyAny>;
-    visitor_has_returned(call: Given<'_, 'py>, snapshot: Given<'_, 'py>) -> Option<bool>;
-    is_crawler(call: Option<Bound<'py, PyAny>>, snapshot: Option<Bound<'py, PyAny>>)
-         -> Option<bool>;
-    origin_of(flags: &Bound<'py, PyAny>) -> (Option<Vec<u8>>, Option<u32>);
+        read_attribute_settings() -> Option<(HashMap<String, String>, bool)>;
+        computed_attributes(user: &Bound<'py, PyAny>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>)
+            -> Option<Bound<'py, PyDict>>;
+        note_evaluation();
 
-    read_attribute_settings() -> (HashMap<String, String>, bool);
-    computed_attributes(user: &Bound<'py, PyAny>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>)
-        -> Option<Bound<'py, PyDict>>;
-    is_deferred(user: &Bound<'py, PyAny>, attribute: &Bound<'py, PyString>) -> bool;
-    plain_value(object: &Bound<'py, PyAny>) -> Bound<'py, PyAny>;
-    microseconds(moment: &Bound<'py, PyAny>) -> i64;
-    utc_of(wall: i64) -> i64;
-    note_evaluation();
+        is_database_error(error: PyErr) -> bool;
+        report_database_error(error: PyErr) -> bool;
+        report_needed_user(key: &str);
+        report_missing_user(key: &str);
+        report_reserved_name(name: &str);
+        report_unreadable(name: &str, error: PyErr);
+        report_unreadable_context(error: PyErr);
+    }
+    call {
+        decode(text: &str) -> Bound<'py, PyAny>;
+        classify(user: &Bound<'py, PyAny>) -> (String, String);
+        reads_own_writes() -> bool;
 
-    is_database_error(error: PyErr) -> bool;
-    report_database_error(error: PyErr) -> bool;
-    report_needed_user(key: &str);
-    report_missing_user(key: &str);
-    report_reserved_name(name: &str);
-    report_unreadable(name: &str, error: PyErr);
-    report_unreadable_context(error: PyErr);
+        kept_snapshots() -> Bound<'py, PyDict>;
+        read_all(key: Option<&str>) -> Bound<'py, PyAny>;
+        read_groups(names: Option<Vec<&str>>) -> Option<Vec<(String, Vec<String>)>>;
+
+        is_deferred(user: &Bound<'py, PyAny>, attribute: &Bound<'py, PyString>) -> bool;
+        plain_value(object: &Bound<'py, PyAny>) -> Bound<'py, PyAny>;
+        microseconds(moment: &Bound<'py, PyAny>) -> i64;
+        utc_of(wall: i64) -> i64;
+    }
 }
 
 /// The context of a call or of a snapshot, if there is one.
@@ -102,10 +113,21 @@ pub(super) fn install(py: Python<'_>, hooks: Hooks) {
     let _ = HOOKS.set(py, hooks);
 }
 
+/// Calls a hook.
 fn call<'py, T: FromPyObjectOwned<'py>>(
     py: Python<'py>,
     hook: &Py<PyAny>,
     arguments: impl PyCallArgs<'py>,
 ) -> PyResult<T> {
+    let _call = Call::begin(py);
     hook.bind(py).call1(arguments)?.extract().map_err(Into::into)
+}
+
+/// Calls a hook, unless the process ends: then it has no result.
+fn call_before_end<'py, T: FromPyObjectOwned<'py> + Default>(
+    py: Python<'py>,
+    hook: &Py<PyAny>,
+    arguments: impl PyCallArgs<'py>,
+) -> PyResult<T> {
+    if is_ending() { Ok(T::default()) } else { call(py, hook, arguments) }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::prelude::*;
 
-use super::calls::{Call, is_ending};
 use super::hooks::Hooks;
 use super::kept_values;
 use super::state::{self, LIVE};
@@ -26,14 +25,13 @@ pub(super) fn count_evaluation(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     EVALUATIONS.store(0, Ordering::Relaxed);
-    if is_ending() { Ok(()) } else { run(py) }
+    run(py)
 }
 
 #[cold]
 fn run(py: Python<'_>) -> PyResult<()> {
     let version = LIVE.snapshot().map(|snapshot| snapshot.values_version());
     kept_values::drop_outdated(py, version);
-    let _call = Call::begin(py);
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
     if !state::is_owner() {
         Hooks::after_fork(py)?;

@@ -9,7 +9,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::calls::Call;
 use super::hooks::Hooks;
 use crate::bucketing_unit::{VISITOR, unit_text};
 use crate::evaluate::{Evaluation, Reason};
@@ -139,7 +138,6 @@ impl PyObservation {
 
 /// Where a request came from. Calls a function of the project.
 fn origin(request: &Bound<'_, PyAny>) -> PyResult<Origin> {
-    let _call = Call::begin(request.py());
     let (network, drawn_at) = Hooks::origin_of(request.py(), request)?;
     Ok(Origin { network, drawn_at })
 }

@@ -7,6 +7,7 @@ use pyo3::types::{PyBool, PyString};
 use super::value::{or_default, or_none, to_python};
 use crate::assign::Assignment;
 use crate::evaluate::{Evaluation, Reason};
+use crate::experiment::Experiment;
 use crate::snapshot::Stored;
 use crate::stored_value::StoredValue;
 use crate::value_rules::ValueRules;
@@ -64,51 +65,10 @@ pub(super) struct Resolved {
     rule: Option<u8>,
 }
 
-/// What an evaluation of a flag returns: only the result, which costs least, or its reason, too.
-pub(super) trait FlagResult: From<Resolved> {
+impl Resolved {
     /// The result of an evaluation; `default` if the rules could not be read.
-    fn of(evaluation: Evaluation, default: bool) -> Self;
-
-    /// The default of the call, because there is no result.
-    fn error(code: ErrorCode, default: bool) -> Self;
-
-    fn value(&self) -> bool;
-
-    /// The object of Python.
-    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
-}
-
-impl From<Resolved> for bool {
-    fn from(resolved: Resolved) -> Self {
-        resolved.value
-    }
-}
-
-impl FlagResult for bool {
     #[inline]
-    fn of(evaluation: Evaluation, default: bool) -> Self {
-        if evaluation.reason == Reason::Error { default } else { evaluation.value }
-    }
-
-    #[inline]
-    fn error(_code: ErrorCode, default: bool) -> Self {
-        default
-    }
-
-    #[inline]
-    fn value(&self) -> bool {
-        *self
-    }
-
-    #[inline]
-    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        Ok(PyBool::new(py, self).to_owned().into_any())
-    }
-}
-
-impl FlagResult for Resolved {
-    #[inline]
-    fn of(evaluation: Evaluation, default: bool) -> Self {
+    pub(super) fn of(evaluation: Evaluation, default: bool) -> Self {
         let Evaluation { value, reason, rule, .. } = evaluation;
         if reason == Reason::Error {
             return Self::error(ErrorCode::Parse, default);
@@ -116,22 +76,12 @@ impl FlagResult for Resolved {
         Self { value, reason, error: None, rule }
     }
 
+    /// The default of the call, because there is no result.
     #[inline]
-    fn error(code: ErrorCode, default: bool) -> Self {
+    pub(super) fn error(code: ErrorCode, default: bool) -> Self {
         Self { value: default, reason: Reason::Error, error: Some(code), rule: None }
     }
 
-    #[inline]
-    fn value(&self) -> bool {
-        self.value
-    }
-
-    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        Ok(self.to_python(py)?.into_bound(py).into_any())
-    }
-}
-
-impl Resolved {
     /// The object of Python. It is immutable, so evaluations share those without a rule.
     #[inline]
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
@@ -159,24 +109,13 @@ impl Resolved {
     }
 }
 
-/// What a variant is evaluated for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Purpose {
-    pub(super) is_recorded: bool,
-    pub(super) reports_unknown: bool,
-}
+impl<'py> IntoPyObject<'py> for Resolved {
+    type Target = PyResolution;
+    type Output = Bound<'py, PyResolution>;
+    type Error = PyErr;
 
-impl Purpose {
-    /// The variant is shown.
-    pub(super) const SHOW: Self = Self { is_recorded: true, reports_unknown: true };
-    /// The variant is not shown.
-    pub(super) const PEEK: Self = Self { is_recorded: false, reports_unknown: true };
-    /// The variant is shown, and the result says that its key is unknown.
-    pub(super) const RESOLVE: Self = Self { is_recorded: true, reports_unknown: false };
-
-    /// The same where nothing can be recorded, unless `is_recorded`.
-    pub(super) fn at(self, is_recorded: bool) -> Self {
-        Self { is_recorded: self.is_recorded && is_recorded, ..self }
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(self.to_python(py)?.into_bound(py))
     }
 }
 
@@ -189,59 +128,30 @@ pub(super) struct ResolvedVariant<'py> {
     pub(super) rule: Option<u8>,
 }
 
-/// What an evaluation of an experiment returns: only the variant, which costs least, or its reason,
-/// too.
-pub(super) trait VariantResult<'py>: From<ResolvedVariant<'py>> {
+impl<'py> ResolvedVariant<'py> {
     /// No variant, because there is no result.
-    fn error(code: ErrorCode) -> Self;
+    pub(super) fn error(code: ErrorCode) -> Self {
+        Self { variant: None, reason: Reason::Error.as_str(), error: Some(code), rule: None }
+    }
 
     /// The result of an assignment. With an exclusion, the unit gets the default in spite of it.
-    fn of(
-        variant: Option<Bound<'py, PyString>>,
-        assignment: Assignment,
-        exclusion: Option<&'static str>,
-    ) -> Self;
-}
-
-impl<'py> From<ResolvedVariant<'py>> for Option<Bound<'py, PyString>> {
-    fn from(resolved: ResolvedVariant<'py>) -> Self {
-        resolved.variant
-    }
-}
-
-impl<'py> VariantResult<'py> for Option<Bound<'py, PyString>> {
     #[inline]
-    fn error(_code: ErrorCode) -> Self {
-        None
-    }
-
-    #[inline]
-    fn of(variant: Self, _assignment: Assignment, _exclusion: Option<&'static str>) -> Self {
-        variant
-    }
-}
-
-impl<'py> VariantResult<'py> for ResolvedVariant<'py> {
-    fn error(code: ErrorCode) -> Self {
-        let reason = Reason::Error.as_str();
-        Self { variant: None, reason, error: Some(code), rule: None }
-    }
-
-    fn of(
-        variant: Option<Bound<'py, PyString>>,
+    pub(super) fn of(
+        py: Python<'py>,
+        experiment: &Experiment,
         assignment: Assignment,
         exclusion: Option<&'static str>,
     ) -> Self {
+        let Assignment { variant, reason, rule, .. } = assignment;
+        let variant = variant.filter(|_| exclusion.is_none());
         Self {
-            variant,
-            reason: exclusion.unwrap_or(assignment.reason.as_str()),
-            error: (assignment.reason == Reason::Error).then_some(ErrorCode::Parse),
-            rule: assignment.rule,
+            variant: variant.map(|variant| PyString::new(py, experiment.allocation.key(variant))),
+            reason: exclusion.unwrap_or(reason.as_str()),
+            error: (reason == Reason::Error).then_some(ErrorCode::Parse),
+            rule,
         }
     }
-}
 
-impl<'py> ResolvedVariant<'py> {
     /// The object of Python.
     pub(super) fn into_python(
         self,

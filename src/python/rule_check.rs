@@ -1,28 +1,30 @@
-//! Why workers could not read rules or conditions that are about to be written.
+//! Why workers could not read rules or conditions that are about to be written, or Python a value.
 
 use pyo3::prelude::*;
 
 use super::attribute_value::read_value;
 use crate::message::Message;
-use crate::rules::{self, ParsedRules, RuleError, RuleKind, SegmentConditions};
+use crate::rules::{self, ParsedRules, RuleKind, SegmentConditions};
+use crate::stored_value::undecodable;
 
-/// The first problem of the rules of a flag, with its places; `None` if workers can read them.
+/// The first problem of the rules of a flag or a value, or of the conditions of a segment, with its
+/// places; `None` if workers can read them. `kind` says which.
 #[pyfunction]
-pub(super) fn check_rules(py: Python<'_>, text: &str) -> Option<Message> {
-    problem(py, || ParsedRules::parse(text, RuleKind::Flag))
+#[pyo3(signature = (text, kind = "flag"))]
+pub(super) fn check_rules(py: Python<'_>, text: &str, kind: &str) -> Option<Message> {
+    // Without the GIL, because patterns can take milliseconds to compile.
+    let problem = py.detach(|| match kind {
+        "segment" => SegmentConditions::parse(text).err(),
+        "value" => ParsedRules::parse(text, RuleKind::Value).err(),
+        _ => ParsedRules::parse(text, RuleKind::Flag).err(),
+    });
+    problem.map(Message::from)
 }
 
-/// The first problem of the rules of a value, with its places; `None` if workers can read them.
+/// Why Python cannot decode a JSON text; `None` if it can. Does not check the syntax.
 #[pyfunction]
-pub(super) fn check_value_rules(py: Python<'_>, text: &str) -> Option<Message> {
-    problem(py, || ParsedRules::parse(text, RuleKind::Value))
-}
-
-/// The first problem of the conditions of a segment, with its places; `None` if workers can read
-/// them.
-#[pyfunction]
-pub(super) fn check_conditions(py: Python<'_>, text: &str) -> Option<Message> {
-    problem(py, || SegmentConditions::parse(text))
+pub(super) fn json_problem(text: &str) -> Option<Message> {
+    undecodable(text).map(|fault| fault.template().into())
 }
 
 /// Whether one of the values, a JSON list, can match an attribute of the same type as this one.
@@ -34,12 +36,4 @@ pub(super) fn can_match(
 ) -> PyResult<bool> {
     let attribute = read_value(attribute)?;
     Ok(attribute.is_none_or(|value| value.with(|value| rules::can_match(operator, values, &value))))
-}
-
-/// Releases the GIL, because patterns can take milliseconds to compile.
-fn problem<T: Send>(
-    py: Python<'_>,
-    parse: impl FnOnce() -> Result<T, RuleError> + Send,
-) -> Option<Message> {
-    py.detach(parse).err().map(Message::from)
 }

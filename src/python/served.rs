@@ -7,7 +7,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::context::Context;
-use super::evaluation::value_by_rules;
 use super::resolution::{FoundValue, Kind, PyResolution};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
@@ -47,7 +46,6 @@ pub(super) fn served_values<'py>(
     let py = snapshot.py();
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let evaluator = snapshot.get().taken_evaluator(py)?;
-    let context = context.with_snapshot(evaluator.context);
     let results = PyDict::new(py);
     let Some(snapshot) = evaluator.snapshot else { return Ok(results) };
     let is_served = |stored: &Stored| !client_side || stored.is_client_side();
@@ -56,13 +54,9 @@ pub(super) fn served_values<'py>(
     values.sort_unstable_by_key(|(key, _)| *key);
     for (key, stored) in values {
         let key = PyString::new(py, key);
-        let found = match (evaluator.value_override(&key), stored.rules()) {
-            (Some(value), _) => Ok(FoundValue::of_everyone(value, false)),
-            (None, None) => Ok(FoundValue::of_everyone(stored.value(), false)),
-            (None, Some(rules)) => {
-                let decided = value_by_rules(&key, rules, user, context, snapshot)?;
-                decided.map(|decided| FoundValue::decided(stored, rules, decided))
-            }
+        let found = match evaluator.value_override(&key) {
+            Some(value) => Ok(FoundValue::of_everyone(value, false)),
+            None => evaluator.value_of_row(&key, stored, user, context, |_, _| ())?,
         };
         let found = match found {
             Ok(found) => Ok(found.to_python(py)?),

@@ -1,22 +1,21 @@
 //! A snapshot that Python code keeps, so that all evaluations of a request are consistent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
 use super::context::Context;
 use super::evaluation::Evaluator;
-use super::explained::{Explained, ExplainedValue, ExplainedVariant};
-use super::resolution::{
-    ErrorCode, Kind, Purpose, PyResolution, PyValue, Resolved, ResolvedVariant, VariantResult,
-};
-use super::state::{LIVE, evaluates_directly, is_in_mode};
+use super::explained::Explained;
+use super::resolution::{ErrorCode, Kind, PyResolution, PyValue, Resolved, ResolvedVariant};
+use super::state::{LIVE, is_in_mode};
 use super::subject::UserArgument;
 use super::value::{or_default, or_none};
-use super::{direct, listeners, maintenance, start};
+use super::{direct, listeners, start};
 use crate::live::{EvaluationMode, State};
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -55,14 +54,13 @@ impl PySnapshot {
 
     /// The snapshot now. In direct mode, the rows of `key` are read, or all rows.
     pub(super) fn take(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<Self> {
-        let current = start::current(py)?;
-        match current.as_ref() {
-            Some(state) if evaluates_directly(py, state)? => {
-                Ok(Self { snapshot: direct::snapshot(py, key)?, ..Self::of(state) })
-            }
-            Some(state) => Ok(Self { is_recorded: true, ..Self::of(state) }),
-            None => Ok(Self::default()),
-        }
+        let (current, is_direct) = start::current(py)?;
+        let now = current.as_deref().map(Self::of).unwrap_or_default();
+        Ok(if is_direct {
+            Self { snapshot: direct::snapshot(py, key)?, ..now }
+        } else {
+            Self { is_recorded: true, ..now }
+        })
     }
 
     /// What is set over the database now, and the snapshot once a result needs it: a flag that is
@@ -74,13 +72,12 @@ impl PySnapshot {
     }
 
     /// The snapshot for one evaluation of `key`, or of everything.
-    pub(super) fn current(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<Self> {
-        maintenance::count_evaluation(py)?;
+    pub(super) fn current(key: Option<&Bound<'_, PyString>>) -> Self {
         let current = LIVE.current();
-        Ok(match current.as_deref() {
+        match current.as_deref() {
             Some(state) if state.is_in_memory() => Self { is_recorded: true, ..Self::of(state) },
             state => Self::take_later(state, key),
-        })
+        }
     }
 
     /// The snapshot, which may wait for the first load or query the database.
@@ -108,6 +105,11 @@ impl PySnapshot {
         let taken = self.taken_unless(key.py(), |set| {
             set.value_override(key).is_some() || set.flag_override(key).is_some()
         })?;
+        Ok(self.with_context(taken.evaluator()))
+    }
+
+    fn evaluator_for_variant(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+        let taken = self.taken_unless(key.py(), |set| set.variant_override(key).is_some())?;
         Ok(self.with_context(taken.evaluator()))
     }
 
@@ -144,18 +146,20 @@ impl PySnapshot {
         Ok(found)
     }
 
-    fn variant<'py, T: VariantResult<'py>>(
+    fn variant<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<&Bound<'py, PyAny>>,
         default: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
-        purpose: Purpose,
-    ) -> PyResult<T> {
+        is_recorded: bool,
+        reports: bool,
+    ) -> PyResult<ResolvedVariant<'py>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let taken = self.taken_unless(key.py(), |set| set.variant_override(key).is_some())?;
-        let evaluator = self.with_context(taken.evaluator());
-        evaluator.variant(key, user, default, context, purpose.at(taken.is_recorded))
+        let evaluator = self.evaluator_for_variant(key)?;
+        // Rows that are read now count nothing.
+        let is_recorded = is_recorded && evaluator.mode != Some(EvaluationMode::Direct);
+        evaluator.variant(key, user, default, context, is_recorded, reports)
     }
 
     /// A snapshot that was taken later has no context of its own.
@@ -187,7 +191,7 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for_flag(key)?.flag(key, user, context, default, true)
+        Ok(self.evaluator_for_flag(key)?.flag(key, user, context, default, true)?.value)
     }
 
     /// The same result with its reason.
@@ -200,9 +204,7 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyResolution>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let resolved: Resolved =
-            self.evaluator_for_flag(key)?.flag(key, user, context, default, false)?;
-        resolved.to_python(key.py())
+        self.evaluator_for_flag(key)?.flag(key, user, context, default, false)?.to_python(key.py())
     }
 
     /// The value of `key` for `user`.
@@ -231,28 +233,6 @@ impl PySnapshot {
         Ok(PyResolution::of_value(key.py(), found, default))
     }
 
-    /// How the value of `key` comes about for `user`, as the dict that the function returns.
-    #[pyo3(signature = (key, *, user=None, context=None))]
-    fn explain_value<'py>(
-        &self,
-        key: &Bound<'py, PyString>,
-        user: Option<&Bound<'py, PyAny>>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<ExplainedValue> {
-        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for_value(key)?.explain_value(key, user, context)
-    }
-
-    /// Whether the value of `key` can differ between users.
-    fn value_depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.evaluator_for_value(key)?.value_depends_on_user(key)
-    }
-
-    /// The names of the attributes that the rules of the value `key` read.
-    fn attribute_names_of_value(&self, key: &Bound<'_, PyString>) -> PyResult<Vec<&str>> {
-        Ok(self.evaluator_for_value(key)?.attribute_names_of_value(key).into_iter().collect())
-    }
-
     /// What a key stands for, `None` for an unknown one.
     fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {
         Ok(self.evaluator_for_kind(key)?.kind_of(key).map(Kind::as_str))
@@ -267,8 +247,8 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
-        Ok(or_default(key.py(), found, default))
+        let found = self.variant(key, user, default.as_ref(), context, true, true)?;
+        Ok(or_default(key.py(), found.variant, default))
     }
 
     /// The same variant with its reason.
@@ -280,8 +260,7 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyResolution> {
-        let resolved: ResolvedVariant<'_> =
-            self.variant(key, user, default.as_ref(), context, Purpose::RESOLVE)?;
+        let resolved = self.variant(key, user, default.as_ref(), context, true, false)?;
         Ok(resolved.into_python(key.py(), default))
     }
 
@@ -294,33 +273,26 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.variant(key, user, default.as_ref(), context, Purpose::PEEK)?;
-        Ok(or_default(key.py(), found, default))
+        let found = self.variant(key, user, default.as_ref(), context, false, true)?;
+        Ok(or_default(key.py(), found.variant, default))
     }
 
-    /// How the flag `key` gets its result for `user`, as the dict that the function returns.
-    #[pyo3(signature = (key, user=None, *, context=None))]
+    /// How `key` gets its result for `user`, as a dict. `kind` says whether it is the one of a flag,
+    /// a value or a variant. Records nothing.
+    #[pyo3(signature = (key, user=None, *, context=None, kind="flag"))]
     fn explain<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
+        kind: &str,
     ) -> PyResult<Explained> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for_flag(key)?.explain(key, user, context)
-    }
-
-    /// The same for the variant of the experiment `key`. Records nothing.
-    #[pyo3(signature = (key, user=None, *, context=None))]
-    fn explain_variant<'py>(
-        &self,
-        key: &Bound<'py, PyString>,
-        user: Option<&Bound<'py, PyAny>>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<ExplainedVariant> {
-        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let taken = self.taken_unless(key.py(), |set| set.variant_override(key).is_some())?;
-        self.with_context(taken.evaluator()).explain_variant(key, user, context)
+        match kind {
+            "flag" => self.evaluator_for_flag(key)?.explain(key, user, context),
+            "value" => self.evaluator_for_value(key)?.explain_value(key, user, context),
+            _ => self.evaluator_for_variant(key)?.explain_variant(key, user, context),
+        }
     }
 
     /// The results of all flags for `user`, by key.
@@ -331,9 +303,9 @@ impl PySnapshot {
         user: Option<&Bound<'py, PyAny>>,
         client_side: bool,
         context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.taken_evaluator(py)?.all_flags::<bool>(py, user, context, client_side)
+    ) -> PyResult<BTreeMap<&str, bool>> {
+        let results = self.resolve_all_flags(py, user, client_side, context)?;
+        Ok(results.into_iter().map(|(key, result)| (key, result.value)).collect())
     }
 
     /// The same results with their reasons.
@@ -344,9 +316,9 @@ impl PySnapshot {
         user: Option<&Bound<'py, PyAny>>,
         client_side: bool,
         context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<BTreeMap<&str, Resolved>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.taken_evaluator(py)?.all_flags::<Resolved>(py, user, context, client_side)
+        self.taken_evaluator(py)?.all_flags(py, user, context, client_side)
     }
 
     /// Lets the garbage collector find a context that refers to this snapshot.
@@ -354,23 +326,23 @@ impl PySnapshot {
         visit.call(&self.context)
     }
 
-    /// Whether the result of the flag `key` can differ between users.
+    /// Whether the result of `key`, of a flag or of a value, can differ between users.
     fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.evaluator_for_flag(key)?.depends_on_user(key)
+        self.evaluator_for_value(key)?.depends_on_user(key)
     }
 
-    /// The names of the attributes that the rules of the flag `key` read, or those of all flags.
+    /// The names of the attributes that the rules and the unit of `key` read, of a flag and of a
+    /// value, or those of all flags.
     #[pyo3(signature = (key=None))]
     fn attribute_names(
         &self,
         py: Python<'_>,
         key: Option<&Bound<'_, PyString>>,
-    ) -> PyResult<Vec<&str>> {
-        let evaluator = match key {
-            Some(key) => self.evaluator_for_flag(key)?,
-            None => self.taken_evaluator(py)?,
-        };
-        Ok(evaluator.attribute_names(key).into_iter().collect())
+    ) -> PyResult<BTreeSet<&str>> {
+        Ok(match key {
+            Some(key) => self.evaluator_for_value(key)?.attribute_names(key),
+            None => self.taken_evaluator(py)?.attribute_names_of_flags(),
+        })
     }
 
     /// The keys of the flags, values and experiments whose result can differ from the one in `older`.

@@ -1,7 +1,6 @@
 //! The first evaluation of a process: starts the engine and waits for the first load.
 //!
-//! It calls Python once to read the options, and once more only if the wait was in vain. No lock is
-//! held: the thread that starts the engine holds the GIL, so no other thread starts a second one.
+//! It calls Python to read the options, to wait, and if the wait was in vain. No lock is held: the thread that starts the engine holds the GIL, so no other thread starts a second one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,19 +9,16 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwapOption, Guard};
 use pyo3::prelude::*;
 
-use super::calls::{Call, is_ending};
+use super::calls::is_ending;
 use super::hooks::Hooks;
 use super::maintenance;
 use super::seconds::duration;
-use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
+use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, take_ownership};
 use crate::boot_time::since_boot;
 use crate::live::{EvaluationMode, State};
 use crate::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use crate::postgres::error::ErrorKind;
 use crate::postgres::status::{RefreshMode, StatusReport};
-
-/// The time between two checks for the first load: too short to notice, and visible to gevent.
-const SLEEP: Duration = Duration::from_millis(2);
 
 /// What Python reads once, as `flagstaff._engine.hooks.StartOptions`.
 #[derive(FromPyObject)]
@@ -61,14 +57,20 @@ struct FirstLoad {
 
 static FIRST_LOAD: ArcSwapOption<FirstLoad> = ArcSwapOption::const_empty();
 
-/// The state to evaluate with. The first evaluation of a process starts the engine.
-#[inline]
-pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+/// The state to evaluate with, and whether this evaluation reads through Django's own connection:
+/// either the process evaluates directly, or the caller reads what its own transaction has written.
+/// The first evaluation of a process starts the engine.
+pub(super) fn current(py: Python<'_>) -> PyResult<(Guard<Option<Arc<State>>>, bool)> {
     let current = LIVE.current();
-    match current.as_ref().map(|state| state.mode) {
-        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
-        _ => begin(py),
+    let own_writes = current.as_ref().is_some_and(|state| state.own_writes);
+    // A caller that reads its own writes needs no engine.
+    if is_in_mode(EvaluationMode::Direct) || (own_writes && Hooks::reads_own_writes(py)?) {
+        return Ok((current, true));
     }
+    if !is_in_mode(EvaluationMode::Memory) {
+        start(py, false, true)?;
+    }
+    Ok((LIVE.current(), is_in_mode(EvaluationMode::Direct)))
 }
 
 /// The state of a process in which flags are forced off, as long as an evaluation may wait for the
@@ -83,20 +85,6 @@ pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
     if is_waiting { current } else { Guard::from_inner(None) }
 }
 
-#[cold]
-fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    if is_ending() {
-        return Ok(current);
-    }
-    // A caller that reads its own writes needs no engine.
-    if current.as_ref().is_some_and(|state| state.own_writes) && reads_own_writes(py)? {
-        return Ok(current);
-    }
-    start(py, false, true)?;
-    Ok(LIVE.current())
-}
-
 /// Chooses the evaluation mode and starts the engine, unless that has been done. With `wait`, waits
 /// for the first load, for at most `STARTUP_TIMEOUT`. With `in_memory`, a test evaluates from memory
 /// too. Returns True if there is an engine.
@@ -108,13 +96,12 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     if is_ending() {
         return Ok(false);
     }
-    let _call = Call::begin(py);
     if !is_started() {
         // None: the code that reads the options evaluates a flag itself.
         let Some(options) = Hooks::read_options(py, in_memory)? else { return Ok(false) };
         // Another thread may have started the engine while this one read the options.
         if !is_started() {
-            options.extract::<StartOptions>()?.apply()?;
+            options.apply()?;
         }
     }
     if is_in_mode(EvaluationMode::Direct) {
@@ -126,13 +113,6 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
         finish(py)?;
     }
     Ok(true)
-}
-
-/// Waits for the first load, for at most `timeout` seconds.
-#[pyfunction]
-pub(super) fn wait_for_first_load(py: Python<'_>, timeout: f64) -> PyResult<()> {
-    let _call = Call::begin(py);
-    wait_until(py, Instant::now() + duration(timeout)?)
 }
 
 /// Whether the first load is expected soon. False once it is done, while the tables are missing or
@@ -224,27 +204,16 @@ impl EngineOptions {
 /// Waits until the deadline of the first load, and evaluates from memory from then on.
 fn finish(py: Python<'_>) -> PyResult<()> {
     let Some(first) = FIRST_LOAD.load_full() else { return Ok(()) };
-    wait_until(py, first.until)?;
+    if is_waiting() {
+        let left = first.until.saturating_duration_since(Instant::now());
+        Hooks::wait_for_first_load(py, left.as_secs_f64())?;
+    }
     // The engine may have been stopped meanwhile.
     if is_owner() && is_in_mode(EvaluationMode::Starting) {
         LIVE.set_mode(EvaluationMode::Memory, first.report_unknown);
         if LIVE.snapshot().is_none() {
             Hooks::log_late_start(py)?;
         }
-    }
-    Ok(())
-}
-
-fn wait_until(py: Python<'_>, until: Instant) -> PyResult<()> {
-    if !is_waiting() {
-        return Ok(());
-    }
-    // Python's function, because gevent replaces it.
-    let sleep = py.import("time")?.getattr("sleep")?;
-    while is_waiting() && Instant::now() < until {
-        sleep.call1((SLEEP.as_secs_f64(),))?;
-        // A signal that another thread has taken does not end the sleep.
-        py.check_signals()?;
     }
     Ok(())
 }

@@ -6,11 +6,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
-use pyo3::prelude::*;
 
-use super::calls::Call;
-use super::hooks::Hooks;
-use crate::live::{EvaluationMode, Live, State};
+use crate::live::{EvaluationMode, Live};
 use crate::postgres::engine::Engine;
 
 /// The snapshot of this process, and what it is evaluated with.
@@ -28,22 +25,6 @@ pub(super) fn take_ownership() {
 /// Whether this process has set up the state, and did not inherit it by a fork.
 pub(super) fn is_owner() -> bool {
     OWNER.load(Ordering::Relaxed) == std::process::id()
-}
-
-/// Whether this evaluation reads through Django's own connection: either the process evaluates
-/// directly, or the caller reads what its own transaction has written.
-#[inline]
-pub(super) fn evaluates_directly(py: Python<'_>, state: &State) -> PyResult<bool> {
-    if state.own_writes {
-        return reads_own_writes(py);
-    }
-    Ok(state.mode == EvaluationMode::Direct)
-}
-
-#[cold]
-pub(super) fn reads_own_writes(py: Python<'_>) -> PyResult<bool> {
-    let _call = Call::begin(py);
-    Ok(is_in_mode(EvaluationMode::Direct) || Hooks::reads_own_writes(py)?)
 }
 
 /// The evaluation mode of the process, `None` before the first evaluation.

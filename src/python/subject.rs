@@ -4,21 +4,21 @@
 //! rollout starts. The object itself is read only if the result depends on it: an unevaluated
 //! `request.user` costs a query.
 
-use pyo3::exceptions::{PyException, PyRecursionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRecursionError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyType};
+use pyo3::types::{PyInt, PyString, PyType};
 
 use super::calls::Call;
+use super::hooks::Hooks;
 use crate::subject::Subject;
 
 /// How the objects of one type become a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Integer,
-    Text,
-    Uuid,
+    /// A primary key: an integer, a text or a UUID.
+    Key,
     /// A lazy object, which stands for the object that it wraps.
     Lazy,
     /// A user, whose primary key is a plain attribute.
@@ -72,14 +72,16 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     /// Classifies a new type, and remembers it.
     #[cold]
     fn of_new_type(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
-        let _call = Call::begin(user.py());
-        let user_type = user.get_type();
-        let Some((kind, attribute)) = classify(user, &user_type)? else {
-            return Err(wrong_type(user)?);
+        let (kind, attribute) = Hooks::classify(user.py(), user)?;
+        let kind = match &*kind {
+            "lazy" => Kind::Lazy,
+            "user" => Kind::User,
+            "computed" => Kind::ComputedKey,
+            _ => Kind::Key,
         };
         // Interned, as the attributes of an object are: Python then compares pointers, not texts.
         let attribute = PyString::intern(user.py(), &attribute).unbind();
-        let mut known = KnownType { user_type: user_type.unbind(), kind, attribute };
+        let mut known = KnownType { user_type: user.get_type().unbind(), kind, attribute };
         for slot in &TYPES {
             match slot.set(user.py(), known) {
                 Ok(()) => break,
@@ -105,7 +107,7 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         match self.kind {
             Kind::Lazy => wrapped_object(self.user).is_ok_and(|wrapped| wrapped.is_some()),
             Kind::ComputedKey => false,
-            Kind::Integer | Kind::Text | Kind::Uuid | Kind::User => true,
+            Kind::Key | Kind::User => true,
         }
     }
 
@@ -113,14 +115,12 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
     pub(super) fn with_subject<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
-        match self.kind {
-            Kind::Lazy => self.with_wrapped(|subject, _| with(subject)),
-            Kind::User | Kind::ComputedKey => with_key(&self.primary_key()?, with),
-            _ => with_key(self.user, with),
-        }
+        self.with_user(|subject, _| with(subject))
     }
 
     /// The same for rules, which also read the user object: `None` for a bare primary key.
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     pub(super) fn with_user<T>(
         &self,
         with: impl FnOnce(Subject<'_>, Option<&Bound<'py, PyAny>>) -> T,
@@ -130,7 +130,7 @@ impl<'a, 'py> UserArgument<'a, 'py> {
             Kind::User | Kind::ComputedKey => {
                 with_key(&self.primary_key()?, |subject| with(subject, Some(self.user)))
             }
-            _ => with_key(self.user, |subject| with(subject, None)),
+            Kind::Key => with_key(self.user, |subject| with(subject, None)),
         }
     }
 
@@ -146,13 +146,10 @@ impl<'a, 'py> UserArgument<'a, 'py> {
                 return Ok(with(Subject::Anonymous, None));
             }
             let user = UserArgument::of(&wrapped)?;
-            match user.kind {
-                Kind::Lazy => wrapped = unwrapped(&wrapped)?,
-                Kind::User | Kind::ComputedKey => {
-                    return with_key(&user.primary_key()?, |subject| with(subject, Some(&wrapped)));
-                }
-                _ => return with_key(&wrapped, |subject| with(subject, None)),
+            if !user.is_lazy() {
+                return user.with_user(with);
             }
+            wrapped = unwrapped(&wrapped)?;
         }
         let message = "user is a lazy object that wraps lazy objects without an end";
         Err(PyRecursionError::new_err(message))
@@ -174,57 +171,6 @@ impl<'a, 'py> UserArgument<'a, 'py> {
             None => self.user.getattr(intern!(self.user.py(), "pk")),
         }
     }
-}
-
-/// The kind of a type, and the attribute that holds the primary key; `None` if its objects are
-/// neither users nor keys.
-fn classify(
-    user: &Bound<'_, PyAny>,
-    user_type: &Bound<'_, PyType>,
-) -> PyResult<Option<(Kind, String)>> {
-    let py = user.py();
-    // Checks the type, not the instance: `isinstance` reads `__class__`, which evaluates a lazy
-    // object and returns the type of the wrapped one.
-    let kind = if user_type.is_subclass_of::<PyBool>()? || user_type.is_subclass_of::<PyFloat>()? {
-        return Ok(None);
-    } else if user_type.is_subclass_of::<PyInt>()? {
-        Kind::Integer
-    } else if user_type.is_subclass_of::<PyString>()? {
-        Kind::Text
-    } else if user_type.is_subclass(uuid_type(py)?)? {
-        Kind::Uuid
-    } else if user_type
-        .is_subclass(&py.import("django.utils.functional")?.getattr("LazyObject")?)?
-    {
-        Kind::Lazy
-    } else if !user_type.is_subclass_of::<PyType>()? && has_key(user)? {
-        return key_attribute(user_type).map(Some);
-    } else {
-        return Ok(None);
-    };
-    Ok(Some((kind, String::new())))
-}
-
-/// Whether an object has a primary key. It may raise, which is left to the evaluation that reads it.
-fn has_key(user: &Bound<'_, PyAny>) -> PyResult<bool> {
-    match user.hasattr(intern!(user.py(), "pk")) {
-        Err(error) if error.is_instance_of::<PyException>(user.py()) => Ok(true),
-        found => found,
-    }
-}
-
-/// The attribute behind `pk` of a Django model, which is faster to read than the property. A model
-/// with its own `pk` keeps it.
-fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
-    let model = user_type.py().import("django.db.models")?.getattr("Model")?;
-    if user_type.is_subclass(&model)? && user_type.getattr("pk")?.is(&model.getattr("pk")?) {
-        let name: String =
-            user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract()?;
-        // The key of a multi-table child is a descriptor that runs code.
-        let is_code = user_type.getattr(&*name)?.hasattr("__set__")?;
-        return Ok((if is_code { Kind::ComputedKey } else { Kind::User }, name));
-    }
-    Ok((Kind::ComputedKey, "pk".to_owned()))
 }
 
 /// The object behind a lazy one. `object.__getattribute__` bypasses the proxy, which runs Python
@@ -321,12 +267,4 @@ fn with_uuid<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> 
 fn uuid_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static UUID: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     UUID.import(py, "uuid", "UUID")
-}
-
-#[cold]
-fn wrong_type(user: &Bound<'_, PyAny>) -> PyResult<PyErr> {
-    let name = user.get_type().qualname()?;
-    Ok(PyTypeError::new_err(format!(
-        "user must be a user, the primary key of one (int, str or uuid.UUID) or None, not {name}"
-    )))
 }

@@ -3,7 +3,6 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 
-use super::calls::Call;
 use super::hooks::Hooks;
 use crate::stored_value::StoredValue;
 
@@ -15,10 +14,7 @@ pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<
         StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
         StoredValue::Integer(value) => PyInt::new(py, *value).into_any(),
         StoredValue::Text(value) => PyString::new(py, value).into_any(),
-        StoredValue::Json(text) => {
-            let _call = Call::begin(py);
-            Hooks::decode(py, text)?
-        }
+        StoredValue::Json(text) => Hooks::decode(py, text)?,
     })
 }
 

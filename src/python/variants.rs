@@ -3,28 +3,25 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::attributes::{
-    Visitor, VisitorId, any_of_user, note_evaluation, with_attributes, without_database,
-};
+use super::attributes::{VisitorId, note_evaluation, with_attributes, without_database};
 use super::context::Context;
 use super::crawlers::is_crawler;
-use super::evaluation::{Evaluator, explain_for};
-use super::explained::{ExplainedVariant, How};
+use super::evaluation::{Evaluator, explain_for, needs_user};
+use super::explained::Explained;
+use super::hooks::Hooks;
 use super::listeners;
 use super::maintenance;
-use super::resolution::{ErrorCode, Purpose, ResolvedVariant, VariantResult};
+use super::resolution::{ErrorCode, Kind, ResolvedVariant};
 use super::snapshot::PySnapshot;
 use super::state::LIVE;
 use super::subject::UserArgument;
-use super::unknown_keys;
 use super::value::or_default;
 use crate::assign::{Assignment, assign, with_unit};
 use crate::bucketing_unit::VISITOR;
-use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::overrides::VariantOverride;
-use crate::rules::{Attributes, NoAttributes, Rules};
+use crate::rules::{Attributes, NoAttributes};
 use crate::snapshot::Snapshot;
 use crate::steps;
 use crate::subject::Subject;
@@ -49,22 +46,16 @@ pub(super) fn get_variant<'py>(
     default: Option<Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    maintenance::count_evaluation(key.py())?;
     let current = LIVE.current();
     let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
         drop(current);
-        let snapshot = PySnapshot::current(key.py(), Some(key))?;
-        return snapshot.get_variant(key, user, default, context);
+        return PySnapshot::current(Some(key)).get_variant(key, user, default, context);
     };
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    maintenance::count_evaluation(key.py())?;
     let evaluator = Evaluator::of(state);
-    let found = evaluator.variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
-    Ok(or_default(key.py(), found, default))
-}
-
-fn unknown(code: ErrorCode) -> ExplainedVariant {
-    let how = How::error(code, steps::without_variant, &steps::NO_EXPERIMENT);
-    ExplainedVariant::unrecorded(None, how)
+    let found = evaluator.variant(key, user, default.as_ref(), context, true, true)?;
+    Ok(or_default(key.py(), found.variant, default))
 }
 
 /// The reason of a visitor above the limit of new ones.
@@ -80,22 +71,24 @@ impl<'a> Evaluator<'a> {
         self.overrides?.variant(key.to_str().ok()?)
     }
 
-    /// The variant, without one the default of the call, which is for the listeners.
+    /// The variant, without one the default of the call, which is for the listeners. With `reports`,
+    /// an unknown key is reported if that is configured.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    pub(super) fn variant<'py, T: VariantResult<'py>>(
+    pub(super) fn variant<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
         default: Option<&Bound<'py, PyAny>>,
         context: Context<'_, 'py>,
-        purpose: Purpose,
-    ) -> PyResult<T> {
+        is_recorded: bool,
+        reports: bool,
+    ) -> PyResult<ResolvedVariant<'py>> {
         note_evaluation(key.py())?;
         if self.overrides.is_some() {
-            return self.variant_under_overrides(key, user, default, context, purpose).map(T::from);
+            return self.variant_under_overrides(key, user, default, context, is_recorded, reports);
         }
-        self.variant_of_snapshot(key, user, context, purpose)
+        self.variant_of_snapshot(key, user, context, is_recorded, reports)
     }
 
     /// The same where something is set over the database, or listeners are called.
@@ -106,7 +99,8 @@ impl<'a> Evaluator<'a> {
         user: Option<UserArgument<'_, 'py>>,
         default: Option<&Bound<'py, PyAny>>,
         context: Context<'_, 'py>,
-        purpose: Purpose,
+        is_recorded: bool,
+        reports: bool,
     ) -> PyResult<ResolvedVariant<'py>> {
         let py = key.py();
         let resolved = match self.variant_override(key) {
@@ -116,42 +110,42 @@ impl<'a> Evaluator<'a> {
                 error: None,
                 rule: None,
             },
-            None => self.variant_of_snapshot::<ResolvedVariant<'_>>(key, user, context, purpose)?,
+            None => self.variant_of_snapshot(key, user, context, is_recorded, reports)?,
         };
-        listeners::notify_variant(self.overrides, key, || {
-            resolved.clone().into_python(py, default.cloned())
+        listeners::notify(self.overrides, Kind::Variant, key, || {
+            Py::new(py, resolved.clone().into_python(py, default.cloned()))
         })?;
         Ok(resolved)
     }
 
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    fn variant_of_snapshot<'py, T: VariantResult<'py>>(
+    fn variant_of_snapshot<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
         context: Context<'_, 'py>,
-        purpose: Purpose,
-    ) -> PyResult<T> {
+        is_recorded: bool,
+        reports: bool,
+    ) -> PyResult<ResolvedVariant<'py>> {
         let py = key.py();
         let Some(snapshot) = self.snapshot else {
-            return Ok(T::error(ErrorCode::NotReady));
+            return Ok(ResolvedVariant::error(ErrorCode::NotReady));
         };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else {
-            if purpose.reports_unknown && self.report_unknown {
-                unknown_keys::report(key, "experiment")?;
+            if reports && self.report_unknown {
+                Hooks::report_unknown_key(py, key, "experiment")?;
             }
-            return Ok(T::error(ErrorCode::NotFound));
+            return Ok(ResolvedVariant::error(ErrorCode::NotFound));
         };
         let context = context.with_snapshot(self.context);
-        let is_recorded = purpose.is_recorded;
         let found = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
             by_user(py, experiment, user, context, is_recorded)
         } else {
             by_attributes(py, experiment, user, context, snapshot, is_recorded)
         };
-        found.or_else(|error| Ok(T::error(without_database(py, error)?)))
+        found.or_else(|error| Ok(ResolvedVariant::error(without_database(py, error)?)))
     }
 }
 
@@ -162,12 +156,13 @@ impl Evaluator<'_> {
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
         context: Context<'_, 'py>,
-    ) -> PyResult<ExplainedVariant> {
+    ) -> PyResult<Explained> {
         note_evaluation(key.py())?;
         if let Some(found) = self.variant_override(key) {
-            let how = How::overridden(found.name(), found.reason());
-            return Ok(ExplainedVariant::unrecorded(found.variant().map(Into::into), how));
+            let value = found.variant().map(|variant| of_text(key.py(), variant));
+            return Ok(Explained::overridden(value, found.name(), found.reason()));
         }
+        let unknown = |code| Explained::error(Kind::Variant, code);
         let Some(snapshot) = self.snapshot else { return Ok(unknown(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else { return Ok(unknown(ErrorCode::NotFound)) };
@@ -177,71 +172,58 @@ impl Evaluator<'_> {
             with_attributes(py, user, context, snapshot, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
                 let exclusion = exclusion(py, experiment, assignment, context)?;
-                Ok(explained(experiment, assignment, exclusion, subject, attributes))
+                Ok(explained(py, experiment, assignment, exclusion, subject, attributes))
             })?
         };
-        let needs_user = || {
-            Ok(experiment.state == ExperimentState::Running && needs_user(py, experiment, context)?)
-        };
+        let needs_user = || needs_user(py, experiment, context);
         Ok(explain_for(py, user, needs_user, explain)?.unwrap_or_else(unknown))
     }
 }
 
 fn explained(
+    py: Python<'_>,
     experiment: &Experiment,
     assignment: Assignment,
     exclusion: Option<&'static str>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
-) -> ExplainedVariant {
+) -> Explained {
     let variant = assignment.variant.filter(|_| exclusion.is_none());
-    let variant = variant.map(|variant| experiment.allocation.key(variant).to_owned());
     let Assignment { reason, rule, .. } = assignment;
     let (rules, unit) = (experiment.rules.as_deref(), experiment.bucket_by.as_deref());
     let why = exclusion.map(|reason| if reason == LIMIT { &steps::LIMIT } else { &steps::CRAWLER });
     let steps = steps::of_variant(experiment, assignment, why, subject, attributes);
-    ExplainedVariant {
-        value: variant,
+    let how = Explained::of_row(rules, unit, reason, rule, steps);
+    Explained {
+        value: variant.map(|variant| of_text(py, experiment.allocation.key(variant))),
+        reason: exclusion.unwrap_or(how.reason),
+        bucket: assignment.position.map(|position| position.bucket),
         is_recorded: assignment.is_analysed && exclusion.is_none(),
         phase: Some(experiment.phase),
-        how: How {
-            reason: exclusion.unwrap_or(reason.as_str()),
-            error_code: (reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
-            bucket: assignment.position.map(|position| position.bucket),
-            ..How::of_row(rules, unit, rule, steps)
-        },
+        ..how
     }
 }
 
-/// The result of an assignment, or of an exclusion from it.
-#[inline]
-fn given<'py, T: VariantResult<'py>>(
-    py: Python<'py>,
-    experiment: &Experiment,
-    assignment: Assignment,
-    exclusion: Option<&'static str>,
-) -> T {
-    let variant = assignment.variant.filter(|_| exclusion.is_none());
-    let variant = variant.map(|variant| PyString::new(py, experiment.allocation.key(variant)));
-    T::of(variant, assignment, exclusion)
+fn of_text(py: Python<'_>, text: &str) -> Py<PyAny> {
+    PyString::new(py, text).into_any().unbind()
 }
 
 /// The variant of an experiment for everyone, by user.
 #[inline]
-fn by_user<'py, T: VariantResult<'py>>(
+fn by_user<'py>(
     py: Python<'py>,
     experiment: &Experiment,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     is_recorded: bool,
-) -> PyResult<T> {
-    let with = |subject: Subject<'_>| -> PyResult<T> {
+) -> PyResult<ResolvedVariant<'py>> {
+    let with = |subject: Subject<'_>| -> PyResult<ResolvedVariant<'py>> {
         let assignment = assign(experiment, &subject, &NoAttributes);
         let exclusion = exclusion(py, experiment, assignment, context)?;
         if exclusion.is_none() && is_recorded {
-            record(experiment, assignment, &subject, &NoAttributes, || Visitor::Given);
+            record(experiment, assignment, &subject, &NoAttributes, || None);
         }
-        Ok(given(py, experiment, assignment, exclusion))
+        Ok(ResolvedVariant::of(py, experiment, assignment, exclusion))
     };
     match user {
         Some(user) if experiment.state == ExperimentState::Running => user.with_subject(with)?,
@@ -251,14 +233,14 @@ fn by_user<'py, T: VariantResult<'py>>(
 
 /// The same for one that reads attributes.
 #[inline(never)]
-fn by_attributes<'py, T: VariantResult<'py>>(
+fn by_attributes<'py>(
     py: Python<'py>,
     experiment: &Experiment,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     is_recorded: bool,
-) -> PyResult<T> {
+) -> PyResult<ResolvedVariant<'py>> {
     if experiment.state != ExperimentState::Running {
         return by_user(py, experiment, None, context, false);
     }
@@ -275,14 +257,14 @@ fn by_attributes<'py, T: VariantResult<'py>>(
         attributes.report_needed_user(&experiment.identity.key);
         let exclusion = exclusion(py, experiment, assignment, context)?;
         if exclusion.is_some() || !is_recorded {
-            return Ok(given(py, experiment, assignment, exclusion));
+            return Ok(ResolvedVariant::of(py, experiment, assignment, exclusion));
         }
         let visitor = || match experiment.bucket_by.as_deref() {
-            Some(VISITOR) => attributes.known_visitor(),
-            _ => Visitor::Given,
+            Some(VISITOR) => attributes.visitor_has_returned(),
+            _ => None,
         };
         let is_in = record(experiment, assignment, subject, attributes, visitor);
-        Ok(given(py, experiment, assignment, (!is_in).then_some(LIMIT)))
+        Ok(ResolvedVariant::of(py, experiment, assignment, (!is_in).then_some(LIMIT)))
     })?
 }
 
@@ -307,14 +289,6 @@ fn exclusion<'py>(
     Ok(is_left_out.then_some(LIMIT))
 }
 
-/// Whether the variant depends on the user, and not only on the context and the visitor.
-fn needs_user(py: Python<'_>, experiment: &Experiment, context: Context<'_, '_>) -> PyResult<bool> {
-    let Some(unit) = experiment.bucket_by.as_deref() else { return Ok(true) };
-    let rules = experiment.rules.as_ref().and_then(|rules| rules.rules());
-    let attributes = rules.map(Rules::attributes).unwrap_or_default().iter().map(|name| &**name);
-    any_of_user(py, attributes.chain([unit]), context)
-}
-
 /// Records what a bucket has decided, once. False for a unit that is left out.
 #[inline]
 fn record(
@@ -322,7 +296,7 @@ fn record(
     assignment: Assignment,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
-    visitor: impl FnOnce() -> Visitor,
+    has_returned: impl FnOnce() -> Option<bool>,
 ) -> bool {
     let Assignment { variant: Some(variant), position: Some(position), .. } = assignment else {
         return true;
@@ -332,7 +306,7 @@ fn record(
     let returned = experiment.bucket_by.as_deref() == Some(VISITOR);
     let place = (position, variant);
     LIVE.exposures().contains(experiment, place, Known { user, returned })
-        || record_new(experiment, place, subject, attributes, (user, visitor()))
+        || record_new(experiment, place, subject, attributes, (user, has_returned()))
 }
 
 #[cold]
@@ -341,15 +315,15 @@ fn record_new(
     place: Place,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
-    (knows_user, visitor): (bool, Visitor),
+    (knows_user, has_returned): (bool, Option<bool>),
 ) -> bool {
     let exposures = LIVE.exposures();
-    let known = Known { user: knows_user, returned: visitor == Visitor::Returned };
+    let known = Known { user: knows_user, returned: has_returned == Some(true) };
     if exposures.contains(experiment, place, known) {
         return true;
     }
     if !exposures.contains(experiment, place, Known::default())
-        && !exposures.admits(experiment, place, visitor == Visitor::New)
+        && !exposures.admits(experiment, place, has_returned == Some(false))
     {
         return false;
     }

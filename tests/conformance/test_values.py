@@ -80,8 +80,8 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
             assert same(found.value, case["value"])
             assert (found.reason, found.rule, found.error_code) == wanted
         for explained in (
-            _core.current(key).explain_value(key, user=user, context=context),
-            held.explain_value(key, user=user, context=context),
+            _core.current(key).explain(key, user, context=context, kind="value"),
+            held.explain(key, user, context=context, kind="value"),
         ):
             assert same(explained["value"], case["value"])
             how = explained["reason"], explained["rule"], explained["error_code"]

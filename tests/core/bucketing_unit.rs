@@ -7,7 +7,7 @@ use flagstaff::flag::Flag;
 use flagstaff::row::FlagRow;
 use flagstaff::rules::{Attribute, NoAttributes, Value};
 use flagstaff::subject::Subject;
-use flagstaff::targeting::Targeting;
+use flagstaff::targeting::{Dependent, Targeting};
 
 use crate::attributes::{Given, given};
 use crate::rows::{flag, flag_with_rules, flags, integers, snapshot};

@@ -6,6 +6,7 @@ use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::flag::Flag;
 use flagstaff::rules::NoAttributes;
 use flagstaff::subject::Subject;
+use flagstaff::targeting::Dependent;
 use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 

@@ -6,6 +6,7 @@ mod postgres_groups;
 mod postgres_inheritance;
 mod postgres_parameters;
 mod postgres_parts;
+mod postgres_pool;
 mod postgres_properties;
 mod postgres_refresh;
 mod postgres_rows;

@@ -7,6 +7,7 @@ use flagstaff::flag::Flag;
 use flagstaff::row::{Fault, FlagRow, SegmentRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
+use flagstaff::targeting::Dependent;
 
 use crate::attributes;
 use crate::rows::{

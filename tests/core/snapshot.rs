@@ -6,6 +6,7 @@ use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot, Stored};
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
+use flagstaff::targeting::Dependent;
 use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 

@@ -18,7 +18,8 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 from sentry_sdk.transport import Transport
 
-from flagstaff import experiments, flag_enabled, get_value, listeners, sentry
+from flagstaff import experiments, flag_enabled, get_value, sentry
+from flagstaff._engine import listeners
 from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.sentry import FlagstaffIntegration

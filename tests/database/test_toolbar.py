@@ -20,8 +20,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import include, path
 
-from flagstaff import experiments, flag_enabled, get_value, listeners, toolbar
-from flagstaff._engine import log_once
+from flagstaff import experiments, flag_enabled, get_value, toolbar
+from flagstaff._engine import listeners, log_once
 from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from flagstaff import _core
@@ -106,7 +106,7 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     it, if the value has rules. Raises TypeError if `user` or `context` has a wrong type. Does not
     block.
     """
-    found = _core.current(key).explain_value(key, user=user, context=context)
+    found = _core.current(key).explain(key, user, context=context, kind="value")
     return explanation_of(ValueExplanation, key, found)
 
 
@@ -115,10 +115,9 @@ _T = TypeVar("_T", bound=Explained)
 
 def explanation_of(made: type[_T], key: str, found: Mapping[str, Any]) -> _T:
     """Returns what the extension found, as an explanation."""
-    members = {**found}
-    problem, override = members.pop("rules_problem"), members.pop("overridden_by")
-    steps = tuple(map(_step, members.pop("steps")))
-    return made(key=key, override=override, rules_problem=problem, steps=steps, **members)
+    steps = tuple(map(_step, found["steps"]))
+    members = {**found, "key": key, "override": found["overridden_by"], "steps": steps}
+    return made(**{one.name: members[one.name] for one in fields(made)})
 
 
 def _step(found: tuple[Any, ...]) -> Step:

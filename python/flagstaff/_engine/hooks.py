@@ -52,6 +52,8 @@ class Hooks:
 
     # The life of the process.
     read_options: Callable[[bool], StartOptions | None]
+    #: Blocks for at most so many seconds.
+    wait_for_first_load: Callable[[float], None]
     log_late_start: Callable[[], None]
     after_fork: Callable[[], None]
     run_maintenance: Callable[[], None]
@@ -59,7 +61,8 @@ class Hooks:
     # Results.
     decode: Callable[[str], object]
     report_unknown_key: Callable[[str, Literal["flag", "value", "experiment"]], None]
-    report_listener: Callable[[Any, Exception], None]
+    #: Arguments: the kind, the key and the resolution.
+    notify: Callable[[Literal["flag", "value", "variant"], str, Any], None]
     reads_own_writes: Callable[[], bool]
 
     # Direct mode. They raise NotReadyError if the database cannot be queried.
@@ -75,6 +78,7 @@ class Hooks:
     origin_of: Callable[[Any], tuple[bytes | None, int | None]]
 
     # The attributes that rules read.
+    classify: Callable[[object], tuple[str, str]]
     read_attribute_settings: Callable[[], tuple[dict[str, str], bool]]
     #: Arguments: the user, `call` and `snapshot`.
     computed_attributes: Callable[[object, object, object], dict[str, object] | None]

@@ -26,11 +26,12 @@ from django.db import connections
 from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct, log_once
+from flagstaff._engine import attributes, direct, listeners, log_once
 from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
 from flagstaff._engine.request_origin import origin_of
 from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
+from flagstaff._engine.user_keys import classify
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
@@ -207,7 +208,7 @@ def ready(timeout: float | None = None) -> bool:
     loop. Without this call, the first evaluation waits.
     """
     if _core.start(wait=False):
-        _core.wait_for_first_load(conf.startup_timeout if timeout is None else timeout)
+        wait_for_first_load(conf.startup_timeout if timeout is None else timeout)
     return bool(_core.status_report()["ready"])
 
 
@@ -222,6 +223,13 @@ async def aready(timeout: float | None = None) -> bool:
         while _core.is_waiting() and monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_SLEEP)
     return bool(_core.status_report()["ready"])
+
+
+def wait_for_first_load(seconds: float) -> None:
+    """Waits for the first load, for at most so many seconds. Called by the extension, too."""
+    deadline = monotonic() + seconds
+    while _core.is_waiting() and monotonic() < deadline:
+        time.sleep(_SLEEP)
 
 
 def refresh(timeout: float = 5.0) -> None:
@@ -381,12 +389,13 @@ def _require_fixed_settings() -> None:
 _core.install(
     Hooks(
         read_options=read_options,
+        wait_for_first_load=wait_for_first_load,
         log_late_start=log_late_start,
         after_fork=after_fork,
         run_maintenance=run_maintenance,
         decode=decode,
         report_unknown_key=report_unknown_key,
-        report_listener=log_once.report_listener,
+        notify=listeners.notify,
         reads_own_writes=direct.reads_own_writes,
         kept_snapshots=direct.kept_snapshots,
         read_all=direct.read_all,
@@ -396,6 +405,7 @@ _core.install(
         visitor_has_returned=attributes.visitor_has_returned,
         is_crawler=attributes.is_crawler,
         origin_of=origin_of,
+        classify=classify,
         read_attribute_settings=attributes.read_settings,
         computed_attributes=attributes.computed_attributes,
         is_deferred=attributes.is_deferred,

@@ -333,8 +333,7 @@ async def user_of(
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
     for the attributes that rules need.
     """
-    names = [*snapshot.attribute_names(key), *snapshot.attribute_names_of_value(key)]
-    depends = snapshot.depends_on_user(key) or snapshot.value_depends_on_user(key)
+    names, depends = snapshot.attribute_names(key), snapshot.depends_on_user(key)
     return await _read_user(request, names, context, is_needed=depends)
 
 

@@ -43,7 +43,7 @@ def values_of_user(
             row.key: explanation_of(
                 ValueExplanation,
                 row.key,
-                snapshot.explain_value(row.key, user=user, context=context),
+                snapshot.explain(row.key, user, context=context, kind="value"),
             )
             for row in (found if snapshot.ready else ())
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Literal
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from flagstaff._core import check_conditions, check_rules, check_value_rules
+from flagstaff._core import check_rules
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.impossible_values import impossible_conditions
@@ -16,7 +17,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._taken_keys import keys_of_apps
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
-from flagstaff._words.text import Text, some
+from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf
@@ -83,7 +84,7 @@ def missing_segments(database: Database) -> Iterator[Problem]:
 
 def unreadable_rules(database: Database) -> Iterator[Problem]:
     """Yields that workers cannot read rules of flags or values, or conditions of segments."""
-    if shown := _problems(database.stored.flags, check_rules):
+    if shown := _problems(database.stored.flags, "flag"):
         yield Problem(
             f"workers cannot read the rules of {shown}",
             conf.flag_model,
@@ -91,7 +92,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             verb="set-rules",
             otherwise="return the default of the call",
         )
-    if shown := _problems(database.stored.values, check_value_rules):
+    if shown := _problems(database.stored.values, "value"):
         yield Problem(
             f"workers cannot read the rules of the values {shown}",
             conf.value_model,
@@ -99,7 +100,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             verb="value update --rules",
             otherwise="give everyone the value itself",
         )
-    if shown := _problems(database.stored.segments, check_conditions):
+    if shown := _problems(database.stored.segments, "segment"):
         yield Problem(
             f"workers cannot read the conditions of {shown}",
             segment_model(),
@@ -183,9 +184,9 @@ def client_units(database: Database) -> Iterator[Problem]:
         )
 
 
-def _problems(texts: Texts | None, check: Callable[[str], Text | None]) -> str:
+def _problems(texts: Texts | None, kind: Literal["flag", "value", "segment"]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
-    problems = ((key, check(text)) for key, text in (texts or {}).items())
+    problems = ((key, check_rules(text, kind)) for key, text in (texts or {}).items())
     shown = (f"{key!r} ({one})" for key, one in problems if one)
     return some(shown, _MAX_SHOWN, separator="; ")
 

@@ -28,18 +28,18 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// A piece of work over a connection of the pool.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Task {
+pub struct Task {
     /// The name of its thread.
-    pub(crate) thread: &'static str,
+    pub thread: &'static str,
     /// What it does, in the words of an error.
-    pub(crate) doing: &'static str,
+    pub doing: &'static str,
     /// When it is given up, and its connection closed.
-    pub(crate) until: Instant,
+    pub until: Instant,
 }
 
 /// Connections to the current target, of which a number may be open at the same time.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     target: Arc<CurrentTarget>,
     size: u32,
     /// How long a connection is kept that nothing uses; zero if it is closed at once.
@@ -66,7 +66,8 @@ struct Connections {
 impl Pool {
     /// A pool of at most `size` connections, which keeps them for `idle`; zero keeps none. Does not
     /// connect yet.
-    pub(crate) fn new(target: Arc<CurrentTarget>, size: u32, idle: Duration) -> Self {
+    #[must_use]
+    pub fn new(target: Arc<CurrentTarget>, size: u32, idle: Duration) -> Self {
         let state = State { connections: None, keeps: !idle.is_zero() };
         Self { target, size, idle, state: Mutex::new(state) }
     }
@@ -77,7 +78,7 @@ impl Pool {
     ///
     /// # Errors
     /// The error of `work`, that of the last attempt to connect, or that the deadline has passed.
-    pub(crate) fn run<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         &self,
         task: Task,
         interrupted: &mut dyn FnMut() -> bool,
@@ -113,12 +114,12 @@ impl Pool {
     }
 
     /// Keeps no unused connection from now on.
-    pub(crate) fn keep_no_more(&self) {
+    pub fn keep_no_more(&self) {
         self.lock().keeps = false;
     }
 
     /// Closes the unused connections, and keeps none from now on. Does not wait.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.keep_no_more();
         drop(self.take_if(|_| true));
     }
@@ -299,6 +300,3 @@ fn connect(attempt: &Attempt) -> Result<Connection, Error> {
     }
     Ok(Connection { client, until, is_clean: true })
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,7 +26,7 @@ pub struct Target {
 }
 
 /// The target in use. It is replaced when the parameters change, such as a rotated password.
-pub(crate) type CurrentTarget = ArcSwap<Target>;
+pub type CurrentTarget = ArcSwap<Target>;
 
 impl Target {
     /// The target of these parameters. Reads no file and does not connect.

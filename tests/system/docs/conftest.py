@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flagstaff import listeners
+from flagstaff._engine import listeners
 
 
 @pytest.fixture(autouse=True)

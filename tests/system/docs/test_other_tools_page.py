@@ -19,7 +19,8 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 from django.utils.module_loading import import_string
 
-from flagstaff import flag_enabled, get_value, listeners
+from flagstaff import flag_enabled, get_value
+from flagstaff._engine import listeners
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag, override_value
 from tests.support.fixtures import COMMITTED

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import flagstaff
-from flagstaff._core import Evaluation, Resolution, Snapshot
+from flagstaff._core import Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.status import Status
@@ -21,6 +21,7 @@ from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf import SETTINGS
+from flagstaff.listeners import Evaluation
 from flagstaff.serialization import Imported
 from tests.conftest import ROOT
 from tools import settings_page
