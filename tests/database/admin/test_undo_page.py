@@ -167,7 +167,7 @@ def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, setting
 def test_change_after_the_page_is_a_conflict_that_asks_again_and_counts_the_users_once(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = []
+    counted: list[str] = []
 
     def count(_found: object, keys: list[tuple[Kind, str]], _deadline: float) -> None:
         counted.extend(key for _kind, key in keys)
