@@ -40,6 +40,9 @@ type DirectValue = (String, Text, Text, bool, bool, Text, Text);
 type DirectExperiment =
     (String, String, String, String, String, i32, i32, String, String, Text, Text);
 
+/// Names, and the keys of the members.
+type Groups = Vec<(String, Vec<String>)>;
+
 /// A snapshot of the rows that evaluations of `key` need, or of all rows; `None` if the database
 /// cannot be queried. The caller's block of `read_own_writes` keeps it.
 pub(super) fn snapshot(
@@ -59,7 +62,10 @@ pub(super) fn snapshot(
         }
     }
     let Some(rows) = read(py, |py| Hooks::read_all(py, key))? else { return Ok(None) };
-    let read = Arc::new(with_groups(py, Snapshot::default().next(loaded(rows.extract()?)))?);
+    let rows = Snapshot::default().next(loaded(rows.extract()?));
+    let grouped =
+        with_groups(rows, |names| Ok(read(py, |py| Hooks::read_groups(py, names))?.flatten()));
+    let read = Arc::new(grouped?);
     kept.set_item(key, Kept(Arc::clone(&read)))?;
     Ok(Some(read))
 }
@@ -68,14 +74,14 @@ pub(super) fn snapshot(
 #[pyclass(frozen)]
 struct Kept(Arc<Snapshot>);
 
-/// The snapshot with the groups that its rules refer to, if they can be read.
-pub(super) fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
+/// The snapshot with the groups that its rules refer to, if the project has groups, by `read`.
+pub(super) fn with_groups(
+    snapshot: Snapshot,
+    read: impl FnOnce(Option<Vec<&str>>) -> PyResult<Option<Groups>>,
+) -> PyResult<Snapshot> {
     let Some(references) = snapshot.wanted_groups(false) else { return Ok(snapshot) };
-    let names = references.names();
-    let Some(rows) = read(py, |py| Hooks::read_groups(py, names))?.flatten() else {
-        return Ok(snapshot);
-    };
-    let rows = rows.into_iter().map(|(name, users)| GroupRow::new(name, Users::Texts(users)));
+    let Some(groups) = read(references.names())? else { return Ok(snapshot) };
+    let rows = groups.into_iter().map(|(name, users)| GroupRow::new(name, Users::Texts(users)));
     Ok(snapshot.with_groups(references, rows.collect()))
 }
 

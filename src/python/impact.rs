@@ -9,7 +9,7 @@ use pyo3::types::{PyIterator, PyTuple};
 use super::attribute_value::read_value;
 use super::direct::{self, Rows};
 use super::hooks::Hooks;
-use super::subject::UserArgument;
+use super::subject::with_key;
 use crate::assign::assign;
 use crate::evaluate::{evaluate, evaluate_value};
 use crate::experiment::ExperimentState;
@@ -46,7 +46,8 @@ impl Comparison {
     /// Compares rows as `flagstaff._engine.direct.read_all` returns them. Reads the groups that rules
     /// name.
     ///
-    /// Rules that cannot be read after the change stay those of before, as in a worker.
+    /// Rules that cannot be read after the change stay those of before, as in a worker. Raises
+    /// `NotReadyError` if the groups cannot be read.
     #[new]
     fn new(
         py: Python<'_>,
@@ -54,7 +55,11 @@ impl Comparison {
         after: Rows,
         keys: Vec<(String, String)>,
     ) -> PyResult<Self> {
-        let next = |last: &Snapshot, rows| direct::with_groups(py, last.next(direct::loaded(rows)));
+        let next = |last: &Snapshot, rows| {
+            direct::with_groups(last.next(direct::loaded(rows)), |names| {
+                Hooks::read_groups(py, names)
+            })
+        };
         let before = next(&Snapshot::default(), before)?;
         let after = next(&before, after)?;
         Ok(Self { snapshots: [before, after], keys })
@@ -91,7 +96,7 @@ impl Comparison {
         for row in users {
             let (row, names) = (&row?.cast_into::<PyTuple>()?, &names);
             let pk = row.get_item(0)?;
-            let mut evaluate = |subject: Subject<'_>| {
+            let evaluate = |subject: Subject<'_>| {
                 let of_user = |snapshot| Columns { row, names, subject, snapshot };
                 let [before, after] = self.snapshots.each_ref().map(of_user);
                 let mut differs = false;
@@ -100,10 +105,7 @@ impl Comparison {
                 }
                 changed += u64::from(differs);
             };
-            match UserArgument::new(Some(&pk).filter(|pk| !pk.is_none()))? {
-                Some(user) => user.with_subject(evaluate)?,
-                None => evaluate(Subject::Anonymous),
-            }
+            with_key(&pk, evaluate)?;
         }
         Ok((changed, counts))
     }
@@ -185,8 +187,14 @@ impl Attributes for Columns<'_, '_> {
         }
         let column = self.names.iter().position(|column| column == name);
         let Some(column) = column else { return with(Attribute::Unknown) };
-        // As in an evaluation, an attribute whose code raises is missing.
-        match self.row.get_item(column + 1).and_then(read_value).ok().flatten() {
+        // As in an evaluation: an attribute whose code raises is missing, and any column may hold a
+        // permission.
+        let given = self.row.get_item(column + 1);
+        if matches!(name, "is_staff" | "is_superuser") {
+            let value = given.and_then(|given| given.is_truthy()).map(Value::Bool);
+            return with(value.map_or(Attribute::Missing, Attribute::Value));
+        }
+        match given.and_then(read_value).ok().flatten() {
             Some(value) => value.with(|value| with(Attribute::Value(value))),
             None => with(Attribute::Missing),
         }

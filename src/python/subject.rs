@@ -202,7 +202,10 @@ fn wrapped_object<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, P
 /// Calls `with` with the subject of a primary key.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+pub(super) fn with_key<T>(
+    key: &Bound<'_, PyAny>,
+    with: impl FnOnce(Subject<'_>) -> T,
+) -> PyResult<T> {
     // An integer beyond 64 bits, or of a subclass, counts as the text that `str()` returns.
     if key.is_exact_instance_of::<PyInt>()
         && let Ok(value) = key.extract::<i64>()

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff.admin.confirmation import posted_fields, problems_of
+from flagstaff.admin.confirmation import (
+    posted_fields,
+    posted_version,
+    problems_of,
+    version_text,
+)
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
 from flagstaff.changes.impact import Impact
+from flagstaff.history.log import version_of
 
 
 class SaveQuestion(Part):
@@ -41,7 +47,9 @@ class SaveQuestion(Part):
             return
         typed = text_to_type(impact)
         problems = problems_of(request, typed)
-        if problems is not None and not problems:
+        shown = posted_version(request)
+        version = None if form.instance._state.adding else version_of(form.kind, form.instance.pk)
+        if problems is not None and not problems and shown == version:
             return
         key, is_new = {"key": form.instance.key}, form.instance._state.adding
         question = _("Add “%(key)s”?") if is_new else _("Save these changes of “%(key)s”?")
@@ -53,6 +61,7 @@ class SaveQuestion(Part):
             else (),
             "flagstaff_posted": posted_fields(request),
             "flagstaff_may_edit": True,
+            "flagstaff_version": version_text(version),
             "flagstaff_typed": typed,
             "flagstaff_problems": problems,
             "flagstaff_label": label % key,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import takewhile
@@ -11,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.bucket_units import USER, short_unit
+from flagstaff._tables.decoding import canonical
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import ALL
@@ -38,7 +41,9 @@ class Consequence(IntEnum):
     MOST = 3
 
 
-def consequence(before: RowState, after: RowState, effect: Effect) -> Consequence:
+def consequence(
+    before: RowState, after: RowState, effect: Effect, *, by_segment: bool = False
+) -> Consequence:
     """Returns the consequence of a change of a flag or a value, or of a segment that it uses.
 
     The fields decide, too, where the numbers do not say everything: what cannot be counted is never
@@ -51,17 +56,17 @@ def consequence(before: RowState, after: RowState, effect: Effect) -> Consequenc
         by_counts = _by_counts(effect, effect.gain, effect.gain)
     else:
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
+    is_small = effect.is_estimate and by_counts < Consequence.MORE
     old, new = sides
     begins = effect.anonymous == (False, True)
     if isinstance(new, FlagState) and _is_raised(old, new):
         # Users who come later gain it, too.
         by_counts = max(by_counts, Consequence.MORE)
         begins = begins or new.rollout_percent >= ALL
-    is_small = effect.is_estimate and by_counts < Consequence.MORE
     units = {side.bucket_by for side in sides if side is not None}
     if effect.users and not (effect.ignored or begins or is_small or units != {USER}):
         return by_counts
-    return max(by_counts, _by_fields(before, after, effect))
+    return max(by_counts, _by_fields(before, after, effect, by_segment=by_segment))
 
 
 def _is_raised(old: FlagState | ValueState | None, new: FlagState) -> bool:
@@ -79,16 +84,20 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
     effect = impact[key]
     if key[0] is None:
         by_counts = _by_counts(effect, effect.changed, effect.changed)
-        return by_counts if effect.users and not effect.ignored else Consequence.MOST
+        is_whole = effect.users and not effect.ignored and (by_counts or not effect.is_estimate)
+        return by_counts if is_whole else Consequence.MOST
     nothing = RowState(key[0], None)
-    return consequence(impact.before.get(key, nothing), impact.after.get(key, nothing), effect)
+    sides = (side.get(key, nothing) for side in impact.sides)
+    by_segment = any((use.kind, use.key) == key for use in impact.uses)
+    return consequence(*sides, effect, by_segment=by_segment)
 
 
 def _by_counts(effect: Effect, more: int, most: int) -> Consequence:
     """Returns it by how many users get something, and how many of all have it then."""
     if more:
         return Consequence.MOST if most * 2 > (effect.users or 0) else Consequence.MORE
-    return Consequence.FEWER if effect.lose else Consequence.NONE
+    is_lost = effect.lose or effect.anonymous == (True, False)
+    return Consequence.FEWER if is_lost else Consequence.NONE
 
 
 def _state(state: RowState) -> FlagState | ValueState | None:
@@ -97,7 +106,9 @@ def _state(state: RowState) -> FlagState | ValueState | None:
     return FlagState.of(state.row) if state.kind is Kind.FLAG else ValueState.of(state.row)
 
 
-def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence:
+def _by_fields(
+    before: RowState, after: RowState, effect: Effect, *, by_segment: bool
+) -> Consequence:
     """Returns the consequence as if all users matched the conditions that were not counted."""
     old, new = _state(before), _state(after)
     if isinstance(new, FlagState) and not new.enabled:
@@ -109,15 +120,18 @@ def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence
     if old is not None and old.bucket_by != new.bucket_by:
         return Consequence.MOST
     if isinstance(new, ValueState):
-        percent, is_raised = ALL, not (isinstance(old, ValueState) and old.value == new.value)
+        percent, is_raised = ALL, not (
+            isinstance(old, ValueState) and canonical(old.value) == canonical(new.value)
+        )
     else:
         percent, is_raised = new.rollout_percent, _is_raised(old, new)
-    rules = [] if old is None else old.rules
+    # A flag that begins is never for fewer users: the allowed users have it.
+    given = [percent] if is_raised or old is None else []
+    given += _given([] if old is None else old.rules, new.rules, percent)
+    if by_segment and isinstance(new.rules, list):
+        # All rules may have changed, and whom one lets go gets what comes after it.
+        given += [*map(_percent, new.rules), *([percent] if after.kind is Kind.FLAG else [])]
     added = set(after.allowed_users or ()).difference(before.allowed_users or ())
-    if old == new and before.allowed_users == after.allowed_users:
-        rules = []  # A segment changed, and so all rules.
-    given = [percent] if is_raised else []
-    given += _given(rules, new.rules, percent)
     given += [ALL] if added and not effect.users else []
     if not given:
         return Consequence.FEWER
@@ -126,14 +140,16 @@ def _by_fields(before: RowState, after: RowState, effect: Effect) -> Consequence
 
 def _given(before: object, after: object, rest: int) -> list[int]:
     """Returns what changed rules give, in percent; also to the users whom a removed one lets go."""
-    if before == after:
-        return []
     if not (isinstance(before, list) and isinstance(after, list)):
-        return [ALL]
-    changed = [rule for rule in after if rule not in before]
-    if changed and all(rule in after for rule in before):
-        return [*map(_percent, changed)]
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after)))  # noqa: B905
+        return [] if before == after else [ALL]
+    # As JSON: for Python, 1 equals true.
+    old, new = ([json.dumps(rule, sort_keys=True) for rule in rules] for rules in (before, after))
+    if old == new:
+        return []
+    rest_of_new = iter(new)
+    if len(new) > len(old) and all(rule in rest_of_new for rule in old):
+        return [_percent(json.loads(rule)) for rule in Counter(new) - Counter(old)]
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
     return [*map(_percent, after[same:]), rest]
 
 
@@ -275,7 +291,7 @@ def _flag_sentences(effect: Effect) -> Iterator[str]:
     if gain:
         text = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", gain)
         yield text % {"gain": number_text(effect, gain)}
-    if not (gain or lose):
+    if not (gain or lose or effect.ignored or effect.is_estimate):
         yield _("No user gains or loses the flag.")
     users = effect.users or 0
     text = ngettext(

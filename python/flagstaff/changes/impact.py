@@ -23,6 +23,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.attributes import column_attributes
+from flagstaff._engine.log_once import place_of
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
@@ -46,6 +47,8 @@ from flagstaff.history.kinds import Kind
 
 #: The users were not read in time.
 COUNT_TIMEOUT = marked("the time limit was reached")
+#: A count is a way to read a column, letter by letter.
+HIDDEN = marked("the rules read attributes of users, which you may not view")
 #: The kind and the key of a flag, a value or a segment; None is an experiment.
 Key: TypeAlias = "tuple[Kind | None, str]"
 
@@ -59,7 +62,7 @@ _TABLES = (
     *("membership_table", "group_table"),
 )
 _PERMISSIONS = ("is_staff", "is_superuser")
-_BUILT_IN = ("is_authenticated", "groups", *_PERMISSIONS)
+_BUILT_IN = ("is_authenticated", "groups")
 _RULED = (Kind.FLAG, Kind.VALUE)
 _ON_PAGES = (
     "ctid OPERATOR(pg_catalog.>=) %s::pg_catalog.tid "
@@ -220,9 +223,15 @@ def impact(
             _require_all_rows()
             _count(found, keys, deadline)
     except FlagstaffError as error:
-        for key in keys:
-            found[key] = replace(found[key], users=None, problem=error.message)
+        _give_up(found, keys, error.message)
+    except Exception as error:  # noqa: BLE001 (a field of the project, such as one that decrypts)
+        _give_up(found, keys, place_of(error))
     return found
+
+
+def _give_up(found: Impact, keys: Iterable[Key], problem: Any) -> None:
+    for key in keys:
+        found[key] = replace(found[key], users=None, problem=problem)
 
 
 def _key(state: RowState) -> Key:
@@ -278,12 +287,17 @@ def _json(value: Any) -> str:
 def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
     """Sets the effects. Raises FlagstaffError if the users cannot be counted."""
     allowed, columns, read = _allowed_users(found), _user_columns(), dict[str, str]()
+    # A property of the user model is code, and not counted; without one, it is missing.
+    model = user_field(conf.flag_model).model
+    known = {*columns, *_BUILT_IN, *(one for one in _PERMISSIONS if not hasattr(model, one))}
     before, after = _rows(found, allowed)
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
         problem = Text("its rules cannot be read") if attributes is None else ""
-        ignored = tuple(sorted(set(attributes or ()).difference(columns, _BUILT_IN)))
+        if found[key].is_coarse and {*(attributes or ())} - {"is_authenticated"}:
+            problem = Text(HIDDEN)
+        ignored = tuple(sorted(set(attributes or ()) - known))
         found[key] = replace(found[key], ignored=ignored, problem=problem)
         read |= {name: columns[name] for name in attributes or () if name in columns}
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
@@ -292,6 +306,8 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
         found[key] = replace(found[key], anonymous=sides)
     listed = {user for side in allowed for users in side.values() for user in users}
     (users, found.changed, *numbers), is_estimate = _read(comparison, read, listed, deadline)
+    if any(found[key].problem for key in keys):
+        found.changed = None
     for number, key in enumerate(keys):
         gain, lose, had, has, changed = numbers[5 * number : 5 * number + 5]
         if not found[key].problem:
