@@ -191,7 +191,7 @@ def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> 
     assert run("history new_checkout") == (0, "", "no matching entries\n")
 
 
-LOSES = "new_checkout: 50 → 25 %: 1 user loses the flag. Afterwards 0 of 2 users have it."
+LOSES = "new_checkout: 50 → 25 %: No user gains or loses the flag. Afterwards 1 of 2 users have it."
 TO_BOTH = (
     "dark_mode: 2 users gain the flag. Afterwards 2 of 2 users have it. Everybody who is not "
     "logged in gains the flag."
