@@ -58,6 +58,7 @@ def consequence(
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
     is_small = effect.is_estimate and by_counts < Consequence.MORE
     old, new = sides
+    is_small = effect.is_estimate and by_counts < Consequence.MORE
     begins = effect.anonymous == (False, True)
     if isinstance(new, FlagState) and _is_raised(old, new):
         # Users who come later gain it, too.
