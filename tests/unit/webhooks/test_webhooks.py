@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from flagstaff.webhooks.impact import ImpactCounts
 
 from flagstaff.history import Difference, Event, Users
 from flagstaff.webhooks.message import WebhookMessage
