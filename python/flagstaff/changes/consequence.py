@@ -52,12 +52,12 @@ def consequence(before: RowState, after: RowState, effect: Effect) -> Consequenc
     else:
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
     old, new = sides
+    is_small = effect.is_estimate and by_counts < Consequence.MORE
     begins = effect.anonymous == (False, True)
     if isinstance(new, FlagState) and _is_raised(old, new):
         # Users who come later gain it, too.
         by_counts = max(by_counts, Consequence.MORE)
         begins = begins or new.rollout_percent >= ALL
-    is_small = effect.is_estimate and by_counts < Consequence.MORE
     units = {side.bucket_by for side in sides if side is not None}
     if effect.users and not (effect.ignored or begins or is_small or units != {USER}):
         return by_counts

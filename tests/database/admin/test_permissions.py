@@ -193,7 +193,8 @@ def test_toggler_saves_the_release_with_a_reason_and_no_other_field(
     data = form_data(toggler.get(flag_url(flag))) | others
     data |= {"allowed_users": "", "rollout_percent": "5"}
     response = toggler.post(flag_url(flag), data)
-    toggler.post(flag_url(flag), confirmed(response))
+    if asks(response):  # If 5 % leaves the toggler out.
+        toggler.post(flag_url(flag), confirmed(response))
     assert state(flag) == (True, 5)
     response = save_flag(toggler, flag, rollout_percent=50, _reason="release 42")
     assert asks(response)

@@ -300,7 +300,7 @@ def test_allowed_users_of_an_open_transaction_are_counted(users: list[User]) -> 
 @pytest.fixture
 def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(impact_module, "_MAX_USERS", 1_000)
-    monkeypatch.setattr(impact_module, "_SAMPLE", 1_500)
+    monkeypatch.setattr(impact_module, "_SAMPLE", 3_000)
     monkeypatch.setattr(impact_module, "_PAGES", 2)
 
 
@@ -323,8 +323,8 @@ def test_sample_is_close_and_counts_allowed_users_exactly(
     effect = only(impact([now], [now.after({"allowed_users": allowed})], timeout=30))
     assert (effect.gain, effect.lose, effect.is_estimate) == (3, 0, True)
     effect = only(impact([now], [now.after({"rollout_percent": 50})], timeout=30))
-    assert effect.users == pytest.approx(6_000, rel=0.1)
-    assert effect.gain == pytest.approx(3_000, rel=0.15)
+    assert effect.users == pytest.approx(6_000, rel=0.3)
+    assert effect.gain == pytest.approx(3_000, rel=0.3)
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="only PostgreSQL has pages")

@@ -180,7 +180,7 @@ def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("rollout new_checkout 1", "25 → 1 %: 1 user loses the flag. Afterwards 0 of 2 users"),
+        ("rollout new_checkout 6", "60 → 6 %: 1 user loses the flag. Afterwards 1 of 2 users"),
         ("undo by_team", "by_team: 1 user loses the flag. Afterwards 0 of 2 users have it."),
         ("value set page_size 21", "page_size: The value changes for 2 of 2 users."),
     ],
@@ -188,6 +188,7 @@ def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
 def test_change_that_takes_a_flag_or_a_value_from_users_asks_first(
     line: str, sentence: str
 ) -> None:
+    changes.set_rollout("new_checkout", 60)
     before = stored()
     ran = asked(line, "n")
     assert sentence in ran.err

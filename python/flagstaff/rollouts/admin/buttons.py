@@ -29,18 +29,25 @@ from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
 
 
-def buttons_of(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tuple[Button, ...]:
-    """Returns the buttons that the state of a plan allows, given its flag as it was read."""
-    buttons = _buttons(plan, flag, flag_version)
+def buttons_of(
+    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, is_coarse: bool = False
+) -> tuple[Button, ...]:
+    """Returns the buttons that the state of a plan allows, given its flag as it was read.
+
+    `is_coarse` hides small numbers of users from a person who may not view users.
+    """
+    buttons = _buttons(plan, flag, flag_version, is_coarse=is_coarse)
     is_open = needs_attention(plan) and not acted_on([plan], [flag] if flag else [])
     return (*buttons, _DISMISS) if is_open else buttons
 
 
-def _buttons(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tuple[Button, ...]:
+def _buttons(
+    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, is_coarse: bool
+) -> tuple[Button, ...]:
     if problem_of_plan(plan):
         return _stopping(plan)
     state = State(plan.state)
-    asking = partial(_asking, flag)
+    asking = partial(_asking, flag, is_coarse=is_coarse)
     if state is State.PENDING:
         start = asking(_starting(_START, plans.start, flag, flag_version), 0)
         return (start, _PAUSE) if plan.starts_at else (start,)
@@ -54,7 +61,7 @@ def _buttons(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tupl
         return (asking(_starting(start, plans.resume, flag, flag_version), 0),)
     if state is State.ROLLED_BACK:
         return (asking(_AGAIN, 0),) if is_on else ()
-    return (*_jump(plan, flag), _PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
+    return (*_jump(plan, asking), _PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
 
 
 def _rolled_back(flag: FlagRow | None) -> Any:
@@ -84,18 +91,22 @@ def _starting(
     )
 
 
-def _asking(flag: FlagRow | None, button: Button, index: int) -> Button:
+def _asking(flag: FlagRow | None, button: Button, index: int, *, is_coarse: bool) -> Button:
     """Returns the button with a page that shows the step to which it leads."""
-    return replace(button, confirm=lambda plan, _data: _confirmation(plan, flag, index))
+    return replace(
+        button, confirm=lambda plan, _data: _confirmation(plan, flag, index, is_coarse=is_coarse)
+    )
 
 
-def _confirmation(plan: Plan, flag: FlagRow | None, index: int) -> Confirmation:
+def _confirmation(plan: Plan, flag: FlagRow | None, index: int, *, is_coarse: bool) -> Confirmation:
     """Shows what the step changes, and counts the users, for at most two seconds."""
     rows = _preview(plan, flag, index)
     if flag is None:
         return Confirmation(rows)
     # Only a start turns the flag on.
-    ahead = planned_steps(flag, steps_of(plan), index, enable=plan.step is None)
+    ahead = planned_steps(
+        flag, steps_of(plan), index, enable=plan.step is None, is_coarse=is_coarse
+    )
     rows += starmap(PreviewRow, ahead.rows)
     notes = [*ahead.notes, too_few_users(plan, flag, index), nothing_to_compare(plan, index)]
     return Confirmation(rows, notes=[*filter(None, notes)], typed=ahead.text_to_type)
@@ -135,7 +146,7 @@ def _place(index: int, count: int) -> str:
     return _("%(step)s of %(steps)s") % {"step": index + 1, "steps": count}
 
 
-def _jump(plan: Plan, flag: FlagRow | None) -> tuple[Button, ...]:
+def _jump(plan: Plan, asking: Callable[[Button, int], Button]) -> tuple[Button, ...]:
     steps, index = steps_of(plan), (plan.step or 0) + 1
     if index >= len(steps):
         return ()
@@ -149,7 +160,7 @@ def _jump(plan: Plan, flag: FlagRow | None) -> tuple[Button, ...]:
             "Jump to the next step of “%(key)s”, without waiting for the result of this one?"
         ),
     )
-    return (_asking(flag, button, index),)
+    return (asking(button, index),)
 
 
 def _run(change: Callable[[str], Plan]) -> Callable[[str, Any], Plan]:

@@ -176,6 +176,16 @@ def test_viewer_sees_who_has_the_flag_and_toggler_the_impact_of_an_edit(
     assert text.startswith("25 → 0 %: ")
 
 
+def test_small_numbers_are_hidden_without_the_permission_to_view_users(flag: FeatureFlag) -> None:
+    FeatureFlag.objects.update(rollout_percent=0)
+    flag.allowed_users.set(User.objects.order_by("-pk")[:3])
+    names = ("view_featureflag", "change_featureflag")
+    text = sentence(staff(*names, name="changer"), flag)
+    assert text.startswith("fewer than 5 of ")
+    text = sentence(staff(*names, "view_user", name="reader"), flag)
+    assert text.startswith("3 of ")
+
+
 # Without a script.
 
 
@@ -222,7 +232,7 @@ def test_head_of_an_edited_page_shows_the_stored_state(operator: Client, flag: F
 def test_database_that_cannot_count_does_not_prevent_a_save(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_args: Any) -> None:
+    def fail(*_args: Any, **_options: Any) -> None:
         execute("SELECT 1 / 0")
 
     monkeypatch.setattr(impact, "_batches", fail)
