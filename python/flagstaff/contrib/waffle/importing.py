@@ -13,6 +13,8 @@ from flagstaff._attribution.context import from_source
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed, create, update
+from flagstaff.changes.allowed_users import allowed_pks_of
+from flagstaff.changes.fields import differing
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import REFUSED, Converted, convert
 from flagstaff.contrib.waffle.rows import Row, read_rows
@@ -56,15 +58,19 @@ def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list
         keys = Counter(one.row.key for one in converted)
         # Locked before their history is read, so that no newer change is missed.
         locked = all_rows(conf.flag_model).filter(key__in=keys).order_by("pk").select_for_update()
-        flags = {flag.key: flag.pk for flag in locked}
+        flags = {flag.key: flag for flag in locked}
+        users = allowed_pks_of(flags.values())
         done = []
         for one in converted:
             key = one.row.key
             note = _collision(one) if keys[key] > 1 else ""
             if note or one.status == REFUSED:
                 done.append(_refused(one, note))
+            elif key in flags and _is_equal(flags[key], users[flags[key].pk], one):
+                done.append(Imported(one, Changed(key, "", {}, {}, written=False)))
             else:
-                done.append(_write(one, flags.get(key), is_overwritten=key in overwrite))
+                pk = flags[key].pk if key in flags else None
+                done.append(_write(one, pk, is_overwritten=key in overwrite))
         return done
 
 
@@ -76,6 +82,12 @@ def _wait_for_other_imports() -> None:
             cursor.execute(
                 "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(%s))", [__name__]
             )
+
+
+def _is_equal(flag: Any, users: Collection[Any], one: Converted) -> bool:
+    """Whether a flag is as its row. Queries nothing, unlike an update."""
+    is_same_list = one.row.kind != "flag" or {*users} == {*one.row.users}
+    return is_same_list and not differing(flag, one.fields)
 
 
 def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:

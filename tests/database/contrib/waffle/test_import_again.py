@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from waffle.models import Flag
 
 from flagstaff.changes import add_allowed_users, create, delete, disable, enable
 from flagstaff.models import FeatureFlag
@@ -122,3 +125,14 @@ def test_row_with_another_key_is_imported_again(row: Any, settings: Any) -> None
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"KEYS": {"flag:checkout": "pay"}}}
     assert run("import-waffle").status == 0
     assert FeatureFlag.objects.get(key="pay").rollout_percent == 10
+
+
+def test_queries_of_a_second_import_do_not_grow_with_the_number_of_flags() -> None:
+    numbers = []
+    for prefix in ("a", "b"):
+        Flag.objects.bulk_create(Flag(name=f"{prefix}{number}") for number in range(20))
+        run("import-waffle")
+        with CaptureQueriesContext(connection) as queries:
+            assert run("import-waffle").status == 0
+        numbers.append(len(queries))
+    assert numbers[1] < numbers[0] + 20
