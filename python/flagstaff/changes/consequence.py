@@ -121,8 +121,9 @@ def _by_fields(
     if old is not None and old.bucket_by != new.bucket_by:
         return Consequence.MOST
     if isinstance(new, ValueState):
-        percent, is_raised = ALL, not (
-            isinstance(old, ValueState) and canonical(old.value) == canonical(new.value)
+        percent, is_raised = (
+            ALL,
+            not (isinstance(old, ValueState) and canonical(old.value) == canonical(new.value)),
         )
     else:
         percent, is_raised = new.rollout_percent, _is_raised(old, new)

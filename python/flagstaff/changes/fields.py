@@ -77,7 +77,8 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = F
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     for name, new in fields.items():
-        setattr(row, name, new)
+        # Of a foreign key, the history has the value of the column.
+        setattr(row, name if isinstance(new, Model) else _field(row, name).attname, new)
     update_fields = [*fields, *_auto_now_names(row)]
     _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
 

@@ -11,7 +11,9 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from django.db import Error, OperationalError, connections, transaction
+from django.db.models import Q
 
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import AnyField, is_auto_now, is_auto_now_add, is_generated
 from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
@@ -44,7 +46,7 @@ from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,
-    deleted_pk,
+    entries_of_key,
     events,
     require_history,
     require_triggers,
@@ -230,9 +232,13 @@ def _undo_row(
 def _entries_of_row(kind: Kind, key: str) -> ChangeQuerySet:
     """The entries of the row that has the key, or of the deleted one that last had it."""
     require_history()
-    pk = None if kind.find(key) else deleted_pk(kind, key)
-    # Raises if there never was such a row.
-    return Change.objects.of_row(kind, kind.row(key).pk if pk is None else pk).newest()
+    newest = None if kind.find(key) else entries_of_key(kind, key).newest().first()
+    if newest is None or not newest.is_deletion:
+        # Raises if there never was such a row.
+        return Change.objects.of_row(kind, kind.row(key).pk).newest()
+    # Another row may have got the primary key since. SQL may delete the users after the flag.
+    until = Q(pk__lte=newest.pk) | Q(transaction_id=newest.transaction_id, key=key)
+    return Change.objects.of_row(kind, newest.object_pk).filter(until).newest()
 
 
 def _require(entries: Any, versions: Collection[int], *arguments: str) -> list[Change]:
@@ -295,8 +301,19 @@ class _Row:
         self.fields = {str(one.column): one for one in fields_of(self.kind.model)}
         # What later entries that are not undone have changed: columns, users, whether it exists.
         self._since: set[object] = set()
-        # The row as such an entry has created it.
+        # The row as such an entry has created it, and the deletions that the entry took back.
         self._created: Fields = {}
+        self._brought_back: Collection[int] = ()
+        # Whether the row is another one with the same primary key.
+        self._is_other = False
+
+    @property
+    def _is_secret(self) -> bool:
+        return self.stored is not None and is_secret(self.stored)
+
+    @property
+    def _secret_columns(self) -> set[object]:
+        return {name for name, one in self.fields.items() if one.name in SECRET_FIELDS}
 
     @property
     def key_before(self) -> str | None:
@@ -341,9 +358,11 @@ class _Row:
                 self._since |= {(pk,) for pk in _pks(entry.old) | _pks(entry.new)}
             elif entry.old is None:
                 self._since.add(_EXISTENCE)
-                self._created = entry.new
+                self._created, self._brought_back = entry.new, entry.undone
             elif entry.new is None:
-                self._since |= {_EXISTENCE, *_differing(entry, self._created)}
+                is_back = entry.pk in self._brought_back
+                self._is_other |= not is_back
+                self._since |= {_EXISTENCE, *_differing(entry, self._created if is_back else {})}
             else:
                 self._since |= {*_differing(entry, entry.new)}
 
@@ -407,6 +426,8 @@ class _Row:
     def _before(self, state: _State, entry: Change) -> _State:
         """Returns the row before an entry. Raises ConflictError or InvalidChangeError."""
         if entry.relation == ALLOWED_USERS:
+            if self._is_other and state.columns is not None:
+                raise self._conflict(Text("it was deleted and created again since"))
             to_remove, to_add = state.users & _pks(entry.new), _pks(entry.old) - state.users
             if again := [pk for pk in to_remove | to_add if (pk,) in self._since]:
                 users = some(sorted(map(str, again)))
@@ -424,18 +445,22 @@ class _Row:
         return self._with_columns(state, state.columns, entry)
 
     def _with_row(self, state: _State, entry: Change) -> _State:
-        if state.columns is not None:
+        if state.columns is not None and (
+            _EXISTENCE not in self._since or entry.pk in self._brought_back
+        ):
             # A later entry has created it, maybe otherwise than it was.
             self.keep([entry])
             return state
         if _EXISTENCE in self._since:
-            raise self._conflict(Text("it was created and deleted again since"))
+            raise self._conflict(Text("it was created again since"))
         if entry.hidden:
             raise InvalidChangeError(
                 "{key} was secret, so the history cannot bring it back; create it with {command}",
                 key=self.key,
                 command=quoted_command("value", "create", self.key, "-"),
             )
+        if not any(one.name == "key" and name in entry.old for name, one in self.fields.items()):
+            raise self._conflict(Text("its key has another column now; create it again"))
         self.ignored |= dict.fromkeys(sorted(entry.old.keys() - self.fields.keys()))
         writable = (name for name in entry.old if name in self.fields)
         taken = {name: entry.pk for name in writable if not is_generated(self.fields[name])}
@@ -462,8 +487,15 @@ class _Row:
             present, old = columns.get(name), entry.old.get(name)
             if is_auto_now(one) or is_generated(one) or _is_same(present, old):
                 continue
+            if (
+                one.name == "secret"
+                and present
+                and not self._secret_columns.isdisjoint(self._since)
+            ):
+                raise self._conflict(Text("it was set while it was secret"))
             if name in self._since or not _is_same(present, entry.new.get(name)):
-                value = describe_value(present, field=one.name, limit=_MAX_VALUE)
+                secret = self._is_secret and one.name in SECRET_FIELDS
+                value = describe_value(present, field=one.name, secret=secret, limit=_MAX_VALUE)
                 text = Text(
                     "{field} was changed again and is {value} now",
                     field=field_label(one.name),
@@ -600,24 +632,30 @@ def _key_conflict(row: _Row, owner: str) -> ConflictError:
 def _read_values(rows: Collection[_Row]) -> None:
     """Reads what is written from the entries, as the database reads it, and which users exist."""
     for kind in Kind:
-        taken, unreadable = [], dict[tuple[str, str], object]()
+        taken, unreadable = (
+            defaultdict[tuple[str, int], list[str]](list),
+            dict[tuple[str, str], object](),
+        )
         for row in (row for row in rows if row.kind is kind):
             for name, entry in row.state.taken.items():
                 value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
                 if value is None:
-                    taken.append({"pk": row.pk, "entry": entry, "name": name})
+                    taken[row.pk, entry].append(name)
                 else:
                     unreadable[row.pk, name] = value
         query = fill(sql("history_rows_v1"), _names(kind))
         manager = kind.model._base_manager.using(conf.database)
-        found = manager.raw(query, [json.dumps(taken)]) if taken else ()
-        read = {vars(one).pop("flagstaff_pk"): one for one in found}
+        wanted = [
+            {"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()
+        ]
+        found = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
+        read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
         for row in (row for row in rows if row.kind is kind):
             row.values = {
                 row.fields[name].attname: unreadable[row.pk, name]
                 if (row.pk, name) in unreadable
-                else getattr(read[row.pk], row.fields[name].attname)
-                for name in row.state.taken
+                else getattr(read[row.pk, entry], row.fields[name].attname)
+                for name, entry in row.state.taken.items()
             }
             try:
                 require_readable(row.key, row.values)

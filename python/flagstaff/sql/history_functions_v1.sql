@@ -35,6 +35,7 @@ AS $function$
 DECLARE
     secret text[] := nullif(TG_ARGV[3], '')::text[];
     hidden_pks text[];
+    hidden_keys text[];
     pairs text;
     statement text;
 BEGIN
@@ -53,30 +54,44 @@ BEGIN
                 'SELECT to_jsonb(t), NULL::jsonb FROM %I.%I AS t', TG_TABLE_SCHEMA, TG_TABLE_NAME
             );
     END CASE;
-    IF secret IS NOT NULL AND TG_OP = 'UPDATE' THEN
-        -- If the pk has changed too, the new side is in another row: then any new one may be it.
+    IF secret IS NOT NULL AND TG_OP IN ('INSERT', 'UPDATE') AND EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = TG_RELID AND attname = 'secret' AND NOT attisdropped
+    ) THEN
+        -- Not from the rows as JSON: a column that has none must not fail the change. Of a value
+        -- whose pk has changed, which old row was it is not known: then it may be any.
         EXECUTE format(
-            $query$
-                SELECT array_agg(pk)
-                FROM (
-                    SELECT
-                        coalesce(new, old) ->> $2,
-                        old ->> 'secret',
-                        coalesce(new ->> 'secret', max(new ->> 'secret') OVER ())
-                    FROM (%s) AS pair (old, new)
-                ) AS value (pk, was_secret, is_secret)
-                WHERE is_secret = 'true' AND was_secret IS DISTINCT FROM 'true'
-            $query$, pairs
-        ) INTO hidden_pks USING TG_ARGV[0], TG_ARGV[1];
+            CASE TG_OP
+                WHEN 'INSERT' THEN
+                    'SELECT array_agg(n.%1$I::text), array_agg(n.%2$I::text)
+                    FROM new_rows AS n WHERE n.secret'
+                ELSE
+                    'WITH now_secret AS (
+                        SELECT n.%1$I::text AS pk, n.%2$I::text AS key
+                        FROM new_rows AS n LEFT JOIN old_rows AS o ON o.%1$I::text = n.%1$I::text
+                        WHERE n.secret AND o.secret IS NOT TRUE
+                    ), concerned AS (
+                        TABLE now_secret
+                        UNION ALL
+                        SELECT o.%1$I::text, o.%2$I::text
+                        FROM old_rows AS o LEFT JOIN new_rows AS n ON o.%1$I::text = n.%1$I::text
+                        WHERE n.%1$I IS NULL AND EXISTS (SELECT FROM now_secret)
+                    )
+                    SELECT array_agg(pk), array_agg(key) FROM concerned'
+            END,
+            TG_ARGV[1], TG_ARGV[2]
+        ) INTO hidden_pks, hidden_keys;
         IF hidden_pks IS NOT NULL THEN
+            -- By key too: it may have been deleted and created again, or its pk changed.
             EXECUTE $query$
                 UPDATE {change_table} SET
                     old = old - $2,
                     new = new - $2,
                     hidden = {schema}.flagstaff_hidden_v1(old, new, $2)
-                WHERE relation = $1::"char" AND object_pk = ANY ($3) AND object_table = $4::regclass
+                WHERE relation = $1::"char" AND (object_pk = ANY ($3) OR key = ANY ($5))
+                    AND object_table = $4::regclass
                     AND (old ?| $2 OR new ?| $2)
-            $query$ USING TG_ARGV[0], secret, hidden_pks, TG_RELID;
+            $query$ USING TG_ARGV[0], secret, hidden_pks, TG_RELID, hidden_keys;
         END IF;
     END IF;
     statement :=
