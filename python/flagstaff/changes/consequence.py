@@ -88,9 +88,9 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
         is_whole = effect.users and not effect.ignored and (by_counts or not effect.is_estimate)
         return by_counts if is_whole else Consequence.MOST
     nothing = RowState(key[0], None)
-    sides = (side.get(key, nothing) for side in impact.sides)
+    before, after = (side.get(key, nothing) for side in impact.sides)
     by_segment = any((use.kind, use.key) == key for use in impact.uses)
-    return consequence(*sides, effect, by_segment=by_segment)
+    return consequence(before, after, effect, by_segment=by_segment)
 
 
 def _by_counts(effect: Effect, more: int, most: int) -> Consequence:

@@ -633,10 +633,8 @@ def _key_conflict(row: _Row, owner: str) -> ConflictError:
 def _read_values(rows: Collection[_Row]) -> None:
     """Reads what is written from the entries, as the database reads it, and which users exist."""
     for kind in Kind:
-        taken, unreadable = (
-            defaultdict[tuple[str, int], list[str]](list),
-            dict[tuple[str, str], object](),
-        )
+        taken: dict[tuple[str, int], list[str]] = defaultdict(list)
+        unreadable: dict[tuple[str, str], object] = {}
         for row in (row for row in rows if row.kind is kind):
             for name, entry in row.state.taken.items():
                 value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
@@ -649,7 +647,7 @@ def _read_values(rows: Collection[_Row]) -> None:
         wanted = [
             {"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()
         ]
-        found = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
+        found: Iterable[Any] = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
         read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
         for row in (row for row in rows if row.kind is kind):
             row.values = {
