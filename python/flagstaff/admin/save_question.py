@@ -17,6 +17,7 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
+from flagstaff.admin.views import VERSION
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
 from flagstaff.changes.impact import Impact
 from flagstaff.history.log import version_of
@@ -49,7 +50,7 @@ class SaveQuestion(Part):
         problems = problems_of(request, typed)
         shown = posted_version(request)
         version = None if form.instance._state.adding else version_of(form.kind, form.instance.pk)
-        if problems is not None and not problems and shown == version:
+        if problems is not None and not problems and shown in {None, version}:
             return
         key, is_new = {"key": form.instance.key}, form.instance._state.adding
         question = _("Add “%(key)s”?") if is_new else _("Save these changes of “%(key)s”?")
@@ -59,7 +60,9 @@ class SaveQuestion(Part):
             "flagstaff_crumbs": row_links(self.admin.admin_site, form.instance)
             if form.instance.pk
             else (),
-            "flagstaff_posted": posted_fields(request),
+            "flagstaff_posted": [
+                (name, value) for name, value in posted_fields(request) if name != VERSION
+            ],
             "flagstaff_may_edit": True,
             "flagstaff_version": version_text(version),
             "flagstaff_typed": typed,
