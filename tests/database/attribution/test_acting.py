@@ -601,7 +601,9 @@ def test_forgotten_user_leaves_the_other_of_two_users(
 def test_write_with_invalid_settings_succeeds_without_attribution(
     entries: Entries, settings: Any
 ) -> None:
+    valid = settings.FLAGSTAFF
     settings.FLAGSTAFF = {"FLAG_MODEL": "no.Such"}
     with attributed(lambda: attribution("alice")):
         set_enabled()
+    settings.FLAGSTAFF = valid
     assert entries() == [NOT_ATTRIBUTED]

@@ -157,13 +157,14 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
     quoted |= {"optional_parts": sql("optional_parts_v1"), "restriction": ""}
-    quoted |= {"expressions": "'f'::text, '{}'::jsonb"}
     read_point = sql("read_point_v1").replace("$2", "$5").replace("$1", "$5")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
     columns = ("key", "enabled", "rollout_percent", "rules", "review_on")
     quoted |= {one: f"'{one}'" for one in columns}
     numbers = count(1)
+    # Of a template for Django's Func.
+    template = template.replace("%(expressions)s", "'f'::text, '{}'::jsonb")
     text = re.sub(r"%(\(\w+\))?s", lambda _: f"${next(numbers)}", fill(template, quoted))
     text = text.replace("%%", "%")
     parameters = len(set(re.findall(r"\$\d+", text)))
