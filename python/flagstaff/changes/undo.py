@@ -61,6 +61,7 @@ from flagstaff.history.log import (
     events,
     require_history,
     require_triggers,
+    side_of,
     version_of,
     versions_of,
 )
@@ -322,6 +323,8 @@ class _Row:
         # The row as such an entry has created it, and the deletions that the entry took back.
         self._created: Fields = {}
         self._brought_back: Collection[int] = ()
+        # Whether one of them is itself an undo.
+        self._undo_since = False
         # Whether the row is another one with the same primary key.
         self._is_other = False
 
@@ -391,17 +394,21 @@ class _Row:
     def keep(self, entries: Iterable[Change]) -> None:
         """Notes what entries have changed that are not undone."""
         for entry in entries:
+            self._undo_since |= bool(entry.undone)
             if entry.relation == ALLOWED_USERS:
                 self._since |= {(pk,) for pk in _pks(entry.old) | _pks(entry.new)}
-            elif entry.old is None:
+                continue
+            old, new = side_of(entry, "old"), side_of(entry, "new")
+            if old is None:
                 self._since.add(_EXISTENCE)
-                self._created, self._brought_back = entry.new, entry.undone
-            elif entry.new is None:
+                self._created, self._brought_back = new, entry.undone
+            elif new is None:
                 is_back = entry.pk in self._brought_back
                 self._is_other |= not is_back
-                self._since |= {_EXISTENCE, *_differing(entry, self._created if is_back else {})}
+                new = self._created if is_back else {}
+                self._since |= {_EXISTENCE, *(entry.hidden or ()), *_differing(old, new)}
             else:
-                self._since |= {*_differing(entry, entry.new)}
+                self._since |= {*(entry.hidden or ()), *_differing(old, new)}
 
     def refuse(self, error: FlagstaffError) -> None:
         """Undoes nothing."""
@@ -526,7 +533,7 @@ class _Row:
                 command=quoted_command("value", "set", self.key, "-"),
             )
         before, taken = dict(columns), dict(state.taken)
-        for name in _differing(entry, entry.new):
+        for name in _differing(entry.old, entry.new):
             one = self.fields.get(name)
             # Of columns that were added since, the entry says nothing.
             if name not in entry.old:
@@ -551,6 +558,15 @@ class _Row:
                     field=field_label(one.name),
                     value=value,
                 )
+                if self._undo_since:
+                    command = quoted_command(
+                        "restore", self.key, "VERSION", *KIND_OPTIONS[self.kind]
+                    )
+                    text = Text(
+                        "{problem}; to go back several changes, use {command}",
+                        problem=text,
+                        command=command,
+                    )
                 raise self._conflict(text)
             before[name], taken[name] = old, entry.pk
         return replace(state, columns=before, taken=taken)
@@ -624,13 +640,18 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     """Returns the entries of each row from the oldest that is undone on, newest first."""
     by_row = defaultdict[RowId, list[Change]](list)
     oldest = {row: min(of_row) for row, of_row in ids.items()}
-    newer = Change.objects.of_kinds({kind for kind, _pk in ids}).newest()
+    chosen = {pk for of_row in ids.values() for pk in of_row}
+    newer = Change.objects.of_kinds({kind for kind, _pk in ids})
     for batch in batches({pk for _kind, pk in ids}):
-        for entry in newer.filter(object_pk__in=batch, id__gte=min(oldest.values())):
+        found = newer.filter(object_pk__in=batch, id__gte=min(oldest.values()))
+        # Of other updates only the names of the columns are needed, and the rows may be long.
+        is_short = Q(action=Change.Action.UPDATE) & ~Q(relation=ALLOWED_USERS) & ~Q(pk__in=chosen)
+        for entry in [*found.exclude(is_short), *found.filter(is_short).short()]:
             row = entry.kind, entry.object_pk
             if row in oldest and entry.pk >= oldest[row]:
                 by_row[row].append(entry)
     for row, of_row in ids.items():
+        by_row[row].sort(key=lambda entry: -entry.pk)
         _require(Change.objects, of_row.difference(entry.pk for entry in by_row[row]))
     return by_row
 
@@ -822,11 +843,10 @@ def _key_of(state: RowState) -> str | None:
     return None if state.row is None else cast("Row", state.row).key
 
 
-def _differing(entry: Change, new: Fields) -> Iterator[str]:
-    """Yields the columns in which the old side of an entry and another row differ."""
-    yield from entry.hidden or ()
-    for name in entry.old.keys() | new.keys():
-        if name not in entry.old or name not in new or not _is_same(entry.old[name], new[name]):
+def _differing(old: Fields, new: Fields) -> Iterator[str]:
+    """Yields the columns in which two rows differ."""
+    for name in old.keys() | new.keys():
+        if name not in old or name not in new or not _is_same(old[name], new[name]):
             yield name
 
 
