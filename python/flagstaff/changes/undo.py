@@ -143,13 +143,15 @@ def undo(
     return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
 
 
-def preview_undo(entries: Iterable[Change]) -> list[Undone]:
-    """Returns what `undo` would do with `skip_conflicts`. Neither locks rows nor writes.
-
-    Raises NoHistoryError.
-    """
+def preview_undo(
+    entries: Iterable[Change],
+    *,
+    skip_conflicts: bool = True,
+    expect: Mapping[RowId, int] | None = None,
+) -> list[Undone]:
+    """Returns what `undo` would do. Neither locks rows nor writes. Raises as `undo`."""
     with previewed():
-        return undo(entries, skip_conflicts=True)
+        return undo(entries, skip_conflicts=skip_conflicts, expect=expect)
 
 
 # One row, by its key.

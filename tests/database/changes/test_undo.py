@@ -209,9 +209,7 @@ def test_columns_that_an_entry_lacks_get_their_default_at_an_insert() -> None:
     assert flag().rollout_percent == FeatureFlag().rollout_percent
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("0.1", "0.1000000000000000055"), ("7.0", "7.00"), ("1e400", "2e400")]
-)
+@pytest.mark.parametrize(("old", "new"), [("0.1", "0.1000000000000000055"), ("7.0", "7.00")])
 def test_undo_distinguishes_numbers_that_are_equal_as_floats(old: str, new: str) -> None:
     version = update(KEY, {"description": "x"}).version or 0
     rows(
