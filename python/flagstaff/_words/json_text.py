@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -31,6 +31,22 @@ class UnreadableJson(str):
 
     def __repr__(self) -> str:
         return f"UnreadableJson({super().__repr__()})"
+
+
+class ExactNumber(float):
+    """A number of the history. Its repr has all digits, so numbers can be compared by it."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> ExactNumber:  # noqa: PYI034 (Python 3.10 has no Self)
+        """Takes the text of the database."""
+        self = super().__new__(cls, text)
+        self._text = text
+        return self
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 class LongJson(str):  # noqa: SLOT000 (it has attributes)
@@ -92,11 +108,11 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str, parse_float: Callable[[str], float] = float) -> Any:
     """Returns the value of a JSON text of the database, or an UnreadableJson."""
     if len(text) > _SHORT and why_undecodable(text):
         return UnreadableJson(text)
-    return json.loads(text)
+    return json.loads(text, parse_float=parse_float)
 
 
 def sorted_json(text: str, *, allow_nan: bool = False) -> str:
@@ -119,11 +135,12 @@ def _as_postgres_reads(text: str) -> int | float:
 def read_columns(text: str) -> Any:
     """Returns the value of a JSON text of the database, each member of an object on its own.
 
-    So a row with an unreadable value keeps its other columns.
+    So a row with an unreadable value keeps its other columns. Numbers with a point are ExactNumber.
     """
     if len(text) > _SHORT and why_undecodable(text) and text.startswith("{"):
-        return {json.loads(name): read_json(member) for name, member in _members(text)}
-    return read_json(text)
+        members = _members(text)
+        return {json.loads(name): read_json(member, ExactNumber) for name, member in members}
+    return read_json(text, ExactNumber)
 
 
 def why_undecodable(text: str) -> Text | None:

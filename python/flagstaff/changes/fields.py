@@ -55,9 +55,26 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
 def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = False) -> None:
     """Validates and writes these fields of a row, and its auto_now fields.
 
+    Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
+    `is_past` works as in `require_valid`.
+    """
+    require_valid(row, fields, is_past=is_past)
+    if RULES in fields:
+        require_segments(row, fields[RULES])
+    # A secret that cannot be made public stays a secret.
+    secret = is_secret(row)
+    for name, new in fields.items():
+        # Of a foreign key, the history has the value of the column.
+        setattr(row, name if isinstance(new, Model) else _field(row, name).attname, new)
+    update_fields = [*fields, *_auto_now_names(row)]
+    _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
+
+
+def require_valid(row: Row, fields: Fields, *, is_past: bool = False) -> None:
+    """Raises InvalidChangeError if the model does not accept these fields of a row.
+
     With `is_past` they are those of the history, so values that never match are no reason against
-    them. Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole
-    change.
+    them. Whether the segments of rules exist is not checked.
     """
     if isinstance(row, segment_model()) and "key" in fields:
         raise InvalidChangeError(
@@ -72,15 +89,6 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = F
         validate(row, name, new, is_past=is_past)
     for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
-    if RULES in fields:
-        require_segments(row, fields[RULES])
-    # A secret that cannot be made public stays a secret.
-    secret = is_secret(row)
-    for name, new in fields.items():
-        # Of a foreign key, the history has the value of the column.
-        setattr(row, name if isinstance(new, Model) else _field(row, name).attname, new)
-    update_fields = [*fields, *_auto_now_names(row)]
-    _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
 
 
 def insert(row: Row, *, savepoint: bool = True) -> None:
@@ -247,12 +255,12 @@ def _save(
 ) -> None:
     if is_preview():
         return
-    with _rejections(secret=secret or is_secret(row), savepoint=savepoint):
+    with rejections(secret=secret or is_secret(row), savepoint=savepoint):
         row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
 
 
 @contextmanager
-def _rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
+def rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
     """Rolls back the block and raises InvalidChangeError if the database rejects a row."""
     try:
         with transaction.atomic(using=conf.database, savepoint=savepoint):

@@ -148,7 +148,9 @@ def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Chang
     """Returns what `change_row` would write. Writes nothing, and does not query."""
     fields = _in_model_order(row, differing(row, fields))
     require_readable(row.key, fields)
-    old: dict[str, Any] = {name: getattr(row, name) for name in fields}
+    # Of a foreign key the value of its column: the row that it names may be gone.
+    columns = {one.name: one.attname for one in row._meta.concrete_fields}
+    old: dict[str, Any] = {name: getattr(row, columns[name]) for name in fields}
     new: dict[str, Any] = dict(fields)
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)

@@ -107,19 +107,19 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
 
 def _require_segments(written: Sequence[object]) -> None:
-    existing = _existing_segments(written, lock=not is_preview())
+    existing = existing_segments(written, lock=not is_preview())
     for rules in written:
-        if problem := _missing(rules, existing):
+        if problem := missing_among(rules, existing):
             raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
 
 
 def missing_segment(rules: object, *, lock: bool = False) -> Text | None:
     """Returns which rule names a segment that does not exist, and what to do; None without one."""
-    return _missing(rules, _existing_segments([rules], lock=lock))
+    return missing_among(rules, existing_segments([rules], lock=lock))
 
 
-def _existing_segments(written: Iterable[object], *, lock: bool) -> set[str]:
-    """The keys of the segments that these rules name, as far as they exist."""
+def existing_segments(written: Iterable[object], *, lock: bool = False) -> set[str]:
+    """Returns the keys of the segments that these rules name, as far as they exist."""
     keys = {key for rules in written for key, _place in named_segments(rules)}
     if not keys:
         return set()
@@ -131,7 +131,8 @@ def _existing_segments(written: Iterable[object], *, lock: bool) -> set[str]:
     return {*rows.filter(key__in=keys).values_list("key", flat=True)}
 
 
-def _missing(rules: object, existing: Collection[str]) -> Text | None:
+def missing_among(rules: object, existing: Collection[str | None]) -> Text | None:
+    """Returns the same for the keys of the segments that exist."""
     for key, place in dict(reversed([*named_segments(rules)])).items():
         if key not in existing:
             return Text(

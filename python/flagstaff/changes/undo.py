@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
+from datetime import datetime
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
-from django.db import Error, OperationalError, connections, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, Error, OperationalError, connections, transaction
 from django.db.models import Q
 
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
@@ -19,7 +22,7 @@ from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
-from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, sqlstate
+from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._time_fields import bound_of
@@ -34,23 +37,37 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
-from flagstaff.changes.fields import insert, require_readable
+from flagstaff.changes.fields import (
+    differing,
+    insert,
+    rejections,
+    require_readable,
+    require_valid,
+)
 from flagstaff.changes.impact import RowState
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
-from flagstaff.changes.preview import is_preview
+from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
-from flagstaff.changes.segment_use import checked_together, missing_segment
+from flagstaff.changes.segment_use import (
+    checked_together,
+    existing_segments,
+    missing_among,
+    missing_segment,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
+    MAX_TRANSACTION_AGE,
     Change,
     ChangeQuerySet,
     entries_of_key,
+    event_key,
     events,
     require_history,
     require_triggers,
+    side_of,
     version_of,
     versions_of,
 )
@@ -132,12 +149,15 @@ def undo(
     return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
 
 
-def preview_undo(entries: Iterable[Change]) -> list[Undone]:
-    """Returns what `undo` would do with `skip_conflicts`. Neither locks nor writes.
-
-    Raises NoHistoryError.
-    """
-    return [row.planned() for row in _taken_back(_ids(entries), lock=False)]
+def preview_undo(
+    entries: Iterable[Change],
+    *,
+    skip_conflicts: bool = True,
+    expect: Mapping[RowId, int] | None = None,
+) -> list[Undone]:
+    """Returns what `undo` would do. Neither locks rows nor writes. Raises as `undo`."""
+    with previewed():
+        return undo(entries, skip_conflicts=skip_conflicts, expect=expect)
 
 
 # One row, by its key.
@@ -205,13 +225,19 @@ def entries_of_transaction(version: int) -> list[Change]:
 
 def entries_of(chosen: Collection[Change]) -> list[Change]:
     """Returns all entries of the events of these entries, by row and newest first."""
-    ids = {entry.pk for entry in chosen}
-    of_transactions = Change.objects.filter(
+    times = defaultdict[object, list[datetime]](list)
+    for entry in chosen:
+        times[event_key(entry)].append(entry.at)
+    found = Change.objects.filter(
         transaction_id__in={entry.transaction_id for entry in chosen},
         object_pk__in={entry.object_pk for entry in chosen},
     )
-    found = (event.entries for event in events(sorted(of_transactions, key=_by_row)))
-    return [one for event in found if any(one.pk in ids for one in event) for one in event]
+    of_events = (
+        one
+        for one in found
+        if any(abs(one.at - at) <= MAX_TRANSACTION_AGE for at in times.get(event_key(one), ()))
+    )
+    return sorted(of_events, key=_by_row)
 
 
 def _by_row(entry: Change) -> tuple[str, str, int]:
@@ -258,7 +284,7 @@ def _undo(
     ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
 ) -> list[Undone]:
     with transaction.atomic(using=conf.database):
-        rows = _taken_back(ids, lock=not is_preview())
+        rows = _taken_back(ids)
         for kind in {kind for kind, _pk in expect}:
             # Without triggers the version stays the same whatever is changed.
             require_triggers(kind)
@@ -305,6 +331,8 @@ class _Row:
         # The row as such an entry has created it, and the deletions that the entry took back.
         self._created: Fields = {}
         self._brought_back: Collection[int] = ()
+        # Whether one of them is itself an undo.
+        self._undo_since = False
         # Whether the row is another one with the same primary key.
         self._is_other = False
 
@@ -327,7 +355,26 @@ class _Row:
         [column] = (name for name, one in self.fields.items() if one.name == "key")
         return None if self.state.columns is None else self.state.columns[column]
 
-    def undo(self, event: Sequence[Change]) -> None:
+    def undo_chosen(self, entries: Sequence[Change], chosen: Collection[int]) -> None:
+        """Undoes the chosen ones among these entries, newest first, by event.
+
+        Another transaction may have written between the entries of an event. It cannot have changed
+        the same column or user, so the event is undone as a whole.
+        """
+        newest: dict[int, int] = {}
+        for entry in entries:
+            newest.setdefault(entry.transaction_id, entry.pk)
+        kept = deque(entry for entry in entries if entry.pk not in chosen)
+        by_transaction = sorted(
+            (entry for entry in entries if entry.pk in chosen),
+            key=lambda entry: (-newest[entry.transaction_id], -entry.pk),
+        )
+        for event in events(by_transaction):
+            while kept and kept[0].pk > event.entries[-1].pk:
+                self.keep([kept.popleft()])
+            self._undo(event.entries)
+
+    def _undo(self, event: Sequence[Change]) -> None:
         """Undoes the entries of one event, or keeps them all if one of them cannot be undone."""
         ids, state = tuple(entry.pk for entry in event), self.state
         try:
@@ -355,22 +402,37 @@ class _Row:
     def keep(self, entries: Iterable[Change]) -> None:
         """Notes what entries have changed that are not undone."""
         for entry in entries:
+            self._undo_since |= bool(entry.undone)
             if entry.relation == ALLOWED_USERS:
                 self._since |= {(pk,) for pk in _pks(entry.old) | _pks(entry.new)}
-            elif entry.old is None:
+                continue
+            old, new = side_of(entry, "old"), side_of(entry, "new")
+            if old is None:
                 self._since.add(_EXISTENCE)
-                self._created, self._brought_back = entry.new, entry.undone
-            elif entry.new is None:
+                self._created, self._brought_back = new, entry.undone
+            elif new is None:
                 is_back = entry.pk in self._brought_back
                 self._is_other |= not is_back
-                self._since |= {_EXISTENCE, *_differing(entry, self._created if is_back else {})}
+                new = self._created if is_back else {}
+                self._since |= {_EXISTENCE, *(entry.hidden or ()), *_differing(old, new)}
             else:
-                self._since |= {*_differing(entry, entry.new)}
+                self._since |= {*(entry.hidden or ()), *_differing(old, new)}
 
     def refuse(self, error: FlagstaffError) -> None:
         """Undoes nothing."""
         self.conflicts.append(Conflict(tuple(self.undone), error))
         self.state, self.undone, self.values = self.present, [], {}
+
+    def unwritable(self, problem: str) -> InvalidChangeError:
+        """Returns why the row cannot be written as it was."""
+        return InvalidChangeError("{field}: {problem}", field=self.key, problem=problem)
+
+    def require_valid(self) -> None:
+        """Raises InvalidChangeError if the model does not accept what is written."""
+        require_readable(self.key, self.values)
+        if self.stored is not None and self.state.columns is not None:
+            fields = differing(self.stored, self._values_of(lambda _: True))
+            require_valid(self.stored, fields, is_past=True)
 
     def planned(self) -> Undone:
         """Returns what the undo does to the row."""
@@ -431,8 +493,10 @@ class _Row:
                 raise self._conflict(Text("it was deleted and created again since"))
             to_remove, to_add = state.users & _pks(entry.new), _pks(entry.old) - state.users
             if again := [pk for pk in to_remove | to_add if (pk,) in self._since]:
-                users = some(sorted(map(str, again)))
-                text = Text("its allowed users were changed again since: {users}", users=users)
+                text = Text(
+                    "of its allowed users, {count} were added or removed again since",
+                    count=str(len(again)),
+                )
                 raise self._conflict(text)
             return replace(state, users=state.users - to_remove | to_add)
         if entry.old is None:
@@ -477,7 +541,7 @@ class _Row:
                 command=quoted_command("value", "set", self.key, "-"),
             )
         before, taken = dict(columns), dict(state.taken)
-        for name in _differing(entry, entry.new):
+        for name in _differing(entry.old, entry.new):
             one = self.fields.get(name)
             # Of columns that were added since, the entry says nothing.
             if name not in entry.old:
@@ -502,6 +566,15 @@ class _Row:
                     field=field_label(one.name),
                     value=value,
                 )
+                if self._undo_since:
+                    command = quoted_command(
+                        "restore", self.key, "VERSION", *KIND_OPTIONS[self.kind]
+                    )
+                    text = Text(
+                        "{problem}; to go back several changes, use {command}",
+                        problem=text,
+                        command=command,
+                    )
                 raise self._conflict(text)
             before[name], taken[name] = old, entry.pk
         return replace(state, columns=before, taken=taken)
@@ -526,12 +599,12 @@ def _ids(entries: Iterable[Change]) -> dict[RowId, set[int]]:
     return ids
 
 
-def _taken_back(ids: Mapping[RowId, set[int]], *, lock: bool) -> list[_Row]:
+def _taken_back(ids: Mapping[RowId, set[int]]) -> list[_Row]:
     """Returns the rows as the undo of these entries leaves them. A constant number of queries."""
     if not ids:
         return []
     # Locked before anything else is read.
-    stored = _stored_rows(ids, lock=lock)
+    stored = _stored_rows(ids, lock=not is_preview())
     entries, columns = _entries_since(ids), _columns(stored.keys() & ids.keys())
     flags = [row for (kind, _pk), row in stored.items() if kind is Kind.FLAG]
     users = {(Kind.FLAG, str(pk)): of_flag for pk, of_flag in allowed_pks_of(flags).items()}
@@ -540,17 +613,10 @@ def _taken_back(ids: Mapping[RowId, set[int]], *, lock: bool) -> list[_Row]:
         present = _State(columns.get(row_id), frozenset(users.get(row_id, ())))
         row = _Row(row_id, entries[row_id][0], stored.get(row_id), present)
         rows.append(row)
-        by_choice = groupby(
-            entries[row_id], lambda entry: entry.pk in ids[entry.kind, entry.object_pk]
-        )
-        for is_chosen, some_entries in by_choice:
-            if is_chosen:
-                for event in events(some_entries):
-                    row.undo(event.entries)
-            else:
-                row.keep(some_entries)
-    _refuse_taken_keys(rows)
+        row.undo_chosen(entries[row_id], ids[row_id])
     _read_values([row for row in rows if row.undone])
+    _refuse_taken_keys(rows)
+    _refuse_missing_segments(rows)
     return rows
 
 
@@ -582,13 +648,18 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     """Returns the entries of each row from the oldest that is undone on, newest first."""
     by_row = defaultdict[RowId, list[Change]](list)
     oldest = {row: min(of_row) for row, of_row in ids.items()}
-    newer = Change.objects.of_kinds({kind for kind, _pk in ids}).newest()
+    chosen = {pk for of_row in ids.values() for pk in of_row}
+    newer = Change.objects.of_kinds({kind for kind, _pk in ids})
     for batch in batches({pk for _kind, pk in ids}):
-        for entry in newer.filter(object_pk__in=batch, id__gte=min(oldest.values())):
+        found = newer.filter(object_pk__in=batch, id__gte=min(oldest.values()))
+        # Of other updates only the names of the columns are needed, and the rows may be long.
+        is_short = Q(action=Change.Action.UPDATE) & ~Q(relation=ALLOWED_USERS) & ~Q(pk__in=chosen)
+        for entry in [*found.exclude(is_short), *found.filter(is_short).short()]:
             row = entry.kind, entry.object_pk
             if row in oldest and entry.pk >= oldest[row]:
                 by_row[row].append(entry)
     for row, of_row in ids.items():
+        by_row[row].sort(key=lambda entry: -entry.pk)
         _require(Change.objects, of_row.difference(entry.pk for entry in by_row[row]))
     return by_row
 
@@ -633,37 +704,61 @@ def _key_conflict(row: _Row, owner: str) -> ConflictError:
 def _read_values(rows: Collection[_Row]) -> None:
     """Reads what is written from the entries, as the database reads it, and which users exist."""
     for kind in Kind:
-        taken: dict[tuple[str, int], list[str]] = defaultdict(list)
-        unreadable: dict[tuple[str, str], object] = {}
-        for row in (row for row in rows if row.kind is kind):
-            for name, entry in row.state.taken.items():
-                value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
-                if value is None:
-                    taken[row.pk, entry].append(name)
-                else:
-                    unreadable[row.pk, name] = value
-        query = fill(sql("history_rows_v1"), _names(kind))
-        manager = kind.model._base_manager.using(conf.database)
-        wanted = [
-            {"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()
-        ]
-        found: Iterable[Any] = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
-        read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
-        for row in (row for row in rows if row.kind is kind):
-            row.values = {
-                row.fields[name].attname: unreadable[row.pk, name]
-                if (row.pk, name) in unreadable
-                else getattr(read[row.pk, entry], row.fields[name].attname)
-                for name, entry in row.state.taken.items()
-            }
-            try:
-                require_readable(row.key, row.values)
-            except InvalidChangeError as error:
-                row.refuse(error)
+        _read_columns(kind, [row for row in rows if row.kind is kind])
     new_users = {pk for row in rows for pk in row.state.users - row.present.users}
     existing = allowed_user_table().existing(new_users) if new_users else ()
     for row in rows:
         row.existing = existing
+
+
+def _read_columns(kind: Kind, rows: Sequence[_Row]) -> None:
+    """Reads the same of the rows of one kind. Refuses those whose values cannot be written."""
+    taken = defaultdict[tuple[str, int], list[str]](list)
+    unreadable: dict[tuple[str, str], object] = {}
+    for row in rows:
+        for name, entry in row.state.taken.items():
+            value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
+            if value is None:
+                taken[row.pk, entry].append(name)
+            else:
+                unreadable[row.pk, name] = value
+    wanted = [{"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()]
+    query = fill(sql("history_rows_v1"), _names(kind))
+    manager = kind.model._base_manager.using(conf.database)
+    try:
+        with transaction.atomic(using=conf.database):
+            found: list[Any] = [*manager.raw(query, [json.dumps(wanted)])] if wanted else []
+    except DataError as error:
+        # A column has another type now. Which row has the value is not known.
+        for row in rows if len(rows) > 1 else ():
+            _read_columns(kind, [row])
+        if len(rows) == 1:
+            rows[0].refuse(rows[0].unwritable(error_text(error)))
+        return
+    read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
+    for row in rows:
+        row.values = {
+            row.fields[name].attname: unreadable[row.pk, name]
+            if (row.pk, name) in unreadable
+            else getattr(read[row.pk, entry], row.fields[name].attname)
+            for name, entry in row.state.taken.items()
+        }
+        try:
+            row.require_valid()
+        except InvalidChangeError as error:
+            row.refuse(error)
+
+
+def _refuse_missing_segments(rows: Collection[_Row]) -> None:
+    """Refuses rows whose rules name a segment that does not exist after the undo."""
+    written = [row for row in rows if row.kind is not Kind.SEGMENT and row.values.get(RULES)]
+    segments = [row for row in rows if row.kind is Kind.SEGMENT]
+    existing: set[str | None] = {*existing_segments(row.values[RULES] for row in written)}
+    existing -= {row.key_before for row in segments}
+    existing |= {row.key_after for row in segments}
+    for row in written:
+        if problem := missing_among(row.values[RULES], existing):
+            row.refuse(row.unwritable(problem))
 
 
 def _unreadable(one: AnyField, value: object) -> object:
@@ -688,6 +783,10 @@ def _write(planned: Sequence[Undone]) -> list[Undone]:
             _record_undo_of(one.entries)
             _write_row(one, cast("Changed", one.written))
         _record_undo_of(())
+    if any(one.before.row is None for one in planned if one.written):
+        # The row that a foreign key names may be gone, which is only found at the commit.
+        with rejections(secret=True):
+            connections[conf.database].check_constraints()
     versions = {
         (kind, pk): version
         for kind in Kind
@@ -756,11 +855,10 @@ def _key_of(state: RowState) -> str | None:
     return None if state.row is None else cast("Row", state.row).key
 
 
-def _differing(entry: Change, new: Fields) -> Iterator[str]:
-    """Yields the columns in which the old side of an entry and another row differ."""
-    yield from entry.hidden or ()
-    for name in entry.old.keys() | new.keys():
-        if name not in entry.old or name not in new or not _is_same(entry.old[name], new[name]):
+def _differing(old: Fields, new: Fields) -> Iterator[str]:
+    """Yields the columns in which two rows differ."""
+    for name in old.keys() | new.keys():
+        if name not in old or name not in new or not _is_same(old[name], new[name]):
             yield name
 
 
@@ -769,5 +867,10 @@ def _is_same(left: object, right: object) -> bool:
     return repr(left) == repr(right)
 
 
-def _pks(texts: Any) -> frozenset[PrimaryKey]:
-    return frozenset(map(user_field(conf.flag_model).to_python, texts or ()))
+def _pks(stored: Sequence[object] | None) -> frozenset[PrimaryKey]:
+    """Returns users of an entry, but those of a user model that had other primary keys."""
+    to_python, pks = user_field(conf.flag_model).to_python, set()
+    for pk in stored or ():
+        with suppress(ValidationError):
+            pks.add(to_python(pk))
+    return frozenset(pks)

@@ -34,8 +34,8 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     if not of_readers and not (written and has_value_schema(model_of(row))):
         return {}
     changed = copy(cast("Model", row))
-    for name, new in fields.items():
-        setattr(changed, name, new)
+    for name in written:
+        setattr(changed, name, fields[name])
     if is_secret(row):
         changed.__dict__["secret"] = True  # Else the problem would contain the value.
     is_new_schema = not written.isdisjoint({TYPE, CHOICES})

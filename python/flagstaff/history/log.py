@@ -33,7 +33,7 @@ Action = Literal["create", "change", "delete"]
 #: The columns that identify the author of an entry.
 AUTHOR = ("actor", "source", "reason", "session_user", "role", "application_name")
 # No transaction stays open longer. After a restore another server may use its number again.
-_MAX_TRANSACTION_AGE = timedelta(days=1)
+MAX_TRANSACTION_AGE = timedelta(days=1)
 # The number of keys that contain a text that are searched for.
 _MAX_KEYS = 1_000
 # The number of newest entries whose reasons are searched: no index finds a part of a text.
@@ -98,7 +98,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         After a restore, another server may have used the same number at a different time.
         """
-        near = entry.at - _MAX_TRANSACTION_AGE, entry.at + _MAX_TRANSACTION_AGE
+        near = entry.at - MAX_TRANSACTION_AGE, entry.at + MAX_TRANSACTION_AGE
         return self.filter(transaction_id=entry.transaction_id, at__range=near)
 
     def newest(self, before: int | None = None, *, few: bool = False) -> ChangeQuerySet:
@@ -262,11 +262,12 @@ def events(newest_first: Iterable[Change]) -> Iterator[Event]:
     Entries next to each other are one event if they have the transaction, the row and the author
     in common. So where transactions wrote at the same time, or a page ends, an event may be split.
     """
-    for _key, entries in groupby(newest_first, key=_event_key):
+    for _key, entries in groupby(newest_first, key=event_key):
         yield _event(tuple(entries))
 
 
-def _event_key(entry: Change) -> tuple[object, ...]:
+def event_key(entry: Change) -> tuple[object, ...]:
+    """Returns what the entries of an event have in common."""
     author = (getattr(entry, name) for name in AUTHOR)
     return entry.transaction_id, entry.kind, entry.object_pk, *author
 
@@ -316,8 +317,10 @@ def side_of(entry: Change, side: str) -> Any:
 def _users(oldest_first: Sequence[Change], side: str) -> Users:
     lists = [(entry, side_of(entry, side)) for entry in oldest_first]
     count = sum(vars(entry).get(f"short_{side}", {}).get("more", len(pks)) for entry, pks in lists)
-    # The user column of a table may hold NULL.
-    in_order = (sorted(pks, key=lambda pk: (pk is None, pk)) for _entry, pks in lists)
+    # The user column of a table may hold NULL, and an earlier user model had other types.
+    in_order = (
+        sorted(pks, key=lambda pk: (isinstance(pk, str), pk is None, pk)) for _entry, pks in lists
+    )
     return Users(count, tuple(chain.from_iterable(in_order)))
 
 

@@ -56,7 +56,7 @@ BEGIN
     END CASE;
     IF secret IS NOT NULL AND TG_OP IN ('INSERT', 'UPDATE') AND EXISTS (
         SELECT FROM pg_attribute
-        WHERE attrelid = TG_RELID AND attname = 'secret' AND NOT attisdropped
+        WHERE attrelid = TG_RELID AND attname = 'secret' AND atttypid = 'bool'::regtype
     ) THEN
         -- Not from the rows as JSON: a column that has none must not fail the change. Of a value
         -- whose pk has changed, which old row was it is not known: then it may be any.
@@ -81,7 +81,10 @@ BEGIN
             END,
             TG_ARGV[1], TG_ARGV[2]
         ) INTO hidden_pks, hidden_keys;
-        IF hidden_pks IS NOT NULL THEN
+        -- Without its table the history holds nothing of a new value.
+        IF hidden_pks IS NOT NULL
+            AND (TG_OP = 'UPDATE' OR to_regclass($name${change_table}$name$) IS NOT NULL)
+        THEN
             -- By key too: it may have been deleted and created again, or its pk changed.
             EXECUTE $query$
                 UPDATE {change_table} SET

@@ -110,7 +110,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     shown = confirmed(operator.get(undo_url(newest)))
     set_value("catalogue", "short")
     html = operator.post(undo_url(newest), shown).content.decode()
-    [problem] = re.findall(r"changed catalogue again .*", html)
+    [problem] = re.findall(r"catalogue: value was changed again .*", html)
     assert "more characters)" in problem
     assert len(problem) < 1_000
 

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -34,10 +34,12 @@ from flagstaff.changes import (
     update_segment,
     update_value,
 )
+from flagstaff.changes.allowed_users import AllowedUsersChange
 from flagstaff.changes.flags import restore
 from flagstaff.changes.flags import undo as undo_flag
+from flagstaff.changes.row_changes import planned_change
 from flagstaff.changes.row_changes import write_fields as write
-from flagstaff.changes.undo import Undone, entries_of_transaction, entries_of_versions
+from flagstaff.changes.undo import Undone, entries_of_transaction, entries_of_versions, event_of
 from flagstaff.changes.values import restore as restore_value
 from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import (
@@ -46,6 +48,7 @@ from flagstaff.exceptions import (
     UnknownFlagError,
 )
 from flagstaff.history import flag_version
+from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import run_during
 from tests.support.history_fixtures import GERMAN, flag_and_value
@@ -141,6 +144,13 @@ def test_undo_of_a_column_that_was_changed_again_is_a_conflict() -> None:
     assert flag().rollout_percent == 75
 
 
+def test_undo_of_one_change_after_the_other_names_the_restore() -> None:
+    older, _newer = set_rollout(KEY, 50).version, set_rollout(KEY, 75).version
+    undo_flag(KEY)
+    with pytest.raises(ConflictError, match=r"several changes, use .*flags restore new_checkout"):
+        undo_flag(KEY, older)
+
+
 def test_undo_never_enables_a_flag_that_a_later_entry_has_disabled() -> None:
     enable(KEY)
     off = disable(KEY).version
@@ -199,6 +209,21 @@ def test_columns_that_an_entry_lacks_get_their_default_at_an_insert() -> None:
     assert flag().rollout_percent == FeatureFlag().rollout_percent
 
 
+@pytest.mark.parametrize(("old", "new"), [("0.1", "0.1000000000000000055"), ("7.0", "7.00")])
+def test_undo_distinguishes_numbers_that_are_equal_as_floats(old: str, new: str) -> None:
+    version = update(KEY, {"description": "x"}).version or 0
+    rows(
+        "UPDATE flagstaff_change SET old = jsonb_set(old, '{rollout_percent}', %s::jsonb), "
+        "new = jsonb_set(new, '{rollout_percent}', %s::jsonb) WHERE id = %s",
+        old,
+        new,
+        version,
+    )
+    # The present number is neither.
+    with pytest.raises(ConflictError, match="rollout was changed again"):
+        undo_flag(KEY, version)
+
+
 # Users.
 
 
@@ -218,8 +243,7 @@ def test_undo_of_a_user_who_was_changed_again_is_a_conflict(users: list[User]) -
     version = remove_allowed_users(KEY, users[0]).version
     add_allowed_users(KEY, users[0])
     remove_allowed_users(KEY, users[0])
-    pk = users[0].pk
-    with pytest.raises(ConflictError, match=f"allowed users were changed again since: {pk}"):
+    with pytest.raises(ConflictError, match="its allowed users, 1 were added or removed again"):
         undo_flag(KEY, version)
     assert not flag().allowed_users.exists()
 
@@ -272,6 +296,21 @@ def test_row_that_was_created_again_keeps_what_it_got(users: list[User]) -> None
         undo(entries)
     undo(entries, skip_conflicts=True)
     assert (flag().enabled, flag().allowed_users.exists()) == (False, False)
+
+
+@pytest.mark.parametrize("undone", ["the deletion by its version", "the newest event of the key"])
+def test_other_row_that_has_the_primary_key_now_is_not_touched(
+    undone: str, users: list[User]
+) -> None:
+    add_allowed_users(KEY, users[0])
+    deletion, pk = delete(KEY).version or 0, Change.objects.latest("id").object_pk
+    FeatureFlag.objects.create(pk=pk, key="other")
+    before = state()
+    of_key = undone == "the newest event of the key"
+    entries = event_of(Kind.FLAG, KEY) if of_key else entries_of_versions([deletion])
+    with pytest.raises(ConflictError, match="it was created again since"):
+        undo(entries)
+    assert state() == before
 
 
 def test_undo_of_a_change_of_a_deleted_row_is_a_conflict(users: list[User]) -> None:
@@ -373,6 +412,79 @@ def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
     assert (flag().rollout_percent, KeyValueStore.objects.get().value) == (50, 1)
 
 
+# What cannot be written.
+
+UNWRITABLE = {
+    "the key had another column": "old - 'key' || '{\"name\": \"new_checkout\"}'",
+    "a column had another type": 'old || \'{"rollout_percent": "few"}\'',
+}
+
+
+@pytest.mark.parametrize("old", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_deleted_row_that_no_longer_fits_its_table_is_a_conflict(old: str) -> None:
+    version, other = delete(KEY).version or 0, set_value("gateway", "adyen").version or 0
+    create("banner")
+    deleted = delete("banner").version or 0
+    rows(f"UPDATE flagstaff_change SET old = {old} WHERE id = %s", version)
+    entries = entries_of_versions([version, other, deleted])
+    assert [bool(one.conflicts) for one in preview_undo(entries)] == [False, False, True]
+    undo(entries, skip_conflicts=True)
+    assert [*FeatureFlag.objects.values_list("key", flat=True)] == ["banner"]
+    assert KeyValueStore.objects.get().value == "stripe"
+
+
+def test_users_of_an_earlier_user_model_are_left_out(users: list[User]) -> None:
+    version = add_allowed_users(KEY, users[0]).version or 0
+    rows("UPDATE flagstaff_change SET new = new || '[\"ana\"]' WHERE id = %s", version)
+    undo_flag(KEY, version)
+    assert not flag().allowed_users.exists()
+
+
+def test_deleted_row_whose_foreign_key_names_nothing_is_refused() -> None:
+    rows("CREATE TABLE team (name text PRIMARY KEY)")
+    try:
+        rows("INSERT INTO team VALUES (''), ('shop')")
+        rows(
+            "ALTER TABLE flagstaff_featureflag ADD CONSTRAINT team FOREIGN KEY (owner) "
+            "REFERENCES team DEFERRABLE INITIALLY DEFERRED"
+        )
+        create("banner", owner="shop")
+        delete("banner")
+        rows("DELETE FROM team WHERE name = 'shop'")
+        with pytest.raises(InvalidChangeError, match="the database rejected the change"):
+            undo_flag("banner")
+    finally:
+        rows("DROP TABLE team CASCADE")
+
+
+def test_rules_whose_segment_is_gone_are_a_conflict_of_their_flag_alone() -> None:
+    create_segment("german", GERMAN)
+    update(KEY, {"rules": [{"conditions": [{"segment": "german"}], "rollout_percent": 100}]})
+    entries = by_ana(
+        lambda: update(KEY, {"rules": []}),
+        lambda: set_value("gateway", "adyen"),
+    )
+    delete_segment("german")
+    shown = preview_undo(entries)
+    done = undo(entries, skip_conflicts=True)
+    assert problems(shown) == problems(done)
+    assert "names the segment 'german', which does not exist" in problems(done)[0]
+    assert (flag().rules, KeyValueStore.objects.get().value) == ([], "stripe")
+
+
+def test_foreign_key_is_written_as_the_history_has_it() -> None:
+    old, new = (Group.objects.create(name=name).pk for name in ("old", "new"))
+    row: Any = Group.permissions.through.objects.create(
+        group_id=new, permission=Permission.objects.all()[0]
+    )
+    row.key = "banner"
+    planned = planned_change(row, {"group": old}, AllowedUsersChange())
+    assert (planned.old, planned.new) == ({"group": new}, {"group": old})
+    write(row, planned, AllowedUsersChange(), is_past=True)
+    row.refresh_from_db()
+    assert row.group_id == old
+
+
 # Secrets.
 
 
@@ -389,16 +501,35 @@ def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not() -> None:
     assert not KeyValueStore.objects.filter(key="token").exists()
 
 
-@pytest.mark.parametrize("secret", [True, False])
-def test_undo_after_a_value_became_secret_or_public_keeps_the_value(secret: bool) -> None:
-    create_value("token", "hunter2", secret=not secret)
+def test_undo_after_a_value_became_public_keeps_the_value() -> None:
+    create_value("token", "hunter2", secret=True)
     described = update_value("token", {"description": "changed"}).version
-    marked = update_value("token", {"secret": secret}).version
+    marked = update_value("token", {"secret": False}).version
     set_value("token", "hunter3")
     undo_value("token", described)
     undo_value("token", marked)
     row = KeyValueStore.objects.get(key="token")
-    assert (row.value, row.description, row.secret) == ("hunter3", "", not secret)
+    assert (row.value, row.description, row.secret) == ("hunter3", "", True)
+
+
+@pytest.mark.parametrize("fields", [{"value": "hunter3"}, {"choices": ["hunter2"]}])
+def test_undo_never_makes_public_what_was_set_in_secret(fields: dict[str, Any]) -> None:
+    create_value("token", "hunter2")
+    marked = update_value("token", {"secret": True}).version
+    update_value("token", fields)
+    with pytest.raises(ConflictError, match="token: it was set while it was secret"):
+        undo_value("token", marked)
+
+
+def test_conflict_names_no_value_that_is_secret_now() -> None:
+    create_value("token", 1)
+    version = set_value("token", 2).version or 0
+    pk = KeyValueStore.objects.get(key="token").pk
+    delete_value("token")
+    KeyValueStore.objects.create(pk=pk, key="token", value="hunter2", secret=True)
+    [shown] = preview_undo(entries_of_versions([version]))
+    assert shown.conflicts
+    assert "hunter2" not in "".join(problems([shown]))
 
 
 # Selections.
@@ -484,6 +615,41 @@ def test_interleaved_transaction_is_a_conflict(users: list[User]) -> None:
         flag().allowed_users.remove(eve)
     undo(entries_of_transaction(Change.objects.latest("id").pk))
     assert [*flag().allowed_users.all()] == [dan]
+
+
+def test_event_that_another_transaction_has_split_is_undone_whole_or_kept(
+    users: list[User],
+) -> None:
+    def allow_in_between() -> None:
+        flag().allowed_users.add(users[1])
+        connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        flag().allowed_users.add(users[0])
+        pool.submit(allow_in_between).result()
+        flag().allowed_users.add(users[2])
+    entries = entries_of_versions([Change.objects.latest("id").pk])
+    assert len(entries) == 2
+    remove_allowed_users(KEY, users[0])
+    add_allowed_users(KEY, users[0])
+    [done] = undo(entries, skip_conflicts=True)
+    assert (done.entries, len(done.conflicts)) == ((), 1)
+    remove_allowed_users(KEY, users[0])
+    assert len(undo(entries)[0].entries) == 2
+    assert [*flag().allowed_users.all()] == [users[1]]
+
+
+def test_event_has_no_entries_of_another_server_with_the_same_transaction() -> None:
+    enable(KEY)
+    old = Change.objects.latest("id")
+    new = disable(KEY).version or 0
+    rows(
+        "UPDATE flagstaff_change SET transaction_id = new.transaction_id, at = new.at - '3 days'"
+        "::interval FROM flagstaff_change AS new WHERE flagstaff_change.id = %s AND new.id = %s",
+        old.pk,
+        new,
+    )
+    assert [one.pk for one in entries_of_versions([new])] == [new]
 
 
 # Versions.

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from flagstaff.changes import create_value, set_value, update_value
+from flagstaff.changes import create_value, delete_value, set_value, update_value
 from flagstaff.history import as_csv, as_dicts, prune
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, KeyValueStore
@@ -108,6 +108,19 @@ BECOMES_SECRET: dict[str, Callable[[], object]] = {
     ),
     "with another primary key": lambda: rows(f"{BECOME_SECRET}, id = id + 1000"),
     "with another key": lambda: rows(f"{BECOME_SECRET}, key = 'token'"),
+    "after its primary key": lambda: rows(
+        f"UPDATE flagstaff_keyvaluestore SET id = id + 1000; {BECOME_SECRET}"
+    ),
+    "created again": lambda: (
+        delete_value("gateway"),
+        create_value("gateway", "hunter1", secret=True),
+    ),
+    "created with the primary key": lambda: (
+        delete_value("gateway"),
+        KeyValueStore.objects.create(
+            pk=Change.objects.latest("id").object_pk, key="token", value="hunter1", secret=True
+        ),
+    ),
 }
 
 
@@ -119,6 +132,16 @@ def test_value_that_becomes_secret_is_removed_from_its_earlier_entries(
     assert "hunter" not in stored()
     assert "For the shop" in stored()
     assert hidden()[-3:] == [["value", "choices"], None, ["value"]]
+
+
+def test_column_that_the_history_cannot_store_blocks_no_change(gateway: KeyValueStore) -> None:
+    rows("ALTER TABLE flagstaff_keyvaluestore ADD COLUMN extra json")
+    try:
+        rows("""UPDATE flagstaff_keyvaluestore SET extra = '"\\u0000"'""")
+        KeyValueStore.objects.update(value="hunter9")
+    finally:
+        rows("ALTER TABLE flagstaff_keyvaluestore DROP COLUMN extra")
+    assert KeyValueStore.objects.get().value == "hunter9"
 
 
 def test_other_values_and_rolled_back_changes_keep_their_entries(gateway: KeyValueStore) -> None:

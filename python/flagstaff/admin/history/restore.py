@@ -21,7 +21,6 @@ from flagstaff.admin.undo.permissions import require_release
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many
 from flagstaff.changes.impact import Impact, impact
-from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.undo import Undone, entries_after, preview_undo, restore_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -37,8 +36,7 @@ def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -
     kind = admin.row_kind
     problems = problems_of(request, text_for_many([row.key]))
     try:
-        shown = preview_undo(entries_after(kind, row.key, to))
-        raise_errors(conflict.error for one in shown for conflict in one.conflicts)
+        shown = preview_undo(entries_after(kind, row.key, to), skip_conflicts=False)
         effects = [(kind, changed) for one in shown if (changed := one.written)]
         require_release(admin.admin_site, request, effects)
     except FlagstaffError as error:

@@ -296,10 +296,11 @@ class UndoPage:
         """Undoes what the page has shown. Any change since then is a conflict."""
         versions, shown = (_posted(request, name) for name in (VERSION, UNDO_EVENTS))
         ids = [one.id for one in preview.rows]
+        has_same_rows = len(versions) in {0, len(ids)}
         with transaction.atomic(using=conf.database):
-            expect = dict(zip(ids, versions, strict=False))
+            expect = dict(zip(ids, versions, strict=False)) if has_same_rows else {}
             done = undo(entries, skip_conflicts=not is_whole, expect=expect)
-            if versions and (len(versions) != len(ids) or shown != _undone_entries(done)):
+            if not has_same_rows or (versions and shown != _undone_entries(done)):
                 text = Text(
                     "the undo would do something else than was shown, because other keys were "
                     "changed since"

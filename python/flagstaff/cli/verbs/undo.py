@@ -10,13 +10,13 @@ from flagstaff._words.text import counted, some
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact
-from flagstaff.changes.preview import previewed
 from flagstaff.changes.undo import (
     RowId,
     Undone,
     entries_after,
     entries_of_transaction,
     event_of,
+    preview_undo,
     restore_row,
     undo,
 )
@@ -159,8 +159,7 @@ def _undone(entries: Sequence[Change], options: Options, out: Output) -> list[Un
     asks_always = is_since and not (options["yes"] or out.is_dry_run)
     try:
         if asks_always or may_ask(options, out):
-            with previewed():
-                shown = undo(entries, skip_conflicts=skip, expect=expect)
+            shown = preview_undo(entries, skip_conflicts=skip, expect=expect)
             _ask(shown, options, out, asks_always=asks_always)
             expect = {one.id: one.version for one in shown}
         return undo(entries, skip_conflicts=skip, expect=expect)
