@@ -315,7 +315,7 @@ impl<'a> Evaluator<'a> {
         note_evaluation(key.py())?;
         if let Some(found) = self.flag_override(key) {
             let Evaluation { value, reason, .. } = found.evaluation();
-            return Ok(Explained::overridden(of_bool(key.py(), value), found.name(), reason));
+            return Ok(Explained::overridden(Some(of_bool(key.py(), value)), found.name(), reason));
         }
         let context = context.with_snapshot(self.context);
         let py = key.py();
@@ -326,7 +326,7 @@ impl<'a> Evaluator<'a> {
             (Some(snapshot), Some(flag)) => explain_flag(key, flag, user, context, snapshot)?,
         };
         Ok(explained.unwrap_or_else(|code| Explained {
-            value: of_bool(py, false),
+            value: Some(of_bool(py, false)),
             ..Explained::error(Kind::Flag, code)
         }))
     }
@@ -590,8 +590,8 @@ pub(super) fn needs_user(
         && (row.depends_on_key() || any_of_user(py, row.attributes(), context)?))
 }
 
-fn of_bool(py: Python<'_>, value: bool) -> Option<Py<PyAny>> {
-    Some(PyBool::new(py, value).to_owned().into_any().unbind())
+fn of_bool(py: Python<'_>, value: bool) -> Py<PyAny> {
+    PyBool::new(py, value).to_owned().into_any().unbind()
 }
 
 /// The same evaluation, with its reason.
@@ -614,7 +614,7 @@ fn explain_flag<'py>(
             let steps = steps::of_flag(flag, evaluation, bucket, subject, attributes);
             let rules = flag.rules().map(Arc::as_ref);
             Explained {
-                value: of_bool(py, value),
+                value: Some(of_bool(py, value)),
                 bucket: bucket.map(Into::into),
                 rollout_percent: Some(flag.rollout_percent),
                 ..Explained::of_row(rules, flag.bucket_by(), reason, rule, steps)

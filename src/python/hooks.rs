@@ -10,8 +10,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
 use super::calls::{Call, is_ending};
-use super::resolution::PyResolution;
-use super::start::StartOptions;
 
 /// Declares the fields of `Hooks`, and for each a function that calls it.
 macro_rules! hooks {
@@ -43,14 +41,14 @@ macro_rules! hooks {
 
 hooks! {
     call_before_end {
-        read_options(in_memory: bool) -> Option<StartOptions>;
+        read_options(in_memory: bool) -> Option<Bound<'py, PyAny>>;
         wait_for_first_load(seconds: f64);
         log_late_start();
         after_fork();
         run_maintenance();
 
         report_unknown_key(key: &Bound<'py, PyString>, kind: &str);
-        notify(kind: &str, key: &Bound<'py, PyString>, resolution: Py<PyResolution>);
+        notify(kind: &str, key: &Bound<'py, PyString>, resolution: Py<PyAny>);
 
         visitor_of(call: Given<'_, 'py>, snapshot: Given<'_, 'py>, draw: bool)
             -> Option<Bound<'py, PyAny>>;

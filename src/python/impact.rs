@@ -34,7 +34,7 @@ pub(super) struct Comparison {
 }
 
 /// What a subject gets; none for a flag that it does not have.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Outcome<'a> {
     On,
     Value(&'a StoredValue),
@@ -93,6 +93,7 @@ impl Comparison {
         names: Vec<String>,
     ) -> PyResult<(u64, Vec<Counts>)> {
         let (mut changed, mut counts) = (0, vec![Counts::default(); self.keys.len()]);
+        let names = names.into_boxed_slice();
         for row in users {
             let (row, names) = (&row?.cast_into::<PyTuple>()?, &names);
             let pk = row.get_item(0)?;

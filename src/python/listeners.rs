@@ -30,7 +30,7 @@ pub(super) fn notify(
     if !overrides.is_some_and(Overrides::has_listeners) {
         return Ok(());
     }
-    Hooks::notify(key.py(), kind.as_str(), key, resolution()?)
+    Hooks::notify(key.py(), kind.as_str(), key, resolution()?.into_any())
 }
 
 /// The same for a value. Listeners receive a mask in place of a secret one.

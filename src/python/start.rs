@@ -101,7 +101,7 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
         let Some(options) = Hooks::read_options(py, in_memory)? else { return Ok(false) };
         // Another thread may have started the engine while this one read the options.
         if !is_started() {
-            options.apply()?;
+            options.extract::<StartOptions>()?.apply()?;
         }
     }
     if is_in_mode(EvaluationMode::Direct) {

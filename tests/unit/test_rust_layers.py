@@ -23,7 +23,7 @@ LAYERS = (
     ("targeting",),
     ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides", "value_rules"),
-    ("usage", "impact", "watch_registry", "assign", "exposures"),
+    ("usage", "watch_registry", "assign", "exposures"),
     ("steps",),
     ("live",),
     ("postgres::texts",),

@@ -63,7 +63,7 @@ def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) 
 
 def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
     """Returns what a form has posted, for the hidden fields of the page that confirms it."""
-    own = {"csrfmiddlewaretoken", CONFIRMED, TYPED_KEY, REASON, VERSION}
+    own = {"csrfmiddlewaretoken", CONFIRMED, TYPED_KEY, REASON}
     return [
         (name, str(value))
         for name, values in request.POST.lists()

@@ -17,6 +17,7 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
+from flagstaff.admin.views import VERSION
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
 from flagstaff.changes.impact import Impact
 from flagstaff.history.log import version_of
@@ -51,7 +52,7 @@ class SaveQuestion(Part):
         typed = text_to_type(impact)
         problems = problems_of(request, typed)
         key = {"key": form.instance.key}
-        if problems is not None and posted_version(request) != version:
+        if problems is not None and posted_version(request) not in {None, version}:
             changed = _("“%(key)s” has changed since the page was shown. Press the button again.")
             problems = [*problems, changed % key]
         if problems == []:
@@ -63,7 +64,9 @@ class SaveQuestion(Part):
             "flagstaff_crumbs": row_links(self.admin.admin_site, form.instance)
             if form.instance.pk
             else (),
-            "flagstaff_posted": posted_fields(request),
+            "flagstaff_posted": [
+                (name, value) for name, value in posted_fields(request) if name != VERSION
+            ],
             "flagstaff_may_edit": True,
             "flagstaff_version": version_text(version),
             "flagstaff_typed": typed,

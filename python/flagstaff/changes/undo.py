@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
 
 from django.db import Error, OperationalError, connections, transaction
@@ -17,6 +17,7 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import AnyField, is_auto_now, is_auto_now_add, is_generated
 from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches
@@ -38,7 +39,7 @@ from flagstaff.changes.impact import RowState
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
-from flagstaff.changes.segment_use import checked_together
+from flagstaff.changes.segment_use import checked_together, missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_value, field_label
@@ -632,10 +633,8 @@ def _key_conflict(row: _Row, owner: str) -> ConflictError:
 def _read_values(rows: Collection[_Row]) -> None:
     """Reads what is written from the entries, as the database reads it, and which users exist."""
     for kind in Kind:
-        taken, unreadable = (
-            defaultdict[tuple[str, int], list[str]](list),
-            dict[tuple[str, str], object](),
-        )
+        taken: dict[tuple[str, int], list[str]] = defaultdict(list)
+        unreadable: dict[tuple[str, str], object] = {}
         for row in (row for row in rows if row.kind is kind):
             for name, entry in row.state.taken.items():
                 value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
@@ -648,7 +647,7 @@ def _read_values(rows: Collection[_Row]) -> None:
         wanted = [
             {"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()
         ]
-        found = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
+        found: Iterable[Any] = manager.raw(query, [json.dumps(wanted)]) if wanted else ()
         read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
         for row in (row for row in rows if row.kind is kind):
             row.values = {
@@ -680,6 +679,10 @@ def _names(kind: Kind) -> dict[str, str]:
 
 
 def _write(planned: Sequence[Undone]) -> list[Undone]:
+    written = [one.written.new or {} for one in planned if one.written]
+    rules = [rules for new in written if isinstance(rules := new.get(RULES), list)]
+    # Before a row is inserted: another transaction may wait for its key, and have the segments.
+    missing_segment([*chain.from_iterable(rules)], lock=True)
     with checked_together():
         for one in _in_order([one for one in planned if one.written]):
             _record_undo_of(one.entries)

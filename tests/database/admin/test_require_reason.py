@@ -67,11 +67,11 @@ def form_errors(response: Any) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "edit",
     [
-        {"rollout_percent": 5},
-        {"rollout_percent": 5, "_reason": "  "},
+        {"description": "One page"},
+        {"description": "One page", "_reason": "  "},
         {"enabled": None, "description": "One page"},
     ],
-    ids=["narrows", "blank", "turns off and describes"],
+    ids=["describes", "blank", "turns off and describes"],
 )
 def test_save_without_a_reason_is_an_error_of_its_field(
     edit: dict[str, Any], operator: Client, flag: FeatureFlag

@@ -277,7 +277,8 @@ def test_confirmation_and_message_of_turning_on_show_rules(
         "10 %."
     )
     assert rows["who has the flag"][1] == who
-    assert rows["users with the flag"] == ["0 of 2", "2 of 2"]
+    ignored = "rules on country are not counted"
+    assert rows["users with the flag"] == [f"0 of 2; {ignored}", f"2 of 2; {ignored}"]
     [message] = messages_of(turn_on(operator, flag))
     assert f"is now on. {who}" in message
 

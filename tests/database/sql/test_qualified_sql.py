@@ -157,6 +157,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
     quoted |= {"optional_parts": sql("optional_parts_v1"), "restriction": ""}
+    quoted |= {"expressions": "'f'::text, '{}'::jsonb"}
     read_point = sql("read_point_v1").replace("$2", "$5").replace("$1", "$5")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}

@@ -10,8 +10,10 @@ from threading import Event, Lock
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from flagstaff import changes
+from flagstaff._tables.sqlstate import DEADLOCK, sqlstate
 from flagstaff.changes import undo
 from flagstaff.changes.undo import entries_of_versions
 from flagstaff.exceptions import FlagstaffError
@@ -51,6 +53,11 @@ class Torture:
                 result = name
             except FlagstaffError:
                 result = f"{name} refused"
+            except OperationalError as error:
+                # PostgreSQL may end a change in the place of an undo, which would be retried.
+                if sqlstate(error) != DEADLOCK:
+                    raise
+                result = f"{name} deadlock"
             with self.lock:
                 self.counts[result] += 1
 

@@ -31,7 +31,7 @@ from django.urls import include, path, resolve
 class urls:
     urlpatterns = [path("admin/", admin.site.urls), path("shop/", print)]
 resolve("/shop/", urls)
-rooms = ("flagstaff.admin.", "flagstaff.changes", "flagstaff.history", "flagstaff.rollouts.admin.",
+rooms = ("flagstaff.admin.", "flagstaff.changes", "flagstaff.rollouts.admin.",
     "flagstaff.experiments.admin.", "flagstaff.stale", "statistics")
 print(sorted(name for name in sys.modules if name.startswith(rooms)))
 resolve("/admin/flagstaff/featureflag/", urls)

@@ -397,7 +397,7 @@ def test_rows_of_a_migration_are_imported_once() -> None:
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
-class ShopFlagAdmin(FlagAdmin):
+class ShopFlagAdmin(FlagAdmin):  # type: ignore[misc, valid-type]
     """An admin class as projects have it."""
 
 
