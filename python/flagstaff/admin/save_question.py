@@ -42,17 +42,21 @@ class SaveQuestion(Part):
 
     def before_save(self, request: HttpRequest, form: MergingForm) -> None:
         """Asks for a confirmation if one is needed."""
+        is_new = form.instance._state.adding
+        # First, so that the page never shows a version that it has not counted.
+        version = None if is_new else version_of(form.kind, form.instance.pk)
         impact = self.impact(request, form)
         page_of(request).users_text = impact_text(impact) if impact else ""
         if impact is None or not self.asks(form, impact):
             return
         typed = text_to_type(impact)
         problems = problems_of(request, typed)
-        shown = posted_version(request)
-        version = None if form.instance._state.adding else version_of(form.kind, form.instance.pk)
-        if problems is not None and not problems and shown in {None, version}:
+        key = {"key": form.instance.key}
+        if problems is not None and posted_version(request) not in {None, version}:
+            changed = _("“%(key)s” has changed since the page was shown. Press the button again.")
+            problems = [*problems, changed % key]
+        if problems == []:
             return
-        key, is_new = {"key": form.instance.key}, form.instance._state.adding
         question = _("Add “%(key)s”?") if is_new else _("Save these changes of “%(key)s”?")
         label = _("Add %(key)s") if is_new else _("Save %(key)s")
         context = {

@@ -49,23 +49,21 @@ def consequence(
     The fields decide, too, where the numbers do not say everything: what cannot be counted is never
     "none".
     """
-    sides = [_state(one) for one in (before, after)]
+    old, new = before.state, after.state
     if after.kind is not Kind.FLAG:
         by_counts = _by_counts(effect, effect.changed, effect.changed)
-    elif sides[0] == sides[1] and before.allowed_users != after.allowed_users:
+    elif old == new and before.allowed_users != after.allowed_users:
         by_counts = _by_counts(effect, effect.gain, effect.gain)
     else:
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
-    is_small = effect.is_estimate and by_counts < Consequence.MORE
-    old, new = sides
-    is_small = effect.is_estimate and by_counts < Consequence.MORE
-    begins = effect.anonymous == (False, True)
+    is_rough = effect.is_biased or (effect.is_estimate and by_counts < Consequence.MORE)
+    begins = effect.anonymous_changed and not effect.anonymous[0]
     if isinstance(new, FlagState) and _is_raised(old, new):
         # Users who come later gain it, too.
         by_counts = max(by_counts, Consequence.MORE)
         begins = begins or new.rollout_percent >= ALL
-    units = {side.bucket_by for side in sides if side is not None}
-    if effect.users and not (effect.ignored or begins or is_small or units != {USER}):
+    units = {side.bucket_by for side in (old, new) if side is not None}
+    if effect.users and not (effect.ignored or begins or is_rough or units != {USER}):
         return by_counts
     return max(by_counts, _by_fields(before, after, effect, by_segment=by_segment))
 
@@ -85,7 +83,8 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
     effect = impact[key]
     if key[0] is None:
         by_counts = _by_counts(effect, effect.changed, effect.changed)
-        is_whole = effect.users and not effect.ignored and (by_counts or not effect.is_estimate)
+        is_rough = effect.is_biased or (effect.is_estimate and not by_counts)
+        is_whole = effect.users and not effect.ignored and not is_rough
         return by_counts if is_whole else Consequence.MOST
     nothing = RowState(key[0], None)
     before, after = (side.get(key, nothing) for side in impact.sides)
@@ -97,21 +96,15 @@ def _by_counts(effect: Effect, more: int, most: int) -> Consequence:
     """Returns it by how many users get something, and how many of all have it then."""
     if more:
         return Consequence.MOST if most * 2 > (effect.users or 0) else Consequence.MORE
-    is_lost = effect.lose or effect.anonymous == (True, False)
+    is_lost = effect.lose or (effect.anonymous_changed and effect.anonymous[0])
     return Consequence.FEWER if is_lost else Consequence.NONE
-
-
-def _state(state: RowState) -> FlagState | ValueState | None:
-    if state.row is None:
-        return None
-    return FlagState.of(state.row) if state.kind is Kind.FLAG else ValueState.of(state.row)
 
 
 def _by_fields(
     before: RowState, after: RowState, effect: Effect, *, by_segment: bool
 ) -> Consequence:
     """Returns the consequence as if all users matched the conditions that were not counted."""
-    old, new = _state(before), _state(after)
+    old, new = before.state, after.state
     if isinstance(new, FlagState) and not new.enabled:
         new = None
     if isinstance(old, FlagState) and not old.enabled:
@@ -121,10 +114,8 @@ def _by_fields(
     if old is not None and old.bucket_by != new.bucket_by:
         return Consequence.MOST
     if isinstance(new, ValueState):
-        percent, is_raised = (
-            ALL,
-            not (isinstance(old, ValueState) and canonical(old.value) == canonical(new.value)),
-        )
+        is_same = isinstance(old, ValueState) and canonical(old.value) == canonical(new.value)
+        percent, is_raised = ALL, not is_same
     else:
         percent, is_raised = new.rollout_percent, _is_raised(old, new)
     # A flag that begins is never for fewer users: the allowed users have it.
@@ -183,15 +174,29 @@ def number_text(effect: Effect, count: int) -> str:
     """Returns a number of users; only roughly for a sample, or if small numbers are hidden."""
     if not count:
         return local_number(count)
-    if effect.is_coarse:
+    if effect.hides_small:
         # Rounded, so that two numbers do not say whether one user is among them.
         rough = count - count % _MIN_SHOWN
     elif effect.is_estimate:
-        rough = round(count, 3 - len(str(count)))
+        rough = _estimated(count)
     else:
         return local_number(count)
     text = _("about %(count)s") if rough else _("fewer than %(count)s")
     return text % {"count": local_number(rough or _MIN_SHOWN)}
+
+
+def _estimated(count: int) -> int:
+    return round(count, 3 - len(str(count)))
+
+
+def _all_users_text(effect: Effect) -> str:
+    users = effect.users or 0
+    return local_number(_estimated(users) if effect.is_estimate else users)
+
+
+def _plural(effect: Effect, count: int) -> int:
+    """Returns the number for `ngettext`: the singular would say what is hidden."""
+    return _MIN_SHOWN if effect.hides_small else count
 
 
 def users_text(effect: Effect, count: int) -> str:
@@ -209,8 +214,8 @@ def users_text(effect: Effect, count: int) -> str:
 
 def share_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, such as "18 of 90"."""
-    users = local_number(effect.users or 0)
-    return localized(Text("{on} of {users}", on=number_text(effect, count), users=users))
+    on, users = number_text(effect, count), _all_users_text(effect)
+    return localized(Text("{on} of {users}", on=on, users=users))
 
 
 def ignored_text(effect: Effect) -> str:
@@ -253,7 +258,7 @@ def summary_text(impact: Impact) -> str:
     text = ngettext(
         "%(count)s user gains or loses something.",
         "%(count)s different users gain or lose something.",
-        impact.changed,
+        _plural(counted[0], impact.changed),
     )
     text = text if impact.changed else _("No user gains or loses anything.")
     ignored = any(one.ignored for one in impact.values())
@@ -262,7 +267,7 @@ def summary_text(impact: Impact) -> str:
 
 
 def _sentences(impact: Impact, key: Key) -> Iterator[str]:
-    effect, sides = impact[key], [_state(side[key]) for side in impact.sides if key in side]
+    effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
     if len({side.bucket_by for side in sides if side}) > 1:
         yield _("The new unit reassigns every user at once.")
     if effect.users is None:
@@ -280,39 +285,41 @@ def _sentences(impact: Impact, key: Key) -> Iterator[str]:
             "The value changes for %(count)s of %(users)s users.",
             effect.users,
         )
-        users = local_number(effect.users)
-        yield text % {"count": number_text(effect, effect.changed), "users": users}
+        count, users = number_text(effect, effect.changed), _all_users_text(effect)
+        yield text % {"count": count, "users": users}
     yield from filter(None, [ignored_text(effect), anonymous_text(impact, key)])
 
 
 def _flag_sentences(effect: Effect) -> Iterator[str]:
     gain, lose = effect.gain, effect.lose
     if lose:
-        text = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", lose)
+        number = _plural(effect, lose)
+        text = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", number)
         yield text % {"lose": number_text(effect, lose)}
     if gain:
-        text = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", gain)
+        number = _plural(effect, gain)
+        text = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", number)
         yield text % {"gain": number_text(effect, gain)}
     if not (gain or lose or effect.ignored or effect.is_estimate):
         yield _("No user gains or loses the flag.")
-    users = effect.users or 0
     text = ngettext(
         "Afterwards %(after)s of %(users)s user has it.",
         "Afterwards %(after)s of %(users)s users have it.",
-        users,
+        effect.users or 0,
     )
-    yield text % {"after": number_text(effect, effect.on[1]), "users": local_number(users)}
+    after, users = number_text(effect, effect.on[1]), _all_users_text(effect)
+    yield text % {"after": after, "users": users}
 
 
 def anonymous_text(impact: Impact, key: Key) -> str:
     """Returns the sentence about those who gain or lose it without being logged in, if they do."""
-    had, has = impact[key].anonymous
-    if had == has:
+    effect = impact[key]
+    if not effect.anonymous_changed:
         return ""
     if key[0] is not Kind.FLAG:
         return _("It changes for everybody who is not logged in.")
     units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
-    unit = next(iter(units - {USER}), USER)
+    unit, has = next(iter(units - {USER}), USER), effect.anonymous[1]
     if unit == USER:
         return (
             _("Everybody who is not logged in gains the flag.")

@@ -15,7 +15,7 @@ from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import canonical, canonical_json, is_secret
 from flagstaff._tables.impossible_values import impossible_problem
-from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
+from flagstaff._tables.model_fields import AnyField, auto_now_fields, find_field, segment_model
 from flagstaff._tables.optional_fields import (
     REVIEW_ON,
     RULES,
@@ -63,9 +63,7 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = F
         require_segments(row, fields[RULES])
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
-    for name, new in fields.items():
-        # Of a foreign key, the history has the value of the column.
-        setattr(row, name if isinstance(new, Model) else _field(row, name).attname, new)
+    assign(row, fields)
     update_fields = [*fields, *_auto_now_names(row)]
     _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
 
@@ -89,6 +87,14 @@ def require_valid(row: Row, fields: Fields, *, is_past: bool = False) -> None:
         validate(row, name, new, is_past=is_past)
     for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
+
+
+def assign(row: Row, fields: Fields) -> None:
+    """Sets these fields of a row in memory."""
+    for name, new in fields.items():
+        # Of a foreign key, the history has the value of the column.
+        field = None if isinstance(new, Model) else find_field(type(row), name)
+        setattr(row, getattr(field, "attname", name), new)
 
 
 def insert(row: Row, *, savepoint: bool = True) -> None:

@@ -40,10 +40,12 @@ from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, marked
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import assign
 from flagstaff.changes.segment_use import SegmentUse, uses_of_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: The users were not read in time.
 COUNT_TIMEOUT = marked("the time limit was reached")
@@ -94,9 +96,15 @@ class RowState:
         """Returns the state with these fields in place of its own. Does not validate."""
         row, fields = copy(self.row), dict(fields)
         users: Any = fields.pop(ALLOWED, self.allowed_users)
-        for name, new in fields.items():
-            setattr(row, name, new)
+        assign(row, fields)
         return replace(self, row=row, allowed_users=users)
+
+    @property
+    def state(self) -> FlagState | ValueState | None:
+        """What decides about the results of a flag or a value; None if there is no row."""
+        if self.row is None:
+            return None
+        return FlagState.of(self.row) if self.kind is Kind.FLAG else ValueState.of(self.row)
 
 
 @dataclass(frozen=True)
@@ -112,21 +120,24 @@ class Effect:
     on: tuple[int, int] = (0, 0)
     #: How many get another result.
     changed: int = 0
-    #: Whether anonymous users have a flag before and after. For a value and an experiment, the
-    #: second says whether they get another result.
+    #: Whether anonymous users have a flag before and after.
     anonymous: tuple[bool, bool] = (False, False)
+    #: Whether anonymous users get another result.
+    anonymous_changed: bool = False
     #: The attributes that only a call can answer: conditions on them count as false.
     ignored: tuple[str, ...] = ()
     #: Whether the numbers are estimated from a sample of the users.
     is_estimate: bool = False
+    #: Whether the sample is the first users, who may differ from the others.
+    is_biased: bool = False
     #: Whether texts hide small numbers, from a person who may not view users.
-    is_coarse: bool = False
+    hides_small: bool = False
     #: Why the users are not counted; empty if they are.
     problem: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
-        return {name: value for name, value in vars(self).items() if name != "is_coarse"}
+        return {name: value for name, value in vars(self).items() if name != "hides_small"}
 
 
 class Impact(dict[Key, Effect]):
@@ -147,12 +158,12 @@ class Impact(dict[Key, Effect]):
 
 
 def impact_of_enabling(
-    flags: Sequence[Any], *, timeout: float = 1.0, is_coarse: bool = False
+    flags: Sequence[Any], *, timeout: float = 1.0, viewer: HasPermissions | None = None
 ) -> Impact:
     """Counts who has each of these flags if it is enabled, as a change from disabled flags."""
     states = [RowState(Kind.FLAG, flag) for flag in flags]
     off, on = ([one.after({"enabled": is_on}) for one in states] for is_on in (False, True))
-    return impact(off, on, timeout=timeout, is_coarse=is_coarse)
+    return impact(off, on, timeout=timeout, viewer=viewer)
 
 
 def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowState]:
@@ -164,8 +175,9 @@ def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowStat
     removed = {changed.field: changed.old} if changed.field else changed.old or {}
     users = fields.pop(ALLOWED, ())
     if row is None:
-        new = kind.model(**{"key": changed.key, **fields}) if fields else None
-        return RowState(kind, None), RowState(kind, new, users)
+        new = RowState(kind, kind.model(key=changed.key))
+        after = new.after({**fields, ALLOWED: users}) if fields else RowState(kind, None)
+        return RowState(kind, None), after
     if changed.new is None:
         return RowState(kind, row), RowState(kind, None)
     before = RowState(kind, row)
@@ -177,9 +189,7 @@ def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowStat
     return before, before.after({**fields, ALLOWED: allowed})
 
 
-def impact_of_changes(
-    changes: Iterable[tuple[Kind, Changed]], *, timeout: float = 1.0, is_coarse: bool = False
-) -> Impact:
+def impact_of_changes(changes: Iterable[tuple[Kind, Changed]], *, timeout: float = 1.0) -> Impact:
     """Counts what changes do, or the previews of them. Several of one row follow each other."""
     before: dict[Key, RowState] = {}
     after: dict[Key, RowState] = {}
@@ -189,7 +199,7 @@ def impact_of_changes(
             row = after[key].row if key in after else kind.find(changed.key)
             first, after[key] = states_of(kind, changed, row)
             before.setdefault(key, first)
-    return impact([*before.values()], [*after.values()], timeout=timeout, is_coarse=is_coarse)
+    return impact([*before.values()], [*after.values()], timeout=timeout)
 
 
 def impact(
@@ -197,13 +207,14 @@ def impact(
     after: Sequence[RowState],
     *,
     timeout: float = 1.0,
-    is_coarse: bool = False,
+    viewer: HasPermissions | None = None,
 ) -> Impact:
     """Counts the users whose results differ between two states of rows.
 
     Counts what changes itself, and what uses a segment that changes. Reads every user, inactive
     ones included, for at most `timeout` seconds; of more than 200,000, a sample. What cannot be
-    counted has a `problem`. `is_coarse` hides small numbers from a person who may not view users.
+    counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
+    rules that read attributes of users.
     """
     found, deadline = Impact(before, after), monotonic() + timeout
     segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
@@ -217,7 +228,8 @@ def impact(
     keys = [key for key in dict.fromkeys([*_differing(found), *used]) if _may_differ(found, key)]
     if not keys:
         return found
-    found |= dict.fromkeys(keys, Effect(None, is_coarse=is_coarse))
+    hides_small = viewer is not None and not may_see_users(viewer)
+    found |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
     try:
         with limited(deadline):
             _require_all_rows()
@@ -295,17 +307,19 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
         problem = Text("its rules cannot be read") if attributes is None else ""
-        if found[key].is_coarse and {*(attributes or ())} - {"is_authenticated"}:
+        if found[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
             problem = Text(HIDDEN)
         ignored = tuple(sorted(set(attributes or ()) - known))
         found[key] = replace(found[key], ignored=ignored, problem=problem)
         read |= {name: columns[name] for name in attributes or () if name in columns}
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
-    for key, (_gain, _lose, had, has, differs) in zip(keys, counts, strict=True):
-        sides = (had > 0, has > 0) if key[0] is Kind.FLAG else (False, differs > 0)
-        found[key] = replace(found[key], anonymous=sides)
+    for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):
+        sides = had > 0, has > 0
+        found[key] = replace(found[key], anonymous=sides, anonymous_changed=changed > 0)
     listed = {user for side in allowed for users in side.values() for user in users}
-    (users, found.changed, *numbers), is_estimate = _read(comparison, read, listed, deadline)
+    pages = _table_pages(model)
+    counted, is_estimate = _read(comparison, read, listed, pages, deadline)
+    users, found.changed, *numbers = counted
     if any(found[key].problem for key in keys):
         found.changed = None
     for number, key in enumerate(keys):
@@ -319,6 +333,7 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
                 on=(had, has),
                 changed=changed,
                 is_estimate=is_estimate,
+                is_biased=is_estimate and pages is None,
             )
 
 
@@ -343,7 +358,8 @@ def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator
     """Yields the rows before and after, as `direct.read_all` returns them."""
     others = [use for use in found.uses if use.kind is None and use.is_active]
     rules = [use.row.rules for use in others]
-    rules += [_rules_of(one) for side in found.sides for one in side.values() if one.kind in _RULED]
+    ruled = (one.state for side in found.sides for one in side.values() if one.kind in _RULED)
+    rules += [state.rules for state in ruled if state]
     wanted = {key for one in rules for key, _place in named_segments(one)}
     segments = [RowState(Kind.SEGMENT, one) for one in _segments(wanted)]
     experiments: list[Any] = []
@@ -358,11 +374,6 @@ def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator
         yield flags, [*users.items()], of_segments, values, experiments, False
 
 
-def _rules_of(state: RowState) -> object:
-    is_flag = state.kind is Kind.FLAG
-    return FlagState.of(state.row).rules if is_flag else ValueState.of(state.row).rules
-
-
 def _segments(keys: Collection[str]) -> Iterable[Any]:
     return all_rows(segment_model()).filter(key__in=keys) if keys else ()
 
@@ -371,6 +382,7 @@ def _read(
     comparison: _core.Comparison,
     columns: Mapping[str, str],
     listed: Collection[str],
+    pages: int | None,
     deadline: float,
 ) -> tuple[list[int], bool]:
     """Returns the users, how many results differ, and five counts of each key; and if estimated.
@@ -393,7 +405,7 @@ def _read(
     if is_sample:
         for pks in batches(map(table.field.to_python, listed)):
             exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
-    for batch, share in _batches(rows, is_sample=is_sample):  # noqa: B007 (the last one counts)
+    for batch, share in _batches(rows, pages, is_sample=is_sample):  # noqa: B007 (the last one counts)
         others = (user for user in batch if not is_sample or str(user[0]) not in listed)
         counted = plus(counted, others)
         if is_sample and counted[0] >= _SAMPLE:
@@ -402,13 +414,13 @@ def _read(
 
 
 def _batches(
-    rows: QuerySet[Model, tuple[Any, ...]], *, is_sample: bool
+    rows: QuerySet[Model, tuple[Any, ...]], pages: int | None, *, is_sample: bool
 ) -> Iterator[tuple[Iterable[tuple[Any, ...]], float]]:
     """Yields the users in batches, and the share of the table that was read with it.
 
     A sample is ranges of pages in random order. Without pages, they come by primary key.
     """
-    if (pages := _table_pages(rows.model)) is None:
+    if pages is None:
         total, count = rows.order_by().count() if is_sample else 0, 0
         rows = rows.order_by("pk")
         batch = [*rows[:_BATCH]]

@@ -20,6 +20,7 @@ from flagstaff.changes.consequence import (
 )
 from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message
 from flagstaff.rollouts.steps import Step
 
@@ -97,7 +98,7 @@ def planned_steps(
     index: int,
     *,
     enable: bool = False,
-    is_coarse: bool = False,
+    viewer: HasPermissions | None = None,
 ) -> PlannedSteps:
     """Returns what the steps from `index` on do to the users. Counts for at most two seconds.
 
@@ -107,9 +108,7 @@ def planned_steps(
     enabled = {"enabled": True} if enable else {}
     enabling = enabling_message(flag) if enable and not flag.enabled else ""
     first, last = (
-        impact(
-            [now], [now.after({**enabled, "rollout_percent": step.percent})], is_coarse=is_coarse
-        )
+        impact([now], [now.after({**enabled, "rollout_percent": step.percent})], viewer=viewer)
         for step in (steps[index], steps[-1])
     )
     return PlannedSteps(flag.key, first, last, enabling)

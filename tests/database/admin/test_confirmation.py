@@ -91,6 +91,25 @@ def test_save_that_gives_the_flag_to_users_asks_and_writes_nothing(
     assert flag_version(flag.key) != version
 
 
+def test_save_of_a_flag_that_changed_since_the_question_asks_again(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    shown = save_flag(operator, flag, rollout_percent=50)
+    update(flag.key, {"rules": [{"conditions": [CUSTOMER]}]})
+    again = operator.post(flag_url(flag), confirmed(shown))
+    assert (asks(again), state(flag)) == (True, (True, 25))
+    assert operator.post(flag_url(flag), confirmed(again)).status_code == 302
+    assert state(flag) == (True, 50)
+
+
+def test_save_that_takes_the_flag_from_anonymous_users_only_asks(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    known = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
+    update(flag.key, {"rollout_percent": 100, "rules": [{"conditions": [known]}]})
+    assert asks(save_flag(operator, flag, rollout_percent=0))
+
+
 def test_question_and_save_run_the_view_of_django_once_each(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,8 +62,8 @@ def team() -> Segment:
 
 
 NOT_COUNTED = "not counted: the time limit was reached"
-# Of a person who may not view users.
-ROUGH = ["fewer than 5 of 11", "about 10 of 11"]
+# For a person who may not view users.
+HIDDEN = "not counted: the rules read attributes of users, which you may not view"
 NOW_MOST = "8 users gain the flag. Afterwards 10 of 11 users have it."
 
 
@@ -97,9 +97,10 @@ def segment_url(segment: Segment, view: str = "change") -> str:
 
 
 def edit_segment(client: Client, segment: Segment, conditions: object, **fields: str) -> Any:
-    """Posts the form of a segment with other conditions."""
+    """Posts the form of a segment with other conditions, or the page that confirms it."""
     url = segment_url(segment)
-    data = form_data(client.get(url)) | {"conditions": json.dumps(conditions), **fields}
+    version = {"expect_version": str(segment_version(segment.key))}
+    data = form_data(client.get(url)) | {"conditions": json.dumps(conditions), **version, **fields}
     return client.post(url, data, follow=True)
 
 
@@ -246,7 +247,7 @@ def test_right_to_change_segments_changes_no_value() -> None:
         may("view_keyvaluestore")
     may("change_keyvaluestore")
     response = edit_segment(client, team, LOGGED_IN)
-    assert preview_of(response)["value max_items"] == ["", "another result: about 10 of 11"]
+    assert preview_of(response)["value max_items"] == ["", f"another result: {HIDDEN}"]
     edit_segment(client, team, LOGGED_IN, _confirmed="1", _typed_key="team")
     assert conditions() == LOGGED_IN
 
@@ -285,7 +286,7 @@ def test_segment_whose_key_another_row_took_comes_back_only_with_the_right_for_i
     assert Segment.objects.get(key="team").conditions == STAFF
     may("toggle_featureflag")
     response = client.get(undo_all_url(version))
-    assert preview_of(response) == {"by_team": ROUGH}
+    assert preview_of(response) == {"by_team": [HIDDEN, HIDDEN]}
     client.post(undo_all_url(version), confirmed(response))
     assert Segment.objects.get(key="team").conditions == LOGGED_IN
 
@@ -465,7 +466,7 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)
-    assert preview_of(response) == {"by_team": ROUGH}
+    assert preview_of(response) == {"by_team": [HIDDEN, HIDDEN]}
     assert problems_of(response) == []
 
 

@@ -301,6 +301,8 @@ def test_value_for_everyone_removes_rules_that_somebody_else_has_just_changed(
     question = operator.post(url_of(value), {**form, "value": "5"}, follow=True)
     assert asks(question)
     changes.update_value("key", {"rules": [{"conditions": [STAFF], "value": 60}]})
+    # The page asks again, because it showed another version.
+    question = operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
     operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
     value.refresh_from_db()
     assert (value.value, value.rules) == (5, [])

@@ -35,7 +35,7 @@ from flagstaff.history import events, forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
-from tests.support.admin_pages import form_data
+from tests.support.admin_pages import confirmed, form_data
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -238,14 +238,14 @@ def test_write_in_the_admin_is_attributed_to_the_user(
     assert FeatureFlag.objects.get().enabled is True
     assert entries() == [by_alice]
     page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
-    data = form_data(page) | {"rollout_percent": "25", "_confirmed": "1"}
-    assert as_alice.post(page.wsgi_request.path, data).status_code == 302
+    question = as_alice.post(page.wsgi_request.path, form_data(page) | {"rollout_percent": "25"})
+    assert as_alice.post(page.wsgi_request.path, confirmed(question)).status_code == 302
     assert entries() == [by_alice]
     flag.allowed_users.add(bob)
     entries()
     # Other tests evaluate a flag with this key, and then the page asks for it.
-    confirmed = {"post": "yes", "_confirmed": "1", "_typed_key": flag.key}
-    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), confirmed)
+    data = {"post": "yes", "_confirmed": "1", "_typed_key": flag.key}
+    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), data)
     assert entries() == [by_alice] * 2
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timezone
 from random import Random
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection, transaction
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
+from flagstaff._engine import direct
+from flagstaff._engine.raw_cursor import NotReadyError
 from flagstaff.changes import impact as impact_module
-from flagstaff.changes.impact import Effect, Impact, RowState, impact, impact_of_enabling
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import HIDDEN, Effect, Impact, RowState, impact, impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.conformance import rules_oracle as oracle
@@ -168,7 +172,7 @@ def expected(before: list[RowState], after: list[RowState], users: list[User]) -
         (
             len(users),
             sum(then[1] != now[1] for then, now in pairs),
-            (False, anonymous[0][1] != anonymous[1][1]),
+            anonymous[0][1] != anonymous[1][1],
         ),
         sum(then != now for then, now in pairs),
     ]
@@ -186,7 +190,7 @@ def test_impact_of_random_states_matches_an_independent_count(users: list[User])
         one = found.get((Kind.FLAG, "flag"), nothing)
         two = found.get((Kind.VALUE, "value"), nothing)
         assert (one.users, one.gain, one.lose, one.on, one.anonymous) == flag
-        assert (two.users, two.changed, two.anonymous) == value
+        assert (two.users, two.changed, two.anonymous_changed) == value
         assert (found.changed or 0) == changed
 
 
@@ -220,6 +224,93 @@ def test_attributes_that_only_a_call_knows_are_ignored(
     effect = only(impact([now], [now.after(fields)]))
     assert effect.ignored == ignored
     assert effect.users == 30
+
+
+# Reads a column of the user model by another Python value.
+def odd(_value: object) -> object:
+    return object()
+
+
+def encrypted(_value: object) -> object:
+    raise ValueError("cannot be decrypted")
+
+
+def small_integer(value: object) -> object:
+    return int(bool(value))
+
+
+@pytest.mark.parametrize(
+    ("column", "read", "expected"),
+    [("is_staff", small_integer, 8), ("is_staff", encrypted, None), ("id", odd, 8)],
+)
+def test_column_with_other_python_values_is_counted_or_reported(
+    column: str,
+    read: Callable[[object], object],
+    expected: int | None,
+    users: list[User],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    field = User._meta.get_field(column)
+    monkeypatch.setattr(field, "from_db_value", lambda value, *_: read(value), raising=False)
+    now = flag()
+    rules = [{"conditions": [condition("is_staff", "in", True)]}]
+    effect = only(impact([now], [now.after({"rules": rules})]))
+    assert (effect.users and effect.gain, not effect.problem) == (expected, expected is not None)
+
+
+def test_permission_that_is_a_property_is_not_counted(
+    users: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impact_module, "find_field", lambda *_: None)
+    now = flag()
+    rules = [{"conditions": [condition("is_staff", "in", True)]}]
+    assert only(impact([now], [now.after({"rules": rules})])).ignored == ("is_staff",)
+
+
+def test_groups_that_cannot_be_read_are_not_counted(
+    users: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NotReadyError("gone")
+
+    monkeypatch.setattr(direct, "select", fail)
+    now = flag()
+    rules = [{"conditions": [condition("groups", "in", "beta")]}]
+    effect = only(impact([now], [now.after({"rules": rules})]))
+    assert effect.users is None
+    assert effect.problem
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"rollout_percent": 50}, ""),
+        ({"rules": [{"conditions": [condition("is_authenticated", "in", True)]}]}, ""),
+        ({"rules": [{"conditions": [condition("is_staff", "in", True)]}]}, HIDDEN),
+        ({"rules": [{"conditions": [condition("groups", "in", "beta")]}]}, HIDDEN),
+        ({"rules": [{"conditions": [{"segment": "one"}]}]}, HIDDEN),
+        ({"rollout_percent": 50, "bucket_by": "last_name"}, HIDDEN),
+    ],
+)
+def test_rules_on_users_are_not_counted_for_a_person_who_may_not_view_users(
+    fields: dict[str, Any], problem: str, users: list[User]
+) -> None:
+    Segment.objects.create(key="one", conditions=[condition("first_name", "in", "ann")])
+    now = flag()
+    [nobody] = User.objects.filter(username="user1")
+    effect = only(impact([now], [now.after(fields)], viewer=nobody))
+    assert (effect.problem, effect.users) == (problem, None if problem else 30)
+    assert effect.hides_small
+
+
+def test_segment_changes_all_rules_of_a_flag_that_changes_itself(users: list[User]) -> None:
+    segment = Segment.objects.create(key="one", conditions=[condition("country", "in", "DE")])
+    rules: list[Any] = [{"conditions": [{"segment": "one"}]}]
+    row = FeatureFlag.objects.create(key="on", enabled=True, rollout_percent=25, rules=rules)
+    before = [RowState(Kind.FLAG, row), RowState(Kind.SEGMENT, segment)]
+    wider = {"conditions": [condition("country", "in", "FR", negate=True)]}
+    after = [before[0].after({"rollout_percent": 24}), before[1].after(wider)]
+    assert consequence_of(impact(before, after)) is Consequence.MOST
 
 
 def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(
@@ -322,6 +413,7 @@ def test_sample_is_close_and_counts_allowed_users_exactly(
     allowed = [user.pk for user in made[:3]]
     effect = only(impact([now], [now.after({"allowed_users": allowed})], timeout=30))
     assert (effect.gain, effect.lose, effect.is_estimate) == (3, 0, True)
+    assert effect.is_biased is not (pages and ON_POSTGRESQL)
     effect = only(impact([now], [now.after({"rollout_percent": 50})], timeout=30))
     assert effect.users == pytest.approx(6_000, rel=0.3)
     assert effect.gain == pytest.approx(3_000, rel=0.3)
@@ -336,6 +428,11 @@ def test_users_on_every_page_are_counted_once(
     made = many_users(2_000)
     User.objects.filter(pk__in=[user.pk for user in made[200:700]]).delete()
     assert only(impact_of_enabling([flag(rollout_percent=100).row])).gain == 1_500
+
+
+def test_foreign_key_of_a_state_is_set_by_its_column() -> None:
+    state = RowState(Kind.FLAG, Permission()).after({"content_type": 7})
+    assert state.row.content_type_id == 7
 
 
 def test_sides_of_a_model_are_not_changed_in_place() -> None:

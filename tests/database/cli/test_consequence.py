@@ -166,9 +166,9 @@ def test_change_after_the_question_refuses_the_write(
     widen = change_and_agree(lambda: changes.update(key, {"rollout_percent": 99}))
     ran = asked(line.format(**versions), widen)
     assert (ran.status, FeatureFlag.objects.get(key=key).enabled) == (4, False)
-    newer = "has version" if line.startswith("on") else "was changed since the undo was shown: "
-    assert f"refused: {key} {newer}" in ran.err
-    assert ran.err.endswith("; run the command again\n")
+    assert f"refused: {key} has version" in ran.err
+    advice = "run the command again" if line.startswith("on") else "read it again"
+    assert ran.err.endswith(f"; {advice}\n")
 
 
 def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
@@ -193,6 +193,31 @@ def test_change_that_takes_a_flag_or_a_value_from_users_asks_first(
     ran = asked(line, "n")
     assert sentence in ran.err
     assert (ran.status, stored()) == (2, before)
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "question"),
+    [
+        ({"search_v2": {"description": "One"}}, "", ""),
+        ({"summer_banner": {"enabled": True}}, "", f"summer_banner: {TO_BOTH} Everybody"),
+        ({"search_v2": {}}, "--delete-missing", "dark_mode: 2 users lose the flag."),
+    ],
+)
+def test_import_that_users_notice_asks_first(
+    flags: dict[str, Any], options: str, question: str, settings: Any
+) -> None:
+    changes.enable("dark_mode")
+    production(settings, "Production (EU)")
+    Path("flags.json").write_text(json.dumps({"flagstaff": 1, "flags": flags}))
+    before, line = stored(), f"import flags.json {options}"
+    if question:
+        ran = asked(line, "n")
+        assert question in ran.err
+        assert (ran.status, stored()) == (2, before)
+    # Scripts are not asked, except before deletions.
+    line += " --yes" if options else ""
+    assert run(line).status == 0
+    assert stored() != before
 
 
 def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(

@@ -9,6 +9,7 @@ import pytest
 from flagstaff.changes.consequence import (
     Consequence,
     consequence,
+    consequence_of,
     impact_text,
     number_text,
     text_to_type,
@@ -34,6 +35,10 @@ def value(own: object = 1, **fields: Any) -> RowState:
     return RowState(Kind.VALUE, KeyValueStore(key="limit", value=own, **fields))
 
 
+def beta(wanted: object) -> dict[str, Any]:
+    return {"conditions": [{"attribute": "beta", "operator": "in", "values": [wanted]}]}
+
+
 def rule(percent: int) -> dict[str, Any]:
     return {**GERMAN, "rollout_percent": percent}
 
@@ -48,6 +53,7 @@ def counted(gain: int = 0, lose: int = 0, on: int = 0, **more: Any) -> Effect:
     [
         (counted(on=25), NONE),
         (counted(lose=1, on=99), FEWER),
+        (counted(on=99, anonymous=(True, False), anonymous_changed=True), FEWER),
         (counted(gain=1, lose=9, on=50), MORE),
         (counted(gain=1, on=51), MOST),
     ],
@@ -75,7 +81,7 @@ UNCOUNTED = (
     Effect(0),
     counted(ignored=("country",)),
     counted(is_estimate=True),
-    counted(anonymous=(False, True)),
+    counted(anonymous=(False, True), anonymous_changed=True),
 )
 
 
@@ -88,6 +94,8 @@ UNCOUNTED = (
         (flag(), flag(percent=51), MOST),
         (flag(), flag(enabled=False, percent=100), FEWER),
         (flag(enabled=False, percent=9), flag(percent=9), MORE),
+        # Its allowed users gain it.
+        (flag(enabled=False, percent=0), flag(percent=0), MORE),
         (flag(enabled=False, percent=9), flag(percent=9, rules=[rule(51)]), MOST),
         (flag(), flag(bucket_by="visitor"), MOST),
         # A rule that is added, or whose percentage changes.
@@ -100,10 +108,12 @@ UNCOUNTED = (
         (flag(percent=60, rules=[rule(0)]), flag(percent=60), MOST),
         (flag(rules=[rule(0), STAFF]), flag(rules=[STAFF]), MOST),
         (flag(rules=[rule(0), rule(9)]), flag(rules=[rule(9), rule(0)]), MORE),
+        # A rule that moves beside one that is added.
+        (flag(rules=[rule(0), STAFF]), flag(rules=[STAFF, rule(0), rule(9)]), MOST),
         (flag(rules={"a": 1}), flag(), MOST),
-        # A segment of its rules changes.
-        (flag(rules=[rule(9)]), flag(rules=[rule(9)]), MORE),
-        (flag(rules=[STAFF]), flag(rules=[STAFF]), MOST),
+        # For Python, 1 equals true.
+        (flag(rules=[beta(1)]), flag(rules=[beta(True)]), MOST),
+        (value(), value(True), MOST),
         (value(), value(2), MOST),
         (value(), value(rules=[{**rule(9), "value": 2}]), MORE),
         (value(rules=[{**rule(9), "value": 2}]), value(), MOST),
@@ -113,6 +123,47 @@ def test_fields_decide_what_is_not_counted(
     effect: Effect, before: RowState, after: RowState, expected: Consequence
 ) -> None:
     assert consequence(before, after, effect) is expected
+
+
+@pytest.mark.parametrize("effect", UNCOUNTED)
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (flag(rules=[rule(9)]), flag(rules=[rule(9)]), MORE),
+        (flag(rules=[STAFF]), flag(rules=[STAFF]), MOST),
+        # Those whom a holdback lets go get what comes after it.
+        (flag(percent=100, rules=[rule(0)]), flag(percent=100, rules=[rule(0)]), MOST),
+        # The flag itself changes, too.
+        (flag(rules=[STAFF]), flag(percent=24, rules=[STAFF]), MOST),
+    ],
+)
+def test_segment_that_is_not_counted_changes_all_rules(
+    effect: Effect, before: RowState, after: RowState, expected: Consequence
+) -> None:
+    assert consequence(before, after, effect, by_segment=True) is expected
+
+
+@pytest.mark.parametrize(("is_biased", "expected"), [(False, MORE), (True, MOST)])
+def test_sample_of_the_first_users_is_not_whole(is_biased: bool, expected: Consequence) -> None:
+    effect = counted(gain=1, on=40, is_estimate=True, is_biased=is_biased)
+    assert consequence(flag(), flag(rules=[STAFF]), effect) is expected
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        (Effect(100), NONE),
+        (Effect(100, changed=1), MORE),
+        (Effect(100, is_estimate=True), MOST),
+        (Effect(100, changed=1, is_estimate=True, is_biased=True), MOST),
+    ],
+)
+def test_experiment_that_is_not_counted_whole_is_most(
+    effect: Effect, expected: Consequence
+) -> None:
+    found = Impact([], [])
+    found[None, "test"] = effect
+    assert consequence_of(found) is expected
 
 
 def test_unit_other_than_the_user_is_not_counted_whole() -> None:
@@ -134,10 +185,10 @@ def test_added_allowed_users_are_compared_by_themselves(
     [
         (Effect(90), 0, "0"),
         (Effect(90), 4, "4"),
-        (Effect(90, is_coarse=True), 0, "0"),
-        (Effect(90, is_coarse=True), 1, "fewer than 5"),
-        (Effect(90, is_coarse=True), 4, "fewer than 5"),
-        (Effect(90, is_coarse=True), 19, "about 15"),
+        (Effect(90, hides_small=True), 0, "0"),
+        (Effect(90, hides_small=True), 1, "fewer than 5"),
+        (Effect(90, hides_small=True), 4, "fewer than 5"),
+        (Effect(90, hides_small=True), 19, "about 15"),
         (Effect(900_000, is_estimate=True), 123_456, "about 123,000"),
     ],
 )
@@ -152,6 +203,7 @@ def test_number_is_rough_if_it_is_hidden_or_estimated(
     [
         (Effect(90), "18 of 90"),
         (Effect(90, ignored=("country",)), "18 of 90; rules on country are not counted"),
+        (Effect(1_003_117, is_estimate=True), "about 18 of 1,000,000"),
         (Effect(None, problem="the time limit was reached"), "not counted: the time limit was"),
     ],
 )
@@ -175,9 +227,25 @@ def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
     ],
 )
 def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str, text: str) -> None:
-    effect = counted(anonymous=anonymous)
+    changed = anonymous[0] != anonymous[1]
+    effect = counted(anonymous=anonymous, anonymous_changed=changed)
     found = impact_of(flag(bucket_by=unit), flag(percent=90, bucket_by=unit), effect)
     assert impact_text(found).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("effect", "text"),
+    [
+        (counted(), "No user gains or loses the flag."),
+        (counted(ignored=("country",)), "Afterwards 0 of 100"),
+        (counted(is_estimate=True), "Afterwards 0 of 100"),
+        # The singular would say that it is one.
+        (counted(gain=1, on=1, hides_small=True), "fewer than 5 users gain the flag."),
+        (counted(lose=1, hides_small=True), "fewer than 5 users lose the flag."),
+    ],
+)
+def test_sentence_says_only_what_the_numbers_say(effect: Effect, text: str) -> None:
+    assert impact_text(impact_of(flag(), flag(rules=[STAFF]), effect)).startswith(text)
 
 
 @pytest.mark.parametrize(("effect", "typed"), [(counted(1, on=90), "flag"), (counted(1, on=9), "")])

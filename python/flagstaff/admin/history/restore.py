@@ -26,7 +26,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
-from flagstaff.history.user_names import may_see_users
 
 
 def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> HttpResponse:
@@ -84,7 +83,7 @@ def _page(
 
 
 def _impact(request: HttpRequest, shown: Undone) -> Impact:
-    return impact([shown.before], [shown.after], is_coarse=not may_see_users(request.user))
+    return impact([shown.before], [shown.after], viewer=request.user)
 
 
 def _restore(admin: AdminOfParts, request: HttpRequest, shown: Undone, to: int) -> HttpResponse:

@@ -49,7 +49,6 @@ from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
 
@@ -99,8 +98,7 @@ class SegmentQuestion(SaveQuestion):
         stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
         edited = {CONDITIONS: form.cleaned_data.get(CONDITIONS)}
         after = RowState(Kind.SEGMENT, segment).after(edited)
-        is_coarse = not may_see_users(request.user)
-        found = impact([RowState(Kind.SEGMENT, stored)], [after], is_coarse=is_coarse)
+        found = impact([RowState(Kind.SEGMENT, stored)], [after], viewer=request.user)
         if why := why_not_release(self.admin.admin_site, request, [segment.key], found.uses):
             raise InvalidChangeError(why)
         return found

@@ -79,7 +79,7 @@ class UndoPreview:
         return impact(
             [one.before for one in self.written],
             [one.after for one in self.written],
-            is_coarse=not may_see_users(self.request.user),
+            viewer=self.request.user,
         )
 
     @property

@@ -158,7 +158,7 @@ class AllowedUsersPage(Part):
         present = allowed_pks(flag)
         now = RowState(Kind.FLAG, flag, present)
         after = now.after({ALLOWED: present | added})
-        found = impact([now], [after], is_coarse=not may_see_users(request.user))
+        found = impact([now], [after], viewer=request.user)
         if consequence_of(found) < Consequence.MOST:
             return None
         key = text_to_type(found)

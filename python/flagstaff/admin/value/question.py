@@ -24,7 +24,6 @@ from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 
 
 class ValueQuestion(SaveQuestion):
@@ -40,7 +39,7 @@ class ValueQuestion(SaveQuestion):
         if stored is None:  # The write reports that it was deleted.
             return None
         now = RowState(Kind.VALUE, stored)
-        return impact([now], [now.after(edited)], is_coarse=not may_see_users(request.user))
+        return impact([now], [now.after(edited)], viewer=request.user)
 
     def asks(self, form: MergingForm, impact: Impact) -> bool:
         """Also if rules keep the new value itself from users."""

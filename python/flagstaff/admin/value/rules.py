@@ -39,7 +39,6 @@ from flagstaff.changes.consequence import impact_text
 from flagstaff.changes.impact import RowState, impact
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import value_rule_problem
 
 if TYPE_CHECKING:
@@ -115,8 +114,7 @@ class ValueRules(RulePages):
             name: valid[name] for name in DECIDING if name in form.changed_data and name in valid
         }
         now = RowState(Kind.VALUE, stored_row(form.instance))
-        is_coarse = not may_see_users(request.user)
-        return impact_text(impact([now], [now.after(edited)], is_coarse=is_coarse))
+        return impact_text(impact([now], [now.after(edited)], viewer=request.user))
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections, with one for the rules and their unit."""

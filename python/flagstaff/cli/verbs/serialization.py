@@ -12,8 +12,11 @@ from flagstaff import serialization
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.changes.changed import command_line
+from flagstaff.changes.consequence import consequence_of
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.written import as_written
-from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
+from flagstaff.cli.support.change_arguments import add_attribution, add_yes, may_ask
+from flagstaff.cli.support.consequence import GO_ON, ask
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import readable_names_of_users, report_undo
@@ -140,12 +143,15 @@ def _import(options: Options, out: Output) -> None:
         _print(planned, out)
         _end_dry_run(planned, options, out)
         return
-    if options["delete_missing"] and not options["yes"]:
+    asks = may_ask(options, out)
+    if asks or (options["delete_missing"] and not options["yes"]):
         planned = apply(dry_run=True)
+        found = impact_of_changes((kind, one) for (kind, _), one in planned.changed.items())
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
-        if deleted:
-            require_confirmation(f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
-        # Also without deletions: a row that is created now would be deleted without a question.
+        if deleted or (asks and consequence_of(found)):
+            text = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else GO_ON
+            ask(found, options, out, text)
+        # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan
     imported = apply(expect_plan=expected)

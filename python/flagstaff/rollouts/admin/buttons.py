@@ -19,6 +19,7 @@ from flagstaff._words.text import localized
 from flagstaff._words.times import duration
 from flagstaff.admin.action_page import Button, Confirmation
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.texts import NONE, state_name
 from flagstaff.rollouts.admin.warnings import nothing_to_compare, too_few_users
@@ -30,24 +31,28 @@ from flagstaff.rollouts.stored import problem_of_plan, steps_of
 
 
 def buttons_of(
-    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, is_coarse: bool = False
+    plan: Plan,
+    flag: FlagRow | None,
+    flag_version: int | None,
+    *,
+    viewer: HasPermissions | None = None,
 ) -> tuple[Button, ...]:
     """Returns the buttons that the state of a plan allows, given its flag as it was read.
 
-    `is_coarse` hides small numbers of users from a person who may not view users.
+    The users are counted as the `viewer` may see them.
     """
-    buttons = _buttons(plan, flag, flag_version, is_coarse=is_coarse)
+    buttons = _buttons(plan, flag, flag_version, viewer=viewer)
     is_open = needs_attention(plan) and not acted_on([plan], [flag] if flag else [])
     return (*buttons, _DISMISS) if is_open else buttons
 
 
 def _buttons(
-    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, is_coarse: bool
+    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, viewer: HasPermissions | None
 ) -> tuple[Button, ...]:
     if problem_of_plan(plan):
         return _stopping(plan)
     state = State(plan.state)
-    asking = partial(_asking, flag, is_coarse=is_coarse)
+    asking = partial(_asking, flag, viewer=viewer)
     if state is State.PENDING:
         start = asking(_starting(_START, plans.start, flag, flag_version), 0)
         return (start, _PAUSE) if plan.starts_at else (start,)
@@ -91,22 +96,24 @@ def _starting(
     )
 
 
-def _asking(flag: FlagRow | None, button: Button, index: int, *, is_coarse: bool) -> Button:
+def _asking(
+    flag: FlagRow | None, button: Button, index: int, *, viewer: HasPermissions | None
+) -> Button:
     """Returns the button with a page that shows the step to which it leads."""
     return replace(
-        button, confirm=lambda plan, _data: _confirmation(plan, flag, index, is_coarse=is_coarse)
+        button, confirm=lambda plan, _data: _confirmation(plan, flag, index, viewer=viewer)
     )
 
 
-def _confirmation(plan: Plan, flag: FlagRow | None, index: int, *, is_coarse: bool) -> Confirmation:
+def _confirmation(
+    plan: Plan, flag: FlagRow | None, index: int, *, viewer: HasPermissions | None
+) -> Confirmation:
     """Shows what the step changes, and counts the users, for at most two seconds."""
     rows = _preview(plan, flag, index)
     if flag is None:
         return Confirmation(rows)
     # Only a start turns the flag on.
-    ahead = planned_steps(
-        flag, steps_of(plan), index, enable=plan.step is None, is_coarse=is_coarse
-    )
+    ahead = planned_steps(flag, steps_of(plan), index, enable=plan.step is None, viewer=viewer)
     rows += starmap(PreviewRow, ahead.rows)
     notes = [*ahead.notes, too_few_users(plan, flag, index), nothing_to_compare(plan, index)]
     return Confirmation(rows, notes=[*filter(None, notes)], typed=ahead.text_to_type)

@@ -24,7 +24,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
-from flagstaff.history.user_names import may_see_users
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import turned_on_row
 from flagstaff.rollouts.admin.forms import (
@@ -228,7 +227,7 @@ class AddPage(FormPage):
             steps_of(plan),
             0,
             enable=plan.enables_flag,
-            is_coarse=not may_see_users(self.request.user),
+            viewer=self.request.user,
         )
         question = _("Schedule the rollout plan of “%(key)s” for %(time)s?")
         context = {
@@ -334,7 +333,7 @@ class EditPage(FormPage):
                 steps,
                 index,
                 enable=new.enables_flag,
-                is_coarse=not may_see_users(self.request.user),
+                viewer=self.request.user,
             )
             rows += _ahead_rows(new, ahead)
             notes, typed = [*notes, *ahead.notes], ahead.text_to_type

@@ -27,7 +27,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
-from flagstaff.history.user_names import may_see_users
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import buttons_of
 from flagstaff.rollouts.admin.form_page import AddPage, EditPage
@@ -200,8 +199,8 @@ class PlanAdmin(ActionPageAdmin):
         """The buttons of the newest plan of the flag: the others cannot be changed by their key."""
         if not _is_newest(row):
             return ()
-        is_coarse = not may_see_users(request.user)
-        return buttons_of(row, _facts_of(row).flag, _facts_of(row).version, is_coarse=is_coarse)
+        facts = _facts_of(row)
+        return buttons_of(row, facts.flag, facts.version, viewer=request.user)
 
     def version(self, row: Plan) -> str:
         """A text that differs whenever the plan or its flag has changed."""

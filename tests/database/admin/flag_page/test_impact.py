@@ -229,6 +229,24 @@ def test_head_of_an_edited_page_shows_the_stored_state(operator: Client, flag: F
 # What cannot be counted.
 
 
+def test_column_that_cannot_be_decoded_does_not_prevent_a_page(
+    operator: Client, flag: FeatureFlag, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decrypted(value: object, *_: object) -> object:
+        if value == "broken":
+            raise ValueError("cannot be decrypted")
+        return value
+
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["last_name"]}
+    User.objects.filter(username="user1000000").update(last_name="broken")
+    ann = {"attribute": "last_name", "operator": "in", "values": ["ann"]}
+    FeatureFlag.objects.update(rules=[{"conditions": [ann]}])
+    field = User._meta.get_field("last_name")
+    monkeypatch.setattr(field, "from_db_value", decrypted, raising=False)
+    assert "not counted: " in page(operator, flag_url(flag))
+    assert page(operator, flag_url(flag, "kill"))
+
+
 def test_database_that_cannot_count_does_not_prevent_a_save(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

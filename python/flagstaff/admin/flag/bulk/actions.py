@@ -42,7 +42,6 @@ from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, impact_of_enabling
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import tags_problem
 
 #: A text that is translated when it is shown.
@@ -123,7 +122,7 @@ def _off_cells(_request: HttpRequest, flags: Sequence[Any]) -> list[dict[Text, s
 def _on_cells(request: HttpRequest, flags: Sequence[Any]) -> list[dict[Text, str]]:
     """The states, and the users who gain the flag. Counts the users of all flags together."""
     disabled = [flag for flag in flags if not flag.enabled]
-    found = impact_of_enabling(disabled, is_coarse=not may_see_users(request.user))
+    found = impact_of_enabling(disabled, viewer=request.user)
     cells = []
     for flag in flags:
         on = replace(FlagState.of(flag), enabled=True)

@@ -22,7 +22,6 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 
 
 class ReleaseQuestion(SaveQuestion):
@@ -33,13 +32,13 @@ class ReleaseQuestion(SaveQuestion):
 
         The right to add flags is not the right to give one to users.
         """
-        flag, is_coarse = form.instance, not may_see_users(request.user)
+        flag = form.instance
         if not flag._state.adding:
             stored = all_rows(type(flag)).filter(pk=flag.pk).first()
             if stored is None:
                 return None
             now = RowState(Kind.FLAG, stored)
-            return impact([now], [now.after(form.changed_fields)], is_coarse=is_coarse)
+            return impact([now], [now.after(form.changed_fields)], viewer=request.user)
         allowed = [user.pk for user in form.cleaned_data.get(ALLOWED) or ()]
         after = RowState(Kind.FLAG, flag, allowed)
         reaches_users = FlagState.of(flag).reaches_users(lambda: len(allowed))
@@ -49,7 +48,7 @@ class ReleaseQuestion(SaveQuestion):
                 "change or toggle flags. Untick “Enabled”, and save again"
             )
             raise InvalidChangeError(text)
-        return impact([RowState(Kind.FLAG, None)], [after], is_coarse=is_coarse)
+        return impact([RowState(Kind.FLAG, None)], [after], viewer=request.user)
 
     def asks(self, form: MergingForm, impact: Impact) -> bool:
         """Not before a flag is turned off: nothing delays that."""

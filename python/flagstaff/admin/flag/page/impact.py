@@ -22,7 +22,6 @@ from flagstaff.admin.rule_editor.part import marks_of_rows
 from flagstaff.changes.consequence import ignored_text, impact_text, share_text
 from flagstaff.changes.impact import RowState, impact, impact_of_enabling
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 
 #: The button that counts without a script.
 COUNT = "_count"
@@ -71,11 +70,11 @@ def _form_impact(request: HttpRequest, flag: Any, form: Any) -> str:
     edited = {
         name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
     }
-    now, is_coarse = RowState(Kind.FLAG, flag), not may_see_users(request.user)
+    now = RowState(Kind.FLAG, flag)
     after = now.after(edited)
-    if found := impact([now], [after], is_coarse=is_coarse):
+    if found := impact([now], [after], viewer=request.user):
         return impact_text(found)
-    found = impact_of_enabling([after.row], is_coarse=is_coarse)
+    found = impact_of_enabling([after.row], viewer=request.user)
     [effect] = found.values()
     if effect.users is None:
         return impact_text(found)

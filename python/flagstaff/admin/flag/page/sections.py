@@ -35,7 +35,6 @@ from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, undone_by
-from flagstaff.history.user_names import may_see_users
 
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
@@ -71,9 +70,7 @@ def _reach(request: HttpRequest, flag: Any) -> dict[str, object]:
     state = FlagState.of(flag)
     if not (state.enabled and state.has_rules):
         return {}
-    found = impact_of_enabling(
-        [flag], timeout=_COUNT_TIMEOUT, is_coarse=not may_see_users(request.user)
-    )
+    found = impact_of_enabling([flag], timeout=_COUNT_TIMEOUT, viewer=request.user)
     [effect] = found.values()
     return {"reach": users_text(effect, effect.on[1])}
 

@@ -33,7 +33,6 @@ from flagstaff.changes.impact import Impact, Key, RowState, impact
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
-from flagstaff.history.user_names import may_see_users
 
 #: The parameter with the path to return to.
 BACK = "back"
@@ -187,8 +186,7 @@ class TogglePages(Part):
         after = now.after(change.fields(FlagState.of(flag)))
         # Nothing delays a kill, so its page does not wait for the count.
         timeout = 0.3 if change is _KILL else 1.0
-        is_coarse = not may_see_users(request.user)
-        found = impact([now], [after], timeout=timeout, is_coarse=is_coarse)
+        found = impact([now], [after], timeout=timeout, viewer=request.user)
         return found, (Kind.FLAG, flag.key)
 
     def _report_toggled(

@@ -28,7 +28,6 @@ from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 
 # The flags whose facts a page shows.
 _MAX_FACTS = 20
@@ -178,6 +177,6 @@ def _counted(found: RecentEvaluations, days: str) -> str:
 def _losing(request: HttpRequest, flags: Sequence[Any]) -> dict[object, str]:
     """How many users have each flag that is on, or why they are not counted, by primary key."""
     enabled = [flag for flag in flags if flag.enabled]
-    found = impact_of_enabling(enabled, is_coarse=not may_see_users(request.user))
+    found = impact_of_enabling(enabled, viewer=request.user)
     effects = {flag.pk: found[Kind.FLAG, flag.key] for flag in enabled}
     return {pk: users_text(effect, effect.on[1]) for pk, effect in effects.items()}
