@@ -93,7 +93,7 @@ def assign(row: Row, fields: Fields) -> None:
     """Sets these fields of a row in memory."""
     for name, new in fields.items():
         # Of a foreign key, the history has the value of the column.
-        field = None if isinstance(new, Model) else find_field(type(row), name)
+        field = None if isinstance(new, Model) else find_field(model_of(row), name)
         setattr(row, getattr(field, "attname", name), new)
 
 
