@@ -108,7 +108,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 5
     newest = value_version("catalogue")
     shown = confirmed(operator.get(undo_url(newest)))
-    set_value("catalogue", "short")
+    set_value("catalogue", {**MEGABYTE, "more": None})
     html = operator.post(undo_url(newest), shown).content.decode()
     [problem] = re.findall(r"catalogue: value was changed again .*", html)
     assert "more characters)" in problem
