@@ -49,10 +49,12 @@ from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, r
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
 from flagstaff.changes.segment_use import (
+    SegmentInUseError,
     checked_together,
     existing_segments,
     missing_among,
     missing_segment,
+    rules_that_name,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
@@ -750,9 +752,16 @@ def _read_columns(kind: Kind, rows: Sequence[_Row]) -> None:
 
 
 def _refuse_missing_segments(rows: Collection[_Row]) -> None:
-    """Refuses rows whose rules name a segment that does not exist after the undo."""
+    """Refuses rows whose rules name a segment that does not exist after the undo.
+
+    If only segments are undone, these are refused: they are in use.
+    """
     written = [row for row in rows if row.kind is not Kind.SEGMENT and row.values.get(RULES)]
     segments = [row for row in rows if row.kind is Kind.SEGMENT]
+    freed = {row.key: row for row in segments if row.key_before and row.key_after is None}
+    in_use = rules_that_name(*freed) if freed and len(segments) == len(rows) else {}
+    for key, names in in_use.items():
+        freed[key].refuse(SegmentInUseError(key, some(names)))
     existing: set[str | None] = {*existing_segments(row.values[RULES] for row in written)}
     existing -= {row.key_before for row in segments}
     existing |= {row.key_after for row in segments}
