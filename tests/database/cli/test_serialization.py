@@ -113,9 +113,9 @@ def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Pat
     undone = run(undo_of(ran.err))
     assert undone.status == 0, undone.err
     assert undone.err.splitlines()[:3] == [
-        "new_checkout: rollout 5 → 25 %",
-        'winter_banner: deleted, rollout 100 %, kind "release"',
         "page_size: value 50 → 20",
+        'winter_banner: deleted, rollout 100 %, kind "release"',
+        "new_checkout: rollout 5 → 25 %",
     ]
     assert percent("new_checkout") == 25
     assert not FeatureFlag.objects.filter(key="winter_banner").exists()
@@ -134,7 +134,7 @@ def test_undo_of_one_key_names_the_undo_of_the_transaction(file: Path) -> None:
         set_rollout("new_checkout", 60)
     ran = run(f"undo --transaction {change}")
     assert ran.status == 4
-    assert "refused: ana changed new_checkout again at" in ran.err
+    assert "refused: new_checkout: rollout was changed again and is 60 % now" in ran.err
     assert KeyValueStore.objects.get(key="page_size").value == 50
 
 
