@@ -113,7 +113,7 @@ def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Clien
     import_value(key, 3)
     assert flags("value", "set", "--", key, "4").status == 0
     url = f"{VALUES}{row.pk}/change/"
-    data = {**form_data(admin_client.get(url)), "value": "5"}
+    data = {**form_data(admin_client.get(url)), "value": "5", "_confirmed": "1"}
     assert admin_client.post(url, data).status_code == 302
     assert get_value(key) == 5
     changes.delete_value(key)

@@ -310,10 +310,11 @@ def actor_table() -> UserTable:
     return UserTable(model._meta.pk, router.db_for_write(model))
 
 
-def batches(items: Iterable[T], at_most: int = _MAX_PER_STATEMENT) -> Iterator[list[T]]:
+def batches(items: Iterable[T], at_most: int | None = None) -> Iterator[list[T]]:
     """Splits `items` into lists that fit into one statement on the flags' database."""
     limit = connections[conf.database].features.max_query_params
     # One parameter is left for the flag.
+    at_most = at_most or _MAX_PER_STATEMENT
     size = min(limit - 1, at_most) if limit else at_most
     everything = list(items)
     for start in range(0, len(everything), size):

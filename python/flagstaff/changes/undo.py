@@ -9,7 +9,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
@@ -226,20 +226,31 @@ def entries_of_transaction(version: int) -> list[Change]:
 
 
 def entries_of(chosen: Collection[Change]) -> list[Change]:
-    """Returns all entries of the events of these entries, by row and newest first."""
+    """Returns all entries of the events of these entries, by row and newest first.
+
+    What other transactions wrote in between does not split an event.
+    """
     times = defaultdict[object, list[datetime]](list)
     for entry in chosen:
-        times[event_key(entry)].append(entry.at)
+        times[_place(entry)].append(entry.at)
     found = Change.objects.filter(
         transaction_id__in={entry.transaction_id for entry in chosen},
         object_pk__in={entry.object_pk for entry in chosen},
     )
-    of_events = (
+    near = [
         one
         for one in found
-        if any(abs(one.at - at) <= MAX_TRANSACTION_AGE for at in times.get(event_key(one), ()))
-    )
-    return sorted(of_events, key=_by_row)
+        if any(abs(one.at - at) <= MAX_TRANSACTION_AGE for at in times.get(_place(one), ()))
+    ]
+    near.sort(key=lambda one: (_place(one), -one.pk))
+    wanted = {entry.pk for entry in chosen}
+    of_events = [[*event] for _key, event in groupby(near, key=event_key)]
+    of_chosen = [event for event in of_events if not wanted.isdisjoint(one.pk for one in event)]
+    return sorted(chain.from_iterable(of_chosen), key=_by_row)
+
+
+def _place(entry: Change) -> tuple[int, str, str]:
+    return entry.transaction_id, entry.kind.value, entry.object_pk
 
 
 def _by_row(entry: Change) -> tuple[str, str, int]:
