@@ -289,7 +289,7 @@ def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> 
 
 
 GONE = (
-    "rules: rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
+    "rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
     'with "manage.py flags undo enterprise --segment"'
 )
 
@@ -299,15 +299,15 @@ def test_undo_and_restore_of_rules_whose_segment_is_gone_are_refused(flag: Featu
     with acting_as("bob"):
         changes.update("new_checkout", {"rules": []})
         changes.delete_segment("enterprise")
-    assert message_of(changes.flags.undo, "new_checkout") == GONE
-    assert message_of(changes.flags.restore, "new_checkout", to=version) == GONE
+    assert message_of(changes.flags.undo, "new_checkout").endswith(GONE)
+    assert message_of(changes.flags.restore, "new_checkout", to=version).endswith(GONE)
     changes.segments.undo("enterprise")
     changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == rules("enterprise")
     with acting_as("carol"):
         changes.delete("new_checkout")
         changes.delete_segment("enterprise")
-    assert message_of(changes.flags.undo, "new_checkout") == GONE
+    assert message_of(changes.flags.undo, "new_checkout").endswith(GONE)
     assert not FeatureFlag.objects.exists()
 
 
@@ -338,7 +338,7 @@ def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
-    assert message_of(undo_transaction, Change.objects.latest("id").pk) == FIXED
+    assert FIXED in message_of(undo_transaction, Change.objects.latest("id").pk)
     assert Segment.objects.get().key == "large"
     assert FeatureFlag.objects.get().rules == rules("large")
 
@@ -434,6 +434,7 @@ def test_rules_that_name_a_segment_which_is_deleted_meanwhile_are_refused() -> N
     changes.create_segment("enterprise", PAYING)
     changes.create("new_checkout")
     assert (
-        message_of(run_during, lambda: changes.delete_segment("enterprise"), use_enterprise) == GONE
+        message_of(run_during, lambda: changes.delete_segment("enterprise"), use_enterprise)
+        == f"rules: {GONE}"
     )
     assert FeatureFlag.objects.get().rules == []
