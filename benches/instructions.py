@@ -54,8 +54,10 @@ def _count(directory: Path) -> Iterator[tuple[str, int]]:
     command += [f"--dump-before=*__pyfunction_{SEPARATOR}*"]
     command += [sys.executable, "-m", "benches.instructions", str(names)]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
-    # The first file has what the evaluations cost before the first one that counts.
-    for number, name in enumerate(names.read_text().splitlines(), start=2):
+    # Loads wait for the engine by the separator, too. The last files have the evaluations.
+    numbers = sorted(int(file.suffix[1:]) for file in directory.glob(f"{out.name}.*"))
+    evaluations = names.read_text().splitlines()
+    for number, name in zip(numbers[-len(evaluations) :], evaluations, strict=True):
         found = re.search(
             r"^(?:summary|totals): (\d+)", Path(f"{out}.{number}").read_text(), re.MULTILINE
         )
