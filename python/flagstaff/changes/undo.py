@@ -769,7 +769,8 @@ def _refuse_missing_segments(rows: Collection[_Row]) -> None:
     """
     written = [row for row in rows if row.kind is not Kind.SEGMENT and row.values.get(RULES)]
     segments = [row for row in rows if row.kind is Kind.SEGMENT]
-    freed = {row.key: row for row in segments if row.key_before and row.key_after is None}
+    kept = {row.key_after for row in segments}
+    freed = {row.key: row for row in segments if row.key_before and row.key_before not in kept}
     in_use = rules_that_name(*freed) if freed and len(segments) == len(rows) else {}
     for key, names in in_use.items():
         freed[key].refuse(SegmentInUseError(key, some(names)))

@@ -63,6 +63,7 @@ _MAX_EVENTS = 200
 class UndoPreview:
     """What an undo would do, in words."""
 
+    site: AdminSite
     request: HttpRequest
     rows: Sequence[Undone]
     #: The events to undo, by row, each newest first.
@@ -165,7 +166,7 @@ class UndoPreview:
                     "key": one.key,
                     "change": "; ".join(described),
                     "after": "" if error else _after(self.request, one),
-                    "problem": localized(error.message) if error else "",
+                    "problem": visible_refusal(self.site, self.request, error) if error else "",
                     "is_deletion": not error and bool(one.written) and one.after.row is None,
                 }
 
@@ -187,7 +188,7 @@ class UndoPage:
             entries = _entries(request)
             # Before the rows are compared with the history.
             self._require_view(request, entries)
-            preview = UndoPreview(request, preview_undo(entries), _by_row(entries))
+            preview = UndoPreview(self._site, request, preview_undo(entries), _by_row(entries))
         except FlagstaffError as error:
             text = _("Not undone: %(why)s") % {"why": localized(error.message)}
             self._admin.message_user(request, text, messages.ERROR)
@@ -276,7 +277,7 @@ class UndoPage:
         """
         _require_write(self._site, request, rows)
         conflicts = [one.error for row in rows for one in row.conflicts] if is_whole else []
-        refusals = [localized(error.message) for error in conflicts]
+        refusals = [visible_refusal(self._site, request, error) for error in conflicts]
         try:
             require_release(self._site, request, _effects(rows))
         except FlagstaffError as error:
