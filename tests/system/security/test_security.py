@@ -243,6 +243,7 @@ def secret(db: None) -> KeyValueStore:
 def test_secret_value_is_not_in_the_admin_log(secret: KeyValueStore, admin_client: Client) -> None:
     page = f"{VALUES}{secret.pk}/change/"
     form = {"key": "mail_password", "value": '"hunter3"', "description": "", "secret": "on"}
+    form["_confirmed"] = "1"
     assert admin_client.post(page, form).status_code == 302
     secret.refresh_from_db()
     assert secret.value == "hunter3"

@@ -19,9 +19,12 @@ from django.core.management import call_command
 from django.test import Client
 
 from common.models import FeatureFlag, KeyValueStore
+from flagstaff import ready
 from tests.support.history import flag_history, value_history
 
 call_command("check")
+# Otherwise each page warns that no worker is connected.
+assert ready(30)
 admin = User.objects.create_superuser("operator")
 client = Client()
 client.force_login(admin)
@@ -66,9 +69,8 @@ def form(html: str) -> dict[str, str]:
 # For fields of a project; Django ignores others.
 more = {"team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
-# Not `post`: the page warns that no worker is connected yet.
 new = {"key": "added", "rollout_percent": 5, **more}
-client.post("/admin/common/featureflag/add/", new, follow=True)
+post("featureflag/add/", new)
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
 data = {**form(change), **more, "rollout_percent": 30, "_reason": "wider"}
@@ -104,7 +106,7 @@ seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
 post("keyvaluestore/add/", {"key": "added", "value": "1"})
 value = KeyValueStore.objects.get(key="added")
 change = get(f"keyvaluestore/{value.pk}/change/")
-post(f"keyvaluestore/{value.pk}/change/", {**form(change), "value": "2"})
+post(f"keyvaluestore/{value.pk}/change/", {**form(change), "value": "2", "_confirmed": "1"})
 listed = get("keyvaluestore/?q=added")
 history = get(f"keyvaluestore/{value.pk}/history/")
 undo(value_history("added")[0].version)
