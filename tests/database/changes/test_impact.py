@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.db import connection, transaction
-from django.db.models import CharField, Model
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff._engine import direct
