@@ -21,7 +21,7 @@ GATEWAY = ["get_value", "gateway", "none"]
 # Bytes of the stack of a Rust thread.
 STACK = 2 << 20
 # More than an evaluation needs, and less than a stack.
-SPARE = 1 << 20
+SPARE = 1_900 << 10
 
 
 # These functions run in the worker.

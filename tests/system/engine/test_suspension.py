@@ -55,7 +55,9 @@ def served(kind: str) -> list[Any]:
 @pytest.fixture
 def polling(database: str) -> Iterator[Worker]:
     """A worker that polls often and has evaluated in a request."""
-    with Worker(database, POLL_INTERVAL=POLL) as worker:
+    # A child waits for a load of its own for at most this time.
+    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0.2) as worker:
+        assert worker.ask("ready", 30)
         assert worker.ask("call", SERVED, "sync")[0] == "stripe"
         yield worker
 
@@ -66,7 +68,9 @@ def test_first_request_after_a_suspension_has_the_change(
 ) -> None:
     if kind == "task":
         pytest.importorskip("celery")
-    with Worker(database, POLL_INTERVAL=POLL) as worker:
+    # A child waits for a load of its own for at most this time.
+    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0.2) as worker:
+        assert worker.ask("ready", 30)
         assert worker.ask("call", SERVED, kind)[0] == "stripe"
         os.kill(worker.pid, signal.SIGSTOP)
         try:
