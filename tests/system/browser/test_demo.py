@@ -122,6 +122,7 @@ def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) ->
     visitor.follow_link("payment_gateway")
     visitor.click("#id_value option[value='\"paypal\"']")
     visitor.follow(".submit-row [name=_save]")
+    visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed: value")
     visitor.switch_to_tab(0)
     visitor.follow(".bill button")
