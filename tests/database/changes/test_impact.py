@@ -43,7 +43,7 @@ def columns(settings: Any) -> None:
 def users(columns: None) -> list[Any]:
     """Thirty users, some of them in groups."""
     random = Random(7)
-    made = User.objects.bulk_create(
+    made: list[Any] = User.objects.bulk_create(
         [
             User(
                 username=f"user{number}",
@@ -416,7 +416,8 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def many_users(count: int) -> list[Any]:
     made = [User(username=f"many{number}", last_name="x" * 50) for number in range(count)]
-    return User.objects.bulk_create(made, batch_size=5_000)
+    found: list[Any] = User.objects.bulk_create(made, batch_size=5_000)
+    return found
 
 
 @pytest.mark.usefixtures("sampled", "columns")
