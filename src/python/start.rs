@@ -1,6 +1,7 @@
 //! The first evaluation of a process: starts the engine and waits for the first load.
 //!
-//! It calls Python to read the options, to wait, and if the wait was in vain. No lock is held: the thread that starts the engine holds the GIL, so no other thread starts a second one.
+//! It calls Python to read the options, to wait, and if the wait was in vain. No lock is held: the
+//! thread that starts the engine holds the GIL, so no other thread starts a second one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
