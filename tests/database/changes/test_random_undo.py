@@ -378,5 +378,5 @@ def run_sequences(count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_random_changes_are_undone_exactly_or_refused() -> None:
-    totals = run_sequences(60)
-    assert min(totals.values()) > 10
+    totals = run_sequences(20)
+    assert min(totals.values()) > 2
