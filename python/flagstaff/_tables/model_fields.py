@@ -49,11 +49,6 @@ def auto_now_columns(model: type[Model]) -> list[str]:
     return [str(field.column) for field in auto_now_fields(model)]
 
 
-def auto_now_add_fields(model: type[Model]) -> list[AnyField]:
-    """Returns the fields that Django sets to the current time when a row is created."""
-    return [field for field in stored_fields(model) if is_auto_now_add(field)]
-
-
 def is_auto_now(field: AnyField) -> bool:
     """Whether Django sets the field to the current time at every save."""
     return bool(getattr(field, "auto_now", False))

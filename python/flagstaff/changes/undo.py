@@ -66,7 +66,6 @@ from flagstaff.history.log import (
     ChangeQuerySet,
     entries_of_key,
     event_key,
-    events,
     require_history,
     require_triggers,
     side_of,
@@ -382,10 +381,11 @@ class _Row:
             (entry for entry in entries if entry.pk in chosen),
             key=lambda entry: (-newest[entry.transaction_id], -entry.pk),
         )
-        for event in events(by_transaction):
-            while kept and kept[0].pk > event.entries[-1].pk:
+        for _key, entries_of_event in groupby(by_transaction, key=event_key):
+            event = [*entries_of_event]
+            while kept and kept[0].pk > event[-1].pk:
                 self.keep([kept.popleft()])
-            self._undo(event.entries)
+            self._undo(event)
 
     def _undo(self, event: Sequence[Change]) -> None:
         """Undoes the entries of one event, or keeps them all if one of them cannot be undone."""
@@ -580,23 +580,24 @@ class _Row:
                     value=value,
                 )
                 if self._undo_since:
-                    command = quoted_command(
-                        "restore", self.key, "VERSION", *KIND_OPTIONS[self.kind]
-                    )
                     text = Text(
                         "{problem}; to go back several changes, use {command}",
                         problem=text,
-                        command=command,
+                        command=self._restore_command,
                     )
                 raise self._conflict(text)
             before[name], taken[name] = old, entry.pk
         return replace(state, columns=before, taken=taken)
 
     def _deleted(self) -> ConflictError:
-        command = quoted_command("restore", self.key, "VERSION", *KIND_OPTIONS[self.kind])
+        restore = self._restore_command
         return self._conflict(
-            Text("it was deleted since; restore it with {command}", command=command)
+            Text("it was deleted since; restore it with {command}", command=restore)
         )
+
+    @property
+    def _restore_command(self) -> str:
+        return quoted_command("restore", self.key, "VERSION", *KIND_OPTIONS[self.kind])
 
     def _conflict(self, why: Text) -> ConflictError:
         text = Text("{key}: {why}", key=self.key, why=why)

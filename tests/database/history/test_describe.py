@@ -15,7 +15,7 @@ from flagstaff.changes import add_allowed_users, enable, update
 from flagstaff.history import as_csv, as_dicts, flag_version
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
-from flagstaff.models import Change, FeatureFlag
+from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import permit
 from tests.support.flag_fixtures import flag
 from tests.support.history import flag_history
@@ -23,23 +23,10 @@ from tests.support.history import flag_history
 __all__ = ["flag"]
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _empty_history() -> None:
-    """Flushing the tables between tests keeps the history."""
-    Change.objects.all().delete()
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_history"),
+]
 
 
 def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, bob: User) -> None:

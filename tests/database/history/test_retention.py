@@ -30,23 +30,10 @@ from tests.support.sql import rows
 __all__ = ["flag", "gateway"]
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _empty_history() -> None:
-    """Flushing the tables between tests keeps the history."""
-    Change.objects.all().delete()
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_history"),
+]
 
 
 def age(days: int, version: int | None) -> None:

@@ -18,16 +18,13 @@ from tests.support.history import value_history
 from tests.support.sql import rows, without_table
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_history"),
+]
 
 RULES = [{"conditions": [], "value": "sesame"}]
 BECOME_SECRET = "UPDATE flagstaff_keyvaluestore SET secret = true"
-
-
-@pytest.fixture(autouse=True)
-def _empty_history() -> None:
-    """Flushing the tables between tests keeps the history."""
-    Change.objects.all().delete()
 
 
 @pytest.fixture
