@@ -50,20 +50,6 @@ impl Identity {
 }
 
 impl Flag {
-    /// A flag without rules outside a snapshot, whose evaluations are not collected.
-    #[must_use]
-    pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<UserSet>) -> Self {
-        let identity = Identity::new(Box::default(), PrimaryKey::from("")).into();
-        Self {
-            identity,
-            enabled,
-            rollout_percent,
-            client_side: false,
-            allowed_users,
-            targeting: None,
-        }
-    }
-
     /// Counts a result.
     #[inline]
     pub fn count(&self, result: bool) {

@@ -57,11 +57,10 @@ class _AsStored(json.JSONEncoder):
         return str(o)
 
 
-class RulesField(models.JSONField):
-    """The JSON of rules, conditions or tags. What Python cannot decode is an UnreadableJson.
+class DecodedJSONField(models.JSONField):
+    """JSON that any role may have written. What Python cannot decode is an UnreadableJson."""
 
-    So a flag can be disabled whatever SQL has written into its rules or tags.
-    """
+    decode: Callable[[str], Any] = staticmethod(read_json)
 
     def deconstruct(self) -> Any:
         """Returns the field for migrations: the column is that of a JSONField."""
@@ -70,7 +69,14 @@ class RulesField(models.JSONField):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         """Decodes the text."""
-        return read_json(value) if isinstance(value, str) else value
+        return self.decode(value) if isinstance(value, str) else value
+
+
+class RulesField(DecodedJSONField):
+    """The JSON of rules, conditions or tags.
+
+    So a flag can be disabled whatever SQL has written into its rules or tags.
+    """
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
         """Encodes the value. An UnreadableJson is written as it was read."""
@@ -271,7 +277,7 @@ class AbstractKeyValueStore(models.Model):
         _("secret"),
         default=False,
         db_default=False,
-        help_text=_("The history stores a digest of a secret value instead of the value."),
+        help_text=_("The history stores only that a secret value was set, not the value."),
     )
     type: models.Field[str | Combinable, str] = models.CharField(
         _("type"),

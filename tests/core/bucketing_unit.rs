@@ -10,7 +10,7 @@ use flagstaff::subject::Subject;
 use flagstaff::targeting::{Dependent, Targeting};
 
 use crate::attributes::{Given, given};
-use crate::rows::{flag, flag_with_rules, flags, integers, snapshot};
+use crate::rows::{detached, flag, flag_with_rules, flags, integers, snapshot};
 
 const KEY: &str = "new_checkout";
 const USER: Subject<'_> = Subject::Integer(1);
@@ -137,7 +137,7 @@ fn unit_is_named_only_for_a_flag_with_a_percentage() {
     for flag in [by_organization(0), by_organization(100), with_rule(0), with_rule(100)] {
         assert_eq!(flag.unit(), None);
     }
-    assert_eq!(Flag::detached(true, 50, integers(&[])).unit(), None);
+    assert_eq!(detached(true, 50, &[]).unit(), None);
 }
 
 #[test]

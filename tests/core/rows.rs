@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flagstaff::flag::Flag;
+use flagstaff::flag::{Flag, Identity};
 use flagstaff::row::{
     AllowedUsersRow, ExperimentRow, FlagRow, PlanRow, SegmentRow, Users, ValueRow,
 };
@@ -124,7 +124,14 @@ pub(crate) fn problems(snapshot: &Snapshot) -> Vec<String> {
 
 /// A flag without a row.
 pub(crate) fn detached(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
-    Flag::detached(enabled, rollout_percent, integers(allowed))
+    Flag {
+        identity: Identity::new(Box::default(), "".into()).into(),
+        enabled,
+        rollout_percent,
+        client_side: false,
+        allowed_users: integers(allowed),
+        targeting: None,
+    }
 }
 
 pub(crate) fn integers(users: &[i64]) -> Arc<UserSet> {

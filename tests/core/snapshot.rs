@@ -506,12 +506,6 @@ fn flag_depends_on_the_subject_between_0_and_100_percent() {
 }
 
 #[test]
-fn detached_flag_has_no_row_and_is_not_for_browsers() {
-    let flag = detached(true, 50, &[1]);
-    assert_eq!((&flag.identity.pk, flag.client_side), (&"".into(), false));
-}
-
-#[test]
 fn value_is_secret_in_the_snapshot_that_its_row_says_so() {
     let row = |is_secret| ValueRow { is_secret, ..value("1", "gateway", "\"stripe\"") };
     let before = Snapshot::default().next(values([row(false)]));

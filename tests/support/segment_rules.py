@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
 
@@ -19,3 +22,10 @@ def rules(*segments: str) -> list[dict[str, Any]]:
 def rules_of(key: str = "new_checkout") -> Any:
     """The stored rules of a flag."""
     return FeatureFlag.objects.get(key=key).rules
+
+
+def message_of(call: Any, *arguments: Any, **options: Any) -> str:
+    """The message of the InvalidChangeError that a call raises."""
+    with pytest.raises(InvalidChangeError) as error:
+        call(*arguments, **options)
+    return str(error.value)

@@ -50,8 +50,6 @@ from flagstaff.exceptions import ConflictError, FlagstaffError
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-_Context = dict[str, Any]
-
 
 class RowAdmin(PartsAdmin):
     """The base of the admins of flags, values and segments.

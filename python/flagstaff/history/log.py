@@ -23,6 +23,7 @@ from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.json_text import LongJson, UnreadableJson, read_columns
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
+from flagstaff.base_models import DecodedJSONField
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, Users, row_differences
@@ -42,17 +43,10 @@ _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _SIDES = ("old", "new")
 
 
-class RecordedJSONField(models.JSONField):
+class RecordedJSONField(DecodedJSONField):
     """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
 
-    def deconstruct(self) -> Any:
-        """Returns the field for migrations: the column is that of a JSONField."""
-        name, _path, arguments, options = super().deconstruct()
-        return name, "django.db.models.JSONField", arguments, options
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """Decodes the text."""
-        return read_columns(value) if isinstance(value, str) else value
+    decode = staticmethod(read_columns)
 
 
 class ChangeQuerySet(models.QuerySet["Change"]):

@@ -248,7 +248,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="The history stores a digest of a secret value instead of the value.",
+                        help_text="The history stores only that a secret value was set, not the value.",
                         verbose_name="secret",
                     ),
                 ),

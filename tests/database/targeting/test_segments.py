@@ -26,7 +26,7 @@ from tests.support.conditions import condition
 from tests.support.documents import import_text
 from tests.support.history import flag_history, segment_history
 from tests.support.history_fixtures import undo_transaction
-from tests.support.segment_rules import LARGE, PAYING, rules
+from tests.support.segment_rules import LARGE, PAYING, message_of, rules
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -45,12 +45,6 @@ def set_conditions(conditions: object) -> None:
     # Changes by different actors are separate events of one transaction.
     with acting_as("bob"):
         changes.update_segment("enterprise", {"conditions": conditions})
-
-
-def message_of(call: Any, *arguments: Any, **options: Any) -> str:
-    with pytest.raises(InvalidChangeError) as error:
-        call(*arguments, **options)
-    return str(error.value)
 
 
 # Experiments.

@@ -11,11 +11,12 @@ from django.db import transaction
 from flagstaff import changes
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import Impact, RowState, impact
-from flagstaff.exceptions import DocumentError, InvalidChangeError
+from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.documents import import_text
+from tests.support.segment_rules import message_of
 from tests.support.terminals import document
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
@@ -43,12 +44,6 @@ def value() -> KeyValueStore:
 
 def rules_now() -> object:
     return KeyValueStore.objects.get().rules
-
-
-def message_of(call: Any, *arguments: Any, **options: Any) -> str:
-    with pytest.raises(InvalidChangeError) as error:
-        call(*arguments, **options)
-    return str(error.value)
 
 
 def test_segment_of_a_value_is_not_deleted() -> None:
