@@ -370,12 +370,12 @@ def set_own_writes(own_writes: bool) -> None:
 class Comparison:
     """The rows of some flags, values and experiments before a change and after it."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         before: tuple[Any, ...],
         after: tuple[Any, ...],
         keys: Sequence[tuple[str, str]],
-    ) -> None:
+    ) -> Comparison:
         """Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
 
         Reads the groups that rules name. Rules that cannot be read after the change stay those of

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache, reduce
 from itertools import chain, groupby, product
 from operator import or_
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from django.db import Error, connections, models, transaction
 from django.db.models import F, Func, Max, Q, Subquery, TextField, Value
@@ -188,7 +188,8 @@ class Change(models.Model):
     role: models.Field[Any, str] = models.TextField(_("role"))
     application_name: models.Field[Any, str] = models.TextField(_("application name"))
 
-    objects = ChangeManager()
+    # A manager has the methods of its query set. Some type checkers cannot read `from_queryset`.
+    objects: ClassVar[ChangeQuerySet] = cast("ChangeQuerySet", ChangeManager())
 
     class Meta:
         managed = False
