@@ -41,7 +41,7 @@ def _candidates() -> dict[str, Callable[[], object]]:
     from openfeature.provider.no_op_provider import NoOpProvider  # noqa: PLC0415
 
     from flagstaff import flag_enabled  # noqa: PLC0415
-    from flagstaff.openfeature import FlagstaffProvider  # noqa: PLC0415
+    from flagstaff.contrib.openfeature import FlagstaffProvider  # noqa: PLC0415
 
     providers: dict[str, Any] = {
         "the SDK without a provider": NoOpProvider(),

@@ -358,7 +358,7 @@ class Conf:
         "The receivers of webhooks",
         {},
         "a dict of receivers by name",
-        convert="flagstaff.webhooks.receivers.receivers_of",
+        convert="flagstaff.contrib.webhooks.receivers.receivers_of",
     )
     site_url = _site("For links in messages", "your site, such as https://shop.example")
     docs_url = _site("For links in the admin", "a site with the documentation")
@@ -375,7 +375,7 @@ class Conf:
         "The end points for front ends and services",
         {},
         "a dict",
-        convert="flagstaff.ofrep.settings.settings_of",
+        convert="flagstaff.contrib.ofrep.settings.settings_of",
     )
     waffle: Setting[Any] = Setting(
         "The stand-in for django-waffle",

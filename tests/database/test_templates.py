@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 Render = Callable[..., str]
 
 TAGS = "flagstaff.templatetags.flagstaff"
-EXTENSION = "flagstaff.jinja2.FlagstaffExtension"
+EXTENSION = "flagstaff.contrib.jinja2.FlagstaffExtension"
 OPTIONS: dict[Any, dict[str, list[str]]] = {
     DjangoTemplates: {"builtins": [TAGS]},
     Jinja2: {"extensions": [EXTENSION]},

@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
-from flagstaff.ofrep.settings import hash_of
+from flagstaff.contrib.ofrep.settings import hash_of
 
-urlpatterns = [path("", include("flagstaff.ofrep"))]
+urlpatterns = [path("", include("flagstaff.contrib.ofrep"))]
 
 URL = "/ofrep/v1/evaluate/flags"
 #: The key of a service, and the settings that know it.

@@ -9,7 +9,7 @@ from typing import Any
 from openfeature import api
 from openfeature.event import EventDetails, ProviderEvent, ProviderEventDetails
 
-from flagstaff.openfeature import FlagstaffProvider
+from flagstaff.contrib.openfeature import FlagstaffProvider
 
 _emitted: list[list[Any]] = []
 _handled: list[list[Any]] = []

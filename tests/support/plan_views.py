@@ -16,8 +16,8 @@ from openfeature import api
 from openfeature.client import OpenFeatureClient
 
 import flagstaff
+from flagstaff.contrib.openfeature import FlagstaffProvider
 from flagstaff.middleware import FlagstaffMiddleware
-from flagstaff.openfeature import FlagstaffProvider
 from flagstaff.views import client_flags
 
 _FACTORY = RequestFactory()
@@ -68,7 +68,7 @@ def _drf(key: str, request: Any) -> HttpResponseBase:
     from rest_framework.response import Response
     from rest_framework.views import APIView
 
-    from flagstaff.drf import HasFlag
+    from flagstaff.contrib.drf import HasFlag
 
     user = User(pk=request.user)
 

@@ -15,7 +15,7 @@ from typing import Any, final
 import pytest
 from django.db import connection
 
-from flagstaff.webhooks import deliver
+from flagstaff.contrib.webhooks import deliver
 from tests.support.sql import rows
 
 SECRET = "whsec_" + "c2VjcmV0" * 4

@@ -11,9 +11,9 @@ from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
 from flagstaff.conf import SETTINGS, AttributeSources, Environment, conf
+from flagstaff.contrib.ofrep.settings import OfrepSettings
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.ofrep.settings import OfrepSettings
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "

@@ -91,7 +91,13 @@ def test_chain_of_imports_is_not_too_long() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["crawlers", "drf", "jinja2", "openfeature", "otel", "prometheus", "sentry", "toolbar"],
+    [
+        "crawlers",
+        *map(
+            "contrib.{}".format,
+            ("drf", "jinja2", "openfeature", "otel", "prometheus", "sentry", "toolbar"),
+        ),
+    ],
 )
 def test_module_for_another_package_is_imported_by_no_other(module: str) -> None:
     graph = _graph(at_start=False)

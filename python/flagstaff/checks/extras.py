@@ -14,7 +14,7 @@ class _Extra(NamedTuple):
 
 _EXTRAS = {
     "flagstaff.crawlers": _Extra("crawlers", "crawleruseragents"),
-    "flagstaff.toolbar": _Extra("toolbar", "debug_toolbar"),
+    "flagstaff.contrib.toolbar": _Extra("toolbar", "debug_toolbar"),
 }
 
 

@@ -11,8 +11,8 @@ import pytest
 from django.db import connection
 
 from flagstaff.cli.main import all_verbs
+from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.models import FeatureFlag
-from flagstaff.ofrep.settings import hash_of
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.support.terminals import open_shop, typed

@@ -13,8 +13,8 @@ from django.test import override_settings
 
 from flagstaff.changes import set_rollout
 from flagstaff.cli.verbs import jobs
+from flagstaff.contrib.webhooks import DeliveryReport, deliver
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import DeliveryReport, deliver
 from tests.support.sql import rows
 from tests.support.terminals import flags, typed
 from tests.support.webhooks import Webhook, make_due

@@ -40,12 +40,12 @@ from flagstaff import (
 )
 from flagstaff._engine import log_once
 from flagstaff._engine.request_flags import flags_of
+from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
+from flagstaff.contrib.openfeature import FlagstaffProvider
 from flagstaff.contrib.waffle.evaluating import flag_result
 from flagstaff.decorators import flag_required
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.ofrep.views import evaluate_all, evaluate_one
-from flagstaff.openfeature import FlagstaffProvider
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.views import new, new_async, old, old_async
 

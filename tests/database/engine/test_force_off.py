@@ -15,8 +15,8 @@ from rest_framework.test import force_authenticate
 from rest_framework.views import APIView
 
 from flagstaff import all_flags, explain, flag_enabled, read_own_writes, snapshot
+from flagstaff.contrib.drf import HasFlag
 from flagstaff.decorators import flag_required
-from flagstaff.drf import HasFlag
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
@@ -72,7 +72,9 @@ def test_forced_off_flag_is_off_in_requests_and_views(alice: User) -> None:
     assert request.flags.all() == {KEY: False, "banner": True}
     template = '{% load flagstaff %}{% flag "new_checkout" %}new{% else %}old{% endflag %}'
     assert engines["django"].from_string(template).render({}, request) == "old"
-    jinja2 = Environment(extensions=["flagstaff.jinja2.FlagstaffExtension"], autoescape=True)
+    jinja2 = Environment(
+        extensions=["flagstaff.contrib.jinja2.FlagstaffExtension"], autoescape=True
+    )
     template = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
     assert jinja2.from_string(template).render(request=request) == "old"
     for view in (flag_required(KEY, otherwise=old)(new), NewCheckout.as_view()):

@@ -9,10 +9,10 @@ import pytest
 
 from flagstaff import changes, usage
 from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.contrib.webhooks.queue import require_tables
 from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError, NoWebhooksError
 from flagstaff.history import forget_user, prune, require_history
 from flagstaff.models import Change, FeatureFlag
-from flagstaff.webhooks.queue import require_tables
 from tests.support.conditions import condition
 from tests.support.sql import rows
 

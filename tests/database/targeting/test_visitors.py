@@ -18,8 +18,8 @@ from rest_framework.views import APIView
 from flagstaff import all_flags, explain, flag_enabled
 from flagstaff._engine import log_once
 from flagstaff._engine.visitor_cookie import read_id, sign_id
+from flagstaff.contrib.drf import HasFlag
 from flagstaff.decorators import flag_required
-from flagstaff.drf import HasFlag
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.conditions import condition

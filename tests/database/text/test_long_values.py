@@ -12,10 +12,10 @@ import pytest
 from django.test import Client
 
 from flagstaff._words.json_text import read_columns
+from flagstaff.contrib.webhooks.message import create_message
+from flagstaff.contrib.webhooks.slack import as_slack
 from flagstaff.history.log import RecordedJSONField
 from flagstaff.models import Change, KeyValueStore
-from flagstaff.webhooks.message import create_message
-from flagstaff.webhooks.slack import as_slack
 from tests.support.admin_pages import VALUES, page
 from tests.support.history import value_history
 from tests.support.terminals import run, typed

@@ -15,6 +15,6 @@ MIDDLEWARE = [
 DEBUG_TOOLBAR_PANELS = [
     "debug_toolbar.panels.history.HistoryPanel",
     "debug_toolbar.panels.sql.SQLPanel",
-    "flagstaff.toolbar.FlagsPanel",
+    "flagstaff.contrib.toolbar.FlagsPanel",
 ]
 ROOT_URLCONF = "tests.system.browser.urls_toolbar"

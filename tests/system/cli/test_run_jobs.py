@@ -13,8 +13,8 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
+from flagstaff.contrib.webhooks import deliver
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import deliver
 from tests.conftest import ROOT
 from tests.support.fixtures import Query
 from tests.support.webhooks import Webhook

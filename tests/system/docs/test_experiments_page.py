@@ -135,7 +135,7 @@ def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
 def test_views_and_templates_show_the_button_of_the_variant() -> None:
     view = names_of(PAGE, '== "treatment":')["cart"]
     template = template_of(code_of(PAGE, "django")[0])
-    options = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
+    options = {"extensions": ["flagstaff.contrib.jinja2.FlagstaffExtension"]}
     backend = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
     jinja = backend.from_string(code_of(PAGE, "jinja")[0])
     for variant, button in [("treatment", "green button"), ("control", "blue button")]:

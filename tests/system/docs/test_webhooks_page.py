@@ -14,8 +14,8 @@ from django.db import connection
 from flagstaff._attribution.writes import acting_as
 from flagstaff.changes import set_rollout
 from flagstaff.conf import conf
+from flagstaff.contrib.webhooks import deliver
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import deliver
 from tests.support.pages import code_of, names_of
 from tests.support.webhooks import SECRET, Received, Webhook
 

@@ -104,7 +104,7 @@ async def new(request):
     return "new"
 async def old(request):
     return "old"
-jinja2 = Environment(extensions=["flagstaff.jinja2.FlagstaffExtension"])
+jinja2 = Environment(extensions=["flagstaff.contrib.jinja2.FlagstaffExtension"])
 template = '{{% flag "{KEY}" %}}new{{% else %}}old{{% endflag %}}'
 start = time.monotonic()
 print(

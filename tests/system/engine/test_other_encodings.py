@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import connection
 
 import flagstaff
+from flagstaff.contrib.webhooks import deliver
 from flagstaff.exceptions import RefreshError
-from flagstaff.webhooks import deliver
 from tests.support.fixtures import Query
 from tests.support.webhooks import Webhook
 from tests.support.workers import ROOT, Worker, address

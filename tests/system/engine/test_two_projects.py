@@ -13,9 +13,9 @@ from psycopg.conninfo import make_conninfo
 import flagstaff
 from flagstaff import changes
 from flagstaff._engine.lifecycle import close
+from flagstaff.contrib.webhooks import deliver
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import deliver
 from tests.support.fixtures import Query, _create
 from tests.support.history import flag_history
 from tests.support.webhooks import Webhook

@@ -155,7 +155,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
 def test_panel_whose_package_is_not_installed_is_reported_in_development(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    panels = ["debug_toolbar.panels.sql.SQLPanel", "flagstaff.toolbar.FlagsPanel"]
+    panels = ["debug_toolbar.panels.sql.SQLPanel", "flagstaff.contrib.toolbar.FlagsPanel"]
     # Not by override_settings, whose signal the toolbar receives: its app is not installed here.
     monkeypatch.setattr(settings, "DEBUG_TOOLBAR_PANELS", panels, raising=False)
     with override_settings(DEBUG=True):
@@ -164,8 +164,8 @@ def test_panel_whose_package_is_not_installed_is_reported_in_development(
         assert only_message() == (
             "flagstaff.W051",
             (
-                "DEBUG_TOOLBAR_PANELS names 'flagstaff.toolbar.FlagsPanel', whose package is not "
-                "installed"
+                "DEBUG_TOOLBAR_PANELS names 'flagstaff.contrib.toolbar.FlagsPanel', whose package "
+                "is not installed"
             ),
             'install the extra: pip install "django-flagstaff[toolbar]"',
         )

@@ -20,10 +20,10 @@ from flagstaff.cli.support.retention import RetentionJob
 from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.contrib.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import JOBS, JobReport
 from flagstaff.stale.counting import STALE
-from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
 _Report = TypeVar("_Report")
 

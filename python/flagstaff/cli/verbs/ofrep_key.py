@@ -15,7 +15,7 @@ _PREFIX = "ofrep_"
 
 
 def _run(options: Options, out: Output) -> None:
-    from flagstaff.ofrep.settings import hash_of  # noqa: PLC0415 (only this verb needs the views)
+    from flagstaff.contrib.ofrep.settings import hash_of  # noqa: PLC0415 (only this verb needs the views)
 
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
     out.record((Column("key"), Column("sha256")), {"key": key, "sha256": hash_of(key)})

@@ -1,0 +1,93 @@
+"""The two views of the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.http import parse_etags
+from django.views.decorators.csrf import csrf_exempt
+
+from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._engine.lifecycle import replacing_undecodable
+from flagstaff.contrib.ofrep.callers import Caller, caller_of
+from flagstaff.contrib.ofrep.errors import OfrepError
+from flagstaff.contrib.ofrep.limit import check_limit
+from flagstaff.contrib.ofrep.results import (
+    UNDECODABLE,
+    all_as_json,
+    all_results,
+    as_json,
+    result_of,
+)
+
+_View = Callable[..., HttpResponse]
+
+_JSON = "application/json"
+_NOT_MODIFIED = 304
+
+
+def _public(view: _View) -> _View:
+    """Needs no login, no transaction, and no token of Django, which no SDK sends.
+
+    Without the token, only the content type keeps other sites from sending requests.
+    """
+
+    @wraps(view)
+    def respond(request: HttpRequest, **route: str) -> HttpResponse:
+        try:
+            _check_method(request)
+            check_limit(request)
+            caller = caller_of(request)
+            # One value that cannot be decoded must not take all others from a client.
+            with caller.observed(request), replacing_undecodable(UNDECODABLE):
+                response = view(request, caller, **route)
+        except OfrepError as error:
+            # SDKs expect the key in the error of one key.
+            content = as_json({**route, **error.body})
+            response = HttpResponse(content, _JSON, error.status, headers=error.headers)
+        patch_cache_control(response, private=True)
+        patch_vary_headers(response, ["Cookie", "Authorization", "X-API-Key"])
+        return response
+
+    return csrf_exempt(login_not_required(outside_transactions(respond)))
+
+
+def _check_method(request: HttpRequest) -> None:
+    if request.method != "POST":
+        raise OfrepError(405, "GENERAL", "only POST is allowed", {"Allow": "POST"})
+
+
+@_public
+def evaluate_one(request: HttpRequest, caller: Caller, key: str) -> HttpResponse:
+    """Returns the result of one key."""
+    result = result_of(caller, key)
+    try:
+        return HttpResponse(as_json(result), _JSON)
+    except (TypeError, ValueError) as error:
+        raise OfrepError(400, "GENERAL", "JSON cannot hold the value") from error
+
+
+@_public
+def evaluate_all(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Returns the results of all flags and values that the caller may read.
+
+    The ETag is that of the body. The version of the configuration would not do: SDKs keep the ETag
+    when the user logs in, and then need other results.
+    """
+    content = all_as_json(all_results(caller))
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": etag}
+    if _has(request, etag):
+        return HttpResponse(status=_NOT_MODIFIED, headers=headers)
+    return HttpResponse(content, _JSON, headers=headers)
+
+
+def _has(request: HttpRequest, etag: str) -> bool:
+    """Whether the client has the body. A server that compresses makes the ETag a weak one."""
+    given = parse_etags(request.headers.get("If-None-Match", ""))
+    return any(one.removeprefix("W/") == etag for one in given)

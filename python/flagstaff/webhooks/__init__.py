@@ -1,8 +1,0 @@
-"""Webhooks: send the changes in the history to the receivers that WEBHOOKS names."""
-
-from __future__ import annotations
-
-from flagstaff.webhooks.deliver import DeliveryReport, deliver
-from flagstaff.webhooks.queue import discard_failed, retry_failed
-
-__all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]

@@ -1,0 +1,258 @@
+"""What a service with a key gets."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db.models import JSONField, Value
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from flagstaff import experiments, get_value, listeners, refresh, usage
+from flagstaff.contrib.ofrep.settings import hash_of
+from flagstaff.experiments.models import Exposure
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine, override_value
+from tests.database.contrib.ofrep.conftest import Configure
+from tests.support.fixtures import COMMITTED, Load
+from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, url_of
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+
+GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
+
+OF_USERS = {"conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        BEARER,
+        {"Authorization": f"bearer {KEY} "},
+        {"X-API-Key": KEY},
+        {"X-API-Key": KEY, "Authorization": "Basic c3RhZ2luZzpzZWNyZXQ="},
+    ],
+)
+def test_key_is_sent_in_either_header(browser: Client, headers: dict[str, str]) -> None:
+    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
+    assert one(browser, "hidden", **headers)["value"] is True
+
+
+def test_each_of_several_keys_is_known(browser: Client, configure: Configure) -> None:
+    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
+    configure(KEYS={"old": hash_of("one"), "new": hash_of("two")})
+    for key in ("one", "two"):
+        assert one(browser, "hidden", **{"X-API-Key": key})["value"] is True
+    assert post(browser, URL, **BEARER).status_code == 401
+
+
+def test_targeting_key_is_the_primary_key_of_a_user(
+    service: Client, alice: User, new_checkout: FeatureFlag, load: Load
+) -> None:
+    load()
+    on = {"key": "new_checkout", "variant": "on", "value": True, "reason": "TARGETING_MATCH"}
+    assert one(service, "new_checkout", {"targetingKey": str(alice.pk)}) == on
+    for context in ({"targetingKey": "0"}, {"targetingKey": ""}, {}):
+        assert one(service, "new_checkout", context)["value"] is False
+
+
+def test_context_is_what_rules_read(service: Client, load: Load) -> None:
+    rules = [STAFF, GERMAN]
+    FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
+    load()
+    found = one(service, "beta", {"country": "DE", "targetingKey": "7"})
+    assert (found["value"], found["metadata"]) == (True, {"rule": 2})
+    assert one(service, "beta", {"country": "FR"})["value"] is False
+    assert one(service, "beta", {"is_staff": True})["value"] is False
+
+
+def test_groups_are_those_of_the_user(service: Client, alice: User, load: Load) -> None:
+    alice.groups.add(Group.objects.create(name="beta"))
+    conditions = [{"attribute": "groups", "operator": "in", "values": ["beta"]}]
+    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": conditions}])
+    load()
+    assert one(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
+    assert one(service, "beta", {"targetingKey": "0", "groups": ["beta"]})["value"] is False
+
+
+def test_visitor_is_that_of_the_context_and_not_of_the_request(
+    service: Client, settings: Settings
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    fields = {"enabled": True, "bucket_by": "visitor", "rollout_percent": 99}
+    FeatureFlag.objects.create(key="front", **fields)
+    without = post(service, url_of("front"))
+    assert without.json()["metadata"] == {"reason": "DEFAULT"}
+    assert not without.cookies
+    assert one(service, "front", {"visitor": "v1"})["reason"] == "SPLIT"
+    assert not post(service, URL).cookies
+
+
+VALUES = {
+    "text": "stripe",
+    "number": 5,
+    "share": 0.5,
+    "switch": True,
+    "nested": {"a": [1, None]},
+    "list": [1, 2],
+}
+
+
+def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
+    for key, value in VALUES.items():
+        KeyValueStore.objects.create(key=key, value=value)
+    load()
+    for key, value in VALUES.items():
+        found = {"key": key, "value": value, "reason": "STATIC", "variant": ""}
+        assert one(service, key) == found
+    assert every(service) == VALUES
+
+
+def test_value_with_rules_is_that_of_the_user_and_the_context(
+    service: Client, alice: User, load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = [GERMAN | {"value": "de"}, OF_USERS | {"value": "user"}]
+    KeyValueStore.objects.create(key="gateway", value="anonymous", rules=rules)
+    load()
+    user = {"targetingKey": str(alice.pk)}
+    for context, value, metadata in (
+        ({}, "anonymous", {"reason": "DEFAULT"}),
+        (user, "user", {"rule": 2}),
+        (user | {"country": "DE"}, "de", {"rule": 1}),
+    ):
+        found = one(service, "gateway", context)
+        assert (found["value"], found["metadata"]) == (value, metadata)
+        assert every(service, context) == {"gateway": value}
+    assert "gateway" not in caplog.text
+
+
+@COMMITTED
+def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) -> None:
+    # A key that no other test uses: the process counts it until its end.
+    rules = [GERMAN | {"value": "de"}]
+    KeyValueStore.objects.create(key="counted_value", value="other", rules=rules)
+    heard: list[str] = []
+    remove = listeners.add(lambda evaluation: heard.append(evaluation.key))
+    try:
+        with live_engine():
+            every(service, {"country": "DE"})
+            assert heard == []
+            one(service, "counted_value", {"country": "DE"})
+            assert heard == ["counted_value"]
+    finally:
+        remove()
+    [counted] = [row for row in usage().values if row.key == "counted_value"]
+    assert (counted.rule, counted.count) == (1, 1)
+
+
+def test_value_that_is_null_is_the_default_of_the_code(service: Client, load: Load) -> None:
+    KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
+    load()
+    assert one(service, "nothing") == {"key": "nothing", "reason": "STATIC", "variant": ""}
+
+
+def test_secret_value_is_an_unknown_key(service: Client, load: Load) -> None:
+    KeyValueStore.objects.create(key="api_key", value="s3cr3t", secret=True)
+    load()
+    response = post(service, url_of("api_key"))
+    assert (response.status_code, response.json()) == (404, {"key": "api_key", **NOT_FOUND})
+    assert every(service) == {}
+    with override_value("api_key", "other"):
+        assert one(service, "api_key")["errorCode"] == "FLAG_NOT_FOUND"
+
+
+def test_flag_precedes_a_value_of_the_same_key(service: Client, load: Load) -> None:
+    KeyValueStore.objects.create(key="both", value="a text")
+    FeatureFlag.objects.create(key="both")
+    load()
+    assert one(service, "both")["value"] is False
+    assert every(service) == {"both": False}
+
+
+def test_number_that_json_cannot_hold_is_an_error_of_its_key(service: Client, load: Load) -> None:
+    # Stored exactly, and infinite as a float.
+    KeyValueStore.objects.create(key="huge", value=0)
+    rows("UPDATE flagstaff_keyvaluestore SET value = %s", f"1{'0' * 400}.5")
+    KeyValueStore.objects.create(key="other", value=2)
+    load()
+    error = {"key": "huge", "errorCode": "GENERAL", "errorDetails": "JSON cannot hold the value"}
+    response = post(service, url_of("huge"))
+    assert (response.status_code, response.json()) == (400, error)
+    items = post(service, URL).json()["flags"]
+    assert items == [error, {"key": "other", "value": 2, "reason": "STATIC", "variant": ""}]
+
+
+def test_value_that_the_field_cannot_decode_is_an_error_of_its_key(
+    service: Client, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(_field: object, text: str, *_: object) -> object:
+        return json.loads(text)["clear"]
+
+    for key, value in (("encrypted", {"lost": 1}), ("other", {"clear": 2})):
+        KeyValueStore.objects.create(key=key, value=value)
+    monkeypatch.setattr(type(KeyValueStore._meta.get_field("value")), "from_db_value", decode)
+    load()
+    error = {"key": "encrypted", "errorCode": "GENERAL"}
+    details = {"errorDetails": "JSON cannot hold the value"}
+    response = post(service, url_of("encrypted"))
+    assert (response.status_code, response.json()) == (400, {**error, **details})
+    items = post(service, URL).json()["flags"]
+    assert items == [
+        {**error, **details},
+        {"key": "other", "value": 2, "reason": "STATIC", "variant": ""},
+    ]
+    with pytest.raises(KeyError):
+        get_value("encrypted")
+
+
+def test_decimal_is_a_number(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in (("share", 0.5), ("count", 5.0)):
+        KeyValueStore.objects.create(key=key, value=value)
+    field = KeyValueStore._meta.get_field("value")
+    decode = partial(json.loads, parse_float=Decimal)
+    monkeypatch.setattr(field, "from_db_value", lambda text, *_: decode(text))
+    assert every(service) == {"count": 5, "share": 0.5}
+
+
+@COMMITTED
+def test_experiment_is_recorded_by_a_single_request_only(service: Client, alice: User) -> None:
+    experiments.create("button")
+    experiments.start("button")
+    with live_engine():
+        assert every(service, {"targetingKey": str(alice.pk)}) == {}
+        found = one(service, "button", {"targetingKey": str(alice.pk)})
+        assert found["variant"] == found["value"]
+        assert found["reason"] == "SPLIT"
+    assert [exposure.unit for exposure in Exposure.objects.all()] == [str(alice.pk)]
+
+
+def test_unit_without_a_variant_gets_the_default_of_the_code(service: Client, load: Load) -> None:
+    experiments.create("button")
+    load()
+    found = one(service, "button", {"targetingKey": "7"})
+    assert "value" not in found
+    assert (found["variant"], found["reason"]) == ("", "DISABLED")
+
+
+@COMMITTED
+def test_nothing_is_queried(
+    service: Client, alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    rules = [STAFF, GERMAN]
+    flag = FeatureFlag.objects.create(key="beta", enabled=True, rollout_percent=50, rules=rules)
+    flag.allowed_users.add(alice)
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    with live_engine():
+        refresh()
+        # A session of the browser that the service happens to send is not read.
+        service.force_login(alice)
+        with django_assert_num_queries(0):
+            assert every(service, {"targetingKey": str(alice.pk)})["beta"] is True
+            assert one(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
+            assert one(service, "gateway")["value"] == "stripe"

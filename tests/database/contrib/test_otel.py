@@ -1,0 +1,146 @@
+"""OpenTelemetry's event for each evaluation, with the real SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.semconv._incubating.attributes import feature_flag_attributes as names
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+
+from flagstaff import experiments, flag_enabled, get_value
+from flagstaff.contrib import otel
+from flagstaff.experiments import get_variant, resolve_variant
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.fixtures import Load
+from tests.support.forced_off import forced_off
+
+pytestmark = pytest.mark.django_db
+
+FLAG = {names.FEATURE_FLAG_KEY: "banner", names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff"}
+
+
+class Events:
+    """A logger provider, and the attributes of the events that it has received."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        self.provider = LoggerProvider()
+        self.provider.add_log_record_processor(SimpleLogRecordProcessor(self._exporter))
+
+    def take(self) -> list[dict[str, Any]]:
+        """Returns the events since the last call."""
+        records = [one.log_record for one in self._exporter.get_finished_logs()]
+        self._exporter.clear()
+        assert {one.event_name for one in records} <= {"feature_flag.evaluation"}
+        return [dict(one.attributes or {}) for one in records]
+
+    def keys(self) -> list[Any]:
+        return [one[names.FEATURE_FLAG_KEY] for one in self.take()]
+
+
+@pytest.fixture
+def events(load: Load) -> Events:
+    FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
+    KeyValueStore.objects.create(key="limit", value=3)
+    experiments.create("button")
+    experiments.start("button")
+    load()
+    return Events()
+
+
+@pytest.fixture
+def recorded(events: Events) -> Iterator[Events]:
+    """Events while they are switched on."""
+    stop = otel.record_evaluations(events.provider)
+    yield events
+    stop()
+
+
+def test_flag_has_an_event_with_its_variant_and_reason_but_no_user(recorded: Events) -> None:
+    flag_enabled("banner", User(pk=4711))
+    assert recorded.take() == [
+        FLAG | {names.FEATURE_FLAG_RESULT_VARIANT: "on", names.FEATURE_FLAG_RESULT_REASON: "static"}
+    ]
+
+
+def test_flag_that_is_forced_off_has_the_variant_off(recorded: Events) -> None:
+    with forced_off(["banner"]):
+        flag_enabled("banner", default=True)
+    assert recorded.take() == [
+        FLAG
+        | {names.FEATURE_FLAG_RESULT_VARIANT: "off", names.FEATURE_FLAG_RESULT_REASON: "disabled"}
+    ]
+
+
+def test_unknown_flag_has_the_default_and_the_type_of_the_error(recorded: Events) -> None:
+    flag_enabled("unknown", default=False)
+    assert recorded.take() == [
+        FLAG
+        | {
+            names.FEATURE_FLAG_KEY: "unknown",
+            names.FEATURE_FLAG_RESULT_VALUE: False,
+            names.FEATURE_FLAG_RESULT_REASON: "error",
+            ERROR_TYPE: "flag_not_found",
+        }
+    ]
+
+
+def test_value_has_no_event(recorded: Events) -> None:
+    get_value("limit")
+    assert recorded.take() == []
+
+
+def test_variant_has_an_event_with_its_reason_but_no_user(recorded: Events) -> None:
+    variant = get_variant("button", 4711)
+    assert recorded.take() == [
+        {
+            names.FEATURE_FLAG_KEY: "button",
+            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
+            names.FEATURE_FLAG_RESULT_VARIANT: variant,
+            names.FEATURE_FLAG_RESULT_REASON: "split",
+        }
+    ]
+
+
+def test_default_of_a_variant_is_the_value_of_its_event(recorded: Events) -> None:
+    resolve_variant("other", 1, default="a")
+    assert recorded.take() == [
+        {
+            names.FEATURE_FLAG_KEY: "other",
+            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
+            names.FEATURE_FLAG_RESULT_VALUE: "a",
+            names.FEATURE_FLAG_RESULT_REASON: "error",
+            ERROR_TYPE: "flag_not_found",
+        }
+    ]
+
+
+def test_flag_that_an_attribute_function_evaluates_within_a_variant_has_its_event(
+    recorded: Events, load: Load, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.attributes"}
+    rule = {"conditions": [{"attribute": "has_banner", "operator": "in", "values": [True]}]}
+    experiments.create("title", rules=[rule])
+    experiments.start("title")
+    load()
+    get_variant("title", User(pk=1))
+    assert recorded.keys() == ["banner", "title"]
+
+
+def attributes(user: object, request: object) -> dict[str, bool]:
+    return {"has_banner": flag_enabled("banner")}
+
+
+def test_events_end_with_the_returned_function(events: Events) -> None:
+    flag_enabled("banner")
+    stop = otel.record_evaluations(events.provider)
+    flag_enabled("banner")
+    assert events.keys() == ["banner"]
+    stop()
+    flag_enabled("banner")
+    assert events.take() == []

@@ -1,0 +1,444 @@
+"""The panel of Django Debug Toolbar."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Iterator
+from threading import Barrier, Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.core.checks.registry import registry
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client, override_settings
+from django.urls import include, path
+
+from flagstaff import experiments, flag_enabled, get_value
+from flagstaff._engine import listeners, log_once
+from flagstaff.contrib import toolbar
+from flagstaff.experiments import get_variant
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
+from tests.conftest import RunIsolated
+from tests.support.fixtures import COMMITTED
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "<html><body>a page</body></html>"
+#: Where two requests wait for each other.
+both_threads = Barrier(2)
+
+
+def evaluated(request: HttpRequest) -> HttpResponse:
+    """Evaluates what the request names."""
+    user = request.GET.get("user")
+    for key in request.GET.getlist("flag"):
+        flag_enabled(key, user, context={"plan": request.GET.get("plan", "")})
+    for key in request.GET.getlist("value"):
+        get_value(key, "a default")
+    for key in request.GET.getlist("variant"):
+        get_variant(key, user)
+    return HttpResponse(PAGE)
+
+
+async def evaluated_async(request: HttpRequest) -> HttpResponse:
+    return evaluated(request)
+
+
+def waiting(request: HttpRequest) -> HttpResponse:
+    both_threads.wait(10)
+    response = evaluated(request)
+    both_threads.wait(10)
+    return response
+
+
+async def waiting_async(request: HttpRequest) -> HttpResponse:
+    for _turn in range(5):
+        await asyncio.sleep(0)
+        await evaluated_async(request)
+    return HttpResponse(PAGE)
+
+
+#: Tasks of `outlived`.
+outliving: list[asyncio.Task[HttpResponse]] = []
+
+
+async def outlived(request: HttpRequest) -> HttpResponse:
+    """Leaves a task behind, which evaluates after the response."""
+
+    async def later() -> HttpResponse:
+        await asyncio.sleep(0.05)
+        return evaluated(request)
+
+    outliving[:] = [asyncio.create_task(later())]
+    return evaluated(request)
+
+
+class Urls:
+    """The addresses of a project with the toolbar."""
+
+    def __init__(self) -> None:
+        self.urlpatterns = [
+            path("", evaluated),
+            path("async/", evaluated_async),
+            path("outlived/", outlived),
+            path("waiting/", waiting),
+            path("waiting-async/", waiting_async),
+            path("admin/", admin.site.urls),
+            path("__debug__/", include("debug_toolbar.urls")),
+        ]
+
+
+@pytest.fixture(autouse=True)
+def project(settings: Any) -> Iterator[None]:
+    """A project with the toolbar, in a process whose first request is yet to come."""
+    checks = registry.registered_checks.copy()
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "debug_toolbar"]
+    settings.DEBUG_TOOLBAR_CONFIG = {
+        "SHOW_TOOLBAR_CALLBACK": "tests.database.contrib.test_toolbar.always"
+    }
+    settings.DEBUG_TOOLBAR_PANELS = [
+        "debug_toolbar.panels.history.HistoryPanel",
+        "flagstaff.contrib.toolbar.FlagsPanel",
+        "debug_toolbar.panels.sql.SQLPanel",
+    ]
+    toolbar_middleware = "debug_toolbar.middleware.DebugToolbarMiddleware"
+    settings.MIDDLEWARE = [toolbar_middleware, *settings.MIDDLEWARE]
+    settings.ROOT_URLCONF = Urls()
+    yield
+    # The toolbar registers its own at its first import, for the whole process.
+    registry.registered_checks = checks
+    while toolbar._removers:
+        toolbar._removers.pop()()
+
+
+def always(request: HttpRequest) -> bool:
+    return True
+
+
+def stats_of(response: Any) -> dict[str, Any]:
+    """What the history of the toolbar has of a request."""
+    from debug_toolbar.toolbar import DebugToolbar
+
+    stored = DebugToolbar.fetch(response["djdt-request-id"], "FlagsPanel")
+    assert stored is not None
+    [panel] = stored.panels
+    stats: dict[str, Any] = panel.get_stats()
+    return stats
+
+
+def panel_of(response: Any, client: Client) -> str:
+    """The HTML of the panel, as the browser fetches it after a click."""
+    query = {"request_id": response["djdt-request-id"], "panel_id": "FlagsPanel"}
+    return str(client.get("/__debug__/render_panel/", query).json()["content"])
+
+
+def rows_of(response: Any, client: Client) -> list[list[str]]:
+    """The cells of the panel, without tags."""
+    rows = re.findall(r"<tr>(.*?)</tr>", panel_of(response, client), re.DOTALL)
+    cells = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in rows]
+    return [[re.sub(r"<[^>]+>", "", cell) for cell in row] for row in cells if row]
+
+
+def keys_of(response: Any) -> list[str]:
+    return [result["key"] for result in stats_of(response)["results"]]
+
+
+def links_of(response: Any, client: Client) -> list[str]:
+    found = re.findall(r'<a href="([^"]+)"', panel_of(response, client))
+    return [link.replace("&amp;", "&") for link in found]
+
+
+# What the panel shows.
+
+
+def test_panel_shows_results_with_reasons_and_numbers(client: Client, alice: User) -> None:
+    FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
+    FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
+    team = FeatureFlag.objects.create(key="team", enabled=True)
+    team.allowed_users.add(alice)
+    FeatureFlag.objects.create(key="old")
+    KeyValueStore.objects.create(key="limit", value={"a": 3})
+    experiments.create("button")
+    experiments.start("button")
+    flags = ["banner", "banner", "half", "team", "old", "unknown"]
+    query: Any = {
+        "flag": flags,
+        "value": ["limit", "none"],
+        "variant": ["button"],
+        "user": alice.pk,
+    }
+    half = flag_enabled("half", alice.pk)
+    response = client.get("/", query)
+    assert rows_of(response, client) == [
+        ["banner", "flag", "on", "the same for everyone", "2"],
+        [
+            "half",
+            "flag",
+            *(("on", "in the rollout") if half else ("off", "not in the rollout")),
+            "1",
+        ],
+        ["team", "flag", "on", "allowed user", "1"],
+        ["old", "flag", "off", "disabled", "1"],
+        ["unknown", "flag", "off", "there is no such key", "1"],
+        ["limit", "value", "{&quot;a&quot;: 3}", "the same for everyone", "1"],
+        ["none", "value", "the default of the call", "there is no such key", "1"],
+        ["button", "variant", get_variant("button", alice.pk), "by the bucket", "1"],
+    ]
+    assert "9 evaluations" in response.content.decode()
+
+
+def test_rule_that_decides_is_named(client: Client) -> None:
+    rules = [
+        {
+            "conditions": [{"attribute": "plan", "operator": "in", "values": [plan]}],
+            "rollout_percent": percent,
+        }
+        for plan, percent in (("gold", 100), ("silver", 1))
+    ]
+    FeatureFlag.objects.create(key="banner", enabled=True, rules=rules)
+    plans = [{"flag": "banner", "user": 3, "plan": plan} for plan in ("gold", "silver", "")]
+    results = [rows_of(client.get("/", query), client)[0] for query in plans]
+    assert [result[3] for result in results] == [
+        "rule 1",
+        "rule 2, not in the rollout",
+        "not in the rollout",
+    ]
+
+
+def test_same_key_with_two_results_has_two_rows(client: Client, alice: User) -> None:
+    FeatureFlag.objects.create(key="team", enabled=True).allowed_users.add(alice)
+
+    class TwoUsers(Urls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.urlpatterns[0] = path("", two_users)
+
+    def two_users(request: HttpRequest) -> HttpResponse:
+        flag_enabled("team", alice)
+        flag_enabled("team", None)
+        return HttpResponse(PAGE)
+
+    with override_settings(ROOT_URLCONF=TwoUsers()):
+        assert rows_of(client.get("/"), client) == [
+            ["team", "flag", "on", "allowed user", "1"],
+            ["team", "flag", "off", "the bucketing unit is missing", "1"],
+        ]
+
+
+def test_page_without_evaluations_says_so(client: Client) -> None:
+    assert "has evaluated no flag" in panel_of(client.get("/"), client)
+
+
+def test_secret_value_is_nowhere_in_the_toolbar(client: Client) -> None:
+    KeyValueStore.objects.create(key="password", value="hunter2", secret=True)
+    response = client.get("/", {"value": ["password", "other"]})
+    seen = [json.dumps(stats_of(response)), response.content.decode(), panel_of(response, client)]
+    assert not any("hunter2" in text for text in seen)
+    # The default of a call may be the secret itself.
+    assert not any("a default" in text for text in seen)
+    assert "********" in seen[0]
+
+
+def test_markup_in_keys_and_values_is_escaped(client: Client) -> None:
+    KeyValueStore.objects.create(key="<b>", value="<script>")
+    html = panel_of(client.get("/", {"value": ["<b>"]}), client)
+    assert "&lt;b&gt;" in html
+    assert "<script>" not in html
+
+
+def test_key_that_no_page_can_hold_has_replacement_characters(client: Client) -> None:
+    urls = Urls()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        flag_enabled("\udc80")
+        flag_enabled("a\0")
+        return HttpResponse(PAGE)
+
+    urls.urlpatterns[0] = path("", view)
+    with override_settings(ROOT_URLCONF=urls):
+        rows = rows_of(client.get("/"), client)
+    assert [row[0] for row in rows] == ["\ufffd", "a\ufffd"]
+
+
+def test_long_value_is_cut(client: Client) -> None:
+    KeyValueStore.objects.create(key="text", value="x" * 10_000)
+    [row] = rows_of(client.get("/", {"value": ["text"]}), client)
+    assert row[2].endswith("… (9,702 more characters)")
+
+
+def test_number_of_rows_has_a_limit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolbar, "_MAX_RESULTS", 2)
+    response = client.get("/", {"flag": ["a", "b", "c", "a"]})
+    assert [(row[0], row[4]) for row in rows_of(response, client)] == [("a", "2"), ("b", "1")]
+    assert "Only the first 2 different results are shown." in panel_of(response, client)
+
+
+# Requests at the same time, and code outside of requests.
+
+
+def test_async_view_and_middleware_show_their_evaluations() -> None:
+    FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
+    for address in ("/", "/async/"):
+        response = async_to_sync(AsyncClient().get)(address, {"flag": "banner"})
+        assert keys_of(response) == ["banner"]
+        assert stats_of(response)["results"][0]["text"] == "on"
+
+
+def test_task_that_outlives_its_request_changes_no_shown_number() -> None:
+    async def visit() -> list[Any]:
+        response = await AsyncClient().get("/outlived/", {"flag": "one"})
+        before = stats_of(response)
+        for task in outliving:
+            await task
+        return [before, stats_of(response)]
+
+    before, after = async_to_sync(visit)()
+    assert before == after
+    assert [result["key"] for result in before["results"]] == ["one"]
+
+
+def test_async_requests_at_the_same_time_show_their_own_evaluations() -> None:
+    async def both() -> list[Any]:
+        return await asyncio.gather(
+            *(AsyncClient().get("/waiting-async/", {"flag": key}) for key in ("one", "two"))
+        )
+
+    responses = async_to_sync(both)()
+    assert [keys_of(response) for response in responses] == [["one"], ["two"]]
+    assert [stats_of(response)["results"][0]["count"] for response in responses] == [5, 5]
+
+
+@COMMITTED
+def test_threads_at_the_same_time_show_their_own_evaluations() -> None:
+    responses: dict[str, Any] = {}
+
+    def visit(key: str) -> None:
+        responses[key] = Client().get("/waiting/", {"flag": key})
+
+    with live_engine():
+        threads = [Thread(target=visit, args=(key,)) for key in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {key: keys_of(response) for key, response in responses.items()} == {
+        "one": ["one"],
+        "two": ["two"],
+    }
+    assert len(listeners._added) == 1
+
+
+def test_code_outside_of_requests_is_not_recorded(client: Client) -> None:
+    response = client.get("/", {"flag": "one"})
+    flag_enabled("two")
+    assert keys_of(response) == ["one"]
+    assert toolbar._results.get() is None
+
+
+def test_listener_is_added_once_by_the_first_request_with_the_panel(
+    client: Client, settings: Any
+) -> None:
+    assert listeners._added == []
+    client.cookies["djdtFlagsPanel"] = "off"
+    client.get("/", {"flag": "one"})
+    assert listeners._added == []
+    client.cookies["djdtFlagsPanel"] = "on"
+    for _visit in range(2):
+        client.get("/", {"flag": "one"})
+    assert len(listeners._added) == 1
+
+
+# Links.
+
+
+def test_link_leads_a_superuser_to_the_page_of_the_key(admin_client: Client) -> None:
+    flag = FeatureFlag.objects.create(key="a/b?c&d")
+    value = KeyValueStore.objects.create(key="limit", value=1)
+    experiments.create("button")
+    query = {"flag": ["a/b?c&d", "unknown"], "value": "limit", "variant": "button"}
+    response = admin_client.get("/", query)
+    links = links_of(response, admin_client)
+    assert [parse_qs(urlsplit(link).query)["key"] for link in links] == [
+        ["a/b?c&d"], ["unknown"], ["limit"], ["button"],
+    ]  # fmt: skip
+    targets = [admin_client.get(link) for link in links]
+    assert [target.headers.get("Location") for target in targets[:3]] == [
+        f"/admin/flagstaff/featureflag/{flag.pk}/change/",
+        None,
+        f"/admin/flagstaff/keyvaluestore/{value.pk}/change/",
+    ]
+    assert targets[1].status_code == 404
+    assert admin_client.get(targets[3]["Location"]).status_code == 200
+
+
+def test_user_without_the_permission_gets_no_link(client: Client, alice: User) -> None:
+    FeatureFlag.objects.create(key="banner")
+    link = "/__debug__/flagstaff/?kind=flag&key=banner"
+    alice.is_staff = True
+    alice.save()
+    for visitor in (client, Client()):
+        client.force_login(alice)
+        assert links_of(visitor.get("/", {"flag": "banner"}), visitor) == []
+        assert visitor.get(link).status_code == 404
+    alice.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
+    assert links_of(client.get("/", {"flag": "banner"}), client) == [link]
+    assert client.get(link).status_code == 302
+    assert client.get(link.replace("flag&", "other&")).status_code == 404
+
+
+def test_link_of_an_async_view_does_not_query_for_the_user(admin_user: User) -> None:
+    client = AsyncClient()
+    client.force_login(admin_user)
+    response = async_to_sync(client.get)("/async/", {"flag": "banner"})
+    assert stats_of(response)["linked"] == ["flag"]
+
+
+def test_panel_works_without_the_admin(run_isolated: RunIsolated) -> None:
+    script = """
+import django
+from django.conf import settings
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.staticfiles"]
+settings.configure(
+    INSTALLED_APPS=[*apps, "flagstaff", "debug_toolbar"], STATIC_URL="static/", USE_TZ=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DEBUG_TOOLBAR_PANELS=["flagstaff.contrib.toolbar.FlagsPanel"],
+)
+django.setup()
+from django.test import RequestFactory
+from flagstaff.contrib.toolbar import _is_linked
+request = RequestFactory().get("/")
+request.user = None
+print(_is_linked(request, "flag"), _is_linked(request, "variant"))
+"""
+    assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "False False\n"
+
+
+# Errors.
+
+
+def test_error_of_the_panel_does_not_break_the_page(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_once, "_logged", set())
+
+    def broken(*args: object) -> None:
+        raise RuntimeError("personal data")
+
+    monkeypatch.setattr(toolbar, "_model_of", broken)
+    with caplog.at_level(logging.WARNING, "flagstaff"):
+        response = client.get("/", {"flag": "one"})
+        assert [row[0] for row in rows_of(response, client)] == ["one"]
+        monkeypatch.setattr(toolbar, "_text", broken)
+        response = client.get("/", {"flag": "two"})
+    assert response.content.decode().startswith("<html><body>a page")
+    assert keys_of(response) == []
+    assert len(caplog.messages) == 2
+    assert "personal data" not in caplog.text

@@ -1,0 +1,265 @@
+"""The content of webhook messages."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
+
+from flagstaff import acting_as, experiments
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    create_segment,
+    delete,
+    set_rollout,
+    set_value,
+    update,
+    update_segment,
+    update_value,
+)
+from flagstaff.contrib.webhooks import deliver
+from flagstaff.contrib.webhooks.message import create_message
+from flagstaff.contrib.webhooks.send import signature_headers
+from flagstaff.history import forget_user, prune
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.fake_workers import FakeWorker
+from tests.support.history import flag_history
+from tests.support.sql import rows
+from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
+    alice = User.objects.create(username="alice")
+    with acting_as(alice, reason="a quiet week", source="code"):
+        changed = set_rollout("new_checkout", 50)
+    assert_delivered(delivered=1, failed_attempts=0, pending=0, failed=0, error=None)
+    [received] = hook.accepted
+    message = received.json
+    assert received.path == "/hooks/T0/B0/token"
+    assert message["id"] == received.id
+    assert message["type"] == "flag.changed"
+    at = int(received.headers["webhook-timestamp"])
+    assert abs(at - time.time()) < 60
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    signature = signature_headers(received.id, at, received.body, [key])
+    assert received.headers.items() >= signature.items()
+    unknown = {"transaction_id": 0, "session_user": ""}
+    assert message["data"] | unknown == unknown | {
+        "key": "new_checkout",
+        "kind": "flag",
+        "version": changed.version,
+        "summary": "rollout 5 → 50 %",
+        "changes": {"rollout_percent": {"old": 5, "new": 50}},
+        "added": 0,
+        "removed": 0,
+        "actor_name": "alice",
+        "actor": str(alice.pk),
+        "source": "code",
+        "reason": "a quiet week",
+        "link": None,
+    }
+
+
+def test_change_by_sql_names_the_database_user(hook: Webhook) -> None:
+    psql = FakeWorker()
+    psql.query("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'search_v2'")
+    psql.leave()
+    assert_delivered(delivered=1)
+    assert hook.accepted[0].data["actor"] is None
+    assert hook.accepted[0].data["actor_name"].endswith("(database user)")
+
+
+def test_message_without_use_tz_has_an_aware_timestamp(hook: Webhook, settings: Any) -> None:
+    settings.USE_TZ = False
+    hook.respond_with(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
+    set_rollout("new_checkout", 10)
+    assert_delivered(failed_attempts=1, pending=1, error="status 503")
+    at = datetime.fromisoformat(hook.received[0].json["timestamp"])
+    assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
+    channel = {"url": hook.url, "format": "slack"}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
+        with acting_as("<deploy>", reason="release 42"):
+            set_rollout("new_checkout", 50)
+        assert_delivered(delivered=1)
+    [received] = hook.accepted
+    assert received.json["text"] == "new_checkout: rollout 5 → 50 %, by &lt;deploy&gt;"
+    assert "webhook-signature" not in received.headers
+
+
+# Events.
+
+
+def test_changes_of_one_flag_in_one_transaction_are_one_message(hook: Webhook) -> None:
+    bob = User.objects.create(username="bob")
+    with transaction.atomic():
+        set_rollout("new_checkout", 50)
+        add_allowed_users("new_checkout", bob.pk)
+        set_rollout("search_v2", 60)
+    assert_delivered(delivered=2)
+    first, second = (received.data for received in hook.accepted)
+    assert (first["key"], first["added"]) == ("new_checkout", 1)
+    assert (second["key"], second["added"]) == ("search_v2", 0)
+    assert first["transaction_id"] == second["transaction_id"]
+
+
+def test_changes_of_two_actors_in_one_transaction_are_separate_messages(hook: Webhook) -> None:
+    with transaction.atomic():
+        for percent, name in ((10, "alice"), (20, "bob"), (30, "alice")):
+            with acting_as(name):
+                set_rollout("new_checkout", percent)
+    create("one_click")
+    delete("one_click")
+    assert_delivered(delivered=5)
+    names = [received.data["actor_name"] for received in hook.accepted][:3]
+    assert names == ["alice", "bob", "alice"]
+    assert percents(hook) == [10, 20, 30]
+    types = [received.json["type"] for received in hook.accepted]
+    assert types == [*["flag.changed"] * 3, "flag.created", "flag.deleted"]
+
+
+def by_segment(key: str) -> list[Any]:
+    return [{"conditions": [{"segment": key}]}]
+
+
+def flag(attribute: str) -> list[Any]:
+    return [{"attribute": attribute, "operator": "in", "values": [True]}]
+
+
+def test_changed_segment_names_what_uses_it(hook: Webhook) -> None:
+    create_segment("team", flag("is_staff"))
+    for key in ("new_checkout", "search_v2"):
+        update(key, {"rules": by_segment("team"), "rollout_percent": 0})
+    experiments.create("price", rules=by_segment("team"))
+    assert_delivered(delivered=3)
+    with acting_as("ana", reason="pilot"):
+        update_segment("team", {"conditions": flag("is_authenticated")})
+    update_segment("team", {"description": "All"})
+    assert_delivered(delivered=2)
+    received = hook.accepted[3]
+    assert received.json["type"] == "segment.changed"
+    data = received.data
+    assert (data["kind"], data["key"], data["actor"], data["reason"]) == (
+        *("segment", "team", "ana", "pilot"),
+    )
+    assert (data["flags"], data["experiments"]) == (["new_checkout", "search_v2"], ["price"])
+    assert data["used_by"] == 3
+    assert list(data["changes"]) == ["conditions"]
+
+
+@pytest.mark.thorough
+def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:
+    create_segment("team", flag("is_staff"))
+    for number in range(52):
+        create(f"f{number:02}", rules=by_segment("team"))
+    update_segment("team", {"description": "x"})
+    deliver()
+    data = hook.accepted[-1].data
+    assert (len(data["flags"]), data["used_by"]) == (50, 52)
+    channel = {"url": hook.url, "format": "slack"}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
+        update_segment("team", {"description": "y"})
+        deliver()
+    details = hook.accepted[-1].json["blocks"][-1]["elements"][0]["text"]
+    assert "used by f00, f01" in details
+    assert "and 42 more" in details
+
+
+# Links.
+
+
+def test_link_with_site_url_leads_to_the_admin_page() -> None:
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    set_rollout("new_checkout", 50)
+    event = flag_history("new_checkout")[0]
+    with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example/"}):
+        page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
+        assert create_message(event).link == f"https://shop.example{page}"
+        # A primary key is quoted as the admin does.
+        link = create_message(replace(event, object_pk="beta_25")).link
+    assert link
+    assert unquote(link.split("/")[-3]) == "beta_25"
+
+
+# What a message never contains.
+
+
+def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:
+    KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
+    set_value("mail_password", "hunter3")
+    deliver()
+    assert hook.accepted[-1].json["type"] == "value.changed"
+    changes = hook.accepted[-1].data["changes"]
+    assert changes["value"] == {"old": None, "new": None, "secret": True}
+    assert not [received for received in hook.accepted if b"hunter" in received.body]
+
+
+def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) -> None:
+    rules = [
+        {
+            "conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}],
+            "value": "hunter2",
+        }
+    ]
+    KeyValueStore.objects.create(key="mail_host", value="a")
+    KeyValueStore.objects.create(key="mail_password", value="a", secret=True)
+    deliver()
+    update_value("mail_host", {"rules": rules})
+    update_value("mail_password", {"rules": rules})
+    deliver()
+    shown, masked = (hook.accepted[at].data for at in (-2, -1))
+    assert shown["changes"] == {"rules": {"old": [], "new": rules}}
+    assert shown["summary"] == 'rules no rules → rule 1: "hunter2" if country is "DE"'
+    assert masked["changes"] == {"rules": {"old": None, "new": None, "secret": True}}
+    assert b"hunter2" not in hook.accepted[-1].body
+
+
+def test_allowed_users_are_only_counted(hook: Webhook) -> None:
+    pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
+    add_allowed_users("new_checkout", pks)
+    deliver()
+    assert hook.accepted[0].data["added"] == 2
+    assert b"710000" not in hook.accepted[0].body
+
+
+def test_pruned_event_expires_and_is_reported(hook: Webhook) -> None:
+    hook.respond_with(500)
+    set_rollout("new_checkout", 50)
+    set_rollout("new_checkout", 60)
+    assert_delivered(delivered=0, pending=2)
+    prune(timedelta(0))
+    hook.respond_with(200)
+    make_due()
+    # The newest entry is the flag's version, and stays.
+    assert_delivered(delivered=1, expired=1, pending=0)
+    assert percents(hook) == [60]
+
+
+def test_forgotten_user_is_not_in_pending_messages(hook: Webhook) -> None:
+    user = User.objects.create(pk=7100003, username="gone")
+    hook.stop()
+    with acting_as(user):
+        add_allowed_users("new_checkout", user.pk)
+    assert_delivered(failed_attempts=1)
+    user.delete()
+    forget_user(7100003)
+    [[stored]] = rows("SELECT string_agg(to_jsonb(d)::text, '') FROM flagstaff_delivery AS d")
+    assert "7100003" not in stored
+    hook.start()
+    make_due()
+    deliver()
+    assert len(hook.accepted) == 2
+    assert not [received for received in hook.accepted if b"7100003" in received.body]

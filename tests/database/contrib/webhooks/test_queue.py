@@ -1,0 +1,238 @@
+"""The delivery queue: each committed event once, whatever the order of commits and runs."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+from django.test import override_settings
+
+from flagstaff.changes import disable, set_rollout
+from flagstaff.contrib.webhooks import DeliveryReport, deliver
+from flagstaff.exceptions import NoWebhooksError
+from flagstaff.models import FeatureFlag
+from tests.support.fake_workers import FakeWorker
+from tests.support.sql import rows
+from tests.support.webhooks import Webhook, assert_delivered, deliver_in_thread, percents
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_new_receiver_gets_no_earlier_changes(hook: Webhook) -> None:
+    set_rollout("new_checkout", 50)
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"new": hook.settings()}}):
+        assert [report.delivered for report in deliver() if report.host] == [0]
+        set_rollout("new_checkout", 60)
+        assert [report.delivered for report in deliver() if report.host] == [1]
+
+
+def test_removed_receiver_is_reported_and_gets_nothing(hook: Webhook) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    deliver()
+    with override_settings(FLAGSTAFF={}):
+        assert deliver() == [DeliveryReport("ops", "", pending=1)]
+
+
+def test_deliveries_of_a_receiver_that_is_removed_expire_after_three_days(hook: Webhook) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    deliver()
+    rows(
+        "INSERT INTO flagstaff_receiver "
+        "(name, last_entry_id, open_transactions, excluded_entry_ids) "
+        "VALUES ('other', 0, '{}', '{}')"
+    )
+    pending = DeliveryReport("ops", "", pending=1)
+    with override_settings(FLAGSTAFF={}):
+        rows("UPDATE flagstaff_delivery SET queued_at = now() - interval '9 days'")
+        # Another process may serve it.
+        age_receiver("71 hours")
+        assert deliver() == [pending]
+        age_receiver("2 hours")
+        assert deliver() == [DeliveryReport("ops", "", expired=1)]
+        assert deliver() == []
+        assert rows("SELECT name FROM flagstaff_receiver") == [("other",)]
+
+
+def test_receiver_that_is_configured_keeps_its_deliveries_after_a_long_time(hook: Webhook) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    deliver()
+    age_receiver("9 days")
+    [report] = deliver()
+    assert (report.pending, report.expired) == (1, 0)
+
+
+def age_receiver(interval: str) -> None:
+    rows(
+        "UPDATE flagstaff_receiver SET read_at = read_at - %s::interval WHERE name = 'ops'",
+        interval,
+    )
+
+
+def test_change_of_a_table_that_is_not_watched_is_not_sent(hook: Webhook) -> None:
+    # As the former table of a project that has moved to other models.
+    rows(
+        "CREATE TABLE former (id bigint, key text); "
+        "CREATE TRIGGER flagstaff_history_insert_v1 "
+        "AFTER INSERT ON former REFERENCING NEW TABLE AS new_rows "
+        "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_row_history_v1('f', 'id', 'key', '')"
+    )
+    try:
+        rows("INSERT INTO former VALUES (1, 'new_checkout')")
+        set_rollout("new_checkout", 60)
+        assert_delivered(delivered=1, pending=0)
+        assert percents(hook) == [60]
+    finally:
+        rows("DROP TABLE former")
+
+
+# The order of commits.
+
+
+def test_rolled_back_change_is_never_sent() -> None:
+    other = FakeWorker()
+    other.query("BEGIN")
+    other.query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'search_v2'")
+    assert_delivered(delivered=0, pending=0)
+    other.query("ROLLBACK")
+    assert_delivered(delivered=0, pending=0)
+    other.leave()
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_late_commit_with_a_lower_entry_id_is_sent(hook: Webhook, restored: bool) -> None:
+    other = FakeWorker()
+    other.query("BEGIN")
+    other.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
+    if restored:
+        # The history of another server has entries with the number of the open transaction.
+        [(number,)] = other.query("SELECT pg_current_xact_id()::text::bigint")
+        rows("UPDATE flagstaff_change SET transaction_id = %s", number)
+    set_rollout("new_checkout", 50)
+    assert_delivered(delivered=1, pending=0)
+    assert_delivered(delivered=0, pending=0)
+    other.query("COMMIT")
+    other.leave()
+    assert_delivered(delivered=1, pending=0)
+    assert_delivered(delivered=0, pending=0)
+    first, second = (received.data for received in hook.accepted)
+    assert (first["key"], second["key"]) == ("new_checkout", "search_v2")
+    assert first["version"] > second["version"]
+
+
+def test_late_commit_of_the_newest_transaction_is_sent(hook: Webhook) -> None:
+    early, late = FakeWorker(), FakeWorker()
+    for one in (early, late):
+        one.query("BEGIN")
+        one.query("SELECT pg_current_xact_id()")
+    late.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
+    early.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'new_checkout'")
+    early.query("COMMIT")
+    assert_delivered(delivered=1, pending=0)
+    late.query("COMMIT")
+    early.leave()
+    late.leave()
+    assert_delivered(delivered=1, pending=0)
+    assert_delivered(delivered=0, pending=0)
+    assert [received.data["key"] for received in hook.accepted] == ["new_checkout", "search_v2"]
+
+
+# A history that comes from another server.
+
+
+@pytest.mark.parametrize("shift", [1_000_000_000, -1_000_000_000])
+def test_restored_history_is_not_sent_again_and_new_changes_are(hook: Webhook, shift: int) -> None:
+    set_rollout("new_checkout", 50)
+    deliver()
+    # A dump was restored on a server with other transaction numbers.
+    rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
+    rows("UPDATE flagstaff_receiver SET open_transactions = ARRAY[1, 2, 3]")
+    assert_delivered(delivered=0, pending=0)
+    set_rollout("new_checkout", 60)
+    assert_delivered(delivered=1, pending=0)
+    assert percents(hook) == [50, 60]
+
+
+# Concurrent runs and changes.
+
+
+def test_concurrent_runs_send_each_change_once(hook: Webhook) -> None:
+    for percent in range(10, 40):
+        set_rollout(("new_checkout", "search_v2")[percent % 2], percent)
+    gate = threading.Barrier(3)
+    with deliver_in_thread(gate), deliver_in_thread(gate), deliver_in_thread(gate):
+        pass
+    deliver()
+    assert len({received.id for received in hook.accepted}) == len(hook.accepted) == 30
+    assert percents(hook) == list(range(10, 40, 2))
+    assert percents(hook, "search_v2") == list(range(11, 40, 2))
+
+
+BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+def test_run_with_a_serialization_failure_retries(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    strict = {"options": "-c default_transaction_isolation=serializable"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", strict)
+    other = FakeWorker()
+    other.query("BEGIN")
+    update = "UPDATE flagstaff_receiver SET consecutive_failures = consecutive_failures + 1"
+    monkeypatch.setattr(
+        "flagstaff.contrib.webhooks.send.mark_failure", lambda *_, **__: other.query(update)
+    )
+    with deliver_in_thread():
+        while rows(BLOCKED) != [(1,)]:
+            pass
+        other.query("COMMIT")
+    other.leave()
+    # Both updates count.
+    assert rows("SELECT consecutive_failures FROM flagstaff_receiver") == [(2,)]
+
+
+def test_change_during_a_run_waits_for_no_lock_and_sends_nothing(hook: Webhook) -> None:
+    hook.hangs.set()
+    set_rollout("new_checkout", 10)
+    with deliver_in_thread():
+        assert hook.requested.wait(5)
+        # Any wait for a lock would fail.
+        rows("SET lock_timeout = '1ms'")
+        disable("new_checkout")
+        FeatureFlag.objects.filter(key="new_checkout").update(rollout_percent=11)
+        idle = "state LIKE 'idle in%' AND datname = current_database()"
+        assert rows(f"SELECT pid FROM pg_stat_activity WHERE {idle}") == []
+        assert len(hook.received) == 1
+        hook.released.set()
+
+
+# Where `deliver` is refused.
+
+
+@pytest.mark.parametrize("names", [[], ["ops"], ["ops", "deploys"]])
+def test_run_inside_a_transaction_is_refused(hook: Webhook, names: list[str]) -> None:
+    webhooks = {name: hook.settings() for name in names}
+    with (
+        override_settings(FLAGSTAFF={"WEBHOOKS": webhooks}),
+        pytest.raises(RuntimeError),
+        transaction.atomic(),
+    ):
+        deliver()
+
+
+def test_run_on_another_database_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    with pytest.raises(NoWebhooksError) as error:
+        deliver()
+    assert str(error.value) == (
+        'webhooks are not available in database "default"; use PostgreSQL and run '
+        '"manage.py migrate"'
+    )

@@ -1,0 +1,137 @@
+"""Retry delays, signatures and the Slack format. None of them needs a database."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from flagstaff.contrib.webhooks.message import WebhookMessage
+from flagstaff.contrib.webhooks.retry import retry_after_seconds, retry_delay
+from flagstaff.contrib.webhooks.send import signature_headers
+from flagstaff.contrib.webhooks.slack import as_slack
+from flagstaff.history import Difference, Event, Users
+
+NOW = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
+EVENT = Event(
+    entries=(),
+    version=7,
+    at=NOW,
+    transaction_id=1,
+    kind="flag",
+    key="new_checkout",
+    object_pk="1",
+    action="change",
+    differences=(Difference("rollout_percent", 5, 50),),
+    added=Users(),
+    removed=Users(),
+    actor="1",
+    source="admin",
+    reason=None,
+    session_user="shop",
+    role="shop",
+    application_name="",
+)
+MESSAGE = WebhookMessage(EVENT, "rollout 5 → 50 %", "alice", None, None)
+
+
+# Retry delays.
+
+
+@pytest.mark.parametrize(("attempts", "limit"), [(1, 5), (2, 10), (5, 80), (11, 3600), (999, 3600)])
+def test_retry_delay_is_random_below_a_doubling_limit(attempts: int, limit: float) -> None:
+    delays = [retry_delay(attempts) for _ in range(500)]
+    assert 1 <= min(delays) <= max(delays) <= limit
+    assert max(delays) > limit * 0.9
+    assert min(delays) < limit * 0.1 + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("7", 7),
+        (" 120 ", 120),
+        ("999999999999999999999", 3600),
+        ("Fri, 20 Nov 2026 08:18:00 GMT", 60),
+        ("Fri, 20 Nov 2026 08:18:00 -0000", 60),
+        ("Fri, 20 Nov 2026 08:16:00 GMT", 0),
+        ("Sat, 20 Nov 2027 08:16:00 GMT", 3600),
+        ("-5", 0),
+        ("soon", 0),
+        ("Fri, 20 Nov 99999999999999999999 08:18:00 GMT", 0),
+        ("Fri, 20 Nov 2026 08:18:00 +99999999999999999999", 0),
+        ("\u0667", 0),
+    ],
+)
+def test_retry_after_is_limited_to_an_hour_and_ignored_if_invalid(
+    header: str | None, seconds: float
+) -> None:
+    assert retry_after_seconds(header, NOW) == seconds
+
+
+# Signatures.
+
+
+def test_signature_matches_the_example_of_the_specification() -> None:
+    key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    message_id = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    assert signature_headers(message_id, 1614265330, body, [key]) == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+def test_message_has_a_signature_for_each_key() -> None:
+    def signature(*keys: bytes) -> str:
+        return signature_headers("a", 1, b"{}", keys)["webhook-signature"]
+
+    assert signature(b"1", b"2") == f"{signature(b'1')} {signature(b'2')}"
+    unsigned = signature_headers("a", 1, b"{}", [])
+    assert unsigned == {"webhook-id": "a", "webhook-timestamp": "1"}
+
+
+# Slack.
+
+
+def block_texts(body: Any) -> list[str]:
+    blocks = [block.get("text") or block["elements"][0] for block in body["blocks"]]
+    # Verbatim: Slack makes no link or mention of a plain word.
+    assert {(text["type"], text["verbatim"]) for text in blocks} == {("mrkdwn", True)}
+    return [text["text"] for text in blocks]
+
+
+def test_slack_message_has_a_notification_and_blocks() -> None:
+    event = replace(EVENT, reason="a quiet week")
+    body = as_slack(replace(MESSAGE, event=event, link="https://shop.example/1/"))
+    assert body["text"] == "new_checkout: rollout 5 → 50 %, by alice"
+    assert block_texts(body) == [
+        "*<https://shop.example/1/|new_checkout>*  rollout 5 → 50 %",
+        "> a quiet week",
+        "by alice  ·  source: admin",
+    ]
+
+
+def test_slack_message_contains_no_link_or_mention_of_a_user() -> None:
+    event = replace(EVENT, key="a&b", reason="<!channel> <https://evil.example|here>\n> more")
+    message = replace(MESSAGE, event=event, summary='value 1 → "<@U1>"', actor_name="<b>")
+    body = as_slack(message)
+    assert body["text"] == 'a&amp;b: value 1 → "&lt;@U1&gt;", by &lt;b&gt;'
+    texts = block_texts(body)
+    assert texts[0].startswith("*a&amp;b*")
+    assert texts[1] == "> &lt;!channel&gt; &lt;https://evil.example|here&gt; &gt; more"
+    assert not [text for text in texts if "<" in text]
+
+
+def test_slack_message_with_long_texts_is_cut() -> None:
+    long = "&" * 10_000
+    event = replace(EVENT, key=long, reason=long, source=long)
+    message = replace(MESSAGE, event=event, summary=long, actor_name=long)
+    texts = block_texts(as_slack(message))
+    assert [len(text) < 3000 for text in texts] == [True, True, True]
+    assert texts[0].endswith("&amp;…")
