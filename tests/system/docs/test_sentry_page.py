@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
-from tests.unit.webhooks.test_webhooks import EVENT
 
 from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.message import WebhookMessage
 from flagstaff.contrib.webhooks.sentry import as_sentry
 from tests.conftest import RunIsolated
 from tests.support.pages import code_of, names_of
+from tests.unit.contrib.webhooks.test_webhooks import EVENT
 
 PAGE = "how-to/sentry.md"
 
