@@ -606,7 +606,6 @@ TRANSACTIONS: dict[str, tuple[Write, list[str | None]]] = {
     "block rolled back in acting_as": (undo_in_acting_as, ["ann", None]),
     "pipeline": (write_in_a_pipeline, IN_TURN),
     "server-side cursor": (write_while_reading, IN_TURN),
-    "first statement by the driver": (write_after_the_driver, ["ann", "ann"]),
 }
 
 
@@ -624,11 +623,16 @@ def test_each_write_of_a_transaction_has_its_own_actor(
 
 
 @COMMITTED
-def test_pipeline_in_autocommit_attributes_each_write(entries: Entries) -> None:
+@pytest.mark.parametrize(
+    ("run", "actors"), [(write_in_a_pipeline, IN_TURN), (write_after_the_driver, ["ann", "ann"])]
+)
+def test_each_write_outside_a_transaction_has_its_own_actor(
+    run: Write, actors: list[str | None], entries: Entries
+) -> None:
     connection.ensure_connection()
-    write_in_a_pipeline()
+    run()
     write()
-    assert [actor for actor, _, _ in entries()] == [*IN_TURN, None]
+    assert [actor for actor, _, _ in entries()] == [*actors, None]
 
 
 @COMMITTED
