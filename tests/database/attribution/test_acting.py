@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -21,16 +21,18 @@ from django.db import (
     connections,
     transaction,
 )
+from django.db.models import F
+from django.db.models.functions import Mod
 from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path, reverse
 from django.utils.functional import SimpleLazyObject
-from psycopg import sql
+from psycopg import Cursor, sql
 
 from flagstaff import acting_as
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff._attribution.writes import attribute_writes
+from flagstaff._attribution.writes import wrap_connection
 from flagstaff.history import events, forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
@@ -360,7 +362,7 @@ WRITES: dict[str, Write] = {
     "cursor in capitals": lambda: rows(UPDATE.upper()),
     "cursor with quotes": lambda: rows('UPDATE public."flagstaff_featureflag" SET enabled=true'),
     "cursor behind comments": lambda: rows(f"/* job=7 */ -- here\n {UPDATE}"),
-    "cursor behind nested comments": lambda: rows(f"/* a /* b */ c */ /**/ {UPDATE}"),
+    "cursor behind another statement": lambda: rows(f"SELECT 1; {UPDATE}"),
     "cursor with WITH": lambda: rows(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
     "cursor with many": lambda: connection.cursor().executemany(
         "INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [["a"], ["b"]]
@@ -379,31 +381,6 @@ def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> Non
     with attributed(lambda: attribution("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
-
-
-# Exponential time shows at thirty comments; this many would never end.
-MANY = 20_000
-
-
-@pytest.mark.thorough
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
-def test_only_a_write_behind_very_many_comments_is_attributed(
-    comment: str, entries: Entries
-) -> None:
-    with attributed(lambda: attribution("alice", source="web")):
-        rows(f"{comment * MANY} {UPDATE}")
-    assert set(entries()) == {("alice", "web", None)}
-    with attributed(lambda: pytest.fail("the actor was loaded")):
-        rows(f"{comment * MANY} SELECT 1")
-
-
-@pytest.mark.thorough
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("comment", ["/*", "/* */", "--"])
-def test_statement_of_nothing_but_comments_needs_no_actor(comment: str) -> None:
-    with attributed(lambda: pytest.fail("the actor was loaded")), suppress(ProgrammingError):
-        rows(comment * MANY)
 
 
 @BOTH
@@ -526,12 +503,159 @@ def test_opened_connection_has_one_wrapper_beside_those_of_the_project() -> None
     other = connection.copy()
     with other.execute_wrapper(pass_on), other.cursor() as cursor:
         cursor.execute("SELECT 1")
-        assert other.execute_wrappers == [attribute_writes, pass_on]
-    assert other.execute_wrappers == [attribute_writes]
+        ours = wrap_connection(other)
+        assert other.execute_wrappers == [ours, pass_on]
+    assert other.execute_wrappers == [ours]
     other.close()
     other.ensure_connection()
-    assert other.execute_wrappers == [attribute_writes]
+    assert other.execute_wrappers == [ours]
     other.close()
+
+
+def write(actor: str | None = None) -> None:
+    with attributed(None if actor is None else lambda: attribution(actor)):
+        FeatureFlag.objects.update(rollout_percent=Mod(F("rollout_percent") + 1, 101))
+
+
+def write_in_turn() -> None:
+    for actor in ("ann", "ann", "bob", None, "ann"):
+        write(actor)
+
+
+def roll_back_a_block(*actors: str | None) -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        for actor in actors:
+            write(actor)
+        raise ZeroDivisionError
+
+
+def undo_before(actor: str | None) -> Write:
+    def undo() -> None:
+        write("ann")
+        roll_back_a_block("bob")
+        write(actor)
+
+    return undo
+
+
+def hide_and_undo() -> None:
+    write("ann")
+    roll_back_a_block(None)
+    write()
+
+
+def undo_to_a_savepoint() -> None:
+    write("ann")
+    savepoint = transaction.savepoint()
+    write("bob")
+    transaction.savepoint_rollback(savepoint)
+    write("bob")
+
+
+def undo_in_sql() -> None:
+    write("ann")
+    rows("SAVEPOINT here")
+    write("bob")
+    rows("/* job=7 */ rollback to here")
+    write("bob")
+
+
+def undo_in_acting_as() -> None:
+    with acting_as("ann"):
+        roll_back_a_block("bob")
+        rows("SELECT")
+        update = "'up' || 'date flagstaff_featureflag SET enabled = NOT enabled'"
+        rows(f"DO $$ BEGIN EXECUTE {update}; END $$")
+    write()
+
+
+def fail_in_sql() -> None:
+    write("ann")
+    with suppress(IntegrityError), transaction.atomic(), acting_as("bob"):
+        FeatureFlag.objects.create(key="new_checkout")
+    write("bob")
+
+
+def write_in_a_pipeline() -> None:
+    with connection.connection.pipeline():
+        write_in_turn()
+
+
+def write_while_reading() -> None:
+    for _flag in FeatureFlag.objects.iterator():
+        write_in_turn()
+
+
+def write_after_the_driver() -> None:
+    for _transaction in range(2):
+        with transaction.atomic():
+            connection.connection.execute("SELECT 1")
+            write("ann")
+
+
+IN_TURN = ["ann", "ann", "bob", None, "ann"]
+TRANSACTIONS: dict[str, tuple[Write, list[str | None]]] = {
+    "in turn": (write_in_turn, IN_TURN),
+    "block rolled back, same actor": (undo_before("bob"), ["ann", "bob"]),
+    "block rolled back, earlier actor": (undo_before("ann"), ["ann", "ann"]),
+    "block rolled back, no actor": (undo_before(None), ["ann", None]),
+    "block without actor rolled back": (hide_and_undo, ["ann", None]),
+    "block failed in SQL": (fail_in_sql, ["ann", "bob"]),
+    "savepoint rolled back": (undo_to_a_savepoint, ["ann", "bob"]),
+    "savepoint rolled back in SQL": (undo_in_sql, ["ann", "bob"]),
+    "block rolled back in acting_as": (undo_in_acting_as, ["ann", None]),
+    "pipeline": (write_in_a_pipeline, IN_TURN),
+    "server-side cursor": (write_while_reading, IN_TURN),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("steps", TRANSACTIONS.values(), ids=TRANSACTIONS)
+def test_each_write_of_a_transaction_has_its_own_actor(
+    steps: tuple[Write, list[str | None]], entries: Entries
+) -> None:
+    run, actors = steps
+    for _ in range(2):
+        with transaction.atomic():
+            run()
+        write()
+        assert [actor for actor, _, _ in entries()] == [*actors, None]
+
+
+@COMMITTED
+@pytest.mark.parametrize(
+    ("run", "actors"), [(write_in_a_pipeline, IN_TURN), (write_after_the_driver, ["ann", "ann"])]
+)
+def test_each_write_outside_a_transaction_has_its_own_actor(
+    run: Write, actors: list[str | None], entries: Entries
+) -> None:
+    connection.ensure_connection()
+    run()
+    write()
+    assert [actor for actor, _, _ in entries()] == [*actors, None]
+
+
+@COMMITTED
+@pytest.mark.parametrize(("begin", "more"), [(nullcontext, [3, 3]), (transaction.atomic, [1, 0])])
+def test_attribution_sends_few_statements(
+    begin: Any, more: list[int], flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+
+    class CountingCursor(Cursor[Any]):
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            sent.append(query)
+            return super().execute(query, *arguments, **options)
+
+    connection.ensure_connection()
+    monkeypatch.setattr(connection.connection, "cursor_factory", CountingCursor)
+    counts = []
+    with begin(), attributed(lambda: attribution("alice")):
+        for _ in more:
+            sent.clear()
+            flag.save()
+            counts.append(len(sent) - 1)
+    assert counts == more
 
 
 #: What packages keep in the session, and the actor of a change.

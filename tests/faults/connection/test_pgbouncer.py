@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from django.db import connection as django_connection
 
+from flagstaff._attribution.context import attributed, attribution
 from tests.support.clusters import POLL, SEEN, at, ready
 from tests.support.fixtures import Query
 from tests.support.named_rows import reads_named_rows_only
 from tests.support.workers import Worker
+from tools.database_url import parse_database_url
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
@@ -156,3 +159,25 @@ def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBo
         assert worker.ask("ready", 0) is False
         worker.sees(["failed", 1], True, within=5)
         assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")
+
+
+@pytest.mark.django_db
+def test_pooled_backend_passes_no_actor_to_another_client(
+    server: Postgres, database: str, query: Query
+) -> None:
+    with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
+        ann, other = django_connection.copy(), django_connection.copy()
+        for client in (ann, other):
+            client.settings_dict |= parse_database_url(at(database, pooler.port))
+        for end in (None, "rollback", "commit"):
+            with attributed(lambda: attribution("ann")), ann.cursor() as cursor:
+                ann.set_autocommit(end is None)
+                cursor.execute("UPDATE flagstaff_featureflag SET enabled = NOT enabled")
+                if end is not None:
+                    getattr(ann, end)()
+            with other.cursor() as cursor:
+                cursor.execute("UPDATE flagstaff_featureflag SET enabled = NOT enabled")
+        ann.close()
+        other.close()
+    (actors,) = query("SELECT array_agg(actor ORDER BY id) FROM flagstaff_change WHERE old <> '{}'")
+    assert actors == ["ann", None, None, "ann", None]
