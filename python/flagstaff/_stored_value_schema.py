@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db.models import CharField, Field, JSONField, Model
 
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import places_of, problem_at
 from flagstaff._words.text import Text
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
@@ -57,11 +56,7 @@ def value_schema_problems(row: Model) -> dict[str, Text]:
 
 def _schema_problems(row: Model) -> dict[str, Text]:
     schema = value_schema_of(row)
-    if (
-        schema == ANY
-        or isinstance(schema.choices, UnreadableJson)
-        or schema.type not in ("", *TYPES)
-    ):
+    if schema == ANY or schema.type not in ("", *TYPES):
         return {}
     secret = bool(getattr(row, "secret", False))
     of_choices = choices_problem(schema.choices, schema.type, secret=secret)
@@ -86,7 +81,7 @@ def _rule_problem(row: Model, schema: ValueSchema, *, secret: bool) -> Text | No
 def _plain(row: Model) -> tuple[bool, object]:
     """Returns the value as JSON has it, and whether there is one."""
     value = getattr(row, VALUE)
-    if value is None or isinstance(value, UnreadableJson):
+    if value is None:
         return False, None
     encoder = getattr(row._meta.get_field(VALUE), "encoder", None)
     try:

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, TextField
-from django.db.models.functions import Cast
+from django.db.models import Model
 
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, value_rule_fields
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
-from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, some
 from flagstaff.changes.preview import is_preview
@@ -285,6 +283,4 @@ def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
     if not (flag_model().has(RULES) if is_flag else value_rule_fields(conf.value_model)):
         return
     rows = all_rows(kind.model).exclude(key=None).order_by("key")
-    # As text: the field of a project fails at JSON that Python cannot decode.
-    for key, pk, text in rows.values_list("key", "pk", Cast(RULES, TextField())):
-        yield key, pk, None if text is None else read_json(text)
+    yield from rows.values_list("key", "pk", RULES)

@@ -9,7 +9,6 @@ from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, value_field
 from flagstaff._words.cells import Record, as_json, with_fields
-from flagstaff._words.json_text import UnreadableJson
 
 
 def value_record(row: Any) -> Record:
@@ -19,8 +18,6 @@ def value_record(row: Any) -> Record:
 
 def as_stored(value: Any) -> Any:
     """Returns the value as the JSON column holds it: the model's field may decode it."""
-    if isinstance(value, UnreadableJson):
-        return value
     if not isinstance(value_field(), JSONField):
         return value
     try:
