@@ -12,9 +12,9 @@ from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, page
 from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.reports import register_worker
 from tests.support.sql import rows
 from tests.support.terminals import flags
-from tests.support.worker_register import register_worker
 
 # The page of recent changes shows committed ones only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,4 +133,4 @@ def test_time_that_python_cannot_represent_is_refused_where_triggers_and_workers
             with pytest.raises(IntegrityError, match=f"flagstaff_{table}_{name}_check"):
                 rows(f"UPDATE flagstaff_{table} SET {name} = %s", time)
     finally:
-        rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_worker")
+        rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_report")
