@@ -56,7 +56,7 @@ _TABLES = (
     "history_v1",
     "history_indexes_v1",
     "usage_v1",
-    "worker_register_v1",
+    "reports_v1",
     "webhooks_v1",
 )
 _FUNCTIONS = (

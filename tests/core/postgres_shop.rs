@@ -93,7 +93,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("usage_table", format!("{schema}.flagstaff_usage")),
         ("bulk_usage_table", format!("{schema}.flagstaff_bulk_usage")),
         ("value_usage_table", format!("{schema}.flagstaff_value_usage")),
-        ("worker_table", format!("{schema}.flagstaff_worker")),
+        ("report_table", format!("{schema}.flagstaff_report")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
 }

@@ -14,8 +14,8 @@ from django.db import connection
 from flagstaff._core import RULE_FORMAT
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers import overview
+from tests.support.reports import age_workers
 from tests.support.sql import rows
-from tests.support.worker_register import age_workers
 
 TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
 
@@ -132,7 +132,7 @@ def join() -> Iterator[Join]:
 @pytest.fixture
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deletes reports of workers, and ignores this process, whose engine may report at any time."""
-    rows("DELETE FROM flagstaff_worker")
+    rows("DELETE FROM flagstaff_report")
     own = f" AND pid <> {os.getpid()}"
     texts = {"reporting_workers_v1": sql("reporting_workers_v1") + own}
     monkeypatch.setattr(overview, "sql", lambda name: texts.get(name) or sql(name))

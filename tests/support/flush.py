@@ -35,8 +35,8 @@ BEGIN
         DELETE FROM flagstaff_token WHERE entry_missing;
     END IF;
     -- A plan or an experiment of another test would wait for its workers.
-    IF pg_catalog.to_regclass('flagstaff_worker') IS NOT NULL THEN
-        DELETE FROM flagstaff_worker WHERE report <> 'usage';
+    IF pg_catalog.to_regclass('flagstaff_report') IS NOT NULL THEN
+        DELETE FROM flagstaff_report WHERE report <> 'usage';
     END IF;
 END
 $flush$

@@ -17,7 +17,7 @@ from flagstaff.rollouts.models import (
     SeenRegister,
     SignalCount,
 )
-from tests.support.worker_register import register_worker
+from tests.support.reports import register_worker
 
 KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]

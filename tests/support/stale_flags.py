@@ -12,9 +12,9 @@ from flagstaff._tables.model_fields import find_field
 from flagstaff.models import FeatureFlag
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment
+from tests.support.reports import register_worker
 from tests.support.sql import rows
 from tests.support.terminals import delete_usage
-from tests.support.worker_register import register_worker
 
 KEY = "new_checkout"
 

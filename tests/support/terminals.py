@@ -21,7 +21,7 @@ from django.utils.timezone import override
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support import sql
-from tests.support.worker_register import register_worker
+from tests.support.reports import register_worker
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 REVIEWS, PAGE = "Reviews before everybody sees them", "One page instead of three"
@@ -168,7 +168,7 @@ def delete_usage() -> None:
         "flagstaff_usage",
         "flagstaff_bulk_usage",
         "flagstaff_value_usage",
-        "flagstaff_worker",
+        "flagstaff_report",
     )
     sql.rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
     for table in tables:

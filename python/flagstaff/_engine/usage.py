@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from flagstaff._engine.worker_register import LostWorker, lost_workers
+from flagstaff._engine.reports import LostWorker, lost_workers
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql

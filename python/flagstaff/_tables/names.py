@@ -64,7 +64,7 @@ def engine_names(
 
 
 #: What the usage needs, among the names of `own_names`.
-USAGE_TABLES = ("usage_table", "bulk_usage_table", "value_usage_table", "worker_table")
+USAGE_TABLES = ("usage_table", "bulk_usage_table", "value_usage_table", "report_table")
 
 
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -76,7 +76,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "usage_table": quote("flagstaff_usage"),
         "bulk_usage_table": quote("flagstaff_bulk_usage"),
         "value_usage_table": quote("flagstaff_value_usage"),
-        "worker_table": quote("flagstaff_worker"),
+        "report_table": quote("flagstaff_report"),
         "receiver_table": quote("flagstaff_receiver"),
         "delivery_table": quote("flagstaff_delivery"),
     }

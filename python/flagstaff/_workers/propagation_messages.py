@@ -42,10 +42,10 @@ def propagation_messages(propagation: Propagation) -> Iterator[Text]:
         )
     elif propagation.possibly_hidden:
         yield (
-            Text("Workers behind a pooler that cannot write to flagstaff_worker are not listed.")
+            Text("Workers behind a pooler that cannot write to flagstaff_report are not listed.")
             if propagation.polled
             else Text(
-                "Workers behind a pooler that cannot write to flagstaff_worker are not listed. "
+                "Workers behind a pooler that cannot write to flagstaff_report are not listed. "
                 "They apply the change by {time} if they reach the database.",
                 time=deadline,
             )

@@ -1,7 +1,7 @@
 """The workers that are connected to a server, read from the names of their sessions.
 
 Behind a pooler, other clients share the session. There a worker writes the name into
-flagstaff_worker after each poll, as a heartbeat, if it has the right.
+flagstaff_report after each poll, as a heartbeat, if it has the right.
 
 A worker sets its session's `application_name` to `fs2 TABLE TOKEN NONCE MODE PID rFORMAT HOST`
 after each load. TABLE is the oid of its token table: two projects in one database have one each.
@@ -101,7 +101,7 @@ class WorkerList:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._names = own_names(connection)
-        table = find_table(connection, self._names["worker_table"])
+        table = find_table(connection, self._names["report_table"])
         self._has_heartbeats = bool(table and table.may_read and not table.hides_rows)
 
     def read(self) -> ConnectedWorkers:

@@ -43,7 +43,7 @@ _IF_ROWS_ARE_HIDDEN = {
     "usage_table": "usage cannot be read or is incomplete",
     "bulk_usage_table": "usage cannot be read or is incomplete",
     "value_usage_table": "usage cannot be read or is incomplete",
-    "worker_table": "usage cannot be read, and lost workers are not found",
+    "report_table": "usage cannot be read, and lost workers are not found",
     "receiver_table": "webhooks are not delivered",
     "delivery_table": "webhooks are not delivered",
 }

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from django.db import DataError, ProgrammingError, connections
 
-from flagstaff._engine.worker_register import lost_workers
+from flagstaff._engine.reports import lost_workers
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text

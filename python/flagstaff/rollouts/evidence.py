@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, Sum
 
-from flagstaff._engine.worker_register import LostWorker, lost_workers
+from flagstaff._engine.reports import LostWorker, lost_workers
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import RunAlpha
 from flagstaff.rollouts.hyperloglog import cardinality, share_error

@@ -2,7 +2,7 @@ accepted AS (
     -- Has one row if the flush is new. A flush with an unknown outcome is repeated, so nothing is
     -- written unless its sequence is higher than that of the last one. This is also the only
     -- definition of a lost worker: its next flush is expected within two intervals and 10 s.
-    INSERT INTO {worker_table} AS w (
+    INSERT INTO {report_table} AS w (
         worker, report, host, pid, started_at, flush_interval, sequence, last_seen_at, expected_by,
         stopped_at
     )

@@ -1,2 +1,2 @@
 -- Deletes the row of a worker behind a pooler that ends.
-DELETE FROM {worker_table} WHERE worker OPERATOR(pg_catalog.=) $1
+DELETE FROM {report_table} WHERE worker OPERATOR(pg_catalog.=) $1

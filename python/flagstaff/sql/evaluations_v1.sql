@@ -9,7 +9,7 @@ WITH spans AS (
         started_at OPERATOR(pg_catalog.-) pg_catalog.max(last_seen_at) OVER (
             ORDER BY started_at, last_seen_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS gap
-    FROM {worker_table}
+    FROM {report_table}
     WHERE report OPERATOR(pg_catalog.=) 'usage'
         AND last_seen_at OPERATOR(pg_catalog.>=) %s
 ), coverage AS (

@@ -5,7 +5,7 @@ WITH flag (key) AS (VALUES (%s::text)), workers AS (
     SELECT last_seen_at, flush_interval, expected_by, stopped_at,
         stopped_at IS NULL
             AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
-    FROM {worker_table}
+    FROM {report_table}
     WHERE report OPERATOR(pg_catalog.=) 'usage'
 ), period AS (
     SELECT

@@ -1,6 +1,6 @@
 -- Shows what a worker behind a pooler has applied: other clients share its session, so that the name
 -- of the session cannot. The next heartbeat is expected as a flush is, see accept_flush_v1.
-INSERT INTO {worker_table} (
+INSERT INTO {report_table} (
     worker, report, host, pid, started_at, flush_interval, sequence, last_seen_at, expected_by,
     session_name
 )

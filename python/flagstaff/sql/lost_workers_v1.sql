@@ -2,7 +2,7 @@
 -- not reported their end. accept_flush_v1 says when a flush is late. Workers whose flush was late
 -- before the other time are left out.
 SELECT host, pid, started_at, last_seen_at, expected_by
-FROM {worker_table}
+FROM {report_table}
 WHERE report OPERATOR(pg_catalog.=) %(report)s
     AND stopped_at IS NULL
     AND expected_by OPERATOR(pg_catalog.<)

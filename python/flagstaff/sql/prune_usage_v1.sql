@@ -2,7 +2,7 @@
 -- it. A worker stays for a day, because it may repeat its last flush, which needs its sequence. Also
 -- deletes when flags were served in bulk, if that was before the time, and results of values.
 WITH deleted_workers AS (
-    DELETE FROM {worker_table}
+    DELETE FROM {report_table}
     WHERE report OPERATOR(pg_catalog.=) 'usage' AND last_seen_at OPERATOR(pg_catalog.<) least(
         %(before)s::timestamptz, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '1 day'
     )

@@ -4,5 +4,5 @@ SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 THEN coalesce(
         FILTER (WHERE last_seen_at OPERATOR(pg_catalog.>=) %s),
     '{}'
 ) END
-FROM {worker_table}
+FROM {report_table}
 WHERE report OPERATOR(pg_catalog.=) 'usage'

@@ -6,7 +6,7 @@ WITH workers AS (
     SELECT last_seen_at, flush_interval,
         stopped_at IS NULL
             AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
-    FROM {worker_table}
+    FROM {report_table}
     WHERE report OPERATOR(pg_catalog.=) 'usage'
 )
 SELECT

@@ -86,7 +86,7 @@ const UNUSED: [&str; 11] = [
     "usage_table",
     "bulk_usage_table",
     "value_usage_table",
-    "worker_table",
+    "report_table",
     "exposure_table",
     "lost_exposures_table",
     "seen_register_table",

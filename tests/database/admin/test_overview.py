@@ -34,6 +34,7 @@ from tests.support.conditions import condition
 from tests.support.experiment_pages import experiment_url
 from tests.support.fake_workers import Join, join, no_reports
 from tests.support.plan_pages import INLINE, plan_url, text_of
+from tests.support.reports import register_worker
 from tests.support.rollouts import (
     KEY,
     STEPS,
@@ -46,7 +47,6 @@ from tests.support.rollouts import (
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
 from tests.support.terminals import delete_usage, flags
-from tests.support.worker_register import register_worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_reports")]
 

@@ -25,9 +25,9 @@ from tests.support.admin_pages import (
     state,
 )
 from tests.support.plan_pages import text_of
+from tests.support.reports import register_worker
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage
-from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 

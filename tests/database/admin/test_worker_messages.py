@@ -142,7 +142,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
         ),
         (
             {"possibly_hidden": True},
-            ["Workers behind a pooler that cannot write to flagstaff_worker are not listed. They "],
+            ["Workers behind a pooler that cannot write to flagstaff_report are not listed. They "],
         ),
         (
             {"possibly_hidden": True, "possibly_elsewhere": True},

@@ -146,7 +146,7 @@ def test_create_warns_of_a_key_that_differs_in_case() -> None:
 def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     rows(
         "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
-        "UPDATE flagstaff_worker SET last_seen_at = now()"
+        "UPDATE flagstaff_report SET last_seen_at = now()"
     )
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
@@ -168,7 +168,7 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
 
 
 def test_delete_says_when_the_flag_was_served_in_bulk() -> None:
-    rows("UPDATE flagstaff_worker SET last_seen_at = now()")
+    rows("UPDATE flagstaff_report SET last_seen_at = now()")
     rows(
         "INSERT INTO flagstaff_bulk_usage "
         "VALUES ('summer_banner', now(), NULL), ('search_v2', now(), now())"

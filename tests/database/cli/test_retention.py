@@ -18,10 +18,10 @@ from flagstaff.cli.support import retention
 from flagstaff.cli.support.retention import RetentionJob
 from flagstaff.history import retention as history_retention
 from flagstaff.models import Change
+from tests.support.reports import register_worker
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import age_history, evaluate, make_flag
 from tests.support.terminals import delete_usage, document, flags
-from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 

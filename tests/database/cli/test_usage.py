@@ -17,9 +17,9 @@ from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
+from tests.support.reports import register_worker
 from tests.support.sql import rows
 from tests.support.terminals import OPENED, Ran, delete_usage, flags, open_shop
-from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 

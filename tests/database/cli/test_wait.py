@@ -163,7 +163,7 @@ POLLING = {"polling": (worker("job-1", 9, "poll"),)}
     [
         (
             {"possibly_hidden": True},
-            "Workers behind a pooler that cannot write to flagstaff_worker are not listed.",
+            "Workers behind a pooler that cannot write to flagstaff_report are not listed.",
         ),
         (
             POLLING,
@@ -234,7 +234,7 @@ def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
         (
             False,
             (
-                "Workers behind a pooler that cannot write to flagstaff_worker are not listed. "
+                "Workers behind a pooler that cannot write to flagstaff_report are not listed. "
                 "They apply the change by 12:00:22 UTC if they reach the database."
             ),
         ),

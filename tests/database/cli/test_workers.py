@@ -16,9 +16,9 @@ from tests.support.fake_workers import (
     other_token_table,
 )
 from tests.support.forced_off import forced_off
+from tests.support.reports import register_worker
 from tests.support.sql import rows as query
 from tests.support.terminals import document, flags, rows, typed
-from tests.support.worker_register import register_worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -101,7 +101,7 @@ def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None
         join("web-1", pid=7).load()
         assert "2 more workers have reported in the last minutes: they poll" in flags("workers").err
     finally:
-        query("DELETE FROM flagstaff_worker")
+        query("DELETE FROM flagstaff_report")
 
 
 def test_workers_on_other_databases_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history
+from tests.support.reports import age_workers
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -50,7 +51,6 @@ from tests.support.rollouts import (
     see_enough,
 )
 from tests.support.sql import Tokens, rows
-from tests.support.worker_register import age_workers
 
 pytestmark = pytest.mark.django_db
 

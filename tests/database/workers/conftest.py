@@ -21,7 +21,7 @@ def serving_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tracker, "_remembered", {})
     yield
     # The flush between tests does not know this table.
-    rows("DELETE FROM flagstaff_worker")
+    rows("DELETE FROM flagstaff_report")
 
 
 @pytest.fixture(autouse=True)

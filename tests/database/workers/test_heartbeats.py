@@ -11,14 +11,14 @@ from django.db import connection
 from django.utils import timezone
 
 from flagstaff import wait_for_workers
-from flagstaff._engine.worker_register import prune_workers_in_batches
+from flagstaff._engine.reports import prune_reports_in_batches
 from flagstaff._workers import wait
 from flagstaff._workers.overview import worker_overview
 from flagstaff._workers.sessions import list_workers
 from tests.database.workers.conftest import SetSteps
 from tests.support.fake_workers import Join, beat, join
+from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table
-from tests.support.worker_register import register_worker
 
 __all__ = ["join"]
 
@@ -129,7 +129,7 @@ def test_sessions_are_listed_without_the_table_or_the_right_to_read_it(
     join("web-1", 1)
     beat()
     assert denied() == ["web-1 (pid 1)"]
-    with without_table("flagstaff_worker"):
+    with without_table("flagstaff_report"):
         assert listed() == ["web-1 (pid 1)"]
 
 
@@ -165,7 +165,7 @@ def test_older_worker_behind_a_pooler_is_listed_as_older() -> None:
 def test_heartbeats_of_workers_that_were_killed_are_deleted_after_a_time() -> None:
     beat("job-1", 1)
     beat("job-2", 2, late=True)
-    deleted = [*prune_workers_in_batches(timezone.now() - timedelta(seconds=10))]
+    deleted = [*prune_reports_in_batches(timezone.now() - timedelta(seconds=10))]
     # The process of the tests may have reported its usage.
-    left = rows("SELECT pid FROM flagstaff_worker WHERE report = 'refresh'")
+    left = rows("SELECT pid FROM flagstaff_report WHERE report = 'refresh'")
     assert (deleted, left) == ([1], [(1,)])

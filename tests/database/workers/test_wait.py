@@ -20,8 +20,8 @@ from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
 from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, other_token_table
 from tests.support.pages import code_of
+from tests.support.reports import register_worker
 from tests.support.sql import rows
-from tests.support.worker_register import register_worker
 from tools.limits import seconds
 from tools.token_triggers import always
 

@@ -63,7 +63,7 @@ def test_stopped_server_has_recorded_every_evaluation(
     assert usage_of(query, "surveyed") == evaluations
     early = usage_of(query, EARLY)
     [lost] = query(
-        "SELECT coalesce(array_agg(pid), '{}') FROM flagstaff_worker WHERE stopped_at IS NULL"
+        "SELECT coalesce(array_agg(pid), '{}') FROM flagstaff_report WHERE stopped_at IS NULL"
     )
     if name == "uwsgi, evaluated before the fork":
         # uWSGI's master exits without Python's exit hooks, so it may be a lost worker.

@@ -16,8 +16,8 @@ import pytest
 from tests.faults.proxy import Proxy
 from tests.support.exposing import BATCH, drawn, read_record
 from tests.support.repeats import repeats
+from tests.support.reports import age_workers
 from tests.support.sessions import within
-from tests.support.worker_register import age_workers
 from tests.support.workers import Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -87,7 +87,7 @@ def lost(query: Query) -> int:
 def workers(query: Query) -> tuple[int, int]:
     """How many workers have written, and how many of them have reported their end."""
     found = query(
-        "SELECT count(*), count(stopped_at) FROM flagstaff_worker WHERE report = 'exposures'"
+        "SELECT count(*), count(stopped_at) FROM flagstaff_report WHERE report = 'exposures'"
     )
     return int(found[0]), int(found[1])
 
@@ -124,7 +124,7 @@ class KilledWorker:
     def has_flushed(self, times: int) -> bool:
         found = self._query(
             "SELECT sequence, extract(epoch FROM last_seen_at)::float8 "
-            "FROM flagstaff_worker WHERE report = 'exposures' AND pid = %s",
+            "FROM flagstaff_report WHERE report = 'exposures' AND pid = %s",
             self._worker.pid,
         )
         if found is not None:

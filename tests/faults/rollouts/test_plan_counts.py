@@ -74,7 +74,7 @@ def test_stopped_server_has_counted_every_request(name: str, database: str, quer
     assert counted(query, run, "f") == (0, failures)
     assert failed_users(query, run) == (0, len(FAILING))
     lost = query(
-        "SELECT count(*) FROM flagstaff_worker WHERE report = 'measurements' AND stopped_at IS NULL"
+        "SELECT count(*) FROM flagstaff_report WHERE report = 'measurements' AND stopped_at IS NULL"
     )
     assert lost == (0,)
 

@@ -34,8 +34,8 @@ CHANGES = repeats(200, 60)
 LIST = ["flags", "workers", "--json"]
 # What keeps a worker from writing its heartbeat.
 REFUSALS = {
-    "no table": "ALTER TABLE flagstaff_worker RENAME TO hidden",
-    "locked": "LOCK TABLE flagstaff_worker",
+    "no table": "ALTER TABLE flagstaff_report RENAME TO hidden",
+    "locked": "LOCK TABLE flagstaff_report",
 }
 
 Record = Callable[[str, object], None]
@@ -245,7 +245,7 @@ def test_workers_behind_a_pooler_are_named_and_counted_as_applied(
         assert {(worker["mode"], worker["session"]) for worker in listed} == {("poll", None)}
         # One that ends deletes its heartbeat.
         workers[0].end()
-        assert query("SELECT count(*) FROM flagstaff_worker WHERE report = 'refresh'") == (3,)
+        assert query("SELECT count(*) FROM flagstaff_report WHERE report = 'refresh'") == (3,)
         assert {status["failures"] for status in (one.ask("status") for one in workers[1:])} == {0}
 
 
@@ -286,7 +286,7 @@ def test_kill_behind_a_pooler_waits_until_all_workers_have_polled(
         assert pooled.ask(*NEW_CHECKOUT) is False
     assert (status, text.splitlines()[-2]) == (
         0,
-        "Workers behind a pooler that cannot write to flagstaff_worker are not listed.",
+        "Workers behind a pooler that cannot write to flagstaff_report are not listed.",
     )
     assert text.splitlines()[-3].startswith("Applied by 1 of 1 workers after ")
     promised = "All workers that reach the database have applied the change by "

@@ -15,9 +15,9 @@ import flagstaff
 from flagstaff._core import Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine.reports import LostWorker
 from flagstaff._engine.status import Status
 from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
-from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf import SETTINGS

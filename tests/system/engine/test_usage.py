@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
-from tests.support.worker_register import age_workers
+from tests.support.reports import age_workers
 from tests.support.workers import Worker, address
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -66,8 +66,8 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
         time.sleep(0.3)  # so that flushes happen in between
     assert [worker.end() for worker in workers] == [(0, "")] * 4
     assert counted(query) == total(*counts)
-    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_worker") == (4, 4)
-    assert query("SELECT max(sequence) > 1 FROM flagstaff_worker") == (True,)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_report") == (4, 4)
+    assert query("SELECT max(sequence) > 1 FROM flagstaff_report") == (True,)
 
 
 def test_last_report_includes_everything(database: str, query: Query) -> None:
@@ -92,7 +92,7 @@ def test_worker_without_evaluations_or_an_interval_writes_nothing(
         assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
         assert worker.ask("has_logged", 1) is False
     assert counted(query) == (0, 0)
-    assert query("SELECT count(*) FROM flagstaff_worker") == (0,)
+    assert query("SELECT count(*) FROM flagstaff_report") == (0,)
 
 
 def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, query: Query) -> None:

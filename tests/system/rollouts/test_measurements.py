@@ -27,7 +27,7 @@ USERS = list(range(300))
 HUNDRED = USERS[:100]
 
 #: How many workers have measured, and how many of them have reported their end.
-WORKERS = "SELECT count(*), count(stopped_at) FROM flagstaff_worker WHERE report = 'measurements'"
+WORKERS = "SELECT count(*), count(stopped_at) FROM flagstaff_report WHERE report = 'measurements'"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
     assert 0.9 * inside < raised[1] <= inside
     assert query(WORKERS) == (3, 3)
     # Each report of a worker has a row of its own.
-    names = "SELECT count(*), count(DISTINCT worker), count(DISTINCT pid) FROM flagstaff_worker"
+    names = "SELECT count(*), count(DISTINCT worker), count(DISTINCT pid) FROM flagstaff_report"
     assert query(names) == (6, 6, 3)
 
 

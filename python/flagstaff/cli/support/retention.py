@@ -12,8 +12,8 @@ from django.db import Error
 from django.utils import timezone
 
 from flagstaff._core import monotonic
+from flagstaff._engine.reports import prune_reports_in_batches
 from flagstaff._engine.usage import prune_usage_in_batches
-from flagstaff._engine.worker_register import prune_workers_in_batches
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
@@ -111,7 +111,7 @@ def _kept_rows() -> list[Retention]:
     own = [
         Retention("history", conf.history_days, prune_in_batches),
         Retention("usage", conf.usage_days, prune_usage_in_batches),
-        Retention("workers", _WORKER_DAYS, prune_workers_in_batches, by_setting=False),
+        Retention("workers", _WORKER_DAYS, prune_reports_in_batches, by_setting=False),
     ]
     of_apps = (retention() for retention in RETENTIONS)
     return [retention for retention in (*own, *of_apps) if retention.days is not None]

@@ -9,9 +9,9 @@ from datetime import timedelta
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from flagstaff._engine.reports import LostWorker
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
 from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage, prune_usage, usage
-from flagstaff._engine.worker_register import LostWorker
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import full_time
 from flagstaff.cli.support.argument_types import days

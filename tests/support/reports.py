@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.sql import rows
 
 _INSERT = """
-    INSERT INTO flagstaff_worker
+    INSERT INTO flagstaff_report
     SELECT gen_random_uuid(), %s, %s, %s, coalesce(%s, at), %s, 1, at,
         at + make_interval(secs => 2 * %s + 10), CASE WHEN %s THEN at END, NULL
     FROM (SELECT coalesce(%s, clock_timestamp() - make_interval(secs => %s))) AS seen (at)
@@ -38,7 +38,7 @@ def age_workers(
 ) -> None:
     """Makes the last reports of all workers, or of those with a process id, older."""
     execute(
-        "UPDATE flagstaff_worker SET last_seen_at = last_seen_at - age, "
+        "UPDATE flagstaff_report SET last_seen_at = last_seen_at - age, "
         "expected_by = expected_by - age FROM (SELECT make_interval(secs => %s)) AS by (age) "
         "WHERE coalesce(%s, pid) = pid",
         seconds,

@@ -51,7 +51,7 @@ def lost_workers(
         return tuple(LostWorker(*row) for row in cursor.fetchall())
 
 
-def prune_workers_in_batches(before: datetime) -> Iterator[int]:
+def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     """Deletes the workers that ended before a time, and yields the number of each committed batch.
 
     Heartbeats go if they were last seen before that time.
@@ -61,6 +61,6 @@ def prune_workers_in_batches(before: datetime) -> Iterator[int]:
     """
     connection = connections[conf.database]
     names = own_names(connection)
-    if why_unavailable(connection, names["worker_table"]) is None:
-        statement = fill(sql("prune_workers_v1"), names)
+    if why_unavailable(connection, names["report_table"]) is None:
+        statement = fill(sql("prune_reports_v1"), names)
         yield from delete_in_batches(connection, statement, {"before": before}, _BATCH)

@@ -9,11 +9,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff._engine.worker_register import ReportKind, lost_workers, prune_workers_in_batches
+from flagstaff._engine.reports import ReportKind, lost_workers, prune_reports_in_batches
 from flagstaff._tables.names import fill, own_names, sql
+from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table
 from tests.support.terminals import delete_usage
-from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +40,7 @@ def test_flush_is_accepted_once_per_sender_though_host_and_process_are_the_same(
     assert accepted == [True, False, True, True, False, True]
     query = (
         "SELECT worker, sequence, expected_by - last_seen_at >= interval '130 s', stopped_at "
-        "IS NULL FROM flagstaff_worker ORDER BY worker"
+        "IS NULL FROM flagstaff_report ORDER BY worker"
     )
     assert rows(query) == [("a", 3, True, True), ("b", 2, True, True)]
     assert flush("a", 4, is_last=True)
@@ -80,14 +80,14 @@ def test_only_workers_that_ended_and_did_not_count_evaluations_are_deleted() -> 
         register_worker(report, pid=pid, seconds_ago=days * DAY, stopped=stopped)
         if report == "usage" or days < 1 or not stopped:
             kept.append(pid)
-    assert list(prune_workers_in_batches(timezone.now() - timedelta(days=1))) == [2]
-    assert [pid for (pid,) in rows("SELECT pid FROM flagstaff_worker ORDER BY pid")] == kept
+    assert list(prune_reports_in_batches(timezone.now() - timedelta(days=1))) == [2]
+    assert [pid for (pid,) in rows("SELECT pid FROM flagstaff_report ORDER BY pid")] == kept
 
 
 def test_no_worker_is_deleted_before_the_migration_or_on_other_databases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with without_table("flagstaff_worker"):
-        assert list(prune_workers_in_batches(timezone.now())) == []
+    with without_table("flagstaff_report"):
+        assert list(prune_reports_in_batches(timezone.now())) == []
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    assert list(prune_workers_in_batches(timezone.now())) == []
+    assert list(prune_reports_in_batches(timezone.now())) == []

@@ -2,7 +2,7 @@
 -- experiments, or a heartbeat of their refresh behind a pooler. One row per worker and report, so that the sequence numbers of two reports are
 -- independent. All times but started_at are those of the database's clock, and all are times that
 -- Python can represent.
-CREATE TABLE IF NOT EXISTS {worker_table} (
+CREATE TABLE IF NOT EXISTS {report_table} (
     -- A random name that no other worker, report or restart has.
     worker text PRIMARY KEY,
     -- "usage", "measurements", "exposures" or "refresh".

@@ -2,9 +2,9 @@
 -- reports say which times it covers. A worker that has ended repeats no flush. A heartbeat has no end:
 -- a worker that ends normally deletes it.
 WITH deleted AS (
-    DELETE FROM {worker_table}
+    DELETE FROM {report_table}
     WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-        SELECT ctid FROM {worker_table}
+        SELECT ctid FROM {report_table}
         WHERE report OPERATOR(pg_catalog.<>) 'usage'
             AND CASE WHEN report OPERATOR(pg_catalog.=) 'refresh' THEN last_seen_at ELSE stopped_at END
                 OPERATOR(pg_catalog.<) %(before)s
