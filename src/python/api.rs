@@ -40,11 +40,24 @@ pub(super) fn flag_enabled<'py>(
     let current = LIVE.current();
     let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
         drop(current);
-        return PySnapshot::current(Some(key)).flag_enabled(key, user, default, context);
+        return flag_outside_memory(key, user, default, context);
     };
     let user = UserArgument::new(user)?;
     let context = Context::new(context)?;
     Ok(Evaluator::of(state).flag(key, user, context, default, true)?.value)
+}
+
+/// The same where the evaluation may wait for the first load or query. Not inlined: it would cost all
+/// others.
+#[cold]
+#[inline(never)]
+fn flag_outside_memory<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    default: bool,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<bool> {
+    PySnapshot::current(Some(key)).flag_enabled(key, user, default, context)
 }
 
 /// The value of `key` for `user`.
