@@ -76,7 +76,7 @@ def _requests() -> dict[str, Callable[[], object]]:
 
     class Urls:
         urlpatterns = [
-            path("", include("flagstaff.contrib.ofrep")),
+            path("", include("flagstaff.contrib.ofrep.urls")),
             path("constant/", constant),
             path("user/", with_user),
         ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import fill
 
-from flagstaff.conf import SETTINGS
+import django
+
+from flagstaff.conf import all_settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 _WIDTH = 130
@@ -13,7 +16,7 @@ _WIDTH = 130
 
 def written(page: str) -> str:
     """Returns the page with the first paragraphs that the table gives."""
-    for name, setting in SETTINGS.items():
+    for name, setting in all_settings().items():
         fixed = ", and cannot change while the engine runs" if setting.fixed else ""
         text = (
             f"{setting.doc}. Accepts {setting.expected}. Defaults to `{setting.default!r}`{fixed}."
@@ -25,4 +28,7 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
+    # The optional apps have settings.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
+    django.setup()
     PAGE.write_text(written(PAGE.read_text()))

@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
     "flagstaff.experiments",
+    "flagstaff.contrib.ofrep",
     "store",
     "crowd",
     "django.contrib.admin",

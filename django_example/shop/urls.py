@@ -10,6 +10,6 @@ urlpatterns = [
     # Browsers request this for the admin, whose pages have no icon.
     path("favicon.ico", RedirectView.as_view(url=static("store/icon.svg"))),
     path("crowd/", include("crowd.urls")),
-    path("", include("flagstaff.contrib.ofrep")),
+    path("", include("flagstaff.contrib.ofrep.urls")),
     path("", include("store.urls")),
 ]

@@ -16,11 +16,11 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
 from django.db.models import Model
-from django.utils.module_loading import import_string
 
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._words.similar import most_similar
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.extensions import SETTINGS as OF_APPS
 
 T = TypeVar("T")
 UnknownKey = Literal["ignore", "warn", "raise"]
@@ -67,16 +67,18 @@ class AttributeSources:
 
 @dataclass(eq=False)
 class Setting(Generic[T]):
-    """A key of FLAGSTAFF. As an attribute of `conf` it is the value, or raises SettingError."""
+    """A key of FLAGSTAFF. As an attribute of `conf` it is the value, or raises SettingError.
+
+    An optional app names its settings in the hook "settings", and reads them by `current`.
+    """
 
     doc: str
     default: object
     #: What is accepted, in words.
     expected: str
     is_valid: Callable[[Any], bool] = lambda _value: True
-    #: Returns what `conf` has for a valid value, or raises SettingError. The path of a function in
-    #: the package that uses the setting is imported when the setting is read.
-    convert: Callable[[Any], T] | str = lambda value: value
+    #: Returns what `conf` has for a valid value, or raises SettingError.
+    convert: Callable[[Any], T] = lambda value: value
     #: Whether the engine reads it at its start, so that it cannot change while the engine runs.
     #: All others are read at each use, or again when Django signals a change of the settings.
     fixed: bool = False
@@ -86,6 +88,10 @@ class Setting(Generic[T]):
         self.name = name.strip("_").upper()
 
     def __get__(self, _conf: object, _owner: type | None = None) -> T:
+        return self.current()
+
+    def current(self) -> T:
+        """Returns the value now. Raises SettingError, also for an unknown name in FLAGSTAFF."""
         given = _given()
         for problem in _unknown_names(given):
             raise problem
@@ -97,10 +103,7 @@ class Setting(Generic[T]):
         if not self.is_valid(value):
             problem = f'FLAGSTAFF["{self.name}"] is {value!r}'
             raise SettingError(problem, f"expected {self.expected}")
-        convert = self.convert
-        if isinstance(convert, str):
-            convert = import_string(convert)
-        return convert(value)
+        return self.convert(value)
 
     def problems(self, given: Mapping[str, object]) -> list[SettingError]:
         """Returns the problem of the value, if there is one."""
@@ -353,13 +356,6 @@ class Conf:
         'the domain of a cookie, such as ".shop.example", or None',
         lambda value: value is None or _matches(r"[A-Za-z0-9.-]+")(value),
     )
-    # The packages of webhooks, OFREP and waffle know the types of their settings.
-    webhooks: Setting[Any] = Setting(
-        "The receivers of webhooks",
-        {},
-        "a dict of receivers by name",
-        convert="flagstaff.contrib.webhooks.receivers.receivers_of",
-    )
     site_url = _site("For links in messages", "your site, such as https://shop.example")
     docs_url = _site("For links in the admin", "a site with the documentation")
     environment: Setting[Environment | None] = Setting(
@@ -371,18 +367,6 @@ class Conf:
     )
     require_reason = _switch("Whether changes in the admin and the terminal need a reason")
     read_only = _switch("Whether the pages of the admin are read-only")
-    ofrep: Setting[Any] = Setting(
-        "The end points for front ends and services",
-        {},
-        "a dict",
-        convert="flagstaff.contrib.ofrep.settings.settings_of",
-    )
-    waffle: Setting[Any] = Setting(
-        "The stand-in for django-waffle",
-        {},
-        "a dict",
-        convert="flagstaff.contrib.waffle.settings.settings_of",
-    )
 
     @property
     def database(self) -> str:
@@ -411,7 +395,7 @@ class Conf:
             given = _given()
         except SettingError as error:
             return [error]
-        of_values = (setting.problems(given) for setting in SETTINGS.values())
+        of_values = (setting.problems(given) for setting in all_settings().values())
         return [*_unknown_names(given), *chain.from_iterable(of_values)]
 
     def fixed(self) -> dict[str, object]:
@@ -420,10 +404,15 @@ class Conf:
         return {name: one.read(given) for name, one in SETTINGS.items() if one.fixed}
 
 
-#: The settings by their keys.
+#: The settings of flagstaff itself by their keys.
 SETTINGS: dict[str, Setting[Any]] = {
     setting.name: setting for setting in vars(Conf).values() if isinstance(setting, Setting)
 }
+
+
+def all_settings() -> dict[str, Setting[Any]]:
+    """Returns the settings by their keys, also those of the installed apps."""
+    return SETTINGS | {setting.name: setting for of_app in OF_APPS for setting in of_app}
 
 
 def _given() -> Mapping[str, object]:
@@ -436,11 +425,14 @@ def _given() -> Mapping[str, object]:
 
 
 def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
-    for name in given:
-        if name not in SETTINGS:
-            similar = most_similar(str(name), SETTINGS, 0.5)
-            known = f"known settings: {', '.join(SETTINGS)}"
-            hint = f'did you mean "{similar}"?' if similar else known
+    others = [name for name in given if name not in SETTINGS]
+    # Models read settings before the apps are ready, which may have others.
+    known = all_settings() if others and apps.apps_ready else others
+    for name in others:
+        if name not in known:
+            similar = most_similar(str(name), known, 0.5)
+            listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is "
+            hint = f'did you mean "{similar}"?' if similar else f"{listed}in INSTALLED_APPS"
             yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
 
 

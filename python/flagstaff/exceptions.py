@@ -21,7 +21,6 @@ __all__ = [
     "InvalidPlanError",
     "NoHistoryError",
     "NoUsageError",
-    "NoWebhooksError",
     "PlanError",
     "PropagationError",
     "RefreshError",
@@ -89,10 +88,6 @@ class NoHistoryError(FlagstaffError):
 
 class NoUsageError(FlagstaffError):
     """usage is not available; use PostgreSQL and run manage.py migrate"""
-
-
-class NoWebhooksError(FlagstaffError):
-    """webhooks are not available; use PostgreSQL and run manage.py migrate"""
 
 
 class PlanError(FlagstaffError):

@@ -17,7 +17,26 @@ from django.apps import apps
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from flagstaff._words.cells import Column
+from flagstaff._words.cells import Column, Record
+
+__all__ = [
+    "FORGET_USER",
+    "JOBS",
+    "KEYS",
+    "PLANNED_FLAGS",
+    "RETENTIONS",
+    "RULES",
+    "SETTINGS",
+    "TABLES",
+    "Column",
+    "Hook",
+    "Job",
+    "JobReport",
+    "OtherRules",
+    "Record",
+    "Retention",
+    "model_of",
+]
 
 T = TypeVar("T")
 
@@ -65,7 +84,7 @@ class JobReport(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A job that `run-jobs` runs before the deliveries of webhooks."""
+    """A job that `run-jobs` runs."""
 
     #: The name of the job in JSON and in messages, such as "plans".
     name: str
@@ -75,6 +94,10 @@ class Job:
     columns: Sequence[Column]
     #: Whether a run without reports is not printed.
     is_quiet: bool = False
+    #: Whether it runs after the other jobs, because it may wait for other systems.
+    is_slow: bool = False
+    #: What to do about reports with an error.
+    advice: str = "the next run tries again"
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,8 @@ class OtherRules:
     is_active: bool
 
 
+#: The settings that the app adds to FLAGSTAFF: each one a `flagstaff.conf.Setting`.
+SETTINGS: Hook[Sequence[Any]] = Hook("settings")
 JOBS: Hook[Job] = Hook("jobs")
 RETENTIONS: Hook[Callable[[], Retention]] = Hook("retention")
 #: The models whose tables the engine uses, by placeholder. They are in the database of the flags.

@@ -57,7 +57,6 @@ _TABLES = (
     "history_indexes_v1",
     "usage_v1",
     "reports_v1",
-    "webhooks_v1",
 )
 _FUNCTIONS = (
     "token_functions_v1",
@@ -74,7 +73,7 @@ _CREATED = re.compile(
 
 
 class InstallTables(PostgresOperation):
-    """Creates the tables of tokens, history, usage, workers and webhooks.
+    """Creates the tables of tokens, history, usage and workers.
 
     Its reverse also drops the functions, and with them all triggers.
     """

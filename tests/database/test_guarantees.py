@@ -20,7 +20,7 @@ from tests.support import urls
 urlpatterns = [
     *urls.urlpatterns,
     path("flags/", include("flagstaff.urls")),
-    path("", include("flagstaff.contrib.ofrep")),
+    path("", include("flagstaff.contrib.ofrep.urls")),
     path("health/", include("flagstaff.health")),
 ]
 

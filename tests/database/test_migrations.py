@@ -214,8 +214,8 @@ def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     assert rows('SELECT relation::text FROM "O\'Neill".flagstaff_token') == [("f",)]
     assert rows('SELECT key FROM "O\'Neill".flagstaff_change') == [("a",)]
     tables = 'SELECT relname FROM pg_class WHERE relnamespace = $$"O\'Neill"$$::regnamespace AND '
-    tables += "relname IN ('flagstaff_delivery', 'flagstaff_usage') ORDER BY relname"
-    assert rows(tables) == [("flagstaff_delivery",), ("flagstaff_usage",)]
+    tables += "relname IN ('flagstaff_change', 'flagstaff_usage') ORDER BY relname"
+    assert rows(tables) == [("flagstaff_change",), ("flagstaff_usage",)]
     rows('SET LOCAL search_path = "O\'Neill", public')
     run(state, InstallTables(), app="flagstaff", back=True)
     assert rows(tables) == []

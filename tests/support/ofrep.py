@@ -12,7 +12,7 @@ from django.urls import include, path
 
 from flagstaff.contrib.ofrep.settings import hash_of
 
-urlpatterns = [path("", include("flagstaff.contrib.ofrep"))]
+urlpatterns = [path("", include("flagstaff.contrib.ofrep.urls"))]
 
 URL = "/ofrep/v1/evaluate/flags"
 #: The key of a service, and the settings that know it.

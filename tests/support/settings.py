@@ -18,6 +18,8 @@ INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
     "flagstaff.experiments",
+    "flagstaff.contrib.ofrep",
+    "flagstaff.contrib.webhooks",
     "flagstaff.contrib.waffle",
     "waffle",
 ]

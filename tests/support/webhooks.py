@@ -132,8 +132,8 @@ def hook() -> Iterator[Webhook]:
 
 def make_due() -> None:
     """Ends all retry delays and pauses."""
-    rows("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
-    rows("UPDATE flagstaff_receiver SET paused_until = NULL")
+    rows("UPDATE flagstaff_webhooks_delivery SET due_at = now() - interval '1 second'")
+    rows("UPDATE flagstaff_webhooks_position SET paused_until = NULL")
 
 
 def assert_delivered(**expected: Any) -> None:

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
 from flagstaff.conf import SETTINGS, AttributeSources, Environment, conf
-from flagstaff.contrib.ofrep.settings import OfrepSettings
+from flagstaff.contrib.ofrep.settings import OFREP, OfrepSettings
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
@@ -21,8 +22,9 @@ NAMES = (
     "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
     "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
-    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL, DOCS_URL, ENVIRONMENT, "
-    "REQUIRE_REASON, READ_ONLY, OFREP, WAFFLE"
+    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, SITE_URL, DOCS_URL, ENVIRONMENT, "
+    "REQUIRE_REASON, READ_ONLY, OFREP, WEBHOOKS, WAFFLE; an optional app adds its own if it is in "
+    "INSTALLED_APPS"
 )
 
 
@@ -46,7 +48,7 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert conf.client_address is None
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
-    assert (conf.environment, conf.is_production, conf.webhooks) == (None, False, ())
+    assert (conf.environment, conf.is_production) == (None, False)
     assert (conf.require_reason, conf.read_only) == (False, False)
 
 
@@ -85,14 +87,11 @@ OTHERS: dict[str, object] = {
     "VISITOR_COOKIE_NAME": "visitor",
     "VISITOR_COOKIE_AGE": 77,
     "VISITOR_COOKIE_DOMAIN": ".shop.example",
-    "WEBHOOKS": {"ops": {"url": "https://hooks.example/ops"}},
     "SITE_URL": "https://shop.example",
     "DOCS_URL": "https://docs.example",
     "ENVIRONMENT": {"name": "Test"},
     "REQUIRE_REASON": True,
     "READ_ONLY": True,
-    "OFREP": {"CLIENT_ATTRIBUTES": ["theme"]},
-    "WAFFLE": {"PERCENT_OF": "users"},
 }
 
 
@@ -117,6 +116,15 @@ def test_setting_follows_a_change_or_refuses_it_while_the_engine_runs(
         "set it before live_engine()"
     )
     assert getattr(conf, name.lower()) == before
+
+
+def test_setting_of_an_app_is_unknown_without_the_app() -> None:
+    apps = [app for app in settings.INSTALLED_APPS if app != "flagstaff.contrib.ofrep"]
+    with with_settings(OFREP={}):
+        assert OFREP.current() == OfrepSettings({}, (), None)
+        with override_settings(INSTALLED_APPS=apps), pytest.raises(ConfigurationError) as error:
+            OFREP.current()
+    assert str(error.value).startswith("FLAGSTAFF has no setting 'OFREP'; known settings: ")
 
 
 def test_database_is_that_of_the_setting_or_where_the_router_writes_flags() -> None:
@@ -243,57 +251,6 @@ def test_attributes_are_columns_and_a_callable() -> None:
         assert conf.attributes == AttributeSources(("country", "plan"), "shop.flags.attributes")
     with with_settings(ATTRIBUTES="country"):
         assert conf.attributes == AttributeSources(("country",), None)
-
-
-OFREP = (
-    'expected a dict such as {"KEYS": {"billing": "5e884898…"}, "CLIENT_ATTRIBUTES": ["theme"], '
-    '"LIMIT": "shop.limits.seconds"}'
-)
-HASH = "0123456789abcdef" * 4
-COPY_HASH = 'run "manage.py flags ofrep-key", and copy the SHA-256, not the key'
-NO_HASH = """["KEYS"]['billing'] is not a SHA-256 of 64 hexadecimal digits"""
-NAMES_EXPECTED = "expected a list of names of attributes"
-OF_REQUEST = "remove it; the request has the user and the visitor"
-LIMIT = 'expected a function (request), its path, such as "shop.limits.seconds", or None'
-
-
-@pytest.mark.parametrize(
-    ("value", "problem", "hint"),
-    [
-        ([], " is a list", OFREP),
-        ({"KEY": "x"}, " has no entry 'KEY'", OFREP),
-        ({"KEYS": ["s3cr3t"]}, '["KEYS"] is not a dict of hashes by name', OFREP),
-        ({"KEYS": {1: HASH}}, '["KEYS"] is not a dict of hashes by name', OFREP),
-        *(({"KEYS": {"billing": one}}, NO_HASH, COPY_HASH) for one in ("ofrep_s3cr3t", HASH[1:])),
-        ({"KEYS": {"billing": HASH.upper()}}, NO_HASH, COPY_HASH),
-        ({"CLIENT_ATTRIBUTES": "theme"}, "[\"CLIENT_ATTRIBUTES\"] is 'theme'", NAMES_EXPECTED),
-        ({"CLIENT_ATTRIBUTES": [1]}, '["CLIENT_ATTRIBUTES"] is [1]', NAMES_EXPECTED),
-        *(
-            (
-                {"CLIENT_ATTRIBUTES": ["theme", one]},
-                f'["CLIENT_ATTRIBUTES"] names {one!r}, which no browser may set',
-                OF_REQUEST,
-            )
-            for one in ("is_authenticated", "is_staff", "is_superuser", "groups", "visitor")
-        ),
-        ({"LIMIT": 60}, '["LIMIT"] is 60', LIMIT),
-        ({"LIMIT": "seconds"}, "[\"LIMIT\"] is 'seconds'", LIMIT),
-    ],
-)
-def test_invalid_ofrep_is_rejected_with_the_problem_and_without_keys(
-    value: object, problem: str, hint: str
-) -> None:
-    with with_settings(OFREP=value), pytest.raises(ConfigurationError) as error:
-        _ = conf.ofrep
-    assert str(error.value) == f'FLAGSTAFF["OFREP"]{problem}; {hint}'
-    assert "s3cr3t" not in str(error.value)
-
-
-def test_ofrep_has_keys_attributes_and_a_limit() -> None:
-    assert conf.ofrep == OfrepSettings({}, (), None)
-    given = {"KEYS": {"billing": HASH}, "CLIENT_ATTRIBUTES": ["theme"], "LIMIT": abs}
-    with with_settings(OFREP=MappingProxyType(given)):
-        assert conf.ofrep == OfrepSettings({"billing": HASH}, ("theme",), abs)
 
 
 COLORS = ("grey", "green", "blue", "purple", "orange", "red")

@@ -77,8 +77,6 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "bulk_usage_table": quote("flagstaff_bulk_usage"),
         "value_usage_table": quote("flagstaff_value_usage"),
         "report_table": quote("flagstaff_report"),
-        "receiver_table": quote("flagstaff_receiver"),
-        "delivery_table": quote("flagstaff_delivery"),
     }
 
 

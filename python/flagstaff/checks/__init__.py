@@ -53,11 +53,6 @@ _OF_THE_PROJECT = (
     Check("flagstaff.E035", settings.missing_objects),
     Check("flagstaff.W051", settings.panels_without_their_package),
     Check(
-        "flagstaff.W053",
-        settings.client_columns,
-        "remove them; a browser cannot set them, because the user decides them",
-    ),
-    Check(
         "flagstaff.E049",
         settings.unsupported_databases,
         'use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in FLAGSTAFF to '
@@ -95,13 +90,6 @@ _OF_THE_PROJECT = (
         "flagstaff.E020",
         models.hidden_secret_column,
         "declare secret = models.BooleanField(default=False), without db_column",
-    ),
-    Check(
-        "flagstaff.W019",
-        settings.unsigned_webhooks,
-        'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
-        'python -c "import base64, secrets; '
-        "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\"",
     ),
 )
 
@@ -167,12 +155,6 @@ _ON_ANY_DATABASE = (
         '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"',
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
-    Check(
-        "flagstaff.W056",
-        flags.client_units,
-        "remove them; a browser cannot set the bucketing unit of a client-side flag or value, "
-        "because it could choose its bucket",
-    ),
     Check(
         "flagstaff.W042",
         flags.visitors_without_middleware,

@@ -172,18 +172,6 @@ def visitors_without_middleware(database: Database) -> Iterator[Problem]:
         )
 
 
-def client_units(database: Database) -> Iterator[Problem]:
-    """Yields that browsers may set what flags or values are bucketed by."""
-    names = conf.ofrep.client_attributes
-    keys = [f"{unit!r} of {owner}" for owner, unit in database.units.items() if unit in names]
-    if keys:
-        yield Problem(
-            'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
-            f"{some(keys, _MAX_SHOWN)}",
-            conf.flag_model,
-        )
-
-
 def _problems(texts: Texts | None, kind: Literal["flag", "value", "segment"]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
     problems = ((key, check_rules(text, kind)) for key, text in (texts or {}).items())

@@ -58,25 +58,13 @@ def missing_objects() -> Iterator[Problem]:
     """Yields what settings name, but does not exist."""
     named = {
         "ATTRIBUTES": _attribute_problems(),
-        "VISITOR_COOKIE": _path_problems(conf.visitor_cookie, "True or False"),
-        "IS_CRAWLER": _path_problems(conf.is_crawler, "True or False"),
-        "CLIENT_ADDRESS": _path_problems(conf.client_address, "an IP address"),
-        "OFREP": _path_problems(conf.ofrep.limit, "a number of seconds, or None"),
+        "VISITOR_COOKIE": path_problems(conf.visitor_cookie, "True or False"),
+        "IS_CRAWLER": path_problems(conf.is_crawler, "True or False"),
+        "CLIENT_ADDRESS": path_problems(conf.client_address, "an IP address"),
     }
     for name, problems in named.items():
         for problem, hint in problems:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
-
-
-def client_columns() -> Iterator[Problem]:
-    """Yields the attributes of CLIENT_ATTRIBUTES that the user model has."""
-    columns = conf.attributes.columns
-    names = [name for name in conf.ofrep.client_attributes if name in columns]
-    if names:
-        yield Problem(
-            f'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names {some(map(repr, names))}, which '
-            "ATTRIBUTES reads from the user"
-        )
 
 
 def panels_without_their_package() -> Iterator[Problem]:
@@ -123,15 +111,6 @@ def models_written_elsewhere() -> Iterator[Problem]:
             yield Problem(text, model, read=read, written=written)
 
 
-def unsigned_webhooks() -> Iterator[Problem]:
-    """Yields the receivers that cannot verify the sender of their messages."""
-    for receiver in conf.webhooks:
-        if receiver.format == "json" and not receiver.secrets:
-            yield Problem(
-                f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature'
-            )
-
-
 def _attribute_problems() -> Iterator[tuple[str, str]]:
     """Yields what ATTRIBUTES names wrongly, with a hint."""
     if unusable := _unusable_columns():
@@ -143,7 +122,7 @@ def _attribute_problems() -> Iterator[tuple[str, str]]:
         yield from _function_problems(path, hint)
 
 
-def _path_problems(path: object, returns: str) -> Iterator[tuple[str, str]]:
+def path_problems(path: object, returns: str) -> Iterator[tuple[str, str]]:
     """Yields what is wrong with a function of the request, with a hint."""
     if isinstance(path, str):
         hint = f"write a function (request) that returns {returns}"

@@ -44,8 +44,6 @@ _IF_ROWS_ARE_HIDDEN = {
     "bulk_usage_table": "usage cannot be read or is incomplete",
     "value_usage_table": "usage cannot be read or is incomplete",
     "report_table": "usage cannot be read, and lost workers are not found",
-    "receiver_table": "webhooks are not delivered",
-    "delivery_table": "webhooks are not delivered",
 }
 
 

@@ -25,7 +25,6 @@ from flagstaff.cli.verbs import (
     flags,
     history,
     jobs,
-    ofrep_key,
     privacy,
     references,
     segments,
@@ -69,7 +68,6 @@ VERBS: Final[tuple[Verb, ...]] = (
     stale.STALE,
     references.REFERENCES,
     privacy.FORGET_USER,
-    ofrep_key.OFREP_KEY,
     triggers.INSTALL_TRIGGERS,
 )
 VERBS_OF_APPS: Final[Hook[Sequence[Verb]]] = Hook("verbs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from openfeature.evaluation_context import EvaluationContext
@@ -57,6 +57,192 @@ class _Events:
             self._provider.emit_provider_configuration_changed(details)
 
 
+_KINDS = {"flag": "a flag", "value": "a value", "variant": "an experiment"}
+_MESSAGES = {
+    "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
+    "FLAG_NOT_FOUND": "there is no flag, value or experiment {key!r}",
+    "PARSE_ERROR": "the rules of {key!r} cannot be read",
+    "GENERAL": "the database failed while the user or an attribute was read",
+}
+
+
+def _details(key: str, found: _core.Resolution[_T]) -> FlagResolutionDetails[_T]:
+    if found.error_code is not None:
+        message = _MESSAGES[found.error_code].format(key=key)
+        return _error(found.value, ErrorCode(found.error_code), message)
+    return _succeeded(found.value, found)
+
+
+def _succeeded(value: _T, found: _core.Resolution[Any]) -> FlagResolutionDetails[_T]:
+    metadata: FlagMetadata = {} if found.rule is None else {"rule": found.rule}
+    return FlagResolutionDetails(
+        value, reason=found.reason, variant=found.variant, flag_metadata=metadata
+    )
+
+
+def _error(default: _T, code: ErrorCode, message: str) -> FlagResolutionDetails[_T]:
+    return FlagResolutionDetails(default, code, message, Reason.ERROR)
+
+
+def _as_boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _as_string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _as_integer(value: object) -> int | None:
+    if isinstance(value, float | Decimal):
+        # Exact, also for a Decimal with more digits than its context calculates with.
+        with suppress(OverflowError, ValueError):
+            whole, parts = value.as_integer_ratio()
+            return whole if parts == 1 else None
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _as_float(value: object) -> float | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            return float(value) if float(value) == value else None
+    # A model field may decode numbers as Decimal.
+    return float(value) if isinstance(value, float | Decimal) else None
+
+
+def _as_object(value: object) -> _Object | None:
+    return value if isinstance(value, dict | list) else None
+
+
+class _Resolve(Protocol[_T]):
+    def __call__(
+        self, evaluator: _core.Snapshot, key: str, default: _T, user: UserLike, context: Context, /
+    ) -> FlagResolutionDetails[_T]: ...
+
+
+def _resolver(
+    converted: Callable[[Any], _T | None], kind: Literal["flag", "variant"] | None
+) -> _Resolve[_T]:
+    """Returns what resolves a key of one type: a flag, a variant, or a value of this type.
+
+    `converted` returns None for a value of another type.
+    """
+
+    def resolve(
+        evaluator: _core.Snapshot, key: str, default: Any, user: UserLike, context: Context
+    ) -> FlagResolutionDetails[Any]:
+        found_kind = evaluator.kind_of(key)
+        found: _core.Resolution[Any]
+        if kind == "flag" and found_kind in {"flag", None}:
+            found = evaluator.resolve_flag(key, user, default=default, context=context)
+            return _details(key, found)
+        if kind == found_kind == "variant":
+            found = evaluator.resolve_variant(key, user, default=default, context=context)
+            return _details(key, found)
+        found = evaluator.resolve_value(key, default, user=user, context=context)
+        if found.error_code is None:
+            value = converted(found.value)
+            if value is not None:
+                return _succeeded(value, found)
+            message = f"the value {key!r} is of type {type(found.value).__name__}"
+        elif found_kind:
+            message = f"{key!r} is the key of {_KINDS[found_kind]}"
+        else:
+            return _details(key, found)
+        return _error(default, ErrorCode.TYPE_MISMATCH, message)
+
+    return resolve
+
+
+def _resolved(
+    resolve: _Resolve[_T],
+    key: str,
+    default: _T,
+    given: EvaluationContext | None,
+    observed: tuple[_core.Snapshot, UserLike] | None = None,
+) -> FlagResolutionDetails[_T]:
+    """Evaluates for the user of the context or of the request; `observed` if async code read it."""
+    try:
+        context = _attributes(given)
+        if _names_user(given):
+            return resolve(_core.current(key), key, default, _user_of(given), context)
+        evaluator, user = observed or observed_snapshot() or (_core.current(key), None)
+        return resolve(evaluator, key, default, user, context)
+    except (_ContextError, TypeError) as error:
+        return _error(default, ErrorCode.INVALID_CONTEXT, str(error))
+
+
+async def _aresolved(
+    resolve: _Resolve[_T],
+    key: str,
+    default: _T,
+    given: EvaluationContext | None,
+) -> FlagResolutionDetails[_T]:
+    if not _names_user(given):
+        if observed := await aobserved_snapshot(key, _attributes(given)):
+            return _resolved(resolve, key, default, given, observed)
+    elif conf.attributes.callable is not None:
+        # The function may query the database, which Django forbids in an event loop.
+        return await sync_to_async(_resolved)(resolve, key, default, given)
+    return _resolved(resolve, key, default, given)
+
+
+def _names_user(given: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
+    if given is None:
+        return False
+    return bool(given.targeting_key) or given.attributes.get("user") is not None
+
+
+def _attributes(given: EvaluationContext | None) -> dict[str, object] | None:
+    """Returns what rules may read. It is a copy without the user."""
+    if given is None or not given.attributes:
+        return None
+    attributes: dict[str, object] = dict(given.attributes)
+    attributes.pop("user", None)
+    return attributes
+
+
+def _user_of(given: EvaluationContext) -> UserLike:
+    """Returns the user object, or else the targeting key, which is a primary key."""
+    key = given.targeting_key or None
+    user: Any = given.attributes.get("user")
+    if key is None or user is None:
+        return user if key is None else key
+    pk = getattr(user, "pk", None)
+    if pk is None:
+        return key
+    if str(pk) != str(key):
+        raise _ContextError(
+            f"the targeting key {key!r} is not the primary key of the attribute user, {pk!r}"
+        )
+    return cast("UserLike", user)
+
+
+def _methods(
+    converted: Callable[[Any], _T | None], kind: Literal["flag", "variant"] | None = None
+) -> tuple[Any, Any]:
+    """Returns the method of the provider for one type, and the one for async code."""
+    resolve = _resolver(converted, kind)
+
+    def resolve_details(
+        _provider: FlagstaffProvider,
+        flag_key: str,
+        default_value: _T,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[_T]:
+        return _resolved(resolve, flag_key, default_value, evaluation_context)
+
+    async def resolve_details_async(
+        _provider: FlagstaffProvider,
+        flag_key: str,
+        default_value: _T,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[_T]:
+        return await _aresolved(resolve, flag_key, default_value, evaluation_context)
+
+    return resolve_details, resolve_details_async
+
+
 class FlagstaffProvider(AbstractProvider):
     """Evaluates flags, values and experiments for clients of OpenFeature.
 
@@ -66,6 +252,11 @@ class FlagstaffProvider(AbstractProvider):
     Without a targeting key, a view evaluates for the user of its request. The targeting key is the
     primary key of a user; the attribute `user` may hold the user object. Other attributes are what
     rules read. Evaluations do not block, and query only for the user and its attributes.
+
+    A boolean is a flag, or a value that is True or False; a string is the variant of an experiment,
+    which is recorded, or a value that is a text; an integer, a float that can represent the number,
+    and an object (a list or a dict, as a new one) are values. Async methods read the user of the
+    request by `request.auser()`.
 
     `timeout` is the number of seconds that the initialization waits for the first load.
     """
@@ -111,275 +302,8 @@ class FlagstaffProvider(AbstractProvider):
         if watch is not None:
             change_watch.remove(watch)
 
-    def resolve_boolean_details(
-        self,
-        flag_key: str,
-        default_value: bool,  # noqa: FBT001 (the SDK's interface)
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[bool]:
-        """Returns whether a flag is on, or a value that is True or False."""
-        return _resolved(_boolean, flag_key, default_value, evaluation_context)
-
-    async def resolve_boolean_details_async(
-        self,
-        flag_key: str,
-        default_value: bool,  # noqa: FBT001 (the SDK's interface)
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[bool]:
-        """The same for async code: reads the user of the request by `request.auser()`."""
-        return await _aresolved(_boolean, flag_key, default_value, evaluation_context)
-
-    def resolve_string_details(
-        self,
-        flag_key: str,
-        default_value: str,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[str]:
-        """Returns a value that is a text, or the variant of an experiment, which is recorded."""
-        return _resolved(_string, flag_key, default_value, evaluation_context)
-
-    async def resolve_string_details_async(
-        self,
-        flag_key: str,
-        default_value: str,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[str]:
-        """The same for async code, as for a boolean."""
-        return await _aresolved(_string, flag_key, default_value, evaluation_context)
-
-    def resolve_integer_details(
-        self,
-        flag_key: str,
-        default_value: int,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[int]:
-        """Returns a value that is a whole number."""
-        return _resolved(_integer, flag_key, default_value, evaluation_context)
-
-    async def resolve_integer_details_async(
-        self,
-        flag_key: str,
-        default_value: int,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[int]:
-        """The same for async code, as for a boolean."""
-        return await _aresolved(_integer, flag_key, default_value, evaluation_context)
-
-    def resolve_float_details(
-        self,
-        flag_key: str,
-        default_value: float,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[float]:
-        """Returns a value that is a number, and that a float can represent."""
-        return _resolved(_float, flag_key, default_value, evaluation_context)
-
-    async def resolve_float_details_async(
-        self,
-        flag_key: str,
-        default_value: float,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[float]:
-        """The same for async code, as for a boolean."""
-        return await _aresolved(_float, flag_key, default_value, evaluation_context)
-
-    def resolve_object_details(
-        self,
-        flag_key: str,
-        default_value: _Object,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[_Object]:
-        """Returns a value that is a list or a dict, as a new object."""
-        return _resolved(_object, flag_key, default_value, evaluation_context)
-
-    async def resolve_object_details_async(
-        self,
-        flag_key: str,
-        default_value: _Object,
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[_Object]:
-        """The same for async code, as for a boolean."""
-        return await _aresolved(_object, flag_key, default_value, evaluation_context)
-
-
-def _resolved(
-    resolve: Callable[[_core.Snapshot, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
-    key: str,
-    default: _T,
-    given: EvaluationContext | None,
-    observed: tuple[_core.Snapshot, UserLike] | None = None,
-) -> FlagResolutionDetails[_T]:
-    """Evaluates for the user of the context or of the request; `observed` if async code read it."""
-    try:
-        context = _attributes(given)
-        if _names_user(given):
-            return resolve(_core.current(key), key, default, _user_of(given), context)
-        evaluator, user = observed or observed_snapshot() or (_core.current(key), None)
-        return resolve(evaluator, key, default, user, context)
-    except (_ContextError, TypeError) as error:
-        return _error(default, ErrorCode.INVALID_CONTEXT, str(error))
-
-
-async def _aresolved(
-    resolve: Callable[[_core.Snapshot, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
-    key: str,
-    default: _T,
-    given: EvaluationContext | None,
-) -> FlagResolutionDetails[_T]:
-    if not _names_user(given):
-        if observed := await aobserved_snapshot(key, _attributes(given)):
-            return _resolved(resolve, key, default, given, observed)
-    elif conf.attributes.callable is not None:
-        # The function may query the database, which Django forbids in an event loop.
-        return await sync_to_async(_resolved)(resolve, key, default, given)
-    return _resolved(resolve, key, default, given)
-
-
-def _names_user(given: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
-    if given is None:
-        return False
-    return bool(given.targeting_key) or given.attributes.get("user") is not None
-
-
-def _attributes(given: EvaluationContext | None) -> dict[str, object] | None:
-    """Returns what rules may read. It is a copy without the user."""
-    if given is None or not given.attributes:
-        return None
-    attributes: dict[str, object] = dict(given.attributes)
-    attributes.pop("user", None)
-    return attributes
-
-
-def _user_of(given: EvaluationContext) -> UserLike:
-    """Returns the user object, or else the targeting key, which is a primary key."""
-    key = given.targeting_key or None
-    user: Any = given.attributes.get("user")
-    if key is None or user is None:
-        return user if key is None else key
-    pk = getattr(user, "pk", None)
-    if pk is None:
-        return key
-    if str(pk) != str(key):
-        raise _ContextError(
-            f"the targeting key {key!r} is not the primary key of the attribute user, {pk!r}"
-        )
-    return cast("UserLike", user)
-
-
-def _boolean(
-    evaluator: _core.Snapshot,
-    key: str,
-    default: bool,  # noqa: FBT001 (as the other functions)
-    user: UserLike,
-    context: Context,
-) -> FlagResolutionDetails[bool]:
-    if evaluator.kind_of(key) in {"flag", None}:
-        found = evaluator.resolve_flag(key, user, default=default, context=context)
-        return _details(key, found)
-    return _value(evaluator, key, default, (user, context), _as_boolean)
-
-
-def _string(
-    evaluator: _core.Snapshot, key: str, default: str, user: UserLike, context: Context
-) -> FlagResolutionDetails[str]:
-    if evaluator.kind_of(key) == "variant":
-        found = evaluator.resolve_variant(key, user, default=default, context=context)
-        return _details(key, found)
-    return _value(evaluator, key, default, (user, context), _as_string)
-
-
-def _integer(
-    evaluator: _core.Snapshot, key: str, default: int, user: UserLike, context: Context
-) -> FlagResolutionDetails[int]:
-    return _value(evaluator, key, default, (user, context), _as_integer)
-
-
-def _float(
-    evaluator: _core.Snapshot, key: str, default: float, user: UserLike, context: Context
-) -> FlagResolutionDetails[float]:
-    return _value(evaluator, key, default, (user, context), _as_float)
-
-
-def _object(
-    evaluator: _core.Snapshot, key: str, default: _Object, user: UserLike, context: Context
-) -> FlagResolutionDetails[_Object]:
-    return _value(evaluator, key, default, (user, context), _as_object)
-
-
-def _value(
-    evaluator: _core.Snapshot,
-    key: str,
-    default: _T,
-    given: tuple[UserLike, Context],
-    converted: Callable[[Any], _T | None],
-) -> FlagResolutionDetails[_T]:
-    """Returns a value as the requested type; `converted` returns None for other types."""
-    user, context = given
-    found = evaluator.resolve_value(key, default, user=user, context=context)
-    if found.error_code is None:
-        value = converted(found.value)
-        if value is not None:
-            return _succeeded(value, found)
-        message = f"the value {key!r} is of type {type(found.value).__name__}"
-    elif kind := evaluator.kind_of(key):
-        message = f"{key!r} is the key of {_KINDS[kind]}"
-    else:
-        return _details(key, found)
-    return _error(default, ErrorCode.TYPE_MISMATCH, message)
-
-
-def _as_boolean(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _as_string(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _as_integer(value: object) -> int | None:
-    if isinstance(value, float | Decimal):
-        # Exact, also for a Decimal with more digits than its context calculates with.
-        with suppress(OverflowError, ValueError):
-            whole, parts = value.as_integer_ratio()
-            return whole if parts == 1 else None
-        return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _as_float(value: object) -> float | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        with suppress(OverflowError):
-            return float(value) if float(value) == value else None
-    # A model field may decode numbers as Decimal.
-    return float(value) if isinstance(value, float | Decimal) else None
-
-
-def _as_object(value: object) -> _Object | None:
-    return value if isinstance(value, dict | list) else None
-
-
-_KINDS = {"flag": "a flag", "value": "a value", "variant": "an experiment"}
-_MESSAGES = {
-    "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
-    "FLAG_NOT_FOUND": "there is no flag, value or experiment {key!r}",
-    "PARSE_ERROR": "the rules of {key!r} cannot be read",
-    "GENERAL": "the database failed while the user or an attribute was read",
-}
-
-
-def _details(key: str, found: _core.Resolution[_T]) -> FlagResolutionDetails[_T]:
-    if found.error_code is not None:
-        message = _MESSAGES[found.error_code].format(key=key)
-        return _error(found.value, ErrorCode(found.error_code), message)
-    return _succeeded(found.value, found)
-
-
-def _succeeded(value: _T, found: _core.Resolution[Any]) -> FlagResolutionDetails[_T]:
-    metadata: FlagMetadata = {} if found.rule is None else {"rule": found.rule}
-    return FlagResolutionDetails(
-        value, reason=found.reason, variant=found.variant, flag_metadata=metadata
-    )
-
-
-def _error(default: _T, code: ErrorCode, message: str) -> FlagResolutionDetails[_T]:
-    return FlagResolutionDetails(default, code, message, Reason.ERROR)
+    resolve_boolean_details, resolve_boolean_details_async = _methods(_as_boolean, "flag")
+    resolve_string_details, resolve_string_details_async = _methods(_as_string, "variant")
+    resolve_integer_details, resolve_integer_details_async = _methods(_as_integer)
+    resolve_float_details, resolve_float_details_async = _methods(_as_float)
+    resolve_object_details, resolve_object_details_async = _methods(_as_object)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -9,23 +11,19 @@ from typing import Any, NamedTuple
 
 from debug_toolbar.decorators import require_show_toolbar
 from debug_toolbar.panels import Panel
-from django.contrib.admin import AdminSite
+from django.apps import apps
 from django.contrib.admin.sites import all_sites
 from django.contrib.admin.utils import quote
-from django.core.exceptions import SynchronousOnlyOperation
-from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff import listeners
-from flagstaff._engine.log_once import log_once, place_of
-from flagstaff._words.cells import as_json
-from flagstaff._words.text import MAX_VALUE, local_truncated, storable
 from flagstaff.conf import conf
 from flagstaff.extensions import model_of
 from flagstaff.listeners import Evaluation
@@ -34,6 +32,7 @@ __all__ = ["FlagsPanel"]
 
 # A task that goes on after its request still counts here.
 _MAX_RESULTS = 1000
+_MAX_VALUE = 300
 
 
 class _Result(NamedTuple):
@@ -43,9 +42,8 @@ class _Result(NamedTuple):
     key: str
     #: None for the default of a call, which may be as secret as the value that is missing.
     text: str | None
+    #: The reason that `explain` returns, with the number of the rule or the error.
     reason: str
-    error_code: str | None
-    rule: int | None
 
 
 # A context variable, because threads and event loops handle several requests at a time.
@@ -89,14 +87,8 @@ class FlagsPanel(Panel):
         # A copy: a task of the view may still count.
         counts = [*self._counts.items()]
         results = [{**result._asdict(), "count": count} for result, count in counts]
-        kinds = sorted({result.kind for result, _count in counts})
-        self.record_stats(
-            {
-                "results": results,
-                "linked": [kind for kind in kinds if _is_linked(request, kind)],
-                "limit": _MAX_RESULTS if len(results) >= _MAX_RESULTS else None,
-            }
-        )
+        limit = _MAX_RESULTS if len(results) >= _MAX_RESULTS else None
+        self.record_stats({"results": results, "limit": limit})
 
     @property
     def nav_subtitle(self) -> str:
@@ -108,13 +100,9 @@ class FlagsPanel(Panel):
     def content(self) -> str:
         """The table, in the language of the toolbar."""
         stats = self.get_stats()
-        linked = stats.get("linked", ())
-        rows = [_row(result, linked) for result in stats.get("results", ())]
+        rows = [_row(**result) for result in stats.get("results", ())]
         context = {"rows": rows, "limit": stats.get("limit")}
         return render_to_string("flagstaff/toolbar_panel.html", context)
-
-
-# The listener.
 
 
 def _listen() -> None:
@@ -131,15 +119,10 @@ def _record(evaluation: Evaluation) -> None:
     counts = _results.get()
     if counts is None:
         return
-    result = _Result(
-        evaluation.kind,
-        # A key from a request can have characters that no page and no history in a table can hold.
-        storable(evaluation.key),
-        _text(evaluation),
-        evaluation.reason,
-        evaluation.error_code,
-        evaluation.rule,
-    )
+    reason = evaluation.error_code or evaluation.reason
+    if evaluation.rule is not None:
+        reason = f"{reason}, rule {evaluation.rule}"
+    result = _Result(evaluation.kind, _shown(evaluation.key), _text(evaluation), reason)
     if result in counts or len(counts) < _MAX_RESULTS:
         counts[result] += 1
 
@@ -151,109 +134,44 @@ def _text(evaluation: Evaluation) -> str | None:
         return evaluation.variant
     if evaluation.error_code is not None:
         return None
-    return local_truncated(as_json(evaluation.value), MAX_VALUE)
+    text = json.dumps(evaluation.value, default=str, ensure_ascii=False)
+    return Truncator(_shown(text)).chars(_MAX_VALUE)
 
 
-# The rows of the panel, in words.
+def _shown(text: str) -> str:
+    """Replaces what no page and no history in a table can hold; a request may be the source."""
+    return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
 
 
-def _row(result: dict[str, Any], linked: list[str]) -> dict[str, Any]:
-    kind, key, text = result["kind"], result["key"], result["text"]
+def _row(kind: str, key: str, text: str | None, reason: str, count: int) -> dict[str, Any]:
+    """Returns a row of the panel, in words."""
     kinds = {"flag": _("flag"), "value": _("value"), "variant": _("variant")}
     if kind == "flag":
         on, off = pgettext("state of a flag", "on"), pgettext("state of a flag", "off")
         text = on if text == "on" else off
-    url = f"{reverse('djdt:flagstaff_key')}?{urlencode({'kind': kind, 'key': key})}"
+    url = None
+    if apps.is_installed("django.contrib.admin"):
+        url = f"{reverse('djdt:flagstaff_key')}?{urlencode({'kind': kind, 'key': key})}"
     return {
         "key": key,
-        "url": url if kind in linked else None,
+        "url": url,
         "kind": kinds[kind],
         "result": _("the default of the call") if text is None else text,
-        "reason": _reason(result),
-        "count": result["count"],
+        "reason": reason,
+        "count": count,
     }
-
-
-def _reason(result: dict[str, Any]) -> str:
-    """Returns why a result is as it is, in a few words."""
-    code: str | None = result["error_code"]
-    words = _decision(result) if code is None else _error(code)
-    if result["rule"] is None:
-        return words
-    rule = _("rule %(number)s") % {"number": result["rule"]}
-    return rule if result["reason"] == "TARGETING_MATCH" else f"{rule}, {words}"
-
-
-def _error(code: str) -> str:
-    texts = {
-        "FLAG_NOT_FOUND": _("there is no such key"),
-        "PROVIDER_NOT_READY": _("nothing has been loaded yet"),
-        "PARSE_ERROR": _("its rules cannot be read"),
-        "GENERAL": _("the database failed while the user or an attribute was read"),
-    }
-    return texts.get(code, code)
-
-
-def _decision(result: dict[str, Any]) -> str:
-    is_flag, text = result["kind"] == "flag", result["text"]
-    in_rollout = _("in the rollout") if text == "on" else _("not in the rollout")
-    excluded = _("the rules exclude this unit")
-    chosen = excluded if text is None else _("set for this unit")
-    texts = {
-        "STATIC": _("the same for everyone"),
-        "DISABLED": _("disabled") if is_flag else _("not running"),
-        "TARGETING_MATCH": _("allowed user") if is_flag else chosen,
-        "SPLIT": in_rollout if is_flag else _("by the bucket"),
-        "DEFAULT": _("the bucketing unit is missing"),
-        "CRAWLER": _("a crawler"),
-        "LIMIT": _("too many new visitors in an hour"),
-    }
-    reason: str = result["reason"]
-    return texts.get(reason, reason)
-
-
-# The links to the admin.
-
-
-def _is_linked(request: HttpRequest, kind: str) -> bool:
-    """Whether the user may open the pages of this kind. An error must not break the page."""
-    try:
-        return _admin_of(request, _model_of(kind)) is not None
-    except SynchronousOnlyOperation:
-        # The user of an async view is not loaded. The view of the link checks the permission.
-        return True
-    except Exception as error:  # noqa: BLE001
-        log_once("toolbar", kind, f"the debug toolbar shows no links: {place_of(error)}")
-        return False
-
-
-def _admin_of(request: HttpRequest, model: type[Model] | None) -> AdminSite | None:
-    """Returns a site of the admin whose pages of this model the user may view."""
-    if model is None or not hasattr(request, "user"):
-        return None
-    for site in all_sites:
-        if not (site.is_registered(model) and site.has_permission(request)):
-            continue
-        if site.get_model_admin(model).has_view_permission(request):
-            return site
-    return None
-
-
-def _model_of(kind: str | None) -> type[Model] | None:
-    if kind == "flag":
-        return conf.flag_model
-    if kind == "value":
-        return conf.value_model
-    return model_of("experiment_table") if kind == "variant" else None
 
 
 def _to_admin(request: HttpRequest) -> HttpResponse:
     """Redirects to the page of a key in the admin, if there is one that the user may view."""
-    model = _model_of(request.GET.get("kind"))
-    site = _admin_of(request, model)
-    if model is None or site is None:
-        raise Http404
-    rows = site.get_model_admin(model).get_queryset(request)
-    row = get_object_or_404(rows, key=request.GET.get("key"))
-    name = f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change"
-    return HttpResponseRedirect(reverse(name, args=[quote(row.pk)]))
+    kind, key = request.GET.get("kind"), request.GET.get("key")
+    models = {"flag": conf.flag_model, "value": conf.value_model}
+    model = model_of("experiment_table") if kind == "variant" else models.get(str(kind))
+    for site in all_sites if hasattr(request, "user") else ():
+        if model and site.is_registered(model) and site.has_permission(request):
+            admin = site.get_model_admin(model)
+            if admin.has_view_permission(request):
+                row = get_object_or_404(admin.get_queryset(request), key=key)
+                name = f"{model._meta.app_label}_{model._meta.model_name}_change"
+                return HttpResponseRedirect(reverse(f"{site.name}:{name}", args=[quote(row.pk)]))
+    raise Http404

@@ -176,8 +176,6 @@ CONSEQUENCES = {
     "flagstaff_bulk_usage": "usage cannot be read or is incomplete",
     "flagstaff_value_usage": "usage cannot be read or is incomplete",
     "flagstaff_report": "usage cannot be read, and lost workers are not found",
-    "flagstaff_receiver": "webhooks are not delivered",
-    "flagstaff_delivery": "webhooks are not delivered",
     "flagstaff_token": "changes of flags can fail",
 }
 
@@ -675,22 +673,6 @@ def test_flag_that_counts_visitors_needs_the_middleware(settings: Any) -> None:
     for path in ("flagstaff.middleware.FlagstaffMiddleware", f"{__name__}.OwnMiddleware"):
         settings.MIDDLEWARE = ["shop.missing.middleware", *others, path]
         assert messages() == []
-
-
-def test_bucketing_unit_that_browsers_may_set_is_reported(settings: Any) -> None:
-    settings.FLAGSTAFF = {"OFREP": {"CLIENT_ATTRIBUTES": ["theme", "organization"]}}
-    bucket_by("user", "plan", "organization")
-    assert only_message() == (
-        "flagstaff.W056",
-        (
-            'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
-            "'organization' of 'c'"
-        ),
-        (
-            "remove them; a browser cannot set the bucketing unit of a client-side flag or value, "
-            "because it could choose its bucket"
-        ),
-    )
 
 
 def a_value(*rules: object, **fields: Any) -> None:

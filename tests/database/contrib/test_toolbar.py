@@ -178,19 +178,14 @@ def test_panel_shows_results_with_reasons_and_numbers(client: Client, alice: Use
     half = flag_enabled("half", alice.pk)
     response = client.get("/", query)
     assert rows_of(response, client) == [
-        ["banner", "flag", "on", "the same for everyone", "2"],
-        [
-            "half",
-            "flag",
-            *(("on", "in the rollout") if half else ("off", "not in the rollout")),
-            "1",
-        ],
-        ["team", "flag", "on", "allowed user", "1"],
-        ["old", "flag", "off", "disabled", "1"],
-        ["unknown", "flag", "off", "there is no such key", "1"],
-        ["limit", "value", "{&quot;a&quot;: 3}", "the same for everyone", "1"],
-        ["none", "value", "the default of the call", "there is no such key", "1"],
-        ["button", "variant", get_variant("button", alice.pk), "by the bucket", "1"],
+        ["banner", "flag", "on", "STATIC", "2"],
+        ["half", "flag", "on" if half else "off", "SPLIT", "1"],
+        ["team", "flag", "on", "TARGETING_MATCH", "1"],
+        ["old", "flag", "off", "DISABLED", "1"],
+        ["unknown", "flag", "off", "FLAG_NOT_FOUND", "1"],
+        ["limit", "value", "{&quot;a&quot;: 3}", "STATIC", "1"],
+        ["none", "value", "the default of the call", "FLAG_NOT_FOUND", "1"],
+        ["button", "variant", get_variant("button", alice.pk), "SPLIT", "1"],
     ]
     assert "9 evaluations" in response.content.decode()
 
@@ -207,9 +202,9 @@ def test_rule_that_decides_is_named(client: Client) -> None:
     plans = [{"flag": "banner", "user": 3, "plan": plan} for plan in ("gold", "silver", "")]
     results = [rows_of(client.get("/", query), client)[0] for query in plans]
     assert [result[3] for result in results] == [
-        "rule 1",
-        "rule 2, not in the rollout",
-        "not in the rollout",
+        "TARGETING_MATCH, rule 1",
+        "SPLIT, rule 2",
+        "SPLIT",
     ]
 
 
@@ -228,8 +223,8 @@ def test_same_key_with_two_results_has_two_rows(client: Client, alice: User) -> 
 
     with override_settings(ROOT_URLCONF=TwoUsers()):
         assert rows_of(client.get("/"), client) == [
-            ["team", "flag", "on", "allowed user", "1"],
-            ["team", "flag", "off", "the bucketing unit is missing", "1"],
+            ["team", "flag", "on", "TARGETING_MATCH", "1"],
+            ["team", "flag", "off", "DEFAULT", "1"],
         ]
 
 
@@ -271,7 +266,7 @@ def test_key_that_no_page_can_hold_has_replacement_characters(client: Client) ->
 def test_long_value_is_cut(client: Client) -> None:
     KeyValueStore.objects.create(key="text", value="x" * 10_000)
     [row] = rows_of(client.get("/", {"value": ["text"]}), client)
-    assert row[2].endswith("… (9,702 more characters)")
+    assert row[2] == f"&quot;{'x' * 298}…"
 
 
 def test_number_of_rows_has_a_limit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,26 +374,17 @@ def test_link_leads_a_superuser_to_the_page_of_the_key(admin_client: Client) -> 
     assert admin_client.get(targets[3]["Location"]).status_code == 200
 
 
-def test_user_without_the_permission_gets_no_link(client: Client, alice: User) -> None:
+def test_link_of_a_user_without_the_permission_is_a_404(client: Client, alice: User) -> None:
     FeatureFlag.objects.create(key="banner")
     link = "/__debug__/flagstaff/?kind=flag&key=banner"
     alice.is_staff = True
     alice.save()
-    for visitor in (client, Client()):
-        client.force_login(alice)
-        assert links_of(visitor.get("/", {"flag": "banner"}), visitor) == []
-        assert visitor.get(link).status_code == 404
+    client.force_login(alice)
+    assert client.get(link).status_code == 404
     alice.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
     assert links_of(client.get("/", {"flag": "banner"}), client) == [link]
     assert client.get(link).status_code == 302
     assert client.get(link.replace("flag&", "other&")).status_code == 404
-
-
-def test_link_of_an_async_view_does_not_query_for_the_user(admin_user: User) -> None:
-    client = AsyncClient()
-    client.force_login(admin_user)
-    response = async_to_sync(client.get)("/async/", {"flag": "banner"})
-    assert stats_of(response)["linked"] == ["flag"]
 
 
 def test_panel_works_without_the_admin(run_isolated: RunIsolated) -> None:
@@ -412,13 +398,10 @@ settings.configure(
     DEBUG_TOOLBAR_PANELS=["flagstaff.contrib.toolbar.FlagsPanel"],
 )
 django.setup()
-from django.test import RequestFactory
-from flagstaff.contrib.toolbar import _is_linked
-request = RequestFactory().get("/")
-request.user = None
-print(_is_linked(request, "flag"), _is_linked(request, "variant"))
+from flagstaff.contrib.toolbar import _row
+print(_row("flag", "banner", "on", "STATIC", 1)["url"])
 """
-    assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "False False\n"
+    assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "None\n"
 
 
 # Errors.
@@ -432,13 +415,10 @@ def test_error_of_the_panel_does_not_break_the_page(
     def broken(*args: object) -> None:
         raise RuntimeError("personal data")
 
-    monkeypatch.setattr(toolbar, "_model_of", broken)
+    monkeypatch.setattr(toolbar, "_text", broken)
     with caplog.at_level(logging.WARNING, "flagstaff"):
-        response = client.get("/", {"flag": "one"})
-        assert [row[0] for row in rows_of(response, client)] == ["one"]
-        monkeypatch.setattr(toolbar, "_text", broken)
         response = client.get("/", {"flag": "two"})
     assert response.content.decode().startswith("<html><body>a page")
     assert keys_of(response) == []
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 1
     assert "personal data" not in caplog.text

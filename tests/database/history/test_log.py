@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flagstaff import acting_as
-from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.json_text import LongJson
 from flagstaff.changes import (
     add_allowed_users,
@@ -28,6 +27,8 @@ from flagstaff.changes import (
     set_rollout,
     update,
 )
+from flagstaff.contrib.webhooks import queue
+from flagstaff.contrib.webhooks.models import Delivery, Position
 from flagstaff.history import (
     Difference,
     Kind,
@@ -208,21 +209,16 @@ def test_users_of_an_event_are_in_the_order_of_its_entries_with_null_last() -> N
 )
 @example([ANA, OTHER_TRANSACTION, ANA])
 def test_entries_of_a_webhook_message_are_one_event(entries: list[Any]) -> None:
-    tables = ("flagstaff_featureflag", "flagstaff_keyvaluestore", "flagstaff_segment")
-
-    def run(cursor: Any, file: str, *parameters: Any) -> None:
-        cursor.execute(fill(sql(file), own_names(connection)), parameters)
-
-    with transaction.atomic(), connection.cursor() as cursor:
-        run(cursor, "create_receiver_v1", "team")
+    tables = ["flagstaff_featureflag", "flagstaff_keyvaluestore", "flagstaff_segment"]
+    with transaction.atomic():
+        queue._execute("create_position", "team")
+        start = Position.objects.get(receiver="team")
         ids = [insert(*entry) for entry in entries]
-        run(cursor, "lock_receiver_v1", "team")
-        newest, still_open, known = cursor.fetchone()
-        run(
-            cursor, "enqueue_changes_v1", *tables, newest, newest, still_open, known, "team", "team"
+        last, known = start.last_entry_id, start.excluded_entry_ids
+        queue._execute(
+            "enqueue", tables, last, last, start.open_transactions, known, "team", "team"
         )
-        cursor.execute("SELECT entry_ids FROM flagstaff_delivery")
-        messages = [list(ids) for (ids,) in cursor.fetchall()]
+        messages = [*Delivery.objects.values_list("entry_ids", flat=True)]
         assert sorted(pk for message in messages for pk in message) == ids
         for message in messages:
             [event] = events(Change.objects.filter(id__in=message).newest())

@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 from flagstaff import changes
-from flagstaff.cli.verbs import jobs
-from flagstaff.exceptions import NoWebhooksError
+from flagstaff.contrib.webhooks import delivering
+from flagstaff.exceptions import NoHistoryError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs as plan_jobs
 from flagstaff.rollouts import plans
@@ -344,9 +344,9 @@ def test_error_of_the_deliveries_does_not_stop_the_plans(monkeypatch: pytest.Mon
     pass_step()
 
     def fail_to_deliver(**options: Any) -> None:
-        raise NoWebhooksError
+        raise NoHistoryError
 
-    monkeypatch.setattr(jobs, "deliver", fail_to_deliver)
+    monkeypatch.setattr(delivering, "deliver", fail_to_deliver)
     ran = flags("run-jobs", "--json")
     assert (ran.status, rollout()) == (1, 25)
     assert [*json.loads(ran.out)] == ["plans"]
@@ -386,7 +386,7 @@ def test_loop_prints_a_line_for_each_event(monkeypatch: pytest.MonkeyPatch) -> N
             stop.set()
         return []
 
-    monkeypatch.setattr(jobs, "deliver", deliver)
+    monkeypatch.setattr(delivering, "deliver", deliver)
     ran = flags("run-jobs", "--loop", "0.001")
     [line] = ran.out.splitlines()
     assert line.startswith(f"{KEY}\tstep\tstep 2 of 3: rollout 5 → 25 %; ")

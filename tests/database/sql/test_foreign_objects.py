@@ -21,8 +21,6 @@ OBJECTS = {
     "history": ("flagstaff_change", "CREATE TABLE flagstaff_change (id int)"),
     "usage": ("flagstaff_usage", "CREATE TABLE flagstaff_usage (id int)"),
     "workers": ("flagstaff_report", "CREATE TABLE flagstaff_report (id int)"),
-    "receivers": ("flagstaff_receiver", "CREATE TABLE flagstaff_receiver (id int)"),
-    "deliveries": ("flagstaff_delivery", "CREATE TABLE flagstaff_delivery (id int)"),
     "view": ("flagstaff_token", "CREATE VIEW flagstaff_token AS SELECT 1 AS id"),
     "index": (
         "flagstaff_change_key",

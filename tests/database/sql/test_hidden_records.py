@@ -9,8 +9,7 @@ import pytest
 
 from flagstaff import changes, usage
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.contrib.webhooks.queue import require_tables
-from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError, NoWebhooksError
+from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError
 from flagstaff.history import forget_user, prune, require_history
 from flagstaff.models import Change, FeatureFlag
 from tests.support.conditions import condition
@@ -48,7 +47,6 @@ Read = Callable[[], object]
 ERRORS: dict[str, tuple[type[FlagstaffError], str]] = {
     "history": (NoHistoryError, 'history is not available in database "default"; '),
     "usage": (NoUsageError, 'usage is not available in database "default"; '),
-    "webhooks": (NoWebhooksError, 'webhooks are not available in database "default"; '),
 }
 ENTRIES = ("history", "flagstaff_change")
 # The error, the table with hidden rows, and what reads it.
@@ -62,9 +60,6 @@ READERS: dict[str, tuple[str, str, Read]] = {
     "usage": ("usage", "flagstaff_usage", usage),
     "bulk usage": ("usage", "flagstaff_bulk_usage", usage),
     "workers": ("usage", "flagstaff_report", usage),
-    "changes": ("webhooks", "flagstaff_change", require_tables),
-    "receivers": ("webhooks", "flagstaff_receiver", require_tables),
-    "deliveries": ("webhooks", "flagstaff_delivery", require_tables),
 }
 
 

@@ -112,4 +112,4 @@ def test_webhook_has_a_short_summary_and_the_whole_value_and_slack_the_beginning
     assert NEW in body
     slack = as_slack(message)
     assert_shortened(slack["text"], limit=300)
-    assert_shortened(slack["blocks"][0]["text"]["text"], limit=300)  # type: ignore[typeddict-item]
+    assert_shortened(slack["blocks"][0]["text"]["text"], limit=300)

@@ -38,11 +38,11 @@ def hook() -> Iterator[Webhook]:
 def ops(hook: Webhook) -> Iterator[Webhook]:
     """A receiver after its first run, and a flag."""
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
         deliver()
         yield hook
-    execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -62,14 +62,14 @@ def test_loop_stops_cleanly_on_a_signal(
     try:
         assert process.stderr
         assert process.stderr.readline() == "running jobs\n"
-        while not query("SELECT name FROM flagstaff_receiver"):
+        while not query("SELECT receiver FROM flagstaff_webhooks_position"):
             pass
         query("UPDATE flagstaff_featureflag SET enabled = false")
         assert hook.requested.wait(seconds(20))
         assert process.stdout
         assert (
             process.stdout.readline()
-            == "ops\tdelivered 1\tfailed_attempts 0\tpending 0\tfailed 0\n"
+            == "ops\tdelivered 1\tfailed_attempts 0\texpired 0\tpending 0\tfailed 0\n"
         )
         process.send_signal(number)
         out, err = process.communicate(timeout=seconds(20))

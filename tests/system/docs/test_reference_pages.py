@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import flagstaff
+from flagstaff import contrib
 from flagstaff._core import Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
@@ -20,7 +21,7 @@ from flagstaff._engine.status import Status
 from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.conf import SETTINGS
+from flagstaff.conf import all_settings
 from flagstaff.listeners import Evaluation
 from flagstaff.serialization import Imported
 from tests.conftest import ROOT
@@ -32,8 +33,8 @@ SETTINGS_PAGE, REASONS = (
 )
 
 
-# Django and pytest find these by name; a project does not import them. `contrib` replaces other
-# packages under their own names; its pages say how. `extensions` is for the apps of this package.
+# Django and pytest find these by name; a project does not import them. `extensions` is for the apps
+# of this package.
 USED_BY_DJANGO = {
     "admin",
     "apps",
@@ -47,7 +48,13 @@ USED_BY_DJANGO = {
     "templatetags",
 }
 # Modules that are not at the top level of the package.
-DEEPER = {"flagstaff.templatetags.flagstaff", "flagstaff.experiments.metrics"}
+DEEPER = {
+    "flagstaff.templatetags.flagstaff",
+    "flagstaff.experiments.metrics",
+    "flagstaff.contrib.ofrep.urls",
+}
+# Apps: one replaces another package under its own name, the other has only URLs.
+APPS = {"flagstaff.contrib.waffle", "flagstaff.contrib.ofrep"}
 
 
 def sections(text: str, level: str) -> dict[str, str]:
@@ -78,7 +85,12 @@ NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 def test_public_module_has_a_page() -> None:
     found = {module.name for module in walk_packages(flagstaff.__path__)}
     public = {name for name in found - USED_BY_DJANGO if not name.startswith("_")}
-    assert set(MODULES) == {"flagstaff"} | DEEPER | {f"flagstaff.{name}" for name in public}
+    integrations = {
+        module.name for module in walk_packages(contrib.__path__, f"{contrib.__name__}.")
+    }
+    public = {"flagstaff"} | {f"flagstaff.{name}" for name in public}
+    public |= {name for name in integrations if name.count(".") == 2} - APPS
+    assert set(MODULES) == public | DEEPER
 
 
 def test_page_of_a_module_has_an_example() -> None:
@@ -150,7 +162,7 @@ def test_history_entry_has_all_fields_in_the_page() -> None:
 
 
 def test_setting_has_a_heading() -> None:
-    assert list(sections(SETTINGS_PAGE, "##")) == [*SETTINGS, VARIABLE]
+    assert list(sections(SETTINGS_PAGE, "##")) == [*all_settings(), VARIABLE]
 
 
 def test_settings_page_has_the_values_and_defaults_of_the_table() -> None:

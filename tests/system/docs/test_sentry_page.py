@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.message import WebhookMessage
+from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.contrib.webhooks.sentry import as_sentry
 from tests.conftest import RunIsolated
 from tests.support.pages import code_of, names_of
@@ -32,14 +32,14 @@ def test_receiver_on_the_page_is_valid(monkeypatch: pytest.MonkeyPatch, settings
     monkeypatch.setenv("SENTRY_FLAGS_URL", "https://sentry.io/api/0/organizations/shop/flags/")
     monkeypatch.setenv("SENTRY_FLAGS_SECRET", os.urandom(16).hex())
     settings.FLAGSTAFF = names_of(PAGE, "WEBHOOKS", "py", os=os)["FLAGSTAFF"]
-    assert [receiver.format for receiver in conf.webhooks] == ["sentry"]
+    assert [receiver.format for receiver in WEBHOOKS.current()] == ["sentry"]
     assert run_checks(tags=["flagstaff"]) == []
 
 
 def test_message_on_the_page_equals_a_real_one() -> None:
     [block] = code_of(PAGE, "json")
     shown = json.loads(block)
-    sent: Any = as_sentry(WebhookMessage(EVENT, "", "alice", None, None))
+    sent: Any = as_sentry(WebhookMessage(EVENT, "", "alice", None, is_by_user=True))
     assert sent["meta"] == shown["meta"]
     [record], [shown_record] = sent["data"], shown["data"]
     own = {"change_id": EVENT.version, "created_by": {"id": "1", "type": "id"}}

@@ -13,8 +13,8 @@ from django.db import connection
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff.changes import set_rollout
-from flagstaff.conf import conf
 from flagstaff.contrib.webhooks import deliver
+from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import FeatureFlag
 from tests.support.pages import code_of, names_of
 from tests.support.webhooks import SECRET, Received, Webhook
@@ -30,12 +30,12 @@ def received(transactional_db: None, settings: Any) -> Received:
     with Webhook() as hook, connection.cursor() as cursor:
         webhooks = {"deploys": hook.settings()}
         settings.FLAGSTAFF = {"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example"}
-        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+        cursor.execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
         deliver()
         with acting_as(alice, reason="a quiet week", source="admin"):
             set_rollout("new_checkout", 50)
         deliver()
-        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+        cursor.execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
     [received] = hook.accepted
     return received
 
@@ -69,12 +69,12 @@ def test_created_secret_is_valid(capsys: pytest.CaptureFixture[str], settings: A
     names_of(PAGE, "import secrets")
     secret = capsys.readouterr().out.strip()
     settings.FLAGSTAFF = {"WEBHOOKS": {"ops": {"url": "https://a.example", "secret": secret}}}
-    assert [len(key) for key in conf.webhooks[0].secrets] == [32]
+    assert [len(key) for key in WEBHOOKS.current()[0].secrets] == [32]
 
 
 def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setenv("FLAGS_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
     settings.FLAGSTAFF = names_of(PAGE, "SITE_URL", "py", os=os)["FLAGSTAFF"]
-    assert [receiver.name for receiver in conf.webhooks] == ["deploys", "ops-channel"]
+    assert [receiver.name for receiver in WEBHOOKS.current()] == ["deploys", "ops-channel"]
     assert run_checks(tags=["flagstaff"]) == []

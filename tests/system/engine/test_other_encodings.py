@@ -14,14 +14,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from django.conf import settings
-from django.db import connection
 
 import flagstaff
-from flagstaff.contrib.webhooks import deliver
 from flagstaff.exceptions import RefreshError
 from tests.support.fixtures import Query
-from tests.support.webhooks import Webhook
 from tests.support.workers import ROOT, Worker, address
 from tools.postgres import Postgres
 
@@ -210,26 +206,6 @@ def test_new_worker_beside_undecodable_rules_loads_the_other_flags(
         assert worker.ask("flag_enabled", f"caf{encoding.character}", "bob") is True
         query("UPDATE flagstaff_featureflag SET enabled = false")
         worker.sees(["reason_of", "new_checkout", "alice"], "DISABLED", within=1)
-
-
-def deliveries(hook: dict[str, Any]) -> list[int]:
-    """The numbers of messages that were delivered and that failed. Runs in the worker."""
-    settings.FLAGSTAFF = {"WEBHOOKS": {"ops": hook}}
-    [report] = deliver()
-    connection.close()
-    return [report.delivered, report.failed_attempts]
-
-
-def test_undecodable_entries_do_not_end_a_run_of_webhooks(
-    worker: Worker, query: Query, store_undecodable: Callable[[], None]
-) -> None:
-    with Webhook() as hook:
-        assert worker.ask("call", f"{__name__}.deliveries", hook.settings()) == [0, 0]
-        store_undecodable()
-        query("UPDATE flagstaff_keyvaluestore SET value = '50' WHERE key = 'limit'")
-        # A flag and two values cannot be decoded, and the list of users of another flag.
-        assert worker.ask("call", f"{__name__}.deliveries", hook.settings()) == [1, 4]
-        assert len(hook.accepted) == 1
 
 
 def test_command_that_reads_an_undecodable_row_fails_in_one_line(

@@ -141,8 +141,8 @@ import {file} --ignore-versions --wait
 delete beta --yes
 restore beta {version}
 run-jobs
-run-jobs --retry-failed
-run-jobs --discard-failed
+webhooks retry
+webhooks discard
 usage
 usage --prune --older-than 0 --yes
 usage --unknown

@@ -37,9 +37,11 @@ APPS = {
     "experiment": "flagstaff.experiments",
     "experiments": "flagstaff.experiments",
     "import-waffle": "flagstaff.contrib.waffle",
+    "ofrep-key": "flagstaff.contrib.ofrep",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
     "sample-size": "flagstaff.experiments",
+    "webhooks": "flagstaff.contrib.webhooks",
 }
 
 

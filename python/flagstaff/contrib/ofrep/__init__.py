@@ -1,20 +1,6 @@
-"""Evaluations over HTTP for SDKs of OpenFeature: `path("", include("flagstaff.contrib.ofrep"))`.
+"""The OpenFeature Remote Evaluation Protocol (OFREP): evaluations over HTTP for OpenFeature's SDKs.
 
-The OpenFeature Remote Evaluation Protocol (OFREP), for browsers with the session of a user, and for
-services with a key of FLAGSTAFF["OFREP"].
+For browsers with the session of a user, and for services with a key of FLAGSTAFF["OFREP"]. An app:
+add "flagstaff.contrib.ofrep" to INSTALLED_APPS, and include its URLs:
+`path("", include("flagstaff.contrib.ofrep.urls"))`.
 """
-
-from __future__ import annotations
-
-from django.urls import path
-
-from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
-
-__all__ = ["app_name", "urlpatterns"]
-
-app_name = "flagstaff_ofrep"
-urlpatterns = [
-    path("ofrep/v1/evaluate/flags", evaluate_all, name="evaluate_all"),
-    # Some SDKs do not encode a slash in a key.
-    path("ofrep/v1/evaluate/flags/<path:key>", evaluate_one, name="evaluate_one"),
-]

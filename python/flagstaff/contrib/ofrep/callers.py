@@ -15,7 +15,7 @@ from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.errors import OfrepError
 from flagstaff.contrib.ofrep.request_body import context_of
-from flagstaff.contrib.ofrep.settings import OfrepSettings, hash_of
+from flagstaff.contrib.ofrep.settings import OFREP, hash_of
 
 
 class _Anonymous:
@@ -70,8 +70,7 @@ def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
 def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
     columns = conf.attributes.columns
-    settings: OfrepSettings = conf.ofrep
-    names = [name for name in settings.client_attributes if name in given]
+    names = [name for name in OFREP.current().client_attributes if name in given]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()
@@ -98,8 +97,8 @@ def is_service(request: HttpRequest) -> bool:
         return False
     given = hash_of(key.strip())
     # All of them: the time does not tell which one is equal.
-    settings: OfrepSettings = conf.ofrep
-    matches = [constant_time_compare(given, known) for known in settings.keys.values()]
+    known = OFREP.current().keys.values()
+    matches = [constant_time_compare(given, one) for one in known]
     if not any(matches):
         raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
     return True

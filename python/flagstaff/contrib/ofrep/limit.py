@@ -8,9 +8,8 @@ from django.http import HttpRequest
 
 from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
-from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.errors import OfrepError
-from flagstaff.contrib.ofrep.settings import OfrepSettings
+from flagstaff.contrib.ofrep.settings import OFREP
 
 # Seconds. A function may say that a client must wait for ever.
 _MAX_WAIT = 86_400
@@ -21,8 +20,7 @@ def check_limit(request: HttpRequest) -> None:
 
     A function that fails limits nothing: front ends would lose all their flags.
     """
-    settings: OfrepSettings = conf.ofrep
-    function = settings.limit
+    function = OFREP.current().limit
     if function is None:
         return
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flagstaff.conf import BUILT_IN, SettingError, is_path
+from flagstaff.conf import BUILT_IN, Setting, SettingError, is_path
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EXPECTED = (
@@ -74,3 +74,9 @@ def _key_problems(keys: object) -> Iterator[tuple[str, str]]:
         if not isinstance(digest, str) or not _HASH.fullmatch(digest):
             hint = 'run "manage.py flags ofrep-key", and copy the SHA-256, not the key'
             yield f'["KEYS"][{name!r}] is not a SHA-256 of 64 hexadecimal digits', hint
+
+
+OFREP = Setting(
+    "The end points for front ends and services", {}, "a dict", convert=settings_of, name="OFREP"
+)
+SETTINGS = (OFREP,)

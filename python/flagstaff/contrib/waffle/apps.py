@@ -11,7 +11,10 @@ class WaffleConfig(AppConfig):
     name = "flagstaff.contrib.waffle"
     label = "flagstaff_waffle"
     verbose_name = _("Feature flags: django-waffle")
-    flagstaff_hooks: ClassVar = {"verbs": "flagstaff.contrib.waffle.cli.VERBS"}
+    flagstaff_hooks: ClassVar = {
+        "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
+        "verbs": "flagstaff.contrib.waffle.cli.VERBS",
+    }
 
     def ready(self) -> None:
         """Registers the check."""

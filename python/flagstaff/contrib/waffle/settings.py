@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from django.core.signals import setting_changed
 from django.utils import timezone
 
-from flagstaff.conf import SettingError, conf
+from flagstaff.conf import Setting, SettingError
 from flagstaff.validators import is_valid_flag_key
 
 #: The three models of waffle.
@@ -65,11 +65,14 @@ def _settings_of(
     return WaffleSettings(keys, _UNITS[percent_of], day)
 
 
+WAFFLE = Setting("The stand-in for django-waffle", {}, "a dict", convert=settings_of, name="WAFFLE")
+SETTINGS = (WAFFLE,)
+
+
 @lru_cache(maxsize=1)
 def waffle_settings() -> WaffleSettings:
     """Returns the settings. Raises SettingError."""
-    found: WaffleSettings = conf.waffle
-    return found
+    return WAFFLE.current()
 
 
 def key_of(kind: WaffleKind, name: str) -> str:

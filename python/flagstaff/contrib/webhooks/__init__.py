@@ -1,8 +1,23 @@
-"""Webhooks: send the changes in the history to the receivers that WEBHOOKS names."""
+"""Webhooks: send the changes in the history to the receivers that WEBHOOKS names.
+
+An app of its own: add "flagstaff.contrib.webhooks" to INSTALLED_APPS, and run
+`manage.py flags run-jobs`.
+"""
 
 from __future__ import annotations
 
-from flagstaff.contrib.webhooks.deliver import DeliveryReport, deliver
-from flagstaff.contrib.webhooks.queue import discard_failed, retry_failed
+from typing import TYPE_CHECKING
+
+from flagstaff import lazy_names
+
+if TYPE_CHECKING:
+    from flagstaff.contrib.webhooks.delivering import (
+        DeliveryReport,
+        deliver,
+        discard_failed,
+        retry_failed,
+    )
 
 __all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
+
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "flagstaff.contrib.webhooks.delivering"))

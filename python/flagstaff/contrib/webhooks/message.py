@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.timezone import get_default_timezone
 
-from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
@@ -18,38 +19,11 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import names_of_actors
 
-# The keys of flags, values and experiments in a message about a segment.
+# The keys of each kind in a message about a segment.
 _MAX_KEYS = 50
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80
 _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
-
-
-@dataclass(frozen=True)
-class UsedBy:
-    """The keys of what uses a segment."""
-
-    flags: Sequence[str]
-    values: Sequence[str]
-    experiments: Sequence[str]
-
-    @classmethod
-    def of(cls, key: str) -> UsedBy:
-        """Returns what uses a segment now. Reads all rules."""
-        return cls(**keys_that_name(key))
-
-    @property
-    def count(self) -> int:
-        """The number of all."""
-        return len(self.flags) + len(self.values) + len(self.experiments)
-
-    def as_dict(self) -> dict[str, object]:
-        """Returns the fields of the format "json": the first keys, and the number of all."""
-        flags = self.flags[:_MAX_KEYS]
-        values = self.values[: _MAX_KEYS - len(flags)]
-        experiments = self.experiments[: _MAX_KEYS - len(flags) - len(values)]
-        shown = {"flags": flags, "values": values, "experiments": experiments}
-        return {**shown, "used_by": self.count}
 
 
 @dataclass(frozen=True)
@@ -61,13 +35,16 @@ class WebhookMessage:
     actor_name: str
     #: The URL of the page of the flag, value or segment in the admin.
     link: str | None
-    #: What uses a segment; None for other events.
-    used_by: UsedBy | None = None
+    #: The keys of the flags, values and experiments that use a segment now; empty for other events.
+    used_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Whether the actor is the primary key of a user.
+    is_by_user: bool = False
 
     @property
     def at(self) -> datetime:
         """The time of the event, aware even if USE_TZ is False."""
-        return aware(self.event.at)
+        at = self.event.at
+        return at if timezone.is_aware(at) else at.replace(tzinfo=get_default_timezone())
 
     @property
     def type(self) -> str:
@@ -81,6 +58,7 @@ class WebhookMessage:
     def as_dict(self, receiver: str) -> dict[str, object]:
         """Returns the body of the format "json"."""
         event = self.event
+        used_by = {kind: keys[:_MAX_KEYS] for kind, keys in self.used_by.items()}
         return {
             "id": self.id_for(receiver),
             "type": self.type,
@@ -103,7 +81,8 @@ class WebhookMessage:
                 "session_user": event.session_user,
                 "transaction_id": event.transaction_id,
                 "link": self.link,
-                **({} if self.used_by is None else self.used_by.as_dict()),
+                **used_by,
+                **({"used_by": sum(map(len, self.used_by.values()))} if used_by else {}),
             },
         }
 
@@ -115,13 +94,14 @@ def load_event(entry_ids: Sequence[int]) -> Event | None:
 
 def create_message(event: Event) -> WebhookMessage:
     """Returns the message for an event. Queries the actor's name."""
-    actor_name = describe_actor(event, names_of_actors([event]))
+    names = names_of_actors([event])
     return WebhookMessage(
         event,
         describe_change(event, limit=_MAX_VALUE),
-        actor_name,
+        describe_actor(event, names),
         _admin_link(event),
-        UsedBy.of(event.key) if event.kind == Kind.SEGMENT.value else None,
+        keys_that_name(event.key) if event.kind == Kind.SEGMENT.value else {},
+        is_by_user=event.actor in names,
     )
 
 

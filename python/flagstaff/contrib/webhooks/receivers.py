@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from flagstaff.conf import SettingError, is_number, is_url
+from flagstaff.conf import Setting, SettingError, is_number, is_url
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FORMATS = ("json", "slack", "sentry")
@@ -158,3 +158,12 @@ _SENTRY_OPTIONS = {
         "the signing secret that you have entered in Sentry, 32 to 64 characters of ASCII",
     ),
 }
+
+WEBHOOKS = Setting(
+    "The receivers of webhooks",
+    {},
+    "a dict of receivers by name",
+    convert=receivers_of,
+    name="WEBHOOKS",
+)
+SETTINGS = (WEBHOOKS,)

@@ -4,76 +4,67 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
-from flagstaff._engine.status_log import logger
-from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.contrib.webhooks.http import Response, UnreachableError, post
 from flagstaff.contrib.webhooks.message import WebhookMessage, create_message, load_event
-from flagstaff.contrib.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
+from flagstaff.contrib.webhooks.models import Delivery
+from flagstaff.contrib.webhooks.queue import mark_delivered, mark_failure, pause, positions
 from flagstaff.contrib.webhooks.receivers import Receiver
 from flagstaff.contrib.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
 from flagstaff.contrib.webhooks.sentry import as_sentry, sentry_headers
 from flagstaff.contrib.webhooks.slack import as_slack
 
-#: An event that the format of the receiver has no place for is skipped.
-Outcome = Literal["delivered", "failed_attempt", "expired", "skipped"]
+#: The fields of a report. An event that the format of the receiver has no place for is skipped.
+Outcome = Literal["delivered", "failed_attempts", "expired", "skipped"]
+
+logger = logging.getLogger("flagstaff")
 
 _ACCEPTED = range(200, 300)
 # Too many requests, and the responses of a proxy whose server is down.
 _PAUSES_RECEIVER = (429, 502, 503, 504)
 _GONE = 410
 _RETRIED = (
-    "it is retried for three days and then fails; run-jobs --discard-failed deletes failed ones"
+    "it is retried for three days and then fails; to delete failed ones, run "
+    '"manage.py flags webhooks discard"'
 )
 
 
-class Attempt(NamedTuple):
-    """The outcome of an attempt, and the error if it failed."""
-
-    outcome: Outcome
-    error: str | None = None
-
-
-def send(receiver: Receiver, delivery: Delivery) -> Attempt:
+def send(receiver: Receiver, delivery: Delivery) -> Outcome:
     """Makes one attempt and records it. Blocks for at most the timeout. Raises database errors."""
     try:
         event = load_event(delivery.entry_ids)
         if event is None:
             mark_delivered(delivery)
-            return Attempt("expired")
+            return "expired"
         message = create_message(event)
         content = _content(receiver, message)
         body = json.dumps(content, cls=DjangoJSONEncoder).encode()
     # A message that cannot be created must not block all others.
     except Exception as error:
-        if isinstance(error, DatabaseError) and not _is_undecodable(error):
+        if isinstance(error, DatabaseError):
             raise
         text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
         logger.warning("%s: %s", receiver.name, text)
         return _failed(delivery, text)
     if content is None:
         mark_delivered(delivery)
-        return Attempt("skipped")
+        return "skipped"
     try:
         response = post(receiver, body, _headers(receiver, message, body))
     except UnreachableError as error:
         return _unreachable(receiver, delivery, str(error))
     if response.status in _ACCEPTED:
         mark_delivered(delivery)
-        return Attempt("delivered")
+        return "delivered"
     return _refused(receiver, delivery, response)
-
-
-def _is_undecodable(error: DatabaseError) -> bool:
-    """Whether a text in the history has no equivalent in UTF-8."""
-    return sqlstate(error) in UNDECODABLE
 
 
 def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object] | None:
@@ -91,16 +82,16 @@ def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[s
     return {**common, **signature_headers(message_id, now, body, receiver.secrets)}
 
 
-def _refused(receiver: Receiver, delivery: Delivery, response: Response) -> Attempt:
+def _refused(receiver: Receiver, delivery: Delivery, response: Response) -> Outcome:
     error = f"status {response.status}"
     if response.status in _PAUSES_RECEIVER:
         return _unreachable(receiver, delivery, error, response.retry_after)
     return _failed(delivery, error, give_up=response.status == _GONE)
 
 
-def _failed(delivery: Delivery, error: str, *, give_up: bool = False) -> Attempt:
+def _failed(delivery: Delivery, error: str, *, give_up: bool = False) -> Outcome:
     mark_failure(delivery, error, retry_delay(delivery.attempts), give_up=give_up)
-    return Attempt("failed_attempt", error)
+    return "failed_attempts"
 
 
 def _unreachable(
@@ -108,14 +99,15 @@ def _unreachable(
     delivery: Delivery,
     error: str,
     retry_after: str | None = None,
-) -> Attempt:
+) -> Outcome:
     """Records the failure and pauses the receiver, because its other messages would fail too."""
-    delay = retry_delay(delivery.consecutive_failures + 1, MAX_PAUSE)
+    position = positions().get(receiver=receiver.name)
+    delay = retry_delay(position.consecutive_failures + 1, MAX_PAUSE)
     seconds = max(delay, retry_after_seconds(retry_after, _now()))
     # The delivery that is due first then tests whether the receiver is back.
     mark_failure(delivery, error, seconds, give_up=False)
     pause(receiver, seconds)
-    return Attempt("failed_attempt", error)
+    return "failed_attempts"
 
 
 def _now() -> datetime:

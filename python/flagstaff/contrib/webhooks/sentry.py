@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from datetime import timezone
 from hashlib import sha256
-from typing import TypedDict
+from typing import Any
 
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff.contrib.webhooks.message import WebhookMessage
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
@@ -19,35 +16,14 @@ from flagstaff.history.log import Event
 _MAX_LENGTH = 100
 _ACTIONS = {"create": "created", "change": "updated", "delete": "deleted"}
 # A change of any other field has no effect on results.
-_DECISIVE = {"key", *(one.name for one in fields(FlagState))}
+_DECISIVE = {"key", "enabled", "rollout_percent", "rules", "bucket_by"}
 
 
-class _Actor(TypedDict):
-    id: str
-    type: str
+def as_sentry(message: WebhookMessage) -> dict[str, Any] | None:
+    """Returns the body of the format "sentry", with a record for each flag.
 
-
-class _Record(TypedDict):
-    action: str
-    change_id: int
-    created_at: str
-    created_by: _Actor
-    flag: str
-
-
-class _Meta(TypedDict):
-    version: int
-
-
-class SentryMessage(TypedDict):
-    """The body of the format "sentry": a record for each flag."""
-
-    meta: _Meta
-    data: list[_Record]
-
-
-def as_sentry(message: WebhookMessage) -> SentryMessage | None:
-    """Returns the body of the format "sentry"; None if the event changed no flag's results."""
+    None if the event changed no flag's results.
+    """
     records = [*_records(message)]
     return {"meta": {"version": 1}, "data": records} if records else None
 
@@ -57,7 +33,7 @@ def sentry_headers(body: bytes, keys: Sequence[bytes]) -> dict[str, str]:
     return {"X-Sentry-Signature": hmac.new(keys[0], body, sha256).hexdigest()}
 
 
-def _records(message: WebhookMessage) -> Iterator[_Record]:
+def _records(message: WebhookMessage) -> Iterator[dict[str, Any]]:
     event = message.event
     for key in _flags(message):
         if len(key) <= _MAX_LENGTH:
@@ -65,7 +41,7 @@ def _records(message: WebhookMessage) -> Iterator[_Record]:
                 "action": _ACTIONS[event.action],
                 "change_id": _change_id(event, key),
                 "created_at": message.at.astimezone(timezone.utc).isoformat(timespec="seconds"),
-                "created_by": _actor(event),
+                "created_by": _actor(message),
                 "flag": key,
             }
 
@@ -78,9 +54,9 @@ def _flags(message: WebhookMessage) -> Sequence[str]:
         is_decisive = bool(changed & _DECISIVE or event.added.count or event.removed.count)
         return [event.key] if event.action != "change" or is_decisive else []
     # No rule names a segment that was just created, or deleted.
-    if message.used_by is None or event.action != "change" or "conditions" not in changed:
+    if event.action != "change" or "conditions" not in changed:
         return []
-    return message.used_by.flags
+    return message.used_by.get("flags", ())
 
 
 def _change_id(event: Event, key: str) -> int:
@@ -91,9 +67,9 @@ def _change_id(event: Event, key: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1  # A signed integer of 64 bits.
 
 
-def _actor(event: Event) -> _Actor:
+def _actor(message: WebhookMessage) -> dict[str, str]:
     """Returns the primary key of a user. For other actors, which can be names, the source."""
-    actor = event.actor
-    if actor is not None and "@" not in actor and actor_table().parse_canonical(actor) is not None:
+    actor, source = message.event.actor, message.event.source or "database"
+    if actor is not None and message.is_by_user and "@" not in actor:
         return {"id": actor[:_MAX_LENGTH], "type": "id"}
-    return {"id": (event.source or "database")[:_MAX_LENGTH], "type": "name"}
+    return {"id": source[:_MAX_LENGTH], "type": "name"}

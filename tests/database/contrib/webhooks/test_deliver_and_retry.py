@@ -28,7 +28,7 @@ def test_receiver_back_after_an_outage_gets_its_messages_in_order(hook: Webhook)
     for percent in (10, 20, 30):
         set_rollout("new_checkout", percent)
     # One attempt, then the receiver is paused.
-    assert_delivered(delivered=0, failed_attempts=1, pending=3, error="connection refused")
+    assert_delivered(delivered=0, failed_attempts=1, pending=3, last_error="connection refused")
     assert_delivered(failed_attempts=0, pending=3)
     hook.start()
     make_due()
@@ -41,7 +41,7 @@ def test_refused_message_blocks_only_its_flag_and_is_repeated_with_its_id(hook: 
     for percent in (10, 20):
         for key in ("new_checkout", "search_v2"):
             set_rollout(key, percent)
-    assert_delivered(delivered=2, failed_attempts=1, pending=2, error="status 500")
+    assert_delivered(delivered=2, failed_attempts=1, pending=2, last_error="status 500")
     assert percents(hook, "search_v2") == [10, 20]
     hook.respond_with(200)
     make_due()
@@ -72,7 +72,7 @@ def test_redirect_is_not_followed(hook: Webhook) -> None:
     with Webhook() as target:
         hook.respond_with(307, Location=target.url)
         set_rollout("new_checkout", 10)
-        assert_delivered(delivered=0, failed_attempts=1, pending=1, error="status 307")
+        assert_delivered(delivered=0, failed_attempts=1, pending=1, last_error="status 307")
         assert target.received == []
 
 
@@ -113,7 +113,7 @@ def test_hanging_receiver_costs_one_timeout_per_run(hook: Webhook) -> None:
         set_rollout("new_checkout", percent)
     began = time.monotonic()
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings(timeout=0.3)}}):
-        assert_delivered(failed_attempts=1, pending=10, error="no response within 0.3 s")
+        assert_delivered(failed_attempts=1, pending=10, last_error="no response within 0.3 s")
     assert time.monotonic() - began < seconds(3)
     assert len(hook.received) == 1
 
@@ -138,8 +138,10 @@ def test_retry_after_pauses_the_receiver(hook: Webhook, status: int) -> None:
     hook.respond_with(status, Retry_After="600")
     set_rollout("new_checkout", 10)
     set_rollout("search_v2", 10)
-    assert_delivered(failed_attempts=1, pending=2, error=f"status {status}")
-    [[pause]] = rows("SELECT extract(epoch FROM paused_until - now()) FROM flagstaff_receiver")
+    assert_delivered(failed_attempts=1, pending=2, last_error=f"status {status}")
+    [[pause]] = rows(
+        "SELECT extract(epoch FROM paused_until - now()) FROM flagstaff_webhooks_position"
+    )
     assert 590 <= pause <= 600
     assert_delivered(failed_attempts=0, pending=2)
 
@@ -150,7 +152,7 @@ def test_retry_after_pauses_the_receiver(hook: Webhook, status: int) -> None:
 def test_status_410_gives_up_at_once_and_can_be_discarded(hook: Webhook) -> None:
     hook.respond_with(410)
     set_rollout("new_checkout", 10)
-    assert_delivered(failed_attempts=1, pending=0, failed=1, error="status 410")
+    assert_delivered(failed_attempts=1, pending=0, failed=1, last_error="status 410")
     assert discard_failed() == 1
     assert_delivered(failed=0, pending=0)
 
@@ -159,7 +161,7 @@ def test_message_refused_for_three_days_is_given_up_and_can_be_retried(hook: Web
     hook.respond_with(500)
     set_rollout("new_checkout", 10)
     assert_delivered(failed_attempts=1, pending=1, failed=0)
-    rows("UPDATE flagstaff_delivery SET queued_at = queued_at - interval '3 days'")
+    rows("UPDATE flagstaff_webhooks_delivery SET queued_at = queued_at - interval '3 days'")
     make_due()
     assert_delivered(failed_attempts=1, pending=0, failed=1)
     make_due()
@@ -189,7 +191,7 @@ def test_sender_killed_after_sending_sends_again_when_its_claim_expires(
         with pytest.raises(SystemExit):
             deliver()
     assert_delivered(delivered=0, pending=2)
-    rows("UPDATE flagstaff_delivery SET claim_expires_at = now() - interval '1 second'")
+    rows("UPDATE flagstaff_webhooks_delivery SET claim_expires_at = now() - interval '1 second'")
     assert_delivered(delivered=2, pending=0)
     assert percents(hook) == [10, 10, 20]
     assert hook.accepted[0].id == hook.accepted[1].id

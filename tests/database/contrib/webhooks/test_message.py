@@ -43,7 +43,7 @@ def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
     alice = User.objects.create(username="alice")
     with acting_as(alice, reason="a quiet week", source="code"):
         changed = set_rollout("new_checkout", 50)
-    assert_delivered(delivered=1, failed_attempts=0, pending=0, failed=0, error=None)
+    assert_delivered(delivered=1, failed_attempts=0, pending=0, failed=0, last_error=None)
     [received] = hook.accepted
     message = received.json
     assert received.path == "/hooks/T0/B0/token"
@@ -84,7 +84,7 @@ def test_message_without_use_tz_has_an_aware_timestamp(hook: Webhook, settings: 
     settings.USE_TZ = False
     hook.respond_with(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
     set_rollout("new_checkout", 10)
-    assert_delivered(failed_attempts=1, pending=1, error="status 503")
+    assert_delivered(failed_attempts=1, pending=1, last_error="status 503")
     at = datetime.fromisoformat(hook.received[0].json["timestamp"])
     assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
@@ -256,7 +256,9 @@ def test_forgotten_user_is_not_in_pending_messages(hook: Webhook) -> None:
     assert_delivered(failed_attempts=1)
     user.delete()
     forget_user(7100003)
-    [[stored]] = rows("SELECT string_agg(to_jsonb(d)::text, '') FROM flagstaff_delivery AS d")
+    [[stored]] = rows(
+        "SELECT string_agg(to_jsonb(d)::text, '') FROM flagstaff_webhooks_delivery AS d"
+    )
     assert "7100003" not in stored
     hook.start()
     make_due()

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from flagstaff.changes import disable, set_rollout
 from flagstaff.contrib.webhooks import DeliveryReport, deliver
-from flagstaff.exceptions import NoWebhooksError
+from flagstaff.exceptions import NoHistoryError
 from flagstaff.models import FeatureFlag
 from tests.support.fake_workers import FakeWorker
 from tests.support.sql import rows
@@ -32,7 +32,7 @@ def test_removed_receiver_is_reported_and_gets_nothing(hook: Webhook) -> None:
     set_rollout("new_checkout", 10)
     deliver()
     with override_settings(FLAGSTAFF={}):
-        assert deliver() == [DeliveryReport("ops", "", pending=1)]
+        assert deliver() == [DeliveryReport("ops", "", pending=1, last_error="connection refused")]
 
 
 def test_deliveries_of_a_receiver_that_is_removed_expire_after_three_days(hook: Webhook) -> None:
@@ -40,20 +40,20 @@ def test_deliveries_of_a_receiver_that_is_removed_expire_after_three_days(hook: 
     set_rollout("new_checkout", 10)
     deliver()
     rows(
-        "INSERT INTO flagstaff_receiver "
-        "(name, last_entry_id, open_transactions, excluded_entry_ids) "
-        "VALUES ('other', 0, '{}', '{}')"
+        "INSERT INTO flagstaff_webhooks_position "
+        "(receiver, last_entry_id, open_transactions, excluded_entry_ids) "
+        "VALUES ('other', 0, '[]', '[]')"
     )
-    pending = DeliveryReport("ops", "", pending=1)
+    pending = DeliveryReport("ops", "", pending=1, last_error="connection refused")
     with override_settings(FLAGSTAFF={}):
-        rows("UPDATE flagstaff_delivery SET queued_at = now() - interval '9 days'")
+        rows("UPDATE flagstaff_webhooks_delivery SET queued_at = now() - interval '9 days'")
         # Another process may serve it.
         age_receiver("71 hours")
         assert deliver() == [pending]
         age_receiver("2 hours")
         assert deliver() == [DeliveryReport("ops", "", expired=1)]
         assert deliver() == []
-        assert rows("SELECT name FROM flagstaff_receiver") == [("other",)]
+        assert rows("SELECT receiver FROM flagstaff_webhooks_position") == [("other",)]
 
 
 def test_receiver_that_is_configured_keeps_its_deliveries_after_a_long_time(hook: Webhook) -> None:
@@ -67,7 +67,8 @@ def test_receiver_that_is_configured_keeps_its_deliveries_after_a_long_time(hook
 
 def age_receiver(interval: str) -> None:
     rows(
-        "UPDATE flagstaff_receiver SET read_at = read_at - %s::interval WHERE name = 'ops'",
+        "UPDATE flagstaff_webhooks_position SET read_at = read_at - %s::interval "
+        "WHERE receiver = 'ops'",
         interval,
     )
 
@@ -149,7 +150,7 @@ def test_restored_history_is_not_sent_again_and_new_changes_are(hook: Webhook, s
     deliver()
     # A dump was restored on a server with other transaction numbers.
     rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
-    rows("UPDATE flagstaff_receiver SET open_transactions = ARRAY[1, 2, 3]")
+    rows("UPDATE flagstaff_webhooks_position SET open_transactions = '[1, 2, 3]'")
     assert_delivered(delivered=0, pending=0)
     set_rollout("new_checkout", 60)
     assert_delivered(delivered=1, pending=0)
@@ -186,7 +187,9 @@ def test_run_with_a_serialization_failure_retries(
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", strict)
     other = FakeWorker()
     other.query("BEGIN")
-    update = "UPDATE flagstaff_receiver SET consecutive_failures = consecutive_failures + 1"
+    update = (
+        "UPDATE flagstaff_webhooks_position SET consecutive_failures = consecutive_failures + 1"
+    )
     monkeypatch.setattr(
         "flagstaff.contrib.webhooks.send.mark_failure", lambda *_, **__: other.query(update)
     )
@@ -196,7 +199,7 @@ def test_run_with_a_serialization_failure_retries(
         other.query("COMMIT")
     other.leave()
     # Both updates count.
-    assert rows("SELECT consecutive_failures FROM flagstaff_receiver") == [(2,)]
+    assert rows("SELECT consecutive_failures FROM flagstaff_webhooks_position") == [(2,)]
 
 
 def test_change_during_a_run_waits_for_no_lock_and_sends_nothing(hook: Webhook) -> None:
@@ -230,9 +233,8 @@ def test_run_inside_a_transaction_is_refused(hook: Webhook, names: list[str]) ->
 
 def test_run_on_another_database_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    with pytest.raises(NoWebhooksError) as error:
+    with pytest.raises(NoHistoryError) as error:
         deliver()
     assert str(error.value) == (
-        'webhooks are not available in database "default"; use PostgreSQL and run '
-        '"manage.py migrate"'
+        'history is not available in database "default"; use PostgreSQL and run "manage.py migrate"'
     )

@@ -105,7 +105,7 @@ def test_killed_senders_lose_no_message_and_keep_the_order(
     create_flags(query)
     run_once(database, hook)
     hook.respond = responses = HoldNth(10)
-    make_due = "UPDATE flagstaff_delivery SET due_at = now()"
+    make_due = "UPDATE flagstaff_webhooks_delivery SET due_at = now()"
     for round_ in range(ROUNDS):
         responses.reset()
         settings = settings_of(hook)
@@ -129,7 +129,7 @@ def test_killed_senders_lose_no_message_and_keep_the_order(
             for writer in writers:
                 writer.join()
         # The claims of the killed senders end.
-        query("UPDATE flagstaff_delivery SET claim_expires_at = NULL")
+        query("UPDATE flagstaff_webhooks_delivery SET claim_expires_at = NULL")
     hook.respond_with(200)
     while run_once(database, hook)["pending"]:
         query(make_due)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from flagstaff.conf import conf
-from flagstaff.contrib.webhooks.receivers import port_of
+from flagstaff.contrib.webhooks.receivers import WEBHOOKS, port_of
 from flagstaff.exceptions import ConfigurationError
 from tests.support.webhooks import SECRET
 
@@ -21,7 +20,7 @@ def receiver_with(**options: Any) -> override_settings:
 
 def test_receiver_has_the_options_of_the_settings_and_no_secret_in_its_repr() -> None:
     with receiver_with(url=URL, secret=[SECRET, SECRET], format="slack", timeout=2):
-        [receiver] = conf.webhooks
+        [receiver] = WEBHOOKS.current()
     assert (receiver.name, receiver.url, receiver.host) == ("ops", URL, "hooks.example")
     assert (receiver.secrets, receiver.format) == ((b"secret" * 4,) * 2, "slack")
     assert (receiver.timeout, port_of(receiver.split)) == (2.0, 443)
@@ -34,14 +33,14 @@ def test_receiver_has_the_options_of_the_settings_and_no_secret_in_its_repr() ->
 def test_secret_of_sentry_is_the_text_itself_and_not_in_the_repr() -> None:
     for secret in (SENTRY_SECRET, SECRET):
         with receiver_with(url=URL, secret=secret, format="sentry"):
-            [receiver] = conf.webhooks
+            [receiver] = WEBHOOKS.current()
         assert receiver.secrets == (secret.encode(),)
         assert secret not in repr(receiver)
 
 
 def test_receiver_without_options_has_defaults() -> None:
     with receiver_with(url=URL):
-        [receiver] = conf.webhooks
+        [receiver] = WEBHOOKS.current()
     assert (receiver.secrets, receiver.format, receiver.timeout) == ((), "json", 5.0)
 
 
@@ -57,12 +56,12 @@ def test_receiver_without_options_has_defaults() -> None:
 )
 def test_https_or_local_url_is_accepted(url: str) -> None:
     with receiver_with(url=url):
-        assert [receiver.url for receiver in conf.webhooks] == [url]
+        assert [receiver.url for receiver in WEBHOOKS.current()] == [url]
 
 
 def test_plain_http_with_allow_http_is_accepted() -> None:
     with receiver_with(url="http://hooks.internal/", allow_http=True):
-        assert port_of(conf.webhooks[0].split) == 80
+        assert port_of(WEBHOOKS.current()[0].split) == 80
 
 
 URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"
@@ -125,6 +124,6 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 def test_invalid_receiver_is_rejected_without_showing_a_secret(value: Any, message: str) -> None:
     settings = override_settings(FLAGSTAFF={"WEBHOOKS": value})
     with settings, pytest.raises(ConfigurationError) as error:
-        assert conf.webhooks
+        assert WEBHOOKS.current()
     assert str(error.value) == f'FLAGSTAFF["WEBHOOKS"]{message}'
     assert "hunter2" not in message

@@ -35,7 +35,7 @@ EVENT = Event(
     role="shop",
     application_name="",
 )
-MESSAGE = WebhookMessage(EVENT, "rollout 5 → 50 %", "alice", None, None)
+MESSAGE = WebhookMessage(EVENT, "rollout 5 → 50 %", "alice", None)
 
 
 # Retry delays.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 
-from flagstaff._words.cells import Column
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.contrib.ofrep.settings import hash_of
+from flagstaff.extensions import Column
 
 _BYTES = 32
 # Scanners find keys in code by their beginning.
@@ -15,8 +16,6 @@ _PREFIX = "ofrep_"
 
 
 def _run(options: Options, out: Output) -> None:
-    from flagstaff.contrib.ofrep.settings import hash_of  # noqa: PLC0415 (only this verb needs the views)
-
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
     out.record((Column("key"), Column("sha256")), {"key": key, "sha256": hash_of(key)})
     out.message(
@@ -25,10 +24,12 @@ def _run(options: Options, out: Output) -> None:
     )
 
 
-OFREP_KEY = Verb(
-    name="ofrep-key",
-    help="print a new key for a service that evaluates over HTTP, and its SHA-256 for the settings",
-    examples=("ofrep-key", "ofrep-key --json"),
-    run=_run,
-    topic=Topic.UPKEEP,
+VERBS = (
+    Verb(
+        name="ofrep-key",
+        help="print a new key for a service that evaluates over HTTP, and its SHA-256",
+        examples=("ofrep-key", "ofrep-key --json"),
+        run=_run,
+        topic=Topic.UPKEEP,
+    ),
 )

@@ -1,0 +1,150 @@
+"""One delivery run: serves all receivers in parallel, within a time limit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from threading import Event
+from typing import Any
+
+from django.db import connections, transaction
+from django.utils.translation import override
+
+from flagstaff._core import monotonic
+from flagstaff.conf import conf
+from flagstaff.contrib.webhooks.queue import (
+    claim,
+    count_deliveries,
+    delete_removed,
+    discard_failed,
+    enqueue,
+    retry_failed,
+)
+from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
+from flagstaff.contrib.webhooks.send import send
+from flagstaff.extensions import Column, Job, Record
+from flagstaff.history import require_history
+
+__all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """The result of one delivery run for one receiver."""
+
+    receiver: str
+    #: Empty if the receiver is no longer in the settings.
+    host: str
+    #: Messages that the receiver accepted in this run.
+    delivered: int = 0
+    #: Attempts of this run that failed. Each is repeated later or given up.
+    failed_attempts: int = 0
+    #: Deliveries dropped in this run because their entries had left the history, or because the
+    #: receiver has not been in the settings for three days.
+    expired: int = 0
+    #: Deliveries still in the queue.
+    pending: int = 0
+    #: Deliveries given up, until `retry_failed` or `discard_failed`.
+    failed: int = 0
+    #: The newest error of an attempt.
+    last_error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something was sent, tried or dropped."""
+        return bool(self.delivered or self.failed_attempts or self.expired)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        names = ("delivered", "failed_attempts", "expired", "pending", "failed")
+        error = [self.last_error] if self.failed_attempts and self.last_error else []
+        return self.receiver, *(f"{name} {getattr(self, name)}" for name in names), *error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON. Failed deliveries are an error of the run."""
+        error = f"deliveries that failed: {self.failed:,}" if self.failed else None
+        return {**asdict(self), "error": error}
+
+
+def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[DeliveryReport]:
+    """Sends each receiver of WEBHOOKS the changes committed since the last run, and due retries.
+
+    Blocks for about `seconds`, plus at most one receiver's timeout; the rest waits for the next
+    run. `stop` ends the run earlier, between two messages. Runs may overlap. Deletes deliveries of
+    receivers that have not been in WEBHOOKS for three days. Raises NoHistoryError, RuntimeError
+    inside a transaction, and database errors.
+    """
+    receivers = WEBHOOKS.current()
+    # Checked here: each receiver's thread has its own connection, without the caller's transaction.
+    with transaction.atomic(using=conf.database, durable=True):
+        require_history()
+    runs = _serve_all(receivers, monotonic() + seconds, stop or Event())
+    dropped = delete_removed([receiver.name for receiver in receivers])
+    counts = count_deliveries()
+    served = [
+        DeliveryReport(
+            **{"receiver": one.name, "host": one.host, **run, **counts.pop(one.name, {})}
+        )
+        for one, run in zip(receivers, runs, strict=True)
+    ]
+    # Receivers that are no longer in the settings.
+    removed = [DeliveryReport(host="", **left) for left in counts.values()]
+    deleted = [DeliveryReport(name, "", expired=count) for name, count in dropped.items()]
+    return [*served, *removed, *deleted]
+
+
+def _serve_all(receivers: Sequence[Receiver], deadline: float, stop: Event) -> list[dict[str, int]]:
+    """Serves each receiver in its own thread, so that a slow one does not delay the others.
+
+    Returns what the run did for each, by the fields of a report.
+    """
+    if len(receivers) < 2:  # noqa: PLR2004 (there is no other receiver to delay)
+        return [_serve(receiver, deadline, stop) for receiver in receivers]
+    with ThreadPoolExecutor(len(receivers), "flagstaff-webhooks") as threads:
+        futures = [
+            threads.submit(_serve_in_thread, receiver, deadline, stop) for receiver in receivers
+        ]
+        return [future.result() for future in futures]
+
+
+def _serve_in_thread(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
+    try:
+        return _serve(receiver, deadline, stop)
+    finally:
+        connections.close_all()
+
+
+def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
+    outcomes: Counter[str] = Counter()
+    # The active language is per thread, and programs read the texts too.
+    with override(None):
+        enqueue(receiver)
+        while monotonic() < deadline and not stop.is_set() and (delivery := claim(receiver)):
+            outcomes[send(receiver, delivery)] += 1
+    del outcomes["skipped"]
+    return outcomes
+
+
+def _style(record: Record) -> str | None:
+    return "WARNING" if record["failed_attempts"] or record["failed"] else None
+
+
+DELIVERIES = Job(
+    name="deliveries",
+    run=lambda stop: deliver(stop=stop),
+    columns=(
+        Column("receiver"),
+        Column("host", truncate=True),
+        Column("delivered", align_right=True),
+        Column("failed_attempts", align_right=True, style=_style),
+        Column("expired", align_right=True),
+        Column("pending", align_right=True),
+        Column("failed", align_right=True, style=_style),
+        Column("last_error", truncate=True),
+    ),
+    is_slow=True,
+    advice='run "manage.py flags webhooks retry" or "webhooks discard"',
+)
