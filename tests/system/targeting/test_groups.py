@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
+from tests.support.watched_groups import watch_groups
 
 from flagstaff import experiments, status
-from tests.support.watched_groups import watch_groups
 from tests.support.workers import ROOT, Worker, address
 
 KEY = "new_checkout"
