@@ -409,7 +409,11 @@ impl Rows {
         let (loaded, standby) = self.loaded_at(now);
         let (first, by_rows) = (Snapshot::default(), !loaded.asked.is_empty());
         let snapshot = base.unwrap_or(&first).try_next(loaded)?;
-        Some(Read { snapshot, standby, loaded: read::Loaded { by_rows, ..read::Loaded::default() } })
+        Some(Read {
+            snapshot,
+            standby,
+            loaded: read::Loaded { by_rows, ..read::Loaded::default() },
+        })
     }
 
     /// The same after a load of whole tables.
