@@ -105,13 +105,10 @@ def _start_experiments() -> None:
 
 
 def add_members(count: int = MEMBERS) -> None:
-    """Watches groups, and adds all users and so many more to the group of a rule."""
+    """Adds all users and so many more to the group of a rule."""
     from django.contrib.auth.models import Group  # noqa: PLC0415 (after set-up)
     from django.db import connection  # noqa: PLC0415
 
-    from tests.support.watched_groups import watch_groups  # noqa: PLC0415
-
-    watch_groups()
     Group.objects.all().delete()
     Group.objects.create(name="beta")
     with connection.cursor() as cursor:

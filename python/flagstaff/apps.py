@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
@@ -14,6 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff import _core
 from flagstaff._attribution.writes import wrap_connection
 from flagstaff._engine.forced_off import read_environment
+from flagstaff._tables.group_changes import connect_group_signals
+from flagstaff._tables.names import user_field
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["FlagstaffConfig"]
 
@@ -31,6 +36,8 @@ class FlagstaffConfig(AppConfig):
         read_environment()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")
+        with suppress(ConfigurationError):  # a check reports it
+            connect_group_signals(user_field(conf.flag_model).model)
         register(_check_project, "flagstaff")
         register(_check_databases, Tags.database)
 

@@ -7,14 +7,6 @@ A project with its own models uses it in a migration of its own:
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0001_flagstaff")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
-`WatchGroups` watches the groups of the users, for rules that read them:
-
-    dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-        ("flagstaff", "0001_flagstaff"),
-    ]
-    operations = [WatchGroups()]
-
 All are no-ops on SQLite, can be run again, and respect DATABASE_ROUTERS.
 """
 
@@ -30,27 +22,24 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
-from flagstaff._tables.groups import GroupFields, group_fields
-from flagstaff._tables.migrating import PostgresOperation, migrated_model, schema_of_functions
-from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.tenants import is_of_tenants, shared_schema
-from flagstaff._tables.watched import WatchedTable, watched_tables
-from flagstaff._tables.watched_groups import (
-    TRIGGERS,
-    WatchedGroups,
-    problem_of_rules,
-    watched_groups,
+from flagstaff._tables.migrating import (
+    GROUP_FUNCTION,
+    HASHES,
+    PostgresOperation,
+    install_group_function,
+    migrated_model,
+    schema_of_functions,
 )
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
     "InstallFunctions",
     "InstallTables",
     "InstallTriggers",
-    "WatchGroups",
 ]
 
-_HASHES = "function_hashes_v1"
 _TABLES = (
     "tokens_v1",
     "history_v1",
@@ -62,9 +51,10 @@ _FUNCTIONS = (
     "token_functions_v1",
     "barrier_function_v1",
     "history_functions_v1",
-    _HASHES,
+    GROUP_FUNCTION,
+    HASHES,
 )
-_WITH_OBJECTS = (*_TABLES, *_FUNCTIONS, TRIGGERS)
+_WITH_OBJECTS = (*_TABLES, *_FUNCTIONS)
 
 #: Indexes and functions; the tables are those of `own_names`.
 _CREATED = re.compile(
@@ -173,12 +163,14 @@ class InstallTriggers(PostgresOperation):
         for watched in self._watched(schema_editor.connection, state):
             schema = schema_of_functions(schema_editor)
             _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
+            install_group_function(schema_editor)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
             _execute(schema_editor, "drop_triggers_v1", watched.placeholders())
+            install_group_function(schema_editor)
 
     def _watched(
         self, connection: BaseDatabaseWrapper, state: ProjectState
@@ -188,99 +180,6 @@ class InstallTriggers(PostgresOperation):
             migrated_model(self.flag_model, connection, state),
             migrated_model(self.value_model, connection, state),
             migrated_model(self.segment_model, connection, state),
-        )
-
-
-class WatchGroups(PostgresOperation):
-    """Installs triggers that notify workers of changed groups: members and names.
-
-    Only groups that rules and segments read count; any other change costs a look-up. The tables are
-    those of the field `groups` of the users that the flag model allows. Leave out a model if
-    flagstaff's own is used.
-    """
-
-    def __init__(self, flag_model: str | None = None, value_model: str | None = None) -> None:
-        self.flag_model = flag_model
-        self.value_model = value_model
-
-    @property
-    def _labels(self) -> tuple[str, str]:
-        return (
-            self.flag_model or "flagstaff.FeatureFlag",
-            self.value_model or "flagstaff.KeyValueStore",
-        )
-
-    def covers(self, flag_model: type[Model], value_model: type[Model]) -> bool:
-        """Whether this operation watches the groups for these models."""
-        models = flag_model, value_model
-        return [*map(str.lower, self._labels)] == [model._meta.label_lower for model in models]
-
-    def describe(self) -> str:
-        return "Watch the groups of users that rules read"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "watch_groups"
-
-    def install(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        watched = self._watched(schema_editor, state)
-        if watched is None:
-            return
-        connection = schema_editor.connection
-        flag_model, value_model = self._models(connection, state)
-        if flag_model and value_model:
-            problem = problem_of_rules(connection, flag_model, value_model)
-            if problem:
-                raise FlagstaffError(problem)
-        schema = schema_of_functions(schema_editor)
-        _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
-        for statement in watched.install():
-            schema_editor.execute(statement, params=None)
-        _execute_all(schema_editor, (_HASHES,), schema)
-
-    def remove(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        watched = self._watched(schema_editor, state)
-        for statement in watched.remove() if watched else ():
-            schema_editor.execute(statement, params=None)
-
-    def _watched(
-        self, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> WatchedGroups | None:
-        """Returns the tables to watch; None if they are not in this database."""
-        connection = schema_editor.connection
-        flag_model, value_model = self._models(connection, state)
-        segment_model = migrated_model("flagstaff.Segment", connection, state)
-        if flag_model is None or value_model is None or segment_model is None:
-            return None
-        users = user_field(flag_model).model
-        fields = group_fields(users)
-        if not isinstance(fields, GroupFields):
-            raise FlagstaffError(
-                "the groups of {model} cannot be watched: {problem}; remove WatchGroups, or make "
-                "its migration depend on the one that creates the groups",
-                model=users._meta.label,
-                problem=fields.text,
-            )
-        if not all(router.allow_migrate_model(connection.alias, model) for model in fields.models):
-            return None
-        if shared_schema(connection) is not None and any(
-            is_of_tenants(model._meta.app_label) for model in fields.models
-        ):
-            return None
-        schema = schema_of_functions(schema_editor)
-        return watched_groups(connection, flag_model, value_model, segment_model, schema)
-
-    def _models(
-        self, connection: BaseDatabaseWrapper, state: ProjectState
-    ) -> tuple[type[Model] | None, type[Model] | None]:
-        flag_label, value_label = self._labels
-        return (
-            migrated_model(flag_label, connection, state),
-            migrated_model(value_label, connection, state),
         )
 
 

@@ -91,9 +91,6 @@ templates! {
     FORBIDDEN, "the role may not read {table}, so {effect}: GRANT SELECT on it";
     NO_TABLE, "there is no table {table}, so {effect}: run \"manage.py migrate\"";
     NO_COLUMN, "{table} has no column {column}, so {effect}: run \"manage.py migrate\"";
-    GROUP_TRIGGER,
-        "a trigger of groups on {tables} is missing or disabled, so a change of a group is seen \
-         up to five minutes late: run \"manage.py check --database\"";
     UNNOTICED,
         "a full load has found changes that no change token had named ({number}, such as {row}): \
          run \"manage.py check --database\"";

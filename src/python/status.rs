@@ -41,6 +41,8 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 fn add_snapshot(dict: &Bound<'_, PyDict>, snapshot: Option<&Snapshot>) -> PyResult<()> {
     let token = snapshot.and_then(Snapshot::token_set).map(TokenSet::newest);
     dict.set_item("age", snapshot.and_then(|_| LIVE.age()).map(|age| age.as_secs_f64()))?;
+    let members = snapshot.and_then(Snapshot::age_of_members);
+    dict.set_item("members_age", members.map(|age| age.as_secs_f64()))?;
     dict.set_item("version", LIVE.swaps())?;
     dict.set_item("token", token)?;
     dict.set_item("flags", snapshot.map_or(0, Snapshot::flag_count))?;

@@ -1,11 +1,13 @@
 //! The groups that the rules of a snapshot refer to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::key_table::KeyTable;
 use super::ruled::Ruled;
+use crate::boot_time::since_boot;
 use crate::groups::{GroupReferences, Groups};
 use crate::message::Value;
 use crate::row::{GroupRow, Problem, Users};
@@ -18,12 +20,20 @@ pub(super) struct KnownGroups {
     /// Whether the next load must read them, although no token says so.
     must_be_read: bool,
     problems: Arc<[Problem]>,
+    /// When all members were read, as a time since the boot.
+    read_at: Duration,
 }
 
 impl KnownGroups {
     /// The groups; `None` if the database offers none.
     pub(super) fn known(&self) -> Option<&Groups> {
         self.groups.as_deref()
+    }
+
+    /// The time since all members were read; `None` if no rule refers to groups.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.known().filter(|groups| groups.are_read())?;
+        Some(since_boot().saturating_sub(self.read_at))
     }
 
     pub(super) fn must_be_read(&self) -> bool {
@@ -46,7 +56,7 @@ impl KnownGroups {
         let must_be_read = self.known().is_some_and(|known| !known.cover(&references));
         let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
         let groups = Some(Arc::new(Groups::new(references, members)));
-        Self { groups, must_be_read, problems: Arc::default() }
+        Self { groups, must_be_read, problems: Arc::default(), read_at: since_boot() }
     }
 
     /// These groups after changes of some members; `None` if one of the groups is unknown.

@@ -1,5 +1,7 @@
 //! Which groups a load must read for a snapshot, and the snapshot with them.
 
+use std::time::Duration;
+
 use super::Snapshot;
 use super::groups::{add_group_references, missing_groups};
 use crate::groups::{GroupReferences, Groups};
@@ -18,6 +20,12 @@ impl Snapshot {
     #[must_use]
     pub fn reads_groups(&self) -> bool {
         self.groups().is_some_and(Groups::are_read)
+    }
+
+    /// The time since all members of the groups were read; `None` if no rule refers to groups.
+    #[must_use]
+    pub fn age_of_members(&self) -> Option<Duration> {
+        self.groups.age()
     }
 
     /// Whether the next load must read groups, although no token says so: they could not be read,

@@ -23,6 +23,8 @@ class Status:
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
     age: float | None
+    #: Seconds since all members of the groups that rules read were read; None without such rules.
+    members_age: float | None
     #: Whether `age` exceeds MAX_STALENESS. For alerts only: results do not change.
     stale: bool
     #: How many snapshots this process has had.
@@ -40,8 +42,7 @@ class Status:
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
     usage_problem: Text | None
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
-    #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
-    #: no entry in the history.
+    #: lacks until `migrate`, and how many recent changes have no entry in the history.
     problems: tuple[Text, ...]
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]

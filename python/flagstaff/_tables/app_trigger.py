@@ -7,7 +7,12 @@ from typing import ClassVar
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 
-from flagstaff._tables.migrating import PostgresOperation, migrated_model, schema_of_functions
+from flagstaff._tables.migrating import (
+    PostgresOperation,
+    install_group_function,
+    migrated_model,
+    schema_of_functions,
+)
 from flagstaff._tables.names import fill, sql
 
 
@@ -43,3 +48,4 @@ class WatchAppTable(PostgresOperation):
             "pk_columns": quote(str(model._meta.pk.column)),
         }
         schema_editor.execute(fill(sql(file), names), params=None)
+        install_group_function(schema_editor)

@@ -24,8 +24,6 @@ _TABLES_WITH_TRIGGERS = r"""
     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     JOIN pg_catalog.pg_namespace AS f ON f.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
-        -- Triggers on the project's own tables of groups.
-        AND p.proname::text OPERATOR(pg_catalog.!~~) 'flagstaff\_groups\_v%%'
         AND pg_catalog.quote_ident(f.nspname) OPERATOR(pg_catalog.=) %s
     GROUP BY n.nspname, c.relname, c.oid
     ORDER BY qualified

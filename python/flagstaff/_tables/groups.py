@@ -55,9 +55,10 @@ class UnreadableGroups:
 class GroupFields:
     """The fields of memberships and groups. Only these are read."""
 
+    users: type[Model]
     membership: type[Model]
     user: AnyField
-    group: AnyField
+    group: ForeignKey[Model, Model]
     #: What `group` refers to, and the name. Both are columns of one table.
     key: AnyField
     name: AnyField
@@ -86,7 +87,7 @@ def group_fields(users: type[Model]) -> GroupFields | UnreadableGroups:
     key = _in_table_of(name, group.target_field) if name and _is_column(name) else None
     if name is None or key is None:
         return UnreadableGroups(NoGroups.NO_NAME, model)
-    return GroupFields(membership, user, group, key, name)
+    return GroupFields(users, membership, user, group, key, name)
 
 
 def unreadable_groups(

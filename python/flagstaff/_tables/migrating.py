@@ -11,8 +11,11 @@ from django.db.models import Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import current_schema, find_table
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.exceptions import FlagstaffError
+
+#: The function that Django's signals of groups call, and the hashes of all functions.
+GROUP_FUNCTION, HASHES = "group_function_v1", "function_hashes_v1"
 
 
 class PostgresOperation(Operation):
@@ -82,3 +85,12 @@ def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
         table=tokens,
         database=connection.alias,
     )
+
+
+def install_group_function(schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Installs the function of groups again, for the tables that have triggers now."""
+    schema = schema_of_functions(schema_editor)
+    tokens = own_names(schema_editor.connection)["token_table"]
+    names = {"schema": schema, "token_table": f"{schema}.{tokens}"}
+    for file in (GROUP_FUNCTION, HASHES):
+        schema_editor.execute(fill(sql(file), names), params=None)

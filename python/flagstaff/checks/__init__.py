@@ -180,7 +180,6 @@ _ON_POSTGRESQL = (
         "ALTER TABLE {heir} ENABLE ALWAYS TRIGGER flagstaff_token_v1;",
     ),
     Check("flagstaff.W028", triggers.replaced_functions_of_triggers),
-    Check("flagstaff.W039", groups.unwatched_groups),
     Check(
         "flagstaff.W021",
         tables.open_schemas,

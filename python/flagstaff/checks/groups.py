@@ -1,4 +1,4 @@
-"""Checks that the groups that rules read exist, can be read, and are watched."""
+"""Checks that the groups that rules read exist and can be read."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ from collections.abc import Iterator
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.groups import GroupFields, NoGroups, UnreadableGroups
-from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import group_names
-from flagstaff._tables.watched_groups import (
-    Watch,
-    models_with_rules,
-    watch_of,
-    watched_groups,
-)
 from flagstaff._words.rule_parts import groups_of_conditions, named_groups
 from flagstaff._words.similar import with_similar
 from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules
-from flagstaff.checks.hints import watch_groups
 from flagstaff.conf import conf
 
 _MAX_SHOWN = 3
@@ -51,28 +43,6 @@ def unreadable_tables_of_groups(database: Database) -> Iterator[Problem]:
     problems = [problem for table in tables for problem in _table_problems(database, table)]
     if problems and database.stored.read_groups:
         yield from problems
-
-
-def unwatched_groups(database: Database) -> Iterator[Problem]:
-    """Yields that no trigger notifies workers of changed groups."""
-    connection, fields, schema = database.connection, database.groups, database.token_schema
-    if not isinstance(fields, GroupFields) or schema is None:
-        return
-    models = conf.flag_model, conf.value_model, segment_model()
-    tables = watched_groups(connection, *models, schema)
-    watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
-    if tables is None or watch is Watch.CURRENT:
-        return
-    of_apps = models_with_rules(connection)
-    hint = watch_groups((*fields.models, *of_apps), outdated=watch is Watch.OUTDATED)
-    if hint:
-        yield Problem(
-            f"rules read groups, but triggers on {tables.membership_table} and "
-            f"{tables.group_table} are missing or outdated, so workers see a change of a group up "
-            "to five minutes late",
-            conf.flag_model,
-            hint=hint,
-        )
 
 
 def groups_that_do_not_exist(database: Database) -> Iterator[Problem]:

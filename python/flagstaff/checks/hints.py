@@ -14,7 +14,7 @@ from django.db.models import Model
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
-from flagstaff.operations import InstallTriggers, WatchGroups
+from flagstaff.operations import InstallTriggers
 
 _Key = tuple[str, str]
 
@@ -68,51 +68,6 @@ def installations(
             yield tables, INSTALL_AGAIN
         else:
             yield tables, _migration_to_copy({table.model for table in tables}, loader)
-
-
-def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None:
-    """Returns the command or the migration that watches the groups of users.
-
-    `models` are those of memberships and groups, and of apps with rules if their tables exist.
-    Returns None if the running `migrate` will do it.
-    An applied migration watches the tables of its time, so an outdated function needs a new one.
-    """
-    loader = MigrationLoader(None)
-    found = sorted(
-        key
-        for key, migration in loader.disk_migrations.items()
-        for operation in migration.operations
-        if isinstance(operation, WatchGroups)
-        and operation.covers(conf.flag_model, conf.value_model)
-    )
-    alias = alias_to_migrate(conf.flag_model)
-    if found and found[-1] not in applied_migrations(alias):
-        return None if is_migrating() else migrate(alias)
-    if found and not outdated:
-        return INSTALL_AGAIN
-    return _migration_of_groups({conf.flag_model, conf.value_model, *models}, loader)
-
-
-def _migration_of_groups(models: Iterable[type[Model]], loader: MigrationLoader) -> str:
-    """Returns a migration that watches the groups of users."""
-    labels = sorted({"flagstaff", *(model._meta.app_label for model in models)})
-    leaves = [leaf for label in labels for leaf in loader.graph.leaf_nodes(label)]
-    dependencies = "".join(f'        ("{app}", "{name}"),\n' for app, name in leaves)
-    given = {"flag_model": conf.flag_model, "value_model": conf.value_model}
-    arguments = ", ".join(
-        f'{name}="{model._meta.label}"'
-        for name, model in given.items()
-        if model._meta.app_label != "flagstaff"
-    )
-    return (
-        'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add '
-        "the import and the dependencies, and replace the operations:\n"
-        "    from flagstaff.operations import WatchGroups\n"
-        "    dependencies = [\n"
-        f"        ...,\n{dependencies}"
-        "    ]\n"
-        f"    operations = [WatchGroups({arguments})]"
-    )
 
 
 def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, ...]:

@@ -74,9 +74,7 @@ def heirs_without_token_trigger(database: Database) -> Iterator[Problem]:
 def replaced_functions_of_triggers(database: Database) -> Iterator[Problem]:
     """Yields the functions whose body is not the one that a migration installed."""
     connection, schema = database.connection, database.token_schema
-    replaced = replaced_functions(connection, schema) if schema else []
-    # W039 reports the function of groups, which no migration of flagstaff installs.
-    names = [name for name in replaced if name != "flagstaff_groups_v1"]
+    names = replaced_functions(connection, schema) if schema else []
     if names:
         yield Problem(
             f"functions in schema {schema} were replaced: {', '.join(names)}; {_NOT_FIRING}",

@@ -4,7 +4,7 @@
 -- Workers that still run cannot write their reports, and log it once.
 DROP FUNCTION IF EXISTS {schema}.flagstaff_row_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;
-DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1() CASCADE;
+DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1(text[], text[], text[]);
 DROP FUNCTION IF EXISTS {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;

@@ -18,8 +18,6 @@
 -- each followed by a zero byte.
 -- catalog is that of read_point ($5 are its tables), at the same point in time as the rest, or NULL if
 -- it is not asked for.
--- silent_groups names the tables with triggers of groups, if one of these does not fire in every
--- session, else NULL. It is NULL, too, if the project has no such triggers.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
 -- inherits: changes in between may not have written a token. relhassubclass stays true after the last
 -- inheriting table is gone, so a table that inherited only between two identifications is noticed.
@@ -75,21 +73,6 @@ WITH RECURSIVE parts AS (
         AND pg_catalog.right(d.description, 64) OPERATOR(pg_catalog.<>) pg_catalog.encode(
             pg_catalog.sha256(pg_catalog.convert_to(functions.prosrc, 'UTF8')), 'hex'
         )
-), of_groups AS (
-    SELECT
-        pg_catalog.count(*) AS number,
-        pg_catalog.count(*) FILTER (WHERE t.tgenabled OPERATOR(pg_catalog.=) 'A') AS firing,
-        pg_catalog.string_agg(DISTINCT t.tgrelid::regclass::text, ', ') AS names
-    FROM named
-    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) named.tokens
-    JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) 'flagstaff_groups_v1'
-        AND p.pronamespace OPERATOR(pg_catalog.=) c.relnamespace
-    -- By the index of dependencies: the project's tables are found without the right to see them.
-    JOIN pg_catalog.pg_depend AS d
-        ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass
-        AND d.refobjid OPERATOR(pg_catalog.=) p.oid
-        AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::regclass
-    JOIN pg_catalog.pg_trigger AS t ON t.oid OPERATOR(pg_catalog.=) d.objid
 ), silent AS (
     SELECT
         pg_catalog.count(*) AS number,
@@ -142,8 +125,6 @@ SELECT
     ) AS names_rows,
     ARRAY(SELECT DISTINCT arguments FROM firing) AS key_arguments,
     {catalog} AS catalog,
-    CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
-        THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(
         '/',
         tokens,
@@ -164,4 +145,4 @@ SELECT
             FROM functions
         )
     ) AS shape
-FROM named, replaced, silent, of_groups
+FROM named, replaced, silent

@@ -17,6 +17,10 @@ const SPREAD_AFTER_ROWS: Duration = Duration::from_secs(45);
 const GROUPS: Duration = Duration::from_secs(2);
 /// The longest that it takes to find out that groups cannot be read.
 pub(super) const SLOW_GROUPS: Duration = Duration::from_secs(5);
+/// How often the members of groups are read at the latest: SQL changes them without a token.
+const MEMBERS: Duration = Duration::from_secs(60);
+/// The least time between two such reads, as a multiple of the duration of the last one.
+const PER_READ_OF_MEMBERS: u32 = 50;
 /// How often tables that may be large are loaded if there are no tokens.
 const LARGE_TABLES: Duration = Duration::from_secs(60);
 /// The delay before another attempt after a locked table.
@@ -28,6 +32,8 @@ pub(super) struct Clock {
     poll_interval: Duration,
     pub(super) poll: Instant,
     pub(super) full: Instant,
+    /// When all members of groups are read, if rules read groups.
+    pub(super) members: Instant,
     pub(super) large_tables: Instant,
     /// When the last step ended.
     pub(super) last_step: Instant,
@@ -43,6 +49,7 @@ impl Clock {
             poll_interval,
             poll: now,
             full: now,
+            members: now + MEMBERS,
             large_tables: now,
             last_step: now,
             verifies_rows: false,
@@ -53,12 +60,16 @@ impl Clock {
     }
 
     pub(super) fn next_due(&self) -> Instant {
-        self.poll.min(self.full)
+        self.poll.min(self.full).min(self.members)
     }
 
     pub(super) fn step_done(&mut self) {
         self.last_step = Instant::now();
         self.poll = self.last_step + jittered(self.poll_interval);
+        if self.members <= self.last_step {
+            // No rule reads groups.
+            self.members = self.last_step + MEMBERS;
+        }
     }
 
     pub(super) fn everything_loaded(&mut self) {
@@ -81,6 +92,10 @@ impl Clock {
             self.full = self.full.min(Instant::now() + pause);
             self.verifies_rows = true;
         }
+        if let Some(took) = loaded.members {
+            let pause = MEMBERS.mul_f64(0.9 + 0.1 * fraction()).max(took * PER_READ_OF_MEMBERS);
+            self.members = Instant::now() + pause;
+        }
         self.retry_groups(loaded.failed_groups);
     }
 
@@ -97,9 +112,8 @@ impl Clock {
     pub(super) fn retry_soon(&mut self) {
         let soon = Instant::now() + LOCKED.mul_f64(0.5 + fraction());
         self.poll = soon;
-        if self.full < soon {
-            self.full = soon;
-        }
+        self.full = self.full.max(soon);
+        self.members = self.members.max(soon);
     }
 }
 
@@ -122,7 +136,22 @@ mod tests {
         assert!(clock.full <= first);
     }
 
-    const ROWS: Loaded = Loaded { by_rows: true, failed_groups: None };
+    #[tokio::test(start_paused = true)]
+    async fn members_are_read_every_minute_or_after_fifty_times_the_last_read() {
+        let mut clock = Clock::starting_now(Duration::from_secs(3600));
+        for (took, least, most) in [(0, 54, 60), (1, 54, 60), (2, 100, 100)] {
+            clock.loaded(Loaded { members: Some(Duration::from_secs(took)), ..Loaded::default() });
+            clock.step_done();
+            let due = (clock.next_due() - Instant::now()).as_secs_f64();
+            assert!(f64::from(least) <= due && due <= f64::from(most), "{due}");
+        }
+        // Without a rule that reads groups, nothing is read then.
+        tokio::time::advance(Duration::from_secs(100)).await;
+        clock.step_done();
+        assert_eq!(clock.next_due() - Instant::now(), MEMBERS);
+    }
+
+    const ROWS: Loaded = Loaded { by_rows: true, members: None, failed_groups: None };
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]

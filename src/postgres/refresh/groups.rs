@@ -69,9 +69,8 @@ impl GroupStep<'_> {
         let began = Instant::now();
         match self.rows(query, &values).await {
             Ok(rows) => {
-                let loaded = Loaded { by_rows: true, ..read.loaded };
                 let snapshot = read.snapshot.with_members(rows);
-                Ok(snapshot.map(|snapshot| Read { snapshot, loaded, ..read }))
+                Ok(snapshot.map(|snapshot| Read { snapshot, ..read }))
             }
             Err(error) if is_undecodable(&error) || is_of_keys(&error) => Err(error),
             Err(error) => self.without(read, error, began).await.map(Some),
@@ -119,8 +118,10 @@ impl GroupStep<'_> {
     ) -> Result<Read, DriverError> {
         match groups {
             Ok(groups) => {
+                let members = (!references.is_empty()).then(|| began.elapsed());
+                let loaded = Loaded { members, ..read.loaded };
                 let snapshot = read.snapshot.with_groups(references, groups);
-                Ok(Read { snapshot, ..read })
+                Ok(Read { snapshot, loaded, ..read })
             }
             Err(error) => self.without(read, error, began).await,
         }

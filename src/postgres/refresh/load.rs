@@ -41,6 +41,8 @@ pub(super) enum Scope<'a> {
         with_keys: Option<i64>,
         /// Whether whole tables are read although tokens may name the rows.
         whole: bool,
+        /// Whether all members of groups are read although no token says so.
+        members: bool,
     },
     /// All tables but those that may be large. The database has no change tokens.
     WithoutLargeTables,
@@ -74,8 +76,8 @@ impl<'a> Scope<'a> {
     /// The same with whole tables.
     fn of_tables(self) -> Self {
         match self {
-            Self::ChangedSince { base, with_keys, .. } => {
-                Self::ChangedSince { base, with_keys, whole: true }
+            Self::ChangedSince { base, with_keys, members, .. } => {
+                Self::ChangedSince { base, with_keys, whole: true, members }
             }
             other => other,
         }
@@ -84,6 +86,9 @@ impl<'a> Scope<'a> {
     /// What has changed in a table, as far as the scope asks for it.
     fn change(self, table: &TableQuery, now: &Now) -> Change {
         match self {
+            Self::ChangedSince { members: true, .. } if table.relation == Relation::GROUPS => {
+                Change::Table
+            }
             Self::ChangedSince { base, whole, .. } => match now.change(base, table.relation) {
                 Change::Rows(_) if whole || now.has_heirs => Change::Table,
                 change => change,
@@ -404,7 +409,11 @@ impl Rows {
         let (loaded, standby) = self.loaded_at(now);
         let (first, by_rows) = (Snapshot::default(), !loaded.asked.is_empty());
         let snapshot = base.unwrap_or(&first).try_next(loaded)?;
-        Some(Read { snapshot, standby, loaded: read::Loaded { by_rows, failed_groups: None } })
+        Some(Read {
+            snapshot,
+            standby,
+            loaded: read::Loaded { by_rows, ..read::Loaded::default() },
+        })
     }
 
     /// The same after a load of whole tables.

@@ -21,6 +21,8 @@ pub(super) struct Read {
 pub(super) struct Loaded {
     /// Whether it has read single rows.
     pub(super) by_rows: bool,
+    /// How long it took to read all members of groups, if it has.
+    pub(super) members: Option<Duration>,
     /// How long it took to find out that groups cannot be read.
     pub(super) failed_groups: Option<Duration>,
 }

@@ -31,8 +31,6 @@ pub(super) struct ServerInfo {
     lacking: Option<Lacking>,
     /// The optional parts of the schema that cannot be read.
     pub(super) absent: Vec<Absence>,
-    /// The tables of groups with a trigger that does not fire.
-    silent_groups: Option<String>,
     /// Whether tokens name every row that changed, if there are tokens.
     pub(super) names_rows: bool,
     /// The arguments of the token triggers, each followed by a zero byte.
@@ -77,7 +75,6 @@ impl Identification {
             token_table: row.try_get("token_table")?,
             lacking,
             absent: parts.absent(row.try_get("problems_of_parts")?),
-            silent_groups: row.try_get("silent_groups")?,
             names_rows: row.try_get("names_rows")?,
             key_arguments: row.try_get("key_arguments")?,
             shape: row.try_get("shape")?,
@@ -119,15 +116,9 @@ impl ServerInfo {
         self.lacking.is_none()
     }
 
-    /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
-    pub(super) fn problems(&self, reads_groups: bool) -> impl Iterator<Item = Message> {
-        let absent = self.absent.iter().map(|absence| absence.problem.clone());
-        let silent = self
-            .silent_groups
-            .iter()
-            .filter(move |_| reads_groups)
-            .map(|tables| texts::GROUP_TRIGGER.with([("tables", tables.as_str().into())]));
-        absent.chain(silent)
+    /// What is missing in the schema, and what follows.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Message> {
+        self.absent.iter().map(|absence| absence.problem.clone())
     }
 
     /// Whether the session can receive notifications.

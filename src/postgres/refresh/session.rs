@@ -115,9 +115,7 @@ impl<'a> Session<'a> {
             if self.loaded {
                 let (mode, reason) = self.mode();
                 self.context.status.set_mode(mode, reason);
-                let snapshot = self.context.live.snapshot();
-                let reads_groups = snapshot.as_deref().is_some_and(Snapshot::reads_groups);
-                let problems = self.server.problems(reads_groups);
+                let problems = self.server.problems();
                 self.context
                     .status
                     .set_problems(problems.chain(self.verification.unnoticed.clone()).collect());
@@ -251,6 +249,7 @@ impl<'a> Session<'a> {
             snapshot.token_set() == Some(&tokens.token_set)
                 && snapshot.read_point().map(|read_point| read_point.catalog) == self.catalog
                 && (!snapshot.must_read_groups() || snapshot.has_unreadable_groups())
+                && !(snapshot.reads_groups() && now >= self.clock.members)
         };
         if snapshot.as_deref().is_some_and(is_current) {
             if snapshot.as_deref().is_some_and(Snapshot::has_unreadable_groups) {
@@ -324,7 +323,8 @@ impl<'a> Session<'a> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => {
                 let with_keys = self.catalog.filter(|_| self.server.names_rows);
-                Scope::ChangedSince { base, with_keys, whole: false }
+                let members = Instant::now() >= self.clock.members;
+                Scope::ChangedSince { base, with_keys, whole: false, members }
             }
             (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },

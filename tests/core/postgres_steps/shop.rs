@@ -209,6 +209,50 @@ const PROJECT_TRIGGERS: &str = "
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.at_commit();
 ";
 
+/// What calls the function of groups, as the receivers of Django's signals do. A change succeeds
+/// without a token.
+const AS_DJANGO: &str = "
+    CREATE FUNCTION {schema}.members_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        of_groups text[];
+        of_users text[];
+    BEGIN
+        IF TG_OP IN ('UPDATE', 'DELETE') THEN
+            SELECT array_agg({membership_group}::text), array_agg({membership_user}::text)
+            INTO of_groups, of_users FROM old_rows;
+        END IF;
+        IF TG_OP IN ('UPDATE', 'INSERT') THEN
+            SELECT of_groups || array_agg({membership_group}::text),
+                of_users || array_agg({membership_user}::text)
+            INTO of_groups, of_users FROM new_rows;
+        END IF;
+        IF of_groups IS NOT NULL OR TG_OP = 'TRUNCATE' THEN
+            PERFORM {schema}.flagstaff_groups_v1(NULL, of_groups, of_users);
+        END IF;
+        RETURN NULL;
+    EXCEPTION WHEN OTHERS THEN
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION {schema}.group_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM {schema}.flagstaff_groups_v1(NULL, NULL, NULL);
+        RETURN NULL;
+    EXCEPTION WHEN OTHERS THEN
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER added AFTER INSERT ON {membership_table} REFERENCING NEW TABLE AS new_rows
+        EXECUTE FUNCTION {schema}.members_changed();
+    CREATE TRIGGER changed AFTER UPDATE ON {membership_table}
+        REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+        EXECUTE FUNCTION {schema}.members_changed();
+    CREATE TRIGGER removed AFTER DELETE ON {membership_table} REFERENCING OLD TABLE AS old_rows
+        EXECUTE FUNCTION {schema}.members_changed();
+    CREATE TRIGGER truncated AFTER TRUNCATE ON {membership_table}
+        EXECUTE FUNCTION {schema}.members_changed();
+    CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {group_table}
+        EXECUTE FUNCTION {schema}.group_changed();
+";
+
 impl Kind {
     /// The types of the keys: of flags, users, values, segments and groups.
     fn types(self) -> [&'static str; 5] {
@@ -274,7 +318,9 @@ impl Shop {
         self.run(sql!("token_functions_v1"));
         self.run(sql!("barrier_function_v1"));
         self.run(&self.names["all_triggers"].clone());
-        self.run(sql!("group_triggers_v1"));
+        // As if the rules of a flag named all groups.
+        self.run(&sql!("group_function_v1").replace("coalesce(is_read, 'false')", "'true'"));
+        self.run(AS_DJANGO);
         if matches!(self.kind, Kind::Uuids) {
             self.run(PROJECT_TRIGGERS);
         }
@@ -331,22 +377,6 @@ fn names(schema: &str, kind: Kind) -> Names {
     add("of_group", if_constrained(&format!("REFERENCES {{group_table}} {cascade}")));
     add("unique_pair", if_constrained(", UNIQUE ({allowed_users_flag}, {allowed_users_user})"));
     add("unique_member", if_constrained(", UNIQUE ({membership_group}, {membership_user})"));
-    let readers = [
-        ("{flag_table}", "{flag_rules}", "$[*].conditions[*]"),
-        ("{value_table}", "{value_rules}", "$[*].conditions[*]"),
-        ("{segment_table}", "{segment_conditions}", "$[*]"),
-        ("{experiment_table}", "rules", "$[*].conditions[*]"),
-    ];
-    let reads = |template: &str| {
-        let fill = |(table, document, path): (&str, &str, &str)| {
-            let references = sql!("group_references_v1").replace("{conditions}", path);
-            let filled = template.replace("{table}", table).replace("{references}", &references);
-            filled.replace("{document}", document)
-        };
-        readers.map(fill).join(" OR ")
-    };
-    add("reads_any", reads(sql!("any_group_read_v1")));
-    add("reads_concerned", reads(sql!("concerned_group_read_v1")));
     add_triggers(&mut names);
     names
 }

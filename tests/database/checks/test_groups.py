@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core.checks import run_checks
-from django.core.management import call_command
-from django.db import connection, migrations
-from django.db.migrations.loader import MigrationLoader
+from django.db import connection
 from django.test import override_settings
 
-from flagstaff import experiments
 from flagstaff._tables import groups
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from flagstaff.operations import WatchGroups
 from tests.support.sql import rows
-from tests.support.watched_groups import watch_groups
 
 pytestmark = pytest.mark.django_db
-
-WHY = (
-    "rules read groups, but triggers on public.auth_user_groups and public.auth_group are missing "
-    "or outdated, so workers see a change of a group up to five minutes late"
-)
-MIGRATION = (
-    'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add the '
-    "import and the dependencies, and replace the operations:\n"
-    "    from flagstaff.operations import WatchGroups\n"
-    "    dependencies = [\n"
-    "        ...,\n"
-    '        ("auth", "0012_alter_user_first_name_max_length"),\n'
-    '        ("flagstaff", "0001_flagstaff"),\n'
-    '        ("flagstaff_experiments", "0001_experiments"),\n'
-    "    ]\n"
-    "    operations = [WatchGroups()]"
-)
-NOT_WATCHED = ("flagstaff.W039", WHY, MIGRATION)
 
 
 def messages() -> list[tuple[str, str, str]]:
@@ -55,18 +31,6 @@ def create_flag(*groups: str, key: str = "new_checkout") -> None:
     FeatureFlag.objects.create(key=key, rules=[{"conditions": reads(*groups)}])
 
 
-def run_migration(hint: str) -> None:
-    """Does what a hint says: runs its operation, after dependencies that exist."""
-    body = hint.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
-    names: dict[str, Any] = {}
-    exec(body, names)
-    [operation] = names["operations"]
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    watch_groups(operation)
-    loader = MigrationLoader(connection)
-    assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
-
-
 @pytest.fixture
 def beta(db: None) -> Group:
     return Group.objects.create(name="beta")
@@ -81,114 +45,17 @@ def flag(beta: Group) -> None:
 def test_project_without_rules_on_groups_has_no_message(beta: Group) -> None:
     Segment.objects.create(key="german", conditions=[{"attribute": "country", "operator": "in"}])
     FeatureFlag.objects.create(key="groups", description='{"attribute": "groups"}')
-    about_groups = {"flagstaff.W039", "flagstaff.W040", "flagstaff.W055"}
+    about_groups = {"flagstaff.W040", "flagstaff.W055"}
     assert [one for one in messages() if one[0] in about_groups] == []
-
-
-@pytest.mark.usefixtures("flag")
-def test_groups_that_are_not_watched_are_reported_with_a_migration_that_watches_them() -> None:
-    assert messages() == [NOT_WATCHED]
-    FeatureFlag.objects.all().delete()
-    Segment.objects.create(key="insiders", conditions=reads("beta"))
-    assert messages() == [NOT_WATCHED]
-    run_migration(MIGRATION)
-    assert messages() == []
 
 
 @pytest.mark.usefixtures("beta")
 def test_rules_of_a_value_that_read_groups_are_checked() -> None:
     rules = [{"conditions": reads("beta", "bta"), "value": 50}]
     KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
-    assert NOT_WATCHED in messages()
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    watch_groups()
     [(identifier, text, _hint)] = messages()
     assert identifier == "flagstaff.W041"
     assert text.endswith("in rule 1 of value 'max_items'")
-
-
-@pytest.mark.usefixtures("beta")
-def test_rules_of_an_experiment_that_read_groups_are_checked() -> None:
-    experiments.create("button", rules=[{"conditions": reads("beta")}])
-    assert messages() == [NOT_WATCHED]
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    watch_groups()
-    assert messages() == []
-
-
-@pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DROP TRIGGER flagstaff_groups_delete_v1 ON auth_user_groups",
-        "ALTER TABLE auth_group DISABLE TRIGGER flagstaff_groups_update_v1",
-        "ALTER TABLE auth_group ENABLE TRIGGER flagstaff_groups_update_v1",
-        (
-            "CREATE OR REPLACE FUNCTION flagstaff_groups_v1() RETURNS trigger LANGUAGE plpgsql "
-            "AS 'BEGIN RETURN NULL; END'"
-        ),
-    ],
-)
-def test_triggers_that_are_not_as_installed_are_reported(statement: str) -> None:
-    watch_groups()
-    rows(statement)
-    assert messages() == [NOT_WATCHED]
-
-
-class Shop(migrations.Migration):
-    operations = [WatchGroups()]
-
-
-@pytest.fixture
-def shop_migration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project has a migration that watches groups."""
-    load = MigrationLoader.load_disk
-
-    def with_shop(loader: MigrationLoader) -> None:
-        load(loader)
-        assert loader.disk_migrations is not None
-        loader.disk_migrations["shop", "0002_watch_groups"] = Shop("0002_watch_groups", "shop")
-
-    monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
-
-
-APPLIED = (
-    "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_watch_groups', now())"
-)
-
-
-@pytest.mark.usefixtures("flag", "shop_migration")
-def test_migration_of_the_project_is_the_hint_until_its_triggers_are_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert messages() == [(*NOT_WATCHED[:2], 'run "manage.py migrate"')]
-    with monkeypatch.context() as started:
-        started.setattr("sys.argv", ["manage.py", "migrate"])
-        assert messages() == []
-    rows(APPLIED)
-    again = 'run "manage.py flags install-triggers" as the owner of the tables'
-    assert messages() == [(*NOT_WATCHED[:2], again)]
-    call_command("flags", "install-triggers", stdout=io.StringIO())
-    assert messages() == []
-
-
-@pytest.mark.usefixtures("flag", "shop_migration")
-def test_experiments_that_are_migrated_later_or_reversed_need_a_new_migration() -> None:
-    rows(APPLIED)
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    call_command("migrate", "flagstaff_experiments", "zero", verbosity=0)
-    watch_groups()
-    missing_tables = messages()
-    assert [identifier for identifier, *_ in missing_tables] == ["flagstaff.W013"]
-    call_command("migrate", "flagstaff_experiments", verbosity=0)
-    assert messages() == [NOT_WATCHED]
-    run_migration(MIGRATION)
-    assert messages() == []
-    call_command("migrate", "flagstaff_experiments", "zero", verbosity=0)
-    without = MIGRATION.replace('        ("flagstaff_experiments", "0001_experiments"),\n', "")
-    assert messages() == [*missing_tables, (*NOT_WATCHED[:2], without)]
-    call_command("flags", "install-triggers", stdout=io.StringIO())
-    assert messages() == missing_tables
 
 
 OTHERWISE = (
@@ -235,7 +102,6 @@ def test_users_without_groups_are_reported(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("flag")
 def test_role_without_rights_or_with_hidden_rows_of_groups_is_reported() -> None:
-    watch_groups()
     # Before GRANT, which autovacuum of this table waits for: see test_hidden_records.py.
     rows("LOCK TABLE auth_group")
     rows("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
@@ -263,7 +129,6 @@ def test_role_without_rights_or_with_hidden_rows_of_groups_is_reported() -> None
 
 @pytest.mark.usefixtures("beta")
 def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
-    watch_groups()
     create_flag("bta", "beta", "unlike")
     Segment.objects.create(key="insiders", conditions=reads("Beta"))
     assert messages() == [
@@ -284,7 +149,6 @@ def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
 
 @pytest.mark.usefixtures("beta")
 def test_pattern_is_no_name_of_a_group() -> None:
-    watch_groups()
     conditions = [*reads("bet", operator="startswith"), *reads(True, operator="isnull")]
     FeatureFlag.objects.create(key="new_checkout", rules=[{"conditions": conditions}])
     assert messages() == []
@@ -294,4 +158,4 @@ def test_pattern_is_no_name_of_a_group() -> None:
     FeatureFlag.objects.all().delete()
     for number, rules in enumerate(("groups", {"groups": 1}, [["groups"]], [reads("beta")[0]])):
         FeatureFlag.objects.create(key=f"flag_{number}", rules=rules)
-    assert {identifier for identifier, _, _ in messages()} <= {"flagstaff.W034", "flagstaff.W039"}
+    assert {identifier for identifier, _, _ in messages()} <= {"flagstaff.W034"}

@@ -22,6 +22,7 @@ DOWN: dict[str, Any] = {
     "mode": "down",
     "ready": True,
     "age": 301.5,
+    "members_age": None,
     "stale": True,
     "version": 7,
     "token": 2**53,

@@ -61,11 +61,9 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
 """
 # They define or prepare something, or are for another program to run.
 NOT_QUERIES = {
-    *("any_group_read_v1", "barrier_function_v1", "concerned_group_read_v1"),
-    *("drop_group_index_v1", "drop_group_triggers_v1"),
-    *("drop_tables_v1", "drop_token_trigger_v1", "drop_triggers_v1"),
-    *("function_hashes_v1", "group_index_v1", "group_references_v1"),
-    *("group_triggers_v1", "history_functions_v1", "history_indexes_v1"),
+    *("barrier_function_v1", "drop_tables_v1", "drop_token_trigger_v1", "drop_triggers_v1"),
+    *("function_hashes_v1", "group_function_v1"),
+    *("history_functions_v1", "history_indexes_v1"),
     *("history_v1", "load_lock_v1"),
     *("token_functions_v1", "token_trigger_v1"),
     *("tokens_v1", "triggers_v1", "usage_v1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,21 +12,18 @@ from django.db import connection, migrations, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import override_settings
 
+from flagstaff._tables.group_changes import connect_group_signals
 from flagstaff._tables.groups import NoGroups, UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.names import engine_names, fill, names, names_of_groups, sql
-from flagstaff._tables.watched_groups import watched_groups
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from flagstaff.operations import WatchGroups
+from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
 from tests.support.sql import Tokens, rows
-from tests.support.watched_groups import unwatch_groups, watch_groups
 
 pytestmark = pytest.mark.django_db
-
-WATCH = WatchGroups("common.FeatureFlag")
 
 
 def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
@@ -209,68 +207,41 @@ PROJECTS = {
 }
 
 
+@pytest.fixture
+def receivers() -> Iterator[Callable[[type[Model]], None]]:
+    """Connects the receivers for a user model until the end of the test."""
+    signals = (m2m_changed, post_save, post_delete)
+    kept = [[*signal.receivers] for signal in signals]
+    yield connect_group_signals
+    for signal, before in zip(signals, kept, strict=True):
+        signal.receivers = before
+        signal.sender_receivers_cache.clear()
+
+
 @pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
-def test_members_of_a_projects_models_are_loaded_and_watched(project: Project) -> None:
+def test_members_of_a_projects_models_are_loaded_and_named_in_tokens(
+    project: Project, receivers: Callable[[type[Model]], None]
+) -> None:
     state = project.migrated()
-    watch_groups(WATCH, state)
     users, groups = (state.apps.get_model(label) for label in (project.users, project.groups))
-    flags = state.apps.get_model("common.FeatureFlag").objects
-    flags.create(key="a", rules=[{"conditions": [condition("groups", "in", "beta")]}])
+    receivers(users)
+    beta_rules = [{"conditions": [condition("groups", "in", "beta")]}]
+    FeatureFlag.objects.create(key="new_checkout", rules=beta_rules)
     tokens = Tokens()
     beta, member = groups.objects.create(name="beta"), users.objects.create(**project.member)
+    assert tokens.pks() == [("g", None)]
+    rows("SELECT set_config('flagstaff.group_token', '', true)")
     member.groups.add(beta)
+    [(_, pairs)] = tokens.pks()
+    assert [user for _, user in pairs or ()] == [str(project.key)]
     assert load(names_of_groups(connection, users), "beta") == {"beta": [project.key]}
-    member.groups.clear()
-    # The third is that of the new group.
-    assert tokens() == ["g", "g", "g"]
-
-
-def test_removed_triggers_leave_no_object() -> None:
-    state = PROJECTS["tables in other schemas"].migrated()
-    objects = (
-        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'flagstaff_groups%' UNION ALL "
-        "SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff_groups%' UNION ALL "
-        "SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%groups'"
-    )
-    watch_groups(WATCH, state)
-    assert len(rows(objects)) == 8 + 1 + 4
-    unwatch_groups(WATCH, state)
-    assert rows(objects) == []
-
-
-def test_second_installation_changes_nothing() -> None:
-    triggers = (
-        "SELECT tgrelid, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger "
-        "WHERE tgname LIKE 'flagstaff_groups%' ORDER BY 1, 2"
-    )
-    watch_groups()
-    installed = rows(triggers)
-    rows("ALTER TABLE auth_group DISABLE TRIGGER flagstaff_groups_update_v1")
-    watch_groups()
-    assert rows(triggers) == installed
-    assert {enabled for _, _, enabled, _ in installed} == {"A"}
-    [[comment]] = rows("SELECT obj_description('flagstaff_groups_v1'::regproc, 'pg_proc')")
-    assert comment.startswith("flagstaff: SHA-256 of the body ")
-
-
-def test_flag_model_without_rules_is_watched_for_segments(alice: User) -> None:
-    state = PROJECTS["other models"].migrated()
-    state.remove_field("common", "featureflag", "rules")
-    watch_groups(WATCH, state)
-    Segment.objects.create(key="insiders", conditions=[condition("groups", "in", "beta")])
-    tokens = Tokens()
-    state.apps.get_model("common.Team").objects.create(name="beta")
-    assert tokens() == ["g"]
-
-
-def test_value_model_without_rules_is_watched_for_segments() -> None:
-    state = PROJECTS["other models"].migrated()
-    state.remove_field("flagstaff", "keyvaluestore", "rules")
-    watch_groups(WATCH, state)
-    Segment.objects.create(key="insiders", conditions=[condition("groups", "in", "beta")])
-    tokens = Tokens()
-    state.apps.get_model("common.Team").objects.create(name="beta")
-    assert tokens() == ["g"]
+    users_of_beta = getattr(beta, users._meta.get_field("groups").remote_field.get_accessor_name())
+    for change in (member.groups.clear, users_of_beta.clear, beta.delete):
+        users_of_beta.add(member)
+        tokens()
+        rows("SELECT set_config('flagstaff.group_token', '', true)")
+        change()
+        assert tokens() == ["g"]
 
 
 def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
@@ -311,53 +282,30 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
 
 
 @pytest.mark.parametrize(("operations", "reason", "text"), UNREADABLE.values(), ids=UNREADABLE)
-def test_models_without_groups_have_a_reason_and_cannot_be_watched(
-    operations: tuple[Operation, ...], reason: NoGroups, text: str
+def test_models_without_groups_have_a_reason_and_no_receivers(
+    operations: tuple[Operation, ...],
+    reason: NoGroups,
+    text: str,
+    receivers: Callable[[type[Model]], None],
 ) -> None:
     state = Project(operations).migrated()
-    found = group_fields(state.apps.get_model("common.Member"))
+    users = state.apps.get_model("common.Member")
+    found = group_fields(users)
     assert isinstance(found, UnreadableGroups)
     assert (found.reason, found.text) == (reason, text)
-    assert names_of_groups(connection, state.apps.get_model("common.Member")) == {}
-    with pytest.raises(FlagstaffError) as error:
-        watch_groups(WATCH, state)
-    assert str(error.value) == (
-        f"the groups of common.Member cannot be watched: {text}; remove WatchGroups, or make its "
-        "migration depend on the one that creates the groups"
-    )
-
-
-@pytest.mark.parametrize("column_type", ["json", "text"])
-@pytest.mark.parametrize("table", ["flagstaff_featureflag", "flagstaff_keyvaluestore"])
-def test_rules_of_another_type_than_jsonb_cannot_be_watched(table: str, column_type: str) -> None:
-    rows(
-        f"ALTER TABLE {table} ALTER rules DROP DEFAULT, "
-        f"ALTER rules TYPE {column_type} USING rules::text::{column_type}"
-    )
-    with pytest.raises(FlagstaffError) as error:
-        watch_groups()
-    assert str(error.value) == (
-        f'the column "rules" of public.{table} has the type {column_type}, but the '
-        f"index that WatchGroups creates needs jsonb; run: ALTER TABLE public.{table} "
-        'ALTER COLUMN "rules" TYPE jsonb USING "rules"::jsonb;'
-    )
-
-
-def test_rules_of_a_domain_over_jsonb_are_watched() -> None:
-    rows("CREATE DOMAIN rules AS jsonb")
-    rows("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
-    watch_groups()
+    assert names_of_groups(connection, users) == {}
+    before = [*m2m_changed.receivers]
+    receivers(users)
+    assert m2m_changed.receivers == before
 
 
 @pytest.mark.usefixtures("groups_elsewhere")
 @pytest.mark.django_db(databases=["default"])
-def test_groups_in_another_database_are_neither_read_nor_watched() -> None:
+def test_groups_in_another_database_are_not_read() -> None:
     found = unreadable_groups(connection, FeatureFlag, User)
     assert found is not None
     assert (found.reason, found.model) == (NoGroups.OTHER_DATABASE, User.groups.through)
     assert not {"membership_table", "group_table"} & {*names(connection)}
-    watch_groups()
-    assert rows("SELECT FROM pg_proc WHERE proname = 'flagstaff_groups_v1'") == []
 
 
 class ReadsFromReplica:
@@ -382,13 +330,11 @@ def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
 @override_settings(
     SHARED_APPS=["flagstaff", "django.contrib.auth"], TENANT_APPS=["django.contrib.auth"]
 )
-def test_groups_of_tenants_are_neither_read_nor_watched() -> None:
+def test_groups_of_tenants_are_not_read() -> None:
     found = unreadable_groups(connection, FeatureFlag, User)
     assert found is not None
     assert found.reason is NoGroups.OF_TENANTS
     assert "group_table" not in names(connection)
-    watch_groups()
-    assert rows("SELECT FROM pg_proc WHERE proname = 'flagstaff_groups_v1'") == []
 
 
 @pytest.mark.usefixtures("tenants")
@@ -397,13 +343,3 @@ def test_shared_groups_are_read_from_the_shared_schema() -> None:
     found = engine_names(connection)
     assert found["membership_table"] == '"public"."auth_user_groups"'
     assert found["group_table"] == '"public"."auth_group"'
-
-
-def test_index_and_function_have_the_same_expression() -> None:
-    # Otherwise PostgreSQL would not use the index.
-    found = watched_groups(connection, FeatureFlag, KeyValueStore, Segment, "public")
-    assert found is not None
-    *indexes, function = found.install()
-    for index in found.indexes:
-        assert any(index.references in statement for statement in indexes)
-        assert index.references in function

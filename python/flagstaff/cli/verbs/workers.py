@@ -56,8 +56,8 @@ def _mode(record: Record) -> str:
     return f"{record['mode']} ({MODE_TEXTS[record['mode']]})"
 
 
-def _age(record: Record) -> str:
-    return "" if record["age"] is None else f"{record['age']:.3f} s"
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3f} s"
 
 
 def _problems(record: Record) -> str:
@@ -70,7 +70,8 @@ def _forced_off(record: Record) -> str:
 
 _STATUS_COLUMNS = {
     "mode": Column("mode", _mode),
-    "age": Column("age", _age),
+    "age": Column("age", lambda record: _seconds(record["age"])),
+    "members_age": Column("members_age", lambda record: _seconds(record["members_age"])),
     "problems": Column("problems", _problems),
     "forced_off": Column("forced_off", _forced_off),
 }

@@ -1,2 +1,0 @@
--- Reverses group_index_v1.
-DROP INDEX IF EXISTS {index_schema}.{index};
