@@ -44,7 +44,7 @@ pub(super) fn flag_enabled<'py>(
     };
     let user = UserArgument::new(user)?;
     let context = Context::new(context)?;
-    Ok(Evaluator::of(state).flag(key, user, context, default, true)?.value)
+    Evaluator::of(state).flag(key, user, context, default, true)
 }
 
 /// The same where the evaluation may wait for the first load or query. Not inlined: it would cost all

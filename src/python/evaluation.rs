@@ -15,7 +15,7 @@ use super::hooks::Hooks;
 use super::kept_values;
 use super::listeners;
 use super::observed_request::note_watched;
-use super::resolution::{Decided, ErrorCode, FoundValue, Kind, PyValue, Resolved};
+use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::value::to_python;
@@ -73,17 +73,17 @@ impl<'a> Evaluator<'a> {
     /// The result of a flag. With `reports`, an unknown key is reported if that is configured.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    pub(super) fn flag(
+    pub(super) fn flag<T: FlagResult>(
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
         default: bool,
         reports: bool,
-    ) -> PyResult<Resolved> {
+    ) -> PyResult<T> {
         note_evaluation(key.py())?;
         if self.overrides.is_some() {
-            return self.flag_under_overrides(key, user, context, default, reports);
+            return self.flag_under_overrides(key, user, context, default, reports).map(T::from);
         }
         self.flag_of_snapshot(key, user, context, default, reports)
     }
@@ -108,24 +108,24 @@ impl<'a> Evaluator<'a> {
 
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    fn flag_of_snapshot(
+    fn flag_of_snapshot<T: FlagResult>(
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
         default: bool,
         reports: bool,
-    ) -> PyResult<Resolved> {
+    ) -> PyResult<T> {
         let Some(snapshot) = self.snapshot else {
-            return Ok(Resolved::error(ErrorCode::NotReady, default));
+            return Ok(T::error(ErrorCode::NotReady, default));
         };
         // A key that is not valid UTF-8 cannot be in the database.
         let Ok(text) = key.to_str() else { return self.unknown(key, "", default, reports) };
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let result = result(key.py(), text, flag, user, context, snapshot, default)?;
-                flag.count(result.value);
+                let result: T = result(key.py(), text, flag, user, context, snapshot, default)?;
+                flag.count(result.value());
                 Ok(result)
             }
             None => self.unknown(key, text, default, reports),
@@ -147,18 +147,18 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The result of an unknown key, which is counted, and reported if that is configured.
-    fn unknown(
+    fn unknown<T: FlagResult>(
         &self,
         key: &Bound<'_, PyString>,
         text: &str,
         default: bool,
         reports: bool,
-    ) -> PyResult<Resolved> {
+    ) -> PyResult<T> {
         self.count_unknown(text, default);
         if reports && self.report_unknown {
             Hooks::report_unknown_key(key.py(), key, "flag")?;
         }
-        Ok(Resolved::error(ErrorCode::NotFound, default))
+        Ok(T::error(ErrorCode::NotFound, default))
     }
 
     /// Counts an evaluation of a key without a flag, if the process evaluates from memory.
@@ -434,7 +434,7 @@ fn all_of_snapshot<'a, 'py>(
 /// that has one result for all users does not depend on the user either.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn result<'py>(
+fn result<'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
@@ -442,11 +442,11 @@ fn result<'py>(
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     default: bool,
-) -> PyResult<Resolved> {
+) -> PyResult<T> {
     if flag.targeting.is_some() {
         return result_by_attributes(py, key, flag, user, context, snapshot, default);
     }
-    let of = |evaluation| Resolved::of(evaluation, default);
+    let of = |evaluation| T::of(evaluation, default);
     match user {
         Some(user) if flag.depends_on_subject() => {
             if user.may_query() {
@@ -460,20 +460,20 @@ fn result<'py>(
 
 /// The same for a user whose reading may query. Not inlined: it would cost all others.
 #[inline(never)]
-fn result_of_lazy(
+fn result_of_lazy<T: FlagResult>(
     py: Python<'_>,
     key: &str,
     flag: &Flag,
     user: UserArgument<'_, '_>,
     default: bool,
-) -> PyResult<Resolved> {
-    user.with_subject(|subject| Resolved::of(evaluate(key, flag, &subject, &NoAttributes), default))
-        .or_else(|error| Ok(Resolved::error(without_database(py, error)?, default)))
+) -> PyResult<T> {
+    user.with_subject(|subject| T::of(evaluate(key, flag, &subject, &NoAttributes), default))
+        .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
 }
 
 /// The same for a flag that reads attributes. Not inlined: most flags read none.
 #[inline(never)]
-fn result_by_attributes<'py>(
+fn result_by_attributes<'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
@@ -481,9 +481,9 @@ fn result_by_attributes<'py>(
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     default: bool,
-) -> PyResult<Resolved> {
+) -> PyResult<T> {
     if !flag.enabled {
-        return Ok(Resolved::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
+        return Ok(T::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
     }
     let user = match user {
         // A plan measures at 0 %, too, before its start.
@@ -496,9 +496,9 @@ fn result_by_attributes<'py>(
             note_watched(py, flag, watch, evaluation, subject, attributes);
         }
         attributes.report_needed_user(key);
-        Resolved::of(evaluation, default)
+        T::of(evaluation, default)
     })
-    .or_else(|error| Ok(Resolved::error(without_database(py, error)?, default)))
+    .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
 }
 
 /// What the rules of a value decide for `user`, who is read only if the result depends on it; or

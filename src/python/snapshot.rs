@@ -191,7 +191,7 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        Ok(self.evaluator_for_flag(key)?.flag(key, user, context, default, true)?.value)
+        self.evaluator_for_flag(key)?.flag(key, user, context, default, true)
     }
 
     /// The same result with its reason.
@@ -204,7 +204,9 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyResolution>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for_flag(key)?.flag(key, user, context, default, false)?.to_python(key.py())
+        let evaluator = self.evaluator_for_flag(key)?;
+        let resolved: Resolved = evaluator.flag(key, user, context, default, false)?;
+        resolved.to_python(key.py())
     }
 
     /// The value of `key` for `user`.
