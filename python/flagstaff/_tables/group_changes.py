@@ -18,7 +18,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.groups import GroupFields, group_fields, unreadable_groups
+from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
 from flagstaff.conf import conf
 
@@ -45,11 +45,10 @@ _OF_ALL_OF_USER = _OF_THESE.replace(
 def connect_group_signals(users: type[Model]) -> None:
     """Connects the receivers for the groups of a user model, if it has groups."""
     fields = group_fields(users)
-    if not isinstance(fields, GroupFields):
+    if isinstance(fields, str):
         return
-    members = partial(_members_changed, fields)
+    members, group = partial(_members_changed, fields), partial(_group_changed, fields)
     m2m_changed.connect(members, fields.membership, weak=False, dispatch_uid="flagstaff")
-    group = partial(_group_changed, fields)
     for model in {fields.name.model, fields.group.related_model}:
         for signal in (post_save, post_delete):
             signal.connect(group, model, weak=False, dispatch_uid="flagstaff")
@@ -97,7 +96,7 @@ def _notify(fields: GroupFields, using: str, call: str, *parameters: object) -> 
     if in_transaction:
         _run(connection, "SAVEPOINT flagstaff_groups")
     try:
-        _run(connection, _filled(call, using, fields.users), parameters)
+        _run(connection, _filled(call, using, fields), parameters)
     except Exception as error:  # noqa: BLE001
         _warn(error)
         if in_transaction:
@@ -111,13 +110,13 @@ def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -
     return (
         is_postgresql(connection)
         and is_same_database(connection.alias, router.db_for_write(flags))
-        and not unreadable_groups(connection, flags, fields.users)
+        and readable_groups(connection, flags, fields.users) == fields
     )
 
 
 @lru_cache(maxsize=16)
-def _filled(call: str, alias: str, users: type[Model]) -> str:
-    return fill(call, names_of_groups(connections[alias], users))
+def _filled(call: str, alias: str, fields: GroupFields) -> str:
+    return fill(call, names_of_groups(connections[alias], fields))
 
 
 def _run(
