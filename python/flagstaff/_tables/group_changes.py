@@ -21,15 +21,23 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
 
 _logger = logging.getLogger("flagstaff")
 
 # A token has at most 64 pairs of group and user; with more, workers read all members.
 _MAX_USERS = 65
+# The functions are where the tokens are.
+_SCHEMA = """
+    SELECT pg_catalog.quote_ident(n.nspname)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('flagstaff_token')::oid
+"""
 # The names of the groups, their keys, and those of the users who join or leave; NULL for any.
-_OF_ANY_USER = "SELECT flagstaff_groups_v1(%s::text[], NULL, NULL)"
+_OF_ANY_USER = "SELECT {schema}.flagstaff_groups_v1(%s::text[], NULL, NULL)"
 _OF_THESE = """
-    SELECT flagstaff_groups_v1(
+    SELECT {schema}.flagstaff_groups_v1(
         pg_catalog.array_agg({group_name}::text), pg_catalog.array_agg({group_pk}::text), %s::text[]
     )
     FROM {group_table} WHERE {group_pk} OPERATOR(pg_catalog.=) ANY (%s)
@@ -116,15 +124,19 @@ def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -
 
 @lru_cache(maxsize=16)
 def _filled(call: str, alias: str, fields: GroupFields) -> str:
-    return fill(call, names_of_groups(connections[alias], fields))
+    connection = connections[alias]
+    for [schema] in _run(connection, _SCHEMA):
+        return fill(call, {"schema": schema, **names_of_groups(connection, fields)})
+    raise FlagstaffError('there is no table flagstaff_token, run "manage.py migrate"')
 
 
 def _run(
     connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[object] | None = None
-) -> None:
+) -> list[tuple[Any, ...]]:
     """Runs a statement with the driver's cursor: it is no query of the project."""
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 def _warn(error: Exception) -> None:
