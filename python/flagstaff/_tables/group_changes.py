@@ -18,18 +18,26 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.groups import GroupFields, group_fields, unreadable_groups
+from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
 
 _logger = logging.getLogger("flagstaff")
 
 # A token has at most 64 pairs of group and user; with more, workers read all members.
 _MAX_USERS = 65
+# The functions are where the tokens are.
+_SCHEMA = """
+    SELECT pg_catalog.quote_ident(n.nspname)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('flagstaff_token')::oid
+"""
 # The names of the groups, their keys, and those of the users who join or leave; NULL for any.
-_OF_ANY_USER = "SELECT flagstaff_groups_v1(%s::text[], NULL, NULL)"
+_OF_ANY_USER = "SELECT {schema}.flagstaff_groups_v1(%s::text[], NULL, NULL)"
 _OF_THESE = """
-    SELECT flagstaff_groups_v1(
+    SELECT {schema}.flagstaff_groups_v1(
         pg_catalog.array_agg({group_name}::text), pg_catalog.array_agg({group_pk}::text), %s::text[]
     )
     FROM {group_table} WHERE {group_pk} OPERATOR(pg_catalog.=) ANY (%s)
@@ -45,11 +53,10 @@ _OF_ALL_OF_USER = _OF_THESE.replace(
 def connect_group_signals(users: type[Model]) -> None:
     """Connects the receivers for the groups of a user model, if it has groups."""
     fields = group_fields(users)
-    if not isinstance(fields, GroupFields):
+    if isinstance(fields, str):
         return
-    members = partial(_members_changed, fields)
+    members, group = partial(_members_changed, fields), partial(_group_changed, fields)
     m2m_changed.connect(members, fields.membership, weak=False, dispatch_uid="flagstaff")
-    group = partial(_group_changed, fields)
     for model in {fields.name.model, fields.group.related_model}:
         for signal in (post_save, post_delete):
             signal.connect(group, model, weak=False, dispatch_uid="flagstaff")
@@ -97,7 +104,7 @@ def _notify(fields: GroupFields, using: str, call: str, *parameters: object) -> 
     if in_transaction:
         _run(connection, "SAVEPOINT flagstaff_groups")
     try:
-        _run(connection, _filled(call, using, fields.users), parameters)
+        _run(connection, _filled(call, using, fields), parameters)
     except Exception as error:  # noqa: BLE001
         _warn(error)
         if in_transaction:
@@ -111,21 +118,25 @@ def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -
     return (
         is_postgresql(connection)
         and is_same_database(connection.alias, router.db_for_write(flags))
-        and not unreadable_groups(connection, flags, fields.users)
+        and readable_groups(connection, flags, fields.users) == fields
     )
 
 
 @lru_cache(maxsize=16)
-def _filled(call: str, alias: str, users: type[Model]) -> str:
-    return fill(call, names_of_groups(connections[alias], users))
+def _filled(call: str, alias: str, fields: GroupFields) -> str:
+    connection = connections[alias]
+    for [schema] in _run(connection, _SCHEMA):
+        return fill(call, {"schema": schema, **names_of_groups(connection, fields)})
+    raise FlagstaffError('there is no table flagstaff_token, run "manage.py migrate"')
 
 
 def _run(
     connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[object] | None = None
-) -> None:
+) -> list[tuple[Any, ...]]:
     """Runs a statement with the driver's cursor: it is no query of the project."""
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 def _warn(error: Exception) -> None:

@@ -1,18 +1,14 @@
-"""Looks up groups of users by their names."""
+"""Looks up groups of users by their names. Finds nothing where they cannot be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from django.db import Error, connections, transaction
-from django.db.models import Count
+from django.db.models import Count, Model, QuerySet
 
-from flagstaff._tables.groups import (
-    GroupFields,
-    UnreadableGroups,
-    group_fields,
-    unreadable_groups,
-)
+from flagstaff._tables.groups import GroupFields, readable_groups
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import batches
@@ -25,78 +21,63 @@ _MAX_COMPARED = 1_000
 
 
 def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]:
-    """Returns the names that no group has, each with the most similar name or None.
-
-    Returns none where the groups of users cannot be read, which a check reports.
-    """
+    """Returns the names that no group has, each with the most similar name or None."""
     wanted = sorted({*names})
-    fields = _readable_fields(database) if wanted else None
-    if fields is None:
-        return {}
-    name = fields.name.name
-    rows = uncached(fields.name.model._base_manager.using(database)).exclude(**{name: None})
-    known = rows.order_by(name).values_list(name, flat=True)
-    try:
-        with transaction.atomic(using=database):
-            existing: set[str] = set()
-            for batch in batches(filter(is_storable, wanted)):
-                existing.update(known.filter(**{f"{name}__in": batch}))
-            missing = [name for name in wanted if name not in existing]
-            compared = [*known[:_MAX_COMPARED]] if missing else []
-    except Error:
-        return {}
-    return {name: most_similar(name, compared) for name in missing}
+
+    def read(fields: GroupFields) -> Iterator[str]:
+        for batch in batches(filter(is_storable, wanted)):
+            yield from _names(fields, database).filter(**{f"{fields.name.name}__in": batch})
+
+    existing = _found(database, read) if wanted else None
+    missing = [] if existing is None else [name for name in wanted if name not in {*existing}]
+    known = group_names(database, _MAX_COMPARED) if missing else []
+    return {name: most_similar(name, known) for name in missing}
 
 
 def group_members(names: Iterable[str], database: str) -> dict[str, int]:
-    """Returns the number of members of each of these groups, by name.
-
-    Returns none where the groups of users cannot be read.
-    """
+    """Returns the number of members of each of these groups, by name."""
     wanted = sorted({*filter(is_storable, names)})
-    fields = _readable_fields(database) if wanted else None
-    if fields is None:
-        return {}
-    name = f"{fields.group.name}__{fields.name.name}"
-    rows = uncached(fields.membership._base_manager.using(database)).order_by()
-    members = Count(fields.user.name, distinct=True)
-    found = dict.fromkeys(wanted, 0)
-    try:
-        with transaction.atomic(using=database):
-            for batch in batches(wanted):
-                of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
-                found.update(of_groups.annotate(flagstaff_members=members))
-    except Error:
-        return {}
-    return {name: found[name] for name in wanted}
+
+    def read(fields: GroupFields) -> Iterator[tuple[str, int]]:
+        name = f"{fields.group.name}__{fields.name.name}"
+        rows = uncached(fields.membership._base_manager.using(database)).order_by()
+        members = Count(fields.user.name, distinct=True)
+        for batch in batches(wanted):
+            of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
+            yield from of_groups.annotate(flagstaff_members=members)
+
+    found = _found(database, read) if wanted else None
+    return {} if found is None else {name: dict(found).get(name, 0) for name in wanted}
+
+
+def group_names(database: str, most: int) -> list[str]:
+    """Returns the first names of groups, in order. Makes one query."""
+    return _found(database, lambda fields: _names(fields, database)[:most]) or []
 
 
 def can_read_groups(database: str) -> bool:
     """Whether the project has groups that rules can read. Does not query."""
-    return _readable_fields(database) is not None
+    return not isinstance(_fields(database), str)
 
 
-def group_names(database: str, most: int) -> list[str]:
-    """Returns the first names of groups, in order. Makes one query.
-
-    Returns none where the groups of users cannot be read.
-    """
-    fields = _readable_fields(database)
-    if fields is None:
-        return []
+def _names(fields: GroupFields, database: str) -> QuerySet[Model, str]:
     name = fields.name.name
     rows = uncached(fields.name.model._base_manager.using(database)).exclude(**{name: None})
+    return rows.order_by(name).values_list(name, flat=True)
+
+
+def _fields(database: str) -> GroupFields | str:
+    users = user_field(conf.flag_model).model
+    return readable_groups(connections[database], conf.flag_model, users)
+
+
+def _found(database: str, read: Callable[[GroupFields], Iterable[Any]]) -> list[Any] | None:
+    """Returns what `read` returns; None where groups cannot be read."""
+    fields = _fields(database)
+    if isinstance(fields, str):
+        return None
     try:
         with transaction.atomic(using=database):
-            return [*rows.order_by(name).values_list(name, flat=True)[:most]]
+            return [*read(fields)]
     except Error:
-        return []
-
-
-def _readable_fields(database: str) -> GroupFields | None:
-    users = user_field(conf.flag_model).model
-    fields = group_fields(users)
-    if isinstance(fields, UnreadableGroups):
         return None
-    is_unreadable = unreadable_groups(connections[database], conf.flag_model, users)
-    return None if is_unreadable else fields

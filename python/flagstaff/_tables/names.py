@@ -12,7 +12,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
+from flagstaff._tables.groups import GroupFields, readable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
 from flagstaff._tables.optional_fields import RULES, FlagModel, value_client_side, value_rule_fields
 from flagstaff._tables.tenants import shared_schema
@@ -140,20 +140,13 @@ def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[s
 
 def group_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the names of the groups of users; none where groups cannot be read."""
-    users = user_field(conf.flag_model).model
-    if unreadable_groups(connection, conf.flag_model, users):
-        return {}
-    return names_of_groups(connection, users)
+    fields = readable_groups(connection, conf.flag_model, user_field(conf.flag_model).model)
+    return {} if isinstance(fields, str) else names_of_groups(connection, fields)
 
 
-def names_of_groups(connection: BaseDatabaseWrapper, users: type[Model]) -> dict[str, str]:
-    """Returns the names of the groups of a user model, which may be a model of a migration's state.
-
-    Returns none if the model has no groups.
-    """
-    fields, quote = group_fields(users), connection.ops.quote_name
-    if isinstance(fields, UnreadableGroups):
-        return {}
+def names_of_groups(connection: BaseDatabaseWrapper, fields: GroupFields) -> dict[str, str]:
+    """Returns the names of the groups with these fields."""
+    quote = connection.ops.quote_name
     return {
         "membership_table": quote(fields.membership._meta.db_table),
         "membership_user": quote(_own_column(fields.user)),

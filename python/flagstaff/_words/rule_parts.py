@@ -82,25 +82,20 @@ def named_attributes(rules: object) -> Iterator[str]:
                 yield name
 
 
-def named_groups(rules: object) -> Iterator[tuple[str, Text]]:
-    """Yields the groups that rules name, each with its place."""
-    for place, condition in conditions_of(rules):
-        for name in groups_of_conditions([condition]):
-            yield name, place
-
-
-def groups_of_conditions(conditions: object) -> Iterator[str]:
-    """Yields the names of the groups that conditions name."""
-    for condition in objects_in(conditions):
-        # Other operators have patterns, or parts of names.
-        if condition.get("attribute") == _GROUPS and condition.get("operator") == "in":
-            values = condition.get("values")
-            yield from filter(_is_text, values if isinstance(values, list | tuple) else ())
-
-
 def groups_of(rules: object) -> set[str]:
     """Returns the names of the groups that rules name, or conditions in place of rules."""
-    return {name for name, _place in named_groups(rules)}.union(groups_of_conditions(rules))
+    conditions = [*(condition for _, condition in conditions_of(rules)), *objects_in(rules)]
+    lists = (
+        condition.get("values")
+        for condition in conditions
+        # Other operators have patterns, or parts of names.
+        if condition.get("attribute") == _GROUPS and condition.get("operator") == "in"
+    )
+    return {
+        value
+        for values in lists
+        for value in filter(_is_text, values if isinstance(values, list | tuple) else ())
+    }
 
 
 def reads_groups(rules: object) -> bool:

@@ -12,7 +12,6 @@ from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff.checks import (
     flags,
-    groups,
     models,
     settings,
     tables,
@@ -141,12 +140,11 @@ _ON_ANY_DATABASE = (
         "such a condition is false, also if it is negated, unless another value matches; correct "
         f"the values; if a text is stored so, {_SILENCE}",
     ),
-    Check("flagstaff.W040", groups.unreadable_groups_of_users),
     Check(
-        "flagstaff.W041",
-        groups.groups_that_do_not_exist,
-        "no user is in such a group; create it, or correct its name in the rules, which do not "
-        "change when a group is renamed",
+        "flagstaff.W040",
+        flags.unreadable_groups,
+        'let the function of "ATTRIBUTES" return the names of groups as another attribute, and '
+        "change the rules",
     ),
     Check(
         "flagstaff.W037",
@@ -200,7 +198,6 @@ _OF_THE_ENGINE = (
         "as the owner of the table, run: GRANT SELECT ON {table} TO {role};",
     ),
     Check("flagstaff.W022", tables.rows_hidden_from_workers, _SHOW_ALL_ROWS),
-    Check("flagstaff.W055", groups.unreadable_tables_of_groups),
 )
 _ON_SQLITE = (
     Check(

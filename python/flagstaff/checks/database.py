@@ -14,14 +14,8 @@ from django.db.models.functions import Cast
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.catalog import find_table
-from flagstaff._tables.groups import (
-    GroupFields,
-    UnreadableGroups,
-    group_fields,
-    unreadable_groups,
-)
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.names import own_names, user_field
+from flagstaff._tables.names import own_names
 from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
@@ -119,14 +113,6 @@ class Database:
         segments = _texts(self.connection, segment_model(), "conditions")
         others = [one.rules for one in rules_of_apps()]
         return StoredRules(flags, segments, values, others)
-
-    @cached_property
-    def groups(self) -> GroupFields | UnreadableGroups | None:
-        """The fields of the groups that rules read, or why they cannot; None without such rules."""
-        if not self.stored.read_groups:
-            return None
-        users = user_field(conf.flag_model).model
-        return unreadable_groups(self.connection, conf.flag_model, users) or group_fields(users)
 
     @cached_property
     def token_schema(self) -> str | None:

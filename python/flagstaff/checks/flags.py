@@ -11,9 +11,11 @@ from django.utils.module_loading import import_string
 from flagstaff._core import check_rules
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._tables.groups import readable_groups
 from flagstaff._tables.impossible_values import impossible_conditions
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.names import user_field
 from flagstaff._taken_keys import keys_of_apps
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
@@ -134,6 +136,15 @@ def impossible_values(database: Database) -> Iterator[Problem]:
     )
     if shown := some(found, _MAX_SHOWN, separator="; "):
         yield Problem(f"rules have values that never match: {shown}", conf.flag_model)
+
+
+def unreadable_groups(database: Database) -> Iterator[Problem]:
+    """Yields why workers cannot read the groups that rules read."""
+    users = user_field(conf.flag_model).model
+    why = readable_groups(database.connection, conf.flag_model, users)
+    if database.stored.read_groups and isinstance(why, str):
+        text = f"workers cannot read the groups of users: {why}; so conditions on groups are false"
+        yield Problem(text, conf.flag_model)
 
 
 def unusable_units(database: Database) -> Iterator[Problem]:

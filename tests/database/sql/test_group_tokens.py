@@ -145,8 +145,8 @@ HAS_NO_RIGHTS = (
     "GRANT ALL ON auth_user, auth_group, auth_user_groups TO clerk; SET LOCAL ROLE clerk"
 )
 BROKEN = {
-    "no function": ("DROP FUNCTION flagstaff_groups_v1", "function flagstaff_groups_v1("),
-    "no token table": ("DROP TABLE flagstaff_token", 'relation "public.flagstaff_token" does not'),
+    "no function": ("DROP FUNCTION flagstaff_groups_v1", "function public.flagstaff_groups_v1("),
+    "no token table": ("DROP TABLE flagstaff_token", "there is no table flagstaff_token, run"),
     "no table of segments": (
         "DROP TABLE flagstaff_segment CASCADE",
         'relation "public.flagstaff_segment" does not exist',
@@ -163,6 +163,8 @@ def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
 ) -> None:
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows(statement)
+    # As in a new process.
+    group_changes._filled.cache_clear()
     bob.groups.add(beta)
     rows("RESET ROLE")
     assert [*bob.groups.all()] == [beta]

@@ -17,7 +17,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import override_settings
 
 from flagstaff._tables.group_changes import connect_group_signals
-from flagstaff._tables.groups import NoGroups, UnreadableGroups, group_fields, unreadable_groups
+from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import engine_names, fill, names, names_of_groups, sql
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
@@ -234,7 +234,9 @@ def test_members_of_a_projects_models_are_loaded_and_named_in_tokens(
     member.groups.add(beta)
     [(_, pairs)] = tokens.pks()
     assert [user for _, user in pairs or ()] == [str(project.key)]
-    assert load(names_of_groups(connection, users), "beta") == {"beta": [project.key]}
+    fields = group_fields(users)
+    assert isinstance(fields, GroupFields)
+    assert load(names_of_groups(connection, fields), "beta") == {"beta": [project.key]}
     users_of_beta = getattr(beta, users._meta.get_field("groups").remote_field.get_accessor_name())
     for change in (member.groups.clear, users_of_beta.clear, beta.delete):
         users_of_beta.add(member)
@@ -248,16 +250,14 @@ def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
     return (model("Team", pk(), NAME), model("Member", pk(), *fields))
 
 
-UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
-    "no groups": (named(), NoGroups.NO_FIELD, 'common.Member has no ManyToManyField "groups"'),
+UNREADABLE: dict[str, tuple[tuple[Operation, ...], str]] = {
+    "no groups": (named(), 'common.Member has no ManyToManyField "groups"'),
     "one group": (
         named(("groups", to("common.Team", null=True))),
-        NoGroups.NO_FIELD,
         'common.Member has no ManyToManyField "groups"',
     ),
     "groups without names": (
         (model("Team", pk()), model("Member", pk(), GROUPS)),
-        NoGroups.NO_NAME,
         'common.Team has no column "name" in its own table',
     ),
     "groups with several names": (
@@ -266,7 +266,6 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
             model("Team", pk(), ("name", models.ManyToManyField("common.Label"))),
             model("Member", pk(), GROUPS),
         ),
-        NoGroups.NO_NAME,
         'common.Team has no column "name" in its own table',
     ),
     "users by another unique field": (
@@ -275,25 +274,18 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
             model("Member", pk(), ("email", models.TextField(unique=True))),
             *membership(member={"to_field": "email"}),
         ),
-        NoGroups.NO_PRIMARY_KEY,
         "common.Membership does not refer to the primary key of the users",
     ),
 }
 
 
-@pytest.mark.parametrize(("operations", "reason", "text"), UNREADABLE.values(), ids=UNREADABLE)
-def test_models_without_groups_have_a_reason_and_no_receivers(
-    operations: tuple[Operation, ...],
-    reason: NoGroups,
-    text: str,
-    receivers: Callable[[type[Model]], None],
+@pytest.mark.parametrize(("operations", "text"), UNREADABLE.values(), ids=UNREADABLE)
+def test_users_without_readable_groups_have_a_reason_and_no_receivers(
+    operations: tuple[Operation, ...], text: str, receivers: Callable[[type[Model]], None]
 ) -> None:
     state = Project(operations).migrated()
     users = state.apps.get_model("common.Member")
-    found = group_fields(users)
-    assert isinstance(found, UnreadableGroups)
-    assert (found.reason, found.text) == (reason, text)
-    assert names_of_groups(connection, users) == {}
+    assert group_fields(users) == text
     before = [*m2m_changed.receivers]
     receivers(users)
     assert m2m_changed.receivers == before
@@ -302,9 +294,9 @@ def test_models_without_groups_have_a_reason_and_no_receivers(
 @pytest.mark.usefixtures("groups_elsewhere")
 @pytest.mark.django_db(databases=["default"])
 def test_groups_in_another_database_are_not_read() -> None:
-    found = unreadable_groups(connection, FeatureFlag, User)
-    assert found is not None
-    assert (found.reason, found.model) == (NoGroups.OTHER_DATABASE, User.groups.through)
+    assert readable_groups(connection, FeatureFlag, User) == (
+        "the table of auth.User_groups is in another database than the flags"
+    )
     assert not {"membership_table", "group_table"} & {*names(connection)}
 
 
@@ -317,7 +309,7 @@ class ReadsFromReplica:
 
 def test_groups_are_read_where_flags_are_read(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [ReadsFromReplica()]
-    assert unreadable_groups(connection, FeatureFlag, User) is None
+    assert isinstance(readable_groups(connection, FeatureFlag, User), GroupFields)
 
 
 @pytest.fixture
@@ -331,9 +323,9 @@ def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
     SHARED_APPS=["flagstaff", "django.contrib.auth"], TENANT_APPS=["django.contrib.auth"]
 )
 def test_groups_of_tenants_are_not_read() -> None:
-    found = unreadable_groups(connection, FeatureFlag, User)
-    assert found is not None
-    assert found.reason is NoGroups.OF_TENANTS
+    assert readable_groups(connection, FeatureFlag, User) == (
+        "each tenant has a table of auth.User_groups, and all tenants share the flags"
+    )
     assert "group_table" not in names(connection)
 
 
