@@ -13,7 +13,7 @@ class _Extra(NamedTuple):
 
 
 _EXTRAS = {
-    "flagstaff.crawlers": _Extra("crawlers", "crawleruseragents"),
+    "flagstaff.experiments.crawlers": _Extra("crawlers", "crawleruseragents"),
     "flagstaff.contrib.toolbar": _Extra("toolbar", "debug_toolbar"),
 }
 

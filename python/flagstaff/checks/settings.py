@@ -25,7 +25,7 @@ from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.extras import install_extra
-from flagstaff.conf import conf
+from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
 
@@ -56,12 +56,11 @@ def invalid_forced_off_keys() -> Iterator[Problem]:
 
 def missing_objects() -> Iterator[Problem]:
     """Yields what settings name, but does not exist."""
-    named = {
-        "ATTRIBUTES": _attribute_problems(),
-        "VISITOR_COOKIE": path_problems(conf.visitor_cookie, "True or False"),
-        "IS_CRAWLER": path_problems(conf.is_crawler, "True or False"),
-        "CLIENT_ADDRESS": path_problems(conf.client_address, "an IP address"),
-    }
+    given: Mapping[str, object] = getattr(settings, "FLAGSTAFF", {})
+    named = {"ATTRIBUTES": _attribute_problems()}
+    for name, setting in all_settings().items():
+        if setting.returns is not None:
+            named[name] = path_problems(setting.read(given), setting.returns)
     for name, problems in named.items():
         for problem, hint in problems:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)

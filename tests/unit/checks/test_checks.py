@@ -127,10 +127,10 @@ def test_limit_that_cannot_be_imported_is_reported() -> None:
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("crawleruseragents", "flagstaff.crawlers"):
+    for name in ("crawleruseragents", "flagstaff.experiments.crawlers"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "crawleruseragents", None)
-    with override_settings(FLAGSTAFF={"IS_CRAWLER": "flagstaff.crawlers.is_crawler"}):
+    with override_settings(FLAGSTAFF={"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}):
         check, message, hint = only_message()
     assert check == "flagstaff.E035"
     assert "cannot be imported" in message
