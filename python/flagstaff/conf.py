@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -79,6 +80,8 @@ class Setting(Generic[T]):
     is_valid: Callable[[Any], bool] = lambda _value: True
     #: Returns what `conf` has for a valid value, or raises SettingError.
     convert: Callable[[Any], T] = lambda value: value
+    #: Of a setting that names a function of the request, what the function returns, in words.
+    returns: str | None = None
     #: Whether the engine reads it at its start, so that it cannot change while the engine runs.
     #: All others are read at each use, or again when Django signals a change of the settings.
     fixed: bool = False
@@ -151,7 +154,7 @@ def _seconds(
         return is_number(value, low, high)
 
     expected = f"a number of seconds from {low:g} to {high:g}"
-    return Setting(doc, default, expected, is_valid, float, fixed)
+    return Setting(doc, default, expected, is_valid, float, fixed=fixed)
 
 
 def _whole(
@@ -170,9 +173,17 @@ def _days(doc: str) -> Setting[int | None]:
     return Setting(doc, None, expected, lambda value: value is None or _is_whole(value, 1, 36_500))
 
 
-def _function(doc: str, example: str) -> Setting[str | None]:
+def request_function(doc: str, example: str, returns: str, name: str = "") -> Setting[str | None]:
+    """Returns a setting that names a function of the request, or None."""
     expected = f'the path of a function (request), such as "{example}", or None'
-    return Setting(doc, None, expected, lambda value: value is None or is_path(value))
+    return Setting(
+        doc,
+        None,
+        expected,
+        lambda value: value is None or is_path(value),
+        returns=returns,
+        name=name,
+    )
 
 
 def _paths(doc: str, expected: str) -> Setting[Mapping[str, str]]:
@@ -301,9 +312,6 @@ class Conf:
     measure_interval = _seconds(
         "Time between two flushes of what plans and experiments measure", 5.0, low=0.1, high=60
     )
-    client_address = _function(
-        "A function that returns the client's address", "shop.network.client"
-    )
     stale_days = _whole(
         "Time after which an unused flag is stale", 30, high=MAX_STALE_DAYS, unit=" of days"
     )
@@ -316,7 +324,6 @@ class Conf:
     excluded_units = _paths(
         "Units that no report counts", 'unit, such as {"visitor": "shop.metrics.bots"}'
     )
-    is_crawler = _function("A function that knows crawlers", "flagstaff.crawlers.is_crawler")
     new_visitors_per_hour = _whole(
         "Number of new visitors that a worker records per hour for experiments",
         50_000,
@@ -337,6 +344,7 @@ class Conf:
         True,  # noqa: FBT003 (as in the other rows)
         'True, False, or the path of a function (request), such as "shop.consent.given"',
         lambda value: isinstance(value, bool) or is_path(value),
+        returns="True or False",
     )
     visitor_cookie_name: Setting[str] = Setting(
         "The name of the cookie of visitors",
@@ -412,6 +420,12 @@ SETTINGS: dict[str, Setting[Any]] = {
 
 def all_settings() -> dict[str, Setting[Any]]:
     """Returns the settings by their keys, also those of the installed apps."""
+    return _settings_of(tuple(apps.app_configs))
+
+
+# Settings are read at each use, also in requests.
+@lru_cache(maxsize=1)
+def _settings_of(_installed: tuple[str, ...]) -> dict[str, Setting[Any]]:
     return SETTINGS | {setting.name: setting for of_app in OF_APPS for setting in of_app}
 
 

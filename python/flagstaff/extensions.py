@@ -15,14 +15,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from django.apps import apps
 from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from flagstaff._words.cells import Column, Record
 
 __all__ = [
+    "CRAWLERS",
     "FORGET_USER",
     "JOBS",
     "KEYS",
+    "OBSERVERS",
+    "ORIGINS",
     "PLANNED_FLAGS",
     "RETENTIONS",
     "RULES",
@@ -127,6 +131,14 @@ KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
 RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+
+#: Returns what says whether a request is of a crawler; None if no setting names a function.
+CRAWLERS: Hook[Callable[[], Callable[[object], bool] | None]] = Hook("crawlers")
+#: Returns the hash of the network of a request, and when the id of its visitor was drawn. Called at
+#: the end of a request that has evaluated a watched flag, with `request.flags`.
+ORIGINS: Hook[Callable[[Any], tuple[bytes | None, int | None]]] = Hook("origin")
+#: Called by the middleware before the view, with the request and what observes its evaluations.
+OBSERVERS: Hook[Callable[[HttpRequest, Any], None]] = Hook("observer")
 
 
 def model_of(placeholder: str) -> type[Model] | None:

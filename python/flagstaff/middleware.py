@@ -12,10 +12,9 @@ from django.http.response import HttpResponseBase
 from flagstaff._attribution.context import Attribution, actor_of, attributed, attribution
 from flagstaff._core import Observation, awaits_poll
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
-from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.visitor_cookie import RequestVisitor, visitor_of_request
-from flagstaff.extensions import model_of
+from flagstaff.extensions import OBSERVERS
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 
@@ -41,7 +40,7 @@ class FlagstaffMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
-        self._measures = model_of("signal_count_table") is not None
+        self._observers = tuple(OBSERVERS)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
@@ -52,8 +51,8 @@ class FlagstaffMiddleware:
             wait_for_poll()
         flags, visitor = _begin(request)
         with attributed(_attribution_of(request)), Observation(flags) as observation:
-            if self._measures:
-                exclude_body(request, observation)
+            for observe in self._observers:
+                observe(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
         visitor.finish(request, response)

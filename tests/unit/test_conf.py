@@ -11,20 +11,20 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
-from flagstaff.conf import SETTINGS, AttributeSources, Environment, conf
+from flagstaff.conf import SETTINGS, AttributeSources, Environment, all_settings, conf
 from flagstaff.contrib.ofrep.settings import OFREP, OfrepSettings
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, POOL_IDLE, USAGE_INTERVAL, MEASURE_INTERVAL, CLIENT_ADDRESS, STALE_DAYS, "
+    "POOL_SIZE, POOL_IDLE, USAGE_INTERVAL, MEASURE_INTERVAL, STALE_DAYS, "
     "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
-    "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
+    "EXCLUDED_UNITS, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
     "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, SITE_URL, DOCS_URL, ENVIRONMENT, "
-    "REQUIRE_REASON, READ_ONLY, OFREP, WEBHOOKS, WAFFLE; an optional app adds its own if it is in "
-    "INSTALLED_APPS"
+    "REQUIRE_REASON, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP, WEBHOOKS, WAFFLE; an optional "
+    "app adds its own if it is in INSTALLED_APPS"
 )
 
 
@@ -45,7 +45,6 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert (conf.listen, conf.poll_interval, conf.max_staleness) == (True, 5.0, 300.0)
     assert (conf.startup_timeout, conf.pool_size, conf.pool_idle) == (1.0, 2, 0.0)
     assert conf.unknown_key == "ignore"
-    assert conf.client_address is None
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
     assert (conf.environment, conf.is_production) == (None, False)
@@ -73,14 +72,12 @@ OTHERS: dict[str, object] = {
     "USAGE_INTERVAL": 7,
     "MEASURE_INTERVAL": 7,
     "NEW_VISITORS_PER_HOUR": 7,
-    "CLIENT_ADDRESS": "shop.network.client",
     "STALE_DAYS": 7,
     "HISTORY_DAYS": 7,
     "USAGE_DAYS": 7,
     "EXPOSURE_DAYS": 7,
     "METRICS": {"orders": "shop.metrics.orders"},
     "EXCLUDED_UNITS": {"visitor": "shop.metrics.bots"},
-    "IS_CRAWLER": "shop.network.is_crawler",
     "UNKNOWN_KEY": "raise",
     "ATTRIBUTES": ["email"],
     "VISITOR_COOKIE": False,
@@ -192,7 +189,7 @@ def test_invalid_value_is_rejected_with_the_expected_values(
 ) -> None:
     for value in values:
         with with_settings(**{name: value}), pytest.raises(ConfigurationError) as error:
-            getattr(conf, name.lower())
+            all_settings()[name].current()
         assert str(error.value) == f'FLAGSTAFF["{name}"] is {value!r}; expected {expected}'
 
 

@@ -92,7 +92,7 @@ def test_chain_of_imports_is_not_too_long() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "crawlers",
+        "experiments.crawlers",
         *map(
             "contrib.{}".format,
             ("drf", "jinja2", "openfeature", "otel", "prometheus", "sentry", "toolbar"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from inspect import iscoroutine
 from operator import index
 from typing import Any, SupportsIndex, TypeAlias
@@ -26,13 +27,13 @@ from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
 from flagstaff._engine.log_once import log_each_minute, log_once, place_of
-from flagstaff._engine.request_functions import names_crawler
 from flagstaff._engine.visitor_cookie import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import user_field
 from flagstaff._types import Context, UserLike
 from flagstaff.conf import BUILT_IN, conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.extensions import CRAWLERS, ORIGINS
 
 #: What the project's callable gets: a user, and the request or None.
 _Source: TypeAlias = Callable[[Any, Any], object]
@@ -95,9 +96,8 @@ class RequestContext(dict[str, object]):
         """Whether the id is that of the cookie, and not a new one."""
         return visitor_of_request(self.request).has_returned
 
-    @property
-    def is_crawler(self) -> bool:
-        """Whether IS_CRAWLER names the request. Runs the function once."""
+    def is_crawler(self, names_crawler: Callable[[object], bool]) -> bool:
+        """Whether the function of an app names the request. Runs the function once."""
         if self._is_crawler is None:
             # Before: it may evaluate the experiment itself.
             self._is_crawler = False
@@ -239,15 +239,31 @@ def visitor_has_returned(call: object, snapshot: object) -> bool | None:
 
 
 def is_crawler(call: object, snapshot: object) -> bool | None:
-    """Whether IS_CRAWLER names the request of an evaluation; None if the setting names no function.
+    """Whether the request of an evaluation is of a crawler; None if no app knows crawlers.
 
     False outside a request. Called by the extension, with the context of the call and of its
     snapshot.
     """
-    if conf.is_crawler is None:
+    names_crawler = _names_crawler()
+    if names_crawler is None:
         return None
     context = _context_of_request(call, snapshot)
-    return context is not None and context.is_crawler
+    return context is not None and context.is_crawler(names_crawler)
+
+
+@cache
+def _names_crawler() -> Callable[[object], bool] | None:
+    return next((found for find in CRAWLERS if (found := find())), None)
+
+
+def origin_of(flags: Any) -> tuple[bytes | None, int | None]:
+    """Returns where the request came from, as an app says. Called by the extension."""
+    return _origin_of()(flags)
+
+
+@cache
+def _origin_of() -> Callable[[Any], tuple[bytes | None, int | None]]:
+    return next(iter(ORIGINS), lambda _flags: (None, None))
 
 
 def note_evaluation() -> None:
@@ -441,6 +457,7 @@ def utc_of(wall: int) -> int:
 def _after_setting(*, setting: str, **kwargs: object) -> None:
     if setting in ("FLAGSTAFF", "AUTH_USER_MODEL"):
         _core.reset_attributes()
+        _names_crawler.cache_clear()
 
 
 setting_changed.connect(_after_setting)

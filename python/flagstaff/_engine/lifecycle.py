@@ -28,7 +28,6 @@ from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, listeners, log_once
 from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
-from flagstaff._engine.request_origin import origin_of
 from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._engine.user_keys import classify
@@ -404,7 +403,7 @@ _core.install(
         visitor_of=attributes.visitor_of,
         visitor_has_returned=attributes.visitor_has_returned,
         is_crawler=attributes.is_crawler,
-        origin_of=origin_of,
+        origin_of=attributes.origin_of,
         classify=classify,
         read_attribute_settings=attributes.read_settings,
         computed_attributes=attributes.computed_attributes,

@@ -1,4 +1,4 @@
-"""Runs the functions of a request that settings name, such as IS_CRAWLER."""
+"""Runs the functions of a request that settings name, such as CLIENT_ADDRESS."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from flagstaff._engine.log_once import log_once, place_of
-from flagstaff.conf import conf
+from flagstaff._engine.log_once import place_of
 
 
 class RequestFunctionError(Exception):
@@ -38,14 +37,3 @@ def result_of(
     if not isinstance(returned, types):
         raise RequestFunctionError(f"returned a {type(returned).__name__}, not {expected}")
     return returned
-
-
-def names_crawler(request: object) -> bool:
-    """Returns whether the function says that the request is of a crawler. False if it fails."""
-    path = str(conf.is_crawler)
-    try:
-        return bool(result_of(path, request, (bool,), "True or False"))
-    except RequestFunctionError as problem:
-        message = f"{path} in IS_CRAWLER {problem}; the request counts as no crawler"
-        log_once("crawler", str(problem), message)
-        return False

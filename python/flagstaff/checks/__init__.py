@@ -50,7 +50,6 @@ _OF_THE_SETTINGS = (
 #: Run with every command if the settings are valid. They do not connect.
 _OF_THE_PROJECT = (
     Check("flagstaff.E035", settings.missing_objects),
-    Check("flagstaff.W051", settings.panels_without_their_package),
     Check(
         "flagstaff.E049",
         settings.unsupported_databases,

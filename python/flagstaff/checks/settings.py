@@ -24,8 +24,7 @@ from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._words.text import some
 from flagstaff.checks.check import Problem
-from flagstaff.checks.extras import install_extra
-from flagstaff.conf import conf
+from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
 
@@ -56,24 +55,14 @@ def invalid_forced_off_keys() -> Iterator[Problem]:
 
 def missing_objects() -> Iterator[Problem]:
     """Yields what settings name, but does not exist."""
-    named = {
-        "ATTRIBUTES": _attribute_problems(),
-        "VISITOR_COOKIE": path_problems(conf.visitor_cookie, "True or False"),
-        "IS_CRAWLER": path_problems(conf.is_crawler, "True or False"),
-        "CLIENT_ADDRESS": path_problems(conf.client_address, "an IP address"),
-    }
+    given: Mapping[str, object] = getattr(settings, "FLAGSTAFF", {})
+    named = {"ATTRIBUTES": _attribute_problems()}
+    for name, setting in all_settings().items():
+        if setting.returns is not None:
+            named[name] = path_problems(setting.read(given), setting.returns)
     for name, problems in named.items():
         for problem, hint in problems:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
-
-
-def panels_without_their_package() -> Iterator[Problem]:
-    """Yields the panels of flagstaff that development lacks, because a package is missing."""
-    # Production may share the setting with development, without the package.
-    for path in getattr(settings, "DEBUG_TOOLBAR_PANELS", ()) if settings.DEBUG else ():
-        if hint := install_extra(path):
-            text = f"DEBUG_TOOLBAR_PANELS names {path!r}, whose package is not installed"
-            yield Problem(text, hint=hint)
 
 
 def unsupported_databases() -> Iterator[Problem]:
@@ -134,7 +123,7 @@ def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
         function = import_string(path)
     except ImportError as error:
         problem = f"{path!r}, which cannot be imported: {error}"
-        yield problem, install_extra(path) or "correct the path, or install what it needs"
+        yield problem, "correct the path, or install what it needs"
         return
     if not callable(function) or iscoroutinefunction(function):
         yield f"{path!r}, which is not a synchronous function", hint

@@ -19,12 +19,11 @@ from openfeature.flag_evaluation import (
 )
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
-from flagstaff import _core
+from flagstaff import _core, ready
 from flagstaff._engine import change_watch
-from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.request_flags import aobserved_snapshot, observed_snapshot
-from flagstaff._types import Context, UserLike
 from flagstaff.conf import conf
+from flagstaff.typing import Context, UserLike
 
 __all__ = ["FlagstaffProvider"]
 

@@ -8,9 +8,8 @@ from typing import Any
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from flagstaff import listeners
+from flagstaff import listeners, status
 from flagstaff._engine.metrics import METRICS, StatusMetric
-from flagstaff._engine.status import status
 
 __all__ = ["record_evaluations", "register"]
 

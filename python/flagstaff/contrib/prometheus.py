@@ -8,8 +8,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flagstaff import status
 from flagstaff._engine.metrics import METRICS, StatusMetric
-from flagstaff._engine.status import status
 
 __all__ = ["StatusCollector", "register"]
 

@@ -13,6 +13,8 @@ class ExperimentsConfig(AppConfig):
     verbose_name = _("Feature flags: experiments")
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
+        "settings": "flagstaff.experiments.requests.SETTINGS",
+        "crawlers": "flagstaff.experiments.requests.crawlers",
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",

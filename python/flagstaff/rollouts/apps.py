@@ -14,6 +14,9 @@ class RolloutsConfig(AppConfig):
     verbose_name = _("Feature flags: rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
+        "settings": "flagstaff.rollouts.settings.SETTINGS",
+        "origin": "flagstaff.rollouts.request_origin.origin_of",
+        "observer": "flagstaff.rollouts.request_body.exclude_body",
         "tables": "flagstaff.rollouts.models.TABLES",
         "forget_user": "flagstaff.rollouts.hooks.forget_user",
         "planned_flags": "flagstaff.rollouts.hooks.planned_flags",

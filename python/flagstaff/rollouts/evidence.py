@@ -20,6 +20,7 @@ from flagstaff.rollouts.alpha import RunAlpha
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
+from flagstaff.rollouts.settings import CLIENT_ADDRESS
 
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
@@ -49,7 +50,7 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
         lost_workers=len(_lost_workers(run, now)),
         dropped=int(sum(counts[SignalCount.Kind.DROPPED])),
         left_out=left_out,
-        spare=SPARE_NETWORKS if conf.client_address else 0,
+        spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,
     )
 
 

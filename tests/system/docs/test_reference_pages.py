@@ -51,6 +51,7 @@ USED_BY_DJANGO = {
 DEEPER = {
     "flagstaff.templatetags.flagstaff",
     "flagstaff.experiments.metrics",
+    "flagstaff.experiments.crawlers",
     "flagstaff.contrib.ofrep.urls",
 }
 # Apps: one replaces another package under its own name, the other has only URLs.

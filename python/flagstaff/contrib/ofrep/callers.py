@@ -10,12 +10,12 @@ from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
-from flagstaff._types import UserLike
 from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.errors import OfrepError
 from flagstaff.contrib.ofrep.request_body import context_of
 from flagstaff.contrib.ofrep.settings import OFREP, hash_of
+from flagstaff.typing import UserLike
 
 
 class _Anonymous:

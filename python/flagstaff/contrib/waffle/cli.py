@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes import combined_undo
 from flagstaff.changes.written import as_written
@@ -22,6 +21,7 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.contrib.waffle import comparing, converting
 from flagstaff.contrib.waffle.importing import Imported, import_waffle
+from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 
 _USERS = 1_000

@@ -17,15 +17,15 @@ from django.db import router
 from django.db.models import F, Window
 from django.db.models.functions import Mod, RowNumber
 
-from flagstaff._core import Snapshot, snapshot
-from flagstaff._engine.direct import read_own_writes
+from flagstaff import read_own_writes, snapshot
+from flagstaff._core import Snapshot
 from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
 from flagstaff.contrib.waffle.rows import Row, overridden_methods, read_rows, waffle_model
+from flagstaff.extensions import Record
 from flagstaff.models import Segment
 
 #: The outcomes after which a swap, or the way back, changes results: results differ; the flag is

@@ -14,9 +14,9 @@ from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._types import UserLike
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE, SAMPLE_UNIT, TEST_ATTRIBUTE
 from flagstaff.contrib.waffle.settings import WaffleKind, key_of, waffle_settings
+from flagstaff.typing import UserLike
 
 _ALL = 100
 _BITS = 62

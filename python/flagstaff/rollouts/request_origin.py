@@ -10,7 +10,7 @@ from django.utils.crypto import salted_hmac
 from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff._engine.visitor_cookie import visitor_of_request
-from flagstaff.conf import conf
+from flagstaff.rollouts.settings import CLIENT_ADDRESS
 
 # The bytes of an address that name its network: an IPv4 /24 and an IPv6 /48. One person usually has
 # a whole /48.
@@ -30,7 +30,7 @@ def origin_of(flags: Any) -> tuple[bytes | None, int | None]:
     """
     request = flags.context.request
     drawn_at = visitor_of_request(request).drawn_at
-    path = conf.client_address
+    path = CLIENT_ADDRESS.current()
     if path is None:
         return None, drawn_at
     return salted_hmac(_SALT, _network(path, request), algorithm="sha256").digest(), drawn_at

@@ -9,12 +9,12 @@ from django.test import RequestFactory, override_settings
 
 from flagstaff.checks.settings import missing_objects
 
-SETTINGS = {"IS_CRAWLER": "flagstaff.crawlers.is_crawler"}
+SETTINGS = {"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 def is_crawler(agent: str | None) -> bool:
-    from flagstaff.crawlers import is_crawler
+    from flagstaff.experiments.crawlers import is_crawler
 
     headers = {} if agent is None else {"User-Agent": agent}
     return is_crawler(RequestFactory().get("/", headers=headers))
@@ -39,7 +39,7 @@ def test_crawlers_and_requests_without_a_user_agent_are_named(
 def test_user_agent_is_searched_once_and_the_cache_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flagstaff import crawlers
+    from flagstaff.experiments import crawlers
 
     crawlers._names_crawler.cache_clear()
     searched: list[str] = []
@@ -55,7 +55,7 @@ def test_user_agent_is_searched_once_and_the_cache_is_bounded(
 def test_missing_extra_is_an_error_of_the_system_check(monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(FLAGSTAFF=SETTINGS):
         assert list(missing_objects()) == []
-        monkeypatch.delitem(sys.modules, "flagstaff.crawlers")
+        monkeypatch.delitem(sys.modules, "flagstaff.experiments.crawlers")
         monkeypatch.setitem(sys.modules, "crawleruseragents", None)
         [problem] = missing_objects()
     missing = 'crawler-user-agents is not installed; run: pip install "django-flagstaff[crawlers]"'
