@@ -118,7 +118,7 @@ def test_experiment_with_any_time_is_shown_and_deleted(time: str, operator: Clie
 @pytest.mark.parametrize(
     "column",
     [
-        *("change.at", "token.at", "usage.hour", "usage.last_evaluated_at"),
+        *("change.at", "token.at", "usage.hour", "usage.last_at"),
         *("worker.started_at", "worker.last_seen_at", "worker.expected_by", "worker.stopped_at"),
     ],
 )
@@ -126,7 +126,7 @@ def test_time_that_python_cannot_represent_is_refused_where_triggers_and_workers
     column: str,
 ) -> None:
     table, name = column.split(".")
-    rows("INSERT INTO flagstaff_usage VALUES (now(), 'a', true, 1, 1, now())")
+    rows("INSERT INTO flagstaff_usage VALUES (now(), 'a', 'true', 1, now())")
     register_worker(stopped=True)
     try:
         for time in ("infinity", "-infinity", "294276-12-31"):

@@ -12,8 +12,6 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCAD
 DROP TABLE IF EXISTS {delivery_table};
 DROP TABLE IF EXISTS {receiver_table};
 DROP TABLE IF EXISTS {worker_table};
-DROP TABLE IF EXISTS {bulk_usage_table};
-DROP TABLE IF EXISTS {value_usage_table};
 DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};
 DROP TABLE IF EXISTS {token_table};
