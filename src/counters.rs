@@ -37,7 +37,7 @@ impl Tally {
 }
 
 /// A response with the results of many flags. Its caller may use some of them, or none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bulk {
     /// All flags.
     All,
@@ -57,15 +57,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nothing counted yet.
-    pub(crate) const fn new() -> Self {
-        Self {
-            results: [const { Tally::new() }; 2],
-            served: [const { AtomicBool::new(false) }; 2],
-            registered: AtomicBool::new(false),
-        }
-    }
-
     /// Counts a result. The caller holds the GIL.
     #[inline]
     pub fn count(&self, result: bool) {
@@ -78,9 +69,10 @@ impl Counters {
         self.served[bulk as usize].store(true, Ordering::Relaxed);
     }
 
-    /// Whether each kind of `Bulk` had the flag since the last call.
-    pub(crate) fn take_served(&self) -> [bool; 2] {
-        [0, 1].map(|bulk: usize| self.served[bulk].swap(false, Ordering::Relaxed))
+    /// Which kinds of `Bulk` had the flag since the last call.
+    pub(crate) fn take_served(&self) -> impl Iterator<Item = Bulk> {
+        let each = [Bulk::All, Bulk::ForBrowsers].into_iter();
+        each.filter(|bulk| self.served[*bulk as usize].swap(false, Ordering::Relaxed))
     }
 
     /// The numbers of false and true results since the last call.
@@ -91,7 +83,7 @@ impl Counters {
     /// Restarts at zero in a forked child.
     pub(crate) fn reset(&self) {
         self.results.iter().for_each(Tally::reset);
-        self.take_served();
+        self.take_served().for_each(drop);
         self.registered.store(false, Ordering::Relaxed);
     }
 }

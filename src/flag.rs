@@ -45,7 +45,7 @@ impl Identity {
     /// A flag that was not evaluated yet.
     #[must_use]
     pub fn new(key: Box<str>, pk: PrimaryKey) -> Self {
-        Self { key, pk, counters: Counters::new() }
+        Self { key, pk, counters: Counters::default() }
     }
 }
 

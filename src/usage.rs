@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::counters::{Counters, ResultCounters};
+use crate::counters::{Bulk, ResultCounters, Tally};
 use crate::flag::Identity;
 use crate::snapshot::Snapshot;
 
@@ -30,11 +30,11 @@ const CHAINS: usize = 256;
 /// The end of a chain, where the next unknown key is added.
 type Link = OnceLock<Box<UnknownKey>>;
 
-/// A key without a flag, its counts, and the next one of its chain.
+/// A key without a flag, how often it was evaluated, and the next one of its chain.
 #[derive(Debug)]
 struct UnknownKey {
     key: Box<str>,
-    counters: Counters,
+    tally: Tally,
     next: Link,
 }
 
@@ -50,7 +50,7 @@ pub struct UnknownKeys {
     chains: [Link; CHAINS],
     hasher: OnceLock<DefaultHashBuilder>,
     names: AtomicUsize,
-    others: Counters,
+    others: Tally,
 }
 
 impl Default for UnknownKeys {
@@ -67,21 +67,21 @@ impl UnknownKeys {
             chains: [const { OnceLock::new() }; CHAINS],
             hasher: OnceLock::new(),
             names: AtomicUsize::new(0),
-            others: Counters::new(),
+            others: Tally::new(),
         }
     }
 
-    /// Counts a result, which is the caller's default.
+    /// Counts an evaluation, which returned the caller's default.
     #[inline]
-    pub fn count(&self, key: &str, result: bool) {
+    pub fn count(&self, key: &str) {
         let mut link = self.chain(key);
         while let Some(known) = link.get() {
             if *known.key == *key {
-                return known.counters.count(result);
+                return known.tally.count();
             }
             link = &known.next;
         }
-        self.added(link, key).count(result);
+        self.added(link, key).count();
     }
 
     fn chain(&self, key: &str) -> &Link {
@@ -90,37 +90,35 @@ impl UnknownKeys {
         &self.chains[usize::from(hash.to_le_bytes()[0])]
     }
 
-    /// The counters of a new key, which is added at this end of its chain unless there are too
-    /// many.
+    /// The tally of a new key, which is added at this end of its chain unless there are too many.
     #[cold]
-    fn added<'a>(&'a self, mut link: &'a Link, key: &str) -> &'a Counters {
+    fn added<'a>(&'a self, mut link: &'a Link, key: &str) -> &'a Tally {
         if !looks_like_a_name(key) || self.names.load(Ordering::Relaxed) >= MAX_UNKNOWN_KEYS {
             return &self.others;
         }
         self.names.fetch_add(1, Ordering::Relaxed);
-        let new = || {
-            Box::new(UnknownKey { key: key.into(), counters: Counters::new(), next: Link::new() })
-        };
+        let new =
+            || Box::new(UnknownKey { key: key.into(), tally: Tally::new(), next: Link::new() });
         loop {
             let known = link.get_or_init(new);
             // Another thread may have added another key here.
             if *known.key == *key {
-                return &known.counters;
+                return &known.tally;
             }
             link = &known.next;
         }
     }
 
-    /// The counters of all keys, in no order.
-    fn counters(&self) -> impl Iterator<Item = (&str, &Counters)> {
+    /// The tallies of all keys, in no order.
+    fn tallies(&self) -> impl Iterator<Item = (&str, &Tally)> {
         let chains =
             self.chains.iter().flat_map(|link| successors(link.get(), |key| key.next.get()));
-        chains.map(|known| (&*known.key, &known.counters)).chain([(OTHERS, &self.others)])
+        chains.map(|known| (&*known.key, &known.tally)).chain([(OTHERS, &self.others)])
     }
 
     /// Drops all counts, in a forked child. The keys stay, without a count.
     pub fn reset(&self) {
-        self.counters().for_each(|(_, counters)| counters.reset());
+        self.tallies().for_each(|(_, tally)| tally.reset());
     }
 }
 
@@ -131,29 +129,27 @@ fn looks_like_a_name(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// The evaluations of one key, and whether it was served in bulk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is counted of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counted {
+    /// A result of a flag.
+    Flag(bool),
+    /// An evaluation without a flag.
+    Unknown,
+    /// A result of a value: the number of the rule that gave it, 0 for the value itself.
+    Value(u8),
+    /// That a flag was served in bulk, which has no number.
+    Served(Bulk),
+}
+
+/// How often one of these happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUsage {
     /// The key.
     pub key: Box<str>,
-    /// Whether a flag with this key existed.
-    pub defined: bool,
-    /// The number of results that were false.
-    pub false_count: u64,
-    /// The number of results that were true.
-    pub true_count: u64,
-    /// Whether it was served in bulk, and in bulk to a browser.
-    pub served: [bool; 2],
-}
-
-/// How often one result of a value was returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResultUsage {
-    /// The key.
-    pub key: Arc<str>,
-    /// The number of the rule that gave it, 0 for the value itself.
-    pub number: u8,
-    /// How often it was returned.
+    /// What happened.
+    pub counted: Counted,
+    /// How often; 0 if it has no number.
     pub count: u64,
 }
 
@@ -182,41 +178,30 @@ impl CounterRegistry {
         registry.extend(added.cloned());
     }
 
-    /// The results of values with rules since the last call.
-    #[must_use]
-    pub fn take_results(&self) -> Vec<ResultUsage> {
-        let mut usage = Vec::new();
-        self.values.lock().unwrap_or_else(PoisonError::into_inner).retain(|value| {
-            // Read before taking, as below.
-            let is_in_use = Arc::strong_count(value) > 1;
-            let key = &value.key;
-            usage.extend(value.take().map(|(number, count)| ResultUsage {
-                key: key.clone(),
-                number,
-                count,
-            }));
-            is_in_use
-        });
-        usage
-    }
-
-    /// The usage since the last call, of flags and of unknown keys.
+    /// The usage since the last call, of flags, values with rules and unknown keys.
     #[must_use]
     pub fn take(&self, unknown_keys: &UnknownKeys) -> Vec<KeyUsage> {
         let mut usage = Vec::new();
-        let mut take = |key: &str, counters: &Counters, defined| {
-            let ([false_count, true_count], served) = (counters.take(), counters.take_served());
-            if (false_count, true_count, served) != (0, 0, [false; 2]) {
-                usage.push(KeyUsage { key: key.into(), defined, false_count, true_count, served });
+        let mut add = |key: &str, counted, count| {
+            if count > 0 || matches!(counted, Counted::Served(_)) {
+                usage.push(KeyUsage { key: key.into(), counted, count });
             }
         };
         self.flags.lock().unwrap_or_else(PoisonError::into_inner).retain(|flag| {
             // Read before taking: without another owner, no count can follow the last one taken.
             let is_in_use = Arc::strong_count(flag) > 1;
-            take(&flag.key, &flag.counters, true);
+            for (result, count) in [false, true].into_iter().zip(flag.counters.take()) {
+                add(&flag.key, Counted::Flag(result), count);
+            }
+            flag.counters.take_served().for_each(|bulk| add(&flag.key, Counted::Served(bulk), 0));
             is_in_use
         });
-        unknown_keys.counters().for_each(|(key, counters)| take(key, counters, false));
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).retain(|value| {
+            let is_in_use = Arc::strong_count(value) > 1;
+            value.take().for_each(|(number, count)| add(&value.key, Counted::Value(number), count));
+            is_in_use
+        });
+        unknown_keys.tallies().for_each(|(key, tally)| add(key, Counted::Unknown, tally.take()));
         usage
     }
 }

@@ -127,14 +127,15 @@ PICTURES = {
 # Evaluations, and changes by people, so that no page is empty.
 _FILL = (
     """
-    INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()) - n * interval '1 hour', 'new_checkout', true, 300 + 9 * n,
-        90 - n, now() - n * interval '1 hour' FROM generate_series(0, 23) AS n
+    INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
+    SELECT date_trunc('hour', at), 'new_checkout', result, 90 + 200 * (result = 'true')::int, at
+    FROM generate_series(now() - interval '23 hours', now(), interval '1 hour') AS at,
+        unnest(ARRAY['true', 'false']) AS result
     ON CONFLICT DO NOTHING
     """,
     """
-    INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()), key, false, 1, 977 * n, now() - n * interval '7 minutes'
+    INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
+    SELECT date_trunc('hour', now()), key, 'unknown', 977 * n, now() - n * interval '7 minutes'
     FROM unnest(ARRAY['new_chekout', 'old_banner']) WITH ORDINALITY AS keys (key, n)
     """,
     "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",

@@ -140,7 +140,7 @@ impl<'a> Evaluator<'a> {
         {
             match snapshot.flag(text) {
                 Some(flag) => flag.count(resolved.value),
-                None => self.count_unknown(text, resolved.value),
+                None => self.count_unknown(text),
             }
         }
         resolved
@@ -154,7 +154,7 @@ impl<'a> Evaluator<'a> {
         default: bool,
         reports: bool,
     ) -> PyResult<T> {
-        self.count_unknown(text, default);
+        self.count_unknown(text);
         if reports && self.report_unknown {
             Hooks::report_unknown_key(key.py(), key, "flag")?;
         }
@@ -162,9 +162,9 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Counts an evaluation of a key without a flag, if the process evaluates from memory.
-    fn count_unknown(&self, key: &str, result: bool) {
+    fn count_unknown(&self, key: &str) {
         if self.mode.or_else(state::mode) == Some(EvaluationMode::Memory) {
-            LIVE.unknown_keys().count(key, result);
+            LIVE.unknown_keys().count(key);
         }
     }
 

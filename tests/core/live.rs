@@ -7,7 +7,7 @@ use std::thread;
 use flagstaff::boot_time::since_boot;
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::snapshot::{Loaded, Snapshot};
-use flagstaff::usage::{CounterRegistry, KeyUsage};
+use flagstaff::usage::{Counted, CounterRegistry, KeyUsage};
 
 use crate::rows::{flag, flags, token_set};
 
@@ -192,9 +192,9 @@ fn own_writes_survive_start_publication_and_reset_until_they_end() {
 #[test]
 fn unknown_key_is_counted_once_for_the_process() {
     let (live, registry) = (Live::new(), CounterRegistry::default());
-    live.unknown_keys().count("missing", true);
-    live.unknown_keys().count("missing", true);
+    live.unknown_keys().count("missing");
+    live.unknown_keys().count("missing");
     let usage = registry.take(live.unknown_keys());
-    let expected = KeyUsage { key: "missing".into(), true_count: 2, ..KeyUsage::default() };
+    let expected = KeyUsage { key: "missing".into(), counted: Counted::Unknown, count: 2 };
     assert_eq!(usage, [expected]);
 }

@@ -91,8 +91,6 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("token_table", format!("{schema}.flagstaff_token")),
         ("change_table", format!("{schema}.flagstaff_change")),
         ("usage_table", format!("{schema}.flagstaff_usage")),
-        ("bulk_usage_table", format!("{schema}.flagstaff_bulk_usage")),
-        ("value_usage_table", format!("{schema}.flagstaff_value_usage")),
         ("report_table", format!("{schema}.flagstaff_report")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()

@@ -7,12 +7,12 @@ use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::flag::Flag;
 use flagstaff::row::ValueRow;
 use flagstaff::snapshot::Snapshot;
-use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
+use flagstaff::usage::{Counted, CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
 
 use crate::rows::{flag, flags, snapshot, value, values};
 
-fn usage(key: &str, false_count: u64, true_count: u64) -> KeyUsage {
-    KeyUsage { key: key.into(), defined: true, false_count, true_count, ..KeyUsage::default() }
+fn usage(key: &str, result: bool, count: u64) -> KeyUsage {
+    KeyUsage { key: key.into(), counted: Counted::Flag(result), count }
 }
 
 fn of<'a>(snapshot: &'a Snapshot, key: &str) -> &'a Flag {
@@ -39,10 +39,10 @@ fn counts_survive_a_load() {
     for (snapshot, result) in [(&before, false), (&after, true), (&after, true)] {
         of(snapshot, "a").count(result);
     }
-    assert_eq!(registry.take(&unknown), [usage("a", 1, 2)]);
+    assert_eq!(registry.take(&unknown), [usage("a", false, 1), usage("a", true, 2)]);
     assert_eq!(registry.take(&unknown), []);
     of(&before, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
     let after = before.next(flags([]));
     registry.add(&after);
     of(&before, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
     of(&before, "a").count(true);
     drop(before);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
     assert_eq!(registry.take(&unknown), []);
 }
 
@@ -67,7 +67,7 @@ fn counters_of_a_deleted_flag_are_freed_after_the_last_take() {
     of(&before, "a").count(true);
     drop(before);
     assert_eq!(counters.strong_count(), 1);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
     assert_eq!(counters.strong_count(), 0);
 }
 
@@ -76,29 +76,29 @@ fn forked_child_starts_at_zero() {
     let inherited = one_flag();
     let (_registry, unknown) = registered(&inherited);
     of(&inherited, "a").count(true);
-    unknown.count("b", false);
-    unknown.count("ada@example.com", false);
+    unknown.count("b");
+    unknown.count("ada@example.com");
     reset_after_fork(Some(&inherited), &unknown);
     let registry = CounterRegistry::default();
     registry.add(&inherited);
     assert_eq!(registry.take(&unknown), []);
     of(&inherited, "a").count(false);
-    assert_eq!(registry.take(&unknown), [usage("a", 1, 0)]);
+    assert_eq!(registry.take(&unknown), [usage("a", false, 1)]);
     // Its own child also starts at zero, after a report.
     reset_after_fork(Some(&inherited), &unknown);
     let registry = CounterRegistry::default();
     registry.add(&inherited);
     of(&inherited, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
 }
 
 #[test]
 fn flag_served_in_bulk_is_reported_once_and_not_counted() {
     let snapshot = one_flag();
     let (registry, unknown) = registered(&snapshot);
-    for (bulk, served) in [(Bulk::All, [true, false]), (Bulk::ForBrowsers, [false, true])] {
+    for bulk in [Bulk::All, Bulk::ForBrowsers] {
         (0..3).for_each(|_| of(&snapshot, "a").serve(bulk));
-        let expected = KeyUsage { served, ..usage("a", 0, 0) };
+        let expected = KeyUsage { key: "a".into(), counted: Counted::Served(bulk), count: 0 };
         assert_eq!(registry.take(&unknown), [expected]);
         assert_eq!(registry.take(&unknown), []);
     }
@@ -115,17 +115,16 @@ fn forked_child_does_not_report_what_its_parent_served() {
     registry.add(&inherited);
     assert_eq!(registry.take(&unknown), []);
     of(&inherited, "a").serve(Bulk::All);
-    let expected = KeyUsage { served: [true, false], ..usage("a", 0, 0) };
+    let expected = KeyUsage { key: "a".into(), counted: Counted::Served(Bulk::All), count: 0 };
     assert_eq!(registry.take(&unknown), [expected]);
 }
 
 /// The unknown keys that are counted for these evaluations, with the number of each.
 fn counted<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<(Box<str>, u64)> {
     let unknown = UnknownKeys::default();
-    keys.into_iter().for_each(|key| unknown.count(key, false));
+    keys.into_iter().for_each(|key| unknown.count(key));
     let usage = CounterRegistry::default().take(&unknown);
-    let mut counted: Vec<_> =
-        usage.into_iter().map(|usage| (usage.key, usage.false_count)).collect();
+    let mut counted: Vec<_> = usage.into_iter().map(|usage| (usage.key, usage.count)).collect();
     counted.sort_unstable();
     counted
 }
@@ -177,7 +176,7 @@ fn flag_counted_in_one_result_only_is_reported() {
     of(&snapshot, "b").count(false);
     let mut found = registry.take(&unknown);
     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    assert_eq!(found, [usage("a", 0, 1), usage("b", 1, 0)]);
+    assert_eq!(found, [usage("a", true, 1), usage("b", false, 1)]);
 }
 
 #[test]
@@ -188,7 +187,7 @@ fn flag_of_many_loads_is_counted_once() {
         registry.add(&snapshot);
     }
     of(&snapshot, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", true, 1)]);
 }
 
 #[test]
@@ -203,17 +202,17 @@ fn another_row_with_the_key_is_counted_anew() {
         of(&first, "a").count(true);
         of(&second, "a").count(false);
         drop(first);
-        assert_eq!(registry.take(&unknown), [usage("a", 0, 1), usage("a", 1, 0)]);
+        assert_eq!(registry.take(&unknown), [usage("a", true, 1), usage("a", false, 1)]);
     }
 }
 
 #[test]
 fn child_without_a_snapshot_drops_the_unknown_keys() {
     let unknown = UnknownKeys::new();
-    unknown.count("missing", true);
+    unknown.count("missing");
     reset_after_fork(None, &unknown);
     assert_eq!(CounterRegistry::default().take(&unknown), []);
-    unknown.count("missing", true);
+    unknown.count("missing");
     assert_eq!(CounterRegistry::default().take(&unknown).len(), 1);
 }
 
@@ -222,15 +221,15 @@ fn unknown_key_made_from_data_is_counted_as_other() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let long = "x".repeat(101);
     for key in ["ada@example.com", "user_4711471", "", "two words", "Grüße", &long] {
-        unknown.count(key, false);
+        unknown.count(key);
     }
-    unknown.count("beta_2026", true);
+    unknown.count("beta_2026");
     let mut found = registry.take(&unknown);
     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    assert!(found.iter().all(|usage| !usage.defined));
     let found: Vec<_> =
-        found.iter().map(|usage| (&*usage.key, usage.false_count, usage.true_count)).collect();
-    assert_eq!(found, [(OTHERS, 6, 0), ("beta_2026", 0, 1)]);
+        found.iter().map(|usage| (&*usage.key, usage.counted, usage.count)).collect();
+    let unknown = Counted::Unknown;
+    assert_eq!(found, [(OTHERS, unknown, 6), ("beta_2026", unknown, 1)]);
 }
 
 #[test]
@@ -238,13 +237,12 @@ fn each_unknown_key_has_a_count_of_its_own() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     // Each chain has several of them.
     for round in 0..5 {
-        (0..1000).filter(|n| n % 5 >= round).for_each(|n| unknown.count(&format!("k{n}"), n > 500));
+        (0..1000).filter(|n| n % 5 >= round).for_each(|n| unknown.count(&format!("k{n}")));
     }
     let mut found = registry.take(&unknown);
     found.sort_unstable_by_key(|usage| usage.key[1..].parse::<u64>().expect("a number"));
-    let counts: Vec<_> = found.iter().map(|usage| (usage.false_count, usage.true_count)).collect();
-    let expected = (0..1000).map(|n| if n > 500 { (0, n % 5 + 1) } else { (n % 5 + 1, 0) });
-    assert_eq!(counts, expected.collect::<Vec<_>>());
+    let counts: Vec<_> = found.iter().map(|usage| usage.count).collect();
+    assert_eq!(counts, (0..1000).map(|n| n % 5 + 1).collect::<Vec<_>>());
     assert_eq!(registry.take(&unknown), []);
 }
 
@@ -252,12 +250,12 @@ fn each_unknown_key_has_a_count_of_its_own() {
 fn unknown_keys_are_bounded_in_number() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     for key in 0..3000 {
-        unknown.count(&format!("k{key}"), false);
-        unknown.count(&format!("k{key}"), false);
+        unknown.count(&format!("k{key}"));
+        unknown.count(&format!("k{key}"));
     }
     let found = registry.take(&unknown);
     assert_eq!(found.len(), 1001);
-    assert_eq!(found.iter().map(|usage| usage.false_count).sum::<u64>(), 6000);
+    assert_eq!(found.iter().map(|usage| usage.count).sum::<u64>(), 6000);
 }
 
 mod values_with_rules {
@@ -279,8 +277,9 @@ mod values_with_rules {
         rules.count(Evaluation { value: is_result_of_rule, reason, bucket: None, rule });
     }
 
-    fn taken(registry: &CounterRegistry) -> Vec<(u8, u64)> {
-        registry.take_results().into_iter().map(|one| (one.number, one.count)).collect()
+    fn taken(registry: &CounterRegistry) -> Vec<(Counted, u64)> {
+        let usage = registry.take(&UnknownKeys::new());
+        usage.into_iter().map(|one| (one.counted, one.count)).collect()
     }
 
     #[test]
@@ -290,7 +289,7 @@ mod values_with_rules {
         for (rule, is_result_of_rule) in [(None, false), (Some(1), false), (Some(2), true)] {
             count(&snapshot, rule, is_result_of_rule);
         }
-        assert_eq!(taken(&registry), [(0, 2), (2, 1)]);
+        assert_eq!(taken(&registry), [(Counted::Value(0), 2), (Counted::Value(2), 1)]);
         assert_eq!(taken(&registry), []);
     }
 
@@ -301,7 +300,7 @@ mod values_with_rules {
         count(&before, Some(2), true);
         drop(before);
         registry.add(&with_rules(1));
-        assert_eq!(taken(&registry), [(2, 1)]);
+        assert_eq!(taken(&registry), [(Counted::Value(2), 1)]);
         assert_eq!(taken(&registry), []);
     }
 
@@ -313,7 +312,7 @@ mod values_with_rules {
         let (registry, _) = registered(&inherited);
         assert_eq!(taken(&registry), []);
         count(&inherited, Some(1), true);
-        assert_eq!(taken(&registry), [(1, 1)]);
+        assert_eq!(taken(&registry), [(Counted::Value(1), 1)]);
     }
 
     #[test]

@@ -12,9 +12,9 @@ from flagstaff._tables.model_fields import find_field
 from flagstaff.models import FeatureFlag
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment
-from tests.support.reports import register_worker
 from tests.support.sql import rows
 from tests.support.terminals import delete_usage
+from tests.support.usage_rows import add_reports, add_usage
 
 KEY = "new_checkout"
 
@@ -58,30 +58,21 @@ def age_history(days: float, flag: FeatureFlag | None = None) -> None:
     )
 
 
-def collect_usage(days: float = 90, *, until: float = 0, pid: int = 1) -> None:
+def collect_usage(days: float = 90, *, until: float = 0, more: bool = False) -> None:
     """A worker that began to report so many days ago, and went on until so many days ago."""
-    begin, end = (timezone.now() - timedelta(days=one) for one in (days, until))
-    if pid == 1:
+    if not more:
         delete_usage()
-        evaluate("another", begin)
-    register_worker(pid=pid, started_at=begin, at=end)
+    add_reports(days, until)
 
 
 def evaluate(key: str, at: datetime | float = 0, *, times: int = 1) -> None:
     """Evaluations of a key at a time, or so many days ago."""
-    time = at if isinstance(at, datetime) else timezone.now() - timedelta(days=at)
-    hour = time.replace(minute=0, second=0, microsecond=0)
-    rows("INSERT INTO flagstaff_usage VALUES (%s, %s, true, 0, %s, %s)", hour, key, times, time)
+    add_usage(key, "true", times, at)
 
 
 def serve(key: str, days: float = 0, *, to_browsers: bool = False) -> None:
     """A response in bulk with a flag, so many days ago."""
-    column = "served_to_browsers_at" if to_browsers else "served_in_bulk_at"
-    rows(
-        f"INSERT INTO flagstaff_bulk_usage (key, {column}) VALUES (%s, %s) "
-        f"ON CONFLICT (key) DO UPDATE SET {column} = EXCLUDED.{column}",
-        *(key, timezone.now() - timedelta(days=days)),
-    )
+    add_usage(key, "browsers" if to_browsers else "bulk", 0, days)
 
 
 def assess_one(key: str = KEY, days: int | None = None) -> Assessment:

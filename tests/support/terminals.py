@@ -21,7 +21,7 @@ from django.utils.timezone import override
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support import sql
-from tests.support.reports import register_worker
+from tests.support.usage_rows import add_usage
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 REVIEWS, PAGE = "Reviews before everybody sees them", "One page instead of three"
@@ -164,12 +164,7 @@ def _reset_sequences() -> None:
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    tables = (
-        "flagstaff_usage",
-        "flagstaff_bulk_usage",
-        "flagstaff_value_usage",
-        "flagstaff_report",
-    )
+    tables = ("flagstaff_usage", "flagstaff_report")
     sql.rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
     for table in tables:
         sql.rows(f"DELETE FROM {table}")
@@ -180,17 +175,10 @@ def _create_usage() -> None:
     if connection.vendor != "postgresql" or not connection.in_atomic_block:
         return
     delete_usage()
-    hour = OPENED.replace(minute=0)
-    evaluations = [
-        ("dark_mode", True, 48_210, 0),
-        ("new_checkout", True, 301, 934),
-        ("new_chekout", False, 0, 17),
-    ]
-    for row in evaluations:
-        sql.rows(
-            "INSERT INTO flagstaff_usage "
-            "(hour, key, defined, true_count, false_count, last_evaluated_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s)",
-            *(hour, *row, OPENED),
-        )
-    register_worker(pid=7, started_at=hour, at=OPENED, stopped=True)
+    for key, result, count in (
+        ("dark_mode", "true", 48_210),
+        ("new_checkout", "true", 301),
+        ("new_checkout", "false", 934),
+        ("new_chekout", "unknown", 17),
+    ):
+        add_usage(key, result, count, OPENED)

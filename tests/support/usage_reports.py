@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection
 from django.test import RequestFactory
 
 import flagstaff
-from flagstaff._engine.usage import usage
 from flagstaff.admin.user_flags import evaluated_flags
 from flagstaff.views import client_flags
 
 _held: list[Any] = []
-
-
-def report() -> Any:
-    """The result of `flagstaff.usage()`, as JSON."""
-    found = json.loads(json.dumps(usage().as_dict(), default=str))
-    connection.close()
-    return found
 
 
 def evaluate_each(keys: list[str]) -> int:

@@ -54,10 +54,8 @@ def lost_workers(
 def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     """Deletes the workers that ended before a time, and yields the number of each committed batch.
 
-    Heartbeats go if they were last seen before that time.
-
-    Those that have reported usage stay: `prune_usage` deletes them. So do lost workers: plans and
-    experiments count them. Does nothing if the table cannot be read.
+    Heartbeats and reports of usage go if they were last seen before that time. Lost workers of the
+    other reports stay: plans and experiments count them. Does nothing if the table cannot be read.
     """
     connection = connections[conf.database]
     names = own_names(connection)

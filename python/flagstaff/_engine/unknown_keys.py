@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import connections
 from django.utils import timezone
 
-from flagstaff._engine.usage import usage_tables
-from flagstaff._tables.names import fill, flag_names, sql
+from flagstaff._engine.usage import require_usage, usage_period
+from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff.conf import conf
 
 #: The name under which workers count unknown keys that look generated, or are too many.
@@ -36,23 +37,17 @@ class UnknownKeys:
     #: As in `Usage`.
     since: datetime | None
     until: datetime | None
-    interval: float | None
-    #: The hosts of the workers that have reported. The counts are totals of all hosts.
-    hosts: tuple[str, ...]
 
 
 def count_unknown_keys(age: timedelta, *, is_readable: bool = False) -> int:
     """Returns how many keys were evaluated without a flag in the last `age`. Makes two queries.
 
-    `is_readable`: the tables of the usage are known to be readable, which saves a query. Raises
+    `is_readable`: the table of the usage is known to be readable, which saves a query. Raises
     NoUsageError as `unknown_keys`.
     """
-    connection, names = usage_tables(is_readable=is_readable)
-    names = {**names, **flag_names(connection, conf.flag_model)}
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("unknown_keys_v1"), names), [timezone.now() - age, 1, 0])
-        row = cursor.fetchone()
-    return row[4] if row else 0
+    if not is_readable:
+        require_usage()
+    return _read(timezone.now() - age, 1, 0)[1]
 
 
 def unknown_keys(
@@ -60,20 +55,22 @@ def unknown_keys(
 ) -> UnknownKeys:
     """Returns the keys that were evaluated without a flag in the last `age`, or ever.
 
-    Makes four queries. Raises NoUsageError on SQLite, and before the
-    migration.
+    Makes three queries. Raises NoUsageError on SQLite, and before the migration.
     """
-    connection, names = usage_tables()
-    names = {**names, **flag_names(connection, conf.flag_model)}
-    first = None if age is None else timezone.now() - age
+    require_usage()
+    # Before the keys, which include at least what was reported until then.
+    period = usage_period()
+    keys, total = _read(None if age is None else timezone.now() - age, limit, offset)
+    return UnknownKeys(keys, total, period.since, period.until)
+
+
+def _read(
+    since: datetime | None, limit: int | None, offset: int
+) -> tuple[tuple[UnknownKey, ...], int]:
+    connection = connections[conf.database]
+    names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
+    given = {"since": since, "limit": limit, "offset": offset}
     with connection.cursor() as cursor:
-        # Before the keys, which include at least what was reported until then.
-        cursor.execute(fill(sql("usage_period_v1"), names))
-        since, until, interval = cursor.fetchone()
-        cursor.execute(fill(sql("unknown_keys_v1"), names), [first, limit, offset])
+        cursor.execute(fill(sql("unknown_keys_v1"), names), given)
         rows = cursor.fetchall()
-        cursor.execute(fill(sql("reporting_hosts_v1"), names), [first or "-infinity"])
-        [hosts] = cursor.fetchone()
-    keys = tuple(UnknownKey(*row[:4]) for row in rows)
-    total = rows[0][4] if rows else 0
-    return UnknownKeys(keys, total, since, until, interval, tuple(hosts or ()))
+    return tuple(UnknownKey(*row[:4]) for row in rows), rows[0][4] if rows else 0

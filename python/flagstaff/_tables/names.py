@@ -63,10 +63,6 @@ def engine_names(
     return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
 
 
-#: What the usage needs, among the names of `own_names`.
-USAGE_TABLES = ("usage_table", "bulk_usage_table", "value_usage_table", "report_table")
-
-
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the tables of flagstaff itself, which do not depend on the models."""
     quote = connection.ops.quote_name
@@ -74,8 +70,6 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "token_table": quote("flagstaff_token"),
         "change_table": quote("flagstaff_change"),
         "usage_table": quote("flagstaff_usage"),
-        "bulk_usage_table": quote("flagstaff_bulk_usage"),
-        "value_usage_table": quote("flagstaff_value_usage"),
         "report_table": quote("flagstaff_report"),
     }
 

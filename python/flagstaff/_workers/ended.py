@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from django.db import Error
 
-from flagstaff._engine.usage import usage_tables
-from flagstaff._tables.names import fill, sql
+from flagstaff._engine.usage import require_usage
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers.sessions import Worker
 from flagstaff.exceptions import NoUsageError
 
@@ -49,9 +49,9 @@ def without_ended(lost: Sequence[Lost]) -> tuple[Worker, ...]:
 
 def _read_reports(seconds: float) -> list[_Ended]:
     try:
-        connection, names = usage_tables()
+        connection = require_usage()
         with connection.cursor() as cursor:
-            cursor.execute(fill(sql("ended_workers_v1"), names), [seconds])
+            cursor.execute(fill(sql("ended_workers_v1"), own_names(connection)), [seconds])
             return [_Ended(*row) for row in cursor.fetchall()]
     except (Error, NoUsageError):
         return []

@@ -11,7 +11,7 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._engine.usage import usage_tables
+from flagstaff._engine.usage import require_usage
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers.ended import is_same
 from flagstaff._workers.sessions import Worker, list_workers
@@ -124,9 +124,9 @@ def count_unlisted(listed: Iterable[Worker]) -> int:
     0 if the counts are disabled or cannot be read.
     """
     try:
-        connection, names = usage_tables()
+        connection = require_usage()
         with connection.cursor() as cursor:
-            cursor.execute(fill(sql("reporting_workers_v1"), names))
+            cursor.execute(fill(sql("reporting_workers_v1"), own_names(connection)))
             reports: list[tuple[str, int]] = cursor.fetchall()
     except (Error, NoUsageError):
         return 0

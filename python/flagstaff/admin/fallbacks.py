@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
-from flagstaff._tables.names import USAGE_TABLES, own_names
+from flagstaff._tables.names import own_names
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -21,7 +21,7 @@ from flagstaff.history.kinds import Kind
 _Value = TypeVar("_Value")
 
 logger = logging.getLogger("flagstaff")
-_TABLES = ("change_table", *USAGE_TABLES)
+_TABLES = ("change_table", "usage_table")
 
 
 def value_or_default(problem: str, compute: Callable[[], _Value], default: _Value) -> _Value:

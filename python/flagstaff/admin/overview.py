@@ -171,7 +171,7 @@ def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLi
 
 
 def _unknown_keys(request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
-    is_readable = can_read(request, "usage_table", "report_table")
+    is_readable = can_read(request, "usage_table")
     if not (count := count_unknown_keys(timedelta(days=_DAYS), is_readable=is_readable)):
         return ()
     text, label = count_sentence(count, _DAYS), local_number(count)

@@ -20,7 +20,7 @@ from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, 
 from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
-from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_days
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
@@ -121,10 +121,7 @@ def _sentence(unknown: UnknownKeys, days: int) -> str:
 
 def _notes(unknown: UnknownKeys, days: int) -> Sequence[str]:
     """Which time the counts cover, how late they are, and what is not counted."""
-    notes = [period_text(_within(unknown, days)), reports_text(unknown)]
-    if unknown.hosts:
-        text = _("Reported by workers on %(hosts)s. Each count is the total of all hosts.")
-        notes.append(text % {"hosts": local_list(unknown.hosts)})
+    notes = [period_text(_within(unknown, days)), reports_text()]
     notes.append(_("Only keys of flags are counted, not keys of values."))
     return [note for note in notes if note]
 

@@ -18,8 +18,6 @@ class _Period(Protocol):
     def since(self) -> datetime | None: ...
     @property
     def until(self) -> datetime | None: ...
-    @property
-    def interval(self) -> float | None: ...
 
 
 def no_usage() -> str:
@@ -41,11 +39,9 @@ def period_text(period: _Period) -> str:
     return _("Counted since %(since)s, and until %(until)s.") % times
 
 
-def reports_text(period: _Period) -> str:
+def reports_text() -> str:
     """Returns how often workers report, or why they do not."""
-    if period.interval:
-        text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
-        return text % {"seconds": f"{period.interval:g}"}
     if not conf.usage_interval:
         return _("Usage is turned off: USAGE_INTERVAL is 0.")
-    return _("No worker is reporting now.")
+    text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
+    return text % {"seconds": f"{conf.usage_interval:g}"}

@@ -41,8 +41,6 @@ _IF_ROWS_ARE_HIDDEN = {
     "token_table": "changes of flags can fail",
     "change_table": "the history cannot be read or lacks entries",
     "usage_table": "usage cannot be read or is incomplete",
-    "bulk_usage_table": "usage cannot be read or is incomplete",
-    "value_usage_table": "usage cannot be read or is incomplete",
     "report_table": "usage cannot be read, and lost workers are not found",
 }
 

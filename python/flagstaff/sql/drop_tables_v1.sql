@@ -10,8 +10,6 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;
 DROP TABLE IF EXISTS {report_table};
-DROP TABLE IF EXISTS {bulk_usage_table};
-DROP TABLE IF EXISTS {value_usage_table};
 DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};
 DROP TABLE IF EXISTS {token_table};

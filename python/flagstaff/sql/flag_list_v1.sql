@@ -1,7 +1,6 @@
--- What the list shows of each flag besides its row: the number of its allowed users, its last
--- evaluation, its evaluations since a time by result, when it was last served in bulk, and the entries
--- of its newest transaction, newest first. Looks at the newest 20 entries of its row and of its allowed
--- users, because a transaction can have any number of them.
+-- What the list shows of each flag besides its row and its usage: the number of its allowed users, and
+-- the entries of its newest transaction, newest first. Looks at the newest 20 entries of its row and of
+-- its allowed users, because a transaction can have any number of them.
 -- Entries are found by a range of rows, not by `object_pk =` and the order of the ids: while the
 -- statistics say that nearly all entries are of one flag, or that there are none, the planner expects
 -- to find those of any flag among the newest ids, and would read the whole history for each flag.
@@ -13,11 +12,6 @@ SELECT
         SELECT pg_catalog.count(*) FROM {allowed_users_table} AS l
         WHERE l.{allowed_users_flag} OPERATOR(pg_catalog.=) flag.target::{allowed_users_flag_type}
     ),
-    last.at,
-    coalesce(recent.true_count, 0)::bigint,
-    coalesce(recent.false_count, 0)::bigint,
-    bulk.served_in_bulk_at,
-    bulk.served_to_browsers_at,
     -- Only for integer primary keys: another comparison would read all users.
     CASE WHEN entry.actor OPERATOR(pg_catalog.~) '^[1-9][0-9]{0,17}$' THEN (
         SELECT u.{user_name}::text FROM {user_table} AS u
@@ -28,19 +22,8 @@ SELECT
     entry.actor, entry.source, entry.reason, entry."session_user", entry.role,
     entry.application_name
 FROM ROWS FROM (
-    pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])
-) AS flag (pk, key, target)
-LEFT JOIN {bulk_usage_table} AS bulk ON bulk.key OPERATOR(pg_catalog.=) flag.key
-LEFT JOIN LATERAL (
-    SELECT u.last_evaluated_at AS at FROM {usage_table} AS u
-    WHERE u.key OPERATOR(pg_catalog.=) flag.key
-    ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1
-) AS last ON true
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.sum(u.true_count) AS true_count, pg_catalog.sum(u.false_count) AS false_count
-    FROM {usage_table} AS u
-    WHERE u.key OPERATOR(pg_catalog.=) flag.key AND u.hour OPERATOR(pg_catalog.>) %s::timestamptz
-) AS recent ON true
+    pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])
+) AS flag (pk, target)
 LEFT JOIN LATERAL (
     SELECT found.*, pg_catalog.first_value(transaction_id) OVER (ORDER BY id DESC) AS newest
     FROM (

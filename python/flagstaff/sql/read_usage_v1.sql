@@ -1,8 +1,10 @@
--- Usage since a time, of one key or of all keys. Includes the whole hour in which the time is.
-SELECT hour, key, defined, true_count, false_count, last_evaluated_at
+-- What was counted of some keys, or of all, and was last counted after a time.
+SELECT hour, key, result, count, last_at
 FROM {usage_table}
-WHERE key OPERATOR(pg_catalog.=) coalesce(%s, key)
+WHERE key OPERATOR(pg_catalog.=) ANY (coalesce(%(keys)s::text[], ARRAY[key]))
     AND hour OPERATOR(pg_catalog.>) coalesce(
-        %s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour', '-infinity'::timestamptz
+        %(since)s::timestamptz OPERATOR(pg_catalog.-) interval '1 day', '-infinity'::timestamptz
     )
-ORDER BY hour, key, defined
+    AND last_at OPERATOR(pg_catalog.>=) coalesce(%(since)s::timestamptz, '-infinity'::timestamptz)
+    AND result OPERATOR(pg_catalog.<>) 'report'
+ORDER BY hour, key, result

@@ -1,20 +1,20 @@
 -- The keys that were evaluated without a flag since a time and have none yet, the last evaluated
 -- first: how often, the first hour, the last time, and on each row how many there are.
--- Includes the whole hour in which the time is.
 SELECT
     u.key,
-    pg_catalog.sum(u.true_count OPERATOR(pg_catalog.+) u.false_count)::bigint,
+    pg_catalog.sum(u.count)::bigint,
     pg_catalog.min(u.hour),
-    pg_catalog.max(u.last_evaluated_at),
+    pg_catalog.max(u.last_at),
     pg_catalog.count(*) OVER ()
 FROM {usage_table} AS u
-WHERE NOT u.defined
+WHERE u.result OPERATOR(pg_catalog.=) 'unknown'
+    AND u.last_at OPERATOR(pg_catalog.>=) coalesce(%(since)s::timestamptz, '-infinity'::timestamptz)
     AND u.hour OPERATOR(pg_catalog.>) coalesce(
-        %s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour', '-infinity'::timestamptz
+        %(since)s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour', '-infinity'::timestamptz
     )
     AND NOT EXISTS (
         SELECT FROM {flag_table} AS f WHERE f.{flag_key}::text OPERATOR(pg_catalog.=) u.key
     )
 GROUP BY u.key
 ORDER BY 4 DESC, 1
-LIMIT %s OFFSET %s
+LIMIT %(limit)s OFFSET %(offset)s

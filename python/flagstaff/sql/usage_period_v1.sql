@@ -1,18 +1,27 @@
--- The period that the usage covers: the oldest hour, and the time up to which all workers that still
--- report have reported. Without such a worker, the time of the last report. Also the longest time
--- between two flushes of a worker.
--- Only workers that have missed no flush still report; all others are lost.
-WITH workers AS (
-    SELECT last_seen_at, flush_interval,
-        stopped_at IS NULL
-            AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
-    FROM {report_table}
-    WHERE report OPERATOR(pg_catalog.=) 'usage'
+-- The period that the usage covers: its oldest hour, the newest report, and the longest time without a
+-- report since the last one before a time.
+WITH RECURSIVE hours (hour, gap) AS (
+    SELECT coalesce(
+        (
+            SELECT pg_catalog.max(u.hour) FROM {usage_table} AS u
+            WHERE u.hour OPERATOR(pg_catalog.<=) %s::timestamptz
+        ),
+        (SELECT pg_catalog.min(hour) FROM {usage_table})
+    ), NULL::interval
+    UNION ALL
+    SELECT next.hour, next.hour OPERATOR(pg_catalog.-) hours.hour
+    FROM hours
+    CROSS JOIN LATERAL (
+        SELECT u.hour FROM {usage_table} AS u
+        WHERE u.hour OPERATOR(pg_catalog.>) hours.hour
+        ORDER BY u.hour LIMIT 1
+    ) AS next
 )
 SELECT
     (SELECT pg_catalog.min(hour) FROM {usage_table}),
-    coalesce(
-        pg_catalog.min(last_seen_at) FILTER (WHERE reports), pg_catalog.max(last_seen_at)
+    (
+        SELECT pg_catalog.max(u.last_at) FROM {usage_table} AS u
+        WHERE u.hour OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(hour) FROM {usage_table})
     ),
-    pg_catalog.max(flush_interval) FILTER (WHERE reports)
-FROM workers
+    pg_catalog.max(gap)
+FROM hours

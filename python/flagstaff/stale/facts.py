@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import USAGE_TABLES, own_names
+from flagstaff._tables.names import own_names
 from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import Text
@@ -138,7 +138,7 @@ def _without_plans(
     return {pk: period for pk, period in periods.items() if pk not in planned}
 
 
-_TABLES = ("change_table", *USAGE_TABLES)
+_TABLES = ("change_table", "usage_table")
 
 
 def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:

@@ -34,17 +34,9 @@ impl Report for Counts {
         vec![
             (&columns.hours, Type::INT8_ARRAY),
             (&columns.keys, Type::TEXT_ARRAY),
-            (&columns.defined, Type::BOOL_ARRAY),
-            (&columns.false_counts, Type::INT8_ARRAY),
-            (&columns.true_counts, Type::INT8_ARRAY),
+            (&columns.results, Type::TEXT_ARRAY),
+            (&columns.counts, Type::INT8_ARRAY),
             (&columns.last, Type::INT8_ARRAY),
-            (&columns.served_keys, Type::TEXT_ARRAY),
-            (&columns.served_in_bulk, Type::INT8_ARRAY),
-            (&columns.served_to_browsers, Type::INT8_ARRAY),
-            (&columns.result_hours, Type::INT8_ARRAY),
-            (&columns.result_keys, Type::TEXT_ARRAY),
-            (&columns.result_numbers, Type::INT2_ARRAY),
-            (&columns.result_counts, Type::INT8_ARRAY),
         ]
     }
 
@@ -87,7 +79,6 @@ fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
         let wait = due.saturating_duration_since(Instant::now()).min(left);
         let signal = stopped.recv_timeout(wait);
         sender.report.add(context.registry.take(context.live.unknown_keys()), unix_seconds());
-        sender.report.add_results(context.registry.take_results(), unix_seconds());
         match signal {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),

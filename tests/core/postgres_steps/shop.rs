@@ -81,11 +81,9 @@ const COLUMNS: [(&str, &str); 27] = [
 ];
 
 /// What the templates of flushes name. Nothing is flushed.
-const UNUSED: [&str; 11] = [
+const UNUSED: [&str; 9] = [
     "change_table",
     "usage_table",
-    "bulk_usage_table",
-    "value_usage_table",
     "report_table",
     "exposure_table",
     "lost_exposures_table",

@@ -264,7 +264,7 @@ def facts_of(response: Any) -> dict[str, str]:
         (1, "in the last 1 day: 235, in the last day: 235"),
     ],
 )
-def test_page_says_how_often_when_and_where_a_flag_was_evaluated(
+def test_page_says_how_often_and_when_a_flag_was_evaluated(
     days: int, text: str, operator: Client, evaluated: FeatureFlag, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": days}
@@ -272,9 +272,8 @@ def test_page_says_how_often_when_and_where_a_flag_was_evaluated(
     fact = facts_of(response)["Evaluated"]
     assert fact.startswith("last evaluation: ")
     assert fact.endswith(f"; {text}")
-    in_use, hosts = notes_of(response)
+    [in_use] = notes_of(response)
     assert in_use.startswith(f"The code still evaluates “{KEY}”")
-    assert hosts.endswith("workers ran on: web-1.")
 
 
 def test_flag_evaluated_within_a_day_is_deleted_by_its_key(

@@ -34,7 +34,6 @@ from tests.support.conditions import condition
 from tests.support.experiment_pages import experiment_url
 from tests.support.fake_workers import Join, join, no_reports
 from tests.support.plan_pages import INLINE, plan_url, text_of
-from tests.support.reports import register_worker
 from tests.support.rollouts import (
     KEY,
     STEPS,
@@ -47,6 +46,7 @@ from tests.support.rollouts import (
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
 from tests.support.terminals import delete_usage, flags
+from tests.support.usage_rows import add_usage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_reports")]
 
@@ -433,13 +433,8 @@ def test_stale_flags_that_were_never_counted_are_a_sentence(operator: Client) ->
 
 
 def test_unknown_keys_of_the_last_day_are_counted(operator: Client) -> None:
-    register_worker(seconds_ago=20)
     for key, days in (("new_chekout", 0), ("dark_mod", 0.5), ("older", 3)):
-        at = timezone.now() - timedelta(days=days)
-        execute(
-            "INSERT INTO flagstaff_usage VALUES (date_trunc('hour', %s), %s, false, 0, 1, %s)",
-            *(at, key, at),
-        )
+        add_usage(key, "unknown", 1, days)
     html = page(operator, OVERVIEW)
 
     sentence = "In the last 24 hours, your code evaluated 2 keys that have no flag."

@@ -36,6 +36,7 @@ from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage, flags
+from tests.support.usage_rows import add_usage
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
@@ -137,11 +138,7 @@ def test_evaluations_of_a_flag_are_shown(
     # Another test may have opened it, with another time zone.
     connection.close()
     key = rows[FLAGS].key
-    execute(
-        "INSERT INTO flagstaff_usage SELECT date_trunc('hour', now(), 'UTC'), %s, true, 1, 2, "
-        "now() ON CONFLICT DO NOTHING",
-        key,
-    )
+    add_usage(key, "true")
     try:
         assert 'class="flagstaff-true"' in page(operator, f"{flag_url(rows[FLAGS])}?period=24h")
         assert key in page(operator)

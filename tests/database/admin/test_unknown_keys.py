@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.models import FeatureFlag
@@ -25,9 +23,9 @@ from tests.support.admin_pages import (
     state,
 )
 from tests.support.plan_pages import text_of
-from tests.support.reports import register_worker
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage
+from tests.support.usage_rows import add_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -41,11 +39,7 @@ def text(html: str) -> str:
 
 def evaluate_unknown(key: str, *, count: int = 1, days: float = 0) -> None:
     """Counts evaluations of a key without a flag, so many days ago."""
-    at = timezone.now() - timedelta(days=days)
-    execute(
-        "INSERT INTO flagstaff_usage VALUES (date_trunc('hour', %s), %s, false, 0, %s, %s)",
-        *(at, key, count, at),
-    )
+    add_usage(key, "unknown", count, days)
 
 
 def keys(html: str) -> list[str]:
@@ -57,7 +51,7 @@ def keys(html: str) -> list[str]:
 def usage() -> None:
     """A worker that reports."""
     delete_usage()
-    register_worker(seconds_ago=20)
+    add_usage("", "report", 0)
 
 
 def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> None:
@@ -70,7 +64,6 @@ def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> N
     assert "In the last 7 days, your code evaluated 2 keys that have no flag." in shown
     assert re.search(r"Counted since .* and until .*\d\d:\d\d:\d\d", shown)
     assert "Workers report every 60 s: later evaluations are not included yet." in shown
-    assert "Reported by workers on web-1. Each count is the total of all hosts." in shown
     assert "Only keys of flags are counted, not keys of values." in shown
 
 

@@ -173,8 +173,6 @@ CONSEQUENCES = {
     "flagstaff_segment": INCOMPLETE,
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
-    "flagstaff_bulk_usage": "usage cannot be read or is incomplete",
-    "flagstaff_value_usage": "usage cannot be read or is incomplete",
     "flagstaff_report": "usage cannot be read, and lost workers are not found",
     "flagstaff_token": "changes of flags can fail",
 }

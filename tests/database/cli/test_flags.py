@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.history import flag_version
@@ -23,6 +25,7 @@ from tests.support.terminals import (
     typed,
     undo_of,
 )
+from tests.support.usage_rows import add_usage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -144,14 +147,12 @@ def test_create_warns_of_a_key_that_differs_in_case() -> None:
 
 
 def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows(
-        "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
-        "UPDATE flagstaff_report SET last_seen_at = now()"
-    )
+    at = timezone.now() - timedelta(hours=1)
+    rows("UPDATE flagstaff_usage SET hour = date_trunc('hour', %s), last_at = %s", at, at)
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
-        "Evaluated 1,235 times in the last 30 days, 1,235 in the last day, last at "
-        "2026-11-20 14:03:05 UTC. In this time, workers ran on: web-1."
+        "Evaluated 1,235 times in the last 30 days, 1,235 in the last day, "
+        f"last at {at:%Y-%m-%d %H:%M:%S} UTC."
     )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")
@@ -168,11 +169,9 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
 
 
 def test_delete_says_when_the_flag_was_served_in_bulk() -> None:
-    rows("UPDATE flagstaff_report SET last_seen_at = now()")
-    rows(
-        "INSERT INTO flagstaff_bulk_usage "
-        "VALUES ('summer_banner', now(), NULL), ('search_v2', now(), now())"
-    )
+    add_usage("summer_banner", "bulk", 0)
+    add_usage("search_v2", "bulk", 0)
+    add_usage("search_v2", "browsers", 0)
     shown = run("delete summer_banner --yes").err
     assert "Not evaluated" not in shown
     assert ", which does not say whether the code uses it." in shown

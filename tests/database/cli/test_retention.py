@@ -76,7 +76,7 @@ def test_usage_days_delete_old_hours(settings: Any) -> None:
 def test_workers_that_ended_yesterday_are_deleted_without_a_setting() -> None:
     for report in ("usage", "measurements", "exposures"):
         register_worker(report, seconds_ago=90_000, stopped=True)
-    assert flags("run-jobs").out == "workers\t2\t\n"
+    assert flags("run-jobs").out == "workers\t3\t\n"
     assert "retention" not in document("run-jobs")
 
 

@@ -69,7 +69,7 @@ def test_workers_lost_before_or_after_a_period_are_left_out() -> None:
     assert (lost.pid, lost.expected_by) == (2, now - timedelta(seconds=880))
 
 
-def test_only_workers_that_ended_and_did_not_count_evaluations_are_deleted() -> None:
+def test_workers_that_ended_and_all_old_ones_of_usage_are_deleted() -> None:
     kept = []
     for pid, (report, days, stopped) in enumerate(
         (report, days, stopped)
@@ -78,9 +78,9 @@ def test_only_workers_that_ended_and_did_not_count_evaluations_are_deleted() -> 
         for stopped in (True, False)
     ):
         register_worker(report, pid=pid, seconds_ago=days * DAY, stopped=stopped)
-        if report == "usage" or days < 1 or not stopped:
+        if days < 1 or (report != "usage" and not stopped):
             kept.append(pid)
-    assert list(prune_reports_in_batches(timezone.now() - timedelta(days=1))) == [2]
+    assert list(prune_reports_in_batches(timezone.now() - timedelta(days=1))) == [4]
     assert [pid for (pid,) in rows("SELECT pid FROM flagstaff_report ORDER BY pid")] == kept
 
 

@@ -58,8 +58,6 @@ READERS: dict[str, tuple[str, str, Read]] = {
     "prune": (*ENTRIES, lambda: prune(timedelta(days=1))),
     "forget-user": (*ENTRIES, lambda: forget_user(1)),
     "usage": ("usage", "flagstaff_usage", usage),
-    "bulk usage": ("usage", "flagstaff_bulk_usage", usage),
-    "workers": ("usage", "flagstaff_report", usage),
 }
 
 

@@ -74,8 +74,7 @@ NOT_QUERIES = {
 # The types of parameters where PostgreSQL cannot infer them; the engine states them too.
 TYPES = {
     "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, "
-    "float8[], text[], bool[], int8[], int8[], float8[], text[], float8[], float8[], "
-    "float8[], text[], int2[], int8[]",
+    "float8[], text[], text[], int8[], float8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
     "identify_v1": "text[], text[], text, text[], text[]",

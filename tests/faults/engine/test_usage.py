@@ -31,8 +31,7 @@ EARLY = "evaluated_at_import"
 
 def usage_of(query: Query, key: str) -> int:
     (count,) = query(
-        "SELECT coalesce(sum(true_count + false_count), 0)::int FROM flagstaff_usage "
-        "WHERE key = %s",
+        "SELECT coalesce(sum(count), 0)::int FROM flagstaff_usage WHERE key = %s",
         key,
     )
     return int(count)

@@ -104,7 +104,7 @@ def test_stopped_pool_has_recorded_the_usage_of_every_evaluation(
 ) -> None:
     with celery(database, tasks.folder):
         children = set(tasks.run("survey", 500, times=20))
-    assert query("SELECT sum(true_count + false_count)::int FROM flagstaff_usage") == (20 * 500,)
+    assert query("SELECT sum(count)::int FROM flagstaff_usage") == (20 * 500,)
     workers = "SELECT array_agg(pid ORDER BY pid), count(stopped_at) FROM flagstaff_report"
     assert query(workers) == (sorted(children), len(children))
 

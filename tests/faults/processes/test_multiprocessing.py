@@ -14,7 +14,7 @@ from tests.support.sessions import Sessions, only_session, within
 from tools.limits import seconds
 
 CHILDREN = 3
-USAGE = "SELECT sum(true_count + false_count)::int FROM flagstaff_usage"
+USAGE = "SELECT sum(count)::int FROM flagstaff_usage"
 REPORTS = "SELECT count(*), count(stopped_at) FROM flagstaff_report"
 
 # A file, because two of the methods import what they run.

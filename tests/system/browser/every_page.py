@@ -179,9 +179,10 @@ _CHANGES = (
 # Evaluations of a day, and a flag that nobody has changed for a long time.
 _PAST = (
     """
-    INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()) - n * interval '1 hour', 'new_checkout', true, 300 + 9 * n,
-        90 - n, now() - n * interval '1 hour' FROM generate_series(0, 23) AS n
+    INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
+    SELECT date_trunc('hour', at), 'new_checkout', result, 90 + 200 * (result = 'true')::int, at
+    FROM generate_series(now() - interval '23 hours', now(), interval '1 hour') AS at,
+        unnest(ARRAY['true', 'false']) AS result
     ON CONFLICT DO NOTHING
     """,
     "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
@@ -194,8 +195,8 @@ _PAST = (
     """,
     # Keys without a flag: misspelt, long, of a flag that was deleted, and not valid.
     f"""
-    INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()), key, false, 1, n * n * 977, now() - n * interval '7 minutes'
+    INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
+    SELECT date_trunc('hour', now()), key, 'unknown', n * n * 977, now() - n * interval '7 minutes'
     FROM unnest(ARRAY['new_chekout', 'old_banner', '{"payment_retry_policy_" * 4}',
         'cart:badge', '(other keys)']) WITH ORDINALITY AS keys (key, n)
     ON CONFLICT DO NOTHING;

@@ -16,9 +16,8 @@ from flagstaff import contrib
 from flagstaff._core import Resolution, Snapshot
 from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.reports import LostWorker
 from flagstaff._engine.status import Status
-from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
+from flagstaff._engine.usage import HourlyUsage, Usage
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf import all_settings
@@ -76,7 +75,7 @@ RETURN_TYPE_SECTIONS = sections(MODULES["flagstaff"].pop("Return types"), "###")
 RETURN_TYPES: dict[str, Any] = {
     type_.__name__: type_
     for type_ in (
-        *(BulkUsage, HourlyUsage, Propagation, LostWorker, Usage),
+        *(HourlyUsage, Propagation, Usage),
         *(ValueExplanation, Worker),
     )
 }

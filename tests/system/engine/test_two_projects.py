@@ -140,9 +140,7 @@ def usage_of(*keys: str) -> list[list[Any]]:
     for key in keys:
         flagstaff.flag_enabled(key, 1)
     close()
-    found = sorted(
-        [hour.key, hour.true_count + hour.false_count] for hour in flagstaff.usage().hours
-    )
+    found = sorted([hour.key, hour.count] for hour in flagstaff.usage().hours)
     connection.close()
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._engine.usage import UsagePeriod
 from flagstaff._words.text import localized
 from flagstaff.stale.constant import Constant
 from flagstaff.stale.signals import (
@@ -19,7 +20,7 @@ from flagstaff.stale.signals import (
     Unknown,
     assess,
 )
-from flagstaff.stale.usage import Coverage, problem_of_coverage
+from flagstaff.stale.usage import problem_of_coverage
 from tests.support.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -170,29 +171,27 @@ def test_flag_can_have_all_signals() -> None:
     assert signals(**facts, review_on=date(2026, 1, 1)) == [CONSTANT, NOT_EVALUATED, REVIEW]
 
 
-WHOLE = Coverage(ago(60), ago(50), ago(0.01))
+WHOLE = UsagePeriod(ago(50), ago(0.01))
 
 
-def gap(**length: int) -> Coverage:
-    return Coverage(ago(60), ago(60), NOW, timedelta(**length))
+def gap(**length: int) -> UsagePeriod:
+    return UsagePeriod(ago(60), NOW, timedelta(**length))
 
 
 @pytest.mark.parametrize(
     ("coverage", "problem"),
     [
         (WHOLE, ""),
-        (Coverage(None, None, None), "no worker has reported its usage"),
-        (Coverage(None, ago(60), NOW), "no worker has reported its usage"),
-        (Coverage(ago(60), ago(20), NOW), "usage is known only since 2026-10-31"),
-        (Coverage(ago(20), ago(60), NOW), "usage is known only since 2026-10-31"),
+        (UsagePeriod(None, None), "no worker has reported its usage"),
+        (UsagePeriod(ago(20), NOW), "usage is known only since 2026-10-31"),
         (gap(days=3), "for 3 days, no worker reported its usage"),
         (gap(hours=36), "for 1 day, no worker reported its usage"),
         (gap(hours=23), ""),
-        (Coverage(ago(60), ago(60), ago(2)), "no worker has reported its usage since 2026-11-18"),
+        (UsagePeriod(ago(60), ago(2)), "no worker has reported its usage since 2026-11-18"),
     ],
 )
 def test_usage_covers_the_days_if_workers_reported_all_the_time(
-    coverage: Coverage, problem: str
+    coverage: UsagePeriod, problem: str
 ) -> None:
     assert problem_of_coverage(coverage, since=ago(30), now=NOW) == problem
 
@@ -200,7 +199,7 @@ def test_usage_covers_the_days_if_workers_reported_all_the_time(
 def test_reason_why_usage_is_unknown_is_translated() -> None:
     reason = "no worker has reported its usage"
     with german({reason: "kein Worker hat gemeldet"}):
-        found = localized(problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW))
+        found = localized(problem_of_coverage(UsagePeriod(None, None), since=ago(30), now=NOW))
     assert found == "kein Worker hat gemeldet"
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
+from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import find_row
@@ -159,25 +159,18 @@ def _usage_text(key: str, usage: RecentUsage | None) -> str:
     if usage is None:
         return ""
     days = counted(usage.days, "day")
-    bulk, texts = usage.bulk_of(key), []
-    if evaluations := usage.evaluations.get(key):
-        texts.append(_counted(evaluations, days))
-    if bulk.served_to_browsers_at:
-        texts.append(f"Last served to browsers at {full_time(bulk.served_to_browsers_at)}.")
-    if bulk.served_in_bulk_at and not texts:
-        at = full_time(bulk.served_in_bulk_at)
+    found, texts = usage.keys.get(key, NOT_USED), []
+    if found.last_evaluated_at:
+        times, last = counted(found.count, "time"), full_time(found.last_evaluated_at)
+        today = usage.today.get(key, NOT_USED).count
+        of_day = f", {today:,} in the last day" if today else ""
+        texts.append(f"Evaluated {times} in the last {days}{of_day}, last at {last}.")
+    if found.served_to_browsers_at:
+        texts.append(f"Last served to browsers at {full_time(found.served_to_browsers_at)}.")
+    if found.served_in_bulk_at and not texts:
+        at = full_time(found.served_in_bulk_at)
         texts.append(f"Last served in bulk at {at}, which does not say whether the code uses it.")
-    if not texts:
-        return f"Not evaluated in the last {days}."
-    if usage.hosts:
-        texts.append(f"In this time, workers ran on: {some(usage.hosts)}.")
-    return " ".join(texts)
-
-
-def _counted(evaluations: RecentEvaluations, days: str) -> str:
-    times, last = counted(evaluations.count, "time"), full_time(evaluations.last_evaluated_at)
-    of_day = f", {evaluations.day_count:,} in the last day" if evaluations.day_count else ""
-    return f"Evaluated {times} in the last {days}{of_day}, last at {last}."
+    return " ".join(texts) or f"Not evaluated in the last {days}."
 
 
 CREATE = Verb(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from datetime import timedelta
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from flagstaff._engine.reports import LostWorker
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
-from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage, prune_usage, usage
+from flagstaff._engine.usage import HourlyUsage, Usage, prune_usage, usage
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import full_time
 from flagstaff.cli.support.argument_types import days
@@ -32,13 +32,18 @@ _BULK = (
     Column("served_in_bulk_at", header="SERVED IN BULK"),
     Column("served_to_browsers_at", header="SERVED TO BROWSERS"),
 )
+_RESULTS = {"true": "true_count", "false": "false_count"}
+_BULK_COLUMNS = {"bulk": "served_in_bulk_at", "browsers": "served_to_browsers_at"}
+_NO_USAGE = {
+    **dict.fromkeys(_RESULTS.values(), 0),
+    **dict.fromkeys(("last_evaluated_at", *_BULK_COLUMNS.values())),
+}
 _TURNED_OFF = "usage is turned off in this process: USAGE_INTERVAL is 0"
-_NO_REPORTS = "no worker is reporting now"
 _VALUE_COLUMNS = (
     _KEY,
     Column("result"),
     Column("count", align_right=True),
-    Column("last_hour", header="LAST HOUR"),
+    Column("last_evaluated_at", header="LAST EVALUATED"),
 )
 _UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
 
@@ -71,30 +76,28 @@ def _usage(options: Options, out: Output) -> None:
     if options["values"]:
         _show_values(counts, options["days"], out)
         return
-    hours = [hour for hour in counts.hours if hour.defined]
-    if not hours and not counts.bulk:
+    columns, records = (_hours if options["hours"] else _totals)(counts.hours)
+    if not records:
         out.message("no matching entries")
-    if options["hours"]:
-        out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
-    else:
-        columns = (_KEY, *_COUNTS, _LAST, *(_BULK if counts.bulk else ()))
-        out.records(columns, _totals(hours, counts.bulk))
+    out.records(columns, records)
     out.message(_period(counts, options["days"]))
-    for worker in counts.lost:
-        out.message(_lost_worker(worker))
 
 
 def _show_values(counts: Usage, age: timedelta | None, out: Output) -> None:
-    if not counts.values:
+    sums: dict[tuple[str, int], list[HourlyUsage]] = defaultdict(list)
+    for hour in counts.hours:
+        if hour.result.isdecimal():
+            sums[hour.key, int(hour.result)].append(hour)
+    if not sums:
         out.message("no matching entries")
     records = [
         {
-            "key": value.key,
-            "result": f"rule {value.rule}" if value.rule else "the value itself",
-            "count": value.count,
-            "last_hour": value.last_hour,
+            "key": key,
+            "result": f"rule {rule}" if rule else "the value itself",
+            "count": sum(hour.count for hour in hours),
+            "last_evaluated_at": max(hour.last_at for hour in hours),
         }
-        for value in counts.values
+        for (key, rule), hours in sorted(sums.items())
     ]
     out.records(_VALUE_COLUMNS, records)
     out.message(_period(counts, age))
@@ -102,34 +105,27 @@ def _show_values(counts: Usage, age: timedelta | None, out: Output) -> None:
 
 def _period(counts: Usage | UnknownKeys, age: timedelta | None) -> str:
     """Says which time the counts cover."""
+    interval = conf.usage_interval
+    reports = f"workers report every {interval:g} s" if interval else _TURNED_OFF
     since, until = counts.since, counts.until
-    if since is None and until is None:
-        interval = conf.usage_interval
-        reports = f"workers report every {interval:g} s" if interval else _TURNED_OFF
+    if since is None or until is None:
         return f"no worker has reported its usage yet; {reports}"
-    if since is not None and age is not None:
+    if age is not None:
         since = max(since, timezone.now() - age)
-    start = "" if since is None else f" from {full_time(since)}"
-    # The rows of workers may have been pruned.
-    end = "" if until is None else f" until {full_time(until)}"
-    reports = f"workers report every {counts.interval:g} s" if counts.interval else _NO_REPORTS
-    return f"counted{start}{end}; {reports}"
+    return f"counted from {full_time(since)} until {full_time(until)}; {reports}"
 
 
-def _hour_record(hour: HourlyUsage) -> Record:
-    return {
-        "hour": hour.hour,
-        "key": hour.key,
-        "true_count": hour.true_count,
-        "false_count": hour.false_count,
-    }
-
-
-def _lost_worker(worker: LostWorker) -> str:
-    return (
-        f"worker {worker.host} (pid {worker.pid}) did not shut down cleanly; "
-        f"usage after {full_time(worker.last_seen_at)} may be missing"
-    )
+def _hours(hours: Iterable[HourlyUsage]) -> tuple[Sequence[Column], list[Record]]:
+    """Returns one record per hour and key, with the results of flags."""
+    counts: dict[tuple[datetime, str], Counter[str]] = defaultdict(Counter)
+    for hour in hours:
+        if hour.result in _RESULTS:
+            counts[hour.hour, hour.key][hour.result] += hour.count
+    records: list[Record] = [
+        {"hour": hour, "key": key, **{_RESULTS[result]: of_key[result] for result in _RESULTS}}
+        for (hour, key), of_key in counts.items()
+    ]
+    return (_HOUR, _KEY, *_COUNTS), records
 
 
 def _show_unknown(age: timedelta | None, out: Output) -> None:
@@ -148,23 +144,21 @@ def _show_unknown(age: timedelta | None, out: Output) -> None:
     out.message(_period(unknown, age))
 
 
-def _totals(hours: Iterable[HourlyUsage], bulk: Iterable[BulkUsage]) -> list[Record]:
-    """Returns one record per key, with the sums of its hours."""
-    served = {flag.key: flag for flag in bulk}
-    by_key: dict[str, list[HourlyUsage]] = defaultdict(list, {key: [] for key in served})
+def _totals(hours: Iterable[HourlyUsage]) -> tuple[Sequence[Column], list[Record]]:
+    """Returns one record per flag, with the sums of its hours."""
+    records: dict[str, dict[str, Any]] = {}
+    names = {**dict.fromkeys(_RESULTS, "last_evaluated_at"), **_BULK_COLUMNS}
     for hour in hours:
-        by_key[hour.key].append(hour)
-    return [
-        {
-            "key": key,
-            "true_count": sum(hour.true_count for hour in of_key),
-            "false_count": sum(hour.false_count for hour in of_key),
-            "last_evaluated_at": max((hour.last_evaluated_at for hour in of_key), default=None),
-            "served_in_bulk_at": served[key].served_in_bulk_at if key in served else None,
-            "served_to_browsers_at": served[key].served_to_browsers_at if key in served else None,
-        }
-        for key, of_key in sorted(by_key.items())
-    ]
+        if hour.result not in names:
+            continue
+        record = records.setdefault(hour.key, {"key": hour.key, **_NO_USAGE})
+        if hour.result in _RESULTS:
+            record[_RESULTS[hour.result]] += hour.count
+        name = names[hour.result]
+        record[name] = max(record[name] or hour.last_at, hour.last_at)
+    has_bulk = any(record[name] for record in records.values() for name in _BULK_COLUMNS.values())
+    columns = (_KEY, *_COUNTS, _LAST, *(_BULK if has_bulk else ()))
+    return columns, [records[key] for key in sorted(records)]
 
 
 USAGE = Verb(

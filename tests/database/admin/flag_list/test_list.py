@@ -25,6 +25,7 @@ from tests.support.admin_pages import (
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
 from tests.support.terminals import delete_usage
+from tests.support.usage_rows import add_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -122,7 +123,7 @@ def test_evaluations_are_shown_with_share_of_true_results(operator: Client, sett
     collect_usage()
     evaluate("b", 3)
     evaluate("c", times=3)
-    execute("UPDATE flagstaff_usage SET false_count = 9 WHERE key = 'c'")
+    add_usage("c", "false", 9)
     found = [" ".join(text.split()) for text in column(page(operator), "evaluated")]
     assert found == ["never", "3 days ago", "25 % true just now"]
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}

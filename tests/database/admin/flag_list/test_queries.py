@@ -13,7 +13,7 @@ from tests.support.stale_flags import collect_usage, evaluate, make_flag
 
 pytestmark = pytest.mark.django_db
 
-MAX_QUERIES = 12
+MAX_QUERIES = 13
 
 
 @pytest.fixture(params=["superuser", "staff"])

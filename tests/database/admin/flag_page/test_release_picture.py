@@ -268,12 +268,12 @@ def test_rollout_is_shown_without_usage(as_admin: HttpRequest, flag: FeatureFlag
     assert label(html) == "The last 7 days: rollout 50 %, 0 changes."
 
 
-def test_section_takes_two_queries_beside_that_of_the_flag(
+def test_section_takes_three_queries_beside_that_of_the_flag(
     as_admin: HttpRequest, flag: FeatureFlag, admin_user: User
 ) -> None:
     for number in range(20):
         set_rollout(number, number, admin_user)
-    assert len(statements_of(lambda: section(as_admin, flag))) == 3
+    assert len(statements_of(lambda: section(as_admin, flag))) == 4
 
 
 def test_section_without_a_period_has_links_and_takes_no_query(

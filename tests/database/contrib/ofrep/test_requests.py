@@ -211,19 +211,23 @@ def test_requests_are_counted_by_kind(browser: Client, service: Client) -> None:
         for key in ("of_services", "unknown_to_services"):
             one(service, key)
         etag = etag_of(browser)
-    counted = {hour.key: hour.true_count + hour.false_count for hour in usage().hours}
-    assert {"of_browsers": 1, "of_services": 1, "unknown_to_services": 1}.items() <= counted.items()
-    assert "unknown_to_browsers" not in counted
-    assert [flag.key for flag in usage().bulk if flag.served_to_browsers_at] == ["of_browsers"]
-    rows("DELETE FROM flagstaff_bulk_usage")
+    counted = {(hour.key, hour.result): hour.count for hour in usage().hours}
+    expected = {
+        ("of_browsers", "false"): 1,
+        ("of_services", "false"): 1,
+        ("unknown_to_services", "unknown"): 1,
+    }
+    assert expected.items() <= counted.items()
+    assert "unknown_to_browsers" not in {key for key, _ in counted}
+    assert {key for key, result in counted if result == "browsers"} == {"of_browsers"}
+    rows("DELETE FROM flagstaff_usage")
     with live_engine():
         assert post(browser, URL, **{"If-None-Match": etag}).status_code == 304
         every(service)
-    found = {flag.key: flag for flag in usage().bulk}
-    assert found["of_browsers"].served_to_browsers_at
-    assert found["of_services"].served_in_bulk_at
-    assert not found["of_services"].served_to_browsers_at
-    rows("DELETE FROM flagstaff_bulk_usage")
+    served = {(hour.key, hour.result) for hour in usage().hours}
+    assert {("of_browsers", "browsers"), ("of_services", "bulk")} <= served
+    assert ("of_services", "browsers") not in served
+    rows("DELETE FROM flagstaff_usage")
 
 
 def test_body_of_64_kib_is_accepted_and_a_larger_one_is_not(service: Client) -> None:

@@ -147,8 +147,8 @@ def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) ->
             assert heard == ["counted_value"]
     finally:
         remove()
-    [counted] = [row for row in usage().values if row.key == "counted_value"]
-    assert (counted.rule, counted.count) == (1, 1)
+    [counted] = usage("counted_value").hours
+    assert (counted.result, counted.count) == ("1", 1)
 
 
 def test_value_that_is_null_is_the_default_of_the_code(service: Client, load: Load) -> None:

@@ -7,7 +7,7 @@ from datetime import timezone as zones
 
 import pytest
 
-from flagstaff._engine.usage import UsageHour
+from flagstaff._engine.usage import HourlyUsage
 from flagstaff.admin.flag.page.release_chart import columns_of, line_of
 from flagstaff.admin.flag.page.release_data import (
     Count,
@@ -111,5 +111,9 @@ def test_few_columns_have_a_space_and_many_have_none() -> None:
 
 def test_hours_are_added_to_days_and_those_of_a_clock_ahead_to_the_present_one() -> None:
     days = Period("30d", (at(0), at(24)), end=at(48), present=at(30))
-    hours = [UsageHour(at(hour), 1, 10, at(hour)) for hour in (-1, 0, 23.5, 24, 47, 50)]
+    hours = [
+        HourlyUsage(at(hour), "a", result, count, at(hour))
+        for hour in (-1, 0, 23.5, 24, 47, 50)
+        for result, count in (("true", 1), ("false", 10))
+    ]
     assert counts_of(hours, days) == (Count(2, 20), Count(3, 30))

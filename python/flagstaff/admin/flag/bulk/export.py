@@ -83,7 +83,7 @@ def _record(flag: Any, facts: PageFacts) -> dict[str, object]:
         OWNER: fields.owner,
         TAGS: joined_tags(fields.tags),
         REVIEW_ON: fields.review_on,
-        **{name: _time(getattr(facts, name)) for name in _USAGE},
+        **{name: _time(getattr(facts.usage, name)) for name in _USAGE},
         "changed_at": _time(event.at if event else fields.changed_at),
         "changed_by": _changed_by(event, facts.names or {}),
     }

@@ -13,6 +13,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._engine.usage import KeyUsage
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
@@ -28,7 +29,7 @@ from flagstaff.admin.cells import (
 )
 from flagstaff.admin.flag.form.inputs import rollout_bar, unit_note
 from flagstaff.admin.flag.form.rules import count_rules, rule_count_text
-from flagstaff.admin.flag.list.facts import RECENT, FlagList, PageFacts
+from flagstaff.admin.flag.list.facts import RECENT, FlagList
 from flagstaff.admin.flag.page.toggle import BACK
 from flagstaff.admin.flag.parts.app_panels import app_texts
 from flagstaff.admin.flag.state import (
@@ -143,16 +144,17 @@ class FlagColumns(Part):
         Says "never" only where an evaluation would have been counted.
         """
         facts = FlagList.facts_of(flag)
-        last, to_browsers = facts.last_evaluated_at, facts.served_to_browsers_at
+        usage = facts.usage
+        last, to_browsers = usage.last_evaluated_at, usage.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
             time, shown = time_cell(to_browsers), _titled(_("served to browsers"), _("in browsers"))
             return labelled_cell(_("evaluated"), two_lines(shown, time))
         if last is not None:
-            share, time = _share(facts), time_cell(last)
+            share, time = _share(usage), time_cell(last)
             return labelled_cell(_("evaluated"), two_lines(share, time) if share else time)
-        if facts.served_in_bulk_at is not None:
+        if usage.served_in_bulk_at is not None:
             text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
-            title = text % {"time": local_time_text(facts.served_in_bulk_at)}
+            title = text % {"time": local_time_text(usage.served_in_bulk_at)}
             return labelled_cell(_("evaluated"), _titled(title, _("not known")))
         if facts.counted_since is None:
             return SafeString()
@@ -197,14 +199,14 @@ def _parts(event: Event) -> Iterator[str]:
     yield from map(field_label, by_name)
 
 
-def _share(facts: PageFacts) -> SafeString:
+def _share(usage: KeyUsage) -> SafeString:
     """The share of true results, with the number as a tooltip; empty without an evaluation."""
-    count = facts.true_count + facts.false_count
+    count = usage.true_count + usage.false_count
     if not count:
         return SafeString()
     # Not rounded to 0 or 100 unless it is exactly that.
-    percent = round(100 * facts.true_count / count)
-    percent = min(max(percent, int(facts.true_count > 0)), 100 - int(facts.false_count > 0))
+    percent = round(100 * usage.true_count / count)
+    percent = min(max(percent, int(usage.true_count > 0)), 100 - int(usage.false_count > 0))
     text = ngettext(
         "%(count)s evaluation in %(hours)s hours",
         "%(count)s evaluations in %(hours)s hours",

@@ -38,7 +38,7 @@ from django.utils import timezone
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ALL_USERS, FlagState, ReleaseState
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.names import USAGE_TABLES, fill, flag_names, own_names
+from flagstaff._tables.names import fill, flag_names, own_names
 from flagstaff._tables.optional_fields import OWNER, RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.page import page_of
@@ -85,24 +85,25 @@ _CHANGED = """
             )
     )
 """
-# Given the key, the time before the first hour, and the time itself.
-_WAS_EVALUATED = """EXISTS (
-    SELECT FROM {usage_table} AS u, (VALUES (%(expressions)s)) AS given (key, before, since)
+# Given the key, a time, and the time a day before: "bulk" and "browsers" have the hour of a day.
+_WAS_USED = """EXISTS (
+    SELECT FROM {usage_table} AS u, (VALUES (%(expressions)s)) AS given (key, since, before)
     WHERE u.key OPERATOR(pg_catalog.=) given.key
+        AND u.result OPERATOR(pg_catalog.=)
+            ANY (ARRAY['true', 'false', 'unknown', 'bulk', 'browsers'])
         AND u.hour OPERATOR(pg_catalog.>) given.before::timestamptz
-        AND u.last_evaluated_at OPERATOR(pg_catalog.>=) given.since::timestamptz
+        AND u.last_at OPERATOR(pg_catalog.>=) given.since::timestamptz
 )"""
-# Given the key, and the time an hour before, because the stored times can be an hour too early.
-_WAS_SERVED = """EXISTS (
-    SELECT FROM {bulk_usage_table} AS b, (VALUES (%(expressions)s)) AS given (key, before)
-    WHERE b.key OPERATOR(pg_catalog.=) given.key
-        AND greatest(b.served_in_bulk_at, b.served_to_browsers_at)
-            OPERATOR(pg_catalog.>) given.before::timestamptz
+_LAST_EVALUATION = """(
+    SELECT pg_catalog.max(newest.last_at)
+    FROM pg_catalog.unnest(ARRAY['true', 'false', 'unknown']) AS r (result)
+    CROSS JOIN LATERAL (
+        SELECT u.last_at FROM {usage_table} AS u
+        WHERE u.key OPERATOR(pg_catalog.=) %(expressions)s
+            AND u.result OPERATOR(pg_catalog.=) r.result
+        ORDER BY u.hour DESC LIMIT 1
+    ) AS newest
 )"""
-_LAST_EVALUATION = (
-    "(SELECT u.last_evaluated_at FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) "
-    "%(expressions)s ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1)"
-)
 _FIRST_HOUR = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
 _AT_MOST = "NOT EXISTS (SELECT FROM {flag_table} OFFSET %(expressions)s)"
 _HIDDEN = (
@@ -233,12 +234,8 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
         condition &= Q(created_at__lt=since)
     time = since or timezone.now() - _EVER
     # Last, because PostgreSQL evaluates the cheap conditions first.
-    before, after = Value(time - timedelta(hours=1)), Value(time)
-    return (
-        condition
-        & ~_holds(_WAS_SERVED, F("key"), before)
-        & ~_holds(_WAS_EVALUATED, F("key"), before, after)
-    )
+    before = Value(time - timedelta(days=1))
+    return condition & ~_holds(_WAS_USED, F("key"), Value(time), before)
 
 
 def are_at_most(model: type[Model], count: int) -> Q:
@@ -286,7 +283,7 @@ def usage_since() -> Func:
 def hidden_tables() -> Func:
     """Returns how many of flagstaff's tables may hide rows from this role. Fails without one."""
     names = own_names(connections[conf.database])
-    tables = (names[table] for table in ("change_table", *USAGE_TABLES))
+    tables = (names[table] for table in ("change_table", "usage_table"))
     return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
 
 

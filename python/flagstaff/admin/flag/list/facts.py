@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.times import aware_or_none
 from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.flag.list.conditions import allowed_count
 from flagstaff.admin.flag.state import ALLOWED_COUNT
@@ -33,13 +33,8 @@ RECENT = timedelta(hours=24)
 class PageFacts:
     """What is known about one flag."""
 
-    last_evaluated_at: datetime | None = None
-    #: The evaluations in the time RECENT, by result.
-    true_count: int = 0
-    false_count: int = 0
-    #: As in `BulkUsage`.
-    served_in_bulk_at: datetime | None = None
-    served_to_browsers_at: datetime | None = None
+    #: Counted in the time RECENT.
+    usage: KeyUsage = NOT_USED
     #: Since when evaluations are counted; None if none was.
     counted_since: datetime | None = None
     #: The newest event of the history; None without one.
@@ -49,8 +44,6 @@ class PageFacts:
 
 
 _NO_FACTS = PageFacts()
-# The first fields of the facts.
-_Usage: TypeAlias = tuple[datetime | None, int, int, datetime | None, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -96,30 +89,22 @@ def keep_planned(flags: Sequence[Any], pks: Iterable[str]) -> None:
 def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[str, PageFacts]:
     """Returns the facts of all these flags. Counts their allowed users, too.
 
-    One query; two if the primary keys of users are no integers.
+    Two queries; three if the primary keys of users are no integers.
     """
     connection = connections[conf.database]
     if not is_postgresql(connection) or not flags:
         return {}
     by_pk = {str(flag.pk): flag for flag in flags}
     table = connection.ops.quote_name(conf.flag_model._meta.db_table)
-    since = timezone.now() - RECENT
+    usage = key_usage([flag.key for flag in flags], timezone.now() - RECENT)
     with connection.cursor() as cursor:
-        keys, targets = [flag.key for flag in flags], link_targets(flags)
-        cursor.execute(_statement(connection), [list(by_pk), keys, targets, since, table, table])
+        targets = link_targets(flags)
+        cursor.execute(_statement(connection), [list(by_pk), targets, table, table])
         rows = cursor.fetchall()
-    usage: dict[str, _Usage] = {}
     names: dict[str, str] = {}
     entries: list[Change] = []
-    for pk, allowed, last, true, false, in_bulk, to_browsers, name, *values in rows:
+    for pk, allowed, name, *values in rows:
         setattr(by_pk[pk], ALLOWED_COUNT, allowed)
-        usage[pk] = (
-            aware_or_none(last),
-            true,
-            false,
-            aware_or_none(in_bulk),
-            aware_or_none(to_browsers),
-        )
         if values[0] is not None:
             entry = entry_of(pk, values)
             entries.append(entry)
@@ -128,8 +113,8 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[
     newest = {event.object_pk: event for event in reversed([*events(entries)])}
     names |= names_of_actors(unnamed(newest.values()))
     return {
-        pk: PageFacts(*counted, counted_since, newest.get(pk), names)
-        for pk, counted in usage.items()
+        pk: PageFacts(usage.get(flag.key, NOT_USED), counted_since, newest.get(pk), names)
+        for pk, flag in by_pk.items()
     }
 
 

@@ -156,14 +156,7 @@ def _share(count: Count) -> str:
 
 def _notes(found: Evaluations) -> list[str]:
     """Which time the counts cover, and what may be missing."""
-    notes, lost = [period_text(found.usage), reports_text(found.usage)], found.usage.lost
-    if lost:
-        text = ngettext(
-            "%(count)s worker did not shut down cleanly: some evaluations may be missing.",
-            "%(count)s workers did not shut down cleanly: some evaluations may be missing.",
-            lost,
-        )
-        notes.append(text % {"count": local_number(lost)})
+    notes = period_text(found.usage), reports_text()
     return [note for note in notes if note]
 
 

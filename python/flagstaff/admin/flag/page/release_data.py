@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.http import HttpRequest
 
-from flagstaff._engine.usage import FlagUsage, UsageHour, flag_usage
+from flagstaff._engine.usage import HourlyUsage, Usage, read_usage
 from flagstaff._tables.model_fields import column_of
-from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.times import aware
 from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.fallbacks import can_read
@@ -45,14 +45,14 @@ class Evaluations:
     """The evaluations of a flag, as the workers have reported them."""
 
     #: That of at least the last STALE_DAYS days.
-    usage: FlagUsage
+    usage: Usage
     #: One for each hour or day of the period, oldest first.
     counts: tuple[Count, ...]
     #: That of the whole period.
     sum: Count
     last_24_hours: Count
     last_evaluated_at: datetime | None
-    #: As in `BulkUsage`, if that was in the time of `usage`.
+    #: As in `KeyUsage`, if that was in the time of `usage`.
     served_in_bulk_at: datetime | None
     served_to_browsers_at: datetime | None
     #: Whether usage has been counted for less than STALE_DAYS days.
@@ -99,46 +99,49 @@ class ReleaseHistory:
 def evaluations_of(request: HttpRequest, key: str, period: Period) -> Evaluations | None:
     """Returns the evaluations of a flag; None where usage is not counted or cannot be read.
 
-    Makes one query, beside the one that finds the tables for the page.
+    Makes two queries, beside the one that finds the tables for the page.
     """
-    if not can_read(request, *USAGE_TABLES):
+    if not can_read(request, "usage_table"):
         return None
     last_day = start_of_hour(period.present) - timedelta(hours=23)
     stale = period.present - timedelta(days=conf.stale_days)
     first = min(start_of_hour(period.since), last_day, stale)
-    usage = flag_usage(key, since=first, lost_since=period.since)
+    usage = read_usage([key], first)
+    hours = [hour for hour in usage.hours if hour.result in ("true", "false")]
     return Evaluations(
         usage,
-        counts=counts_of(usage.hours, period),
-        sum=_sum(usage.hours, period.since),
-        last_24_hours=_sum(usage.hours, last_day),
-        last_evaluated_at=max((one.last_evaluated_at for one in usage.hours), default=None),
-        served_in_bulk_at=_since(first, usage.served_in_bulk_at),
-        served_to_browsers_at=_since(first, usage.served_to_browsers_at),
+        counts=counts_of(hours, period),
+        sum=_sum(hours, period.since),
+        last_24_hours=_sum(hours, last_day),
+        last_evaluated_at=_last(hours),
+        served_in_bulk_at=_last(one for one in usage.hours if one.result == "bulk"),
+        served_to_browsers_at=_last(one for one in usage.hours if one.result == "browsers"),
         is_since_begin=usage.since is None or aware(usage.since) > stale,
     )
 
 
-def _since(first: datetime, at: datetime | None) -> datetime | None:
-    return at if at is not None and aware(at) >= first else None
+def _last(hours: Iterable[HourlyUsage]) -> datetime | None:
+    return max((one.last_at for one in hours), default=None)
 
 
-def counts_of(hours: Iterable[UsageHour], period: Period) -> tuple[Count, ...]:
+def counts_of(hours: Iterable[HourlyUsage], period: Period) -> tuple[Count, ...]:
     """Returns the evaluations of each hour or day of the period.
 
     An hour belongs to the day in which it starts. Hours that a worker counted by a clock that is
     ahead belong to the present.
     """
-    in_each: list[list[UsageHour]] = [[] for _ in period.starts]
+    in_each: list[list[HourlyUsage]] = [[] for _ in period.starts]
     for one in hours:
-        if aware(one.start) >= period.since:
-            in_each[period.index(aware(one.start))].append(one)
+        if aware(one.hour) >= period.since:
+            in_each[period.index(aware(one.hour))].append(one)
     return tuple(_sum(found, period.since) for found in in_each)
 
 
-def _sum(hours: Iterable[UsageHour], since: datetime) -> Count:
-    found = [one for one in hours if aware(one.start) >= since]
-    return Count(sum(one.true_count for one in found), sum(one.false_count for one in found))
+def _sum(hours: Iterable[HourlyUsage], since: datetime) -> Count:
+    found = [one for one in hours if aware(one.hour) >= since]
+    return Count(
+        *(sum(one.count for one in found if one.result == name) for name in ("true", "false"))
+    )
 
 
 def release_history(request: HttpRequest, flag: Any, period: Period) -> ReleaseHistory | None:

@@ -12,7 +12,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
+from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import through_model
 from flagstaff._words.text import local_list, local_number, quoted
@@ -51,7 +51,7 @@ class FlagDeletion(Deletion):
         if typed := super().text_to_type(request, rows):
             return typed
         usage = _usage(request, rows)
-        if usage is None or not (usage.evaluated_today or usage.in_browsers_today):
+        if usage is None or not any(_used_today(usage)):
             return ""
         return str(rows[0].key) if len(rows) == 1 else str(len(rows))
 
@@ -62,9 +62,7 @@ class FlagDeletion(Deletion):
         return {
             "flagstaff_rows": [*zip(shown, self._facts(request, shown, usage), strict=True)],
             "flagstaff_more": local_number(more) if more else "",
-            "flagstaff_notes": _in_use(usage)
-            if usage and (usage.evaluations or usage.bulk)
-            else (),
+            "flagstaff_notes": _in_use(usage) if usage else (),
             "flagstaff_command": _command(shown),
         }
 
@@ -119,9 +117,15 @@ def _usage(request: HttpRequest, rows: Sequence[Any]) -> RecentUsage | None:
     return page_of(request).once(_Usage, lambda: _Usage(recent_usage(keys))).found
 
 
+def _used_today(usage: RecentUsage) -> tuple[list[str], list[str]]:
+    """Returns the keys that were evaluated within a day, and those that were in browsers."""
+    evaluated = [key for key, found in usage.today.items() if found.last_evaluated_at]
+    return evaluated, [key for key, found in usage.today.items() if found.served_to_browsers_at]
+
+
 def _in_use(usage: RecentUsage) -> list[str]:
-    """Which flags are in use, and the hosts of the workers."""
-    used, in_browsers = usage.evaluated_today, usage.in_browsers_today
+    """Which flags are in use."""
+    used, in_browsers = _used_today(usage)
     text = ngettext(
         "The code still evaluates %(keys)s. After the deletion, a call returns its default.",
         "The code still evaluates these flags: %(keys)s. After the deletion, calls return "
@@ -133,16 +137,11 @@ def _in_use(usage: RecentUsage) -> list[str]:
         "Browsers still receive these flags: %(keys)s.",
         len(in_browsers),
     )
-    hosts = _("In the last %(days)s, workers ran on: %(hosts)s.") % {
-        "days": local_days(usage.days),
-        "hosts": local_list(usage.hosts),
-    }
-    lines = [
+    return [
         text % {"keys": local_list(map(quoted, keys))}
         for text, keys in ((text, used), (browsers, in_browsers))
         if keys
     ]
-    return [*lines, *([hosts] if usage.hosts else [])]
 
 
 def _evaluated(usage: RecentUsage | None, key: str) -> str:
@@ -150,28 +149,26 @@ def _evaluated(usage: RecentUsage | None, key: str) -> str:
     if usage is None:
         return _("not known")
     days = local_days(usage.days)
-    bulk, texts = usage.bulk_of(key), []
-    if found := usage.evaluations.get(key):
-        texts.append(_counted(found, days))
-    if bulk.served_to_browsers_at:
+    found, texts = usage.keys.get(key, NOT_USED), []
+    if found.last_evaluated_at:
+        text = _(
+            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
+            "%(recent)s"
+        )
+        times = {
+            "time": local_time_text(found.last_evaluated_at),
+            "count": local_number(found.count),
+            "recent": local_number(usage.today.get(key, NOT_USED).count),
+            "days": days,
+        }
+        texts.append(text % times)
+    if found.served_to_browsers_at:
         text = _("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(bulk.served_to_browsers_at)})
-    if bulk.served_in_bulk_at and not texts:
+        texts.append(text % {"time": local_time_text(found.served_to_browsers_at)})
+    if found.served_in_bulk_at and not texts:
         text = _("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(bulk.served_in_bulk_at)})
+        texts.append(text % {"time": local_time_text(found.served_in_bulk_at)})
     return "; ".join(texts) or _("not in the last %(days)s") % {"days": days}
-
-
-def _counted(found: RecentEvaluations, days: str) -> str:
-    text = _(
-        "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: %(recent)s"
-    )
-    return text % {
-        "time": local_time_text(found.last_evaluated_at),
-        "count": local_number(found.count),
-        "recent": local_number(found.day_count),
-        "days": days,
-    }
 
 
 def _losing(request: HttpRequest, flags: Sequence[Any]) -> dict[object, str]:

@@ -109,7 +109,7 @@ class NewKey(Part):
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
-        if usage is not None and (found := usage.evaluations.get(key)):
+        if usage is not None and (found := usage.keys.get(key)) and found.count:
             text = ngettext(
                 "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
                 "call returns its default; while the new flag is off, it returns False.",

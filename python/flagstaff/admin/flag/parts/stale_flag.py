@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.names import USAGE_TABLES
 from flagstaff._tables.optional_fields import REVIEW_ON, flag_model
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
@@ -106,7 +105,7 @@ def _is_readable(flag: Model, page: Page | None) -> bool:
     """Whether the page has found that the history and the usage can be read."""
     if page is None or page.is_list:
         return FlagList.of(flag).is_readable
-    return can_read(page.request, "change_table", *USAGE_TABLES)
+    return can_read(page.request, "change_table", "usage_table")
 
 
 def _note(flag: Assessment) -> str:
