@@ -13,7 +13,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from flagstaff._engine.status_log import logger
-from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.webhooks.http import Response, UnreachableError, post
 from flagstaff.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
@@ -53,7 +52,7 @@ def send(receiver: Receiver, delivery: Delivery) -> Attempt:
         body = json.dumps(content, cls=DjangoJSONEncoder).encode()
     # A message that cannot be created must not block all others.
     except Exception as error:
-        if isinstance(error, DatabaseError) and not _is_undecodable(error):
+        if isinstance(error, DatabaseError):
             raise
         text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
         logger.warning("%s: %s", receiver.name, text)
@@ -69,11 +68,6 @@ def send(receiver: Receiver, delivery: Delivery) -> Attempt:
         mark_delivered(delivery)
         return Attempt("delivered")
     return _refused(receiver, delivery, response)
-
-
-def _is_undecodable(error: DatabaseError) -> bool:
-    """Whether a text in the history has no equivalent in UTF-8."""
-    return sqlstate(error) in UNDECODABLE
 
 
 def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object] | None:
