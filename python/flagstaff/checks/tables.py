@@ -51,11 +51,9 @@ _IF_ROWS_ARE_HIDDEN = {
 
 def encodings_but_utf8(database: Database) -> Iterator[Problem]:
     """Yields the database if its texts are in another encoding."""
-    with database.connection.cursor() as cursor:
-        cursor.execute("SHOW server_encoding")
-        [encoding] = cursor.fetchone()
-    if encoding != "UTF8":
-        yield Problem(f'database "{database.connection.alias}" is in the encoding {encoding}')
+    if database.encoding != "UTF8":
+        alias = database.connection.alias
+        yield Problem(f'database "{alias}" is in the encoding {database.encoding}')
 
 
 def missing_tables(database: Database) -> Iterator[Problem]:

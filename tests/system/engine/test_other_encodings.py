@@ -23,10 +23,10 @@ def sql_ascii(server: Postgres) -> str:
 
 def test_check_and_workers_refuse_a_database_in_another_encoding(sql_ascii: str) -> None:
     checked = run_python(sql_ascii, "-m", "django", "check", "--database=default", status=1)
-    assert "flagstaff.E060" in checked.stderr
+    assert "(flagstaff.E060)" in checked.stderr
     with Worker(sql_ascii) as worker:
         assert worker.ask("ready", 0.5) is False
         assert worker.ask("status")["last_error"] == (
-            "connect: the encoding of the database is not UTF8, restore a dump of it into a "
+            "identify: the encoding of the database is not UTF8, restore a dump of it into a "
             "database that was created with ENCODING 'UTF8': SQL_ASCII"
         )
