@@ -51,12 +51,14 @@ def is_missing_table(error: Error) -> bool:
     return sqlstate(error) in _MISSING_TABLE or "no such table" in str(error)
 
 
-def error_text(error: Error) -> str:
+def error_text(error: Error | UnicodeEncodeError) -> str:
     """Returns what may be shown of an error: a message with its class in words and its SQLSTATE.
 
     The server's own text may quote rows and values. It is shown with DEBUG, and of errors that name
     only tables and constraints.
     """
+    if isinstance(error, UnicodeEncodeError):
+        return Text("a character that the database cannot store")
     state, text = sqlstate(error), str(error).strip().partition("\n")[0]
     if settings.DEBUG or state == NO_PRIVILEGE or isinstance(error, IntegrityError):
         return text

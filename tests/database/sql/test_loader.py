@@ -39,7 +39,11 @@ def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
         cursor.execute(of_all_rows(query).replace("$1", "NULL").replace("$2", "NULL"))
         columns = {column.name for column in cursor.description}
     assert (
-        set(re.findall(r'(?:try_get|pk|required|optional|users)\((?:row, )?"(\w+)"', "".join(bodies)))
+        set(
+            re.findall(
+                r'(?:try_get|pk|required|optional|users)\((?:row, )?"(\w+)"', "".join(bodies)
+            )
+        )
         == columns
     )
 
