@@ -123,8 +123,7 @@ class CheckedJSONField(models.JSONField):
     empty_values = ()
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
-        """Raises ValidationError for None. JSON cannot hold a value if a validator says so."""
-        models.Field.validate(self, value, model_instance)
+        """Does nothing: the validators say it better."""
 
     def deconstruct(self) -> Any:
         """Returns the field for migrations: the column is that of a JSONField."""
@@ -290,9 +289,6 @@ class AbstractKeyValueStore(models.Model):
         _("value"),
         blank=True,
         validators=[validate_value],
-        error_messages={
-            "null": _('the value is missing or null; write JSON, such as "stripe", 25 or []')
-        },
     )
     description: models.Field[str | Combinable, str] = models.TextField(
         _("description"), blank=True, default="", db_default="", validators=[validate_text]

@@ -241,6 +241,8 @@ def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Text |
 
 
 def _problem_of_value(text: str) -> Text | None:
+    if text == "null":
+        return Text('the value is missing or null; write JSON, such as "stripe", 25 or []')
     if problem := json_problem(text):
         return Text("get_value() cannot return this value: it {reason}", reason=problem)
     if len(text.encode()) > MAX_VALUE_BYTES:

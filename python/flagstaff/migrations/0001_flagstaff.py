@@ -280,9 +280,6 @@ class Migration(migrations.Migration):
                     "value",
                     models.JSONField(
                         blank=True,
-                        error_messages={
-                            "null": 'the value is missing or null; write JSON, such as "stripe", 25 or []'
-                        },
                         validators=[flagstaff.validators.validate_value],
                         verbose_name="value",
                     ),

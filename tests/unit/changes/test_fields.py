@@ -50,7 +50,7 @@ def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object)
         (KeyValueStore, "value", {1}, "value: this is not JSON: Object of type set is not JSON"),
         (KeyValueStore, "value", "x" * (1 << 20), "value: the value has more than 1 MiB"),
         (KeyValueStore, "key", "", "key: This field cannot be blank."),
-        (KeyValueStore, "choices", None, "choices: This field cannot be null."),
+        (KeyValueStore, "choices", None, "choices: the choices are not a list"),
         (KeyValueStore, "description", "\0", "description: contains a NUL character or half of a"),
         (FeatureFlag, "key", "a b", "key: the key has white space at position 2"),
         (FeatureFlag, "rollout_percent", 101, "rollout_percent: Ensure this value is less than"),
