@@ -35,14 +35,8 @@ from flagstaff.validators import (
     validate_value_rules,
 )
 
-__all__ = [
-    "AbstractFeatureFlag",
-    "AbstractKeyValueStore",
-    "ReadableJson",
-    "finite_times",
-    "readable_json",
-    "rollout_in_range",
-]
+# The other names are internal.
+__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore"]
 
 _YEARS = (("gt", 1), ("lt", 9000))
 # Python's decoder is recursive, and refuses integers of more than 4,300 digits.
