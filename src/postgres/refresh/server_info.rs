@@ -97,7 +97,7 @@ impl Identification {
         match (self.encoding, self.hidden) {
             (Some(encoding), _) => Err(Error::encoding(doing, encoding)),
             (None, Some(tables)) => Err(Error::row_security(doing, tables)),
-            (encoding, hidden) => Ok(Self { encoding, hidden, ..self }),
+            (None, None) => Ok(Self { hidden: None, encoding: None, ..self }),
         }
     }
 }
