@@ -118,18 +118,18 @@ fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsers
 fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
     let (key, is_secret) = (text_or_fault(bytes), bytes.bool());
-    let rules = if bytes.below(4) == 0 { rules_of_value(bytes) } else { None };
+    let rules = if bytes.below(4) == 0 { Some(rules_of_value(bytes)) } else { None };
     ValueRow { pk, key, value, is_secret, client_side: false, rules, bucket_by: None }
 }
 
-fn rules_of_value(bytes: &mut Bytes<'_>) -> Option<Box<str>> {
+fn rules_of_value(bytes: &mut Bytes<'_>) -> Box<str> {
     let segment = bytes.below(8);
-    Some(match bytes.below(4) {
+    match bytes.below(4) {
         0 => bytes.text().into(),
         1 => r#"[{"conditions": [], "rollout_percent": 20, "value": 5}]"#.into(),
         2 => format!(r#"[{{"conditions": [{{"segment": "{segment}"}}], "value": "b"}}]"#).into(),
         _ => format!(r#"[{{"conditions": {ANYONE}, "value": [1]}}]"#).into(),
-    })
+    }
 }
 
 fn text_or_fault<T: From<String>>(bytes: &mut Bytes<'_>) -> Result<T, Fault> {
