@@ -19,7 +19,6 @@ pub mod reports;
 mod signals;
 pub mod status;
 mod tables;
-mod text;
 pub mod texts;
 mod threads;
 

@@ -46,8 +46,6 @@ mod _core {
     #[pymodule_export]
     const LATENCY_BUCKETS: u8 = crate::watch::LATENCY_BUCKETS;
     #[pymodule_export]
-    const MAX_RULES_BYTES: usize = crate::rules::MAX_TEXT;
-    #[pymodule_export]
     const MAX_UNIT_BYTES: usize = crate::assign::MAX_UNIT;
     #[pymodule_export]
     const MAX_VARIANTS: usize = crate::allocation::MAX_VARIANTS;

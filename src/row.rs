@@ -15,10 +15,6 @@ use crate::stored_value::Undecodable;
 pub use crate::user_set::Users;
 pub use texts::TEMPLATES;
 
-/// The bytes of the JSON texts of all rules, and of all conditions of segments, that a worker holds
-/// in memory. Parsed, they take up to five times as much.
-pub const MAX_RULES_SIZE: usize = 32 << 20;
-
 /// The regular expressions of all rules and segments, as a message writes it: 1,000. One may take
 /// 200 KiB and a millisecond to compile.
 pub const MAX_PATTERNS: usize = 1_000;
@@ -37,7 +33,7 @@ pub struct FlagRow {
     /// Whether browsers may read it.
     pub client_side: bool,
     /// The JSON text of its rules, or `None` without any.
-    pub rules: Result<Option<Box<str>>, Fault>,
+    pub rules: Option<Box<str>>,
     /// The attribute that its percentages bucket by, or `None` for the user. Empty for one that
     /// cannot be decoded, which no subject has.
     pub bucket_by: Option<Box<str>>,
@@ -95,7 +91,7 @@ pub struct ExperimentRow {
     /// The JSON text of the keys of variants by unit.
     pub forced: Result<Box<str>, Fault>,
     /// The JSON text of its rules, or `None` without any.
-    pub rules: Result<Option<Box<str>>, Fault>,
+    pub rules: Option<Box<str>>,
     /// The attribute that is its unit, or `None` for the user. Empty for one that cannot be decoded,
     /// which no subject has.
     pub bucket_by: Option<Box<str>>,
@@ -106,7 +102,7 @@ pub struct ExperimentRow {
 pub struct GroupRow {
     /// Its name, which rules use.
     pub name: Box<str>,
-    /// The primary keys of its members. One that cannot be decoded never matches.
+    /// The primary keys of its members.
     pub users: Users,
     /// Of users that were asked for, those who are no members.
     pub absent: Users,
@@ -129,15 +125,13 @@ pub struct AllowedUsersRow {
     pub users: Users,
     /// Of users that were asked for, those who are not allowed.
     pub absent: Users,
-    /// Whether there are more users, whose primary keys cannot be decoded and never match.
-    pub undecodable: bool,
 }
 
 impl AllowedUsersRow {
     /// A row whose users could all be read.
     #[must_use]
     pub fn new(flag_pk: impl Into<PrimaryKey>, users: Users) -> Self {
-        Self { flag_pk: flag_pk.into(), users, absent: Users::default(), undecodable: false }
+        Self { flag_pk: flag_pk.into(), users, absent: Users::default() }
     }
 }
 
@@ -155,7 +149,7 @@ pub struct ValueRow {
     /// Whether browsers may read it.
     pub client_side: bool,
     /// The JSON text of its rules, or `None` without any.
-    pub rules: Result<Option<Box<str>>, Fault>,
+    pub rules: Option<Box<str>>,
     /// The attribute that the percentages of its rules bucket by, or `None` for the user. Empty for
     /// one that cannot be decoded, which no subject has.
     pub bucket_by: Option<Box<str>>,
@@ -176,7 +170,7 @@ pub struct CheckedFlag {
     pub client_side: bool,
     /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
     /// other columns.
-    pub rules: Result<Option<Box<str>>, Fault>,
+    pub rules: Option<Box<str>>,
     /// The attribute that its percentages bucket by, or `None` for the user.
     pub bucket_by: Option<Box<str>>,
 }
@@ -196,7 +190,7 @@ pub struct CheckedValue {
     pub client_side: bool,
     /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
     /// other columns.
-    pub rules: Result<Option<Box<str>>, Fault>,
+    pub rules: Option<Box<str>>,
     /// The attribute that the percentages of its rules bucket by, or `None` for the user.
     pub bucket_by: Option<Box<str>>,
 }
@@ -273,7 +267,6 @@ pub(crate) enum RowKind {
     Flag,
     Segment,
     Value,
-    AllowedUser,
 }
 
 impl RowKind {
@@ -284,7 +277,6 @@ impl RowKind {
             Self::Flag => &texts::FLAG,
             Self::Segment => &texts::SEGMENT,
             Self::Value => &texts::VALUE,
-            Self::AllowedUser => &texts::ALLOWED_USER,
         };
         template.with([("key", quoted(key))])
     }
@@ -316,13 +308,8 @@ pub enum Fault {
     Null,
     /// Another row has the same key.
     Duplicate,
-    /// The bytes are not UTF-8, in a database in the encoding `SQL_ASCII`, or they have no Unicode
-    /// character in the encoding of the database.
-    Undecodable,
     /// The value exceeds what a worker may hold in memory.
     TooLarge,
-    /// It is one of the largest, and all of them exceed what a worker may hold in memory.
-    TotalTooLarge,
     /// The rules of all flags and segments have too many regular expressions.
     TooManyPatterns,
     /// Python cannot decode the value.
@@ -346,12 +333,6 @@ impl Problem {
     /// Several rows have this key.
     pub(crate) fn duplicate(kind: RowKind, key: &str) -> Self {
         Self::of(kind, key, "key", Fault::Duplicate)
-    }
-
-    /// An allowed user of the flag with this primary key cannot be read.
-    pub(crate) fn of_allowed_users(flag_pk: &PrimaryKey) -> Self {
-        let row = format!("pk {flag_pk}");
-        Self::of(RowKind::AllowedUser, &row, "primary key", Fault::Undecodable)
     }
 
     /// The rules of this row cannot be read.
@@ -423,14 +404,9 @@ impl Fault {
         let template = match self {
             Self::Null => &texts::NULL,
             Self::Malformed => &texts::MALFORMED,
-            Self::Undecodable => &texts::UNDECODABLE,
             Self::TooLarge => &texts::TOO_LARGE,
             Self::Duplicate => return (&texts::DUPLICATE).into(),
             Self::TooManyPatterns => return (&texts::TOO_MANY_PATTERNS).into(),
-            Self::TotalTooLarge => {
-                let limit = MAX_RULES_SIZE >> 20;
-                return texts::ALL_TOO_LARGE.with([("limit", limit.into())]);
-            }
             Self::Json(fault) => {
                 let values = [("column", column.into()), ("problem", fault.template().into())];
                 return texts::JSON.with(values);
@@ -444,7 +420,6 @@ impl From<&Unreadable> for Message {
     fn from(unreadable: &Unreadable) -> Self {
         match unreadable {
             Unreadable::Text(error) => error.clone().into(),
-            Unreadable::Column(Fault::TooLarge) => (&texts::RULES_TOO_LARGE).into(),
             Unreadable::Column(fault) => fault.message(&texts::JSON_TEXT),
         }
     }

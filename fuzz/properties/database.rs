@@ -18,8 +18,6 @@ const PKS: u8 = 6;
 const CHANGES: u8 = 5;
 /// The most rows that one token names.
 const MOST_PAIRS: usize = 64;
-/// The user whose primary key may be undecodable.
-const UNDECODABLE: u8 = 99;
 
 /// The tables of a project.
 #[derive(Default)]
@@ -38,8 +36,7 @@ impl Database {
     pub(crate) fn new(bytes: &mut Bytes<'_>) -> Self {
         let rows = RandomRows { is_faulty: bytes.below(4) == 0 };
         let has_texts = bytes.bool();
-        let allowed_users =
-            AllowedUsers { has_texts, is_faulty: rows.is_faulty, ..AllowedUsers::default() };
+        let allowed_users = AllowedUsers { has_texts, ..AllowedUsers::default() };
         Self { rows, opaque_values: bytes.below(4) == 0, allowed_users, ..Self::default() }
     }
 
@@ -245,7 +242,6 @@ impl Row for PlanRow {
 #[derive(Default)]
 struct AllowedUsers {
     has_texts: bool,
-    is_faulty: bool,
     pairs: BTreeSet<(u8, u8)>,
     changed: BTreeSet<(u8, u8)>,
 }
@@ -257,7 +253,7 @@ impl AllowedUsers {
         let is_added = bytes.bool();
         let users = match bytes.below(8) {
             0 => 0..if is_added { 70 } else { 100 },
-            1 => UNDECODABLE..100,
+            1 => 99..100,
             _ => {
                 let user = bytes.below(100);
                 user..user + 1
@@ -275,21 +271,13 @@ impl AllowedUsers {
     /// Whether one token can name all pairs that have changed.
     fn are_named(&self) -> bool {
         self.changed.len() <= MOST_PAIRS
-            && !self.changed.iter().any(|pair| self.is_undecodable(pair.1))
-    }
-
-    fn is_undecodable(&self, user: u8) -> bool {
-        self.has_texts && self.is_faulty && user == UNDECODABLE
     }
 
     fn all(&self) -> Vec<AllowedUsersRow> {
         let flags: BTreeSet<_> = self.pairs.iter().map(|(flag, _)| *flag).collect();
         let row = |flag| {
-            let pairs = self.pairs.iter().filter(|(of, _)| *of == flag);
-            let (undecodable, users): (Vec<_>, Vec<_>) =
-                pairs.partition(|pair| self.is_undecodable(pair.1));
-            let row = AllowedUsersRow::new(pk_of(flag), self.users(users));
-            AllowedUsersRow { undecodable: !undecodable.is_empty(), ..row }
+            let users = self.pairs.iter().filter(|(of, _)| *of == flag).collect();
+            AllowedUsersRow::new(pk_of(flag), self.users(users))
         };
         flags.into_iter().map(row).collect()
     }

@@ -85,15 +85,14 @@ fn bucket_by(bytes: &mut Bytes<'_>) -> Option<Box<str>> {
 }
 
 /// No rules, rules that always match, rules of a segment, or a text that is none.
-fn rules(bytes: &mut Bytes<'_>) -> Result<Option<Box<str>>, Fault> {
+fn rules(bytes: &mut Bytes<'_>) -> Option<Box<str>> {
     let conditions = match bytes.below(6) {
-        0 => return Err(Fault::Undecodable),
-        1 => return Ok(Some(bytes.text().into())),
+        0 | 1 => return Some(bytes.text().into()),
         2 => ANYONE.to_owned(),
         3 => format!(r#"[{{"segment": "{}"}}]"#, bytes.below(8)),
-        _ => return Ok(None),
+        _ => return None,
     };
-    Ok(Some(format!(r#"[{{"conditions": {conditions}}}]"#).into()))
+    Some(format!(r#"[{{"conditions": {conditions}}}]"#).into())
 }
 
 const ANYONE: &str = r#"[{"attribute": "a", "operator": "isnull", "values": [true]}]"#;
@@ -113,31 +112,30 @@ fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsers
     } else {
         Users::Texts((0..count).map(|_| bytes.text()).collect())
     };
-    AllowedUsersRow { undecodable: bytes.below(8) == 0, ..AllowedUsersRow::new(flag_pk, users) }
+    AllowedUsersRow::new(flag_pk, users)
 }
 
 fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
     let (key, is_secret) = (text_or_fault(bytes), bytes.bool());
-    let rules = if bytes.below(4) == 0 { rules_of_value(bytes) } else { Ok(None) };
+    let rules = if bytes.below(4) == 0 { Some(rules_of_value(bytes)) } else { None };
     ValueRow { pk, key, value, is_secret, client_side: false, rules, bucket_by: None }
 }
 
-fn rules_of_value(bytes: &mut Bytes<'_>) -> Result<Option<Box<str>>, Fault> {
+fn rules_of_value(bytes: &mut Bytes<'_>) -> Box<str> {
     let segment = bytes.below(8);
-    Ok(Some(match bytes.below(4) {
-        0 => return text_or_fault(bytes).map(Some),
+    match bytes.below(4) {
+        0 => bytes.text().into(),
         1 => r#"[{"conditions": [], "rollout_percent": 20, "value": 5}]"#.into(),
         2 => format!(r#"[{{"conditions": [{{"segment": "{segment}"}}], "value": "b"}}]"#).into(),
         _ => format!(r#"[{{"conditions": {ANYONE}, "value": [1]}}]"#).into(),
-    }))
+    }
 }
 
 fn text_or_fault<T: From<String>>(bytes: &mut Bytes<'_>) -> Result<T, Fault> {
     match bytes.below(10) {
         0 => Err(Fault::Null),
-        1 => Err(Fault::Undecodable),
-        2 => Err(Fault::TooLarge),
+        1 => Err(Fault::TooLarge),
         _ => Ok(bytes.text().into()),
     }
 }

@@ -11,7 +11,6 @@ from flagstaff.typing import Context, UserLike
 __all__ = [
     "BUCKETS",
     "LATENCY_BUCKETS",
-    "MAX_RULES_BYTES",
     "MAX_UNIT_BYTES",
     "MAX_VARIANTS",
     "REGISTERS",
@@ -66,7 +65,6 @@ BUCKETS: int
 LATENCY_BUCKETS: int
 """The number of buckets of latencies. Bucket b ends at 2^((b+1)/2) ms, but the last has no end."""
 
-MAX_RULES_BYTES: int
 """The longest JSON text of rules or conditions that workers read."""
 
 MAX_UNIT_BYTES: int

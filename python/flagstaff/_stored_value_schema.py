@@ -59,7 +59,7 @@ def _schema_problems(row: Model) -> dict[str, Text]:
     if schema == ANY or schema.type not in ("", *TYPES):
         return {}
     secret = bool(getattr(row, "secret", False))
-    of_choices = choices_problem(schema.choices, schema.type, secret=secret)
+    of_choices = choices_problem(schema.choices, schema.type)
     if schema.choices and of_choices:
         return {CHOICES: of_choices}
     is_plain, value = _plain(row)

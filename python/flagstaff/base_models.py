@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
@@ -16,37 +16,28 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._stored_value_schema import RULES, value_schema_problems
+from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import Text, TextError
+from flagstaff._words.text import TextError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
+    MAX_RULES_BYTES,
+    MAX_VALUE_BYTES,
     OWNER_MAX_LENGTH,
     UNIT_MAX_LENGTH,
-    key_problem,
-    rule_problem,
-    rules_field,
-    tags_problem,
     validate_bucket_by,
     validate_choices,
     validate_flag_key,
     validate_rules,
     validate_tags,
+    validate_text,
+    validate_value,
     validate_value_rules,
-    value_rule_problem,
 )
 
-__all__ = [
-    "AbstractFeatureFlag",
-    "AbstractKeyValueStore",
-    "ReadableJson",
-    "finite_times",
-    "readable_json",
-    "rollout_in_range",
-]
+# The other names are internal.
+__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore"]
 
-# The bytes of the rules of a row, and of a value.
-_MAX_RULES, _MAX_VALUE = 256 << 10, 1 << 20
 _YEARS = (("gt", 1), ("lt", 9000))
 # Python's decoder is recursive, and refuses integers of more than 4,300 digits.
 _READABLE = """(
@@ -83,7 +74,10 @@ def readable_json(*fields: str, value: str | None = None) -> models.CheckConstra
 
     The JSON of `fields` has at most 256 KiB as text, that of `value` 1 MiB.
     """
-    sizes = {**dict.fromkeys(fields, _MAX_RULES), **({value: _MAX_VALUE} if value else {})}
+    sizes = {
+        **dict.fromkeys(fields, MAX_RULES_BYTES),
+        **({value: MAX_VALUE_BYTES} if value else {}),
+    }
     return _constraint(
         "readable_json",
         models.Q(*(ReadableJson(field, size=size) for field, size in sizes.items())),
@@ -116,23 +110,19 @@ class ReadableJson(models.Func):
         return _READABLE.format(column=column, size=self.extra["size"]), tuple(params) * 3
 
 
-# Returns why the field of this name cannot have a value, or None.
-_PROBLEM_OF_EMPTY: dict[str, Callable[[object], Text | None]] = {
-    "rules": rule_problem,
-    "tags": tags_problem,
-}
+class CheckedJSONField(models.JSONField):
+    """JSON that its validators judge alone, also if it is empty."""
 
+    # Django runs no validator for an empty value.
+    empty_values = ()
 
-def _errors_of(
-    clean_fields: Callable[[Collection[str] | None], None], exclude: Collection[str] | None
-) -> dict[str, list[ValidationError]]:
-    """Returns the errors of Django's validation of the fields, to which a model adds its own."""
-    try:
-        clean_fields(exclude)
-    except ValidationError as error:
-        errors: dict[str, list[ValidationError]] = error.update_error_dict({})
-        return errors
-    return {}
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        """Does nothing: the validators say it better."""
+
+    def deconstruct(self) -> Any:
+        """Returns the field for migrations: the column is that of a JSONField."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.JSONField", arguments, options
 
 
 def _require_free(row: Any, kind: str, exclude: Collection[str] | None) -> None:
@@ -193,7 +183,7 @@ class AbstractFeatureFlag(models.Model):
         blank=True,
         help_text=_("These users have the flag at any percentage while it is enabled."),
     )
-    rules: models.Field[Any, Any] = models.JSONField(
+    rules: models.Field[Any, Any] = CheckedJSONField(
         _("rules"),
         default=list,
         db_default=[],
@@ -204,7 +194,7 @@ class AbstractFeatureFlag(models.Model):
         ),
     )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default=""
+        _("description"), blank=True, default="", db_default="", validators=[validate_text]
     )
     kind: models.Field[str | Combinable, str] = models.CharField(
         _("kind"),
@@ -212,6 +202,7 @@ class AbstractFeatureFlag(models.Model):
         choices=Kind.choices,
         default=Kind.RELEASE,
         db_default=Kind.RELEASE,
+        error_messages={"invalid_choice": _("use one of release, ops, permission")},
     )
     client_side: models.Field[bool | Combinable, bool] = models.BooleanField(
         _("client side"),
@@ -225,9 +216,10 @@ class AbstractFeatureFlag(models.Model):
         blank=True,
         default="",
         db_default="",
+        validators=[validate_text],
         help_text=_("The person or team that decides about the flag."),
     )
-    tags: models.Field[Any, Any] = models.JSONField(
+    tags: models.Field[Any, Any] = CheckedJSONField(
         _("tags"),
         default=list,
         db_default=[],
@@ -264,23 +256,6 @@ class AbstractFeatureFlag(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Raises ValidationError for invalid fields, and for empty rules or tags without a list."""
-        errors = _errors_of(super().clean_fields, exclude)
-        # Django runs no validator for an empty value. A subclass may have removed the field, may
-        # allow NULL, which means no rules or tags, or may use the name "tags" for something else.
-        for field in self._meta.concrete_fields:
-            name, value = field.name, getattr(self, field.attname)
-            problem_of = _PROBLEM_OF_EMPTY.get(name)
-            is_other = name == "tags" and validate_tags not in field.validators
-            if problem_of is None or is_other or name in {*(exclude or ()), *errors}:
-                continue
-            may_be_empty = value or (value is None and field.null)
-            if not may_be_empty and (problem := problem_of(value)):
-                errors[name] = [TextError(problem)]
-        if errors:
-            raise ValidationError(errors)
-
     def validate_unique(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for the key of another flag, or of a value or an experiment."""
         super().validate_unique(exclude)
@@ -300,13 +275,17 @@ class AbstractKeyValueStore(models.Model):
         ARRAY = "array", pgettext_lazy("type of JSON", "array")
 
     key: models.Field[str | Combinable, str] = models.CharField(
-        _("key"), max_length=KEY_MAX_LENGTH, unique=True
+        _("key"), max_length=KEY_MAX_LENGTH, unique=True, validators=[validate_flag_key]
     )
-    # "blank", because an empty list or string is valid; clean() rejects None.
+    # "blank" for forms: an empty list or string is valid.
     # No default: saving a key without a value is a mistake and should fail.
-    value: models.Field[Any, Any] = models.JSONField(_("value"), blank=True)
+    value: models.Field[Any, Any] = CheckedJSONField(
+        _("value"),
+        blank=True,
+        validators=[validate_value],
+    )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default=""
+        _("description"), blank=True, default="", db_default="", validators=[validate_text]
     )
     secret: models.Field[bool | Combinable, bool] = models.BooleanField(
         _("secret"),
@@ -321,9 +300,12 @@ class AbstractKeyValueStore(models.Model):
         blank=True,
         default="",
         db_default="",
+        error_messages={
+            "invalid_choice": _("use one of string, number, integer, boolean, object, array")
+        },
         help_text=_("A value of another type is refused."),
     )
-    choices: models.Field[Any, Any] = models.JSONField(
+    choices: models.Field[Any, Any] = CheckedJSONField(
         _("choices"),
         default=list,
         db_default=[],
@@ -331,7 +313,7 @@ class AbstractKeyValueStore(models.Model):
         validators=[validate_choices],
         help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
     )
-    rules: models.Field[Any, Any] = models.JSONField(
+    rules: models.Field[Any, Any] = CheckedJSONField(
         _("rules"),
         default=list,
         db_default=[],
@@ -378,16 +360,14 @@ class AbstractKeyValueStore(models.Model):
         return self.key
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
-        errors = _errors_of(super().clean_fields, exclude)
-        own: dict[str, Text | None] = {**value_schema_problems(self)}
-        # Not a validator of the field, which would be a migration of each project's own model.
-        own["key"] = key_problem(self.key)
-        # Django runs no validator for an empty value. NULL means no rules.
-        if (field := rules_field(type(self))) and not (rules := getattr(self, field.attname)):
-            own[RULES] = None if rules is None and field.null else value_rule_problem(rules)
-        for name, problem in own.items():
-            if problem and name not in {*(exclude or ()), *errors}:
+        """Raises ValidationError for invalid fields, also for those that break the schema."""
+        errors: dict[str, list[ValidationError]] = {}
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        for name, problem in value_schema_problems(self).items():
+            if name not in {*(exclude or ()), *errors}:
                 errors[name] = [TextError(problem)]
         if errors:
             raise ValidationError(errors)
@@ -396,10 +376,3 @@ class AbstractKeyValueStore(models.Model):
         """Raises ValidationError for the key of another value, or of a flag or an experiment."""
         super().validate_unique(exclude)
         _require_free(self, "value", exclude)
-
-    def clean(self) -> None:
-        """Raises ValidationError for a missing value, which the database could not store."""
-        super().clean()
-        if self.value is None:
-            message = _('the value is missing or null; write JSON, such as "stripe", 25 or []')
-            raise ValidationError({"value": ValidationError(message, code="null")})

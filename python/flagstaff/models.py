@@ -14,11 +14,17 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
+    CheckedJSONField,
     finite_times,
     readable_json,
 )
 from flagstaff.history.log import Change
-from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
+from flagstaff.validators import (
+    KEY_MAX_LENGTH,
+    validate_conditions,
+    validate_flag_key,
+    validate_text,
+)
 
 # The other models are internal.
 __all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]
@@ -52,13 +58,13 @@ class Segment(models.Model):
         help_text=_('The name that rules use, such as "enterprise".'),
     )
     # No default: an empty list would match every user, so it is not valid.
-    conditions: models.Field[Any, Any] = models.JSONField(
+    conditions: models.Field[Any, Any] = CheckedJSONField(
         _("conditions"),
         validators=[validate_conditions],
         help_text=_("A user is in the segment if all conditions are true."),
     )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default=""
+        _("description"), blank=True, default="", db_default="", validators=[validate_text]
     )
     created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("created at"), auto_now_add=True, db_default=Now()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal
 
 from django.db.models import Field, JSONField, Model
 
+from flagstaff._core import check_rules, json_problem
 from flagstaff._words.text import Text, TextError, is_storable, marked
 from flagstaff._words.value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
@@ -30,6 +32,8 @@ KEY_MAX_LENGTH = 255
 #: The length of the name of an attribute, which workers limit, too.
 UNIT_MAX_LENGTH = 100
 MAX_PERCENT = 100
+#: The bytes of the rules of a row, which workers limit, too, and of a value.
+MAX_RULES_BYTES, MAX_VALUE_BYTES = 256 << 10, 1 << 20
 OWNER_MAX_LENGTH = 100
 _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
@@ -179,6 +183,19 @@ def validate_rules(rules: object) -> None:
     _refuse(rule_problem(rules))
 
 
+def validate_text(text: object) -> None:
+    """Raises ValidationError unless PostgreSQL can store the text."""
+    if not is_storable(str(text)):
+        _refuse(
+            Text("contains a NUL character or half of a surrogate pair, which cannot be stored")
+        )
+
+
+def validate_value(value: object) -> None:
+    """Raises ValidationError unless workers can read this value as JSON of at most 1 MiB."""
+    _refuse(_problem_of_json(value, _problem_of_value))
+
+
 def validate_value_rules(rules: object) -> None:
     """Raises ValidationError unless workers can read these rules of a value."""
     _refuse(value_rule_problem(rules))
@@ -220,13 +237,25 @@ def _refuse(problem: Text | None) -> None:
 
 def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Text | None:
     """Asks the parser of the workers, which alone decides what they can read."""
-    # Imported here, because the extension imports this package.
-    from flagstaff import _core  # noqa: PLC0415
+    return _problem_of_json(value, lambda text: check_rules(text, kind))
 
+
+def _problem_of_value(text: str) -> Text | None:
+    if text == "null":
+        return Text('the value is missing or null; write JSON, such as "stripe", 25 or []')
+    if problem := json_problem(text):
+        return Text("get_value() cannot return this value: it {reason}", reason=problem)
+    if len(text.encode()) > MAX_VALUE_BYTES:
+        return Text("the value has more than 1 MiB; keep large data in a table of your own")
+    return None
+
+
+def _problem_of_json(value: object, problem_of: Callable[[str], Text | None]) -> Text | None:
+    """Returns what is wrong with the value as JSON, or with its text."""
     try:
         text = _stored_text(value)
     except RecursionError:
-        return Text("this is nested too deeply; write a JSON list of objects")
+        return Text("this is nested too deeply; use at most 500 levels")
     except TypeError as error:
         return Text(
             "this is not JSON: {error}; use lists, objects, texts, numbers and bools only",
@@ -237,7 +266,7 @@ def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Text |
             "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
             "list that contains itself; remove it"
         )
-    return _core.check_rules(text, kind)
+    return problem_of(text)
 
 
 def _stored_text(value: object) -> str:

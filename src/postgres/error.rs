@@ -72,6 +72,12 @@ impl Error {
         Self { detail: Some(tables), ..Self::new(ErrorKind::RowSecurity, doing) }
     }
 
+    /// The database has this encoding.
+    #[cold]
+    pub(crate) fn encoding(doing: &'static str, encoding: String) -> Self {
+        Self { detail: Some(encoding), ..Self::new(ErrorKind::Encoding, doing) }
+    }
+
     /// A standby is behind the current snapshot.
     #[cold]
     pub(crate) fn behind() -> Self {
@@ -165,6 +171,7 @@ impl Error {
             ErrorKind::Missing => &texts::MISSING,
             ErrorKind::Permission => &texts::PERMISSION,
             ErrorKind::RowSecurity => &texts::ROW_SECURITY,
+            ErrorKind::Encoding => &texts::ENCODING,
             ErrorKind::Locked => &texts::LOCKED,
             ErrorKind::Deadline => &texts::DEADLINE,
             ErrorKind::Lost => &texts::LOST,

@@ -78,38 +78,12 @@ macro_rules! sql {
 /// Finds out where in the history of the database a load reads.
 pub(crate) const READ_POINT: &str = sql!("read_point_v1");
 
-/// Lets a transaction read any bytes as text, if the database stores any.
-pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
-
-/// Decodes texts in the encoding of the database.
-pub(crate) const DECODE_TEXTS: &str = sql!("decode_texts_v1");
-
-/// Makes the server send texts in the encoding of the database. Cursors must be declared before:
-/// the server reads statements in the client's encoding too, and names of tables may not be ASCII.
-pub(crate) const SEND_ENCODED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
-
 impl TableQuery {
     fn new(table: &Table, names: &Names) -> Result<Self, Error> {
         let Table { relation, slot, is_large, .. } = *table;
         let of_keys = table.of_keys.filled(table.query, names)?;
         let text = fill(&table.query.replace(RESTRICTION, ""), names)?;
         Ok(Self { relation, slot, is_large, text, of_keys })
-    }
-
-    /// Declares a cursor for the rows.
-    pub(crate) fn declare(&self) -> String {
-        // A cursor takes no parameters. The groups are those of all names then.
-        let text = self.text.replace("$1", "NULL");
-        format!("DECLARE {} NO SCROLL CURSOR FOR {text}", self.cursor())
-    }
-
-    /// Reads the rows of the cursor.
-    pub(crate) fn fetched(&self) -> Self {
-        Self { text: format!("FETCH ALL FROM {}", self.cursor()), ..self.clone() }
-    }
-
-    fn cursor(&self) -> String {
-        format!("flagstaff_{}", self.relation.letter())
     }
 }
 
@@ -164,7 +138,7 @@ impl Queries {
         Ok(LoadQueries {
             groups: has_groups.then(|| TableQuery::new(&GROUPS, &names)).transpose()?,
             // The locks first: a SELECT decides what the transaction sees.
-            lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
+            lock: [&lock, sql!("check_client_v1")].join(";\n"),
             token_set: self.token_set.clone(),
             new_tokens: self.new_tokens.clone(),
             names: loaded,

@@ -3,7 +3,6 @@
 mod backoff;
 mod clock;
 mod connection;
-mod encoded_texts;
 mod groups;
 mod heartbeat;
 mod load;
@@ -15,7 +14,6 @@ mod read;
 mod rows;
 mod server_info;
 mod session;
-mod size_limit;
 mod statements;
 mod tokens;
 mod worker_name;

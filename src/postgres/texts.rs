@@ -19,6 +19,9 @@ templates! {
     ROW_SECURITY,
         "{step}: row level security can hide rows, ALTER TABLE ... DISABLE ROW LEVEL SECURITY, or \
          ALTER ROLE ... BYPASSRLS for the role{details}";
+    ENCODING,
+        "{step}: the encoding of the database is not UTF8, restore a dump of it into a database \
+         that was created with ENCODING 'UTF8'{details}";
     LOCKED, "{step}: a table is locked by another session{details}";
     DEADLINE, "{step}: the server did not answer in time{details}";
     LOST, "{step}: the connection was lost{details}";

@@ -115,7 +115,7 @@ fn flag_row(row: DirectFlag) -> FlagRow {
         enabled,
         rollout_percent,
         client_side,
-        rules: Ok(rules.map(Into::into)),
+        rules: rules.map(Into::into),
         bucket_by: unit(bucket_by),
     }
 }
@@ -128,7 +128,7 @@ fn value_row(row: DirectValue) -> ValueRow {
         value: Ok(value),
         is_secret,
         client_side,
-        rules: Ok(rules.map(Into::into)),
+        rules: rules.map(Into::into),
         bucket_by: unit(bucket_by),
     }
 }
@@ -146,7 +146,7 @@ fn experiment_row(row: DirectExperiment) -> ExperimentRow {
         variants: Ok(variants.into()),
         allocation: Ok(allocation.into()),
         forced: Ok(forced.into()),
-        rules: Ok(rules.map(Into::into)),
+        rules: rules.map(Into::into),
         bucket_by: unit(bucket_by),
     }
 }

@@ -5,18 +5,11 @@ use crate::message::{Template, templates};
 templates! {
     NULL, "its {column} is NULL";
     DUPLICATE, "several rows have this key";
-    UNDECODABLE, "its {column} cannot be decoded as UTF-8";
     JSON, "its {column} {problem}";
     MALFORMED, "its {column} cannot be read; save it in the admin, or with manage.py";
     TOO_LARGE,
         "its {column} is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep large \
          data in a table of your own";
-    RULES_TOO_LARGE,
-        "its JSON text is over 256 KiB, the limit; use fewer rules, and groups or attributes \
-         instead of long lists of values";
-    ALL_TOO_LARGE,
-        "the JSON texts of all rows are over {limit} MiB, and it is one of the largest; use \
-         groups, attributes or segments instead of long lists of values";
     TOO_MANY_PATTERNS,
         "all rules and segments have over 1,000 regular expressions; use other operators, or \
          share a segment";
@@ -36,7 +29,6 @@ templates! {
     VALUE, "value {key}";
     SEGMENT, "segment {key}";
     EXPERIMENT, "experiment {key}";
-    ALLOWED_USER, "a user of flag {key}";
     LAST_RULES, "its last good rules stay";
     DEFAULT, "it returns the default of the call";
     OWN_VALUE, "everyone gets the value itself";

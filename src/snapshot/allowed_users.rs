@@ -32,16 +32,14 @@ impl LoadedTable for AllowedUsersByFlag {
     type Others<'a> = ();
 
     fn load(&self, rows: Vec<AllowedUsersRow>, (): &()) -> (Self, Vec<Problem>) {
-        let undecodable = rows.iter().filter(|row| row.undecodable);
-        let problems = undecodable.map(|row| Problem::of_allowed_users(&row.flag_pk)).collect();
         let users = rows.into_iter().map(|row| (row.flag_pk, Arc::new(row.users.into())));
-        (Self { users: users.collect(), none: self.none.clone() }, problems)
+        (Self { users: users.collect(), none: self.none.clone() }, Vec::new())
     }
 
     fn update(&self, _: &[PrimaryKey], rows: Vec<AllowedUsersRow>, (): &()) -> Option<Self> {
         let mut next = self.clone();
-        for AllowedUsersRow { flag_pk, users, absent, undecodable } in rows {
-            let updated = self.of(&flag_pk).updated(users, absent).filter(|_| !undecodable)?;
+        for AllowedUsersRow { flag_pk, users, absent } in rows {
+            let updated = self.of(&flag_pk).updated(users, absent)?;
             if updated.is_empty() {
                 next.users.remove(&flag_pk);
             } else {

@@ -6,7 +6,7 @@ use super::key_table::{KeyTable, Keyed};
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{self, MAX_RULES_SIZE, RowKind};
+use crate::row::{self, RowKind};
 use crate::row_rules::RowRules;
 use crate::rules::RuleKind;
 
@@ -53,8 +53,8 @@ impl Ruled for Experiment {
     }
 }
 
-/// The table with the rows that have the keys `asked` replaced. `None` if two rows have one key, if
-/// rules cannot be read, or if the largest are to be set aside.
+/// The table with the rows that have the keys `asked` replaced. `None` if two rows have one key, or if
+/// rules cannot be read.
 pub(super) fn with_rows<T: Ruled + Clone>(
     table: &KeyTable<T>,
     asked: &[PrimaryKey],
@@ -66,9 +66,6 @@ pub(super) fn with_rows<T: Ruled + Clone>(
             return None;
         }
     }
-    let mut size = 0;
-    for rules in next.iter().filter_map(Ruled::rules) {
-        size += rules.size()?;
-    }
-    (size <= MAX_RULES_SIZE).then_some(next)
+    let all_are_readable = next.iter().filter_map(Ruled::rules).all(|rules| rules.size().is_some());
+    all_are_readable.then_some(next)
 }

@@ -12,7 +12,7 @@ use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
-use crate::row::{Fault, MAX_RULES_SIZE, Problem, RowKind, SegmentRow};
+use crate::row::{Fault, Problem, RowKind, SegmentRow};
 use crate::row_rules::RowRules;
 use crate::rules::{Rules, SegmentConditions};
 use crate::token_set::Relation;
@@ -78,11 +78,8 @@ impl LoadedTable for Segments {
                 return None;
             }
         }
-        let mut size = 0;
-        for segment in next.iter() {
-            size += segment.conditions.size()?;
-        }
-        (size <= MAX_RULES_SIZE).then_some(next)
+        let all_are_readable = next.iter().all(|segment| segment.conditions.size().is_some());
+        all_are_readable.then_some(next)
     }
 }
 
@@ -160,23 +157,20 @@ impl<'a, T: Ruled> NextRules<'a, T> {
         &self,
         pk: &PrimaryKey,
         same: Option<&T>,
-        text: Result<Option<Box<str>>, Fault>,
+        text: Option<Box<str>>,
     ) -> Option<Arc<RowRules>> {
-        let text = text.transpose()?;
+        let text = text?;
         let before = same.or_else(|| self.by_row().get(pk).copied());
         // What had no rules goes on without them while its new ones cannot be read.
         let before = before.map(|row| row.rules().unwrap_or(&self.none));
         let segment = |key: &str| self.segments.now.conditions(key);
         let parse = |text| RowRules::next(before, text, T::RULES, segment);
-        match text {
-            Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
-                let own = before.map_or(0, |before| before.patterns());
-                self.limit.parse(own, text, parse, |rules| {
-                    rules.as_ref().map_or(0, |rules| rules.patterns())
-                })
-            }
-            text => parse(text),
+        if before.is_some_and(|before| before.knows(&text)) {
+            return parse(Ok(text));
         }
+        let own = before.map_or(0, |before| before.patterns());
+        self.limit
+            .parse(own, text, parse, |rules| rules.as_ref().map_or(0, |rules| rules.patterns()))
     }
 
     /// By row: a row keeps its last good rules under another key.

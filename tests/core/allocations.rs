@@ -21,7 +21,7 @@ fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
         client_side: false,
-        rules: Ok(None),
+        rules: None,
         bucket_by: None,
     }
 }
@@ -98,7 +98,7 @@ fn evaluation_of_rules_allocates_nothing() {
         {"attribute": "age", "operator": "lt", "values": ["2026-03-01", 18.5], "negate": true},
         {"attribute": "app", "operator": "version_gte", "values": ["99.1.0"], "negate": true}
     ], "rollout_percent": 50}]"#;
-    let row = FlagRow { rules: Ok(Some(conditions.into())), ..flag("1", "ruled", 0) };
+    let row = FlagRow { rules: Some(conditions.into()), ..flag("1", "ruled", 0) };
     let loaded = Loaded { flags: Some(vec![row]), ..Loaded::default() };
     let snapshot = Snapshot::default().next(loaded);
     let flag = snapshot.flag("ruled").expect("the flag");

@@ -112,7 +112,7 @@ fn shipped_winner_is_everyones_variant_and_not_analysed() {
     let row = || ExperimentRow {
         state: "shipped".into(),
         winner: "treatment".into(),
-        rules: Ok(Some(GERMANY.into())),
+        rules: Some(GERMANY.into()),
         ..row()
     };
     for subject in [Subject::Anonymous, Subject::Integer(1), Subject::Integer(2)] {
@@ -125,7 +125,7 @@ fn shipped_winner_is_everyones_variant_and_not_analysed() {
 #[test]
 fn override_decides_before_rules_and_is_not_analysed() {
     let forced = Ok(r#"{"7": "treatment"}"#.into());
-    let row = ExperimentRow { forced, rules: Ok(Some(GERMANY.into())), ..row() };
+    let row = ExperimentRow { forced, rules: Some(GERMANY.into()), ..row() };
     let (key, assignment) = assigned(row, Subject::Integer(7));
     assert_eq!(key.as_deref(), Some("treatment"));
     assert_eq!((assignment.reason, assignment.is_analysed), (Reason::TargetingMatch, false));
@@ -133,7 +133,7 @@ fn override_decides_before_rules_and_is_not_analysed() {
 
 #[test]
 fn only_subjects_of_a_rule_take_part() {
-    let snapshot = loaded(ExperimentRow { rules: Ok(Some(GERMANY.into())), ..row() });
+    let snapshot = loaded(ExperimentRow { rules: Some(GERMANY.into()), ..row() });
     let [germany, france] = ["DE", "FR"]
         .map(|country| assign(of(&snapshot), &Subject::Integer(1), &in_country(country)));
     assert_eq!((germany.rule, germany.reason), (Some(1), Reason::Split));
@@ -149,7 +149,7 @@ fn rule_at_zero_percent_excludes() {
         )
     };
     let rules = format!("[{}, {}]", country("DE", 0), country("FR", 100));
-    let snapshot = loaded(ExperimentRow { rules: Ok(Some(rules.into())), ..row() });
+    let snapshot = loaded(ExperimentRow { rules: Some(rules.into()), ..row() });
     let [germany, france] = ["DE", "FR"]
         .map(|country| assign(of(&snapshot), &Subject::Integer(1), &in_country(country)));
     assert_eq!((germany.variant, germany.rule), (None, Some(1)));
@@ -159,7 +159,7 @@ fn rule_at_zero_percent_excludes() {
 #[test]
 fn rules_that_could_never_be_read_give_the_default() {
     let (key, assignment) =
-        assigned(ExperimentRow { rules: Ok(Some("[1]".into())), ..row() }, Subject::Integer(1));
+        assigned(ExperimentRow { rules: Some("[1]".into()), ..row() }, Subject::Integer(1));
     assert_eq!((key, assignment.reason), (None, Reason::Error));
 }
 

@@ -48,7 +48,7 @@ fn changed_column_of_a_flag_changes_its_key_alone() {
         FlagRow { enabled: Some(false), ..flag("1", "a", 5) },
         flag("1", "a", 6),
         FlagRow { bucket_by: Some("visitor".into()), ..flag("1", "a", 5) },
-        FlagRow { rules: Ok(Some(OF_SEGMENT.into())), ..flag("1", "a", 5) },
+        FlagRow { rules: Some(OF_SEGMENT.into()), ..flag("1", "a", 5) },
     ];
     for row in cases {
         let before = flags([flag("1", "a", 5), flag("2", "b", 5)]);
@@ -97,8 +97,7 @@ fn changed_experiment_changes_its_key() {
 
 #[test]
 fn changed_segment_changes_the_keys_of_the_rules_that_name_it() {
-    let taking_part =
-        ExperimentRow { rules: Ok(Some(OF_SEGMENT.into())), ..experiment("1", "layout") };
+    let taking_part = ExperimentRow { rules: Some(OF_SEGMENT.into()), ..experiment("1", "layout") };
     let before = [
         segments([segment("1", "beta", GERMANY)]),
         flags([flag_with_rules("1", "a", OF_SEGMENT), flag("2", "b", 5)]),
@@ -134,12 +133,12 @@ fn changed_group_changes_the_keys_of_the_rules_that_read_it() {
 fn changed_group_changes_the_keys_of_experiments_and_values_whose_rules_read_it() {
     let of_group = |name: &str| of_groups(&format!(r#""operator": "in", "values": ["{name}"]"#));
     let taking_part = |key: &str, name: &str| ExperimentRow {
-        rules: Ok(Some(of_group(name).into())),
+        rules: Some(of_group(name).into()),
         ..experiment(key, key)
     };
     let giving = |key: &str, name: &str| {
         let rules = of_group(name).replace(r#""conditions""#, r#""value": 5, "conditions""#);
-        ValueRow { rules: Ok(Some(rules.into())), ..value(key, key, "1") }
+        ValueRow { rules: Some(rules.into()), ..value(key, key, "1") }
     };
     let rows = snapshot([
         experiments([taking_part("a", "staff"), taking_part("b", "beta"), experiment("c", "c")]),

@@ -48,7 +48,7 @@ impl Case<'_> {
     fn snapshot(&self) -> Snapshot {
         let rules = Some(self.rules.get()).filter(|rules| *rules != "[]");
         let row = ValueRow {
-            rules: Ok(rules.map(Into::into)),
+            rules: rules.map(Into::into),
             bucket_by: self.bucket_by.clone().filter(|unit| **unit != *"user"),
             ..value("1", KEY, self.own.get())
         };
@@ -112,7 +112,7 @@ fn every_case_of_values_returns_its_result_and_reason() {
 /// The rules of the next version of a value, whose row has these rules and this value.
 fn next(before: &Snapshot, rules: &str, own: &str) -> Snapshot {
     let rules = Some(rules).filter(|rules| *rules != "[]");
-    let row = ValueRow { rules: Ok(rules.map(Into::into)), ..value("1", KEY, own) };
+    let row = ValueRow { rules: rules.map(Into::into), ..value("1", KEY, own) };
     before.next(Loaded { values: Some(vec![row]), ..Loaded::default() })
 }
 

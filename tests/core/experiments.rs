@@ -93,7 +93,7 @@ fn two_experiments_with_one_key_are_a_problem_and_neither_is_used() {
 
 #[test]
 fn changed_segment_changes_who_takes_part() {
-    let beta = ExperimentRow { rules: Ok(Some(BETA.into())), ..row() };
+    let beta = ExperimentRow { rules: Some(BETA.into()), ..row() };
     let bad = ExperimentRow { state: "lost".into(), ..beta.clone() };
     let before = snapshot([experiments([beta])]);
     let takes_part = |snapshot: &Snapshot| {
@@ -129,7 +129,7 @@ fn next_version_has_the_identity_of_the_same_row_only() {
 
 #[test]
 fn rules_name_their_experiment_in_problems() {
-    let rules = |text: &str| ExperimentRow { rules: Ok(Some(text.into())), ..row() };
+    let rules = |text: &str| ExperimentRow { rules: Some(text.into()), ..row() };
     let missing = snapshot([experiments([rules(BETA)])]);
     let unreadable = snapshot([experiments([rules("[1]")])]);
     assert_eq!(

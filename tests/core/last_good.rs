@@ -68,7 +68,7 @@ fn size_is_that_of_the_text_of_the_row_and_unknown_if_it_cannot_be_read() {
     let longer = next(Some(&first), &format!("{text} "));
     assert_eq!(longer.size(), Some(text.len() + 1));
     let bad = next(Some(&longer), BAD);
-    let undecodable = LastGood::next(Some(&longer), Err(Fault::Undecodable), parse);
+    let undecodable = LastGood::next(Some(&longer), Err(Fault::Null), parse);
     for unreadable in [&bad, &undecodable, &next(None, BAD)] {
         assert_eq!(unreadable.size(), None);
     }

@@ -1,18 +1,16 @@
 //! The message for each row that cannot be used: the table, the key or primary key, the column and
 //! the reason.
 
-use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use flagstaff::row::{Fault, FlagRow, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot, Stored};
 use flagstaff::stored_value::{StoredValue, Undecodable};
-use flagstaff::subject::Subject;
 
-use crate::rows::{allow, allowed_users, flag, flags, problems, snapshot, value, values};
+use crate::rows::{flag, flags, problems, snapshot, value, values};
 
 /// Each fault with what its message says of a column.
-const FAULTS: [(Fault, &str); 6] = [
+const FAULTS: [(Fault, &str); 5] = [
     (Fault::Null, "its {column} is NULL"),
     (Fault::Duplicate, "several rows have this key"),
-    (Fault::Undecodable, "its {column} cannot be decoded as UTF-8"),
     (
         Fault::TooLarge,
         "its {column} is over 1 MiB, or all of them are over 64 MiB; shorten it, or keep large data \
@@ -73,55 +71,17 @@ fn faulty_key_comes_before_the_other_columns() {
     assert_problem(values([row]), &format!("value \"pk 1\" is set aside: {too_large}"));
 }
 
-mod allowed_users_that_cannot_be_decoded {
-    use super::*;
-
-    const PROBLEM: &str =
-        r#"a user of flag "pk 2" is set aside: its primary key cannot be decoded as UTF-8"#;
-
-    fn undecodable(flag_pk: &str, users: &[&str]) -> AllowedUsersRow {
-        let users = Users::Texts(users.iter().map(|user| (*user).to_owned()).collect());
-        AllowedUsersRow { undecodable: true, ..AllowedUsersRow::new(flag_pk, users) }
-    }
-
-    #[test]
-    fn each_flag_with_one_is_a_problem() {
-        assert_problem(allowed_users([allow("1", &[7]), undecodable("2", &["ada"])]), PROBLEM);
-        let after = snapshot([allowed_users([undecodable("3", &[]), undecodable("2", &[])])]);
-        assert_eq!(problems(&after), [PROBLEM.replace("pk 2", "pk 3").as_str(), PROBLEM]);
-    }
-
-    #[test]
-    fn flag_keeps_its_other_allowed_users() {
-        let after =
-            snapshot([flags([flag("2", "a", 0)]), allowed_users([undecodable("2", &["ada"])])]);
-        let allowed = &after.flag("a").expect("a flag").allowed_users;
-        assert!(allowed.contains(&Subject::Text("ada")));
-    }
-
-    #[test]
-    fn problem_stays_until_the_allowed_users_are_loaded_again() {
-        let after = snapshot([allowed_users([undecodable("2", &[])]), flags([]), values([])]);
-        assert_eq!(problems(&after), [PROBLEM]);
-        assert!(problems(&after.next(allowed_users([allow("2", &[7])]))).is_empty());
-    }
-}
-
 #[test]
 fn problems_of_all_tables_are_listed() {
     let after = Snapshot::default().next(Loaded {
         flags: Some(vec![FlagRow { enabled: None, ..flag("1", "banner", 0) }]),
-        allowed_users: Some(vec![AllowedUsersRow { undecodable: true, ..allow("2", &[]) }]),
-        values: Some(vec![ValueRow {
-            value: Err(Fault::Undecodable),
-            ..value("3", "gateway", "")
-        }]),
+        values: Some(vec![ValueRow { value: Err(Fault::TooLarge), ..value("3", "gateway", "") }]),
         ..Loaded::default()
     });
     let expected = [
         "flag \"banner\" is set aside: its enabled is NULL",
-        "a user of flag \"pk 2\" is set aside: its primary key cannot be decoded as UTF-8",
-        "value \"gateway\" is set aside: its value cannot be decoded as UTF-8",
+        "value \"gateway\" is set aside: its value is over 1 MiB, or all of them are over 64 MiB; \
+         shorten it, or keep large data in a table of your own",
     ];
     assert_eq!(problems(&after), expected);
 }

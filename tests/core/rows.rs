@@ -18,14 +18,14 @@ pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
         client_side: false,
-        rules: Ok(None),
+        rules: None,
         bucket_by: None,
     }
 }
 
 /// A flag at 0 %, so that only the rules decide.
 pub(crate) fn flag_with_rules(pk: &str, key: &str, rules: &str) -> FlagRow {
-    FlagRow { rules: Ok(Some(rules.into())), ..flag(pk, key, 0) }
+    FlagRow { rules: Some(rules.into()), ..flag(pk, key, 0) }
 }
 
 pub(crate) fn segment(pk: &str, key: &str, conditions: &str) -> SegmentRow {
@@ -44,7 +44,7 @@ pub(crate) fn experiment(pk: &str, key: &str) -> ExperimentRow {
         variants: Ok(r#"["control", "treatment"]"#.into()),
         allocation: Ok(r#"[["control", 5000], ["treatment", 5000]]"#.into()),
         forced: Ok("{}".into()),
-        rules: Ok(None),
+        rules: None,
         bucket_by: None,
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
         value: Ok(Some(json.into())),
         is_secret: false,
         client_side: false,
-        rules: Ok(None),
+        rules: None,
         bucket_by: None,
     }
 }

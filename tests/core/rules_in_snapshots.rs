@@ -160,30 +160,6 @@ mod unreadable_rules {
     }
 
     #[test]
-    fn column_that_cannot_be_used_keeps_them_too() {
-        let before = snapshot([good()]);
-        for (fault, why) in [
-            (Fault::Undecodable, "its JSON text cannot be decoded as UTF-8"),
-            (
-                Fault::TooLarge,
-                "its JSON text is over 256 KiB, the limit; use fewer rules, and groups or attributes \
-                 instead of long lists of values",
-            ),
-            (
-                Fault::TotalTooLarge,
-                "the JSON texts of all rows are over 32 MiB, and it is one of the largest; \
-                 use groups, attributes or segments instead of long lists of values",
-            ),
-        ] {
-            let row = FlagRow { rules: Err(fault), ..flag("1", "a", 0) };
-            let after = before.next(flags([row]));
-            assert!(germans(&after));
-            let prefix = r#"the rules of flag "a" cannot be read, so its last good rules stay: "#;
-            assert_eq!(problems(&after), [format!("{prefix}{why}")]);
-        }
-    }
-
-    #[test]
     fn problem_ends_with_the_row() {
         let after = snapshot([flags([bad_rules("1", "a")]), values([]), flags([])]);
         assert!(problems(&after).is_empty());

@@ -266,7 +266,7 @@ mod values_with_rules {
 
     fn with_rules(count: usize) -> Snapshot {
         let rules = format!("[{}]", vec![RULE; count].join(", "));
-        let row = ValueRow { rules: Ok(Some(rules.into())), ..value("1", "a", "1") };
+        let row = ValueRow { rules: Some(rules.into()), ..value("1", "a", "1") };
         snapshot([values([row])])
     }
 

@@ -72,18 +72,6 @@ def test_invalid_column_is_refused(row: Model, field: str) -> None:
     assert list(validation_errors(row)) == [field]
 
 
-def test_columns_of_a_project_have_their_own_rules() -> None:
-    fields = {
-        "rules": models.JSONField(null=True, blank=True),
-        "tags": models.JSONField(blank=True, default=dict),
-    }
-    switch = model_of("Switch", fields, AbstractFeatureFlag)
-    assert validation_errors(switch(key="a", rules=None)) == {}
-    assert list(validation_errors(switch(key="a", rules={}))) == ["rules"]
-    for tags in ({}, "", {"any": "thing"}):
-        assert validation_errors(switch(key="a", rules=[], tags=tags)) == {}
-
-
 def test_subclass_may_remove_the_owner_the_tags_and_the_review_date() -> None:
     removed = dict.fromkeys(("owner", "tags", "review_on"))
     switch = model_of("Switch", removed, AbstractFeatureFlag)

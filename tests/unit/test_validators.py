@@ -193,7 +193,7 @@ def test_value_that_json_cannot_hold_and_deep_rules_are_rejected() -> None:
     assert problem_of(rules) == NOT_JSON
     for _ in range(100_000):
         rules = [rules]
-    assert problem_of(rules) == "this is nested too deeply; write a JSON list of objects"
+    assert problem_of(rules) == "this is nested too deeply; use at most 500 levels"
 
 
 def test_text_that_postgresql_cannot_store_is_rejected_with_its_place() -> None:

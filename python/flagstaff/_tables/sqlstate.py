@@ -7,9 +7,8 @@ from django.db import Error, IntegrityError, OperationalError
 
 from flagstaff._words.text import Text, marked
 
-#: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
-#: character, character not in repertoire.
-UNDECODABLE = frozenset({"22P05", "22021"})
+# Such as a NUL character: untranslatable character, character not in repertoire.
+_NOT_STORABLE = frozenset({"22P05", "22021"})
 #: Two transactions wait for each other. PostgreSQL has ended this one.
 DEADLOCK = "40P01"
 #: Another row has the key.
@@ -52,19 +51,21 @@ def is_missing_table(error: Error) -> bool:
     return sqlstate(error) in _MISSING_TABLE or "no such table" in str(error)
 
 
-def error_text(error: Error) -> str:
+def error_text(error: Error | UnicodeEncodeError) -> str:
     """Returns what may be shown of an error: a message with its class in words and its SQLSTATE.
 
     The server's own text may quote rows and values. It is shown with DEBUG, and of errors that name
     only tables and constraints.
     """
+    if isinstance(error, UnicodeEncodeError):
+        return Text("a character that the database cannot store")
     state, text = sqlstate(error), str(error).strip().partition("\n")[0]
     if settings.DEBUG or state == NO_PRIVILEGE or isinstance(error, IntegrityError):
         return text
     if state is None:
         # The driver's own text, such as that of a connection that fails.
         return text if isinstance(error, OperationalError) else type(error).__name__
-    if state in UNDECODABLE:
+    if state in _NOT_STORABLE:
         return Text(
             _WITH_STATE, error=Text("a character that the database cannot store"), state=state
         )

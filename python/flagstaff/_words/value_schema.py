@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._words.json_text import scalar_of
-from flagstaff._words.text import MASK, Text, some
+from flagstaff._words.text import Text, some
 
 #: The types that a schema can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
@@ -70,10 +70,10 @@ def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -
     return None
 
 
-def choices_problem(choices: object, value_type: str = "", *, secret: bool = False) -> Text | None:
+def choices_problem(choices: object, value_type: str = "") -> Text | None:
     """Returns why this cannot be the choices of values of a type, or None.
 
-    Does not contain a choice of a secret value, which is one of them.
+    Does not contain a choice: that of a secret value is one of them.
     """
     if not isinstance(choices, list):
         return Text('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
@@ -85,15 +85,13 @@ def choices_problem(choices: object, value_type: str = "", *, secret: bool = Fal
             )
         if value_type and not _has_type(choice, value_type):
             return Text(
-                "the choice {choice} must be {type}, because of the type",
-                choice=_shown(choice, secret),
+                "choice {number} must be {type}, because of the type",
+                number=str(number),
                 type=TYPE_LABELS[value_type],
             )
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
-            return Text(
-                "the choice {choice} is given twice; remove one", choice=_shown(choice, secret)
-            )
+            return Text("choice {number} is given twice; remove one", number=str(number))
         earlier.add(same)
     return None
 
@@ -149,10 +147,6 @@ def _nearest(value: object, choices: Iterable[object]) -> str:
 
 def _plain(value: object) -> str:
     return value.casefold() if isinstance(value, str) else _text(value)
-
-
-def _shown(choice: object, secret: bool) -> str:  # noqa: FBT001 (as the caller has it)
-    return MASK if secret else _text(choice)
 
 
 def _text(value: object) -> str:

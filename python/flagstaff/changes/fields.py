@@ -4,43 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, datetime
-from typing import cast
+from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
 
-from flagstaff._stored_value_schema import value_schema_problems
-from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import canonical, canonical_json, is_secret
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, find_field, segment_model
 from flagstaff._tables.optional_fields import (
-    REVIEW_ON,
     RULES,
-    TAGS,
-    flag_model,
     optional_fields,
-    value_rule_fields,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import Text, is_storable, joined, text_of
-from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff._words.text import Text, joined, text_of
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.segment_use import require_segments
-from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
+from flagstaff.changes.value_schema import value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import (
-    condition_problem,
-    key_problem,
-    rule_problem,
-    tags_problem,
-    unit_problem,
-    value_rule_problem,
-)
 
 # The field of a segment.
 _CONDITIONS = "conditions"
@@ -51,13 +35,63 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = False) -> None:
-    """Validates and writes these fields of a row, and its auto_now fields.
+def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any]:
+    """Returns these new fields of a row as its model's fields clean them.
 
-    Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
-    `is_past` works as in `require_valid`.
+    The other fields are not validated, so that disabling a flag never fails because of them. With
+    `is_past` they are those of the history, so values that never match are no reason against them.
+    Whether the segments of rules exist is not checked.
+
+    Raises InvalidChangeError with all problems.
     """
-    require_valid(row, fields, is_past=is_past)
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, new in fields.items():
+        field = _field(row, name)
+        try:
+            # Of a foreign key, the history has the value of the column.
+            values[name] = field.clean(getattr(new, "pk", new), cast("Model", row))
+        except ValidationError as error:
+            problems[name] = text_of(error.error_list)
+    if not is_past and not problems:
+        problems |= impossible_problems(row, values)
+    if isinstance(row, segment_model()) and "key" in fields:
+        problems["key"] = Text(
+            "the key of a segment cannot be changed, because rules name it; create another segment"
+        )
+    require_none(problems)
+    for problem in value_schema_problems_of(row, values).values():
+        require_none({row.key: problem})
+    return values
+
+
+def require_none(problems: Mapping[str, str]) -> None:
+    """Raises InvalidChangeError if there are problems, by the names of their fields."""
+    if problems:
+        lines = (
+            Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()
+        )
+        raise InvalidChangeError(joined(lines, "; "))
+
+
+def impossible_problems(row: Row | Model, fields: Fields) -> dict[str, Text]:
+    """Returns why conditions that never match are refused, by the field that has them."""
+    is_own = isinstance(row, (conf.flag_model, conf.value_model, segment_model()))
+    problems = {}
+    for name in (RULES, _CONDITIONS) if is_own else ():
+        # Those that are stored must not stop another change.
+        stored = None if row._state.adding else getattr(row, name, None)
+        if name in fields and (problem := impossible_problem(fields[name], stored)):
+            problems[name] = problem
+    return problems
+
+
+def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
+    """Writes these cleaned fields of a row, and its auto_now fields.
+
+    Raises InvalidChangeError if the database refuses them, or if rules name a segment that does not
+    exist. Without `savepoint`, the caller then rolls back the whole change.
+    """
     if RULES in fields:
         require_segments(row, fields[RULES])
     # A secret that cannot be made public stays a secret.
@@ -65,27 +99,6 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True, is_past: bool = F
     assign(row, fields)
     update_fields = [*fields, *_auto_now_names(row)]
     _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
-
-
-def require_valid(row: Row, fields: Fields, *, is_past: bool = False) -> None:
-    """Raises InvalidChangeError if the model does not accept these fields of a row.
-
-    With `is_past` they are those of the history, so values that never match are no reason against
-    them. Whether the segments of rules exist is not checked.
-    """
-    if isinstance(row, segment_model()) and "key" in fields:
-        raise InvalidChangeError(
-            "{field}: {problem}",
-            field="key",
-            problem=Text(
-                "the key of a segment cannot be changed, because rules name it; create another "
-                "segment"
-            ),
-        )
-    for name, new in fields.items():
-        validate(row, name, new, is_past=is_past)
-    for problem in value_schema_problems_of(row, fields).values():
-        raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
 
 
 def assign(row: Row, fields: Fields) -> None:
@@ -106,134 +119,6 @@ def touch(row: Row) -> None:
     """Updates the auto_now fields of a flag whose allowed users have changed."""
     if (names := _auto_now_names(row)) and not is_preview():
         row.save(using=conf.database, update_fields=names)
-
-
-def validate(row: Row, name: str, new: object, *, is_past: bool = False) -> None:
-    """Raises InvalidChangeError if the model does not accept the new value of one field.
-
-    The other fields are not validated, so that disabling a flag never fails because of them.
-    """
-    if problem := problem_of(row, name, new, is_past=is_past):
-        raise InvalidChangeError("{field}: {problem}", field=name, problem=problem)
-
-
-def problem_of(row: Row, name: str, new: object, *, is_past: bool = False) -> str | None:
-    """Returns why the model does not accept the new value of one field, or None."""
-    field = _field(row, name)
-    if problem := _problem(row, field, new):
-        return problem
-    if not is_past and (problem := _impossible_problem(row, field, new)):
-        return problem
-    if new is None and not field.null:
-        return (
-            Text('must not be null; write JSON, such as "stripe", 25 or [], or delete the row')
-            if isinstance(field, JSONField)
-            else Text("must not be null")
-        )
-    try:
-        if not _is_empty_json(field, new):
-            field.validate(new, cast("Model", row))
-        field.run_validators(new)
-    except ValidationError as error:
-        return text_of(error.error_list)
-    is_key = name == "key" and isinstance(row, AbstractKeyValueStore)
-    return key_problem(cast("str", new)) if is_key else None
-
-
-def problems_of_new(row: Model) -> dict[str, str]:
-    """Returns why the model does not accept a new row, by the names of its fields."""
-    fields = row._meta.local_concrete_fields
-    values = {field: getattr(row, field.attname) for field in fields}
-    # Not by the validators: a project's own field may have none, and they ignore empty JSON.
-    problems: dict[str, str] = {
-        field.name: problem
-        for field, value in values.items()
-        if (problem := _problem(row, field, value) or _impossible_problem(row, field, value))
-    }
-    if not problems and isinstance(row, conf.value_model):
-        problems |= value_schema_problems(row)
-    empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
-    try:
-        row.full_clean(
-            exclude=empty | {*problems}, validate_unique=False, validate_constraints=False
-        )
-    except ValidationError as error:
-        of_model = {name: text_of(one) for name, one in error.error_dict.items()}
-        return {**of_model, **problems}
-    return problems
-
-
-def problems_text(problems: Mapping[str, str]) -> Text:
-    """Returns the problems of several fields in one line."""
-    return joined(
-        [Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()],
-        "; ",
-    )
-
-
-def _problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
-    """Returns what is wrong with a new value that the field's validators may not see, or None."""
-    if new is None and field.null:
-        # The field of a project: NULL means no rules, no tags, and the unit "user".
-        return None
-    return (
-        _optional_field_problem(row, field, new)
-        or _condition_problem(row, field, new)
-        or value_schema_field_problem(row, field, new)
-        or _text_problem(field, new)
-    )
-
-
-def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
-    """Returns why a row cannot have the value of an optional field; None for other fields."""
-    if isinstance(row, conf.value_model):
-        problems, ours = _PROBLEMS_OF_VALUES, value_rule_fields(conf.value_model)
-    elif isinstance(row, conf.flag_model):
-        problems, ours = _PROBLEMS, flag_model().fields
-    else:
-        return None
-    problem_of = problems.get(field.name) if ours.get(field.name) == field else None
-    return problem_of(new) if problem_of else None
-
-
-def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
-    is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
-    return condition_problem(new) if is_condition else None
-
-
-def _text_problem(field: AnyField, new: object) -> Text | None:
-    # Drivers raise other errors than the database does. A key has problems of its own.
-    is_text = isinstance(new, str) and not isinstance(field, JSONField) and field.name != "key"
-    if not is_text or is_storable(str(new)):
-        return None
-    return Text("contains a NUL character or half of a surrogate pair, which cannot be stored")
-
-
-def _impossible_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
-    is_own = isinstance(row, (conf.flag_model, conf.value_model, segment_model()))
-    if not is_own or field.name not in (RULES, _CONDITIONS):
-        return None
-    # The row of a change has its stored conditions.
-    stored = None if row._state.adding else getattr(row, field.attname)
-    return impossible_problem(new, stored)
-
-
-def _date_problem(new: object) -> Text | None:
-    # The database would read a text, but the result of the change would have no date.
-    is_date = isinstance(new, date) and not isinstance(new, datetime)
-    return None if is_date else Text("this is not a date; pass a datetime.date")
-
-
-_PROBLEMS: Mapping[str, Callable[[object], Text | None]] = {
-    RULES: rule_problem,
-    BUCKET_BY: unit_problem,
-    TAGS: tags_problem,
-    REVIEW_ON: _date_problem,
-}
-_PROBLEMS_OF_VALUES: Mapping[str, Callable[[object], Text | None]] = {
-    RULES: value_rule_problem,
-    BUCKET_BY: unit_problem,
-}
 
 
 def _auto_now_names(row: Row) -> list[str]:
@@ -260,17 +145,13 @@ def rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
     try:
         with transaction.atomic(using=conf.database, savepoint=savepoint):
             yield
-    except (IntegrityError, DataError) as error:
+    # psycopg cannot encode half of a surrogate pair.
+    except (IntegrityError, DataError, UnicodeEncodeError) as error:
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if secret else error
         raise InvalidChangeError(
             "the database rejected the change: {reason}", reason=error_text(error)
         ) from cause
-
-
-def _is_empty_json(field: AnyField, value: object) -> bool:
-    """[], {} and "" are values like any other, even if the field is not `blank`."""
-    return isinstance(field, JSONField) and value is not None and value in field.empty_values
 
 
 def _has(row: Row, name: str, new: object) -> bool:

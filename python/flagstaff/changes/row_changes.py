@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
@@ -13,7 +14,7 @@ from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import Text, marked, some
+from flagstaff._words.text import Text, marked, some, text_of
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -24,10 +25,11 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_version
 from flagstaff.changes.fields import (
+    cleaned,
     differing,
+    impossible_problems,
     insert,
-    problems_of_new,
-    problems_text,
+    require_none,
     touch,
     write,
 )
@@ -59,19 +61,13 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     undo_arguments: UndoArguments,
 ) -> Changed:
     """Sets one field."""
-    with locked_row(kind, key) as row:
-        old, secret = getattr(row, name), is_secret(row)
-        planned = Changed(key, name, old, new, written=False, secret=secret)
-        planned = replace(planned, kept_by_rules=kept_by_rules(row, {name: new}))
-        if not differing(row, {name: new}):
-            return replace(planned, version=version_of(kind, row.pk))
-        require_version(kind, key, row.pk, expect_version)
-        write(row, {name: new})
-        version = version_of(kind, row.pk)
-    arguments = None if secret else undo_arguments(old)
-    undo = None if secret else undo_by_version(kind, key, version)
-    undo = Undo(arguments) if arguments else undo
-    return replace(planned, written=True, version=version, undo=undo)
+    changed = update_row(kind, key, {name: new}, expect_version)
+    if not changed.written:
+        return replace(changed, field=name, old=new, new=new)
+    old = changed.old[name]
+    arguments = None if changed.secret else undo_arguments(old)
+    undo = Undo(arguments) if arguments else changed.undo
+    return replace(changed, field=name, old=old, new=changed.new[name], undo=undo)
 
 
 def update_row(
@@ -92,43 +88,26 @@ def update_row(
             target = users if seen is None else _merge(present, users, seen)
             change = users_to_change(present, target)
         _require_fields(row, fields, expect)
-        return change_row(kind, row, fields, change, expect_version)
-
-
-def change_row(  # noqa: PLR0913 (the row, what to write, and how)
-    kind: Kind,
-    row: Row,
-    fields: Fields,
-    users: AllowedUsersChange,
-    expect_version: int | None,
-    *,
-    is_past: bool = False,
-) -> Changed:
-    """Writes the fields of a locked row that differ, and the change of its allowed users.
-
-    `is_past` works as in `write`.
-    """
-    planned = planned_change(row, fields, users)
-    if not planned.new:
-        return replace(planned, version=version_of(kind, row.pk))
-    require_version(kind, row.key, row.pk, expect_version)
-    write_fields(row, planned, users, is_past=is_past)
-    return finished(kind, planned, version_of(kind, row.pk))
+        new = differing(row, fields)
+        if new or change:
+            require_version(kind, row.key, row.pk, expect_version)
+        planned = planned_change(row, cleaned(row, new), change)
+        if not planned.new:
+            kept = kept_by_rules(row, fields)
+            version = version_of(kind, row.pk)
+            return replace(planned, kept_by_rules=kept, version=version)
+        write_fields(row, planned, change)
+        return finished(kind, planned, version_of(kind, row.pk))
 
 
 def write_fields(
-    row: Row,
-    planned: Changed,
-    users: AllowedUsersChange,
-    *,
-    savepoint: bool = True,
-    is_past: bool = False,
+    row: Row, planned: Changed, users: AllowedUsersChange, *, savepoint: bool = True
 ) -> None:
-    """Writes a planned change of a locked row. `savepoint` and `is_past` work as in `write`."""
+    """Writes a planned change of a locked row. `savepoint` works as in `write`."""
     if users:
         change_allowed_users(row, users)
     if fields := {name: new for name, new in planned.new.items() if name != ALLOWED}:
-        write(row, fields, savepoint=savepoint, is_past=is_past)
+        write(row, fields, savepoint=savepoint)
     else:
         touch(row)
 
@@ -142,7 +121,7 @@ def finished(kind: Kind, planned: Changed, version: int | None) -> Changed:
 
 
 def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
-    """Returns what `change_row` would write. Writes nothing, and does not query."""
+    """Returns what `write_fields` would write. Writes nothing, and does not query."""
     fields = _in_model_order(row, differing(row, fields))
     # Of a foreign key the value of its column: the row that it names may be gone.
     columns = {one.name: one.attname for one in row._meta.concrete_fields}
@@ -254,8 +233,11 @@ def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
         row = kind.model(key=key, **fields)
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
-    if problems := problems_of_new(row):
-        raise InvalidChangeError(problems_text(problems))
+    try:
+        row.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        require_none({name: text_of(one) for name, one in error.error_dict.items()})
+    require_none(impossible_problems(row, _editable_fields(cast("Row", row))))
     return cast("Row", row)
 
 

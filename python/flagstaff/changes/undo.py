@@ -37,10 +37,10 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.fields import (
+    cleaned,
     differing,
     insert,
     rejections,
-    require_valid,
 )
 from flagstaff.changes.impact import RowState
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
@@ -442,7 +442,7 @@ class _Row:
         """Raises InvalidChangeError if the model does not accept what is written."""
         if self.stored is not None and self.state.columns is not None:
             fields = differing(self.stored, self._values_of(lambda _: True))
-            require_valid(self.stored, fields, is_past=True)
+            cleaned(self.stored, fields, is_past=True)
 
     def planned(self) -> Undone:
         """Returns what the undo does to the row."""
@@ -825,7 +825,7 @@ def _write_row(one: Undone, changed: Changed) -> None:
         before.delete(using=conf.database)
         return
     if before is not None:
-        write_fields(before, changed, users, savepoint=False, is_past=True)
+        write_fields(before, changed, users, savepoint=False)
         return
     fields = fields_of(model_of(after))
     times = {one.attname: getattr(after, one.attname) for one in fields if is_auto_now_add(one)}

@@ -18,10 +18,8 @@ from flagstaff._stored_value_schema import (
     value_schema_problems,
 )
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._words.text import Text, joined
-from flagstaff._words.value_schema import TYPES, choices_problem
+from flagstaff._words.text import Text
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
@@ -44,12 +42,3 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
         for name, problem in value_schema_problems(changed).items()
         if is_new_schema or name in {*written, CHOICES, CLIENT_SIDE}
     }
-
-
-def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
-    """Returns why a value cannot have this type or these choices; None for other fields."""
-    if field.name not in (TYPE, CHOICES) or not has_value_schema(cast("type[Model]", type(row))):
-        return None
-    if field.name == CHOICES:
-        return choices_problem(new, secret=is_secret(row))
-    return None if new in ("", *TYPES) else Text("use one of {types}", types=joined(TYPES))

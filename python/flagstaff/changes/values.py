@@ -7,16 +7,14 @@ from typing import Any
 
 from django.db.models import JSONField
 
-from flagstaff._tables.decoding import canonical, encoded, is_plain_json, value_field
+from flagstaff._tables.decoding import encoded, value_field
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.rows import Fields
-from flagstaff._words.json_text import why_undecodable
-from flagstaff._words.text import MAX_VALUE, Text
+from flagstaff._words.text import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
 
@@ -30,7 +28,6 @@ def set_value(
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
-    _require_json(value)
     if everyone and value_rule_fields(conf.value_model):
         return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
 
@@ -54,8 +51,6 @@ def update_value(
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
-    for value in (one["value"] for one in (fields, expect or {}) if "value" in one):
-        _require_json(value)
     return update_row(Kind.VALUE, key, fields, expect_version, expect)
 
 
@@ -65,7 +60,6 @@ def create_value(key: str, value: object, **fields: Any) -> Changed:
     Raises InvalidChangeError if a different value, a flag or an experiment has the key, or if a
     field is not valid.
     """
-    _require_json(value)
     return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
@@ -92,21 +86,6 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     Raises as `undo`.
     """
     return restore_row(Kind.VALUE, key, to=to, expect_version=expect_version)
-
-
-def _require_json(value: object) -> None:
-    try:
-        problem = why_undecodable(canonical(value))
-    except RecursionError:
-        problem = Text("is nested too deeply")
-    except (TypeError, ValueError) as error:
-        raise InvalidChangeError(
-            "JSON cannot hold this value: {reason}", reason=str(error)
-        ) from error
-    if problem and is_plain_json(value_field()):
-        raise InvalidChangeError(
-            "get_value() cannot return this value: it {reason}", reason=problem
-        )
 
 
 def _as_argument(value: object) -> str | None:

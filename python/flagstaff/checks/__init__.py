@@ -160,6 +160,12 @@ _ON_ANY_DATABASE = (
     ),
 )
 _ON_POSTGRESQL = (
+    Check(
+        "flagstaff.E060",
+        tables.encodings_but_utf8,
+        "workers need UTF8; restore a dump into a database that was created with "
+        "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'",
+    ),
     Check("flagstaff.W015", triggers.missing_triggers),
     Check("flagstaff.W016", triggers.disabled_triggers),
     Check("flagstaff.W017", triggers.outdated_triggers),

@@ -66,6 +66,13 @@ class Database:
     connection: BaseDatabaseWrapper
 
     @cached_property
+    def encoding(self) -> str:
+        """The encoding of PostgreSQL's texts."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            return str(cursor.fetchone()[0])
+
+    @cached_property
     def keys(self) -> list[str] | None:
         """The keys of all flags; None if the table cannot be read."""
         return self._keys_of(conf.flag_model)

@@ -45,6 +45,13 @@ _IF_ROWS_ARE_HIDDEN = {
 }
 
 
+def encodings_but_utf8(database: Database) -> Iterator[Problem]:
+    """Yields the database if its texts are in another encoding."""
+    if database.encoding != "UTF8":
+        alias = database.connection.alias
+        yield Problem(f'database "{alias}" is in the encoding {database.encoding}')
+
+
 def missing_tables(database: Database) -> Iterator[Problem]:
     """Yields the tables that are missing."""
     connection = database.connection

@@ -108,7 +108,11 @@ class Migration(migrations.Migration):
                 (
                     "description",
                     models.TextField(
-                        blank=True, db_default="", default="", verbose_name="description"
+                        blank=True,
+                        db_default="",
+                        default="",
+                        validators=[flagstaff.validators.validate_text],
+                        verbose_name="description",
                     ),
                 ),
                 (
@@ -263,12 +267,31 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(max_length=255, unique=True, verbose_name="key")),
-                ("value", models.JSONField(blank=True, verbose_name="value")),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=255,
+                        unique=True,
+                        validators=[flagstaff.validators.validate_flag_key],
+                        verbose_name="key",
+                    ),
+                ),
+                (
+                    "value",
+                    models.JSONField(
+                        blank=True,
+                        validators=[flagstaff.validators.validate_value],
+                        verbose_name="value",
+                    ),
+                ),
                 (
                     "description",
                     models.TextField(
-                        blank=True, db_default="", default="", verbose_name="description"
+                        blank=True,
+                        db_default="",
+                        default="",
+                        validators=[flagstaff.validators.validate_text],
+                        verbose_name="description",
                     ),
                 ),
                 (
@@ -295,6 +318,9 @@ class Migration(migrations.Migration):
                         ],
                         db_default="",
                         default="",
+                        error_messages={
+                            "invalid_choice": "use one of string, number, integer, boolean, object, array"
+                        },
                         help_text="A value of another type is refused.",
                         max_length=10,
                         verbose_name="type",
@@ -441,7 +467,11 @@ class Migration(migrations.Migration):
                 (
                     "description",
                     models.TextField(
-                        blank=True, db_default="", default="", verbose_name="description"
+                        blank=True,
+                        db_default="",
+                        default="",
+                        validators=[flagstaff.validators.validate_text],
+                        verbose_name="description",
                     ),
                 ),
                 (
@@ -454,6 +484,7 @@ class Migration(migrations.Migration):
                         ],
                         db_default="release",
                         default="release",
+                        error_messages={"invalid_choice": "use one of release, ops, permission"},
                         max_length=16,
                         verbose_name="kind",
                     ),
@@ -475,6 +506,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="The person or team that decides about the flag.",
                         max_length=100,
+                        validators=[flagstaff.validators.validate_text],
                         verbose_name="owner",
                     ),
                 ),

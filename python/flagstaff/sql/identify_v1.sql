@@ -8,6 +8,7 @@
 -- tables are the watched tables and all that inherit from them.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
+-- encoding is NULL if texts are UTF-8.
 -- problems_of_parts has an item for each optional part.
 -- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables of which not
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
@@ -104,6 +105,10 @@ SELECT
         FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id
         WHERE pg_catalog.row_security_active(id)
     ) AS hidden,
+    CASE
+        WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'
+            THEN pg_catalog.getdatabaseencoding()::text
+    END AS encoding,
     ARRAY(SELECT problem FROM parts ORDER BY position) AS problems_of_parts,
     CASE
         WHEN tokens IS NULL THEN 'table'

@@ -1,19 +1,14 @@
 -- All flags. A rollout outside 0 to 100 is clamped, because it means the same as the bound. A
 -- fraction is rounded up, because buckets are integers and compared with "<". NaN becomes NULL; a
 -- row with NULL is ignored.
--- rules is NULL for a flag without rules, and empty for rules over 256 KiB, which are not loaded.
--- bucket_by is NULL for a flag that is bucketed by user.
+-- rules is NULL for a flag without rules, bucket_by NULL for a flag that is bucketed by user.
 SELECT
     pk,
     key,
     enabled,
     rollout_percent,
     client_side,
-    CASE
-        WHEN rules OPERATOR(pg_catalog.=) '[]' THEN NULL
-        WHEN pg_catalog.octet_length(rules) OPERATOR(pg_catalog.>) 262144 THEN ''
-        ELSE rules
-    END AS rules,
+    CASE WHEN rules OPERATOR(pg_catalog.<>) '[]' THEN rules END AS rules,
     CASE WHEN bucket_by OPERATOR(pg_catalog.<>) 'user' THEN bucket_by END AS bucket_by
 FROM (
     SELECT

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Permission,
     /// Row level security can hide rows of a table from the role.
     RowSecurity,
+    /// The texts of the database are not UTF-8.
+    Encoding,
     /// Another session, such as a migration, holds a lock on a table.
     Locked,
     /// The deadline has passed.

@@ -60,6 +60,7 @@ fn limits(kind: ErrorKind) -> (Duration, Duration) {
         | ErrorKind::Iterations
         | ErrorKind::Permission
         | ErrorKind::RowSecurity
+        | ErrorKind::Encoding
         | ErrorKind::Parameters => (FIRST, bound(60_000)),
         // The change behind a lock should be seen at once.
         ErrorKind::Locked => (FIRST, bound(500)),

@@ -7,15 +7,13 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error as DriverError, Row};
+use tokio_postgres::{Client, Error as DriverError};
 
-use super::encoded_texts::{decoder_of, is_undecodable};
 use super::read::{DOING, Loaded, Read, commit, is_of_keys};
-use super::rows::{self, Sizes};
+use super::rows;
 use crate::groups::{GroupReferences, Groups};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{ANY_TEXT, SEND_ENCODED, TableQuery};
-use crate::postgres::text::Decoder;
+use crate::postgres::queries::TableQuery;
 use crate::row::GroupRow;
 use crate::snapshot::{self, Snapshot};
 use crate::token_set::changes::Change;
@@ -23,9 +21,6 @@ use crate::token_set::changes::Change;
 /// Neither a lock on a table of the project nor a slow view may keep a change of a flag for long.
 /// The statement timeout counts the sending, too.
 const SHORT_TIMEOUTS: &str = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '5s'";
-
-/// Begins the transaction of groups whose texts are decoded afterwards.
-const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL row_security = off";
 
 /// The second step of a load.
 pub(super) struct GroupStep<'a> {
@@ -72,7 +67,7 @@ impl GroupStep<'_> {
                 let snapshot = read.snapshot.with_members(rows);
                 Ok(snapshot.map(|snapshot| Read { snapshot, ..read }))
             }
-            Err(error) if is_undecodable(&error) || is_of_keys(&error) => Err(error),
+            Err(error) if is_of_keys(&error) => Err(error),
             Err(error) => self.without(read, error, began).await.map(Some),
         }
     }
@@ -83,21 +78,8 @@ impl GroupStep<'_> {
             return Ok(read);
         };
         let began = Instant::now();
-        match self.read(&references).await {
-            Err(error) if is_undecodable(&error) => Err(error),
-            groups => self.with(read, references, groups, began).await,
-        }
-    }
-
-    /// The same after the transaction of the load, for texts that are decoded afterwards.
-    pub(super) async fn add_encoded_to(&self, read: Read) -> Result<Read, DriverError> {
-        let Some(references) = self.wanted(&read.snapshot) else { return Ok(read) };
-        let began = Instant::now();
-        if references.is_empty() {
-            return self.with(read, references, Ok(Vec::new()), began).await;
-        }
-        // All of them, because the names cannot be compared before they are decoded.
-        self.with(read, GroupReferences::All, self.read_encoded().await, began).await
+        let groups = self.read(&references).await;
+        self.with(read, references, groups, began).await
     }
 
     /// The groups that must be read. Those that could not be read are left to a full load: a change
@@ -159,41 +141,14 @@ impl GroupStep<'_> {
         query: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<GroupRow>, DriverError> {
-        let found = RefCell::new(Vec::new());
-        let keep = |row| {
-            found.borrow_mut().extend(self.groups(&[row], &Decoder::default())?);
-            Ok(())
-        };
+        let found = RefCell::new(snapshot::Loaded::default());
+        let keep = |row| self.query.slot.add(&mut found.borrow_mut(), &row);
         let (limited, read, committed) = tokio::join!(
             self.client.batch_execute(SHORT_TIMEOUTS),
             rows::read(self.client, query, values, keep),
             commit(self.client),
         );
         limited.and(read).and(committed)?;
-        Ok(found.into_inner())
-    }
-
-    async fn read_encoded(&self) -> Result<Vec<GroupRow>, DriverError> {
-        let declare = [BEGIN, ANY_TEXT, SHORT_TIMEOUTS, &self.query.declare(), SEND_ENCODED];
-        self.client.batch_execute(&declare.join(";\n")).await?;
-        let found = RefCell::new(Vec::new());
-        let keep = |row| {
-            found.borrow_mut().push(row);
-            Ok(())
-        };
-        rows::read(self.client, &self.query.fetched().text, &[], keep).await?;
-        commit(self.client).await?;
-        let found = found.into_inner();
-        let decoder = decoder_of(self.client, found.iter()).await?;
-        self.groups(&found, &decoder)
-    }
-
-    /// What these rows mean.
-    fn groups(&self, rows: &[Row], decoder: &Decoder) -> Result<Vec<GroupRow>, DriverError> {
-        let (mut loaded, mut sizes) = (snapshot::Loaded::default(), Sizes::default());
-        for row in rows {
-            self.query.slot.add(&mut loaded, &mut sizes, row, decoder)?;
-        }
-        Ok(loaded.groups.unwrap_or_default())
+        Ok(found.into_inner().groups.unwrap_or_default())
     }
 }

@@ -10,16 +10,14 @@ use futures_util::future::join_all;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::encoded_texts::{decoder_of, is_undecodable};
 use super::groups::GroupStep;
 use super::read::{self, DOING, Read, commit, is_of_keys};
-use super::rows::{self, Sizes};
+use super::rows;
 use super::statements::PreparedClient;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, READ_POINT, SEND_ENCODED, TableQuery};
+use crate::postgres::queries::{LoadQueries, READ_POINT, TableQuery};
 use crate::postgres::tables::Slot;
-use crate::postgres::text::Decoder;
 use crate::primary_key::PrimaryKey;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::changes::{Change, NewToken};
@@ -76,8 +74,8 @@ impl<'a> Scope<'a> {
     /// The same with whole tables.
     fn of_tables(self) -> Self {
         match self {
-            Self::ChangedSince { base, with_keys, members, .. } => {
-                Self::ChangedSince { base, with_keys, whole: true, members }
+            Self::ChangedSince { base, members, .. } => {
+                Self::ChangedSince { base, with_keys: None, whole: true, members }
             }
             other => other,
         }
@@ -180,20 +178,16 @@ pub(super) async fn load(
     scope: Scope<'_>,
     base: Option<&Snapshot>,
 ) -> Result<Read, Error> {
-    let tables = scope.of_tables();
-    let read = match read(client, queries, scope, base).await {
-        Ok(None) => read(client, queries, tables, base).await,
-        Err(error) if scope.since().is_some() && is_of_keys(&error) => {
-            read(client, queries, tables, base).await
+    let mut scope = scope;
+    loop {
+        match read(client, queries, scope, base).await {
+            Ok(Some(read)) => return Ok(read),
+            Ok(None) => {}
+            Err(error) if scope.since().is_some() && is_of_keys(&error) => {}
+            Err(error) => return Err(Error::driver(DOING, error)),
         }
-        read => read,
-    };
-    let read = match read {
-        Ok(Some(read)) => Ok(read),
-        Err(error) if !is_undecodable(&error) => Err(error),
-        _ => read_encoded(client, queries, tables, base).await,
-    };
-    read.map_err(|error| Error::driver(DOING, error))
+        scope = scope.of_tables();
+    }
 }
 
 /// Like [`load`], but `None` if some rows were read, and all rows must be read.
@@ -205,8 +199,8 @@ async fn read(
 ) -> Result<Option<Read>, tokio_postgres::Error> {
     let prepared = client;
     let client = client.client;
-    let (rows, decoder) = (RefCell::new(Rows::empty(queries)), Decoder::default());
-    let keep = |slot, row| rows.borrow_mut().add(slot, &row, &decoder);
+    let rows = RefCell::new(Rows::empty(queries));
+    let keep = |slot: Slot, row| slot.add(&mut rows.borrow_mut().loaded, &row);
     let reading = async {
         let now = begin(prepared, queries, scope).await?;
         let wanted = rows.borrow_mut().open_slots(queries, scope, &now);
@@ -227,56 +221,6 @@ async fn read(
         Ok(read)
     };
     or_rollback(client, reading).await
-}
-
-/// Loads texts as they are stored, and decodes them afterwards: one that cannot be decoded fails
-/// every query that sends it.
-async fn read_encoded(
-    client: PreparedClient<'_>,
-    queries: &LoadQueries,
-    scope: Scope<'_>,
-    base: Option<&Snapshot>,
-) -> Result<Read, tokio_postgres::Error> {
-    let prepared = client;
-    let client = client.client;
-    let (read, rows) = (RefCell::new(Rows::empty(queries)), RefCell::new(Vec::new()));
-    let reading = async {
-        let now = begin(prepared, queries, scope).await?;
-        let wanted = read.borrow_mut().open_slots(queries, scope, &now);
-        let fetched = declare_cursors(client, &wanted).await?;
-        let fetched: Vec<_> = fetched.iter().map(|query| Wanted { query, keys: None }).collect();
-        let keep = |slot, row| {
-            rows.borrow_mut().push((slot, row));
-            Ok(())
-        };
-        read_tables(client, &fetched, keep, commit(client)).await?;
-        Ok(now)
-    };
-    let now = or_rollback(client, reading).await?;
-    let (mut read, rows) = (read.into_inner(), rows.into_inner());
-    let decoder = decoder_of(client, rows.iter().map(|(_, row)| row)).await?;
-    for (slot, row) in &rows {
-        read.add(*slot, row, &decoder)?;
-    }
-    match &queries.groups {
-        None => Ok(read.into_whole(now, base)),
-        Some(query) => {
-            let step = scope.group_step(client, query, &now);
-            step.add_encoded_to(read.into_whole(now, base)).await
-        }
-    }
-}
-
-/// Declares a cursor for all rows of each of these tables, and returns the queries that read them, in
-/// the encoding of the database.
-async fn declare_cursors(
-    client: &Client,
-    wanted: &[Wanted<'_>],
-) -> Result<Vec<TableQuery>, tokio_postgres::Error> {
-    let mut statements: Vec<_> = wanted.iter().map(|one| one.query.declare()).collect();
-    statements.push(SEND_ENCODED.into());
-    client.batch_execute(&statements.join(";\n")).await?;
-    Ok(wanted.iter().map(|one| one.query.fetched()).collect())
 }
 
 /// The connection stays in use after a lock timeout, so the transaction must end.
@@ -357,22 +301,12 @@ async fn read_tables(
 #[derive(Default)]
 struct Rows {
     loaded: Loaded,
-    sizes: Sizes,
 }
 
 impl Rows {
     fn empty(queries: &LoadQueries) -> Self {
         let opaque_values = queries.opaque_values;
-        Self { loaded: Loaded { opaque_values, ..Loaded::default() }, ..Self::default() }
-    }
-
-    fn add(
-        &mut self,
-        slot: Slot,
-        row: &Row,
-        decoder: &Decoder,
-    ) -> Result<(), tokio_postgres::Error> {
-        slot.add(&mut self.loaded, &mut self.sizes, row, decoder)
+        Self { loaded: Loaded { opaque_values, ..Loaded::default() } }
     }
 
     /// Empties the slots of the tables that the load reads, and returns what it reads of them.
@@ -416,14 +350,6 @@ impl Rows {
         })
     }
 
-    /// The same after a load of whole tables.
-    fn into_whole(self, now: Now, base: Option<&Snapshot>) -> Read {
-        let (loaded, standby) = self.loaded_at(now);
-        let first = Snapshot::default();
-        let snapshot = base.unwrap_or(&first).next(loaded);
-        Read { snapshot, standby, loaded: read::Loaded::default() }
-    }
-
     fn loaded_at(self, Now { tokens, read_point, .. }: Now) -> (Loaded, bool) {
         let standby = tokens.as_ref().is_some_and(|tokens| tokens.standby);
         let token_set = tokens.map(|tokens| tokens.token_set);
@@ -440,7 +366,7 @@ mod tests {
         let by_rows = |asked: &[Relation]| {
             let asked = asked.iter().map(|relation| (*relation, Vec::new())).collect();
             let loaded = Loaded { asked, flags: Some(Vec::new()), ..Loaded::default() };
-            let read = Rows { loaded, ..Rows::default() }.into_read(Now::default(), None);
+            let read = Rows { loaded }.into_read(Now::default(), None);
             read.map(|read| read.loaded.by_rows)
         };
         assert_eq!(by_rows(&[Relation::FLAGS]), Some(true));

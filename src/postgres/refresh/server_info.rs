@@ -53,6 +53,8 @@ pub(super) struct Identification {
     pub(super) other_token_tables: Vec<u32>,
     /// The tables of which row level security can hide rows.
     hidden: Option<String>,
+    /// The encoding of the database, unless it is UTF-8.
+    encoding: Option<String>,
 }
 
 impl Identification {
@@ -80,16 +82,19 @@ impl Identification {
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
+        let encoding = row.try_get("encoding")?;
         let other_token_tables = row.try_get("other_token_tables")?;
         let (tables, catalog) = (row.try_get("tables")?, row.try_get("catalog")?);
-        Ok(Self { server, listening, tables, catalog, other_token_tables, hidden })
+        Ok(Self { server, listening, tables, catalog, other_token_tables, hidden, encoding })
     }
 
-    /// Refuses a server that hides rows: tokens and flags would seem to be gone.
+    /// Refuses a server that hides rows: tokens and flags would seem to be gone. And one whose texts
+    /// are not UTF-8: a single one that cannot be decoded would fail every load.
     pub(super) fn checked(self, doing: &'static str) -> Result<Self, Error> {
-        match self.hidden {
-            Some(tables) => Err(Error::row_security(doing, tables)),
-            None => Ok(self),
+        match (self.encoding, self.hidden) {
+            (Some(encoding), _) => Err(Error::encoding(doing, encoding)),
+            (None, Some(tables)) => Err(Error::row_security(doing, tables)),
+            (None, None) => Ok(Self { hidden: None, encoding: None, ..self }),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use tokio_postgres::{Error, Row};
 
-use crate::postgres::text::Text;
 use crate::token_set::TokenSet;
 use crate::token_set::changes::{MAX_NEW_TOKENS, NewToken};
 
@@ -36,9 +35,8 @@ pub(super) fn new_from_rows(rows: &[Row]) -> Result<Option<Vec<NewToken>>, Error
 }
 
 fn new_token(row: &Row) -> Result<Option<NewToken>, Error> {
-    let keys: Option<Vec<Option<Text<'_>>>> = row.try_get("keys")?;
-    let text = |key: Option<Text<'_>>| Some(key?.valid()?.into());
-    let keys = keys.and_then(|keys| keys.into_iter().map(text).collect());
+    let keys: Option<Vec<Option<&str>>> = row.try_get("keys")?;
+    let keys = keys.and_then(|keys| keys.into_iter().map(|key| Some(key?.into())).collect());
     let removed: Vec<&str> = row.try_get("removed")?;
     Ok(NewToken::parse(row.try_get("relation")?, row.try_get("sums")?, keys, removed))
 }

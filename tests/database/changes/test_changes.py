@@ -198,13 +198,13 @@ def nested(depth: int) -> object:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({1, 2}, "JSON cannot hold this value: Object of type set is not JSON serializable"),
-        (float("nan"), "JSON cannot hold this value: Out of range float values"),
-        ([float("inf")], "JSON cannot hold this value: Out of range float values"),
-        (10**4_300, "JSON cannot hold this value: Exceeds the limit"),
-        (nested(501), "get_value() cannot return this value: it is nested deeper than 500 levels"),
-        (nested(50_000), "get_value() cannot return this value: it is nested too deeply"),
-        (None, 'value: must not be null; write JSON, such as "stripe", 25 or []'),
+        ({1, 2}, "value: this is not JSON: Object of type set is not JSON serializable"),
+        (float("nan"), "value: this is not JSON: it has NaN, an infinity, a number"),
+        ([float("inf")], "value: this is not JSON: it has NaN, an infinity, a number"),
+        (10**4_300, "value: this is not JSON: it has NaN, an infinity, a number"),
+        (nested(501), "value: get_value() cannot return this value: it is nested deeper than 500"),
+        (nested(50_000), "value: this is nested too deeply; use at most 500 levels"),
+        (None, 'value: the value is missing or null; write JSON, such as "stripe", 25 or []'),
     ],
     ids=["set", "NaN", "infinity", "digits", "deep", "very deep", "null"],
 )

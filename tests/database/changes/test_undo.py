@@ -480,7 +480,7 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
     row.key = "banner"
     planned = planned_change(row, {"group": old}, AllowedUsersChange())
     assert (planned.old, planned.new) == ({"group": new}, {"group": old})
-    write(row, planned, AllowedUsersChange(), is_past=True)
+    write(row, planned, AllowedUsersChange())
     row.refresh_from_db()
     assert row.group_id == old
 

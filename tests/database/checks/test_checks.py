@@ -706,6 +706,12 @@ class OwnMiddleware(FlagstaffMiddleware):
     """A project may extend the middleware."""
 
 
+def test_database_in_another_encoding_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Database, "encoding", "SQL_ASCII")
+    found = only_message()
+    assert found[:2] == ("flagstaff.E060", 'database "default" is in the encoding SQL_ASCII')
+
+
 def test_rules_and_conditions_are_read_once() -> None:
     FeatureFlag.objects.create(key="a", rules=[rule("gone")])
     with CaptureQueriesContext(connection) as queries:

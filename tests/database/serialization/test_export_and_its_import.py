@@ -193,7 +193,7 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(cli_shop: None) -> N
     assert not dry_run(exported).changed
     update_value("nothing", {"value": 1})
     [problem] = import_problems(exported)
-    assert "values.nothing: value: must not be null" in problem
+    assert "values.nothing: value: the value is missing or null" in problem
     delete_value("nothing")
     [problem] = import_problems(exported)
     assert "values.nothing: value: the value is missing or null; write JSON" in problem

@@ -85,7 +85,10 @@ FLAGS = '{"flagstaff": 1, "flags": {%s}}'
         ("", "invalid JSON: Expecting value: line 1 column 1"),
         ('{"flagstaff": 1,\n "flags": {]}', "invalid JSON: Expecting property name enclosed in"),
         ("[" * 100_000, "the file is nested too deeply"),
-        (VALUE % f"{'[' * 600}{']' * 600}", "values.a: get_value() cannot return this value"),
+        (
+            VALUE % f"{'[' * 600}{']' * 600}",
+            "values.a: value: get_value() cannot return this value",
+        ),
         (
             '{"flagstaff": 1, "flags": {}, "flags": {}}',
             'invalid JSON: an object has the name "flags" twice',

@@ -6,12 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.support.python_processes import run_python
-from tests.support.workers import Worker, address
-from tools.postgres import Postgres
+from tests.support.workers import Worker
 
 Query = Callable[..., Any]
 
@@ -189,45 +186,3 @@ def test_values_beyond_64_mib_in_total_are_skipped(worker: Worker, query: Query)
     query("DELETE FROM flagstaff_keyvaluestore WHERE key LIKE 'large 1%'")
     worker.ask("refresh", 30)
     assert problems_of(worker) == []
-
-
-INVALID_UTF8 = r"""
-INSERT INTO flagstaff_featureflag (id, key, enabled, rollout_percent, description) VALUES
-    (1, 'banner', true, 100, E'no text \xff'), (2, E'caf\xe9', true, 100, ''),
-    (3, 'beta', true, 0, ''), (4, E'caf\xc3\xa9', true, 100, '');
-INSERT INTO flagstaff_keyvaluestore (id, key, value) VALUES
-    (1, 'gateway', '"stripe"'), (2, 'mail', E'"caf\xe9"'), (3, E'caf\xe9', '1'),
-    (4, 'nested', E'{"a": ["caf\xe9"]}'), (5, 'limit', '25');
-INSERT INTO members_textmember (id, username, password) VALUES
-    ('alice', 'alice', ''), (E'caf\xe9', 'b', ''), (E'caf\xc3\xa9', 'c', '');
-INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, textmember_id)
-    SELECT 3, id FROM members_textmember;
-"""
-SETTINGS_TEXT = "tests.support.apps.settings_text"
-
-
-@pytest.fixture
-def sql_ascii(server: Postgres) -> str:
-    """The address of a database that accepts any bytes as text."""
-    create = "CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
-    with psycopg.connect(server.url, autocommit=True) as session:
-        session.execute(create)
-    url = address(server.url, "bytes")
-    command = ["-m", "django", "migrate", "--run-syncdb", "--verbosity=0"]
-    run_python(url, *command, DJANGO_SETTINGS_MODULE=SETTINGS_TEXT)
-    with psycopg.connect(url, autocommit=True) as session:
-        session.execute(INVALID_UTF8)
-    return url
-
-
-def test_invalid_utf8_skips_only_the_row_that_contains_it(sql_ascii: str) -> None:
-    with Worker(sql_ascii, project=SETTINGS_TEXT) as worker:
-        assert worker.ask("ready", 20)
-        assert worker.ask("mode") == "live"
-        keys, pks = ["banner", "beta", "café", "caf\ufffd"], ["alice", "café", "caf\ufffd"]
-        assert [worker.ask("flag_enabled", key) for key in keys] == [True, False, True, False]
-        assert [worker.ask("flag_enabled", "beta", pk) for pk in pks] == [True, True, False]
-        keys = ["gateway", "mail", "nested", "limit"]
-        values = [worker.ask("get_value", key, "missing") for key in keys]
-        assert values == ["stripe", "missing", "missing", 25]
-        assert len(worker.ask("problems")) == 5

@@ -157,7 +157,7 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
         ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
         ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),
         ("list --state on", 2, "argument --state: invalid choice: 'on'"),
-        ("value set gateway null", 4, "refused: value: must not be null"),
+        ("value set gateway null", 4, "refused: value: the value is missing or null"),
         ("on new_chekout", 5, "did you mean 'new_checkout'?"),
     ],
 )

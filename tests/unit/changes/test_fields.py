@@ -1,37 +1,79 @@
-"""Validation of fields of a project's own model."""
+"""What the fields of a model accept, and what a change writes instead of it."""
 
 from __future__ import annotations
 
+from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
 
-from flagstaff.changes.fields import problems_of_new, validate
+from flagstaff.changes.fields import cleaned
 from flagstaff.exceptions import InvalidChangeError
-from tests.support.models_of_others import model_of, value_fields
-
-EMPTY: list[Any] = ["", [], {}]
+from flagstaff.models import FeatureFlag, KeyValueStore
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    """A value model whose JSONField is not `blank`."""
-    return model_of("Setting", value_fields())
+def row_of(model: type[Any], **fields: object) -> Any:
+    row = model(key="a", **fields)
+    row._state.adding = False
+    return row
 
 
-@pytest.mark.parametrize("value", EMPTY)
-def test_empty_json_is_valid(value: object, model: Any) -> None:
-    assert problems_of_new(model(key="a", value=value)) == {}
-    validate(model(key="a", value=5), "value", value)
+@pytest.mark.parametrize("value", ["", [], {}, 0, False, 1.5, {"a": [None]}])
+def test_json_value_is_accepted(value: object) -> None:
+    assert cleaned(row_of(KeyValueStore, value=5), {"value": value}) == {"value": value}
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "message"),
-    [("value", None, "value: must not be null; write JSON"), ("key", "", "key")],
+    ("name", "given", "new"),
+    [
+        ("rollout_percent", "50", 50),
+        ("enabled", "true", None),
+        ("enabled", "True", True),
+        ("review_on", "2027-03-01", date(2027, 3, 1)),
+        ("review_on", datetime(2027, 3, 1, tzinfo=timezone.utc), date(2027, 3, 1)),
+        ("review_on", None, None),
+        ("owner", 5, "5"),
+    ],
 )
-def test_null_value_and_empty_key_are_rejected(
-    name: str, given: object, message: str, model: Any
+def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object) -> None:
+    if given == "true":
+        with pytest.raises(InvalidChangeError, match="enabled: “true” value must be either"):
+            cleaned(row_of(FeatureFlag), {name: given})
+        return
+    assert cleaned(row_of(FeatureFlag), {name: given}) == {name: new}
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "given", "message"),
+    [
+        (KeyValueStore, "value", None, "value: the value is missing or null; write JSON, such as"),
+        (KeyValueStore, "value", {1}, "value: this is not JSON: Object of type set is not JSON"),
+        (KeyValueStore, "value", "x" * (1 << 20), "value: the value has more than 1 MiB"),
+        (KeyValueStore, "key", "", "key: This field cannot be blank."),
+        (KeyValueStore, "choices", None, "choices: the choices are not a list"),
+        (KeyValueStore, "description", "\0", "description: contains a NUL character or half of a"),
+        (FeatureFlag, "key", "a b", "key: the key has white space at position 2"),
+        (FeatureFlag, "rollout_percent", 101, "rollout_percent: Ensure this value is less than"),
+        (FeatureFlag, "rollout_percent", "x", "rollout_percent: “x” value must be an integer."),
+        (FeatureFlag, "rules", {}, "rules: the rules must be a list, not an object"),
+        (FeatureFlag, "tags", "", "tags: the tags are not a list"),
+        (FeatureFlag, "kind", "x", "kind: use one of release, ops, permission"),
+        (FeatureFlag, "owner", "\ud83e", "owner: contains a NUL character or half of a surrogate"),
+        (FeatureFlag, "review_on", "soon", "review_on: “soon” value has an invalid date format."),
+        (FeatureFlag, "oops", 1, "a flag has no field 'oops' to change"),
+        (FeatureFlag, "id", 1, "a flag has no field 'id' to change"),
+    ],
+)
+def test_invalid_field_is_refused_with_its_name(
+    model: type[Any], name: str, given: object, message: str
 ) -> None:
-    assert [*problems_of_new(model(**{"key": "a", "value": 5, name: given}))] == [name]
-    with pytest.raises(InvalidChangeError, match=message):
-        validate(model(key="a", value=5), name, given)
+    with pytest.raises(InvalidChangeError) as error:
+        cleaned(row_of(model, **({"value": 5} if model is KeyValueStore else {})), {name: given})
+    assert str(error.value).startswith(message)
+
+
+def test_all_invalid_fields_are_named() -> None:
+    with pytest.raises(InvalidChangeError) as error:
+        cleaned(row_of(FeatureFlag), {"tags": {}, "enabled": "x"})
+    assert str(error.value).startswith("tags: the tags are not a list")
+    assert "; enabled: “x” value must be" in str(error.value)

@@ -10,7 +10,6 @@ from django.db import DatabaseError, DataError, IntegrityError
 
 from flagstaff._tables.sqlstate import (
     NO_PRIVILEGE,
-    UNDECODABLE,
     error_text,
     is_missing_table,
     sqlstate,
@@ -79,10 +78,6 @@ def _command_error(message: str, status: int) -> CommandError:
 def _database_error(error: DatabaseError) -> CommandError:
     names_tables = _is_forbidden(error) or is_missing_table(error)
     message = str(error).strip().partition("\n")[0] if names_tables else error_text(error)
-    if sqlstate(error) in UNDECODABLE:
-        head = "a text cannot be converted between UTF-8 and the encoding of the database"
-        advice = '"manage.py flags status" lists such rows'
-        return _command_error(f"{head} (SQLSTATE {sqlstate(error)}); {advice}", FAILED)
     if isinstance(error, IntegrityError | DataError):
         return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):
