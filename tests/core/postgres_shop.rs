@@ -94,6 +94,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("bulk_usage_table", format!("{schema}.flagstaff_bulk_usage")),
         ("value_usage_table", format!("{schema}.flagstaff_value_usage")),
         ("report_table", format!("{schema}.flagstaff_report")),
+        ("worker_function", format!("{schema}.flagstaff_worker_v1")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
 }
@@ -287,7 +288,7 @@ impl Shop {
     /// The number of connections of this shop's workers.
     pub(crate) fn connections(&mut self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'flagstaff % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
     }
 
@@ -303,7 +304,7 @@ impl Shop {
     /// Terminates the connections of this shop's workers, as an administrator may.
     pub(crate) fn terminate_connections(&mut self) {
         let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'flagstaff % ' || $1";
         self.session.query(terminate, &[&self.application]).expect("an administrator");
     }
 }

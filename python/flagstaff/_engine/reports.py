@@ -1,4 +1,4 @@
-"""The workers that have written a report, which of them were lost, and when their rows go."""
+"""The reports of workers: which workers were lost, and when their rows go."""
 
 from __future__ import annotations
 
@@ -53,8 +53,6 @@ def lost_workers(
 
 def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     """Deletes the workers that ended before a time, and yields the number of each committed batch.
-
-    Heartbeats go if they were last seen before that time.
 
     Those that have reported usage stay: `prune_usage` deletes them. So do lost workers: plans and
     experiments count them. Does nothing if the table cannot be read.

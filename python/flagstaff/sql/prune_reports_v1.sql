@@ -1,13 +1,11 @@
 -- Deletes a number of the workers that ended before a time and have no part in the usage, whose
--- reports say which times it covers. A worker that has ended repeats no flush. A heartbeat has no end:
--- a worker that ends normally deletes it.
+-- reports say which times it covers. A worker that has ended repeats no flush.
 WITH deleted AS (
     DELETE FROM {report_table}
     WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
         SELECT ctid FROM {report_table}
         WHERE report OPERATOR(pg_catalog.<>) 'usage'
-            AND CASE WHEN report OPERATOR(pg_catalog.=) 'refresh' THEN last_seen_at ELSE stopped_at END
-                OPERATOR(pg_catalog.<) %(before)s
+            AND stopped_at OPERATOR(pg_catalog.<) %(before)s
         LIMIT %(batch)s
         FOR UPDATE SKIP LOCKED
     ))

@@ -81,12 +81,13 @@ const COLUMNS: [(&str, &str); 27] = [
 ];
 
 /// What the templates of flushes name. Nothing is flushed.
-const UNUSED: [&str; 11] = [
+const UNUSED: [&str; 12] = [
     "change_table",
     "usage_table",
     "bulk_usage_table",
     "value_usage_table",
     "report_table",
+    "worker_function",
     "exposure_table",
     "lost_exposures_table",
     "seen_register_table",
