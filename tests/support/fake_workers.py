@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any, final
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from django.db import connection
 
 from flagstaff._core import RULE_FORMAT
+from flagstaff._workers.register import Worker
 from tests.support.sql import rows
 
 NEWEST = "SELECT id, nonce FROM flagstaff_token ORDER BY id DESC LIMIT 1"
@@ -21,7 +23,7 @@ _REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 class FakeWorker:
     """A session at the test's database with the name of an engine's."""
 
-    def __init__(  # noqa: PLR0913 (all optional)
+    def __init__(
         self,
         host: str = "web-1",
         pid: int = 1,
@@ -70,6 +72,15 @@ class FakeWorker:
         self._session.close()
         while rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid):
             pass
+
+
+def registered_worker(host: str, pid: int) -> Worker:
+    """A worker as the register shows it."""
+    started = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+    return Worker(
+        *(f"{host} {pid}", host, pid, "live", RULE_FORMAT, 0, 99),
+        *(started, 1.0, True, False, None),
+    )
 
 
 def let_pass(seconds: float) -> None:

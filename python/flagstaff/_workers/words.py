@@ -57,8 +57,10 @@ def summary(found: Workers) -> str:
         text = ngettext(
             "%(behind)s of %(count)s worker is behind: %(workers)s.",
             "%(behind)s of %(count)s workers are behind: %(workers)s.",
-            len(found.behind),
+            count,
         )
+        if count > 1 and len(found.behind) == 1:
+            text = _("1 of %(count)s workers is behind: %(workers)s.")
         return text % {**numbers, "workers": local_list(map(_late, found.behind), _MAX_NAMED)}
     if not count:
         return _("No worker is registered.")

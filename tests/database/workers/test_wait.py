@@ -42,8 +42,8 @@ def token_trigger(statement: str) -> Iterator[None]:
 def create_token() -> tuple[int, int]:
     """Creates a token, and returns its id and random number."""
     rows("SELECT flagstaff_barrier_v1()")
-    [token] = rows(NEWEST)
-    return token
+    [(id_, nonce)] = rows(NEWEST)
+    return id_, nonce
 
 
 def counts(found: Propagation) -> tuple[int, int, int, int, int]:
