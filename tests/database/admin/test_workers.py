@@ -69,8 +69,9 @@ def test_workers_that_are_up_to_date_are_one_sentence(
         join("web-1", pid=number).load()
     html = page(operator, WORKERS)
     assert "4 workers are registered. All are up to date." in text(html)
-    row = "up to date less than 1 s ago live just now this version"
-    assert rows(html) == [f"web-1 pid {number} {row}" for number in range(4)]
+    shown = [re.sub(r" date .* ago live ", " date live ", row) for row in rows(html)]
+    row = "up to date live just now this version"
+    assert shown == [f"web-1 pid {number} {row}" for number in range(4)]
     assert "live : notified of each change, and polls as well" in text(html)
 
 
