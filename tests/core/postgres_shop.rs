@@ -94,6 +94,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("bulk_usage_table", format!("{schema}.flagstaff_bulk_usage")),
         ("value_usage_table", format!("{schema}.flagstaff_value_usage")),
         ("report_table", format!("{schema}.flagstaff_report")),
+        ("worker_table", format!("{schema}.flagstaff_worker")),
         ("worker_function", format!("{schema}.flagstaff_worker_v1")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
@@ -125,6 +126,8 @@ const TRIGGERS: &str = include_str!("../../python/flagstaff/sql/token_trigger_v1
 pub(crate) const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
     include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
+    include_str!("../../python/flagstaff/sql/workers_table_v1.sql"),
+    include_str!("../../python/flagstaff/sql/worker_function_v1.sql"),
     "ALTER TABLE {token_table} DROP CONSTRAINT flagstaff_token_relation_check;",
 );
 

@@ -138,7 +138,7 @@ def test_functions_are_security_definer_with_a_safe_search_path() -> None:
         "has_function_privilege('pg_monitor', oid, 'EXECUTE') "
         "FROM pg_proc WHERE proname LIKE 'flagstaff%%'"
     )
-    assert len(functions) == 6
+    assert len(functions) == 7
     assert {tuple(function[1:]) for function in functions} == {(True, True, False)}
 
 

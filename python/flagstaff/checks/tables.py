@@ -44,6 +44,7 @@ _IF_ROWS_ARE_HIDDEN = {
     "bulk_usage_table": "usage cannot be read or is incomplete",
     "value_usage_table": "usage cannot be read or is incomplete",
     "report_table": "usage cannot be read, and lost workers are not found",
+    "worker_table": "it is not known which workers have applied a change",
     "receiver_table": "webhooks are not delivered",
     "delivery_table": "webhooks are not delivered",
 }

@@ -21,7 +21,9 @@ WITH sessions AS MATERIALIZED (
     SELECT
         *,
         expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp()
-            OR session IN (SELECT pid FROM sessions) AS is_expected
+            OR coalesce(
+                session OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pid FROM sessions)), false
+            ) AS is_expected
     FROM {worker_table}
 ), totals AS (
     SELECT

@@ -176,6 +176,7 @@ CONSEQUENCES = {
     "flagstaff_bulk_usage": "usage cannot be read or is incomplete",
     "flagstaff_value_usage": "usage cannot be read or is incomplete",
     "flagstaff_report": "usage cannot be read, and lost workers are not found",
+    "flagstaff_worker": "it is not known which workers have applied a change",
     "flagstaff_receiver": "webhooks are not delivered",
     "flagstaff_delivery": "webhooks are not delivered",
     "flagstaff_token": "changes of flags can fail",
