@@ -134,9 +134,9 @@ impl Register {
 
     fn is_due(&self, shown: Shown) -> bool {
         let now = Instant::now();
-        let shows = |(before, at): &(Shown, Instant)| *before == shown && now < *at + GAP;
+        let is_current = |(before, at): &(Shown, Instant)| *before == shown && now < *at + GAP;
         self.paused_until.is_none_or(|until| until <= now)
-            && !self.written.as_ref().is_some_and(shows)
+            && !self.written.as_ref().is_some_and(is_current)
     }
 }
 
