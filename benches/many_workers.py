@@ -76,7 +76,9 @@ def cpu(*pids: int) -> float:
 
 def workers(session: Session) -> list[int]:
     """The server processes of the workers."""
-    found = session.execute("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fs2 %'")
+    found = session.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %'"
+    )
     return [pid for (pid,) in found]
 
 
@@ -229,7 +231,7 @@ def pooled(server: Postgres, session: Session) -> None:
                     time.sleep(20)
                     polls = count * (time.monotonic() - began)
                     print(
-                        f"  {count} workers, {len(backends)} backends: poll and heartbeat "
+                        f"  {count} workers, {len(backends)} backends: poll and report "
                         f"{_ms(cpu(*backends) - before, polls)}, pooler "
                         f"{_ms(cpu(bouncer) - passed, polls)}",
                         flush=True,

@@ -46,10 +46,12 @@ _TABLES = (
     "history_indexes_v1",
     "usage_v1",
     "reports_v1",
+    "workers_table_v1",
 )
 _FUNCTIONS = (
     "token_functions_v1",
     "barrier_function_v1",
+    "worker_function_v1",
     "history_functions_v1",
     GROUP_FUNCTION,
     HASHES,

@@ -21,6 +21,9 @@ use self::tls::meaning;
 use crate::message::{Message, Template};
 use crate::postgres::texts;
 
+/// The SQLSTATE of a standby, and of a role that may only read.
+pub(crate) const READ_ONLY: &str = "25006";
+
 /// What went wrong between a worker and its database.
 #[derive(Clone)]
 pub struct Error {

@@ -21,8 +21,8 @@ pub struct Queries {
     pub(crate) identify_briefly: String,
     pub(crate) token_set: String,
     pub(crate) new_tokens: String,
-    pub(crate) heartbeat: String,
-    pub(crate) end_heartbeat: String,
+    /// Writes the worker's row in the register.
+    pub(crate) register: String,
     pub(crate) flush_usage: String,
     /// `None` if the project has no rollout plans.
     pub(crate) flush_measurements: Option<String>,
@@ -100,8 +100,7 @@ impl Queries {
             identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
-            heartbeat: fill(sql!("heartbeat_v1"), names)?,
-            end_heartbeat: fill(sql!("end_heartbeat_v1"), names)?,
+            register: fill("SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9)", names)?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,

@@ -88,6 +88,10 @@ templates! {
     // Why something that a worker collects is not written.
     MAY_NOT_WRITE, "the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it";
     TABLE_MISSING, "a table is missing, run \"manage.py migrate\"";
+    MAY_NOT_REPORT,
+        "the role may not call flagstaff_worker_v1, GRANT EXECUTE ON FUNCTION flagstaff_worker_v1 \
+         to it";
+    NO_REGISTER, "there is no function flagstaff_worker_v1, run \"manage.py migrate\"";
     READ_ONLY, "the connection is read-only, connect to the primary with a role that may write";
     USAGE_OFF, "USAGE_INTERVAL is 0";
     // What is missing in the schema.
@@ -111,6 +115,8 @@ templates! {
         "the rollout plan of flag {key} is unguarded, because run-jobs has not watched it for \
          about five minutes: run \"manage.py flags run-jobs\" to watch it now, or to see the \
          error";
+    UNREGISTERED,
+        "this worker does not report, so \"flags workers\" cannot say what it has applied: {problem}";
     COUNTS, "this worker cannot write the counts of rollout plans: {problem}";
     EXPOSURES, "this worker cannot write the exposures of experiments: {problem}";
     ENTRIES_MISSING,

@@ -87,7 +87,7 @@ fn segments_that_the_role_may_not_read_hide_no_flag() {
     shop.run(&format!(
         "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {{schema}} TO {role};
         GRANT SELECT ON {{token_table}}, {{flag_table}}, {{allowed_users_table}}, {{value_table}}
-        TO {role}"
+        TO {role}; GRANT EXECUTE ON FUNCTION {{worker_function}} TO {role}"
     ));
     let mut options = polling(&shop);
     options.parameters.insert("user".into(), role.trim_matches('"').to_owned());

@@ -92,6 +92,8 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("change_table", format!("{schema}.flagstaff_change")),
         ("usage_table", format!("{schema}.flagstaff_usage")),
         ("report_table", format!("{schema}.flagstaff_report")),
+        ("worker_table", format!("{schema}.flagstaff_worker")),
+        ("worker_function", format!("{schema}.flagstaff_worker_v1")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
 }
@@ -122,6 +124,8 @@ const TRIGGERS: &str = include_str!("../../python/flagstaff/sql/token_trigger_v1
 pub(crate) const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
     include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
+    include_str!("../../python/flagstaff/sql/workers_table_v1.sql"),
+    include_str!("../../python/flagstaff/sql/worker_function_v1.sql"),
     "ALTER TABLE {token_table} DROP CONSTRAINT flagstaff_token_relation_check;",
 );
 
@@ -285,7 +289,7 @@ impl Shop {
     /// The number of connections of this shop's workers.
     pub(crate) fn connections(&mut self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'flagstaff % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
     }
 
@@ -301,7 +305,7 @@ impl Shop {
     /// Terminates the connections of this shop's workers, as an administrator may.
     pub(crate) fn terminate_connections(&mut self) {
         let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'flagstaff % ' || $1";
         self.session.query(terminate, &[&self.application]).expect("an administrator");
     }
 }

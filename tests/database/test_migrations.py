@@ -138,7 +138,7 @@ def test_functions_are_security_definer_with_a_safe_search_path() -> None:
         "has_function_privilege('pg_monitor', oid, 'EXECUTE') "
         "FROM pg_proc WHERE proname LIKE 'flagstaff%%'"
     )
-    assert len(functions) == 7
+    assert len(functions) == 8
     # A sign-up may have any role.
     assert {function for function in functions if function[1:] != (True, True, False)} == {
         ("flagstaff_groups_v1", True, True, True)

@@ -1,10 +1,10 @@
-"""Sessions with the names of workers; a test decides when they load."""
+"""Sessions that report as workers do; a test decides when they load."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any, final
 
 import psycopg
@@ -12,61 +12,53 @@ import pytest
 from django.db import connection
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._workers import overview
-from tests.support.reports import age_workers
+from flagstaff._workers.register import Worker
 from tests.support.sql import rows
 
-TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
-
-NEWEST = """
-    SELECT id, lpad(to_hex(nonce & 4294967295), 8, '0')
-    FROM flagstaff_token ORDER BY id DESC LIMIT 1
-"""
+NEWEST = "SELECT id, nonce FROM flagstaff_token ORDER BY id DESC LIMIT 1"
+_REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @final
 class FakeWorker:
-    """A session at the test's database with the name of a worker."""
+    """A session at the test's database with the name of an engine's."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 (all optional)
+    def __init__(
         self,
         host: str = "web-1",
         pid: int = 1,
-        mode: str = "L",
-        database: str = "",
-        options: str = "",
-        table: int | None = None,
-        rule_format: int | None = RULE_FORMAT,
+        mode: str = "live",
+        *,
+        rule_format: int = RULE_FORMAT,
+        is_pooled: bool = False,
+        **parameters: str,
     ) -> None:
         names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
         server: Any = {name: connection.settings_dict[key] for name, key in names.items()}
-        database = database or connection.settings_dict["NAME"]
-        self._session = psycopg.connect(**server, dbname=database, options=options, autocommit=True)
+        server |= {"dbname": connection.settings_dict["NAME"], "application_name": "flagstaff"}
+        self._session = psycopg.connect(**(server | parameters), autocommit=True)
         self.host, self.pid, self.mode = host, pid, mode
-        # A version without rules shows no format.
-        self.rule_format = "" if rule_format is None else f"r{rule_format} "
-        self.table = self.query(TABLE)[0][0] if table is None else table
-        self.token: tuple[int, str] = (0, "00000000")
-        self.show()
+        self.rule_format, self.is_pooled = rule_format, is_pooled
+        self.secret = uuid.uuid4().hex
 
     @property
     def session(self) -> int:
         return self._session.info.backend_pid
 
-    def show(self, *token: Any, **named: Any) -> None:
-        """Sets the token or the mode in the session's name."""
-        self.token = token or self.token
-        self.mode = named.get("mode", self.mode)
-        words = ("fs2", self.table, *self.token, self.mode, self.pid)
-        self.set_name(" ".join(map(str, words)) + f" {self.rule_format}{self.host}")
+    def report(self, token: int = 0, nonce: int = 0, mode: str = "", interval: float = 5.0) -> None:
+        """Writes its row, with a token or the mode "ended"."""
+        shown = (self.secret, self.host, self.pid, self.rule_format, mode or self.mode)
+        self.query(_REPORT, *shown, token, nonce, self.is_pooled, interval)
 
     def load(self) -> None:
-        """Shows the newest token in the table."""
-        self.show(*self.query(NEWEST)[0])
+        """Reports the newest token in the table."""
+        self.report(*self.query(NEWEST)[0])
 
-    def set_name(self, name: str) -> None:
-        self.query("SELECT set_config('application_name', %s, false)", name)
+    def end(self) -> None:
+        """Deletes its row, and ends the session."""
+        if not self._session.closed:
+            self.report(mode="ended")
+        self.leave()
 
     def query(self, statement: str, *parameters: Any) -> list[Any]:
         cursor = self._session.execute(statement, parameters or None)
@@ -82,34 +74,22 @@ class FakeWorker:
             pass
 
 
-def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -> None:
-    """Writes the heartbeat of a worker behind a pooler, as its poll does.
-
-    `shown` may have the id and nonce of a token, by default the newest; a mode; a format of rules;
-    and whether the next heartbeat is late.
-    """
-    token = shown["token"] if "token" in shown else _newest()
-    [[table]] = rows(TABLE)
-    words = (
-        "fs2",
-        table,
-        *token,
-        shown.get("mode", "P"),
-        pid,
-        shown.get("rule_format", f"r{RULE_FORMAT}"),
-        host,
+def registered_worker(host: str, pid: int) -> Worker:
+    """A worker as the register shows it."""
+    started = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+    return Worker(
+        *(f"{host} {pid}", host, pid, "live", RULE_FORMAT, 0, 99),
+        *(started, 1.0, True, False, None),
     )
-    name = " ".join(map(str, words))
-    statement = re.sub(r"\$\d", "%s", fill(sql("heartbeat_v1"), own_names(connection)))
-    rows(statement, worker or f"{host} {pid}", host, pid, 5.0, 5.0, name)
-    if shown.get("late"):
-        age_workers(21, pid=pid)
 
 
-def _newest() -> Sequence[Any]:
-    """The newest token; without one, what a worker then shows."""
-    found: list[Any] = rows(NEWEST)
-    return found[0] if found else (0, "00000000")
+def let_pass(seconds: float) -> None:
+    """Makes the last report of each worker older, as if this time had passed."""
+    rows(
+        "UPDATE flagstaff_worker SET seen_at = seen_at - by.time, expected_by = expected_by - "
+        "by.time FROM (SELECT make_interval(secs => %s)) AS by (time)",
+        seconds,
+    )
 
 
 Join = Callable[..., FakeWorker]
@@ -117,31 +97,16 @@ Join = Callable[..., FakeWorker]
 
 @pytest.fixture
 def join() -> Iterator[Join]:
-    """Connects a fake worker."""
+    """Connects a fake worker, which has applied no token, or does not report at all."""
     workers: list[FakeWorker] = []
 
-    def join(*arguments: Any, **named: Any) -> FakeWorker:
+    def join(*arguments: Any, reports: bool = True, **named: Any) -> FakeWorker:
         workers.append(FakeWorker(*arguments, **named))
+        if reports:
+            workers[-1].report()
         return workers[-1]
 
     yield join
     for worker in workers:
         worker.leave()
-
-
-@pytest.fixture
-def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deletes reports of workers, and ignores this process, whose engine may report at any time."""
-    rows("DELETE FROM flagstaff_report")
-    own = f" AND pid <> {os.getpid()}"
-    texts = {"reporting_workers_v1": sql("reporting_workers_v1") + own}
-    monkeypatch.setattr(overview, "sql", lambda name: texts.get(name) or sql(name))
-
-
-@pytest.fixture
-def other_token_table() -> Iterator[int]:
-    """The oid of the token table of another project, in a schema of its own."""
-    rows("CREATE SCHEMA other; CREATE TABLE other.flagstaff_token (id bigint)")
-    [[oid]] = rows("SELECT 'other.flagstaff_token'::regclass::oid")
-    yield oid
-    rows("DROP SCHEMA other CASCADE")
+    rows("DELETE FROM flagstaff_worker")

@@ -34,9 +34,12 @@ BEGIN
     IF pg_catalog.to_regclass('flagstaff_token') IS NOT NULL THEN
         DELETE FROM flagstaff_token WHERE entry_missing;
     END IF;
-    -- A plan or an experiment of another test would wait for its workers.
+    -- A plan, an experiment or a wait of another test would wait for its workers.
     IF pg_catalog.to_regclass('flagstaff_report') IS NOT NULL THEN
         DELETE FROM flagstaff_report WHERE report <> 'usage';
+    END IF;
+    IF pg_catalog.to_regclass('flagstaff_worker') IS NOT NULL THEN
+        DELETE FROM flagstaff_worker;
     END IF;
 END
 $flush$

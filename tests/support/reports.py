@@ -11,7 +11,7 @@ from tests.support.sql import rows
 _INSERT = """
     INSERT INTO flagstaff_report
     SELECT gen_random_uuid(), %s, %s, %s, coalesce(%s, at), %s, 1, at,
-        at + make_interval(secs => 2 * %s + 10), CASE WHEN %s THEN at END, NULL
+        at + make_interval(secs => 2 * %s + 10), CASE WHEN %s THEN at END
     FROM (SELECT coalesce(%s, clock_timestamp() - make_interval(secs => %s))) AS seen (at)
 """
 

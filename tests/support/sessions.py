@@ -24,7 +24,6 @@ class Session:
 
     backend: int
     owner: int
-    #: Changes with each load.
     name: str = field(compare=False)
 
 
@@ -50,12 +49,11 @@ def sessions(query: Query) -> Sessions:
 def _owner(name: str) -> int:
     """The process id in a session's name.
 
-    The name is "fs2 <table> <token> <nonce> <mode> <pid> <host>", or shorter. Returns 0 if it has
-    no process id, which means that the session is not an engine's.
+    That of an engine is "flagstaff <table> <pid> <host>". Returns 0 for another session.
     """
     words = name.split()
     match words:
-        case ["fs2", _, _, _, _, pid, *_] | ["flagstaff", pid]:
+        case ["flagstaff", _, pid, *_]:
             return int(pid)
     return 0
 

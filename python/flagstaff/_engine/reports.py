@@ -1,4 +1,4 @@
-"""The workers that have written a report, which of them were lost, and when their rows go."""
+"""The reports of workers: which workers were lost, and when their rows go."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def lost_workers(
 def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     """Deletes the workers that ended before a time, and yields the number of each committed batch.
 
-    Heartbeats and reports of usage go if they were last seen before that time. Lost workers of the
-    other reports stay: plans and experiments count them. Does nothing if the table cannot be read.
+    Reports of usage go if they were last seen before that time. Lost workers of the other reports
+    stay: plans and experiments count them. Does nothing if the table cannot be read.
     """
     connection = connections[conf.database]
     names = own_names(connection)

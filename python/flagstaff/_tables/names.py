@@ -40,6 +40,7 @@ def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """
     return {
         **own_names(connection),
+        "worker_function": connection.ops.quote_name("flagstaff_worker_v1"),
         **flag_names(connection, conf.flag_model),
         **value_names(connection, conf.value_model),
         **segment_names(connection, segment_model()),
@@ -59,7 +60,8 @@ def engine_names(
     if schema is None:
         return found
     # A model can name a schema itself.
-    tables = [one for one in found if one.endswith("_table") and '"."' not in found[one]]
+    own = ("_table", "_function")
+    tables = [one for one in found if one.endswith(own) and '"."' not in found[one]]
     return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
 
 
@@ -71,6 +73,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "change_table": quote("flagstaff_change"),
         "usage_table": quote("flagstaff_usage"),
         "report_table": quote("flagstaff_report"),
+        "worker_table": quote("flagstaff_worker"),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_
 from flagstaff._core import RULE_FORMAT
 from flagstaff._words.text import local_list, local_number, localized
 from flagstaff._words.times import duration
-from flagstaff._workers.overview import WorkerOverview, WorkerState
+from flagstaff._workers.register import Worker, Workers
 
 #: What each refresh mode means, by its name.
 MODE_TEXTS = {
@@ -23,13 +23,13 @@ MODE_TEXTS = {
     ),
     "down": gettext_lazy("cannot load the flags"),
     "direct": gettext_lazy("evaluations query the database"),
-    "unreadable": gettext_lazy("the name of its session is not readable"),
 }
 _STATES = {
     True: pgettext_lazy("worker", "behind"),
     False: pgettext_lazy("worker", "up to date"),
     None: pgettext_lazy("worker", "unknown"),
 }
+_LOST = pgettext_lazy("worker", "lost")
 # The workers that a sentence names.
 _MAX_NAMED = 5
 
@@ -39,98 +39,82 @@ def state_label(is_behind: bool | None) -> str:  # noqa: FBT001 (a state, not an
     return str(_STATES[is_behind])
 
 
-def summary(found: WorkerOverview) -> str:
+def worker_label(worker: Worker) -> str:
+    """Returns the state of a worker: also "lost", or for how long it is behind."""
+    if not worker.is_expected:
+        return str(_LOST)
+    if not worker.is_behind:
+        return state_label(worker.is_behind)
+    text = pgettext("worker", "behind for %(time)s")
+    return text % {"time": _short(worker.behind_seconds)}
+
+
+def summary(found: Workers) -> str:
     """Returns one sentence: how many workers there are, and which are behind for how long."""
-    count = len(found.workers)
-    if not count:
-        return _("The server lists no worker.") if found.unlisted else _("No worker is connected.")
+    count = len(found.expected)
+    numbers = {"count": local_number(count), "behind": local_number(len(found.behind))}
     if found.behind:
-        return _behind_text(found)
-    if found.unknown:
         text = ngettext(
-            "%(count)s worker is connected; it is not known whether it is up to date: %(workers)s.",
-            "%(count)s workers are connected; it is not known whether all are up to date: "
+            "%(behind)s of %(count)s worker is behind: %(workers)s.",
+            "%(behind)s of %(count)s workers are behind: %(workers)s.",
+            count,
+        )
+        if count > 1 and len(found.behind) == 1:
+            text = _("1 of %(count)s workers is behind: %(workers)s.")
+        return text % {**numbers, "workers": local_list(map(_late, found.behind), _MAX_NAMED)}
+    if not count:
+        return _("No worker is registered.")
+    unknown = [worker for worker in found.expected if worker.is_behind is None]
+    if unknown:
+        text = ngettext(
+            "%(count)s worker is registered; it is not known whether it is up to date: "
+            "%(workers)s.",
+            "%(count)s workers are registered; it is not known whether all are up to date: "
             "%(workers)s.",
             count,
         )
-        return text % {"count": local_number(count), "workers": _names(found.unknown)}
+        return text % {**numbers, "workers": local_list(unknown, _MAX_NAMED)}
     text = ngettext(
-        "%(count)s worker has evaluated flags so far. It is up to date: it has applied the newest "
-        "change.",
-        "%(count)s workers have evaluated flags so far. They are up to date: all have applied the "
-        "newest change.",
+        "%(count)s worker is registered and up to date.",
+        "%(count)s workers are registered. All are up to date.",
         count,
     )
-    return text % {"count": local_number(count)}
+    return text % numbers
 
 
-def notes(found: WorkerOverview) -> Iterator[str]:
-    """Yields sentences about older versions, and about sessions that are not listed."""
-    if found.older:
-        yield _older_text(found.older)
-    if found.unlisted:
+def notes(found: Workers) -> Iterator[str]:
+    """Yields sentences about workers that do not report, are lost, or run an older version."""
+    if found.unreported:
         text = ngettext(
-            "%(count)s more worker has reported in the last minutes: it polls behind a pooler or "
-            "at a standby, or has lost the connection.",
-            "%(count)s more workers have reported in the last minutes: they poll behind a pooler "
-            "or at a standby, or have lost the connection.",
-            found.unlisted,
+            "%(count)s connected worker does not report what it has applied.",
+            "%(count)s connected workers do not report what they have applied.",
+            found.unreported,
         )
-        yield text % {"count": local_number(found.unlisted)}
-    if found.unnamed:
+        yield text % {"count": local_number(found.unreported)}
+    if found.lost:
+        yield _("Lost (killed, or without a connection): %(workers)s.") % {
+            "workers": local_list(found.lost, _MAX_NAMED)
+        }
+    older = [worker for worker in found.expected if worker.is_older]
+    if older:
         text = ngettext(
-            "%(count)s session has no worker name: a starting worker, or a connection of "
-            "PgBouncer.",
-            "%(count)s sessions have no worker name: starting workers, or connections of "
-            "PgBouncer.",
-            found.unnamed,
+            "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
+            "Deploy this version to it.",
+            "%(workers)s run an older version, which cannot read format %(format)s of rules. "
+            "Deploy this version to them.",
+            len(older),
         )
-        yield text % {"count": local_number(found.unnamed)}
-    if found.of_other_projects:
-        text = ngettext(
-            "%(count)s worker of another project is not listed: it uses flagstaff_token in "
-            "another schema.",
-            "%(count)s workers of other projects are not listed: they use flagstaff_token in "
-            "another schema.",
-            found.of_other_projects,
-        )
-        yield text % {"count": local_number(found.of_other_projects)}
+        yield text % {"workers": _names(older), "format": RULE_FORMAT}
 
 
-def _behind_text(found: WorkerOverview) -> str:
-    count, behind = len(found.workers), found.behind
-    text = ngettext(
-        "%(behind)s of %(count)s worker is behind: %(workers)s.",
-        "%(behind)s of %(count)s workers are behind: %(workers)s.",
-        count,
-    )
-    if count > 1 and len(behind) == 1:
-        text = _("1 of %(count)s workers is behind: %(workers)s.")
-    return text % {
-        "behind": local_number(len(behind)),
-        "count": local_number(count),
-        "workers": local_list(map(_late, behind), _MAX_NAMED),
-    }
+def _names(workers: Iterable[Worker]) -> str:
+    return local_list(workers, _MAX_NAMED)
 
 
-def _older_text(older: Sequence[WorkerState]) -> str:
-    text = ngettext(
-        "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
-        "Deploy this version to it.",
-        "%(workers)s run an older version, which cannot read format %(format)s of rules. "
-        "Deploy this version to them.",
-        len(older),
-    )
-    return text % {"workers": _names(older), "format": RULE_FORMAT}
-
-
-def _names(states: Sequence[WorkerState]) -> str:
-    return local_list((state.worker for state in states), _MAX_NAMED)
-
-
-def _late(state: WorkerState) -> str:
+def _late(worker: Worker) -> str:
     text = pgettext("worker", "%(worker)s for %(time)s")
-    return text % {
-        "worker": state.worker,
-        "time": localized(duration(state.behind_seconds or 0.0, largest_only=True)),
-    }
+    return text % {"worker": worker, "time": _short(worker.behind_seconds)}
+
+
+def _short(seconds: float | None) -> str:
+    return localized(duration(seconds or 0.0, largest_only=True))

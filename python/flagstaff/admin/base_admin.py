@@ -340,7 +340,7 @@ def applied_by_workers(timeout: float) -> Applied:
     except PropagationError as error:
         text = _("It is not known whether the workers have applied it: %(problem)s.")
         return Applied(text % {"problem": error}, complete=False)
-    if propagation.polling_deadline is None:
-        return Applied("", complete=propagation.complete)
+    if propagation.direct:
+        return Applied("", complete=True)
     sentences = map(localized, propagation_messages(propagation))
     return Applied(" ".join(sentences), complete=propagation.complete)

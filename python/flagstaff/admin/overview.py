@@ -25,7 +25,7 @@ from flagstaff._engine.unknown_keys import count_unknown_keys
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_time
-from flagstaff._workers.overview import worker_overview
+from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import can_read, value_or_default
@@ -163,7 +163,7 @@ def _stale_flags(_request: HttpRequest, title: str, url: str) -> Sequence[Overvi
 
 
 def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
-    found = worker_overview(connections[conf.database], with_unlisted=False)
+    found = read_workers(connections[conf.database])
     if not found.behind:
         return ()
     label = state_label(found.is_behind)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -11,15 +10,13 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.text import localized
 from flagstaff._words.times import aware, clock_time, duration
-from flagstaff._workers.overview import WorkerState, worker_overview
-from flagstaff._workers.sessions import Worker
-from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
+from flagstaff._workers.register import Worker, read_workers
+from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
 from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
@@ -40,33 +37,33 @@ class WorkersAdmin(PlainPageAdmin):
     docs_page = "how-to/propagation/"
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
-        """The workers. Makes up to six queries, whatever their number."""
+        """The workers. Makes one query."""
         if not is_postgresql(connections[conf.database]):
             text = _(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
                 "database."
             )
             return {"problem": text}
-        overview = value_or_default(
+        found = value_or_default(
             "the page of workers cannot list them",
-            lambda: worker_overview(connections[conf.database]),
+            lambda: read_workers(connections[conf.database]),
             None,
         )
-        if overview is None:
+        if found is None:
             text = _(
                 "The workers cannot be listed. This needs the migrations of flagstaff, and the "
                 "permission to read its tables: run “manage.py check --database %(database)s”."
             )
             return {"problem": text % {"database": conf.database}}
-        modes = dict.fromkeys(state.worker.mode for state in overview.workers)
+        modes = dict.fromkeys(worker.mode for worker in found.registered)
         return {
-            "summary": summary(overview),
-            "is_behind": overview.is_behind,
-            "badge": _BADGES[overview.is_behind],
-            "state": state_label(overview.is_behind),
-            "notes": [*notes(overview)],
-            "rows": [_row(states) for states in _groups(overview.workers)],
-            "modes": [(mode, MODE_TEXTS.get(mode, "")) for mode in modes],
+            "summary": summary(found),
+            "is_behind": found.is_behind,
+            "badge": _BADGES[found.is_behind],
+            "state": state_label(found.is_behind),
+            "notes": [*notes(found)],
+            "rows": [_row(worker) for worker in found.registered],
+            "modes": [(mode, MODE_TEXTS[mode]) for mode in modes],
             "at": clock_time(aware(timezone.now())),
             "poll_interval": f"{conf.poll_interval:g}",
             "may_check": self._may_check(request),
@@ -95,76 +92,20 @@ class WorkersAdmin(PlainPageAdmin):
         self.message_user(request, text % {"time": checked_at, "result": applied.text}, level)
 
 
-def _groups(states: Iterable[WorkerState]) -> Iterable[list[WorkerState]]:
-    """Returns the workers of a host that have the same state, mode and version as one list."""
-    groups: dict[object, list[WorkerState]] = {}
-    for state in states:
-        worker = state.worker
-        alike = (worker.host, state.is_behind, worker.mode, worker.rule_format)
-        groups.setdefault(alike, []).append(state)
-    return groups.values()
-
-
-def _row(states: Sequence[WorkerState]) -> Mapping[str, object]:
-    """Returns workers that are alike in the words of the page. Does not query."""
-    first = states[0]
+def _row(worker: Worker) -> Mapping[str, object]:
+    """Returns a worker in the words of the page."""
+    seen = localized(duration(worker.seen_seconds, largest_only=True))
     return {
-        "host": first.worker.host,
-        "processes": _processes([state.worker for state in states]),
-        "badge": _BADGES[first.is_behind],
-        "state": state_label(first.is_behind),
-        "snapshot": _snapshot(states),
-        "mode": first.worker.mode,
-        "connected": time_cell(_earliest(state.connected_at for state in states)),
-        "version": _version(first.worker.rule_format),
-        "is_older": first.is_older,
+        "worker": worker,
+        "badge": _BADGES[worker.is_behind],
+        "state": worker_label(worker),
+        "seen": _("%(time)s ago") % {"time": seen},
+        "started": time_cell(worker.started_at),
+        "version": _version(worker.rule_format),
     }
 
 
-def _processes(workers: Sequence[Worker]) -> str:
-    """Returns "pid 7", "2 workers: pids 7, 9", or sessions if the names have no process id."""
-    count = len(workers)
-    if workers[0].pid is None:
-        numbers = local_list(worker.id for worker in workers)
-        text = ngettext("session %(session)s", "sessions %(session)s", count)
-        which = text % {"session": numbers}
-    else:
-        numbers = local_list(sorted(worker.pid or 0 for worker in workers))
-        which = ngettext("pid %(pid)s", "pids %(pid)s", count) % {"pid": numbers}
-    if count == 1:
-        return which
-    text = ngettext("%(count)s worker: %(which)s", "%(count)s workers: %(which)s", count)
-    return text % {"count": local_number(count), "which": which}
-
-
-def _snapshot(states: Sequence[WorkerState]) -> str:
-    """Returns the greatest age of the flags in memory, as far as the server knows it."""
-    if states[0].worker.mode == "starting":
-        return _("not loaded yet")
-    behind = _greatest(state.behind_seconds for state in states)
-    if behind is not None:
-        time = localized(duration(behind, largest_only=True))
-        return _("has not applied a change made %(time)s ago") % {"time": time}
-    idle = _greatest(state.idle_seconds for state in states)
-    if idle is None:
-        return ""
-    time = localized(duration(idle, largest_only=True))
-    return _("compared with the database %(time)s ago") % {"time": time}
-
-
-def _earliest(times: Iterable[datetime | None]) -> datetime | None:
-    return min((time for time in times if time is not None), default=None)
-
-
-def _greatest(ages: Iterable[float | None]) -> float | None:
-    return max((age for age in ages if age is not None), default=None)
-
-
-def _version(rule_format: int | None) -> str:
-    if rule_format is None:
-        return pgettext("version", "unknown")
+def _version(rule_format: int) -> str:
     if rule_format < RULE_FORMAT:
         return _("older version")
-    if rule_format > RULE_FORMAT:
-        return _("newer version")
-    return _("this version")
+    return _("newer version") if rule_format > RULE_FORMAT else _("this version")

@@ -9,7 +9,11 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) CASCA
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;
+DROP FUNCTION IF EXISTS {schema}.flagstaff_worker_v1(
+    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision
+);
 DROP TABLE IF EXISTS {report_table};
+DROP TABLE IF EXISTS {worker_table};
 DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};
 DROP TABLE IF EXISTS {token_table};

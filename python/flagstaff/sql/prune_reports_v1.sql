@@ -1,11 +1,11 @@
--- Deletes a number of the workers that ended before a time. A worker that has ended repeats no flush.
--- A heartbeat has no end: a worker that ends normally deletes it. Nobody counts the lost workers of usage.
+-- Deletes a number of the workers that ended before a time, and those that reported usage before it
+-- last: nobody counts them as lost. A worker that has ended repeats no flush.
 WITH deleted AS (
     DELETE FROM {report_table}
     WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
         SELECT ctid FROM {report_table}
         WHERE CASE
-            WHEN report OPERATOR(pg_catalog.=) ANY (ARRAY['refresh', 'usage']) THEN last_seen_at
+            WHEN report OPERATOR(pg_catalog.=) 'usage' THEN last_seen_at
             ELSE stopped_at
         END OPERATOR(pg_catalog.<) %(before)s
         LIMIT %(batch)s

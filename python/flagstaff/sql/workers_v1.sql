@@ -1,24 +1,63 @@
--- The sessions of workers with their application names, and whether a worker is of another project
--- with a token table of its own in this database. A worker of a table that no longer exists is not:
--- its table may have been replaced by this one, as in a restore.
--- Every role may see the names and process ids of all sessions, but not their queries.
--- The name is only "flagstaff" behind a pooler, where a session is shared, and of a worker that has
--- just connected.
+-- The workers in the register, on each row the number of connected ones that do not report, and
+-- whether the barrier exists. Without a worker, one row that is NULL but for these two.
+-- One statement: a worker that registers meanwhile is counted as one that does not report. The token
+-- of a row counts only if it is in the table with its random number: after a restore or a failover,
+-- the same id can be another token.
+-- The engine's sessions have a name from the start, and then that of their project's token table.
+-- Every role may see the names, process ids and roles of all sessions.
+-- Behind a pooler, no session belongs to a worker. One that a worker has used is left out if another
+-- worker with the same role reports from behind the pooler.
+WITH sessions AS MATERIALIZED (
+    SELECT pid, usesysid
+    FROM pg_catalog.pg_stat_activity
+    WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+        AND (
+            application_name OPERATOR(pg_catalog.=) 'flagstaff'
+            OR application_name OPERATOR(pg_catalog.^@) pg_catalog.concat(
+                'flagstaff ', pg_catalog.to_regclass(%(token_table)s)::oid, ' '
+            )
+        )
+), workers AS (
+    SELECT
+        *,
+        expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp()
+            OR coalesce(
+                session OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pid FROM sessions)), false
+            ) AS is_expected
+    FROM {worker_table}
+), totals AS (
+    SELECT
+        (
+            SELECT pg_catalog.count(*) FROM sessions
+            WHERE NOT EXISTS (
+                SELECT FROM workers
+                WHERE session OPERATOR(pg_catalog.=) sessions.pid
+                    OR (
+                        session IS NULL AND is_expected
+                        AND role OPERATOR(pg_catalog.=) sessions.usesysid
+                    )
+            )
+        ) AS unreported,
+        EXISTS (
+            SELECT FROM {token_table}
+            WHERE id OPERATOR(pg_catalog.=) %(barrier)s::bigint AND nonce OPERATOR(pg_catalog.=) %(nonce)s::bigint
+        ) AS has_barrier
+)
 SELECT
-    session.pid,
-    session.application_name,
-    EXISTS (
-        SELECT FROM pg_catalog.pg_class AS other
-        WHERE other.relname OPERATOR(pg_catalog.=) 'flagstaff_token'
-            AND other.relkind OPERATOR(pg_catalog.=) 'r'
-            AND other.oid OPERATOR(pg_catalog.<>) pg_catalog.to_regclass(%s)::oid
-            AND session.application_name OPERATOR(pg_catalog.^@)
-                pg_catalog.concat('fs2 ', other.oid, ' ')
-    ) AS of_another_project
-FROM pg_catalog.pg_stat_activity AS session
-WHERE session.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-    AND (
-        session.application_name OPERATOR(pg_catalog.~) '^fs[0-9] '
-        OR session.application_name OPERATOR(pg_catalog.=) 'flagstaff'
-    )
-ORDER BY session.pid
+    totals.unreported, totals.has_barrier,
+    w.worker, w.host, w.pid, w.mode, w.rule_format, w.token, w.session, w.started_at,
+    extract(
+        EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) w.seen_at
+    )::double precision AS seen,
+    w.is_expected,
+    w.mode OPERATOR(pg_catalog.<>) 'reload'
+        AND w.token OPERATOR(pg_catalog.>=) %(barrier)s::bigint AND EXISTS (
+        SELECT FROM {token_table} AS t
+        WHERE t.id OPERATOR(pg_catalog.=) w.token AND t.nonce OPERATOR(pg_catalog.=) w.nonce
+    ) AS has_applied,
+    extract(EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) (
+        SELECT t.at FROM {token_table} AS t
+        WHERE t.id OPERATOR(pg_catalog.>) w.token ORDER BY t.id LIMIT 1
+    ))::double precision AS behind
+FROM totals LEFT JOIN workers AS w ON true
+ORDER BY behind DESC NULLS LAST, w.host, w.pid, w.worker

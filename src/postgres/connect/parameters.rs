@@ -12,8 +12,10 @@ use crate::postgres::error::Error;
 /// Connection parameters by their libpq name, as text.
 pub type Parameters = BTreeMap<String, String>;
 
-/// The `application_name` of a connection that does not identify a worker.
+/// The beginning of the `application_name` of an engine's connection.
 pub(crate) const APPLICATION_NAME: &str = "flagstaff";
+/// The `application_name` of the connections that write what was counted.
+const NAME_OF_REPORTS: &str = "flagstaff-reports";
 
 /// Parameters that other modules read. Our own deadlines replace `connect_timeout`.
 const ELSEWHERE: &[&str] = &[
@@ -46,7 +48,7 @@ const IGNORED: &[&str] = &[
 pub(crate) fn config(parameters: &Parameters) -> Result<Config, Error> {
     let mut config = Config::new();
     config
-        .application_name(APPLICATION_NAME)
+        .application_name(NAME_OF_REPORTS)
         .connect_timeout(deadline::ADDRESS)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));

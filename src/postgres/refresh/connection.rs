@@ -27,10 +27,6 @@ const PARAMETERS_OF_IDENTIFY: [Type; 5] =
 /// The session may be idle. Plans do not depend on the parameters, so each statement is planned once.
 const CONFIGURE: &str = "SET idle_session_timeout = 0; SET plan_cache_mode = force_generic_plan";
 
-/// A heartbeat may get lost in a crash: its commit waits neither for a disk nor for a standby.
-const BEGIN_WRITE: &str =
-    "BEGIN; SET LOCAL statement_timeout = '500ms'; SET LOCAL synchronous_commit = off";
-
 /// One connection to the server, driven by a task of the same runtime.
 #[derive(Debug)]
 pub(super) struct RefreshConnection {
@@ -135,44 +131,29 @@ impl RefreshConnection {
 
     /// Sets the `application_name`.
     pub(super) async fn set_name(&self, name: &str) -> Result<(), Error> {
-        let statement = format!("SET application_name = '{name}'");
-        self.execute("set the application name", &statement).await
+        let set = "SELECT pg_catalog.set_config('application_name', $1, false)";
+        self.execute("set the application name", set, &[(&name, Type::TEXT)], deadline::STATEMENT)
+            .await
     }
 
     /// Subscribes to notifications. Comes before the first load, so that no change is missed.
     pub(super) async fn listen(&self) -> Result<(), Error> {
-        self.execute("listen", "LISTEN flagstaff_v1").await
+        self.execute("listen", "LISTEN flagstaff_v1", &[], deadline::STATEMENT).await
     }
 
-    async fn execute(&self, doing: &'static str, statement: &str) -> Result<(), Error> {
-        let executing = async {
-            let executed = self.opened.client.batch_execute(statement).await;
-            executed.map_err(|error| Error::driver(doing, error))
-        };
-        within(deadline::STATEMENT, doing, executing).await
-    }
-
-    /// Writes with one statement. The server ends it after half a second: one that goes on after
-    /// `limit` would keep the next poll waiting.
-    pub(super) async fn write(
+    /// Runs one statement, whose rows are ignored.
+    pub(super) async fn execute(
         &self,
+        doing: &'static str,
         statement: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
         limit: Duration,
     ) -> Result<(), Error> {
-        let client = &self.opened.client;
-        let writing = async {
-            // Pipelined: one round trip instead of three.
-            let (begun, written, committed) = tokio::join!(
-                client.batch_execute(BEGIN_WRITE),
-                client.execute_typed(statement, values),
-                client.batch_execute("COMMIT"),
-            );
-            begun.and(written.map(drop)).and(committed)
+        let executing = async {
+            let executed = self.opened.client.execute_typed(statement, values).await;
+            executed.map(drop).map_err(|error| Error::driver(doing, error))
         };
-        let doing = "write the heartbeat";
-        within(limit, doing, async { writing.await.map_err(|error| Error::driver(doing, error)) })
-            .await
+        within(limit, doing, executing).await
     }
 
     /// Reads the change tokens.

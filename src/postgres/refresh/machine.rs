@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::backoff::Backoff;
 use super::connection::RefreshConnection;
-use super::heartbeat::Heartbeat;
+use super::register::Register;
 use super::session::Session;
 use crate::postgres::connect::target::Target;
 use crate::postgres::context::Context;
@@ -23,12 +23,12 @@ use crate::postgres::random::fraction;
 
 /// Keeps the snapshot up to date until the engine is stopped.
 pub(crate) async fn run(context: &Context) {
-    let (mut backoff, mut heartbeat) = (Backoff::default(), Heartbeat::new());
+    let (mut backoff, mut register) = (Backoff::default(), Register::new());
     // The position of the server to try first: the next one after a standby that is behind.
     let mut first = 0;
     while !context.signals.is_stopped() {
         let target = context.target.load_full();
-        let connected = use_connection(context, &target, &mut first, &mut backoff, &mut heartbeat);
+        let connected = use_connection(context, &target, &mut first, &mut backoff, &mut register);
         let Err(error) = Box::pin(connected).await else { break };
         if context.signals.is_stopped() {
             break;
@@ -45,19 +45,19 @@ async fn use_connection(
     target: &Target,
     first: &mut usize,
     backoff: &mut Backoff,
-    heartbeat: &mut Heartbeat,
+    register: &mut Register,
 ) -> Result<(), Error> {
     let signals = &context.signals;
     let opening = RefreshConnection::open(target, take(first), signals.notifier());
     let connection = signals.unless_stopped(opening).await?;
     let alternatives = target.has_alternatives();
-    let serving = Box::pin(serve(context, &connection, alternatives, backoff, heartbeat));
+    let serving = Box::pin(serve(context, &connection, alternatives, backoff, register));
     let outcome = signals.unless_stopped(serving).await;
     if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Behind) {
         *first = connection.position() + 1;
     }
     if signals.is_stopped() {
-        heartbeat.end(context, &connection).await;
+        register.end(context, &connection).await;
     }
     connection.close().await;
     outcome
@@ -68,9 +68,9 @@ async fn serve(
     connection: &RefreshConnection,
     has_alternatives: bool,
     backoff: &mut Backoff,
-    heartbeat: &mut Heartbeat,
+    register: &mut Register,
 ) -> Result<(), Error> {
-    let mut session = Session::open(context, connection, has_alternatives, heartbeat).await?;
+    let mut session = Session::open(context, connection, has_alternatives, register).await?;
     let outcome = session.serve().await;
     if session.has_loaded() {
         backoff.reset();

@@ -7,15 +7,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
-use super::heartbeat::Heartbeat;
 use super::load::Scope;
 use super::pace::Pace;
 use super::publish::Cycle;
 use super::read::Loaded;
+use super::register::Register;
 use super::server_info::{Identification, ServerInfo};
-use super::worker_name::worker_name;
 use crate::boot_time::since_boot;
 use crate::message::Message;
+use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::LoadQueries;
@@ -36,10 +36,9 @@ pub(super) struct Session<'a> {
     loaded: bool,
     pace: Pace,
     clock: Clock,
-    /// The `application_name` that was set last.
-    name: String,
-    /// Shows the name behind a pooler.
-    heartbeat: &'a mut Heartbeat,
+    /// The token table that the session's name shows.
+    named: Option<u32>,
+    register: &'a mut Register,
     /// The triggers and tables of which the server has said what it is.
     catalog: Option<i64>,
     verification: Verification,
@@ -70,7 +69,7 @@ impl<'a> Session<'a> {
         context: &'a Context,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
-        heartbeat: &'a mut Heartbeat,
+        register: &'a mut Register,
     ) -> Result<Self, Error> {
         let Identification { server, catalog, .. } =
             connection.identify(&context.queries, "identify").await?;
@@ -80,6 +79,7 @@ impl<'a> Session<'a> {
                 .await
                 .or_else(unless_refused)?;
         }
+        register.connected();
         let mut session = Self {
             context,
             connection,
@@ -90,12 +90,12 @@ impl<'a> Session<'a> {
             loaded: false,
             pace: Pace::default(),
             clock: Clock::starting_now(context.poll_interval),
-            name: String::new(),
-            heartbeat,
+            named: None,
+            register,
             catalog,
             verification: Verification { reads_the_same: true, unnoticed: None },
         };
-        session.announce().await?;
+        session.set_name().await?;
         Ok(session)
     }
 
@@ -115,11 +115,12 @@ impl<'a> Session<'a> {
             if self.loaded {
                 let (mode, reason) = self.mode();
                 self.context.status.set_mode(mode, reason);
+                self.set_name().await?;
+                self.register.report(self.context, self.connection, &self.server, mode).await;
                 let problems = self.server.problems();
-                self.context
-                    .status
-                    .set_problems(problems.chain(self.verification.unnoticed.clone()).collect());
-                self.announce().await?;
+                let problems = problems.chain(self.verification.unnoticed.clone());
+                let problems = problems.chain(self.register.problem.clone());
+                self.context.status.set_problems(problems.collect());
             }
         }
         Ok(())
@@ -172,7 +173,7 @@ impl<'a> Session<'a> {
     /// Loads what has changed. If the load saw other triggers or tables than the last identification,
     /// identifies the server again.
     ///
-    /// In this order: the announced name stands for all that committed before its token, and a
+    /// In this order: the reported token stands for all that committed before its token, and a
     /// write while triggers were disabled has left no token. Identifying first could miss such a
     /// write. A table that inherited only during the load is not among the tables of the server.
     async fn load_changed(&mut self) -> Result<(), Error> {
@@ -355,30 +356,19 @@ impl<'a> Session<'a> {
         self.server.mode(self.context.listen, self.listening)
     }
 
-    /// Shows what is applied: in the session's name, or in a row if a pooler shares the session.
-    async fn announce(&mut self) -> Result<(), Error> {
-        let name = self.worker_name();
-        if self.server.pooled {
-            if self.loaded && !self.server.standby {
-                self.heartbeat.show(name, self.context, self.connection).await;
-            }
-        } else if name != self.name {
+    /// Names the session after its project and process, unless a pooler shares it: in the list of
+    /// sessions, a worker that does not report is known by this name only.
+    async fn set_name(&mut self) -> Result<(), Error> {
+        let Some(table) = self.server.token_table.filter(|_| !self.server.pooled) else {
+            return Ok(());
+        };
+        if self.named != Some(table) {
+            let (pid, host) = (std::process::id(), &self.context.host);
+            let name = format!("{APPLICATION_NAME} {table} {pid} {host}");
             self.connection.set_name(&name).await.or_else(unless_refused)?;
-            self.name = name;
+            self.named = Some(table);
         }
         Ok(())
-    }
-
-    fn worker_name(&self) -> String {
-        let snapshot = self.context.live.snapshot();
-        let token_set = snapshot.as_deref().and_then(Snapshot::token_set);
-        let (token_set, state) = match (self.loaded, self.mode().0) {
-            (false, _) => (None, 'S'),
-            (true, RefreshMode::Live) => (token_set, 'L'),
-            (true, RefreshMode::Reload) => (token_set, 'R'),
-            (true, _) => (token_set, 'P'),
-        };
-        worker_name(self.server.token_table, token_set, state, &self.context.host)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::message::Template;
 use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
-use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::error::{Error, ErrorKind, READ_ONLY};
 use crate::postgres::random;
 use crate::postgres::status::{RefreshMode, StatusReport};
 use crate::postgres::texts;
@@ -29,8 +29,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(600);
 /// The part of its time that the last flush leaves to the rest of the shutdown.
 const MARGIN: Duration = Duration::from_millis(150);
 
-/// The SQLSTATE of a standby, and of a role that may only read.
-const READ_ONLY: &str = "25006";
 /// The timeout bounds the wait for a lock.
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '5s'";
 

@@ -81,10 +81,11 @@ const COLUMNS: [(&str, &str); 27] = [
 ];
 
 /// What the templates of flushes name. Nothing is flushed.
-const UNUSED: [&str; 9] = [
+const UNUSED: [&str; 10] = [
     "change_table",
     "usage_table",
     "report_table",
+    "worker_function",
     "exposure_table",
     "lost_exposures_table",
     "seen_register_table",

@@ -32,7 +32,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.conditions import condition
 from tests.support.experiment_pages import experiment_url
-from tests.support.fake_workers import Join, join, no_reports
+from tests.support.fake_workers import Join, join
 from tests.support.plan_pages import INLINE, plan_url, text_of
 from tests.support.rollouts import (
     KEY,
@@ -48,9 +48,9 @@ from tests.support.sql import without_table
 from tests.support.terminals import delete_usage, flags
 from tests.support.usage_rows import add_usage
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_reports")]
+pytestmark = pytest.mark.django_db
 
-__all__ = ["join", "no_reports"]
+__all__ = ["join"]
 
 OVERVIEW = "/admin/flagstaff/overview/"
 NOTHING = "Nothing needs attention."

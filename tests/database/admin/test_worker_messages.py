@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.admin import base_admin
 from flagstaff.admin.base_admin import applied_by_workers
@@ -28,18 +26,14 @@ from tests.support.admin_pages import (
     state,
     turn_on,
 )
+from tests.support.fake_workers import registered_worker as worker
 from tests.support.fixtures import COMMITTED
 from tests.support.workers import Worker as Process
 from tests.support.workers import address
 
 pytestmark = COMMITTED
 
-BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034, polling_deadline=BY)
-
-
-def worker(host: str, pid: int, mode: str = "live") -> Worker:
-    return Worker(host, pid, mode, 0, "00000000", 99, 1)
+ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034)
 
 
 def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[float]:
@@ -91,7 +85,7 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
 
 
 LATE = Propagation(
-    complete=False, applied=1, pending=(worker("web-2", 7),), seconds=5.0, polling_deadline=BY
+    complete=False, applied=1, pending=(worker("web-2", 7),), seconds=5.0, applied_after=0.0
 )
 
 
@@ -131,22 +125,12 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
             {"complete": True, "applied": 1, "applied_after": 0.5},
             ["Applied by 1 of 1 workers after 0.5 s."],
         ),
-        ({"complete": True}, ["No worker is connected."]),
+        ({"complete": True}, ["No worker is registered."]),
+        ({"unreported": 2}, ["Connected workers that do not report: 2."]),
+        ({"missing": 3}, ["Expected, but not registered: 3."]),
         (
-            {"polling": (worker("web-3", 9, "poll"),)},
-            ["These workers poll, and apply the change by "],
-        ),
-        (
-            {"disconnected": (worker("web-4", 3),)},
-            ["Disconnected (stopped, or lost the connection): web-4"],
-        ),
-        (
-            {"possibly_hidden": True},
-            ["Workers behind a pooler that cannot write to flagstaff_report are not listed. They "],
-        ),
-        (
-            {"possibly_hidden": True, "possibly_elsewhere": True},
-            ["Workers at another server, such as a standby, are not listed. They apply "],
+            {"lost": (worker("web-4", 3),)},
+            ["Lost (killed, or without a connection): web-4 (pid 3)."],
         ),
         (
             {"pending": tuple(worker(f"web-{number}", number) for number in range(50))},
@@ -157,7 +141,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
 def test_sentence_says_what_is_known(
     found: dict[str, Any], texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_wait(monkeypatch, Propagation(**{"complete": False, "polling_deadline": BY, **found}))
+    replace_wait(monkeypatch, Propagation(**{"complete": False, **found}))
     applied = applied_by_workers(1.0)
     assert all(text in applied.text for text in texts)
     assert "web-20" not in applied.text
@@ -168,7 +152,7 @@ def test_sentence_says_what_is_known(
 def test_nothing_is_said_if_evaluations_query_the_database_or_the_request_is_atomic(
     is_atomic: bool, operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = replace_wait(monkeypatch, ALL if is_atomic else Propagation(complete=True))
+    calls = replace_wait(monkeypatch, ALL if is_atomic else Propagation(complete=True, direct=True))
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", is_atomic)
     [message] = messages_of(kill(operator, flag))
     assert message == "The flag “new_checkout” is now off. Off for all users."
@@ -193,8 +177,6 @@ def test_message_names_a_worker_that_has_the_change(
 ) -> None:
     # This process evaluates in the transaction of a test by queries, and lists no workers then.
     monkeypatch.setattr("flagstaff._workers.wait._is_direct", lambda: False)
-    # Workers of an earlier test would count as disconnected.
-    monkeypatch.setattr("flagstaff._workers.tracker._remembered", {})
     FeatureFlag.objects.update(rollout_percent=100)
     process.sees(["flag_enabled", "new_checkout"], True, within=5.0)
     [message] = messages_of(kill(operator, flag))

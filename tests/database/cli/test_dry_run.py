@@ -160,7 +160,7 @@ def test_dry_run_does_not_wait_and_needs_no_reason(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     monkeypatch.setattr(
-        "flagstaff.cli.support.wait.wait_for_polls", lambda *_, **__: pytest.fail("it waits")
+        "flagstaff.cli.support.wait.wait_for_workers", lambda *_, **__: pytest.fail("it waits")
     )
     assert run("off new_checkout --wait --dry-run").status == 0
     assert run("kill new_checkout --dry-run").status == 0

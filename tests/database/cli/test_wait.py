@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
-from math import inf
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from flagstaff._engine import direct
-from flagstaff._workers import tracker
-from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.cli.support import wait
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.fake_workers import registered_worker as worker
 from tests.support.pages import code_of
 from tests.support.terminals import Ran, flags, typed
 
-BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034, polling_deadline=BY)
-
-
-def worker(host: str, pid: int, mode: str = "live") -> Worker:
-    return Worker(host, pid, mode, 0, "00000000", 99, 1)
+ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034)
 
 
 @pytest.fixture(autouse=True)
@@ -36,53 +28,49 @@ def flag(db: None) -> FeatureFlag:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The calls of `wait_for_polls`, which returns ALL."""
+    """The calls of `wait_for_workers`, which returns ALL."""
     return replace_wait(monkeypatch, ALL)
 
 
 def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[Any]:
-    """Replaces `wait_for_polls` by a function that returns or raises `outcome`."""
+    """Replaces `wait_for_workers` by a function that returns or raises `outcome`."""
     calls: list[Any] = []
 
-    def wait_for_polls(
-        timeout: float, polling_timeout: float, *, expect: int | None, before_polls: Any
-    ) -> Propagation:
-        calls.append((timeout, polling_timeout, expect))
+    def wait_for_workers(timeout: float | None, *, expect: int | None) -> Propagation:
+        calls.append((timeout, expect))
         if isinstance(outcome, Exception):
             raise outcome
-        if outcome.polled:
-            before_polls(outcome)
         return outcome
 
-    monkeypatch.setattr(wait, "wait_for_polls", wait_for_polls)
+    monkeypatch.setattr(wait, "wait_for_workers", wait_for_workers)
     return calls
 
 
 def run_off(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
-    replace_wait(monkeypatch, Propagation(**{"complete": False, "polling_deadline": BY, **found}))
+    replace_wait(monkeypatch, Propagation(**{"complete": False, **found}))
     return flags("off", "new_checkout", *(arguments or ["--wait"]))
 
 
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("off new_checkout --wait", (5.0, inf, None)),
-        ("off new_checkout --wait 0.5", (0.5, 0.5, None)),
-        ("off --wait=30 new_checkout --expect=12", (30.0, 30.0, 12)),
-        ("off --wait 30 new_checkout", (30.0, 30.0, None)),
-        ("off new_checkout --expect 0", (5.0, inf, 0)),
-        ("on new_checkout --wait 2", (2.0, 2.0, None)),
-        ("rollout new_checkout 25 --wait", (5.0, inf, None)),
-        ("value set gateway 5 --wait --expect 2", (5.0, inf, 2)),
-        ("kill new_checkout --wait 30", (30.0, 30.0, None)),
-        ("kill new_checkout --expect 3", (5.0, inf, 3)),
-        ("kill new_checkout", (5.0, inf, None)),
+        ("off new_checkout --wait", (None, None)),
+        ("off new_checkout --wait 0.5", (0.5, None)),
+        ("off --wait=30 new_checkout --expect=12", (30.0, 12)),
+        ("off --wait 30 new_checkout", (30.0, None)),
+        ("off new_checkout --expect 0", (None, 0)),
+        ("on new_checkout --wait 2", (2.0, None)),
+        ("rollout new_checkout 25 --wait", (None, None)),
+        ("value set gateway 5 --wait --expect 2", (None, 2)),
+        ("kill new_checkout --wait 30", (30.0, None)),
+        ("kill new_checkout --expect 3", (None, 3)),
+        ("kill new_checkout", (None, None)),
         ("off new_checkout", None),
         ("kill new_checkout --no-wait", None),
     ],
 )
 def test_wait_passes_timeouts_and_expected_workers(
-    line: str, call: tuple[float, float, int | None] | None, calls: list[Any]
+    line: str, call: tuple[float | None, int | None] | None, calls: list[Any]
 ) -> None:
     assert flags(*line.split()).status == 0
     assert calls == ([call] if call else [])
@@ -129,64 +117,19 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         complete=False,
         applied=7,
         pending=(worker("web-3", 4711), worker("web-4", 4712)),
-        disconnected=(worker("web-5", 4713),),
-        polling=(worker("job-1", 9, "poll"),),
-        missing=1,
+        unreported=1,
+        lost=(worker("web-5", 4713),),
+        missing=3,
         seconds=10.004,
         applied_after=0.048,
-        polling_deadline=BY,
-    )
-    pooled = Propagation(
-        complete=False,
-        applied=4,
-        possibly_hidden=True,
-        polled=True,
-        seconds=22.51,
-        applied_after=5.2,
-        polling_deadline=BY,
     )
     for shown, outcome in zip(
-        code_of("how-to/propagation.md", "console"), (ALL, some, pooled), strict=True
+        code_of("how-to/propagation.md", "console"), (ALL, some), strict=True
     ):
         FeatureFlag.objects.update(enabled=True)
         replace_wait(monkeypatch, outcome)
         line, _, after = shown.partition("\n")
         assert typed(line.removeprefix("$ python manage.py ")) == after
-
-
-POLLING = {"polling": (worker("job-1", 9, "poll"),)}
-
-
-@pytest.mark.parametrize("line", ["kill new_checkout", "on new_checkout --wait"])
-@pytest.mark.parametrize(
-    ("found", "sentence"),
-    [
-        (
-            {"possibly_hidden": True},
-            "Workers behind a pooler that cannot write to flagstaff_report are not listed.",
-        ),
-        (
-            POLLING,
-            "These workers poll, and apply the change by 12:00:22 UTC: job-1 (pid 9).",
-        ),
-    ],
-)
-def test_wait_until_the_deadline_of_polling_is_a_success_that_names_it(
-    line: str, found: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    FeatureFlag.objects.update(enabled=line.startswith("kill"))
-    outcome = Propagation(complete=False, polled=True, polling_deadline=BY, **found)
-    replace_wait(monkeypatch, outcome)
-    ran = flags(*line.split())
-    assert ran.status == 0
-    [waiting, _workers, listed, promised] = ran.err.splitlines()[-4:]
-    assert waiting == (
-        "the change is committed; waiting until 12:00:22 UTC for the workers that poll"
-    )
-    assert listed == sentence
-    assert promised == (
-        "All workers that reach the database have applied the change by 12:00:22 UTC at the latest."
-    )
 
 
 UNKNOWN = "but it is not known which workers have it: "
@@ -195,29 +138,10 @@ UNKNOWN = "but it is not known which workers have it: "
 @pytest.mark.parametrize(
     ("found", "status", "problem"),
     [
-        (POLLING, 3, "but the wait ended before 12:00:22 UTC, when workers that poll have it"),
-        (
-            {"possibly_hidden": True, "applied": 7},
-            3,
-            "but the wait ended before 12:00:22 UTC, when workers that poll have it",
-        ),
-        (
-            {**POLLING, "disconnected": (worker("web-5", 7),)},
-            3,
-            "but no worker has confirmed it",
-        ),
+        ({"pending": (worker("web-5", 7),), "unreported": 1}, 3, "but no worker has confirmed it"),
         ({"applied": 7, "missing": 1}, 3, "but not every worker has confirmed it"),
-        (
-            {"applied": 7, "missing": 1, "possibly_hidden": True},
-            7,
-            f"{UNKNOWN}some workers behind a pooler are perhaps not listed; omit --expect",
-        ),
-        (
-            {"possibly_hidden": True, "possibly_elsewhere": True},
-            7,
-            f"{UNKNOWN}the server of the workers may be another one, such as a standby",
-        ),
-        ({}, 7, f"{UNKNOWN}none is connected"),
+        ({"applied": 7, "unreported": 1}, 7, f"{UNKNOWN}some do not report"),
+        ({}, 7, f"{UNKNOWN}none is registered"),
     ],
 )
 def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
@@ -229,35 +153,9 @@ def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "sentence"),
-    [
-        (
-            False,
-            (
-                "Workers behind a pooler that cannot write to flagstaff_report are not listed. "
-                "They apply the change by 12:00:22 UTC if they reach the database."
-            ),
-        ),
-        (
-            True,
-            (
-                "Workers at another server, such as a standby, are not listed. "
-                "They apply the change when their server has received it."
-            ),
-        ),
-    ],
-)
-def test_hidden_workers_are_explained(
-    elsewhere: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran = run_off(monkeypatch, possibly_hidden=True, possibly_elsewhere=elsewhere)
-    assert ran.err.splitlines()[-3:-1] == ["The server lists no worker.", sentence]
-
-
-@pytest.mark.parametrize(
     ("applied", "pending", "sentence"),
     [
-        (0, 0, "No worker is connected."),
+        (0, 0, "No worker is registered."),
         (0, 3, "Applied by 0 of 3 workers within 5.0 s."),
         (
             0,
@@ -285,7 +183,6 @@ def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (propagation["complete"], propagation["applied"]) == (False, 1)
     assert propagation["pending"][0]["pid"] == 4711
     assert (propagation["seconds"], propagation["applied_after"]) == (5.0, 0.03)
-    assert propagation["polling_deadline"] == "2026-11-20T12:00:22.000+00:00"
 
 
 def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,10 +211,8 @@ def test_failed_wait_keeps_the_change_and_says_why(
 @pytest.mark.django_db(transaction=True)
 def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
-    # Workers of an earlier test would count as disconnected.
-    monkeypatch.setattr(tracker, "_remembered", {})
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 7
-    assert ran.err.splitlines()[-2] == "No worker is connected."
+    assert ran.err.splitlines()[-2] == "No worker is registered."
     assert flags("off", "new_checkout", "--expect", "0").status == 0
     connection.close()

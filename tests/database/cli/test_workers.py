@@ -9,99 +9,56 @@ from django.db import connection
 
 from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
-from tests.support.fake_workers import (
-    Join,
-    join,
-    no_reports,
-    other_token_table,
-)
+from tests.support.fake_workers import Join, join, let_pass
 from tests.support.forced_off import forced_off
-from tests.support.reports import register_worker
-from tests.support.sql import rows as query
-from tests.support.terminals import document, flags, rows, typed
+from tests.support.terminals import document, flags, typed
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("cli_shop", "no_reports"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
-__all__ = ["join", "no_reports", "other_token_table"]
+__all__ = ["join"]
 
 
-def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
-    slow, quick, polling = join("web-2"), join("web-1"), join("job-1", mode="P")
-    FeatureFlag.objects.update(enabled=False)
-    quick.load()
-    polling.load()
-    found = {row[0]: row[4] for row in rows("workers")}
-    assert found == {"web-2": "true", "web-1": "false", "job-1": "false"}
-    assert next(iter(found)) == "web-2"
-    slow.load()
-    assert {row[4] for row in rows("workers")} == {"false"}
-
-
-def test_workers_says_which_are_behind_and_for_how_long(join: Join) -> None:
-    slow, quick = join("web-2", pid=7), join("web-1", pid=8)
+def test_workers_says_which_are_behind_and_for_how_long_and_lists_them_first(join: Join) -> None:
+    slow, quick, polling = join("web-2", 7), join("web-1", 8), join("job-1", 9, "poll")
     slow.load()
     FeatureFlag.objects.update(enabled=False)
     slow.query("UPDATE flagstaff_token SET at = at - interval '12.5 minutes'")
     quick.load()
+    polling.load()
     ran = flags("workers", "--json")
-    assert ran.err.splitlines()[0] == "1 of 2 workers is behind: web-2 (pid 7) for 12 min."
-    late, current = json.loads(ran.out)
+    assert ran.err.splitlines() == ["1 of 3 workers is behind: web-2 (pid 7) for 12 min."]
+    late, *current = json.loads(ran.out)
     assert 750 < late["behind_seconds"] < 810
-    assert (current["behind_seconds"], current["behind"]) == (None, False)
-    assert late["connected_at"]
+    assert {(one["behind"], one["behind_seconds"]) for one in current} == {(False, None)}
+    assert {one["session"] for one in current} == {quick.session, polling.session}
     assert "behind for 12 min" in typed("flags workers")
 
 
-def test_workers_names_older_versions_and_unreadable_sessions(join: Join) -> None:
-    join("web-1", pid=7, rule_format=None)
-    join("web-2", mode="R")
-    join("web-3").set_name("fs2 what is this")
-    join().set_name("flagstaff")
+def test_workers_names_older_versions_and_those_that_reload(join: Join) -> None:
+    join("web-1", pid=7, rule_format=1).load()
+    join("web-2", 8, "reload").load()
     ran = flags("workers", "--json")
     found = {worker["host"]: worker for worker in json.loads(ran.out)}
-    assert {host: worker["rule_format"] for host, worker in found.items()} == {
-        "web-1": 0,
-        "web-2": RULE_FORMAT,
-        "fs2 what is this": None,
-    }
-    # A worker that reloads or whose name cannot be read has no state.
-    unknown = [found["web-2"], found["fs2 what is this"]]
-    assert [(one["mode"], one["behind"]) for one in unknown] == [
-        ("reload", None),
-        ("unreadable", None),
-    ]
+    formats = {host: worker["rule_format"] for host, worker in found.items()}
+    assert formats == {"web-1": 1, "web-2": RULE_FORMAT}
+    assert (found["web-2"]["mode"], found["web-2"]["behind"]) == ("reload", None)
+    assert "it is not known whether all are up to date: web-2 (pid 8)." in ran.err
     assert "web-1 (pid 7) runs an older version, which cannot" in ran.err
-    assert "1 session has no worker name" in ran.err
     assert "RULE FORMAT" in typed("flags workers")
 
 
-def test_workers_counts_those_of_another_project(join: Join, other_token_table: int) -> None:
-    join("web-1")
-    join("web-2", table=other_token_table)
+def test_workers_names_those_that_are_lost_and_counts_those_that_do_not_report(join: Join) -> None:
+    join("web-1", 7).leave()
+    let_pass(31)
+    join("web-2", reports=False)
     ran = flags("workers", "--json")
-    message = "1 worker of another project is not listed: it uses flagstaff_token in another schema"
-    assert message in ran.err
-    assert [worker["host"] for worker in json.loads(ran.out)] == ["web-1"]
-
-
-def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None:
-    assert flags("workers").err.splitlines()[0] == "No worker is connected."
-    for number in range(3):
-        register_worker(host=f"web-{number}", pid=7, execute=query)
-    # These have ended, or have missed a flush.
-    register_worker(host="web-3", pid=7, stopped=True, execute=query)
-    register_worker(host="web-4", pid=7, seconds_ago=131, execute=query)
-    try:
-        ran = flags("workers")
-        assert ran.err.splitlines()[0] == "The server lists no worker."
-        assert ran.err.splitlines()[1].startswith("3 more workers have reported in the last ")
-        join("web-1", pid=7).load()
-        assert "2 more workers have reported in the last minutes: they poll" in flags("workers").err
-    finally:
-        query("DELETE FROM flagstaff_report")
+    assert ran.err.splitlines() == [
+        "No worker is registered.",
+        "1 connected worker does not report what it has applied.",
+        "Lost (killed, or without a connection): web-1 (pid 7).",
+    ]
+    [lost] = json.loads(ran.out)
+    assert (lost["state"], lost["behind"], lost["is_expected"]) == ("lost", None, False)
 
 
 def test_workers_on_other_databases_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from pytest_django import Settings
 
 from flagstaff import _core, aready, flag_enabled, wait_for_workers
 from flagstaff._engine import direct, lifecycle
-from flagstaff._workers import tracker
 from flagstaff.testing import live_engine
 from tools.ports import free_port
 
@@ -83,6 +82,5 @@ def test_aready_without_a_server_returns_false(
 
 def test_wait_for_a_worker_that_does_not_connect_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
-    monkeypatch.setattr(tracker, "_remembered", {})
     found = wait_for_workers(TIMEOUT, expect=1)
     assert (found.missing, found.seconds >= TIMEOUT) == (1, True)

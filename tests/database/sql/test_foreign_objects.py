@@ -20,7 +20,8 @@ OBJECTS = {
     "token table": ("flagstaff_token", "CREATE TABLE flagstaff_token (id int)"),
     "history": ("flagstaff_change", "CREATE TABLE flagstaff_change (id int)"),
     "usage": ("flagstaff_usage", "CREATE TABLE flagstaff_usage (id int)"),
-    "workers": ("flagstaff_report", "CREATE TABLE flagstaff_report (id int)"),
+    "reports": ("flagstaff_report", "CREATE TABLE flagstaff_report (id int)"),
+    "workers": ("flagstaff_worker", "CREATE TABLE flagstaff_worker (id int)"),
     "view": ("flagstaff_token", "CREATE VIEW flagstaff_token AS SELECT 1 AS id"),
     "index": (
         "flagstaff_change_key",

@@ -67,7 +67,7 @@ NOT_QUERIES = {
     *("history_v1", "load_lock_v1"),
     *("token_functions_v1", "token_trigger_v1"),
     *("tokens_v1", "triggers_v1", "usage_v1"),
-    *("webhooks_v1", "reports_v1"),
+    *("webhooks_v1", "reports_v1", "workers_table_v1", "worker_function_v1"),
     # The beginning of the flushes.
     "accept_flush_v1",
 }

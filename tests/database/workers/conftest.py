@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from flagstaff._engine import direct
-from flagstaff._workers import tracker, wait
-from tests.support.sql import rows
+from flagstaff._workers import wait
 from tests.support.step_clock import StepClock
 
 SetSteps = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def serving_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process is no test runner, and has not waited before."""
+def serving_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is no test runner."""
     monkeypatch.setattr(direct, "is_required", lambda: False)
-    monkeypatch.setattr(tracker, "_remembered", {})
-    yield
-    # The flush between tests does not know this table.
-    rows("DELETE FROM flagstaff_report")
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 DEADLINE = 3
 SESSIONS_OF_PID = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE application_name ~ ('^(fs2|flagstaff)( .*)? ' || %s || '( |$)')
+    WHERE application_name LIKE 'flagstaff %% ' || %s || ' %%'
 """
 
 

@@ -24,7 +24,11 @@ TURNS = repeats(200, 100)
 def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
     with ready(at(database, standby.port)) as worker:
         worker.sees(["mode"], "poll", within=1)
-        assert worker.ask("status")["mode_reason"] == "the server is a standby"
+        status = worker.ask("status")
+        assert status["mode_reason"] == "the server is a standby"
+        [problem] = status["problems"]
+        assert problem.startswith("this worker does not report")
+        assert problem.endswith(": the server is a standby")
         assert worker.ask(*NEW_CHECKOUT) is False
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)

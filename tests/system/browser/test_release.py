@@ -19,7 +19,7 @@ CONFIRM = ".flagstaff-confirm"
 ALL_WORKERS = f"Applied by {WORKERS} of {WORKERS} workers after "
 STATE = "SELECT enabled, rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
 DELETE = "DELETE FROM flagstaff_featureflag WHERE key = 'fast_search'"
-CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'fs2 %'"
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %'"
 # More keys than there are links before the list.
 MAX_TABS = 150
 

@@ -18,7 +18,7 @@ from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.status import Status
 from flagstaff._engine.usage import HourlyUsage, Usage
-from flagstaff._workers.sessions import Worker
+from flagstaff._workers.register import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf import all_settings
 from flagstaff.listeners import Evaluation

@@ -16,7 +16,9 @@ from tools.limits import seconds
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-ENGINE = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fs2 %% ' || %s || ' %%'"
+ENGINE = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %% ' || %s || ' %%'"
+)
 OpenToAll = Callable[[], None]
 
 

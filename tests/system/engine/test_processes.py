@@ -46,7 +46,7 @@ def test_process_without_evaluations_does_not_connect(database: str, sessions: S
 def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     worker.ask("refresh")
     worker.ask("in_threads", 8, NEW_CHECKOUT)
-    name = rf"fs2 \d+ \d+ [0-9a-f]{{8}} L {worker.pid} r2 .+"
+    name = rf"flagstaff \d+ {worker.pid} .+"
     assert re.fullmatch(name, only_session(sessions).name)
 
 

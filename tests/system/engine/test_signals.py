@@ -61,9 +61,9 @@ def test_wait_for_workers_ends_with_a_signal_of_another_thread(
     wait = f"flagstaff.wait_for_workers({LIMIT}, expect=9)"
     # The wait lists the workers first, over its own connection.
     event = (
-        "from flagstaff._workers.sessions import WorkerList; read = WorkerList.read; "
+        "from flagstaff._workers import wait; read = wait.read_workers; "
         "listed = threading.Event(); "
-        "WorkerList.read = lambda self: (listed.set(), read(self))[1]; listed.wait()"
+        "wait.read_workers = lambda *given: (listed.set(), read(*given))[1]; listed.wait()"
     )
     script = SCRIPT % {"wait": wait, "signal": "SIGINT", "startup": 0, "event": event}
     assert float(run_isolated(script, DATABASE_URL=database)) < seconds(LIMIT / 10)

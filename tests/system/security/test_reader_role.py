@@ -63,6 +63,7 @@ def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
         worker.ask("refresh")
         status = worker.ask("status")
         assert (status["failures"], status["problems"]) == (0, [])
+        assert query("SELECT count(*) FROM flagstaff_worker WHERE pid = %s", worker.pid) == (1,)
 
 
 FORBIDDEN = [
@@ -73,6 +74,7 @@ FORBIDDEN = [
     "UPDATE flagstaff_keyvaluestore SET value = '1'",
     "INSERT INTO flagstaff_token (relation) VALUES ('f')",
     "SELECT * FROM flagstaff_change",
+    "INSERT INTO flagstaff_worker SELECT FROM flagstaff_token",
     "SELECT * FROM auth_user",
     "SELECT * FROM django_session",
     "SELECT flagstaff_barrier_v1()",
@@ -88,7 +90,6 @@ FORBIDDEN = [
 
 
 LIMITS = {
-    "default_transaction_read_only": "on",
     "statement_timeout": "10s",
     "lock_timeout": "500ms",
     "idle_in_transaction_session_timeout": "10s",
@@ -106,8 +107,6 @@ def test_role_has_limits_and_no_other_privileges(
         "SELECT rolconnlimit, rolinherit FROM pg_roles WHERE rolname = %s", [name]
     )
     assert limit.fetchone() == (200, False)
-    # The role can change its defaults, so only its privileges protect.
-    session.execute("SET default_transaction_read_only = off")
     allowed = []
     for statement in FORBIDDEN:
         try:

@@ -182,7 +182,7 @@ def test_sessions_of_a_worker_have_no_data_in_their_names(database: str, query: 
         worker.ask("refresh")
         [shown] = query(
             "SELECT string_agg(application_name || query, ' ') FROM pg_stat_activity"
-            " WHERE application_name LIKE 'fs2 %' OR application_name LIKE 'flagstaff%'"
+            " WHERE application_name LIKE 'flagstaff%'"
         )
     assert shown
     for secret in ("hunter2", "alice", "new_checkout", "stripe"):

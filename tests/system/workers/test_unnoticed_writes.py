@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import flagstaff
+from flagstaff.exceptions import PropagationError
 from tests.support.fixtures import Query
 from tests.support.workers import Worker
 
@@ -40,6 +41,7 @@ ALTERED_TRIGGERS = [
     "ENABLE REPLICA TRIGGER flagstaff_token_update_v1",
 ]
 NOT_ALWAYS = "a table has no token trigger, or it is not ENABLE ALWAYS"
+NO_TRIGGER = "a token trigger is missing or disabled"
 DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 
 
@@ -48,10 +50,13 @@ def mode_reason() -> str | None:
     return flagstaff.status().mode_reason
 
 
-def propagation() -> tuple[bool, int, int]:
-    """Whether all workers have the change, and how many have it or poll. Runs in the worker."""
-    found = flagstaff.wait_for_workers(2)
-    return found.complete, found.applied, len(found.polling)
+def propagation() -> tuple[bool, int, str]:
+    """Whether all workers have the change, how many have it, and an error. Runs in the worker."""
+    try:
+        found = flagstaff.wait_for_workers(2)
+    except PropagationError as error:
+        return False, 0, str(error).partition(",")[0]
+    return found.complete, found.applied, ""
 
 
 @contextmanager
@@ -76,7 +81,7 @@ def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Qu
             reason_of(worker)
             == "a table has no token trigger, or it is not ENABLE ALWAYS: archived"
         )
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -90,7 +95,7 @@ def test_change_that_a_single_trigger_would_report_is_seen_by_the_poll(
         query(f"ALTER TABLE flagstaff_featureflag {altered}")
         worker.sees(["mode"], "reload", within=5)
         assert reason_of(worker) == expected
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]
         query(f"SET session_replication_role = {role}; {DISABLE}")
         worker.sees(NEW_CHECKOUT, False, within=5)
         query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {trigger}")
@@ -108,7 +113,7 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
         query(INSERT_OLD)
         worker.sees(["flag_enabled", "old"], True, within=5)
         assert worker.ask("mode") == "live"
-        assert worker.ask("call", f"{__name__}.propagation") == [True, 1, 0]
+        assert worker.ask("call", f"{__name__}.propagation") == [True, 1, ""]
 
 
 def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
@@ -148,4 +153,4 @@ def test_replaced_trigger_function_makes_a_wait_incomplete(database: str, query:
     with Worker(database) as worker:
         assert worker.ask("ready", 10)
         query(TOKEN)
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]

@@ -1,26 +1,22 @@
-"""`--wait`: after a change, waits until every connected worker has applied it."""
+"""`--wait`: after a change, waits until all workers have applied it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.times import clock_time
 from flagstaff._workers.propagation_messages import propagation_messages
-from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_polls
+from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.exceptions import PropagationError
 
-_DEFAULT_SECONDS = 5.0
-# --wait without a number: as long for workers that poll as they may take.
-_NO_LIMIT = math.inf
+# --wait without a number.
+_DEFAULT = -1.0
 _MAX_SECONDS = 3600.0
 # The start of a message, by whether something was written.
 _STATE = {True: "the change is committed", False: "nothing had to be changed"}
@@ -35,8 +31,7 @@ class _Problem(NamedTuple):
     status: int
 
 
-@dataclass(frozen=True)
-class _Waited:
+class _Waited(NamedTuple):
     """The result of a wait."""
 
     document: Mapping[str, object]
@@ -54,16 +49,16 @@ def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
         "--wait",
         nargs="?",
         type=seconds(_MAX_SECONDS, hint="; write KEY before --wait, or write --wait=5"),
-        const=_NO_LIMIT,
+        const=_DEFAULT,
         metavar="SECONDS",
-        help="wait until every connected worker has applied the change, by default up to "
-        f"{_DEFAULT_SECONDS:g} s, or until the latest time at which workers that poll apply it",
+        help="wait until all workers have applied the change, by default up to 5 s, or for "
+        "POLL_INTERVAL and a second more if that is longer",
     )
     parser.add_argument(
         "--expect",
         type=count(),
         metavar="N",
-        help="wait until N workers are connected and have applied the change",
+        help="wait until N workers are registered and have applied the change",
     )
 
 
@@ -122,18 +117,9 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
         except PropagationError:
             message("not waiting for the workers: they see the change after the commit")
             return None
-    seconds = _NO_LIMIT if options["wait"] is None else options["wait"]
-    timeout = _DEFAULT_SECONDS if seconds == _NO_LIMIT else seconds
-
-    def announce(propagation: Propagation) -> None:
-        if propagation.polling_deadline is not None:
-            until = clock_time(propagation.polling_deadline)
-            message(f"{_STATE[written]}; waiting until {until} for the workers that poll")
-
+    timeout = None if options["wait"] in {None, _DEFAULT} else options["wait"]
     try:
-        propagation = wait_for_polls(
-            timeout, seconds, expect=options["expect"], before_polls=announce
-        )
+        propagation = wait_for_workers(timeout, expect=options["expect"])
     except PropagationError as error:
         problem = f"{_STATE[written]}, but the wait failed: {error}"
         document = {"complete": False, "error": str(error)}
@@ -144,33 +130,15 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
 
 
 def _problem(propagation: Propagation, *, written: bool) -> _Problem | None:
-    if propagation.complete or propagation.polled:
+    if propagation.complete:
         return None
     state, it = _STATE[written], _UNCONFIRMED[written]
-    if propagation.only_polling and propagation.polling_deadline is not None:
-        # Longer than the person wants to wait.
-        until = clock_time(propagation.polling_deadline)
-        text = f"{state}, but the wait ended before {until}, when workers that poll have {it}"
-        return _Problem(text, UNCONFIRMED)
-    # The number of hidden workers is unknown.
-    if (
-        propagation.pending
-        or propagation.disconnected
-        or (propagation.missing and not propagation.possibly_hidden)
-    ):
+    if propagation.pending or propagation.missing:
         workers = "not every worker" if propagation.applied else "no worker"
         text = (
             f"{state}, but {workers} has confirmed {it}; "
             '"manage.py flags workers" shows which are behind'
         )
         return _Problem(text, UNCONFIRMED)
-    text = f"{state}, but it is not known which workers have {it}: {_why_unknown(propagation)}"
-    return _Problem(text, UNVERIFIABLE)
-
-
-def _why_unknown(propagation: Propagation) -> str:
-    if propagation.possibly_elsewhere:
-        return "the server of the workers may be another one, such as a standby"
-    if propagation.possibly_hidden:
-        return "some workers behind a pooler are perhaps not listed; omit --expect"
-    return "none is connected"
+    why = "some do not report" if propagation.unreported else "none is registered"
+    return _Problem(f"{state}, but it is not known which workers have {it}: {why}", UNVERIFIABLE)

@@ -11,9 +11,8 @@ from flagstaff._engine.status import status
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import some
-from flagstaff._words.times import duration
-from flagstaff._workers.overview import WorkerState, worker_overview
-from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
+from flagstaff._workers.register import Worker, read_workers
+from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
@@ -84,32 +83,19 @@ def _workers(_options: Options, out: Output) -> None:
             "workers can be listed only on PostgreSQL; here every evaluation queries the database",
             returncode=FAILED,
         )
-    overview = worker_overview(connection)
-    out.message(summary(overview))
-    for note in notes(overview):
+    found = read_workers(connection)
+    out.message(summary(found))
+    for note in notes(found):
         out.message(note)
-    out.records(_WORKER_COLUMNS, [_worker_record(worker) for worker in overview.workers])
+    out.records(_WORKER_COLUMNS, [_record(worker) for worker in found.registered])
 
 
-def _worker_record(state: WorkerState) -> Record:
-    return {
-        **state.worker.as_dict(),
-        "behind": state.is_behind,
-        "behind_seconds": state.behind_seconds,
-        "connected_at": state.connected_at,
-    }
-
-
-def _state(record: Record) -> str:
-    label = state_label(record["behind"])
-    seconds = record["behind_seconds"]
-    if seconds is None:
-        return label
-    return f"{label} for {duration(seconds, largest_only=True)}"
+def _record(worker: Worker) -> Record:
+    return {**worker.as_dict(), "behind": worker.is_behind, "state": worker_label(worker)}
 
 
 def _state_style(record: Record) -> str | None:
-    return "WARNING" if record["behind"] else None
+    return "WARNING" if record["behind"] or not record["is_expected"] else None
 
 
 _WORKER_COLUMNS = (
@@ -117,7 +103,7 @@ _WORKER_COLUMNS = (
     Column("pid", align_right=True),
     Column("mode"),
     Column("token", align_right=True),
-    Column("behind", _state, header="STATE", style=_state_style),
+    Column("state", style=_state_style),
     Column("rule_format", header="RULE FORMAT", align_right=True),
     Column("session", align_right=True),
 )
@@ -132,7 +118,7 @@ STATUS = Verb(
 )
 WORKERS = Verb(
     name="workers",
-    help="list the connected workers, and show which are behind",
+    help="list the workers, and show which are behind",
     examples=("workers", "workers --json"),
     run=_workers,
     topic=Topic.INCIDENT,

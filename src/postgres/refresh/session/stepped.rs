@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::clock::Clock;
 use super::super::connection::RefreshConnection;
-use super::super::heartbeat::Heartbeat;
 use super::super::load::Scope;
+use super::super::register::Register;
 use super::Session;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
@@ -45,8 +45,8 @@ impl SteppedWorker {
         let wake = Arc::new(Notify::new());
         let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
         let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
-        let heartbeat = Box::leak(Box::new(Heartbeat::new()));
-        let mut session = Session::open(context, connection, false, heartbeat).await?;
+        let register = Box::leak(Box::new(Register::new()));
+        let mut session = Session::open(context, connection, false, register).await?;
         session.load_everything().await?;
         Ok(session)
     }

@@ -16,7 +16,7 @@ assert ready(10)
 with connection.cursor() as cursor:
     cursor.execute(
         "SELECT usename FROM pg_stat_activity "
-        "WHERE application_name LIKE 'fs2 %' AND datname = current_database()"
+        "WHERE application_name LIKE 'flagstaff %' AND datname = current_database()"
     )
     [[role]] = cursor.fetchall()
 print(json.dumps(role))

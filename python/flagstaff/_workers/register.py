@@ -1,0 +1,115 @@
+"""The register of workers: what each of them has applied, and how many do not report.
+
+Each worker writes its own row after each load and about every 20 s. A worker that was killed is
+expected until 30 s after its last report, and then lost. The server shows sessions of workers that
+have no row: they do not report, so it is not known what they have applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flagstaff._core import RULE_FORMAT
+from flagstaff._tables.names import fill, own_names, sql
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that evaluates from memory."""
+
+    #: The key of its row. Differs between all workers.
+    id: str
+    host: str
+    #: The process id on that host.
+    pid: int
+    #: live, poll or reload.
+    mode: str
+    #: The newest format of rules that it can read.
+    rule_format: int
+    #: The id of the newest token that it has applied; 0 if there was none.
+    token: int
+    #: The process id of its backend, as in pg_stat_activity; None behind a pooler.
+    session: int | None
+    started_at: datetime
+    #: Seconds since its last report.
+    seen_seconds: float
+    #: False if it is lost: it has missed reports, and has no connection of its own.
+    is_expected: bool
+    #: Whether it has applied the barrier; None without a barrier.
+    has_applied: bool | None
+    #: Seconds since the oldest change that it has not applied; None if it has applied all.
+    behind_seconds: float | None
+
+    def __str__(self) -> str:
+        return f"{self.host} (pid {self.pid})"
+
+    @property
+    def is_behind(self) -> bool | None:
+        """Whether a change is missing; None if it is not known: it is lost, or has no tokens."""
+        is_known = self.is_expected and self.mode != "reload"
+        return self.behind_seconds is not None if is_known else None
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it runs an older version, which cannot read all rules."""
+        return self.rule_format < RULE_FORMAT
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the worker as a dict. `started_at` is a datetime."""
+        return {name: value for name, value in asdict(self).items() if name != "has_applied"}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of one project, those that are behind first, the longest of them first."""
+
+    registered: tuple[Worker, ...]
+    #: The number of connected workers without a row.
+    unreported: int
+    #: Whether the barrier still exists.
+    has_barrier: bool
+
+    @property
+    def expected(self) -> tuple[Worker, ...]:
+        """The workers that are not lost."""
+        return tuple(worker for worker in self.registered if worker.is_expected)
+
+    @property
+    def lost(self) -> tuple[Worker, ...]:
+        """The workers that stopped without their last report, or cannot reach the database."""
+        return tuple(worker for worker in self.registered if not worker.is_expected)
+
+    @property
+    def behind(self) -> tuple[Worker, ...]:
+        """The workers that have not applied the newest change."""
+        return tuple(worker for worker in self.registered if worker.is_behind)
+
+    @property
+    def is_behind(self) -> bool | None:
+        """Whether one of them is behind; None without workers, or if it is not known."""
+        if self.behind:
+            return True
+        states = {worker.is_behind for worker in self.expected}
+        return False if states == {False} and not self.unreported else None
+
+
+def read_workers(
+    connection: BaseDatabaseWrapper, barrier: tuple[int, int] | None = None
+) -> Workers:
+    """Returns the workers in the register, and whether they have applied a barrier.
+
+    Makes one query. Needs PostgreSQL. The database raises an error before the migration, and
+    without the right to read the register and the tokens.
+    """
+    names = own_names(connection)
+    id_, nonce = barrier or (None, None)
+    values = {"token_table": names["token_table"], "barrier": id_, "nonce": nonce}
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("workers_v1"), names), values)
+        rows = cursor.fetchall()
+    unreported, has_barrier = rows[0][:2]
+    workers = tuple(Worker(*row[2:]) for row in rows if row[2] is not None)
+    return Workers(workers, unreported, has_barrier)

@@ -1,0 +1,48 @@
+-- Writes the row of the worker that knows the secret, or deletes it at the worker's end. It can be
+-- granted to a role that may only read: without its secret, no row of another worker can be written.
+-- A caller can add false rows, of which each only speaks for itself and for the caller's own session.
+-- The commit does not wait for the disk: a row that is lost in a crash is written again.
+CREATE OR REPLACE FUNCTION {schema}.flagstaff_worker_v1(
+    secret text, of_host text, of_pid bigint, of_rule_format bigint, of_mode text,
+    of_token bigint, of_nonce bigint, is_pooled boolean, seconds double precision
+) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+AS $function$
+DECLARE
+    own text := encode(sha256(convert_to(secret, 'UTF8')), 'hex');
+    backend integer := CASE WHEN NOT is_pooled THEN pg_backend_pid() END;
+    moment timestamptz := clock_timestamp();
+    until timestamptz := moment + make_interval(secs => least(greatest(seconds, 30), 86400));
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    IF of_mode = 'ended' THEN
+        DELETE FROM {worker_table} WHERE worker = own;
+        RETURN;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM {worker_table} WHERE worker = own AND session IS NOT DISTINCT FROM backend
+    ) THEN
+        -- Workers that were lost, and those that had this backend's process id before.
+        DELETE FROM {worker_table} WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM {worker_table}
+            WHERE worker <> own AND (session = backend OR expected_by < moment - interval '1 hour')
+            FOR UPDATE SKIP LOCKED
+        ));
+        IF (SELECT count(*) FROM {worker_table}) >= 20000 THEN
+            RAISE EXCEPTION 'flagstaff: flagstaff_worker has 20,000 rows, and takes no more'
+                USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+    END IF;
+    INSERT INTO {worker_table} AS w VALUES (
+        own, left(of_host, 255), of_pid, of_rule_format, of_mode, of_token, of_nonce,
+        quote_ident(session_user)::regrole::oid, backend, moment, moment, until
+    )
+    ON CONFLICT (worker) DO UPDATE SET
+        mode = excluded.mode, token = excluded.token, nonce = excluded.nonce, role = excluded.role,
+        session = excluded.session, seen_at = excluded.seen_at, expected_by = excluded.expected_by;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_worker_v1(
+    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision
+) FROM PUBLIC;

@@ -1,0 +1,22 @@
+-- The register of workers: a row for each process that evaluates from memory, which only
+-- flagstaff_worker_v1 writes. A worker reports after each load, and about every 20 s.
+CREATE TABLE IF NOT EXISTS {worker_table} (
+    -- The SHA-256 of a random text that only the worker knows.
+    worker text PRIMARY KEY,
+    host text NOT NULL,
+    pid bigint NOT NULL,
+    -- The newest format of rules that it can read.
+    rule_format bigint NOT NULL,
+    mode text NOT NULL CHECK (mode IN ('live', 'poll', 'reload')),
+    -- The id and the random number of the newest token in the snapshot that it serves; 0 without one.
+    token bigint NOT NULL,
+    nonce bigint NOT NULL,
+    -- The role that it has logged in with.
+    role oid NOT NULL,
+    -- Its backend; NULL behind a pooler, where other clients share it.
+    session integer,
+    started_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL,
+    -- A worker without a connection of its own is lost after this time.
+    expected_by timestamptz NOT NULL
+) WITH (fillfactor = 50);
