@@ -25,7 +25,6 @@ const UNDECODABLE: u8 = 99;
 #[derive(Default)]
 pub(crate) struct Database {
     rows: RandomRows,
-    opaque_values: bool,
     flags: Table<FlagRow>,
     segments: Table<SegmentRow>,
     values: Table<ValueRow>,
@@ -40,7 +39,7 @@ impl Database {
         let has_texts = bytes.bool();
         let allowed_users =
             AllowedUsers { has_texts, is_faulty: rows.is_faulty, ..AllowedUsers::default() };
-        Self { rows, opaque_values: bytes.below(4) == 0, allowed_users, ..Self::default() }
+        Self { rows, allowed_users, ..Self::default() }
     }
 
     /// Changes some rows.
@@ -84,7 +83,6 @@ impl Database {
             experiments: Some(self.experiments.all()),
             plans: Some(self.plans.all()),
             allowed_users: Some(self.allowed_users.all()),
-            opaque_values: self.opaque_values,
             ..Loaded::default()
         }
     }
@@ -99,7 +97,6 @@ impl Database {
             experiments: experiments.filter(|_| self.experiments.has_changed()),
             plans: plans.filter(|_| self.plans.has_changed()),
             allowed_users: allowed_users.filter(|_| !self.allowed_users.changed.is_empty()),
-            opaque_values: self.opaque_values,
             ..Loaded::default()
         }
     }

@@ -27,7 +27,6 @@ from flagstaff.validators import (
     UNIT_MAX_LENGTH,
     key_problem,
     rule_problem,
-    rules_field,
     tags_problem,
     validate_bucket_by,
     validate_choices,
@@ -232,16 +231,11 @@ class AbstractFeatureFlag(models.Model):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields, and for empty rules or tags without a list."""
         errors = _errors_of(super().clean_fields, exclude)
-        # Django runs no validator for an empty value. A subclass may have removed the field, may
-        # allow NULL, which means no rules or tags, or may use the name "tags" for something else.
-        for field in self._meta.concrete_fields:
-            name, value = field.name, getattr(self, field.attname)
-            problem_of = _PROBLEM_OF_EMPTY.get(name)
-            is_other = name == "tags" and validate_tags not in field.validators
-            if problem_of is None or is_other or name in {*(exclude or ()), *errors}:
-                continue
-            may_be_empty = value or (value is None and field.null)
-            if not may_be_empty and (problem := problem_of(value)):
+        # Django runs no validator for an empty value.
+        for name, problem_of in _PROBLEM_OF_EMPTY.items():
+            value = getattr(self, name)
+            is_checked = not value and name not in {*(exclude or ()), *errors}
+            if is_checked and (problem := problem_of(value)):
                 errors[name] = [TextError(problem)]
         if errors:
             raise ValidationError(errors)
@@ -344,9 +338,9 @@ class AbstractKeyValueStore(models.Model):
         own: dict[str, Text | None] = {**value_schema_problems(self)}
         # Not a validator of the field, which would be a migration of each project's own model.
         own["key"] = key_problem(self.key)
-        # Django runs no validator for an empty value. NULL means no rules.
-        if (field := rules_field(type(self))) and not (rules := getattr(self, field.attname)):
-            own[RULES] = None if rules is None and field.null else value_rule_problem(rules)
+        # Django runs no validator for an empty value.
+        if not self.rules:
+            own[RULES] = value_rule_problem(self.rules)
         for name, problem in own.items():
             if problem and name not in {*(exclude or ()), *errors}:
                 errors[name] = [TextError(problem)]

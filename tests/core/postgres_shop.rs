@@ -164,12 +164,6 @@ impl Shop {
     }
 
     /// A shop whose database is not migrated yet: its flags have no rules.
-    pub(crate) fn not_migrated() -> Self {
-        let mut shop = Self::open();
-        shop.run("ALTER TABLE {flag_table} DROP COLUMN {flag_rules}; DROP TABLE {segment_table}");
-        shop
-    }
-
     pub(crate) fn without_triggers(user_column: &str) -> Self {
         let mut shop = Self::empty(if user_column == "text" { "text" } else { "int8" });
         shop.run(&TABLES.replace("{user_column}", user_column));
@@ -260,7 +254,6 @@ impl Shop {
         Options {
             parameters,
             names: names.clone(),
-            opaque_values: false,
             listen: true,
             poll_interval: NEVER,
             load_timeout: LOAD_TIMEOUT,

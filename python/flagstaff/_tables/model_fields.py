@@ -10,6 +10,9 @@ from django.db.models import Field, ManyToManyField, Model
 
 AnyField: TypeAlias = "Field[Any, Any]"
 
+#: The names of some fields of flags and values.
+RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
+
 
 def find_field(model: type[Model], name: str) -> AnyField | None:
     """Returns the field of this name, or None."""

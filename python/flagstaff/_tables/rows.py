@@ -16,7 +16,6 @@ from django.db.models.options import Options
 from django.db.models.query import ModelIterable
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.json_text import read_json
 from flagstaff._words.text import Text, is_storable, marked
@@ -74,10 +73,12 @@ class AllowedUsers(Protocol):
 
 
 class FlagRow(Row, Protocol):
-    """A row of FLAG_MODEL. A project's own table may hold NULL in `enabled`."""
+    """A row of FLAG_MODEL."""
 
-    enabled: bool | None
+    enabled: bool
     rollout_percent: int
+    rules: Any
+    bucket_by: str
 
     @property
     def allowed_users(self) -> AllowedUsers: ...
@@ -142,8 +143,7 @@ def readable(rows: QuerySet[Any]) -> QuerySet[Any]:
 
     Else one such value would fail the query of all values.
     """
-    is_value = rows.model is conf.value_model and is_plain_json(value_field())
-    if not is_value or not is_postgresql(connections[rows.db]):
+    if rows.model is not conf.value_model or not is_postgresql(connections[rows.db]):
         return rows
     rows = rows.defer("value").annotate(**{_TEXT: Cast("value", TextField())})
     rows._iterable_class = _ReadableRows  # noqa: SLF001 (Django has no public name for it)
@@ -164,13 +164,8 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     """Returns the row of a key, or None. Unlike the error of `flag_row`, None costs one query."""
     rows = all_rows(model)
     rows = rows.select_for_update() if lock else rows
-    found: list[Row] = list(rows.filter(key=key)) if is_storable(key) else []
-    if len(found) > 1:
-        # Possible in a project's own table. Evaluations treat such a key as unknown.
-        raise FlagstaffError(
-            "{count} rows have the key {key}; delete all but one", count=len(found), key=repr(key)
-        )
-    return found[0] if found else None
+    found: Row | None = rows.filter(key=key).first() if is_storable(key) else None
+    return found
 
 
 def _row(model: type[Model], key: str, *, lock: bool) -> Row:
@@ -221,7 +216,7 @@ def _unknown(model: type[Model], key: str) -> FlagstaffError:
 
 
 def _keys(model: type[Model]) -> list[str]:
-    return list(all_rows(model).exclude(key=None).values_list("key", flat=True))
+    return list(all_rows(model).values_list("key", flat=True))
 
 
 def _readable_keys(model: type[Model]) -> list[str]:

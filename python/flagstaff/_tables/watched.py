@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from flagstaff._stored_value_schema import SECRET_FIELDS
 from flagstaff._tables.catalog import qualified
-from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.model_fields import auto_now_columns, find_field
 from flagstaff._tables.names import flag_names, segment_names, value_names
 

@@ -17,9 +17,8 @@ from flagstaff._tables.catalog import (
     table_exists,
     type_of_column,
 )
-from flagstaff._tables.model_fields import AnyField, find_field
+from flagstaff._tables.model_fields import RULES, AnyField, find_field
 from flagstaff._tables.names import fill, names_of_groups, sql, user_field
-from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
 from flagstaff.extensions import TABLES
 
 #: The template of the function and the triggers.
@@ -123,8 +122,8 @@ def watched_groups(
     if not groups:
         return None
     fields = {
-        "flag": (FlagModel.of(flag_model).fields.get(RULES), _IN_RULES),
-        "value": (value_rule_fields(value_model).get(RULES), _IN_RULES),
+        "flag": (find_field(flag_model, RULES), _IN_RULES),
+        "value": (find_field(value_model, RULES), _IN_RULES),
         "segment": (find_field(segment_model, "conditions"), _IN_CONDITIONS),
     }
     for model in models_with_rules(connection):
@@ -159,7 +158,7 @@ def problem_of_rules(
     connection: BaseDatabaseWrapper, flag_model: type[Model], value_model: type[Model]
 ) -> str | None:
     """Returns why the rules of these models cannot be indexed, and what to do; None if they can."""
-    fields = FlagModel.of(flag_model).fields.get(RULES), value_rule_fields(value_model).get(RULES)
+    fields = find_field(flag_model, RULES), find_field(value_model, RULES)
     problems = (_problem_of_type(connection, field) for field in fields if field is not None)
     return next(filter(None, problems), None)
 

@@ -11,22 +11,21 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
 
-from flagstaff._stored_value_schema import value_schema_problems
+from flagstaff._stored_value_schema import is_secret, value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import canonical, canonical_json, is_secret
 from flagstaff._tables.impossible_values import impossible_problem
-from flagstaff._tables.model_fields import AnyField, auto_now_fields, find_field, segment_model
-from flagstaff._tables.optional_fields import (
+from flagstaff._tables.model_fields import (
     REVIEW_ON,
     RULES,
     TAGS,
-    flag_model,
-    optional_fields,
-    value_rule_fields,
+    AnyField,
+    auto_now_fields,
+    find_field,
+    segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson, canonical_json
 from flagstaff._words.text import Text, is_storable, joined, text_of
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.preview import is_preview
@@ -99,7 +98,7 @@ def assign(row: Row, fields: Fields) -> None:
 
 def insert(row: Row, *, savepoint: bool = True) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
-    require_segments(row, optional_fields(row).rules)
+    require_segments(row, getattr(row, RULES, []))
     _save(row, savepoint=savepoint, force_insert=True)
 
 
@@ -185,7 +184,6 @@ def problems_text(problems: Mapping[str, str]) -> Text:
 def _problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns what is wrong with a new value that the field's validators may not see, or None."""
     if new is None and field.null:
-        # The field of a project: NULL means no rules, no tags, and the unit "user".
         return None
     return (
         _optional_field_problem(row, field, new)
@@ -198,12 +196,11 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
 def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns why a row cannot have the value of an optional field; None for other fields."""
     if isinstance(row, conf.value_model):
-        problems, ours = _PROBLEMS_OF_VALUES, value_rule_fields(conf.value_model)
+        problem_of = _PROBLEMS_OF_VALUES.get(field.name)
     elif isinstance(row, conf.flag_model):
-        problems, ours = _PROBLEMS, flag_model().fields
+        problem_of = _PROBLEMS.get(field.name)
     else:
         return None
-    problem_of = problems.get(field.name) if ours.get(field.name) == field else None
     return problem_of(new) if problem_of else None
 
 
@@ -288,22 +285,18 @@ def _has(row: Row, name: str, new: object) -> bool:
     """Whether the row has this value already."""
     field = _field(row, name)
     old = getattr(row, field.attname)
-    if name == "value" and isinstance(row, conf.value_model):
-        return _is_equal_json(old, new, canonical)
     if isinstance(field, JSONField):
-        return _is_equal_json(old, new, canonical_json)
+        return _is_equal_json(old, new)
     return bool(old == getattr(new, "pk", new))
 
 
-def _is_equal_json(old: object, new: object, text_of: Callable[..., str]) -> bool:
+def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
     if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
         return type(old) is type(new) and old == new
     try:
-        return text_of(old, allow_nan=True) == text_of(new)
-    except TypeError:  # The field reads values that it cannot write.
-        return bool(old == new)
-    except (ValueError, RecursionError):  # NaN, or too deep: to be rejected when it is validated.
+        return canonical_json(old, allow_nan=True) == canonical_json(new)
+    except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.
         return False
 
 

@@ -13,8 +13,7 @@ from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, value_rule_fields
+from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
@@ -98,7 +97,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
     Locks the segments until the transaction ends, so that no other one deletes them.
     """
-    if not has_rules(row):
+    if not isinstance(row, (conf.flag_model, conf.value_model)):
         return
     if (pending := _pending.get()) is not None:
         pending.rules.append(rules)
@@ -281,10 +280,6 @@ def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
 
     The rules are whatever JSON SQL has written.
     """
-    is_flag = kind is Kind.FLAG
-    if not (flag_model().has(RULES) if is_flag else value_rule_fields(conf.value_model)):
-        return
-    rows = all_rows(kind.model).exclude(key=None).order_by("key")
-    # As text: the field of a project fails at JSON that Python cannot decode.
+    rows = all_rows(kind.model).order_by("key")
     for key, pk, text in rows.values_list("key", "pk", Cast(RULES, TextField())):
-        yield key, pk, None if text is None else read_json(text)
+        yield key, pk, read_json(text)

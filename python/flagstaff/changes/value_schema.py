@@ -14,14 +14,14 @@ from flagstaff._stored_value_schema import (
     SECRET,
     TYPE,
     VALUE,
-    has_value_schema,
+    is_secret,
     value_schema_problems,
 )
-from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.text import Text, joined
 from flagstaff._words.value_schema import TYPES, choices_problem
+from flagstaff.conf import conf
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
@@ -30,8 +30,7 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     A new value is not refused because of the rules, nor new rules because of the value.
     """
     written = {VALUE, RULES, TYPE, CHOICES, SECRET, CLIENT_SIDE}.intersection(fields)
-    of_readers = written.intersection({SECRET, CLIENT_SIDE})
-    if not of_readers and not (written and has_value_schema(model_of(row))):
+    if not written or not isinstance(row, conf.value_model):
         return {}
     changed = copy(cast("Model", row))
     for name in written:
@@ -48,7 +47,7 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
 
 def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -> Text | None:
     """Returns why a value cannot have this type or these choices; None for other fields."""
-    if field.name not in (TYPE, CHOICES) or not has_value_schema(cast("type[Model]", type(row))):
+    if field.name not in (TYPE, CHOICES) or not isinstance(row, conf.value_model):
         return None
     if field.name == CHOICES:
         return choices_problem(new, secret=is_secret(row))

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import JSONField
-
-from flagstaff._tables.decoding import canonical, encoded, is_plain_json, value_field
-from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
-from flagstaff._words.json_text import why_undecodable
+from flagstaff._words.json_text import canonical_json, why_undecodable
 from flagstaff._words.text import MAX_VALUE, Text
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
@@ -31,7 +27,7 @@ def set_value(
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
     _require_json(value)
-    if everyone and value_rule_fields(conf.value_model):
+    if everyone:
         return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
 
     def undo_arguments(old: object) -> tuple[str, ...] | None:
@@ -96,26 +92,21 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
 
 def _require_json(value: object) -> None:
     try:
-        problem = why_undecodable(canonical(value))
+        problem = why_undecodable(canonical_json(value))
     except RecursionError:
         problem = Text("is nested too deeply")
     except (TypeError, ValueError) as error:
         raise InvalidChangeError(
             "JSON cannot hold this value: {reason}", reason=str(error)
         ) from error
-    if problem and is_plain_json(value_field()):
+    if problem:
         raise InvalidChangeError(
             "get_value() cannot return this value: it {reason}", reason=problem
         )
 
 
 def _as_argument(value: object) -> str | None:
-    """The text that `value set` reads as this value; None if there is none, or it is long."""
-    try:
-        if isinstance(value_field(), JSONField):
-            value = json.loads(encoded(value))
-        text = json.dumps(value, ensure_ascii=False)
-    except TypeError:  # The field reads values that it cannot write.
-        return None
+    """The text that `value set` reads as this value; None if it is long."""
+    text = json.dumps(value, ensure_ascii=False)
     text = text if text.isprintable() else json.dumps(value)
     return text if len(text) <= MAX_VALUE else None

@@ -200,7 +200,7 @@ async fn read(
 ) -> Result<Option<Read>, tokio_postgres::Error> {
     let prepared = client;
     let client = client.client;
-    let (rows, decoder) = (RefCell::new(Rows::empty(queries)), Decoder::default());
+    let (rows, decoder) = (RefCell::new(Rows::default()), Decoder::default());
     let keep = |slot, row| rows.borrow_mut().add(slot, &row, &decoder);
     let reading = async {
         let now = begin(prepared, queries, scope).await?;
@@ -234,7 +234,7 @@ async fn read_encoded(
 ) -> Result<Read, tokio_postgres::Error> {
     let prepared = client;
     let client = client.client;
-    let (read, rows) = (RefCell::new(Rows::empty(queries)), RefCell::new(Vec::new()));
+    let (read, rows) = (RefCell::new(Rows::default()), RefCell::new(Vec::new()));
     let reading = async {
         let now = begin(prepared, queries, scope).await?;
         let wanted = read.borrow_mut().open_slots(queries, scope, &now);
@@ -356,11 +356,6 @@ struct Rows {
 }
 
 impl Rows {
-    fn empty(queries: &LoadQueries) -> Self {
-        let opaque_values = queries.opaque_values;
-        Self { loaded: Loaded { opaque_values, ..Loaded::default() }, ..Self::default() }
-    }
-
     fn add(
         &mut self,
         slot: Slot,

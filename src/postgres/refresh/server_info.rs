@@ -4,7 +4,6 @@ use tokio_postgres::Row;
 
 use crate::message::Message;
 use crate::postgres::error::Error;
-use crate::postgres::parts::{Absence, ProjectParts};
 use crate::postgres::status::RefreshMode;
 use crate::postgres::texts;
 
@@ -29,8 +28,6 @@ pub(super) struct ServerInfo {
     /// The oid of the token table, if it exists.
     pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
-    /// The optional parts of the schema that cannot be read.
-    pub(super) absent: Vec<Absence>,
     /// The tables of groups with a trigger that does not fire.
     silent_groups: Option<String>,
     /// Whether tokens name every row that changed, if there are tokens.
@@ -59,11 +56,7 @@ pub(super) struct Identification {
 
 impl Identification {
     /// Reads a row of `identify`. `announced_pid` is the process id that the client was given.
-    pub(super) fn from_row(
-        row: &Row,
-        announced_pid: i32,
-        parts: &ProjectParts,
-    ) -> Result<Self, tokio_postgres::Error> {
+    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, tokio_postgres::Error> {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
@@ -76,7 +69,6 @@ impl Identification {
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
             token_table: row.try_get("token_table")?,
             lacking,
-            absent: parts.absent(row.try_get("problems_of_parts")?),
             silent_groups: row.try_get("silent_groups")?,
             names_rows: row.try_get("names_rows")?,
             key_arguments: row.try_get("key_arguments")?,
@@ -119,15 +111,12 @@ impl ServerInfo {
         self.lacking.is_none()
     }
 
-    /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
+    /// What does not fire, and what follows. `reads_groups`: rules read groups.
     pub(super) fn problems(&self, reads_groups: bool) -> impl Iterator<Item = Message> {
-        let absent = self.absent.iter().map(|absence| absence.problem.clone());
-        let silent = self
-            .silent_groups
+        self.silent_groups
             .iter()
             .filter(move |_| reads_groups)
-            .map(|tables| texts::GROUP_TRIGGER.with([("tables", tables.as_str().into())]));
-        absent.chain(silent)
+            .map(|tables| texts::GROUP_TRIGGER.with([("tables", tables.as_str().into())]))
     }
 
     /// Whether the session can receive notifications.

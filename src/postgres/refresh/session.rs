@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
         let mut session = Self {
             context,
             connection,
-            load_queries: context.queries.load_from(&server.absent, &server.key_arguments)?,
+            load_queries: context.queries.load_from(&server.key_arguments)?,
             server,
             has_alternatives,
             listening: false,
@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
         }
         self.catalog = catalog;
         let queries = &self.context.queries;
-        self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
+        self.load_queries = queries.load_from(&server.key_arguments)?;
         self.server = server;
         self.listening = listening;
         self.verification.reads_the_same = false;

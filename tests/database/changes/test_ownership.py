@@ -6,18 +6,14 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
-from django.db import models
 
 from flagstaff.changes import create, delete, update
-from flagstaff.changes.fields import validate
 from flagstaff.changes.flags import restore, undo
-from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from tests.support.history import flag_history
-from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -133,15 +129,3 @@ def test_entries_from_before_the_columns_existed_leave_them(flag: FeatureFlag) -
     forget_columns()
     undo(KEY)
     assert stored() == NOT_OWNED
-
-
-def test_field_of_a_project_with_one_of_the_names_is_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fields = flag_fields(
-        tags=models.JSONField(default=dict), review_on=models.DateTimeField(null=True)
-    )
-    model = model_of("Switch", fields)
-    monkeypatch.setattr(Conf, "flag_model", model)
-    validate(model(key="a"), "tags", {"any": "thing"})
-    validate(model(key="a"), "review_on", datetime(2027, 3, 1, tzinfo=timezone.utc))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db.models import JSONField
 
 from flagstaff.changes.fields import problems_of_new, validate
 from flagstaff.exceptions import InvalidChangeError
-from tests.support.models_of_others import model_of, value_fields
+from tests.support.models_of_others import value_model_of
 
 EMPTY: list[Any] = ["", [], {}]
 
@@ -16,7 +17,7 @@ EMPTY: list[Any] = ["", [], {}]
 @pytest.fixture(scope="module")
 def model() -> Any:
     """A value model whose JSONField is not `blank`."""
-    return model_of("Setting", value_fields())
+    return value_model_of(value=JSONField())
 
 
 @pytest.mark.parametrize("value", EMPTY)
