@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.expressions import Combinable
+from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -20,7 +20,8 @@ from flagstaff._stored_value_schema import RULES, value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
-from flagstaff._words.text import Text, TextError
+from flagstaff._words.text import Text, TextError, some
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -37,12 +38,48 @@ from flagstaff.validators import (
     value_rule_problem,
 )
 
-__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
+__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "RowConstraint", "rollout_in_range"]
 
 
-def rollout_in_range(name: str) -> models.CheckConstraint:
+class RowConstraint(models.CheckConstraint):
+    """A CHECK that, before it is added to a table, lists the rows that it would refuse."""
+
+    def __init__(self, *, correction: str, **options: Any) -> None:
+        super().__init__(**options)
+        #: What an UPDATE sets to correct such a row, such as "rollout_percent = 100".
+        self.correction = correction
+
+    def deconstruct(self) -> Any:
+        """Returns the constraint for migrations."""
+        path, arguments, options = super().deconstruct()
+        return path, arguments, {**options, "correction": self.correction}
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        """Returns the statement that adds it. Raises FlagstaffError if rows break it."""
+        if not schema_editor.collect_sql:  # sqlmigrate only prints the statements
+            self._refuse_rows(model, schema_editor)
+        return super().create_sql(model, schema_editor)
+
+    def _refuse_rows(self, model: Any, schema_editor: Any) -> None:
+        check = self._get_check_sql(model, schema_editor)
+        is_broken = RawSQL(f"NOT ({check.replace('%', '%%')})", (), models.BooleanField())  # noqa: S611 (quoted)
+        rows = model._base_manager.using(schema_editor.connection.alias).filter(is_broken)
+        if keys := list(rows.order_by("key").values_list("key", flat=True)):
+            raise FlagstaffError(
+                "{table} has rows that the constraint {name} refuses: {keys}; correct them, for "
+                "example: UPDATE {table} SET {correction} WHERE NOT ({check});",
+                table=schema_editor.quote_name(model._meta.db_table),
+                name=self.name,
+                keys=some(keys),
+                correction=self.correction,
+                check=check,
+            )
+
+
+def rollout_in_range(name: str) -> RowConstraint:
     """Returns a constraint of this name: the database rejects a rollout outside 0 to 100."""
-    return models.CheckConstraint(
+    return RowConstraint(
+        correction="rollout_percent = 100",
         condition=models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
         name=name,
         violation_error_message=_("the rollout percent must be a whole number from 0 to 100"),

@@ -366,7 +366,7 @@ def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator
         for one in (*unchanged, *side.values()):
             by_kind[one.kind].append(_core_row(one))
         flags, values, of_segments = by_kind.values()
-        yield flags, [*users.items()], of_segments, values, experiments, False
+        yield flags, [*users.items()], of_segments, values, experiments
 
 
 def _segments(keys: Collection[str]) -> Iterable[Any]:

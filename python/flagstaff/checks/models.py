@@ -40,7 +40,7 @@ def _without_base(model: type[Model], base: type[Model]) -> Problem:
             (same if is_same else other).append(ours.name)
     line = f'write "class {model.__name__}({base.__name__}):", imported from flagstaff.base_models'
     steps = [
-        *([f"rename {joined(other)} and {_MIGRATE}"] if other else []),
+        *([f"rename {joined(other)} and {_MIGRATE} with --skip-checks"] if other else []),
         line,
         *([f"remove {joined(same)} from the class"] if same else []),
         _MIGRATE,
@@ -53,8 +53,8 @@ def _differences(model: type[Model], base: type[Model]) -> Iterator[Problem]:
     for ours in _fields(base):
         if text := _difference(find_field(model, ours.name), ours, model):
             hint = (
-                f"remove {ours.name} from the class, and {_MIGRATE}; if its column is not about "
-                f"flags, rename it first"
+                f"remove {ours.name} from the class, and {_MIGRATE}; if it is a field of your own, "
+                "rename it before the model inherits"
             )
             yield Problem(f"{ours.name} {text}", model, hint=hint)
     own = [getattr(one, "condition", None) for one in model._meta.constraints]

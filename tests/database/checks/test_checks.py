@@ -302,7 +302,8 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
 def test_triggers_of_a_model_that_has_changed_are_outdated(project_models: Any) -> None:
     flag, _value = project_models
     install(flag)
-    renamed = models.CharField(max_length=100, unique=True, db_column="name")
+    renamed = models.CharField(max_length=255, unique=True, db_column="name")
+    renamed.model = flag
     renamed.set_attributes_from_name("key")
     with connection.schema_editor() as editor:
         editor.alter_field(flag, flag._meta.get_field("key"), renamed)

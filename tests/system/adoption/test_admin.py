@@ -1,4 +1,4 @@
-"""flagstaff's admin for the models of an adopting project, which have few or more fields."""
+"""flagstaff's admin for the models of an adopting project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.system.adoption.project import Project
 from tests.system.adoption.steps import assert_no_messages
 
 PAGE = "how-to/existing-models.md"
-MORE_FIELDS = """
+MORE_FIELDS = """from django.db import models
 
 FeatureFlag.add_to_class("team", models.CharField(max_length=50, default="", blank=True))
 FeatureFlag.add_to_class("priority", models.PositiveSmallIntegerField(default=0))

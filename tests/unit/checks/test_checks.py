@@ -393,7 +393,9 @@ def test_own_fields_with_names_of_ours_are_to_be_renamed_before_the_model_inheri
     }
     monkeypatch.setattr(Conf, "flag_model", model_of("Shop", fields))
     hint = only_message()[2]
-    assert hint.startswith("rename rules, owner and run makemigrations and migrate; write")
+    assert hint.startswith(
+        "rename rules, owner and run makemigrations and migrate with --skip-checks; write"
+    )
     assert "remove key, enabled, rollout_percent, description, allowed_users from" in hint
 
 
