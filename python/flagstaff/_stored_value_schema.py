@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import places_of, problem_at
 from flagstaff._words.text import Text
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
@@ -49,11 +48,7 @@ def value_schema_problems(row: Any) -> dict[str, Text]:
 
 def _schema_problems(row: Any) -> dict[str, Text]:
     schema = value_schema_of(row)
-    if (
-        schema == ANY
-        or isinstance(schema.choices, UnreadableJson)
-        or schema.type not in ("", *TYPES)
-    ):
+    if schema == ANY or schema.type not in ("", *TYPES):
         return {}
     secret = is_secret(row)
     of_choices = choices_problem(schema.choices, schema.type, secret=secret)
@@ -77,7 +72,7 @@ def _rule_problem(row: Any, schema: ValueSchema, *, secret: bool) -> Text | None
 
 def _plain(value: object) -> tuple[bool, object]:
     """Returns the value as JSON has it, and whether there is one."""
-    if value is None or isinstance(value, UnreadableJson):
+    if value is None:
         return False, None
     try:
         return True, json.loads(json.dumps(value))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -16,10 +15,11 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import RULES, value_schema_problems
+from flagstaff._tables.catalog import table_exists
+from flagstaff._tables.model_fields import find_field
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._time_fields import DayField, TimeField
-from flagstaff._words.json_text import UnreadableJson, read_json
 from flagstaff._words.text import Text, TextError, some
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
@@ -38,7 +38,27 @@ from flagstaff.validators import (
     value_rule_problem,
 )
 
-__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "RowConstraint", "rollout_in_range"]
+__all__ = [
+    "AbstractFeatureFlag",
+    "AbstractKeyValueStore",
+    "ReadableJson",
+    "RowConstraint",
+    "finite_times",
+    "readable_json",
+    "rollout_in_range",
+]
+
+# The bytes of the rules of a row, and of a value.
+_MAX_RULES, _MAX_VALUE = 256 << 10, 1 << 20
+_YEARS = (("gt", 1), ("lt", 9000))
+# Python's decoder is recursive, and refuses integers of more than 4,300 digits.
+_READABLE = """(
+    pg_catalog.octet_length({column}::text) <= {size}
+    AND NOT pg_catalog.jsonb_path_exists(
+        {column}, 'strict $.**{{500}} ? (@.type() == "array" || @.type() == "object")'
+    )
+    AND NOT pg_catalog.jsonb_path_exists({column}, 'strict $.** ? (@ >= 1e4300 || @ <= -1e4300)')
+)"""
 
 
 class RowConstraint(models.CheckConstraint):
@@ -56,15 +76,18 @@ class RowConstraint(models.CheckConstraint):
 
     def create_sql(self, model: Any, schema_editor: Any) -> Any:
         """Returns the statement that adds it. Raises FlagstaffError if rows break it."""
-        if not schema_editor.collect_sql:  # sqlmigrate only prints the statements
+        table = schema_editor.quote_name(model._meta.db_table)
+        # sqlmigrate only prints the statements, and CreateModel may add constraints later.
+        if not schema_editor.collect_sql and table_exists(schema_editor.connection, table):
             self._refuse_rows(model, schema_editor)
         return super().create_sql(model, schema_editor)
 
     def _refuse_rows(self, model: Any, schema_editor: Any) -> None:
-        check = self._get_check_sql(model, schema_editor)
+        check: str = cast("Any", self)._get_check_sql(model, schema_editor)
+        name = "key" if find_field(model, "key") else "pk"
         is_broken = RawSQL(f"NOT ({check.replace('%', '%%')})", (), models.BooleanField())  # noqa: S611 (quoted)
         rows = model._base_manager.using(schema_editor.connection.alias).filter(is_broken)
-        if keys := list(rows.order_by("key").values_list("key", flat=True)):
+        if keys := list(rows.order_by(name).values_list(name, flat=True)):
             raise FlagstaffError(
                 "{table} has rows that the constraint {name} refuses: {keys}; correct them, for "
                 "example: UPDATE {table} SET {correction} WHERE NOT ({check});",
@@ -76,49 +99,68 @@ class RowConstraint(models.CheckConstraint):
             )
 
 
-def rollout_in_range(name: str) -> RowConstraint:
-    """Returns a constraint of this name: the database rejects a rollout outside 0 to 100."""
-    return RowConstraint(
-        correction="rollout_percent = 100",
-        condition=models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
-        name=name,
-        violation_error_message=_("the rollout percent must be a whole number from 0 to 100"),
+def rollout_in_range() -> RowConstraint:
+    """Returns a constraint: the database rejects a rollout outside 0 to 100."""
+    return _constraint(
+        "rollout_percent_range",
+        models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
+        _("the rollout percent must be a whole number from 0 to 100"),
+        "rollout_percent = 100",
     )
 
 
-class _AsStored(json.JSONEncoder):
-    """Writes a text that is JSON already."""
+def finite_times(*fields: str) -> RowConstraint:
+    """Returns a constraint: the database rejects times and days that Python cannot represent.
 
-    def encode(self, o: object) -> str:
-        return str(o)
-
-
-class DecodedJSONField(models.JSONField):
-    """JSON that any role may have written. What Python cannot decode is an UnreadableJson."""
-
-    decode: Callable[[str], Any] = staticmethod(read_json)
-
-    def deconstruct(self) -> Any:
-        """Returns the field for migrations: the column is that of a JSONField."""
-        name, _path, arguments, options = super().deconstruct()
-        return name, "django.db.models.JSONField", arguments, options
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """Decodes the text."""
-        return self.decode(value) if isinstance(value, str) else value
-
-
-class RulesField(DecodedJSONField):
-    """The JSON of rules, conditions or tags.
-
-    So a flag can be disabled whatever SQL has written into its rules or tags.
+    Nor those near them, because pages add to times and show them in other zones.
     """
+    bounds = {f"{field}__year__{bound}": year for field in fields for bound, year in _YEARS}
+    return _constraint(
+        "finite_times",
+        models.Q(**bounds),
+        _("times and days must be in the years 2 to 8999"),
+        f"{fields[0]} = now()",
+    )
 
-    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Encodes the value. An UnreadableJson is written as it was read."""
-        if isinstance(value, UnreadableJson):
-            return connection.ops.adapt_json_value(value, _AsStored)
-        return super().get_db_prep_value(value, connection, prepared)
+
+def readable_json(*fields: str, value: str | None = None) -> RowConstraint:
+    """Returns a constraint: PostgreSQL rejects JSON that Python cannot decode, and long JSON.
+
+    The JSON of `fields` has at most 256 KiB as text, that of `value` 1 MiB.
+    """
+    sizes = {**dict.fromkeys(fields, _MAX_RULES), **({value: _MAX_VALUE} if value else {})}
+    return _constraint(
+        "readable_json",
+        models.Q(*(ReadableJson(field, size=size) for field, size in sizes.items())),
+        _(
+            "the JSON is too long, nested deeper than 500 levels, or has a number of more than "
+            "4,300 digits; rules have at most 256 KiB, and a value 1 MiB"
+        ),
+        f"{value or fields[0]} = '[]'",
+    )
+
+
+def _constraint(name: str, condition: models.Q, message: Any, correction: str) -> RowConstraint:
+    return RowConstraint(
+        correction=correction,
+        condition=condition,
+        name=f"%(app_label)s_%(class)s_{name}",
+        violation_error_message=message,
+    )
+
+
+class ReadableJson(models.Func):
+    """Whether the JSON of a column has at most `size` bytes as text, and Python can decode it."""
+
+    arity = 1
+    output_field = models.BooleanField()
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, Any]:
+        """Returns the SQL. Only Django writes to the tables of other databases."""
+        if not is_postgresql(connection):
+            return "1 = 1", ()
+        column, params = compiler.compile(self.source_expressions[0])
+        return _READABLE.format(column=column, size=self.extra["size"]), tuple(params) * 3
 
 
 # Returns why the field of this name cannot have a value, or None.
@@ -198,7 +240,7 @@ class AbstractFeatureFlag(models.Model):
         blank=True,
         help_text=_("These users have the flag at any percentage while it is enabled."),
     )
-    rules: models.Field[Any, Any] = RulesField(
+    rules: models.Field[Any, Any] = models.JSONField(
         _("rules"),
         default=list,
         db_default=[],
@@ -232,7 +274,7 @@ class AbstractFeatureFlag(models.Model):
         db_default="",
         help_text=_("The person or team that decides about the flag."),
     )
-    tags: models.Field[Any, Any] = RulesField(
+    tags: models.Field[Any, Any] = models.JSONField(
         _("tags"),
         default=list,
         db_default=[],
@@ -240,16 +282,16 @@ class AbstractFeatureFlag(models.Model):
         validators=[validate_tags],
         help_text=_("Words to find the flag by, such as the part of the product."),
     )
-    review_on: models.Field[date | Combinable | None, date | None] = DayField(
+    review_on: models.Field[date | Combinable | None, date | None] = models.DateField(
         _("review on"),
         null=True,
         blank=True,
         help_text=_("On this day somebody should decide whether the flag is still needed."),
     )
-    created_at: models.Field[datetime | Combinable, datetime] = TimeField(
+    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("created at"), auto_now_add=True, db_default=Now()
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 
@@ -260,7 +302,11 @@ class AbstractFeatureFlag(models.Model):
         ordering = ("key",)
         # "toggle": turn on and off, roll out and kill, without the right to change anything else.
         default_permissions = ("add", "change", "delete", "view", "toggle")
-        constraints = (rollout_in_range("%(app_label)s_%(class)s_rollout_percent_range"),)
+        constraints = (
+            rollout_in_range(),
+            readable_json("rules", "tags"),
+            finite_times("review_on", "created_at", "changed_at"),
+        )
 
     def __str__(self) -> str:
         return self.key
@@ -319,7 +365,7 @@ class AbstractKeyValueStore(models.Model):
         db_default="",
         help_text=_("A value of another type is refused."),
     )
-    choices: models.Field[Any, Any] = RulesField(
+    choices: models.Field[Any, Any] = models.JSONField(
         _("choices"),
         default=list,
         db_default=[],
@@ -327,7 +373,7 @@ class AbstractKeyValueStore(models.Model):
         validators=[validate_choices],
         help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
     )
-    rules: models.Field[Any, Any] = RulesField(
+    rules: models.Field[Any, Any] = models.JSONField(
         _("rules"),
         default=list,
         db_default=[],
@@ -356,7 +402,7 @@ class AbstractKeyValueStore(models.Model):
             "Browsers may read this value, so it is public. A secret value cannot be client side."
         ),
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 
@@ -365,6 +411,10 @@ class AbstractKeyValueStore(models.Model):
         verbose_name = _("value")
         verbose_name_plural = _("values")
         ordering = ("key",)
+        constraints = (
+            readable_json("choices", "rules", value="value"),
+            finite_times("changed_at"),
+        )
 
     def __str__(self) -> str:
         return self.key

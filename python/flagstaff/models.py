@@ -11,12 +11,11 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._time_fields import TimeField
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
-    RulesField,
-    rollout_in_range,
+    finite_times,
+    readable_json,
 )
 from flagstaff.history.log import Change
 from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
@@ -37,9 +36,6 @@ class FeatureFlag(AbstractFeatureFlag):
         help_text=_("These users have the flag at any percentage while it is enabled."),
     )
 
-    class Meta(AbstractFeatureFlag.Meta):
-        constraints = (rollout_in_range("flagstaff_rollout_percent_range"),)
-
 
 class KeyValueStore(AbstractKeyValueStore):
     """A value that can be changed without a deploy."""
@@ -56,7 +52,7 @@ class Segment(models.Model):
         help_text=_('The name that rules use, such as "enterprise".'),
     )
     # No default: an empty list would match every user, so it is not valid.
-    conditions: models.Field[Any, Any] = RulesField(
+    conditions: models.Field[Any, Any] = models.JSONField(
         _("conditions"),
         validators=[validate_conditions],
         help_text=_("A user is in the segment if all conditions are true."),
@@ -64,10 +60,10 @@ class Segment(models.Model):
     description: models.Field[str | Combinable, str] = models.TextField(
         _("description"), blank=True, default="", db_default=""
     )
-    created_at: models.Field[datetime | Combinable, datetime] = TimeField(
+    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("created at"), auto_now_add=True, db_default=Now()
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 
@@ -75,6 +71,10 @@ class Segment(models.Model):
         verbose_name = _("segment")
         verbose_name_plural = _("segments")
         ordering = ("key",)
+        constraints = (
+            readable_json("conditions"),
+            finite_times("created_at", "changed_at"),
+        )
 
     def __str__(self) -> str:
         return self.key
@@ -136,10 +136,11 @@ class StaleCount(models.Model):
     """The number of stale flags at a time. The table has one row, with the primary key 1."""
 
     count: models.Field[Any, int] = models.PositiveIntegerField()
-    at: models.Field[Any, datetime] = TimeField()
+    at: models.Field[Any, datetime] = models.DateTimeField()
 
     class Meta:
         default_permissions = ()
+        constraints = (finite_times("at"),)
 
     def __str__(self) -> str:
         return f"{self.count} stale flags"

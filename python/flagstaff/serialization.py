@@ -25,7 +25,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
-from flagstaff._words.json_text import UnreadableJson, object_of_pairs
+from flagstaff._words.json_text import object_of_pairs
 from flagstaff._words.rule_json import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
 from flagstaff.changes import Changed, Undo, combined_undo
@@ -159,16 +159,6 @@ def _fields(kind: Kind) -> dict[str, AnyField]:
 def _serialized(kind: Kind, field: AnyField, row: Row) -> object:
     """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
     value = getattr(row, field.attname)
-    if isinstance(value, UnreadableJson):
-        if kind is Kind.VALUE and field.name in secret_fields(row):
-            return MASK
-        raise FlagstaffError(
-            "the {kind} {key} cannot be exported: the JSON of its {field} {why}; replace it",
-            kind=kind.value,
-            key=repr(row.key),
-            field=field.name,
-            why=value.problem,
-        )
     if isinstance(field, JSONField):
         plain = json.loads(json.dumps(value, cls=field.encoder))
         return in_reading_order(plain) if field.name in {"rules", "conditions"} else plain

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
-from django.db import Error, connections, transaction
-from django.db.models import Model, QuerySet, TextField
+from django.db import Error, transaction
+from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
-from django.db.models.query import ModelIterable
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._words.json_text import read_json
 from flagstaff._words.text import Text, is_storable, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -27,17 +24,9 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 
-if TYPE_CHECKING:
-    _ModelIterable = ModelIterable[Any]
-else:
-    _ModelIterable = ModelIterable
-
 _DID_YOU_MEAN = marked("did you mean {keys}?")
 _IS_FLAG = marked('there is a flag with this key; run "{command}"')
 _IS_VALUE = marked('there is a value with this key; run "{command}"')
-
-# The annotation with the text of a value.
-_TEXT = "flagstaff_text"
 
 #: An int, a str, a UUID, or what else the field of a project's model reads.
 PrimaryKey: TypeAlias = Hashable
@@ -126,7 +115,7 @@ def similar_segments(key: str) -> Text | None:
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
-    return readable(uncached(model._base_manager.using(conf.database)))
+    return uncached(model._base_manager.using(conf.database))
 
 
 def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -136,28 +125,6 @@ def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:
     # Django sets this for reads before a write, and django-cacheops does not cache them.
     vars(rows)["_for_write"] = True
     return rows
-
-
-def readable(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Returns the same rows. A value that Python cannot decode is an UnreadableJson.
-
-    Else one such value would fail the query of all values.
-    """
-    if rows.model is not conf.value_model or not is_postgresql(connections[rows.db]):
-        return rows
-    rows = rows.defer("value").annotate(**{_TEXT: Cast("value", TextField())})
-    rows._iterable_class = _ReadableRows  # noqa: SLF001 (Django has no public name for it)
-    return rows
-
-
-class _ReadableRows(_ModelIterable):
-    """Decodes the text of each value after the query."""
-
-    def __iter__(self) -> Iterator[Any]:
-        for row in super().__iter__():
-            text = row.__dict__.pop(_TEXT)
-            row.value = None if text is None else read_json(text)
-            yield row
 
 
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:

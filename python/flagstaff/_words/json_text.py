@@ -1,36 +1,17 @@
-"""JSON that Python can decode, and JSON that it cannot."""
+"""JSON that people write, and JSON of the database."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from flagstaff._core import json_problem
 from flagstaff._words.text import Text, truncated
 
-# A shorter text has neither too many digits nor too many levels.
-_SHORT = 1_000
 # The length of a name in a message.
 _MAX_NAME = 80
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
-
-
-class UnreadableJson(str):
-    """The text of JSON that PostgreSQL stores and Python cannot decode, in the place of a value."""
-
-    __slots__ = ()
-
-    @property
-    def problem(self) -> Text:
-        """What is wrong with it, such as "has a number of more than 4,300 digits"."""
-        return why_undecodable(self) or Text("cannot be decoded")
-
-    def __repr__(self) -> str:
-        return f"UnreadableJson({super().__repr__()})"
 
 
 class ExactNumber(float):
@@ -49,21 +30,20 @@ class ExactNumber(float):
         return self._text
 
 
-class LongJson(str):  # noqa: SLOT000 (it has attributes)
-    """The start of a long JSON text, in the place of a value. Equal if the whole texts are."""
+class ExactDecoder(json.JSONDecoder):
+    """Reads numbers with a point as ExactNumber."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(parse_float=ExactNumber, **options)
+
+
+class LongJson(NamedTuple):
+    """The start of a long JSON text of the history, in the place of its value."""
+
+    start: str
     length: int
+    #: Of the whole text.
     digest: str
-
-    def __new__(cls, start: str, length: int, digest: str) -> LongJson:  # noqa: PYI034 (Python 3.10 has no Self)
-        """Takes the length and a digest of the whole text."""
-        self = super().__new__(cls, start)
-        self.length = length
-        self.digest = digest
-        return self
-
-    def __repr__(self) -> str:
-        return f"LongJson({self.length}, {self.digest})"
 
 
 class DuplicateNameError(ValueError):
@@ -108,11 +88,9 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def read_json(text: str, parse_float: Callable[[str], float] = float) -> Any:
-    """Returns the value of a JSON text of the database, or an UnreadableJson."""
-    if len(text) > _SHORT and why_undecodable(text):
-        return UnreadableJson(text)
-    return json.loads(text, parse_float=parse_float)
+def read_exactly(text: str) -> Any:
+    """Returns the value of a JSON text of the history. Numbers with a point are ExactNumber."""
+    return json.loads(text, cls=ExactDecoder)
 
 
 def canonical_json(value: object, *, allow_nan: bool = False) -> str:
@@ -140,17 +118,6 @@ def _as_postgres_reads(text: str) -> int | float:
     return int(Decimal(text)) if isfinite(number) and "e+" in repr(number) else number
 
 
-def read_columns(text: str) -> Any:
-    """Returns the value of a JSON text of the database, each member of an object on its own.
-
-    So a row with an unreadable value keeps its other columns. Numbers with a point are ExactNumber.
-    """
-    if len(text) > _SHORT and why_undecodable(text) and text.startswith("{"):
-        members = _members(text)
-        return {json.loads(name): read_json(member, ExactNumber) for name, member in members}
-    return read_json(text, ExactNumber)
-
-
 def why_undecodable(text: str) -> Text | None:
     """Returns why Python cannot decode a JSON text, whatever its syntax; None if it can.
 
@@ -158,16 +125,3 @@ def why_undecodable(text: str) -> Text | None:
     """
     # Rust accepts no half of a surrogate pair.
     return json_problem(text.encode(errors="replace").decode())
-
-
-def _members(text: str) -> Iterator[tuple[str, str]]:
-    """Yields the names and values of an object, as text."""
-    depth, start, name = 0, 1, ""
-    for token in _TOKENS.finditer(text):
-        depth += (token[0] in "[{") - (token[0] in "]}")
-        is_end = token[0] == "}" and not depth
-        if depth == 1 and token[0] == ":":
-            name, start = text[start : token.start()], token.end()
-        elif name and (is_end or (depth == 1 and token[0] == ",")):
-            yield name.strip(), text[start : token.start()].strip()
-            name, start = "", token.end()

@@ -10,7 +10,7 @@ from django.db.models import IntegerField
 
 from flagstaff._tables.names import user_names
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.json_text import read_columns
+from flagstaff._words.json_text import read_exactly
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.log import Change, Event
@@ -59,4 +59,4 @@ def unnamed(events: Iterable[Event]) -> list[Event]:
 
 def _json(value: object) -> Any:
     # Django makes the driver return JSON as text.
-    return read_columns(value) if isinstance(value, str) else value
+    return read_exactly(value) if isinstance(value, str) else value

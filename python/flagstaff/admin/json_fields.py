@@ -16,7 +16,6 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import (
     DuplicateNameError,
-    UnreadableJson,
     object_of_pairs,
     why_undecodable,
 )
@@ -54,10 +53,10 @@ class ValueField(forms.JSONField):
     }
 
     def prepare_value(self, value: object) -> Any:
-        """The text in the form: as typed, or formatted. A new or unreadable value has none."""
+        """The text in the form: as typed, or formatted. A new value has none."""
         if isinstance(value, InvalidJSONInput):
             return value
-        return "" if value is None or isinstance(value, UnreadableJson) else self.text_of(value)
+        return "" if value is None else self.text_of(value)
 
     def text_of(self, value: object) -> str:
         """The JSON of a stored value."""

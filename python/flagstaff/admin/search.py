@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import readable
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.app_pages import PAGES
@@ -74,7 +73,7 @@ def _rows(
     model_admin: ModelAdmin[Any], request: HttpRequest, text: str, describe: _Describe
 ) -> list[Mapping[str, object]]:
     """Returns the rows that the search of the list finds, and one more than a page shows."""
-    every = readable(model_admin.get_queryset(request).using(conf.database))
+    every = model_admin.get_queryset(request).using(conf.database)
     if model_admin.get_search_fields(request):
         found, has_duplicates = model_admin.get_search_results(request, every, text)
         if has_duplicates:

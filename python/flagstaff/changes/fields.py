@@ -25,7 +25,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import UnreadableJson, canonical_json
+from flagstaff._words.json_text import canonical_json
 from flagstaff._words.text import Text, is_storable, joined, text_of
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.preview import is_preview
@@ -100,16 +100,6 @@ def insert(row: Row, *, savepoint: bool = True) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
     require_segments(row, getattr(row, RULES, []))
     _save(row, savepoint=savepoint, force_insert=True)
-
-
-def require_readable(key: str, fields: Fields) -> None:
-    """Raises InvalidChangeError if a value of the history cannot be written again."""
-    if any(isinstance(value, UnreadableJson) for value in fields.values()):
-        raise InvalidChangeError(
-            "Python cannot decode the value that {key} had, so it cannot be restored; write it "
-            "with SQL",
-            key=key,
-        )
 
 
 def touch(row: Row) -> None:
@@ -292,8 +282,6 @@ def _has(row: Row, name: str, new: object) -> bool:
 
 def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
-    if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
-        return type(old) is type(new) and old == new
     try:
         return canonical_json(old, allow_nan=True) == canonical_json(new)
     except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.

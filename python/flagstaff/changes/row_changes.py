@@ -13,7 +13,6 @@ from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.text import Text, marked, some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -29,7 +28,6 @@ from flagstaff.changes.fields import (
     insert,
     problems_of_new,
     problems_text,
-    require_readable,
     touch,
     write,
 )
@@ -70,9 +68,8 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
         require_version(kind, key, row.pk, expect_version)
         write(row, {name: new})
         version = version_of(kind, row.pk)
-    is_lost = secret or isinstance(old, UnreadableJson)
-    arguments = None if is_lost else undo_arguments(old)
-    undo = None if is_lost else undo_by_version(kind, key, version)
+    arguments = None if secret else undo_arguments(old)
+    undo = None if secret else undo_by_version(kind, key, version)
     undo = Undo(arguments) if arguments else undo
     return replace(planned, written=True, version=version, undo=undo)
 
@@ -147,7 +144,6 @@ def finished(kind: Kind, planned: Changed, version: int | None) -> Changed:
 def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
     """Returns what `change_row` would write. Writes nothing, and does not query."""
     fields = _in_model_order(row, differing(row, fields))
-    require_readable(row.key, fields)
     # Of a foreign key the value of its column: the row that it names may be gone.
     columns = {one.name: one.attname for one in row._meta.concrete_fields}
     old: dict[str, Any] = {name: getattr(row, columns[name]) for name in fields}
@@ -295,5 +291,4 @@ def _editable_fields(row: Row) -> dict[str, Any]:
 
 def _is_lost(old: Fields, *, secret: bool) -> bool:
     """Whether an undo could not write these old fields again."""
-    is_unreadable = any(isinstance(value, UnreadableJson) for value in old.values())
-    return is_unreadable or (secret and not old.keys().isdisjoint(SECRET_FIELDS))
+    return secret and not old.keys().isdisjoint(SECRET_FIELDS)

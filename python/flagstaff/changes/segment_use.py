@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, TextField
-from django.db.models.functions import Cast
+from django.db.models import Model
 
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
-from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, some
 from flagstaff.changes.preview import is_preview
@@ -280,6 +278,4 @@ def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
 
     The rules are whatever JSON SQL has written.
     """
-    rows = all_rows(kind.model).order_by("key")
-    for key, pk, text in rows.values_list("key", "pk", Cast(RULES, TextField())):
-        yield key, pk, read_json(text)
+    yield from all_rows(kind.model).order_by("key").values_list("key", "pk", RULES)

@@ -17,21 +17,14 @@ from django.db import DataError, Error, OperationalError, connections, transacti
 from django.db.models import Q
 
 from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
-from flagstaff._tables.model_fields import (
-    RULES,
-    AnyField,
-    is_auto_now,
-    is_auto_now_add,
-    is_generated,
-)
+from flagstaff._tables.model_fields import RULES, is_auto_now, is_auto_now_add, is_generated
 from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
-from flagstaff._time_fields import bound_of
-from flagstaff._words.json_text import UnreadableJson, read_columns
+from flagstaff._words.json_text import read_exactly
 from flagstaff._words.text import Text, some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -46,7 +39,6 @@ from flagstaff.changes.fields import (
     differing,
     insert,
     rejections,
-    require_readable,
     require_valid,
 )
 from flagstaff.changes.impact import RowState
@@ -447,7 +439,6 @@ class _Row:
 
     def require_valid(self) -> None:
         """Raises InvalidChangeError if the model does not accept what is written."""
-        require_readable(self.key, self.values)
         if self.stored is not None and self.state.columns is not None:
             fields = differing(self.stored, self._values_of(lambda _: True))
             require_valid(self.stored, fields, is_past=True)
@@ -659,7 +650,7 @@ def _columns(stored: Collection[RowId]) -> dict[RowId, Fields]:
         for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
             with connections[conf.database].cursor() as cursor:
                 cursor.execute(fill(sql("current_rows_v1"), _names(kind)), [batch])
-                columns |= {(kind, pk): read_columns(text) for pk, text in cursor.fetchall()}
+                columns |= {(kind, pk): read_exactly(text) for pk, text in cursor.fetchall()}
     return columns
 
 
@@ -733,14 +724,9 @@ def _read_values(rows: Collection[_Row]) -> None:
 def _read_columns(kind: Kind, rows: Sequence[_Row]) -> None:
     """Reads the same of the rows of one kind. Refuses those whose values cannot be written."""
     taken = defaultdict[tuple[str, int], list[str]](list)
-    unreadable: dict[tuple[str, str], object] = {}
     for row in rows:
         for name, entry in row.state.taken.items():
-            value = _unreadable(row.fields[name], (row.state.columns or {}).get(name))
-            if value is None:
-                taken[row.pk, entry].append(name)
-            else:
-                unreadable[row.pk, name] = value
+            taken[row.pk, entry].append(name)
     wanted = [{"pk": pk, "entry": entry, "names": names} for (pk, entry), names in taken.items()]
     query = fill(sql("history_rows_v1"), _names(kind))
     manager = kind.model._base_manager.using(conf.database)
@@ -757,9 +743,7 @@ def _read_columns(kind: Kind, rows: Sequence[_Row]) -> None:
     read = {(one.flagstaff_pk, one.flagstaff_entry): one for one in found}
     for row in rows:
         row.values = {
-            row.fields[name].attname: unreadable[row.pk, name]
-            if (row.pk, name) in unreadable
-            else getattr(read[row.pk, entry], row.fields[name].attname)
+            row.fields[name].attname: getattr(read[row.pk, entry], row.fields[name].attname)
             for name, entry in row.state.taken.items()
         }
         try:
@@ -786,11 +770,6 @@ def _refuse_missing_segments(rows: Collection[_Row]) -> None:
     for row in written:
         if problem := missing_among(row.values[RULES], existing):
             row.refuse(row.unwritable(problem))
-
-
-def _unreadable(one: AnyField, value: object) -> object:
-    """What is read for a value that the database or Python cannot represent; None for others."""
-    return value if isinstance(value, UnreadableJson) else bound_of(one, value)
 
 
 def _names(kind: Kind) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,9 +10,8 @@ from functools import cached_property
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, TextField
-from django.db.models.functions import Cast, Substr
+from django.db.models.functions import Cast
 
-from flagstaff._core import MAX_RULES_BYTES
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.catalog import find_table
 from flagstaff._tables.groups import (
@@ -24,14 +24,10 @@ from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.names import own_names, user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
-from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import reads_groups
 from flagstaff.changes.segment_use import rules_of_apps
 from flagstaff.checks.check import Problem
 from flagstaff.conf import conf
-
-# A longer text is too long for workers, too. In characters, of which none is shorter than a byte.
-_MAX_LENGTH = MAX_RULES_BYTES + 1
 
 Texts = dict[str, str]
 
@@ -172,16 +168,12 @@ def _of_value(key: str) -> str:
 
 
 def _decoded(texts: Texts | None) -> dict[str, object]:
-    """Returns the JSON of the texts; None for a text that is cut off."""
-    return {
-        key: read_json(text) if len(text) < _MAX_LENGTH else None
-        for key, text in (texts or {}).items()
-    }
+    return {key: json.loads(text) for key, text in (texts or {}).items()}
 
 
 def _texts(connection: BaseDatabaseWrapper, model: type[Model], name: str) -> Texts | None:
     """Returns the JSON of a field as workers read it, by key; None if the table is unreadable."""
-    text = Substr(Cast(name, TextField()), 1, _MAX_LENGTH)
+    text = Cast(name, TextField())
     try:
         with transaction.atomic(using=connection.alias):
             rows = _with_keys(model, connection).values_list("key", text)

@@ -6,10 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import TextField
-from django.db.models.functions import Cast
 
-from flagstaff._words.json_text import read_json
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment
 from flagstaff.extensions import OtherRules
@@ -22,11 +19,9 @@ def keys() -> Mapping[str, Collection[str]]:
 
 def rules() -> Sequence[OtherRules]:
     """Returns the rules of all experiments that are not shipped. One query."""
-    # As text: Python cannot decode all JSON that SQL writes.
-    columns = ("pk", "key", "state", Cast("rules", TextField()))
     return [
-        OtherRules(Experiment, pk, key, read_json(text), is_active=state == "running")
-        for pk, key, state, text in _values(*columns)
+        OtherRules(Experiment, pk, key, rules, is_active=state == "running")
+        for pk, key, state, rules in _values("pk", "key", "state", "rules")
         if state != "shipped"
     ]
 

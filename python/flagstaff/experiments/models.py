@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._time_fields import TimeField
+from flagstaff.base_models import finite_times, readable_json
 from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
 
@@ -121,14 +121,16 @@ class Experiment(models.Model):
     #: The report as it was when the experiment was shipped, or its exposures were deleted.
     frozen_report: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
     #: Without its exposures, an experiment cannot run again.
-    exposures_deleted_at: models.Field[Any, datetime | None] = TimeField(null=True, editable=False)
-    created_at: models.Field[Any, datetime] = TimeField(
+    exposures_deleted_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        null=True, editable=False
+    )
+    created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )
-    started_at: models.Field[Any, datetime | None] = TimeField(
+    started_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("started at"), null=True, editable=False
     )
-    ended_at: models.Field[Any, datetime | None] = TimeField(
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("ended at"), null=True, editable=False
     )
 
@@ -137,6 +139,13 @@ class Experiment(models.Model):
         verbose_name_plural = _("experiments")
         ordering = ("-id",)
         constraints = (
+            finite_times(
+                "exposures_deleted_at",
+                "created_at",
+                "started_at",
+                "ended_at",
+            ),
+            readable_json("rules", "overrides"),
             models.CheckConstraint(
                 condition=Q(traffic_percent__gte=0, traffic_percent__lte=100),
                 name="flagstaff_experiments_traffic_percent",
@@ -159,13 +168,14 @@ class Phase(models.Model):
     number: models.Field[Any, int] = models.PositiveIntegerField()
     #: As that of the experiment.
     allocation: models.Field[Any, Any] = models.JSONField()
-    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
-    ended_at: models.Field[Any, datetime | None] = TimeField(null=True)
+    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()
         ordering = ("number",)
         constraints = (
+            finite_times("started_at", "ended_at"),
             models.UniqueConstraint(
                 fields=["experiment", "number"], name="flagstaff_experiments_phase_number"
             ),
@@ -194,7 +204,7 @@ class ExperimentEvent(models.Model):
         UNDONE = "undone", _("undone")
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
-    at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     #: In English.
     message: models.Field[Any, str] = models.TextField(_("message"))
@@ -208,6 +218,7 @@ class ExperimentEvent(models.Model):
         verbose_name = _("experiment event")
         verbose_name_plural = _("experiment events")
         ordering = ("id",)
+        constraints = (finite_times("at"),)
 
     def __str__(self) -> str:
         return self.message
@@ -229,7 +240,7 @@ class Exposure(models.Model):
     phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
     user_pk: models.Field[Any, str | None] = models.TextField(null=True)  # noqa: DJ001
-    at: models.Field[Any, datetime] = TimeField()
+    at: models.Field[Any, datetime] = models.DateTimeField()
     #: Of a visitor: whether the browser has sent the cookie back. Reports show it, and never select
     #: by it: a variant can make browsers leave.
     returned: models.Field[Any, bool] = models.BooleanField(default=False, db_default=False)
@@ -242,6 +253,7 @@ class Exposure(models.Model):
                 F("user_pk"), condition=Q(user_pk__isnull=False), name="flagstaff_exposure_user"
             ),
         )
+        constraints = (finite_times("at"),)
 
     def __str__(self) -> str:
         return f"{self.unit}: {self.variant}"
@@ -276,10 +288,11 @@ class StoredVerdict(models.Model):
     outcomes: models.Field[Any, Any] = models.JSONField(default=dict)
     #: Why there is none, in English.
     problem: models.Field[Any, str] = models.TextField(default="", blank=True)
-    at: models.Field[Any, datetime] = TimeField()
+    at: models.Field[Any, datetime] = models.DateTimeField()
 
     class Meta:
         default_permissions = ()
+        constraints = (finite_times("at"),)
 
     def __str__(self) -> str:
         return f"verdict at {self.at}"

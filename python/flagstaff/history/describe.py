@@ -11,9 +11,9 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.json_text import LongJson, UnreadableJson
+from flagstaff._words.json_text import LongJson
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
-from flagstaff._words.text import MASK, local_list, local_number, local_truncated, localized
+from flagstaff._words.text import MASK, local_list, local_number, local_truncated
 from flagstaff.history.differences import (
     Difference,
     JsonDifference,
@@ -155,10 +155,8 @@ def describe_value(
         return MASK
     if isinstance(value, bool) and field != "value":
         return pgettext("boolean", "true") if value else pgettext("boolean", "false")
-    if isinstance(value, UnreadableJson):
-        return _("unreadable: it %(problem)s") % {"problem": localized(value.problem)}
     if isinstance(value, LongJson):
-        return local_truncated(value, limit, value.length)
+        return local_truncated(value.start, limit, value.length)
     if field == BUCKET_BY and isinstance(value, str) and value.strip():
         return local_truncated(value, limit)
     style = Style(max_values=None if limit is None else _MAX_VALUES)

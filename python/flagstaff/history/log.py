@@ -20,10 +20,9 @@ from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import tables_without_history
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.json_text import LongJson, UnreadableJson, read_columns
+from flagstaff._words.json_text import ExactDecoder, LongJson
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
-from flagstaff.base_models import DecodedJSONField
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, Users, row_differences
@@ -41,12 +40,6 @@ _MAX_KEYS = 1_000
 _MAX_REASONS = 100_000
 _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _SIDES = ("old", "new")
-
-
-class RecordedJSONField(DecodedJSONField):
-    """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
-
-    decode = staticmethod(read_columns)
 
 
 class ChangeQuerySet(models.QuerySet["Change"]):
@@ -119,7 +112,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         Of lists of users the first ones are read. `old` and `new` are deferred.
         """
-        template, output = sql("short_side_v1"), RecordedJSONField()
+        template, output = sql("short_side_v1"), models.JSONField(decoder=ExactDecoder)
         parts = {
             f"short_{side}": Func("relation", side, template=template, output_field=output)
             for side in _SIDES
@@ -172,18 +165,18 @@ class Change(models.Model):
     action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
     # The rows of flags, values and segments; for allowed users the lists of removed and of added
     # pks.
-    old: models.Field[Any, Any] = RecordedJSONField(_("old"), null=True)
-    new: models.Field[Any, Any] = RecordedJSONField(_("new"), null=True)
+    old: models.Field[Any, Any] = models.JSONField(_("old"), null=True, decoder=ExactDecoder)
+    new: models.Field[Any, Any] = models.JSONField(_("new"), null=True, decoder=ExactDecoder)
     # The attribution that the application has set, or NULL. The columns after it are set by
     # PostgreSQL.
     actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
     source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
     reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
     # Of an undo, the ids of the entries that it took back.
-    undoes: models.Field[Any, Any] = RecordedJSONField(_("undoes"), null=True)
+    undoes: models.Field[Any, Any] = models.JSONField(_("undoes"), null=True)
     # The columns that were set and are not stored, because the value is secret; NULL if there are
     # none.
-    hidden: models.Field[Any, Any] = RecordedJSONField(_("hidden columns"), null=True)
+    hidden: models.Field[Any, Any] = models.JSONField(_("hidden columns"), null=True)
     session_user: models.Field[Any, str] = models.TextField(_("session user"))
     role: models.Field[Any, str] = models.TextField(_("role"))
     application_name: models.Field[Any, str] = models.TextField(_("application name"))
@@ -303,8 +296,6 @@ def side_of(entry: Change, side: str) -> Any:
     if short is None:
         return getattr(entry, side)
     row, more = short["short"], short.get("more")
-    # A part that cannot be decoded is the text of the row: its other columns can be.
-    row = read_columns(row) if isinstance(row, UnreadableJson) else row
     starts = more if isinstance(more, dict) else {}
     return {**row, **{name: LongJson(*start) for name, start in starts.items()}} if starts else row
 

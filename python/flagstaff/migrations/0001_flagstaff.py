@@ -5,7 +5,9 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
+import flagstaff.base_models
 import flagstaff.validators
+from flagstaff._words.json_text import ExactDecoder
 from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 
 
@@ -56,8 +58,8 @@ class Migration(migrations.Migration):
                         verbose_name="action",
                     ),
                 ),
-                ("old", models.JSONField(null=True, verbose_name="old")),
-                ("new", models.JSONField(null=True, verbose_name="new")),
+                ("old", models.JSONField(decoder=ExactDecoder, null=True, verbose_name="old")),
+                ("new", models.JSONField(decoder=ExactDecoder, null=True, verbose_name="new")),
                 ("actor", models.TextField(null=True, verbose_name="actor")),
                 ("source", models.TextField(null=True, verbose_name="source")),
                 ("reason", models.TextField(null=True, verbose_name="reason")),
@@ -130,6 +132,25 @@ class Migration(migrations.Migration):
                 "verbose_name": "segment",
                 "verbose_name_plural": "segments",
                 "ordering": ("key",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("conditions", size=262144)
+                        ),
+                        name="flagstaff_segment_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("changed_at__year__gt", 1),
+                            ("changed_at__year__lt", 9000),
+                            ("created_at__year__gt", 1),
+                            ("created_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_segment_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -224,6 +245,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_stalecount_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -327,6 +355,24 @@ class Migration(migrations.Migration):
                 "verbose_name": "value",
                 "verbose_name_plural": "values",
                 "ordering": ("key",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("choices", size=262144),
+                            flagstaff.base_models.ReadableJson("rules", size=262144),
+                            flagstaff.base_models.ReadableJson("value", size=1048576),
+                        ),
+                        name="flagstaff_keyvaluestore_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("changed_at__year__gt", 1), ("changed_at__year__lt", 9000)
+                        ),
+                        name="flagstaff_keyvaluestore_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -489,9 +535,29 @@ class Migration(migrations.Migration):
                         condition=models.Q(
                             ("rollout_percent__gte", 0), ("rollout_percent__lte", 100)
                         ),
-                        name="flagstaff_rollout_percent_range",
+                        name="flagstaff_featureflag_rollout_percent_range",
                         violation_error_message="the rollout percent must be a whole number from 0 to 100",
-                    )
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("rules", size=262144),
+                            flagstaff.base_models.ReadableJson("tags", size=262144),
+                        ),
+                        name="flagstaff_featureflag_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("changed_at__year__gt", 1),
+                            ("changed_at__year__lt", 9000),
+                            ("created_at__year__gt", 1),
+                            ("created_at__year__lt", 9000),
+                            ("review_on__year__gt", 1),
+                            ("review_on__year__lt", 9000),
+                        ),
+                        name="flagstaff_featureflag_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
                 ],
             },
         ),

@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._time_fields import TimeField
+from flagstaff.base_models import finite_times
 from flagstaff.validators import KEY_MAX_LENGTH
 
 __all__ = [
@@ -88,8 +88,12 @@ class Plan(models.Model):
     step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(
         _("step"), null=True, blank=True
     )
-    due_at: models.Field[Any, datetime | None] = TimeField(_("due at"), null=True, blank=True)
-    starts_at: models.Field[Any, datetime | None] = TimeField(_("starts at"), null=True, blank=True)
+    due_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("due at"), null=True, blank=True
+    )
+    starts_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("starts at"), null=True, blank=True
+    )
     #: The version of the flag that the plan saw or wrote last. None without a history.
     flag_version: models.Field[Any, int | None] = models.BigIntegerField(
         _("version of the flag"), null=True, blank=True
@@ -110,7 +114,7 @@ class Plan(models.Model):
         max_length=_SALT_BYTES, default=new_salt, editable=False
     )
     #: Until when a driver watches the plan. Workers report a later time as unguarded.
-    guarded_until: models.Field[Any, datetime | None] = TimeField(
+    guarded_until: models.Field[Any, datetime | None] = models.DateTimeField(
         _("guarded until"), null=True, blank=True
     )
     #: The StepRun in which a guard tripped, until the rollback; see flagstaff.rollouts.trips.
@@ -140,22 +144,33 @@ class Plan(models.Model):
         _("turns the flag on"), default=False, db_default=False
     )
     #: When a person has dismissed what needed attention; None again once something else does.
-    dismissed_at: models.Field[Any, datetime | None] = TimeField(
+    dismissed_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("dismissed at"), null=True, blank=True
     )
-    created_at: models.Field[Any, datetime] = TimeField(
+    created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )
-    changed_at: models.Field[Any, datetime] = TimeField(
+    changed_at: models.Field[Any, datetime] = models.DateTimeField(
         _("changed at"), db_default=Now(), editable=False
     )
-    ended_at: models.Field[Any, datetime | None] = TimeField(_("ended at"), null=True, blank=True)
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("ended at"), null=True, blank=True
+    )
 
     class Meta:
         verbose_name = _("rollout plan")
         verbose_name_plural = _("rollout plans")
         ordering = ("-id",)
         constraints = (
+            finite_times(
+                "due_at",
+                "starts_at",
+                "guarded_until",
+                "dismissed_at",
+                "created_at",
+                "changed_at",
+                "ended_at",
+            ),
             models.UniqueConstraint(
                 fields=["flag_pk"],
                 condition=Q(state__in=ACTIVE_STATES),
@@ -179,8 +194,10 @@ class StepRun(models.Model):
     #: None: measured before the start.
     step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(_("step"), null=True)
     percent: models.Field[Any, int] = models.PositiveSmallIntegerField(_("percent"))
-    started_at: models.Field[Any, datetime] = TimeField(_("started at"), db_default=Now())
-    ended_at: models.Field[Any, datetime | None] = TimeField(_("ended at"), null=True)
+    started_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("started at"), db_default=Now()
+    )
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
     #: The probabilities of a false trip that the run was given when it began: all guards together,
     #: and the brake. None before the start. See flagstaff.rollouts.alpha.
     guards_alpha: models.Field[Any, float | None] = models.FloatField(
@@ -198,6 +215,7 @@ class StepRun(models.Model):
         verbose_name = _("step run")
         verbose_name_plural = _("step runs")
         ordering = ("id",)
+        constraints = (finite_times("started_at", "ended_at"),)
 
     def __str__(self) -> str:
         return f"run {self.pk} at {self.percent} %"
@@ -225,7 +243,7 @@ class PlanEvent(models.Model):
         DISMISSED = "dismissed", _("dismissed")
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
-    at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     message: models.Field[Any, str] = models.TextField(_("message"))
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
@@ -235,6 +253,7 @@ class PlanEvent(models.Model):
         verbose_name = _("plan event")
         verbose_name_plural = _("plan events")
         ordering = ("id",)
+        constraints = (finite_times("at"),)
 
     def __str__(self) -> str:
         return self.message
@@ -243,12 +262,15 @@ class PlanEvent(models.Model):
 class DriverRun(models.Model):
     """The last run of the driver. The table has one row, with the primary key 1."""
 
-    last_run_at: models.Field[Any, datetime] = TimeField(_("last run at"), db_default=Now())
+    last_run_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("last run at"), db_default=Now()
+    )
 
     class Meta:
         default_permissions = ()
         verbose_name = _("driver run")
         verbose_name_plural = _("driver runs")
+        constraints = (finite_times("last_run_at"),)
 
     def __str__(self) -> str:
         return f"last run of the driver at {self.last_run_at}"
@@ -318,11 +340,12 @@ class FailedUnit(models.Model):
     is_new: models.Field[Any, bool | None] = models.BooleanField(null=True)
     #: False if another user of the network failed first.
     is_counted: models.Field[Any, bool] = models.BooleanField(default=True, db_default=True)
-    at: models.Field[Any, datetime] = TimeField(db_default=Now())
+    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
 
     class Meta:
         default_permissions = ()
         constraints = (
+            finite_times("at"),
             models.UniqueConstraint(
                 fields=["run", "guard", "unit"], name="flagstaff_rollouts_failed_unit"
             ),

@@ -20,7 +20,6 @@ from flagstaff._attribution.context import current_actor, current_reason, curren
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._tables.user_lookup import ACTS_AS
-from flagstaff._time_fields import MAX_YEAR
 from flagstaff._words.text import Text, joined
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
@@ -71,6 +70,8 @@ from flagstaff.rollouts.verdict import judge
 
 # The source of what users do in the admin.
 _ADMIN = "admin"
+# The table rejects later times.
+_MAX_YEAR = 9000
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
@@ -597,7 +598,7 @@ def _set_start(
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
-    if starts_at.year >= MAX_YEAR:
+    if starts_at.year >= _MAX_YEAR:
         raise InvalidPlanError(
             "the plan cannot start in the year {year}; write an earlier time",
             year=str(starts_at.year),

@@ -9,11 +9,12 @@ SELECT
     latency_limits::text AS latency_limits,
     CASE
         WHEN state OPERATOR(pg_catalog.<>) ALL (ARRAY['running', 'holding']) THEN NULL
-        -- Before PostgreSQL 17, a difference to infinity is an error, and no flag would be loaded.
-        WHEN pg_catalog.isfinite(guarded_until) THEN pg_catalog.date_part(
-            'epoch', guarded_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()
+        ELSE coalesce(
+            pg_catalog.date_part(
+                'epoch', guarded_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()
+            ),
+            0
         )
-        ELSE 0
     END AS guarded_for
 FROM (SELECT * FROM {plan_table} {restriction}) AS plan
 WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'running', 'holding', 'paused'])

@@ -2,6 +2,6 @@
 -- newest one.
 SELECT
     pg_catalog.count(*),
-    pg_catalog.max(at) FILTER (WHERE pg_catalog.isfinite(at))
+    pg_catalog.max(at)
 FROM {token_table}
 WHERE entry_missing

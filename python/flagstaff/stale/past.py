@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from django.utils.dateparse import parse_date
 
 from flagstaff._tables.model_fields import REVIEW_ON, RULES, column_of
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -176,7 +176,7 @@ def _recorded(enabled: str | None, percent: str | None, rules: str | None) -> Co
     if enabled is None or percent is None or not percent.isdigit():
         return None
     # Entries that are older than the column have no rules either.
-    read = None if rules is None or rules == "[]" else read_json(rules)
+    read = None if rules is None or rules == "[]" else json.loads(rules)
     return Configuration(enabled == "true", int(percent), read)
 
 

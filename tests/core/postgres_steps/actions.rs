@@ -139,7 +139,7 @@ const TABLES: [Table; 6] = [
             "state = (ARRAY['running', 'holding', 'paused', 'done'])[1 + @ % 4]",
             "run_id = nullif(@ % 3, 0)",
             "flag_pk = {schema}.flag_pk(#)::text",
-            "guarded_until = CASE @ % 2 WHEN 0 THEN now() ELSE 'infinity' END",
+            "guarded_until = CASE @ % 2 WHEN 0 THEN now() ELSE NULL END",
         ],
         faults: &["latency_limits = '{\"a\": 1}'"],
         repairs: &[("latency_limits = '{}'", "latency_limits = '{\"a\": 1}'")],

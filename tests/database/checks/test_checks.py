@@ -513,26 +513,17 @@ def test_rules_that_name_a_missing_segment_are_reported() -> None:
 CORRECT = "correct the {} in the admin or with"
 
 
-DEEP = "[" * 2000 + "]" * 2000
-
-
 def set_rules_by_sql(json: object) -> None:
     """Writes JSON that no form, command or import accepts, as the rules of the flag "a"."""
     text = json if isinstance(json, str) else dumps(json)
     rows(f"UPDATE {FLAGS} SET rules = %s::jsonb WHERE key = 'a'", text)
 
 
-TOO_LARGE = (
-    "the JSON text has more than 256 KiB; use fewer rules, and groups or attributes instead of "
-    "long lists of values)"
-)
 # Rules, and how the problem begins.
 UNREADABLE: dict[str, tuple[object, str]] = {
     "object": ({}, "the rules must be a list, not an object)"),
     "null": (None, "the rules must be a list, not null)"),
-    "deep": (DEEP, "rule 1: a rule must be an object, not a list)"),
-    "long": (["x" * 300_000], TOO_LARGE),
-    "many bytes": (["é" * 140_000], TOO_LARGE),
+    "list": ([[]], "rule 1: a rule must be an object, not a list)"),
     "pattern": (
         [{"conditions": [condition("a", "regex", r"\w{200}" * 2)]}],
         (
@@ -563,7 +554,7 @@ def test_rules_that_workers_cannot_read_are_reported(rules: object, problem: str
 def test_unreadable_rules_of_one_flag_do_not_hide_a_missing_segment_of_another() -> None:
     FeatureFlag.objects.create(key="b", rules=[rule("gone")])
     FeatureFlag.objects.create(key="a")
-    set_rules_by_sql(DEEP)
+    set_rules_by_sql([[]])
     assert [message.id for message in messages()] == ["flagstaff.W033", "flagstaff.W034"]
 
 
@@ -740,10 +731,10 @@ def test_rules_and_conditions_are_read_once() -> None:
     FeatureFlag.objects.create(key="a", rules=[rule("gone")])
     with CaptureQueriesContext(connection) as queries:
         messages()
-    read = [query["sql"] for query in queries if "::text" in query["sql"]]
+    read = [query["sql"] for query in queries]
     # Those of flags, of values and of experiments.
-    assert sum('"rules")::text' in one for one in read) == 3
-    assert sum('"conditions")::text' in one for one in read) == 1
+    assert sum('"rules"' in one for one in read) == 3
+    assert sum('"conditions"' in one for one in read) == 1
 
 
 def test_unreadable_tables_leave_the_transaction_usable() -> None:

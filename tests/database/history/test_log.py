@@ -363,8 +363,8 @@ def test_short_entries_have_the_start_of_long_values_and_the_first_users(flag: F
     entries = Change.objects.short().of(Kind.VALUE, "terms").newest()
     [[difference], [_key, _value, *others]] = [one.differences for one in events(entries)]
     assert [type(side) for side in (difference.old, difference.new)] == [LongJson, LongJson]
-    assert (difference.old[:5], difference.old.length) == ('"aaaa', 100_002)
-    assert (len(difference.new), difference.new.length) == (300, 100_003)
+    assert (difference.old.start[:5], difference.old.length) == ('"aaaa', 100_002)
+    assert (len(difference.new.start), difference.new.length) == (300, 100_003)
     assert isinstance(next(one.new for one in others if one.field == "description"), LongJson)
     [whole, *_] = value_history("terms")
     assert whole.differences == (Difference("value", old, new),)

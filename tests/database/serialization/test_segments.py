@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flagstaff import acting_as, changes, serialization
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError
 from flagstaff.history import segment_version
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, Segment
@@ -20,7 +20,6 @@ from tests.support.documents import (
     summaries,
 )
 from tests.support.history_fixtures import undo_transaction
-from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -77,16 +76,6 @@ def test_export_has_the_segment_of_a_key_and_versions(stored: None) -> None:
     assert document == {"flagstaff": 1, "partial": True, "segments": {"enterprise": segment}}
     document = serialization.export(versions=True)
     assert document["segments"]["enterprise"]["version"] == segment_version("enterprise")
-
-
-def test_export_of_rules_that_python_cannot_decode_names_the_flag(stored: None) -> None:
-    rows("UPDATE flagstaff_featureflag SET rules = (repeat('[', 600) || repeat(']', 600))::jsonb")
-    with pytest.raises(FlagstaffError) as error:
-        serialization.export()
-    assert str(error.value) == (
-        "the flag 'new_checkout' cannot be exported: the JSON of its rules is nested deeper than "
-        "500 levels; replace it"
-    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from flagstaff import changes, serialization
+from flagstaff import changes
 from flagstaff.models import KeyValueStore
 from tests.support.documents import dry_run, export_text, import_problems, import_text, summaries
-from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -87,12 +86,6 @@ def test_rules_of_a_secret_value_are_masked_and_an_import_keeps_them() -> None:
     changes.delete_value(KEY)
     [problem] = import_problems(exported)
     assert problem.startswith(f"values.{KEY}: value: is masked")
-
-
-def test_rules_that_python_cannot_decode_are_not_exported(ruled: None) -> None:
-    rows("UPDATE flagstaff_keyvaluestore SET rules = %s", "[" + "9" * 5000 + "]")
-    with pytest.raises(Exception, match="max_items' cannot be exported: the JSON of its rules"):
-        serialization.export()
 
 
 def test_import_refuses_a_value_with_the_key_of_a_flag() -> None:

@@ -9,7 +9,6 @@ import pytest
 from django.test import Client
 
 from flagstaff import changes
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, errors, form_data, page, post_confirmed
 from tests.support.conditions import condition
@@ -30,13 +29,6 @@ def flag() -> FeatureFlag:
     )
 
 
-@pytest.fixture
-def unreadable(flag: FeatureFlag) -> FeatureFlag:
-    """A flag whose rules were written by SQL, and cannot be decoded by Python."""
-    rows("UPDATE flagstaff_featureflag SET rules = %s::jsonb", DEEP)
-    return FeatureFlag.objects.get()
-
-
 def stored_rules() -> str:
     [(text,)] = rows("SELECT rules::text FROM flagstaff_featureflag")
     return str(text)
@@ -49,20 +41,6 @@ def test_rules_are_written_if_their_json_differs(flag: FeatureFlag) -> None:
     assert not changes.update("new_checkout", {"rules": [turned]}).written
     assert changes.update("new_checkout", {"rules": [ONE]}).written
     assert "[1]" in stored_rules()
-
-
-def test_saved_flag_keeps_rules_that_python_cannot_decode(unreadable: FeatureFlag) -> None:
-    assert isinstance(unreadable.rules, UnreadableJson)
-    unreadable.save()
-    assert stored_rules() == DEEP
-    FeatureFlag.objects.bulk_update([unreadable], ["enabled", "rules"])
-    assert stored_rules() == DEEP
-    changes.disable("new_checkout")
-    assert not FeatureFlag.objects.get().enabled
-    assert stored_rules() == DEEP
-    # Rules that replace them have no undo.
-    changed = changes.update(unreadable.key, {"rules": []})
-    assert (changed.written, changed.undo) == (True, None)
 
 
 # The admin.
@@ -112,14 +90,3 @@ def test_invalid_rules_are_a_form_error(
     [(field, [found])] = errors(admin_client, url_of(flag), data).items()
     assert field == "rules"
     assert message in found
-
-
-def test_page_of_a_flag_with_undecodable_rules_opens_and_disables_it(
-    admin_client: Client, unreadable: FeatureFlag
-) -> None:
-    data = form_data(admin_client.get(url_of(unreadable)))
-    assert "rules" not in data
-    data.pop("enabled")
-    assert admin_client.post(url_of(unreadable), data).status_code == 302
-    assert FeatureFlag.objects.filter(enabled=False).exists()
-    assert stored_rules() == DEEP

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -70,8 +68,7 @@ def mapping(items: list[tuple[str, str]], space: str) -> str:
 
 
 digits = st.text("0123456789", max_size=25)
-# The rare ones have more digits than Python converts to an int by default.
-far = st.integers(0, 99).map(lambda n: {0: 5000, 1: -5000}.get(n, n * 10 - 500))
+far = st.integers(0, 99).map(lambda n: -5000 if n == 1 else n * 10 - 500)
 exponents = st.none() | st.integers(-30, 30) | far
 numbers = st.builds(number, st.sampled_from(["", "-"]), digits, digits, exponents)
 edges = st.builds(
@@ -95,16 +92,12 @@ documents = st.recursive(
 
 
 # The strategy generates some of them rarely.
-EACH_TYPE = ["1", "1.5", '"1"', "true", "null", "[1]", '{"1": 1}', "1E5000"]
+EACH_TYPE = ["1", "1.5", '"1"', "true", "null", "[1]", '{"1": 1}']
 
 
-def outcome(read: Callable[[], Any]) -> tuple[type, str]:
-    """Returns the type and repr, which distinguish 1, 1.0 and True, or the type of the error."""
-    try:
-        found = read()
-        return type(found), repr(found)
-    except (ValueError, RecursionError) as error:
-        return type(error), "error"
+def outcome(found: object) -> tuple[type, str]:
+    """Returns the type and repr, which distinguish 1, 1.0 and True."""
+    return type(found), repr(found)
 
 
 def write(documents: list[str]) -> None:
@@ -117,22 +110,6 @@ def write(documents: list[str]) -> None:
         )
 
 
-def orm_outcomes() -> dict[str, tuple[type, str]]:
-    """Returns what the ORM reads for each value. Reads rows one by one if a batch fails."""
-    rows = KeyValueStore.objects.order_by("pk")
-    keys = list(rows.values_list("key", flat=True))
-    found: dict[str, tuple[type, str]] = {}
-    for start in range(0, len(keys), 50):
-        batch = keys[start : start + 50]
-        try:
-            some = rows.filter(key__in=batch)
-            found |= {row.key: (type(row.value), repr(row.value)) for row in some}
-        except (ValueError, RecursionError):
-            for key in batch:
-                found[key] = outcome(partial(orm_value, key))
-    return found
-
-
 def orm_value(key: str) -> Any:
     return KeyValueStore.objects.get(key=key).value
 
@@ -141,23 +118,20 @@ def differing(one: dict[str, T], other: dict[str, T]) -> list[str]:
     return [key for key in one | other if one.get(key) != other.get(key)]
 
 
-def test_value_equals_the_orms_in_value_and_type_or_is_set_aside_where_the_orm_raises() -> None:
+def test_value_equals_the_orms_in_value_and_type() -> None:
     batches = examples(st.lists(documents, min_size=BATCH, max_size=BATCH), VALUES // BATCH)
     write([*EACH_TYPE, *(document for batch in batches for document in batch)])
     with live_engine():
         refresh(60)
-        read, current = orm_outcomes(), snapshot()
-        assert len(read) >= VALUES
-        undecodable = {key for key, (kind, _) in read.items() if kind is ValueError}
-        default = outcome(lambda: MISSING)
-        expected = {key: default if key in undecodable else read[key] for key in read}
+        current, stored = snapshot(), KeyValueStore.objects.values_list("key", "value")
+        expected = {key: outcome(value) for key, value in stored}
+        assert len(expected) >= VALUES
         for get in (get_value, current.get_value):
-            found = {key: outcome(partial(get, key, MISSING)) for key in expected}
+            found = {key: outcome(get(key, MISSING)) for key in expected}
             assert {key: (found[key], expected[key]) for key in differing(found, expected)} == {}
-        assert status().values == len(read) - len(undecodable)
-        assert len(status().problems) == len(undecodable)
-    assert {int, float, str, bool, type(None), list, dict, ValueError} == {
-        kind for kind, _ in read.values()
+        assert (status().values, status().problems) == (len(expected), ())
+    assert {int, float, str, bool, type(None), list, dict} == {
+        kind for kind, _ in expected.values()
     }
 
 
@@ -174,17 +148,6 @@ def test_value_of_500_levels_equals_the_orms() -> None:
         refresh()
         assert depth(get_value("key 1")) == depth(orm_value("key 1")) == 499
         assert status().problems == ()
-
-
-@pytest.mark.parametrize("levels", [501, 6_000])
-def test_deeper_value_is_set_aside_alone(levels: int) -> None:
-    write(["[" * levels + "]" * levels, '"stripe"'])
-    with live_engine():
-        refresh()
-        assert get_value("key 1", "default") == "default"
-        assert get_value("key 2") == "stripe"
-        [problem] = status().problems
-        assert "key 1" in problem
 
 
 flags: st.SearchStrategy[dict[str, Any]] = st.builds(

@@ -20,7 +20,6 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.group_lookup import can_read_groups, missing_groups
 from flagstaff._tables.known_attributes import known_attributes
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.text import local_list, quoted
 from flagstaff.admin.forms import MergingForm, was_submitted
@@ -61,7 +60,7 @@ class RulePages(Part):
     rule_field: ClassVar[str]
     #: The methods of a subclass for what is stored, for what is too large for a form, and for what
     #: Python cannot decode.
-    displays: ClassVar[tuple[str, str, str]]
+    displays: ClassVar[tuple[str, str]]
     rule_form_field: ClassVar[type[RuleRowsField | ConditionRowsField]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
@@ -97,16 +96,13 @@ class RulePages(Part):
         return replaced_fields(fieldsets, {self.rule_field: self._rule_fields(request, row)})
 
     def _rule_fields(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
-        sentences, too_large, undecodable = self.displays
+        sentences, too_large = self.displays
         is_readonly = self.rule_field in self.admin.get_readonly_fields(request, obj)
         if obj is None:
             return () if is_readonly else (self.rule_field,)
         if is_readonly or not self.admin.has_change_permission(request, obj):
             return (sentences,)
         stored = stored_in(obj, self.rule_field)
-        if isinstance(stored, UnreadableJson):
-            # A form has no text for them, so saving it would remove them.
-            return (undecodable,)
         # The submitted page decides: without the field, a save would remove them.
         listed = was_submitted(request, self.rule_field)
         if listed is None:

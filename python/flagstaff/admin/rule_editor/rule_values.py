@@ -10,7 +10,6 @@ from typing import Any, Literal
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import objects_in
 from flagstaff._words.text import localized
 from flagstaff._words.value_schema import ANY, ValueSchema, type_of, value_problem
@@ -130,7 +129,7 @@ def digest_of(value: object) -> str:
 
 def type_of_own(value: object) -> str:
     """Returns the type of a value as its row has it; empty without one."""
-    return "" if value is None or isinstance(value, UnreadableJson) else type_of(value)
+    return "" if value is None else type_of(value)
 
 
 def masked_values(rules: object) -> dict[str, object]:

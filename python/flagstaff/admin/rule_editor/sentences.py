@@ -18,7 +18,6 @@ from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
@@ -118,8 +117,6 @@ def _with_problem(
     problem_of: Callable[[object], Text | None],
 ) -> SafeString:
     """The sentences, or JSON of another form that SQL has written, below its problem."""
-    if isinstance(stored, UnreadableJson):
-        return escape(describe_value(stored))
     if html is None:
         text = describe_value(stored, field=field, limit=_MAX_JSON)
         html = format_html('<span class="flagstaff-json">{}</span>', text)

@@ -47,7 +47,7 @@ from flagstaff.admin.segment.plan import (
 from flagstaff.admin.views import DeletionRefusedError
 from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.describe import describe_value, field_label
+from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -122,7 +122,7 @@ class SegmentConditions(RulePages):
     """The conditions of a segment."""
 
     rule_field = CONDITIONS
-    displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
+    displays = ("saved_conditions", "large_conditions")
     rule_form_field = ConditionRowsField
     rule_help = gettext_lazy("A user is in the segment if all conditions are true.")
     rule_example = _EXAMPLE
@@ -156,15 +156,6 @@ class SegmentConditions(RulePages):
         )
         advice %= {"key": shlex.quote(segment.key)}
         return too_large_text(stored_in(segment, CONDITIONS), advice)
-
-    @admin.display(description=gettext_lazy("conditions"))
-    def undecodable_conditions(self, segment: Segment) -> str:
-        """Says what is wrong with conditions that Python cannot decode."""
-        text = _(
-            "The stored conditions are %(value)s. Write others with "
-            "flagstaff.changes.update_segment()."
-        )
-        return text % {"value": describe_value(stored_in(segment, CONDITIONS))}
 
 
 class SegmentUses(Part):

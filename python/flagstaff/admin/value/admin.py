@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,8 +26,6 @@ from flagstaff._stored_value_schema import (
     is_secret,
     value_schema_of,
 )
-from flagstaff._tables.rows import readable
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.text import MASK, local_number, local_truncated
 from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
 from flagstaff.admin.cells import (
@@ -123,8 +120,7 @@ class ValueList(Part):
     def value_type(self, row: Any) -> str:
         """The type that the value has to have, or else has, and the number of its choices."""
         rule: ValueSchema = value_schema_of(row)
-        is_hidden = is_secret(row) or isinstance(row.value, UnreadableJson)
-        name = rule.type or ("" if is_hidden else type_of(row.value))
+        name = rule.type or ("" if is_secret(row) else type_of(row.value))
         parts = [str(TYPE_NAMES[name])] if name else []
         if count := len(rule.choices):
             text = ngettext("%(count)s choice", "%(count)s choices", count)
@@ -168,10 +164,6 @@ class ValueFields(Part):
 
     displays = ("large_value", "short_description")
 
-    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """All values, also those that Python cannot decode."""
-        return readable(rows)
-
     def allows_lookup(self, field: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
         return field not in SECRET_FIELDS
@@ -207,12 +199,12 @@ class ValueFields(Part):
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
         may_change = self.admin.has_change_permission(request, row)
-        if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
+        if is_secret(row) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
         is_listed = was_submitted(request, VALUE) if may_change else None
         if is_listed is None:
-            is_listed = isinstance(row.value, UnreadableJson) or is_editable(row.value)
+            is_listed = is_editable(row.value)
         return VALUE if is_listed else "large_value"
 
     @admin.display(description=gettext_lazy("value"))

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, is_secret, value_schema_of
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
-from flagstaff._words.json_text import UnreadableJson, parse_json, why_undecodable
+from flagstaff._words.json_text import parse_json, why_undecodable
 from flagstaff._words.text import localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
@@ -28,7 +28,6 @@ from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.edits import PostedRows
 from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_rules
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
-from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
 # The parameter of the page that shows a secret value.
@@ -49,7 +48,7 @@ class ValueForm(MergingForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field, value = self.fields.get(VALUE), self.initial.get(VALUE)
+        field = self.fields.get(VALUE)
         if isinstance(field, IndentedField) and self._is_masked():
             field.is_masked, field.required = True, False
             field.help_text = format_html(
@@ -57,9 +56,6 @@ class ValueForm(MergingForm):
                 _("The value is secret. Leave this empty to keep the value, or type a new one."),
                 *(_SHOW, _("Show"), field.help_text),
             )
-        elif field and isinstance(value, UnreadableJson):
-            text = _("The stored value is %(value)s. Write another one, or delete this row.")
-            field.help_text = text % {"value": describe_value(value)}
         elif field and (options := [*self._options()]):
             texts = dict.fromkeys(json.dumps(one, ensure_ascii=False) for one in options)
             classes = field.widget.attrs.get("class", "")
@@ -192,7 +188,7 @@ class ValueForm(MergingForm):
         """Adds an error to an edited value of another type, unless it was confirmed."""
         old, new = self.initial.get(VALUE), self.cleaned_data.get(VALUE)
         is_edited = VALUE in self.changed_data and VALUE not in self.errors
-        if self.instance._state.adding or not is_edited or isinstance(old, UnreadableJson):
+        if self.instance._state.adding or not is_edited:
             return
         types = type_of(old), type_of(new)
         has_own_rule = self.cleaned_data.get(TYPE) or self.cleaned_data.get(CHOICES)

@@ -36,7 +36,6 @@ from flagstaff.admin.unit_input import UnitInput
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import impact_text
 from flagstaff.changes.impact import RowState, impact
-from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import value_rule_problem
 
@@ -71,7 +70,7 @@ class ValueRules(RulePages):
     """The rules of a value."""
 
     rule_field = RULES
-    displays = ("saved_rules", "large_rules", "undecodable_rules")
+    displays = ("saved_rules", "large_rules")
     rule_form_field = RuleRowsField
     rule_help = gettext_lazy(
         "The first rule that matches decides. Users outside its percentage, and users whom no rule "
@@ -152,14 +151,6 @@ class ValueRules(RulePages):
         """How to change rules that are too large for a form."""
         advice = _("Use “manage.py flags value update %(key)s --rules FILE” or update_value().")
         return too_large_text(stored_in(row, RULES), advice % {"key": shlex.quote(row.key)})
-
-    @admin.display(description=gettext_lazy("rules"))
-    def undecodable_rules(self, row: Any) -> str:
-        """Says what is wrong with rules that Python cannot decode."""
-        text = _(
-            "The stored rules are %(value)s. Write others with flagstaff.changes.update_value()."
-        )
-        return text % {"value": describe_value(stored_in(row, RULES))}
 
 
 def _calls_note(key: str) -> SafeString:

@@ -6,7 +6,6 @@ from django.db.models import Model
 
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.rows import case_variants
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.similar import with_similar
 from flagstaff._words.text import some
@@ -32,7 +31,7 @@ def warn_of_missing_groups(rules: object, out: Output) -> None:
 
 def warn_of_new_type(key: str, old: object, new: object, out: Output) -> None:
     """Warns if a written value has another type of JSON than the old one."""
-    if old is None or isinstance(old, UnreadableJson):
+    if old is None:
         return
     types = type_of(old), type_of(new)
     if types[0] != types[1]:

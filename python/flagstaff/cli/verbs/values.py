@@ -14,7 +14,6 @@ from flagstaff._stored_value_schema import VALUE as VALUE_FIELD
 from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
-from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.text import MASK, MAX_VALUE, truncated
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -40,7 +39,6 @@ from flagstaff.cli.support.value_json import add_new_json, add_value_json, read_
 from flagstaff.cli.support.value_records import value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
@@ -79,13 +77,6 @@ def _get(options: Options, out: Output) -> None:
         record = _evaluated(options)
     else:
         record = value_record(row)
-    if isinstance(record["value"], UnreadableJson):
-        raise FlagstaffError(
-            "the value {key} cannot be decoded: it {problem}; set it to another value, or delete "
-            "it",
-            key=repr(options["key"]),
-            problem=record["value"].problem,
-        )
     is_masked = is_secret(row) and not options["show_secret"]
     if is_masked:
         out.message(f"the value {options['key']!r} is secret: pass --show-secret to print it")
@@ -250,12 +241,9 @@ def _list_record(row: Any, *, is_json: bool, is_masked: bool) -> Record:
     """Returns the record. Outside of --json the value is JSON text, so that "1" differs from 1."""
     record, secret = value_record(row), is_masked
     value = record["value"]
-    unreadable = isinstance(value, UnreadableJson)
     if is_json:
-        problem = {"problem": value.problem} if unreadable else {}
-        masked = _masked(record) if secret else {**record, "value": None}
-        return {**masked, **problem} if secret or unreadable else record
-    text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)
+        return _masked(record) if secret else record
+    text = MASK if secret else as_json(value)
     hidden = (name for name in SECRET_FIELDS if secret and record.get(name))
     return {**record, **dict.fromkeys(hidden, MASK), "value": text}
 

@@ -4,6 +4,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+import flagstaff.base_models
 import flagstaff.validators
 from flagstaff.experiments.operations import WatchExperiments
 
@@ -169,6 +170,30 @@ class Migration(migrations.Migration):
                 "verbose_name": "experiment",
                 "verbose_name_plural": "experiments",
                 "ordering": ("-id",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("created_at__year__gt", 1),
+                            ("created_at__year__lt", 9000),
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("exposures_deleted_at__year__gt", 1),
+                            ("exposures_deleted_at__year__lt", 9000),
+                            ("started_at__year__gt", 1),
+                            ("started_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_experiments_experiment_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("rules", size=262144),
+                            flagstaff.base_models.ReadableJson("overrides", size=262144),
+                        ),
+                        name="flagstaff_experiments_experiment_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -213,6 +238,13 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "experiment events",
                 "ordering": ("id",),
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_experiments_experimentevent_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -251,6 +283,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_experiments_exposure_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -274,6 +313,18 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ("number",),
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("started_at__year__gt", 1),
+                            ("started_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_experiments_phase_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -316,6 +367,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_experiments_storedverdict_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(

@@ -35,6 +35,15 @@ class Migration(migrations.Migration):
                 "verbose_name": "driver run",
                 "verbose_name_plural": "driver runs",
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("last_run_at__year__gt", 1), ("last_run_at__year__lt", 9000)
+                        ),
+                        name="flagstaff_rollouts_driverrun_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -170,13 +179,33 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "rollout plans",
                 "ordering": ("-id",),
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("changed_at__year__gt", 1),
+                            ("changed_at__year__lt", 9000),
+                            ("created_at__year__gt", 1),
+                            ("created_at__year__lt", 9000),
+                            ("dismissed_at__year__gt", 1),
+                            ("dismissed_at__year__lt", 9000),
+                            ("due_at__year__gt", 1),
+                            ("due_at__year__lt", 9000),
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("guarded_until__year__gt", 1),
+                            ("guarded_until__year__lt", 9000),
+                            ("starts_at__year__gt", 1),
+                            ("starts_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_rollouts_plan_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
                     models.UniqueConstraint(
                         condition=models.Q(
                             ("state__in", ("pending", "running", "holding", "paused"))
                         ),
                         fields=("flag_pk",),
                         name="flagstaff_rollouts_one_active_plan",
-                    )
+                    ),
                 ],
             },
         ),
@@ -237,6 +266,13 @@ class Migration(migrations.Migration):
                 "verbose_name": "plan event",
                 "verbose_name_plural": "plan events",
                 "ordering": ("id",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_rollouts_planevent_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -275,6 +311,18 @@ class Migration(migrations.Migration):
                 "verbose_name": "step run",
                 "verbose_name_plural": "step runs",
                 "ordering": ("id",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("started_at__year__gt", 1),
+                            ("started_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_rollouts_steprun_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -379,9 +427,14 @@ class Migration(migrations.Migration):
             options={
                 "default_permissions": (),
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        name="flagstaff_rollouts_failedunit_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
                     models.UniqueConstraint(
                         fields=("run", "guard", "unit"), name="flagstaff_rollouts_failed_unit"
-                    )
+                    ),
                 ],
             },
         ),

@@ -17,7 +17,6 @@ from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import rules_html
-from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
 
 _EXAMPLE = """\
@@ -37,7 +36,7 @@ class FlagRules(RulePages):
     """The rules of a flag."""
 
     rule_field = RULES
-    displays = ("saved_rules", "large_rules", "undecodable_rules")
+    displays = ("saved_rules", "large_rules")
     rule_form_field = RuleRowsField
     rule_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
@@ -57,12 +56,6 @@ class FlagRules(RulePages):
         """How to change rules that are too large for a form."""
         advice = _("Use “manage.py flags set-rules %(key)s FILE” or flagstaff.changes.update().")
         return too_large_text(stored_in(flag, RULES), advice % {"key": shlex.quote(flag.key)})
-
-    @admin.display(description=gettext_lazy("rules"))
-    def undecodable_rules(self, flag: Any) -> str:
-        """Says what is wrong with rules that Python cannot decode."""
-        text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
-        return text % {"value": describe_value(stored_in(flag, RULES))}
 
 
 def count_rules(flag: Any) -> int | None:

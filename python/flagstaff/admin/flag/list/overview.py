@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,6 @@ from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.conditions import (
@@ -115,12 +115,9 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
         name: values.get(f"flagstaff_{name}", 0) for name in conditions
     }
     if stored and stored.keys() <= values.keys():
-        rules, owners, tags = (read_json(values.get(name) or "{}") for name in _STORED)
-        # Python may not be able to decode them; the filters then look at each flag.
-        if isinstance(rules, dict):
-            numbers[ALL] = values[f"flagstaff_{ALL}"] + keep_released(request, rules)
-        if isinstance(owners, dict) and isinstance(tags, dict):
-            page_of(request).keep(StoredOwnership.of(owners, map(read_json, tags)))
+        rules, owners, tags = (json.loads(values.get(name) or "{}") for name in _STORED)
+        numbers[ALL] = values[f"flagstaff_{ALL}"] + keep_released(request, rules)
+        page_of(request).keep(StoredOwnership.of(owners, map(json.loads, tags)))
     if UNUSED in numbers and values["flagstaff_total"] > _MAX_LOOKED_UP:
         numbers[UNUSED] = None
     since = values.get("flagstaff_since")
