@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import date, datetime
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,8 +17,6 @@ from django.utils.translation import pgettext_lazy
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import RULES, value_schema_problems
-from flagstaff._tables.catalog import table_exists
-from flagstaff._tables.model_fields import find_field
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.text import Text, TextError, some
 from flagstaff.exceptions import FlagstaffError
@@ -76,15 +74,15 @@ class RowConstraint(models.CheckConstraint):
 
     def create_sql(self, model: Any, schema_editor: Any) -> Any:
         """Returns the statement that adds it. Raises FlagstaffError if rows break it."""
-        table = schema_editor.quote_name(model._meta.db_table)
+        tables = schema_editor.connection.introspection.table_names()
         # sqlmigrate only prints the statements, and CreateModel may add constraints later.
-        if not schema_editor.collect_sql and table_exists(schema_editor.connection, table):
+        if not schema_editor.collect_sql and model._meta.db_table in tables:
             self._refuse_rows(model, schema_editor)
         return super().create_sql(model, schema_editor)
 
     def _refuse_rows(self, model: Any, schema_editor: Any) -> None:
-        check: str = cast("Any", self)._get_check_sql(model, schema_editor)
-        name = "key" if find_field(model, "key") else "pk"
+        check: str = self._get_check_sql(model, schema_editor)  # type: ignore[attr-defined]
+        name = "key" if hasattr(model, "key") else "pk"
         is_broken = RawSQL(f"NOT ({check.replace('%', '%%')})", (), models.BooleanField())  # noqa: S611 (quoted)
         rows = model._base_manager.using(schema_editor.connection.alias).filter(is_broken)
         if keys := list(rows.order_by(name).values_list(name, flat=True)):

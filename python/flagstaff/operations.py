@@ -38,7 +38,6 @@ from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff._tables.watched_groups import (
     TRIGGERS,
     WatchedGroups,
-    problem_of_rules,
     watched_groups,
 )
 from flagstaff.exceptions import FlagstaffError
@@ -229,12 +228,6 @@ class WatchGroups(PostgresOperation):
         watched = self._watched(schema_editor, state)
         if watched is None:
             return
-        connection = schema_editor.connection
-        flag_model, value_model = self._models(connection, state)
-        if flag_model and value_model:
-            problem = problem_of_rules(connection, flag_model, value_model)
-            if problem:
-                raise FlagstaffError(problem)
         schema = schema_of_functions(schema_editor)
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for statement in watched.install():

@@ -15,7 +15,6 @@ from flagstaff._tables.catalog import (
     query_catalog,
     schema_of,
     table_exists,
-    type_of_column,
 )
 from flagstaff._tables.model_fields import RULES, AnyField, find_field
 from flagstaff._tables.names import fill, names_of_groups, sql, user_field
@@ -152,29 +151,6 @@ def models_with_rules(connection: BaseDatabaseWrapper) -> list[type[Model]]:
     quote = connection.ops.quote_name
     found = (model for of_app in TABLES for model in of_app.values() if find_field(model, RULES))
     return [model for model in found if table_exists(connection, quote(model._meta.db_table))]
-
-
-def problem_of_rules(
-    connection: BaseDatabaseWrapper, flag_model: type[Model], value_model: type[Model]
-) -> str | None:
-    """Returns why the rules of these models cannot be indexed, and what to do; None if they can."""
-    fields = find_field(flag_model, RULES), find_field(value_model, RULES)
-    problems = (_problem_of_type(connection, field) for field in fields if field is not None)
-    return next(filter(None, problems), None)
-
-
-def _problem_of_type(connection: BaseDatabaseWrapper, field: AnyField) -> str | None:
-    quote = connection.ops.quote_name
-    name, column = quote(field.model._meta.db_table), quote(str(field.column))
-    found = type_of_column(connection, name, str(field.column))
-    if found in (None, "jsonb"):
-        return None
-    table = qualified(connection, name)
-    return (
-        f"the column {column} of {table} has the type {found}, but the index that WatchGroups "
-        f"creates needs jsonb; run: ALTER TABLE {table} ALTER COLUMN {column} TYPE jsonb "
-        f"USING {column}::jsonb;"
-    )
 
 
 def _index(connection: BaseDatabaseWrapper, name: str, field: AnyField, conditions: str) -> _Index:

@@ -327,22 +327,6 @@ def test_models_without_groups_have_a_reason_and_cannot_be_watched(
     )
 
 
-@pytest.mark.parametrize("column_type", ["json", "text"])
-@pytest.mark.parametrize("table", ["flagstaff_featureflag", "flagstaff_keyvaluestore"])
-def test_rules_of_another_type_than_jsonb_cannot_be_watched(table: str, column_type: str) -> None:
-    rows(
-        f"ALTER TABLE {table} ALTER rules DROP DEFAULT, "
-        f"ALTER rules TYPE {column_type} USING rules::text::{column_type}"
-    )
-    with pytest.raises(FlagstaffError) as error:
-        watch_groups()
-    assert str(error.value) == (
-        f'the column "rules" of public.{table} has the type {column_type}, but the '
-        f"index that WatchGroups creates needs jsonb; run: ALTER TABLE public.{table} "
-        'ALTER COLUMN "rules" TYPE jsonb USING "rules"::jsonb;'
-    )
-
-
 def test_rules_of_a_domain_over_jsonb_are_watched() -> None:
     rows("CREATE DOMAIN rules AS jsonb")
     rows("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
