@@ -27,11 +27,6 @@ def segment_model() -> type[Model]:
     return apps.get_model("flagstaff", "Segment")
 
 
-def column_of(model: type[Model], name: str) -> str:
-    """Returns the column of the field of this name, unquoted."""
-    return str(cast("AnyField", model._meta.get_field(name)).column)
-
-
 def stored_fields(model: type[Model]) -> list[AnyField]:
     """Returns the fields that are columns of the model's own table."""
     return list(model._meta.local_concrete_fields)

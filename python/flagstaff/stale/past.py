@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.utils.dateparse import parse_date
 
-from flagstaff._tables.model_fields import REVIEW_ON, RULES, column_of
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
@@ -119,10 +118,7 @@ def _query(
     wanted: Collection[WantedPast], since: datetime, newest: int | None
 ) -> Sequence[Sequence[Any]]:
     connection, model = connections[conf.database], conf.flag_model
-    columns = {one: column_of(model, one) for one in ("key", "enabled", "rollout_percent", RULES)}
-    texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
-    quoted = {one: f"'{text}'" for one, text in texts.items()}
-    statement = fill(sql("decisive_entries_v1"), own_names(connection) | quoted)
+    statement = fill(sql("decisive_entries_v1"), own_names(connection))
     parameters: dict[str, Any] = {
         "pks": [one.pk for one in wanted],
         "with_state": [one.is_constant for one in wanted],
@@ -144,11 +140,9 @@ def review_changes(dates: Mapping[str, date]) -> dict[str, ReviewChange]:
     Flags are left out whose history has no such entry.
     """
     connection, model = connections[conf.database], conf.flag_model
-    column = column_of(model, REVIEW_ON).replace("'", "''").replace("%", "%%")
-    names = own_names(connection) | {"review_on": f"'{column}'"}
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
-        statement = fill(sql("review_changes_v1"), names)
+        statement = fill(sql("review_changes_v1"), own_names(connection))
         cursor.execute(statement, {"pks": list(dates), "table": table})
         rows = cursor.fetchall()
     return {

@@ -159,8 +159,6 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     read_point = sql("read_point_v1").replace("$2", "$3").replace("$1", "$3")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
-    columns = ("key", "enabled", "rollout_percent", "rules", "review_on")
-    quoted |= {one: f"'{one}'" for one in columns}
     numbers = count(1)
     # Of a template for Django's Func.
     template = template.replace("%(expressions)s", "'f'::text, '{}'::jsonb")
