@@ -192,6 +192,14 @@ mod partial_loads {
         assert_eq!(after.value("gateway").map(Stored::value), Some(&StoredValue::Null));
         assert!(problems(&after).is_empty());
     }
+}
+
+mod malformed_rows {
+    use super::*;
+
+    fn without_enabled(row: FlagRow) -> FlagRow {
+        FlagRow { enabled: None, ..row }
+    }
 
     fn without_rollout(row: FlagRow) -> FlagRow {
         FlagRow { rollout_percent: None, ..row }
