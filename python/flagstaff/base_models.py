@@ -36,15 +36,8 @@ from flagstaff.validators import (
     value_rule_problem,
 )
 
-__all__ = [
-    "AbstractFeatureFlag",
-    "AbstractKeyValueStore",
-    "ReadableJson",
-    "RowConstraint",
-    "finite_times",
-    "readable_json",
-    "rollout_in_range",
-]
+# The other names are internal.
+__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore"]
 
 # The bytes of the rules of a row, and of a value.
 _MAX_RULES, _MAX_VALUE = 256 << 10, 1 << 20
