@@ -71,11 +71,11 @@ INTEGER = models.BigAutoField(primary_key=True)
 def models_of_a_project(pk: models.Field[Any, Any] = INTEGER) -> list[Operation]:
     """Flags and values of a project: more columns, and any primary key."""
     inherited = [
-        ("client_side", models.BooleanField(default=False)),
-        ("rules", models.JSONField(default=list)),
-        ("bucket_by", models.CharField(max_length=100, default="user")),
+        ("client_side", models.BooleanField(default=False, db_default=False)),
+        ("rules", models.JSONField(default=list, db_default=[])),
+        ("bucket_by", models.CharField(max_length=100, db_default="user")),
     ]
-    secret = ("secret", models.BooleanField(default=False))
+    secret = ("secret", models.BooleanField(default=False, db_default=False))
     key = ("key", models.CharField(max_length=255, unique=True, db_column="Name"))
     return [
         migrations.CreateModel("Member", [("id", pk.clone())]),
@@ -84,7 +84,7 @@ def models_of_a_project(pk: models.Field[Any, Any] = INTEGER) -> list[Operation]
             [
                 ("id", pk.clone()),
                 key,
-                ("enabled", models.BooleanField(default=False)),
+                ("enabled", models.BooleanField(default=False, db_default=False)),
                 ("rollout_percent", models.IntegerField(default=0)),
                 ("allowed_users", models.ManyToManyField("common.Member")),
                 ("updated", models.DateTimeField(auto_now=True)),
