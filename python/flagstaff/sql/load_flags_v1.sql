@@ -24,7 +24,7 @@ FROM (
             WHEN {flag_rollout}::float8 OPERATOR(pg_catalog.<>) 'NaN'
                 THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
         END AS rollout_percent,
-        {flag_client_side} AS client_side,
+        coalesce({flag_client_side}, false) AS client_side,
         {flag_rules}::text AS rules,
         {flag_bucket_by}::text AS bucket_by
     FROM {flag_table}

@@ -45,8 +45,8 @@ FROM (
                 {value_pk}::text AS pk,
                 {value_key}::text AS key,
                 {value_value}::text AS value,
-                {value_secret} AS is_secret,
-                {value_client_side} AS client_side,
+                coalesce({value_secret}, false) AS is_secret,
+                coalesce({value_client_side}, false) AS client_side,
                 {value_rules}::text AS rules,
                 {value_bucket_by}::text AS bucket_by
             FROM {value_table}
