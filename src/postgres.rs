@@ -11,7 +11,6 @@ mod deadline;
 pub mod engine;
 pub mod error;
 pub mod inherited;
-mod parts;
 pub mod queries;
 mod random;
 mod refresh;

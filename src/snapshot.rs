@@ -83,8 +83,6 @@ pub struct Loaded {
     pub plans: Option<Vec<PlanRow>>,
     /// All rows of the experiments' table.
     pub experiments: Option<Vec<ExperimentRow>>,
-    /// Whether the model field decodes every value, even plain scalars.
-    pub opaque_values: bool,
 }
 
 impl Snapshot {

@@ -1,4 +1,4 @@
-//! A stored value: a scalar that Python gets directly, or JSON text for the model field's decoder.
+//! A stored value: a scalar that Python gets directly, or JSON text that Python decodes.
 
 use std::fmt;
 
@@ -89,8 +89,7 @@ pub enum StoredValue {
     Integer(i64),
     /// A string.
     Text(Box<str>),
-    /// Anything else (containers, fractions, big integers) as the JSON text of the column. The
-    /// model field decodes it.
+    /// Anything else (containers, fractions, big integers) as the JSON text of the column.
     Json(Box<str>),
 }
 

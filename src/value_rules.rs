@@ -23,24 +23,21 @@ pub struct ValueRules {
 
 impl ValueRules {
     /// The rules of a row, shared with what it had `before` if they are the same. `None` without
-    /// rules. `key` is the key of the value. With `opaque`, the model field decodes every result.
+    /// rules. `key` is the key of the value.
     #[must_use]
     pub fn next(
         key: &Arc<str>,
         before: Option<&Arc<Self>>,
         rules: Option<Arc<RowRules>>,
         bucket_by: Option<Box<str>>,
-        opaque: bool,
     ) -> Option<Arc<Self>> {
         let rules = rules?;
         if let Some(before) = before.filter(|before| before.has(&rules, bucket_by.as_deref())) {
             return Some(before.clone());
         }
-        let result = |text: &str| {
-            if opaque { StoredValue::Json(text.into()) } else { StoredValue::from_json(text) }
-        };
-        let results =
-            rules.rules().map(|rules| rules.results().iter().map(|text| result(text)).collect());
+        let results = rules
+            .rules()
+            .map(|rules| rules.results().iter().map(|text| StoredValue::from_json(text)).collect());
         let results: Box<[_]> = results.unwrap_or_default();
         let kept = before.map(|before| &before.counters);
         let kept = kept.filter(|kept| kept.rules() == results.len() && kept.key == *key).cloned();

@@ -23,7 +23,6 @@ const MOST_PAIRS: usize = 64;
 #[derive(Default)]
 pub(crate) struct Database {
     rows: RandomRows,
-    opaque_values: bool,
     flags: Table<FlagRow>,
     segments: Table<SegmentRow>,
     values: Table<ValueRow>,
@@ -37,7 +36,7 @@ impl Database {
         let rows = RandomRows { is_faulty: bytes.below(4) == 0 };
         let has_texts = bytes.bool();
         let allowed_users = AllowedUsers { has_texts, ..AllowedUsers::default() };
-        Self { rows, opaque_values: bytes.below(4) == 0, allowed_users, ..Self::default() }
+        Self { rows, allowed_users, ..Self::default() }
     }
 
     /// Changes some rows.
@@ -81,7 +80,6 @@ impl Database {
             experiments: Some(self.experiments.all()),
             plans: Some(self.plans.all()),
             allowed_users: Some(self.allowed_users.all()),
-            opaque_values: self.opaque_values,
             ..Loaded::default()
         }
     }
@@ -96,7 +94,6 @@ impl Database {
             experiments: experiments.filter(|_| self.experiments.has_changed()),
             plans: plans.filter(|_| self.plans.has_changed()),
             allowed_users: allowed_users.filter(|_| !self.allowed_users.changed.is_empty()),
-            opaque_values: self.opaque_values,
             ..Loaded::default()
         }
     }

@@ -50,7 +50,6 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
         segments: bytes.bool().then(|| some_rows(bytes, segment_row)),
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
-        opaque_values: bytes.below(4) == 0,
         ..Loaded::default()
     }
 }
@@ -201,7 +200,6 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
         }
         let expected = match value {
             None => StoredValue::Null,
-            Some(text) if loaded.opaque_values => StoredValue::Json(text.as_str().into()),
             Some(text) => StoredValue::from_json(text),
         };
         assert_eq!(after.value(key).map(Stored::value), Some(&expected));

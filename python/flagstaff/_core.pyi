@@ -345,7 +345,6 @@ def set_overrides(
     flags: Mapping[str, bool],
     values: Mapping[str, str],
     variants: Mapping[str, str | None],
-    opaque_values: bool,
 ) -> None:
     """Replaces all test overrides by these. Does not block."""
 

@@ -50,7 +50,7 @@ def key_is_taken(key: str, kind: str) -> Text:
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
     """Returns those of the keys that rows have; none if the role may not read the table."""
     rows = model._base_manager.using(conf.database)
-    rows = rows.filter(key__in=keys) if len(keys) <= _MAX_KEYS else rows.exclude(key=None)
+    rows = rows.filter(key__in=keys) if len(keys) <= _MAX_KEYS else rows.all()
     try:
         with transaction.atomic(using=conf.database):
             return keys.intersection(rows.values_list("key", flat=True))

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.expressions import Combinable
+from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -18,7 +18,8 @@ from django.utils.translation import pgettext_lazy
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import TextError
+from flagstaff._words.text import TextError, some
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     MAX_RULES_BYTES,
@@ -49,27 +50,69 @@ _READABLE = """(
 )"""
 
 
-def rollout_in_range() -> models.CheckConstraint:
+class RowConstraint(models.CheckConstraint):
+    """A CHECK that, before it is added to a table, lists the rows that it would refuse."""
+
+    def __init__(self, *, correction: str, **options: Any) -> None:
+        super().__init__(**options)
+        #: What an UPDATE sets to correct such a row, such as "rollout_percent = 100".
+        self.correction = correction
+
+    def deconstruct(self) -> Any:
+        """Returns the constraint for migrations."""
+        path, arguments, options = super().deconstruct()
+        return path, arguments, {**options, "correction": self.correction}
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        """Returns the statement that adds it. Raises FlagstaffError if rows break it."""
+        tables = schema_editor.connection.introspection.table_names()
+        # sqlmigrate only prints the statements, and CreateModel may add constraints later.
+        if not schema_editor.collect_sql and model._meta.db_table in tables:
+            self._refuse_rows(model, schema_editor)
+        return super().create_sql(model, schema_editor)
+
+    def _refuse_rows(self, model: Any, schema_editor: Any) -> None:
+        check: str = self._get_check_sql(model, schema_editor)  # type: ignore[attr-defined]
+        name = "key" if hasattr(model, "key") else "pk"
+        is_broken = RawSQL(f"NOT ({check.replace('%', '%%')})", (), models.BooleanField())  # noqa: S611 (quoted)
+        rows = model._base_manager.using(schema_editor.connection.alias).filter(is_broken)
+        if keys := list(rows.order_by(name).values_list(name, flat=True)):
+            raise FlagstaffError(
+                "{table} has rows that the constraint {name} refuses: {keys}; correct them, for "
+                "example: UPDATE {table} SET {correction} WHERE NOT ({check});",
+                table=schema_editor.quote_name(model._meta.db_table),
+                name=self.name,
+                keys=some(keys),
+                correction=self.correction,
+                check=check,
+            )
+
+
+def rollout_in_range() -> RowConstraint:
     """Returns a constraint: the database rejects a rollout outside 0 to 100."""
     return _constraint(
         "rollout_percent_range",
         models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
         _("the rollout percent must be a whole number from 0 to 100"),
+        "rollout_percent = 100",
     )
 
 
-def finite_times(*fields: str) -> models.CheckConstraint:
+def finite_times(*fields: str) -> RowConstraint:
     """Returns a constraint: the database rejects times and days that Python cannot represent.
 
     Nor those near them, because pages add to times and show them in other zones.
     """
     bounds = {f"{field}__year__{bound}": year for field in fields for bound, year in _YEARS}
     return _constraint(
-        "finite_times", models.Q(**bounds), _("times and days must be in the years 2 to 8999")
+        "finite_times",
+        models.Q(**bounds),
+        _("times and days must be in the years 2 to 8999"),
+        f"{fields[0]} = now()",
     )
 
 
-def readable_json(*fields: str, value: str | None = None) -> models.CheckConstraint:
+def readable_json(*fields: str, value: str | None = None) -> RowConstraint:
     """Returns a constraint: PostgreSQL rejects JSON that Python cannot decode, and long JSON.
 
     The JSON of `fields` has at most 256 KiB as text, that of `value` 1 MiB.
@@ -85,11 +128,13 @@ def readable_json(*fields: str, value: str | None = None) -> models.CheckConstra
             "the JSON is too long, nested deeper than 500 levels, or has a number of more than "
             "4,300 digits; rules have at most 256 KiB, and a value 1 MiB"
         ),
+        f"{value or fields[0]} = '[]'",
     )
 
 
-def _constraint(name: str, condition: models.Q, message: Any) -> models.CheckConstraint:
-    return models.CheckConstraint(
+def _constraint(name: str, condition: models.Q, message: Any, correction: str) -> RowConstraint:
+    return RowConstraint(
+        correction=correction,
         condition=condition,
         name=f"%(app_label)s_%(class)s_{name}",
         violation_error_message=message,

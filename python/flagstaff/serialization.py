@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.models import JSONField, Model
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.decoding import SECRET_FIELDS, secret_fields
+from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
 from flagstaff._tables.model_fields import (
     AnyField,
     is_auto_now,
@@ -105,7 +105,7 @@ def as_text(document: Mapping[str, Any], *, ascii_only: bool = False) -> str:
 
 def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iterator[Row]:
     """Yields the rows of these keys, or all, by key: two imports lock in the same order."""
-    rows = all_rows(kind.model).exclude(key=None).order_by("key")
+    rows = all_rows(kind.model).order_by("key")
     rows = rows.select_for_update() if lock else rows
     if keys is None:
         yield from rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -10,7 +11,6 @@ from django.test.utils import TestContextDecorator
 
 from flagstaff._core import set_overrides, start
 from flagstaff._engine import lifecycle
-from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 
 __all__ = ["live_engine", "override_flag", "override_value", "override_variant"]
 
@@ -70,8 +70,7 @@ class override_value(_Override):  # noqa: N801
 
     def __init__(self, key: str, value: object) -> None:
         super().__init__(key, "value")
-        self.text = encoded(value)
-        self.opaque = not is_plain_json(value_field())
+        self.text = json.dumps(value)
 
 
 class override_variant(_Override):  # noqa: N801
@@ -90,10 +89,9 @@ class override_variant(_Override):  # noqa: N801
 
 def _set(active: list[_Override]) -> None:
     flags = {o.key: o.enabled for o in active if isinstance(o, override_flag)}
-    values = [o for o in active if isinstance(o, override_value)]
-    texts = {o.key: o.text for o in values}
+    values = {o.key: o.text for o in active if isinstance(o, override_value)}
     variants = {o.key: o.variant for o in active if isinstance(o, override_variant)}
-    set_overrides(flags, texts, variants, any(o.opaque for o in values))
+    set_overrides(flags, values, variants)
     # Last: a rejected override must not be set again with the next one.
     _active[:] = active
 

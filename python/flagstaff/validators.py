@@ -7,9 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal
-
-from django.db.models import Field, JSONField, Model
+from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
 from flagstaff._words.text import Text, TextError, is_storable, marked
@@ -199,15 +197,6 @@ def validate_value(value: object) -> None:
 def validate_value_rules(rules: object) -> None:
     """Raises ValidationError unless workers can read these rules of a value."""
     _refuse(value_rule_problem(rules))
-
-
-def rules_field(model: type[Model]) -> Field[Any, Any] | None:
-    """Returns the field with the rules of a model's values; None for a project's other field."""
-    for field in model._meta.local_concrete_fields:
-        is_json = field.name == "rules" and isinstance(field, JSONField)
-        if is_json and validate_value_rules in field.validators:
-            return field
-    return None
 
 
 def validate_conditions(conditions: object) -> None:

@@ -44,8 +44,6 @@ pub struct Options {
     pub parameters: Parameters,
     /// Quoted names of tables and columns.
     pub names: Names,
-    /// Whether the model field decodes every value, even plain scalars.
-    pub opaque_values: bool,
     /// Whether to ask for notifications.
     pub listen: bool,
     /// The time between two polls; it varies by 10 %.
@@ -121,7 +119,7 @@ impl Engine {
             live,
             pool: Pool::new(target.clone(), options.pool_size, options.pool_idle),
             target,
-            queries: Queries::new(&options.names, options.opaque_values)?,
+            queries: Queries::new(&options.names)?,
             status: SharedStatus::new(options.on_event),
             signals: Signals::default(),
             registry: CounterRegistry::default(),

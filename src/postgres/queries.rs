@@ -3,11 +3,7 @@
 use std::collections::HashMap;
 
 use crate::postgres::error::Error;
-use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
-use crate::postgres::tables::{
-    EXPERIMENTS, GROUPS, OPTIONAL_PARTS, OfKeys, OptionalColumn, OptionalPart, PLANS, Slot, TABLES,
-    Table,
-};
+use crate::postgres::tables::{EXPERIMENTS, GROUPS, OfKeys, PLANS, Slot, TABLES, Table};
 use crate::token_set::Relation;
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
@@ -28,14 +24,11 @@ pub struct Queries {
     pub(crate) flush_measurements: Option<String>,
     /// `None` if the project has no experiments.
     pub(crate) flush_exposures: Option<String>,
-    /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
-    /// every load reads.
-    pub(crate) parts: ProjectParts,
+    /// The parameters of `identify`: the table of tokens, and the tables that a load reads.
     pub(crate) token_table: String,
-    pub(crate) required_tables: Vec<String>,
+    pub(crate) loaded_tables: Vec<String>,
     /// The names of all tables that matter to a load, for [`READ_POINT`].
     pub(crate) all_tables: Vec<String>,
-    opaque_values: bool,
     names: Names,
 }
 
@@ -54,8 +47,6 @@ pub(crate) struct LoadQueries {
     /// The query of the groups with the names `$1`, or of all groups if it is NULL; `None` if the
     /// project's groups cannot be read.
     pub(crate) groups: Option<TableQuery>,
-    /// Whether the model field decodes every value.
-    pub(crate) opaque_values: bool,
 }
 
 /// The query of the rows of a table.
@@ -92,11 +83,9 @@ impl Queries {
     ///
     /// # Errors
     /// If `names` lacks the placeholder of a template.
-    pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
-        let required = TABLES.iter().filter(|table| !is_optional(table));
-        let required = required.map(|table| name(table.name, names));
+    pub fn new(names: &Names) -> Result<Self, Error> {
         let queries = Self {
-            identify: identify(&format!("(SELECT catalog FROM ({}) AS it)", read_point_of("$5"))),
+            identify: identify(&format!("(SELECT catalog FROM ({}) AS it)", read_point_of("$3"))),
             identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
@@ -104,70 +93,53 @@ impl Queries {
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,
-            parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
-            required_tables: required.collect::<Result<_, _>>()?,
+            loaded_tables: loaded_tables(names)
+                .map(|table| name(table.name, names))
+                .collect::<Result<_, _>>()?,
             all_tables: all_tables(names),
-            opaque_values,
             names: names.clone(),
         };
-        queries.load_from(&[], &[]).map(|_| queries)
+        queries.load_from(&[]).map(|_| queries)
     }
 
-    /// The statements of a load without these parts. Only tables whose token triggers have the
-    /// `key_arguments` that name the project's columns are read by rows.
+    /// The statements of a load. Only tables whose token triggers have the `key_arguments` that name
+    /// the project's columns are read by rows.
     ///
     /// # Errors
     /// If the project's names lack the placeholder of a template.
-    pub(crate) fn load_from(
-        &self,
-        absent: &[Absence],
-        key_arguments: &[Vec<u8>],
-    ) -> Result<LoadQueries, Error> {
-        let (names, tables) = self.without(absent);
-        let loaded = tables.iter().map(|table| name(table.name, &names));
-        let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
-        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
-        let tables = tables.into_iter().map(|table| {
-            let query = TableQuery::new(table, &names)?;
-            let has_keys = table.are_keys(key_arguments, &names);
+    pub(crate) fn load_from(&self, key_arguments: &[Vec<u8>]) -> Result<LoadQueries, Error> {
+        let names = &self.names;
+        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &self.loaded_tables.join(", "));
+        let tables = loaded_tables(names).map(|table| {
+            let query = TableQuery::new(table, names)?;
+            let has_keys = table.are_keys(key_arguments, names);
             Ok(TableQuery { of_keys: query.of_keys.filter(|_| has_keys), ..query })
         });
         let has_groups = names.contains_key(GROUPS.name);
         Ok(LoadQueries {
-            groups: has_groups.then(|| TableQuery::new(&GROUPS, &names)).transpose()?,
+            groups: has_groups.then(|| TableQuery::new(&GROUPS, names)).transpose()?,
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1")].join(";\n"),
             token_set: self.token_set.clone(),
             new_tokens: self.new_tokens.clone(),
-            names: loaded,
+            names: self.loaded_tables.clone(),
             all_names: self.all_tables.clone(),
             tables: tables.collect::<Result<_, Error>>()?,
-            opaque_values: self.opaque_values,
         })
-    }
-
-    /// The tables without these parts, and the names with what is read instead of columns.
-    fn without(&self, absent: &[Absence]) -> (Names, Vec<&'static Table>) {
-        let is_absent = |part: &&OptionalPart| {
-            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
-        };
-        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
-        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
-            if let Some(OptionalColumn { name, instead }) = part.column {
-                names.insert(name.into(), instead.into());
-            } else {
-                tables.retain(|table| table.name != part.table);
-            }
-        }
-        (names, tables)
     }
 }
 
-/// `identify`, which also finds the optional parts, with this expression for the catalog.
+/// `identify` with this expression for the catalog.
 fn identify(catalog: &str) -> String {
-    let identify = sql!("identify_v1").replace("{optional_parts}", FIND_PARTS);
-    identify.replace("{catalog}", catalog)
+    sql!("identify_v1").replace("{catalog}", catalog)
+}
+
+/// The tables that a load reads: those of apps only if the project has installed them.
+fn loaded_tables(names: &Names) -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().filter(|table| {
+        ![PLANS.name, EXPERIMENTS.name].contains(&table.name) || names.contains_key(table.name)
+    })
 }
 
 /// [`READ_POINT`] with one parameter for both lists of tables.
@@ -229,10 +201,6 @@ fn flush_of(table: &str, template: &str, names: &Names) -> Result<Option<String>
 /// Fills the template of a flush, which begins like that of all reports.
 fn fill_flush(template: &str, names: &Names) -> Result<String, Error> {
     fill(&template.replace("{accepted}", sql!("accept_flush_v1").trim_end()), names)
-}
-
-fn is_optional(table: &Table) -> bool {
-    OPTIONAL_PARTS.iter().any(|part| part.column.is_none() && part.table == table.name)
 }
 
 /// The name for a placeholder.

@@ -2,11 +2,8 @@
 //!
 //! A further table is an entry of [`TABLES`], with its query, and a [`Slot`]. A load locks all of
 //! them, but reads only those whose tokens have changed, and a poll is one round trip for any
-//! number of them. A table that is newer than the first version is one of the [`OPTIONAL_PARTS`],
-//! too.
+//! number of them.
 
-use crate::message::Template;
-use crate::postgres::texts;
 use crate::token_set::Relation;
 
 /// A table that a load reads.
@@ -49,26 +46,6 @@ pub(crate) enum Slot {
     Groups,
     Plans,
     Experiments,
-}
-
-/// A table or column that a database need not have, because a later version has added it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OptionalPart {
-    /// The placeholder of the table.
-    pub(crate) table: &'static str,
-    /// The column, or `None` for the table itself.
-    pub(crate) column: Option<OptionalColumn>,
-    /// What follows if it cannot be read.
-    pub(crate) effect: &'static Template,
-}
-
-/// A column that a table need not have.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OptionalColumn {
-    /// The placeholder of its name.
-    pub(crate) name: &'static str,
-    /// What is read instead of a column that is missing.
-    pub(crate) instead: &'static str,
 }
 
 macro_rules! sql {
@@ -179,40 +156,3 @@ pub(crate) static GROUPS: Table = Table {
     slot: Slot::Groups,
     is_large: true,
 };
-
-/// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 9] = [
-    OptionalPart {
-        table: "flag_table",
-        column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
-        effect: &texts::NO_RULES,
-    },
-    OptionalPart {
-        table: "flag_table",
-        column: Some(OptionalColumn { name: "flag_bucket_by", instead: "NULL::text" }),
-        effect: &texts::BY_USER,
-    },
-    OptionalPart {
-        table: "value_table",
-        column: Some(OptionalColumn { name: "value_secret", instead: "false" }),
-        effect: &texts::NO_SECRETS,
-    },
-    OptionalPart {
-        table: "value_table",
-        column: Some(OptionalColumn { name: "value_client_side", instead: "false" }),
-        effect: &texts::NO_VALUES_FOR_BROWSERS,
-    },
-    OptionalPart {
-        table: "value_table",
-        column: Some(OptionalColumn { name: "value_rules", instead: "NULL::jsonb" }),
-        effect: &texts::NO_VALUE_RULES,
-    },
-    OptionalPart {
-        table: "value_table",
-        column: Some(OptionalColumn { name: "value_bucket_by", instead: "NULL::text" }),
-        effect: &texts::VALUES_BY_USER,
-    },
-    OptionalPart { table: "segment_table", column: None, effect: &texts::NO_SEGMENTS },
-    OptionalPart { table: "plan_table", column: None, effect: &texts::NO_PLANS },
-    OptionalPart { table: "experiment_table", column: None, effect: &texts::NO_EXPERIMENTS },
-];

@@ -94,22 +94,9 @@ templates! {
     NO_REGISTER, "there is no function flagstaff_worker_v1, run \"manage.py migrate\"";
     READ_ONLY, "the connection is read-only, connect to the primary with a role that may write";
     USAGE_OFF, "USAGE_INTERVAL is 0";
-    // What is missing in the schema.
-    FORBIDDEN, "the role may not read {table}, so {effect}: GRANT SELECT on it";
-    NO_TABLE, "there is no table {table}, so {effect}: run \"manage.py migrate\"";
-    NO_COLUMN, "{table} has no column {column}, so {effect}: run \"manage.py migrate\"";
     UNNOTICED,
         "a full load has found changes that no change token had named ({number}, such as {row}): \
          run \"manage.py check --database\"";
-    NO_RULES, "flags have no rules";
-    BY_USER, "flags are bucketed by user";
-    NO_VALUE_RULES, "values have no rules";
-    VALUES_BY_USER, "values are bucketed by user";
-    NO_VALUES_FOR_BROWSERS, "browsers get no values";
-    NO_SECRETS, "listeners see secret values";
-    NO_SEGMENTS, "rules find no segments";
-    NO_PLANS, "rollout plans measure nothing";
-    NO_EXPERIMENTS, "experiments give the default of the call";
     // Problems of this worker.
     UNGUARDED,
         "the rollout plan of flag {key} is unguarded, because run-jobs has not watched it for \

@@ -18,15 +18,13 @@ import_exception!(flagstaff._engine.raw_cursor, NotReadyError);
 
 type Text = Option<String>;
 
-/// The rows as `flagstaff._engine.direct.read_all` returns them, and whether the model field decodes
-/// every value.
+/// The rows as `flagstaff._engine.direct.read_all` returns them.
 pub(super) type Rows = (
     Vec<DirectFlag>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Text, String)>,
     Vec<DirectValue>,
     Vec<DirectExperiment>,
-    bool,
 );
 
 /// Primary key, key, `enabled`, rollout, client side, JSON text of the rules, bucketing unit.
@@ -85,9 +83,7 @@ pub(super) fn with_groups(
     Ok(snapshot.with_groups(references, rows.collect()))
 }
 
-pub(super) fn loaded(
-    (flags, allowed_users, segments, values, experiments, opaque_values): Rows,
-) -> Loaded {
+pub(super) fn loaded((flags, allowed_users, segments, values, experiments): Rows) -> Loaded {
     let segments = segments.into_iter().map(|(pk, key, conditions)| SegmentRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),
@@ -102,7 +98,6 @@ pub(super) fn loaded(
         segments: Some(segments.collect()),
         values: Some(values.into_iter().map(value_row).collect()),
         experiments: Some(experiments.into_iter().map(experiment_row).collect()),
-        opaque_values,
         ..Loaded::default()
     }
 }

@@ -71,7 +71,6 @@ hooks! {
         report_unreadable_context(error: PyErr);
     }
     call {
-        decode(text: &str) -> Bound<'py, PyAny>;
         classify(user: &Bound<'py, PyAny>) -> (String, String);
         reads_own_writes() -> bool;
 

@@ -15,12 +15,8 @@ pub(super) fn set_overrides(
     flags: HashMap<String, bool>,
     values: HashMap<String, String>,
     variants: HashMap<String, Option<String>>,
-    opaque_values: bool,
 ) {
-    let value = |text: String| {
-        if opaque_values { StoredValue::Json(text.into()) } else { StoredValue::from_json(&text) }
-    };
-    let values = values.into_iter().map(|(key, text)| (key, value(text)));
+    let values = values.into_iter().map(|(key, text)| (key, StoredValue::from_json(&text)));
     LIVE.set_overrides(&Overrides::new(flags, values, variants));
 }
 

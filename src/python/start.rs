@@ -35,7 +35,6 @@ pub(super) struct StartOptions {
 struct EngineOptions {
     parameters: BTreeMap<String, String>,
     names: HashMap<String, String>,
-    opaque_values: bool,
     listen: bool,
     poll_interval: f64,
     pool_size: u32,
@@ -178,7 +177,6 @@ impl EngineOptions {
         let options = Options {
             parameters: self.parameters,
             names: self.names,
-            opaque_values: self.opaque_values,
             listen: self.listen,
             poll_interval: duration(self.poll_interval)?,
             load_timeout: LOAD_TIMEOUT,

@@ -1,20 +1,22 @@
 //! A stored value → a fresh Python object.
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 
-use super::hooks::Hooks;
 use crate::stored_value::StoredValue;
 
-/// The object that the model field returns. The field itself decodes anything but a plain scalar,
-/// and raises its own exceptions.
+/// `json.loads`.
+static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The object that the model field returns.
 pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<Bound<'py, PyAny>> {
     Ok(match stored {
         StoredValue::Null => py.None().into_bound(py),
         StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
         StoredValue::Integer(value) => PyInt::new(py, *value).into_any(),
         StoredValue::Text(value) => PyString::new(py, value).into_any(),
-        StoredValue::Json(text) => Hooks::decode(py, text)?,
+        StoredValue::Json(text) => LOADS.import(py, "json", "loads")?.call1((text.as_ref(),))?,
     })
 }
 

@@ -52,10 +52,7 @@ impl Snapshot {
         let values = self.values.next(
             loaded.values,
             &asked,
-            &ValueSources {
-                opaque: loaded.opaque_values,
-                rules: NextRules::new(self.values.by_key(), versions(), &limit),
-            },
+            &ValueSources { rules: NextRules::new(self.values.by_key(), versions(), &limit) },
         )?;
         let groups = self.groups.clone();
         let next = Self {

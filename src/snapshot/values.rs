@@ -100,8 +100,6 @@ impl Stored {
 
 /// What values take from other tables.
 pub(super) struct ValueSources<'a> {
-    /// Whether the model field decodes every value, even plain scalars.
-    pub(super) opaque: bool,
     pub(super) rules: NextRules<'a, Stored>,
 }
 
@@ -116,7 +114,6 @@ impl ValueSources<'_> {
         let size = value.as_ref().map_or(0, String::len);
         let value = match value {
             None => StoredValue::Null,
-            Some(text) if self.opaque => StoredValue::Json(text.into()),
             Some(text) => match undecodable(&text) {
                 None => StoredValue::from_json(&text),
                 Some(fault) => {
@@ -129,7 +126,7 @@ impl ValueSources<'_> {
         let rules = self.rules.of(&pk, same, rules);
         let before = same.and_then(|last| last.rules.as_ref());
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
-        let rules = ValueRules::next(&key, before, rules, bucket_by, self.opaque);
+        let rules = ValueRules::next(&key, before, rules, bucket_by);
         Ok(Stored { key, pk, value, size, is_secret, client_side, rules })
     }
 
@@ -138,7 +135,7 @@ impl ValueSources<'_> {
         let before = stored.rules.as_ref();
         let bucket_by = before.and_then(|before| before.targeting.bucket_by.clone());
         let rules = self.rules.current(stored);
-        let rules = ValueRules::next(&stored.key, before, rules, bucket_by, self.opaque);
+        let rules = ValueRules::next(&stored.key, before, rules, bucket_by);
         Stored { rules, ..stored.clone() }
     }
 }

@@ -318,7 +318,8 @@ fn missing_tables_are_an_error_until_they_exist() {
     assert_eq!(error.to_string(), expected);
     shop.run(
         "CREATE TABLE {flag_table} ({flag_pk} int, {flag_key} text, {flag_enabled} boolean,
-        {flag_rollout} int); CREATE TABLE {allowed_users_table} ({allowed_users_flag} int, {allowed_users_user} int);
+        {flag_rollout} int, {flag_rules} jsonb); CREATE TABLE {segment_table} ({segment_pk} bigint,
+        {segment_key} text, {segment_conditions} jsonb); CREATE TABLE {allowed_users_table} ({allowed_users_flag} int, {allowed_users_user} int);
         CREATE TABLE {value_table} ({value_pk} int, {value_key} text, {value_value} json)",
     );
     worker.engine.wake();

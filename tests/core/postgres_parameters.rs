@@ -92,7 +92,7 @@ fn debug_output_hides_names_in_server_messages() {
 
 #[test]
 fn missing_name_is_part_of_the_error() {
-    let error = Queries::new(&Names::new(), false).expect_err("no name is given");
+    let error = Queries::new(&Names::new()).expect_err("no name is given");
     let expected = "connect: the connection parameters cannot be used: no name was given for ";
     assert!(error.to_string().starts_with(expected), "{error}");
 }

@@ -73,6 +73,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("flag_rollout", "\"{percent}\"".to_owned()),
         ("flag_client_side", "false".to_owned()),
         ("flag_rules", "\"the \"\"rules\"\"\"".to_owned()),
+        ("flag_bucket_by", "'user'".to_owned()),
         ("allowed_users_table", format!("{schema}.\"allow'd\"")),
         ("allowed_users_flag", "flag_id".to_owned()),
         ("allowed_users_user", "\"user\"".to_owned()),
@@ -83,6 +84,10 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("value_pk_type", "uuid".to_owned()),
         ("value_key", "key".to_owned()),
         ("value_value", "\"value\"".to_owned()),
+        ("value_secret", "false".to_owned()),
+        ("value_client_side", "false".to_owned()),
+        ("value_rules", "'[]'::jsonb".to_owned()),
+        ("value_bucket_by", "'user'".to_owned()),
         ("segment_table", format!("{schema}.\"Segment\"")),
         ("segment_pk", "id".to_owned()),
         ("segment_pk_type", "int8".to_owned()),
@@ -166,12 +171,6 @@ impl Shop {
     }
 
     /// A shop whose database is not migrated yet: its flags have no rules.
-    pub(crate) fn not_migrated() -> Self {
-        let mut shop = Self::open();
-        shop.run("ALTER TABLE {flag_table} DROP COLUMN {flag_rules}; DROP TABLE {segment_table}");
-        shop
-    }
-
     pub(crate) fn without_triggers(user_column: &str) -> Self {
         let mut shop = Self::empty(if user_column == "text" { "text" } else { "int8" });
         shop.run(&TABLES.replace("{user_column}", user_column));
@@ -262,7 +261,6 @@ impl Shop {
         Options {
             parameters,
             names: names.clone(),
-            opaque_values: false,
             listen: true,
             poll_interval: NEVER,
             load_timeout: LOAD_TIMEOUT,

@@ -192,17 +192,6 @@ mod partial_loads {
         assert_eq!(after.value("gateway").map(Stored::value), Some(&StoredValue::Null));
         assert!(problems(&after).is_empty());
     }
-
-    #[test]
-    fn opaque_values_stay_text() {
-        let rows = values([value("1", "gateway", "\"stripe\""), value("2", "limit", "25")]);
-        let after = snapshot([Loaded { opaque_values: true, ..rows }]);
-        assert_eq!(
-            after.value("gateway").map(Stored::value),
-            Some(&StoredValue::Json("\"stripe\"".into()))
-        );
-        assert_eq!(after.value("limit").map(Stored::value), Some(&StoredValue::Json("25".into())));
-    }
 }
 
 mod malformed_rows {
@@ -322,17 +311,6 @@ mod malformed_rows {
             "value \"new\" is set aside: its value is nested deeper than 500 levels",
         ];
         assert_eq!(problems(&after), expected);
-    }
-
-    #[test]
-    fn opaque_value_is_never_set_aside() {
-        let deep = "[".repeat(501);
-        let rows = values([value("1", "gateway", &deep)]);
-        let after = snapshot([Loaded { opaque_values: true, ..rows }]);
-        assert_eq!(
-            after.value("gateway").map(Stored::value),
-            Some(&StoredValue::Json(deep.into()))
-        );
     }
 
     #[test]

@@ -69,7 +69,13 @@ INTEGER = models.BigAutoField(primary_key=True)
 
 
 def models_of_a_project(pk: models.Field[Any, Any] = INTEGER) -> list[Operation]:
-    """Flags and values of a project: other columns, no `secret`, any primary key."""
+    """Flags and values of a project: more columns, and any primary key."""
+    inherited = [
+        ("client_side", models.BooleanField(default=False, db_default=False)),
+        ("rules", models.JSONField(default=list, db_default=[])),
+        ("bucket_by", models.CharField(max_length=100, db_default="user")),
+    ]
+    secret = ("secret", models.BooleanField(default=False, db_default=False))
     key = ("key", models.CharField(max_length=255, unique=True, db_column="Name"))
     return [
         migrations.CreateModel("Member", [("id", pk.clone())]),
@@ -78,15 +84,17 @@ def models_of_a_project(pk: models.Field[Any, Any] = INTEGER) -> list[Operation]
             [
                 ("id", pk.clone()),
                 key,
-                ("enabled", models.BooleanField(default=False)),
+                ("enabled", models.BooleanField(default=False, db_default=False)),
                 ("rollout_percent", models.IntegerField(default=0)),
                 ("allowed_users", models.ManyToManyField("common.Member")),
                 ("updated", models.DateTimeField(auto_now=True)),
+                *inherited,
             ],
             options={"db_table": "Feature flag's"},
         ),
         migrations.CreateModel(
-            "KeyValueStore", [("id", pk.clone()), key, ("value", models.JSONField())]
+            "KeyValueStore",
+            [("id", pk.clone()), key, ("value", models.JSONField()), secret, *inherited],
         ),
     ]
 

@@ -114,7 +114,6 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
             let options = Options {
                 parameters,
                 names,
-                opaque_values: false,
                 listen,
                 poll_interval: Duration::from_secs_f64(poll_interval),
                 load_timeout: LOAD_TIMEOUT,

@@ -13,11 +13,9 @@ from django.db import connection
 from django.test import Client
 
 from flagstaff import refresh
-from flagstaff.conf import Conf
 from flagstaff.models import Change
 from flagstaff.testing import live_engine
 from tests.support.migrated_database import MIGRATED, create_migrated_database
-from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sessions import own_backends, sessions
 from tests.support.terminals import open_shop
 from tests.support.webhooks import hook
@@ -101,16 +99,6 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns, without colours."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-
-
-@pytest.fixture
-def bare_flag_model(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The flag model of a project, with the required fields only."""
-    model = model_of("Switch", flag_fields())
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    monkeypatch.setattr(Conf, "flag_model", model)
-    return model
 
 
 @pytest.fixture

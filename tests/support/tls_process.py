@@ -30,7 +30,6 @@ def engine(parameters: dict[str, str]) -> str | None:
     options = EngineOptions(
         parameters=parameters,
         names=names(connections["default"]),
-        opaque_values=False,
         listen=False,
         poll_interval=5.0,
         pool_size=1,

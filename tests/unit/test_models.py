@@ -10,11 +10,9 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
 from flagstaff._tables import names
-from flagstaff._tables.optional_fields import FlagModel
-from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.support.models_of_others import flag_fields, model_of
+from tests.support.models_of_others import value_model_of
 
 POSTGRES = DatabaseWrapper({}, "nowhere")
 
@@ -70,13 +68,6 @@ INVALID: list[tuple[Model, str]] = [
 @pytest.mark.parametrize(("row", "field"), INVALID)
 def test_invalid_column_is_refused(row: Model, field: str) -> None:
     assert list(validation_errors(row)) == [field]
-
-
-def test_subclass_may_remove_the_owner_the_tags_and_the_review_date() -> None:
-    removed = dict.fromkeys(("owner", "tags", "review_on"))
-    switch = model_of("Switch", removed, AbstractFeatureFlag)
-    assert removed.keys().isdisjoint(FlagModel.of(switch).fields)
-    assert validation_errors(switch(key="a")) == {}
 
 
 @pytest.mark.parametrize("rules", [{}, "", [1]])
@@ -156,34 +147,16 @@ KEY_TYPES: dict[str | None, list[models.Field[Any, Any]]] = {
 def test_type_of_a_key_is_known_for_integers_uuids_and_texts(
     pk: models.Field[Any, Any], expected: str | None
 ) -> None:
-    fields = {"id": pk.clone(), "key": models.TextField(), "value": models.JSONField()}
-    model = model_of("Setting", fields)
+    model = value_model_of(id=pk.clone())
     assert names.value_names(POSTGRES, model).get("value_pk_type") == expected
-
-
-@pytest.mark.parametrize(
-    "field",
-    [None, models.IntegerField(), models.ManyToManyField("auth.Group")],
-    ids=["no field", "a number", "a relation"],
-)
-@pytest.mark.parametrize(("name", "column_type"), [("rules", "jsonb"), ("bucket_by", "text")])
-def test_field_of_another_type_is_null(field: Any, name: str, column_type: str) -> None:
-    model = model_of("Switch", flag_fields() | ({name: field.clone()} if field else {}))
-    assert names.flag_names(POSTGRES, model)[f"flag_{name}"] == f"NULL::{column_type}"
-
-
-@pytest.mark.parametrize("field", [models.CharField(max_length=9), models.TextField()], ids=type)
-def test_bucketing_unit_of_a_model_is_read_from_its_text_field(field: Any) -> None:
-    model = model_of("Switch", flag_fields(bucket_by=field))
-    assert names.flag_names(POSTGRES, model)["flag_bucket_by"] == '"bucket_by"'
 
 
 def test_flag_model_without_required_fields_is_an_error() -> None:
     with pytest.raises(ConfigurationError) as error:
         names.flag_names(POSTGRES, KeyValueStore)
     assert str(error.value) == (
-        "flagstaff.KeyValueStore has no field 'allowed_users'; a flag model has key, enabled, "
-        "rollout_percent and allowed_users, a value model has key and value"
+        "flagstaff.KeyValueStore has no field allowed_users; inherit from AbstractFeatureFlag or "
+        "AbstractKeyValueStore, and install triggers after the migration that adds its fields"
     )
 
 

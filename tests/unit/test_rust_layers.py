@@ -31,7 +31,6 @@ LAYERS = (
     ("postgres::change_signal", "postgres::inherited"),
     (
         "postgres::deadline",
-        "postgres::parts",
         "postgres::queries",
         "postgres::signals",
         "postgres::status",

@@ -22,7 +22,6 @@ from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_to_text
-from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.names import group_names, optional_names
 from flagstaff.conf import conf
 
@@ -170,7 +169,6 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
             (str(pk), _keys_of(variants), *experiment)
             for pk, variants, *experiment in chain(*experiments)
         ],
-        not is_plain_json(value_field()),
     )
 
 

@@ -20,8 +20,6 @@ class EngineOptions:
     parameters: dict[str, str]
     #: Quoted names of tables and columns.
     names: dict[str, str]
-    #: True if the model's field decodes every value, even plain scalars.
-    opaque_values: bool
     listen: bool
     poll_interval: float
     pool_size: int
@@ -59,7 +57,6 @@ class Hooks:
     run_maintenance: Callable[[], None]
 
     # Results.
-    decode: Callable[[str], object]
     report_unknown_key: Callable[[str, Literal["flag", "value", "experiment"]], None]
     #: Arguments: the kind, the key and the resolution.
     notify: Callable[[Literal["flag", "value", "variant"], str, Any], None]

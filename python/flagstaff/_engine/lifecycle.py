@@ -13,9 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -31,7 +30,6 @@ from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
 from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._engine.user_keys import classify
-from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -126,7 +124,6 @@ class _Process:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.decode: Callable[[str], object] | None = None
         #: The settings that the engine has read; None without an engine.
         self.fixed_settings: dict[str, object] | None = None
         self.status_log = StatusLog()
@@ -189,7 +186,7 @@ def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
     next evaluation starts the engine again. Blocks for at most `timeout` seconds, and returns True
     if everything has stopped.
     """
-    _process.decode = _process.fixed_settings = None
+    _process.fixed_settings = None
     # What follows is a start, not a recovery.
     _process.status_log = StatusLog()
     return _core.stop(timeout)
@@ -241,34 +238,6 @@ def refresh(timeout: float = 5.0) -> None:
     if _core.start():
         _reconfigure()
     _core.refresh(timeout)
-
-
-# What `decode` returns in place of an exception of the model's field; None raises it.
-_replacement: ContextVar[object] = ContextVar("flagstaff_replacement", default=None)
-
-
-def decode(text: str) -> object:
-    """Returns the Python value of a JSON text, as the model's field decodes it."""
-    if _process.decode is None:
-        _process.decode = decoder()
-    try:
-        return _process.decode(text)
-    except Exception as error:
-        if (replacement := _replacement.get()) is None:
-            raise
-        place = log_once.place_of(error)
-        log_once.log_once("decode", place, f"the field of the value model has raised {place}")
-        return replacement
-
-
-@contextmanager
-def replacing_undecodable(replacement: object) -> Iterator[None]:
-    """Evaluates values that the model's field cannot decode to `replacement` in the block."""
-    token = _replacement.set(replacement)
-    try:
-        yield
-    finally:
-        _replacement.reset(token)
 
 
 def report_unknown_key(key: str, what: Literal["flag", "value", "experiment"]) -> None:
@@ -333,7 +302,6 @@ def _engine_options() -> EngineOptions:
     return EngineOptions(
         parameters=connection_parameters(connection),
         names=engine_names(connection),
-        opaque_values=not is_plain_json(value_field()),
         listen=conf.listen,
         poll_interval=conf.poll_interval,
         pool_size=conf.pool_size,
@@ -365,7 +333,6 @@ def _after_setting(*, setting: str, **kwargs: object) -> None:
     """Reads again what tests may change. Raises ConfigurationError for the rest."""
     if setting != "FLAGSTAFF":
         return
-    _process.decode = None
     # A setting that is not valid raises where it is used.
     with suppress(ConfigurationError):
         _core.set_report_unknown(conf.unknown_key != "ignore")
@@ -392,7 +359,6 @@ _core.install(
         log_late_start=log_late_start,
         after_fork=after_fork,
         run_maintenance=run_maintenance,
-        decode=decode,
         report_unknown_key=report_unknown_key,
         notify=listeners.notify,
         reads_own_writes=direct.reads_own_writes,

@@ -34,16 +34,6 @@ _FIND_TABLES = """
     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 """
-# A domain has the type that it is based on.
-_TYPE_OF_COLUMN = """
-    SELECT pg_catalog.format_type(
-        CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.oid END, NULL
-    )
-    FROM pg_catalog.pg_attribute AS a
-    JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
-    WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
-        AND a.attname::text OPERATOR(pg_catalog.=) %s
-"""
 _FOREIGN_OBJECTS = """
     SELECT
         pg_catalog.concat(
@@ -166,13 +156,6 @@ def schema_of(connection: BaseDatabaseWrapper, table: str) -> str:
         return found.schema
     schema, separator, _ = table.partition('"."')
     return f'{schema}"' if separator else current_schema(connection)
-
-
-def type_of_column(connection: BaseDatabaseWrapper, table: str, column: str) -> str | None:
-    """Returns the type of a column, such as "jsonb"; None without it. The table is quoted."""
-    for [found] in query_catalog(connection, _TYPE_OF_COLUMN, table, column):
-        return str(found)
-    return None
 
 
 def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:

@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
-from flagstaff._tables.optional_fields import OptionalFields, flag_model, optional_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.rule_parts import can_grant, partial_rules
 from flagstaff._words.text import Text, local_number
@@ -23,10 +22,7 @@ ALL_USERS = 100
 
 @dataclass(frozen=True)
 class FlagState:
-    """The fields of a flag that decide about results, without the allowed users.
-
-    NULL in a project's own columns is off, 0 %, no rules, and the unit "user".
-    """
+    """The fields of a flag that decide about results, without the allowed users."""
 
     enabled: bool
     rollout_percent: int
@@ -37,7 +33,7 @@ class FlagState:
     @classmethod
     def of(cls, flag: Any) -> FlagState:
         """Returns the state of a flag."""
-        return cls._of(flag.enabled, flag.rollout_percent, optional_fields(flag))
+        return cls(flag.enabled, flag.rollout_percent, flag.rules, flag.bucket_by)
 
     @classmethod
     def of_fields(cls, fields: Fields) -> FlagState:
@@ -46,11 +42,7 @@ class FlagState:
         A version from before a column was added lacks it, so the widest state is assumed.
         """
         enabled, percent = fields.get("enabled", True), fields.get("rollout_percent", ALL_USERS)
-        return cls._of(enabled, percent, flag_model().read(fields))
-
-    @classmethod
-    def _of(cls, enabled: Any, percent: Any, optional: OptionalFields) -> FlagState:
-        return cls(bool(enabled), percent or 0, optional.rules, optional.bucket_by)
+        return cls(enabled, percent, fields.get("rules", []), fields.get("bucket_by", USER))
 
     @property
     def has_rules(self) -> bool:

@@ -10,6 +10,9 @@ from django.db.models import Field, ManyToManyField, Model
 
 AnyField: TypeAlias = "Field[Any, Any]"
 
+#: The names of some fields of flags and values.
+RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
+
 
 def find_field(model: type[Model], name: str) -> AnyField | None:
     """Returns the field of this name, or None."""
@@ -22,11 +25,6 @@ def find_field(model: type[Model], name: str) -> AnyField | None:
 def segment_model() -> type[Model]:
     """Returns the model of segments. Looked up, because apps may not be loaded at the import."""
     return apps.get_model("flagstaff", "Segment")
-
-
-def column_of(model: type[Model], name: str) -> str:
-    """Returns the column of the field of this name, unquoted."""
-    return str(cast("AnyField", model._meta.get_field(name)).column)
 
 
 def stored_fields(model: type[Model]) -> list[AnyField]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.groups import GroupFields, readable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
-from flagstaff._tables.optional_fields import RULES, FlagModel, value_client_side, value_rule_fields
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -84,8 +81,6 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     through = through_model(allowed)._meta
     flag = through.get_field(allowed.m2m_field_name())
     user = cast("AnyField", through.get_field(allowed.m2m_reverse_field_name()))
-    optional = FlagModel.of(model).fields
-    null = _null_of(connection)
     return {
         "flag_table": quote(model._meta.db_table),
         "flag_pk": quote(_column(model, "pk")),
@@ -93,9 +88,9 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "flag_key": quote(_column(model, "key")),
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
-        "flag_client_side": _column_or(connection, optional.get("client_side"), "false"),
-        "flag_rules": _column_or(connection, optional.get(RULES), null("jsonb")),
-        "flag_bucket_by": _column_or(connection, optional.get(BUCKET_BY), null("text")),
+        "flag_client_side": quote(_column(model, "client_side")),
+        "flag_rules": quote(_column(model, "rules")),
+        "flag_bucket_by": quote(_column(model, "bucket_by")),
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
@@ -108,18 +103,16 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
 def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
     """Returns the names of a value model, which may be a model of a migration's state."""
     quote = connection.ops.quote_name
-    rules = value_rule_fields(model)
-    null = _null_of(connection)
     return {
         "value_table": quote(model._meta.db_table),
         "value_pk": quote(_column(model, "pk")),
         **_key_type(connection, "value_pk_type", model._meta.pk),
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
-        "value_secret": _column_or(connection, find_field(model, "secret"), "false"),
-        "value_client_side": _column_or(connection, value_client_side(model), "false"),
-        "value_rules": _column_or(connection, rules.get(RULES), null("jsonb")),
-        "value_bucket_by": _column_or(connection, rules.get(BUCKET_BY), null("text")),
+        "value_secret": quote(_column(model, "secret")),
+        "value_client_side": quote(_column(model, "client_side")),
+        "value_rules": quote(_column(model, "rules")),
+        "value_bucket_by": quote(_column(model, "bucket_by")),
     }
 
 
@@ -202,38 +195,12 @@ def fill(template: str, names: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
 
 
-def _null_of(connection: BaseDatabaseWrapper) -> Callable[[str], str]:
-    """Returns a function from the name of a type to its NULL."""
-    return "NULL::{}".format if is_postgresql(connection) else "NULL".format
-
-
-def _column_or(connection: BaseDatabaseWrapper, field: AnyField | None, default: str) -> str:
-    """Returns the column, or the default for a model without the field."""
-    return default if field is None else connection.ops.quote_name(_own_column(field))
-
-
 def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:
-    field = _field(model, "allowed_users")
-    if not isinstance(field, ManyToManyField):
-        raise ConfigurationError(
-            "{model}.allowed_users is a {type}, expected a ManyToManyField to the user model",
-            model=model._meta.label,
-            type=type(field).__name__,
-        )
-    return field
+    return cast("ManyToManyField[Model, Model]", _field(model, "allowed_users"))
 
 
 def _column(model: type[Model], name: str) -> str:
-    field = model._meta.pk if name == "pk" else _field(model, name)
-    if field.model._meta.db_table != model._meta.db_table:
-        raise ConfigurationError(
-            "{model}.{name} is a column of {other}, expected all fields in one table: inherit "
-            "from an abstract model",
-            model=model._meta.label,
-            name=name,
-            other=field.model._meta.label,
-        )
-    return _own_column(field)
+    return _own_column(model._meta.pk if name == "pk" else _field(model, name))
 
 
 def _own_column(field: object) -> str:
@@ -249,10 +216,10 @@ def _field(model: type[Model], name: str) -> AnyField:
     field = find_field(model, name)
     if field is None:
         raise ConfigurationError(
-            "{model} has no field {name}; a flag model has key, enabled, rollout_percent and "
-            "allowed_users, a value model has key and value",
+            "{model} has no field {name}; inherit from AbstractFeatureFlag or "
+            "AbstractKeyValueStore, and install triggers after the migration that adds its fields",
             model=model._meta.label,
-            name=repr(name),
+            name=name,
         )
     return field
 

@@ -62,10 +62,12 @@ class AllowedUsers(Protocol):
 
 
 class FlagRow(Row, Protocol):
-    """A row of FLAG_MODEL. A project's own table may hold NULL in `enabled`."""
+    """A row of FLAG_MODEL."""
 
-    enabled: bool | None
+    enabled: bool
     rollout_percent: int
+    rules: Any
+    bucket_by: str
 
     @property
     def allowed_users(self) -> AllowedUsers: ...
@@ -129,13 +131,8 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     """Returns the row of a key, or None. Unlike the error of `flag_row`, None costs one query."""
     rows = all_rows(model)
     rows = rows.select_for_update() if lock else rows
-    found: list[Row] = list(rows.filter(key=key)) if is_storable(key) else []
-    if len(found) > 1:
-        # Possible in a project's own table. Evaluations treat such a key as unknown.
-        raise FlagstaffError(
-            "{count} rows have the key {key}; delete all but one", count=len(found), key=repr(key)
-        )
-    return found[0] if found else None
+    found: Row | None = rows.filter(key=key).first() if is_storable(key) else None
+    return found
 
 
 def _row(model: type[Model], key: str, *, lock: bool) -> Row:
@@ -186,7 +183,7 @@ def _unknown(model: type[Model], key: str) -> FlagstaffError:
 
 
 def _keys(model: type[Model]) -> list[str]:
-    return list(all_rows(model).exclude(key=None).values_list("key", flat=True))
+    return list(all_rows(model).values_list("key", flat=True))
 
 
 def _readable_keys(model: type[Model]) -> list[str]:

@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.models import Model, Q, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._tables.optional_fields import TAGS
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.validators import tags_problem

@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES, value_rule_fields
-from flagstaff.conf import conf
+from flagstaff._tables.bucket_units import USER
 
 
 @dataclass(frozen=True)
 class ValueState:
-    """The fields of a value that decide about results.
-
-    NULL in a project's own columns is no rules, and the unit "user".
-    """
+    """The fields of a value that decide about results."""
 
     #: The value itself, which users have for whom no rule decides.
     value: Any
@@ -29,10 +23,7 @@ class ValueState:
     @classmethod
     def of(cls, row: Any) -> ValueState:
         """Returns the state of a row of VALUE_MODEL."""
-        fields = value_rule_fields(conf.value_model)
-        rules, unit = (getattr(row, one) if one in fields else None for one in (RULES, BUCKET_BY))
-        unit = USER if unit is None else unit
-        return cls(row.value, [] if rules is None else rules, unit, is_secret(row))
+        return cls(row.value, row.rules, row.bucket_by, row.secret)
 
     @property
     def has_rules(self) -> bool:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from flagstaff._stored_value_schema import SECRET_FIELDS
 from flagstaff._tables.catalog import qualified
-from flagstaff._tables.decoding import SECRET_FIELDS
-from flagstaff._tables.model_fields import auto_now_columns, find_field
+from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff._tables.names import flag_names, segment_names, value_names
 
 _NO_COLUMNS = "''"
+# The columns that are masked of a secret value, as the text of an array.
+_SECRET_COLUMNS = "'{" + ",".join(SECRET_FIELDS) + "}'"
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,8 @@ def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
 
 def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = value_names(connection, model)
-    columns = (names["value_pk"], names["value_key"], _secret_columns(model))
+    columns = (names["value_pk"], names["value_key"], _SECRET_COLUMNS)
     return _rows(connection, model, names["value_table"], "k", columns)
-
-
-def _secret_columns(model: type[Model]) -> str:
-    """Returns the columns that are masked of a secret value, as the text of an array.
-
-    A migration installs the triggers before the model has all of these columns.
-    """
-    fields = {name: find_field(model, name) for name in SECRET_FIELDS}
-    columns = (name if field is None else str(field.column) for name, field in fields.items())
-    quoted = (column.replace("\\", r"\\").replace('"', r"\"") for column in columns)
-    array = ",".join(f'"{column}"' for column in quoted)
-    return "'{}'".format(f"{{{array}}}".replace("'", "''"))
 
 
 def _segments(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:

@@ -93,6 +93,14 @@ def read_exactly(text: str) -> Any:
     return json.loads(text, cls=ExactDecoder)
 
 
+def canonical_json(value: object, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON.
+
+    Raises TypeError or ValueError if JSON cannot hold the value.
+    """
+    return sorted_json(json.dumps(value), allow_nan=allow_nan)
+
+
 def sorted_json(text: str, *, allow_nan: bool = False) -> str:
     """Returns the same text for the same JSON, whatever the order of its keys.
 

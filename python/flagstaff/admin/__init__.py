@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flagstaff import lazy_names
-from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff.admin.lazy import load, register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -64,11 +63,9 @@ if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_used(lambda: conf.value_model is KeyValueStore):
     register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
-# Without a column for rules, no rule can use a segment.
-if _is_used(lambda: flag_model().has(RULES)):
-    register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
 
 # These pages do not depend on the models of the project.
+register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
 register(Overview, "flagstaff.admin.overview.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(StaleFlag, "flagstaff.admin.stale_page.StaleFlagsAdmin")

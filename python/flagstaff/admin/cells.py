@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.times import ago, aware, local_time, local_time_text
 from flagstaff.history.describe import describe_actor
 from flagstaff.history.log import Event
@@ -27,12 +26,12 @@ _MAX_ACTOR = 40
 def key_cell(row: Any) -> SafeString:
     """Returns the key and the description."""
     key = format_html('<span class="flagstaff-key">{}</span>', row.key)
-    return two_lines(key, Truncator(optional_fields(row).description).chars(MAX_DESCRIPTION))
+    return two_lines(key, Truncator(row.description).chars(MAX_DESCRIPTION))
 
 
 def changed_cell(row: Any) -> str:
     """Returns the time since the last change. The tooltip has the date and time."""
-    return time_cell(optional_fields(row).changed_at)
+    return time_cell(row.changed_at)
 
 
 def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.decoding import is_secret
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.admin.base_admin import with_undo
 from flagstaff.admin.confirmation import problems_of

@@ -18,10 +18,11 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import SECRET_FIELDS, canonical, canonical_json, is_secret
-from flagstaff._tables.optional_fields import TAGS
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
+from flagstaff._words.json_text import canonical_json
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.page import request_of
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
@@ -87,12 +88,7 @@ def was_submitted(request: HttpRequest, name: str) -> bool | None:
 
 def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
-    if value is None and name in (TAGS, "rules", "choices"):
-        # A project's own column may be NULL, and its form has an empty list then.
-        return digest(name, [])
-    if name == "value":
-        text = canonical(value, allow_nan=True)
-    elif name in ("rules", "conditions", "choices"):
+    if name in ("value", "rules", "conditions", "choices"):
         text = canonical_json(value, allow_nan=True)
     else:
         plain = getattr(value, "pk", value)

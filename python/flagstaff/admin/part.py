@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from django import forms
-from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,7 +14,6 @@ from django.urls import URLPattern
 
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.own_fields import OwnFields
 from flagstaff.admin.page import page_of
 from flagstaff.changes.changed import Changed, Undo
 from flagstaff.history.kinds import Kind
@@ -34,15 +32,10 @@ class AdminOfParts(BaseAdmin):
     """What the parts know of their admin."""
 
     row_kind: ClassVar[Kind]
-    #: The abstract model whose fields the options name. A project's own model may lack some.
+    #: The model whose fields the options name. A project's own model may have more.
     known_model: ClassVar[type[Model]]
     #: Bound to this admin, in the order in which they are asked.
     bound_parts: tuple[Part, ...]
-
-    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
-        super().__init__(model, admin_site)
-        self.own_fields = OwnFields(self, self.known_model)
-        self.own_fields.trim_options()
 
     def set_options(self, **options: object) -> None:
         """Changes options of this admin, such as `list_filter`."""

@@ -15,9 +15,8 @@ from django.utils.html import format_html
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.decoding import is_secret
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.app_pages import PAGES
@@ -101,8 +100,7 @@ def _rows(
 def _flag(flag: Any) -> tuple[str, str]:
     css_class, label = class_and_label(flag)
     state = format_html('<span class="flagstaff-state flagstaff-{}">{}</span>', css_class, label)
-    fields = optional_fields(flag)
-    parts = (fields.description, fields.owner, *usable_tags(fields.tags))
+    parts = (flag.description, flag.owner, *usable_tags(flag.tags))
     return state, _short(" · ".join(filter(None, parts)))
 
 

@@ -202,7 +202,7 @@ def _similar_flags(
     The page is empty if the user may not open it.
     """
     model = conf.flag_model
-    pks = dict(all_rows(model).exclude(key=None).order_by("key").values_list("key", "pk"))
+    pks = dict(all_rows(model).order_by("key").values_list("key", "pk"))
     has_link = may_view(site, request, model)
     return {
         key: (name, page_url(site, model, "change", pks[name]) if has_link else "")

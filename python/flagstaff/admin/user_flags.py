@@ -101,7 +101,7 @@ class FlagsOfUserAdmin(PlainPageAdmin):
         model = conf.flag_model
         flag_admin = admin_of(self.admin_site, model)
         rows = all_rows(model) if flag_admin is None else flag_admin.get_queryset(request)
-        return dict(rows.exclude(key=None).order_by("key").values_list("key", "pk"))
+        return dict(rows.order_by("key").values_list("key", "pk"))
 
 
 def _sentence(on: int, total: int, user: TypedUser) -> str:

@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from flagstaff import _core
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import ValueExplanation, explanation_of
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import WITHOUT_RULES, value_rule_fields
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.rule_parts import ALL
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.conf import conf
@@ -33,9 +32,9 @@ def values_of_user(
     """
     model = conf.value_model
     value_admin = admin_of(site, model)
-    if value_admin is None or not may_view(site, request, model) or not value_rule_fields(model):
+    if value_admin is None or not may_view(site, request, model):
         return []
-    rows = value_admin.get_queryset(request).exclude(WITHOUT_RULES).exclude(key=None)
+    rows = value_admin.get_queryset(request).exclude(rules=[])
     found = [*rows.order_by("key")[:_MAX_VALUES]]
     with read_own_writes():
         snapshot = _core.snapshot()

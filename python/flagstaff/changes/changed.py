@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from flagstaff._tables.decoding import SECRET_FIELDS
+from flagstaff._stored_value_schema import SECRET_FIELDS
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._words.text import Text
 from flagstaff.history.kinds import Kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,15 +10,18 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
 
-from flagstaff._tables.decoding import canonical, canonical_json, is_secret
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.impossible_values import impossible_problem
-from flagstaff._tables.model_fields import AnyField, auto_now_fields, find_field, segment_model
-from flagstaff._tables.optional_fields import (
+from flagstaff._tables.model_fields import (
     RULES,
-    optional_fields,
+    AnyField,
+    auto_now_fields,
+    find_field,
+    segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
+from flagstaff._words.json_text import canonical_json
 from flagstaff._words.text import Text, joined, text_of
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.segment_use import require_segments
@@ -111,7 +114,7 @@ def assign(row: Row, fields: Fields) -> None:
 
 def insert(row: Row, *, savepoint: bool = True) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
-    require_segments(row, optional_fields(row).rules)
+    require_segments(row, getattr(row, RULES, []))
     _save(row, savepoint=savepoint, force_insert=True)
 
 
@@ -158,20 +161,16 @@ def _has(row: Row, name: str, new: object) -> bool:
     """Whether the row has this value already."""
     field = _field(row, name)
     old = getattr(row, field.attname)
-    if name == "value" and isinstance(row, conf.value_model):
-        return _is_equal_json(old, new, canonical)
     if isinstance(field, JSONField):
-        return _is_equal_json(old, new, canonical_json)
+        return _is_equal_json(old, new)
     return bool(old == getattr(new, "pk", new))
 
 
-def _is_equal_json(old: object, new: object, text_of: Callable[..., str]) -> bool:
+def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
     try:
-        return text_of(old, allow_nan=True) == text_of(new)
-    except TypeError:  # The field reads values that it cannot write.
-        return bool(old == new)
-    except (ValueError, RecursionError):  # NaN, or too deep: to be rejected when it is validated.
+        return canonical_json(old, allow_nan=True) == canonical_json(new)
+    except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.
         return False
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flagstaff._tables.flag_states import ALL_USERS
-from flagstaff._tables.optional_fields import RULES, flag_model, optional_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, Row, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
@@ -69,12 +69,12 @@ def release_to_everybody(key: str, *, expect_version: int | None = None) -> Chan
     Raises UnknownFlagError or ConflictError.
     """
     flag = flag_row(key)
-    fields: dict[str, object] = {"enabled": True, "rollout_percent": ALL_USERS}
-    expect: dict[str, object] = {}
-    if flag_model().has(RULES):
-        rules = expect[RULES] = optional_fields(flag).rules
-        fields[RULES] = rules_for_everybody(rules)
-    return update(key, fields, expect_version=expect_version, expect=expect)
+    fields = {
+        "enabled": True,
+        "rollout_percent": ALL_USERS,
+        RULES: rules_for_everybody(flag.rules),
+    }
+    return update(key, fields, expect_version=expect_version, expect={RULES: flag.rules})
 
 
 def rules_for_everybody(rules: object) -> list[dict[str, Any]]:
@@ -176,9 +176,8 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
 
 
 def _set_enabled(key: str, expect_version: int | None, *, enabled: bool) -> Changed:
-    def undo_arguments(old: object) -> tuple[str, ...] | None:
-        # A project's own table may have held NULL, which no command can set.
-        return None if old is None else ("on" if old else "off", key)
+    def undo_arguments(old: object) -> tuple[str, ...]:
+        return ("on" if old else "off", key)
 
     return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, undo_arguments)
 

@@ -27,7 +27,6 @@ from flagstaff._engine.log_once import place_of
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
-from flagstaff._tables.decoding import encoded
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import find_field, segment_model
 from flagstaff._tables.names import names, user_field, user_names
@@ -276,11 +275,7 @@ def _core_row(state: RowState) -> tuple[Any, ...]:
         return key, key, _json(row.conditions)
     if state.kind is Kind.VALUE:
         value = ValueState.of(row)
-        try:
-            own = sorted_json(encoded(value.value), allow_nan=True)
-        except ValueError:  # The text of a field that is not JSON.
-            own = encoded(value.value)
-        return key, key, own, False, False, _rules(value), value.bucket_by
+        return key, key, _json(value.value), False, False, _rules(value), value.bucket_by
     flag = FlagState.of(row)
     percent = direct.whole_percent(row.rollout_percent)
     return key, key, row.enabled, percent, False, _rules(flag), flag.bucket_by
@@ -370,7 +365,7 @@ def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator
         for one in (*unchanged, *side.values()):
             by_kind[one.kind].append(_core_row(one))
         flags, values, of_segments = by_kind.values()
-        yield flags, [*users.items()], of_segments, values, experiments, False
+        yield flags, [*users.items()], of_segments, values, experiments
 
 
 def _segments(keys: Collection[str]) -> Iterable[Any]:

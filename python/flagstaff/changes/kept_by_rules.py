@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from flagstaff._tables.decoding import canonical, canonical_json, is_secret
-from flagstaff._tables.optional_fields import RULES, has_rules
+from flagstaff._stored_value_schema import is_secret
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, Row
+from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import ALL, places_of
 from flagstaff._words.text import MASK, Text, joined, truncated
 from flagstaff.conf import conf
@@ -22,10 +23,10 @@ def kept_by_rules(row: Row, new: Fields) -> Text | None:
 
     `new` are the fields to write. Without a new value, the users do not expect one.
     """
-    if _VALUE not in new or not isinstance(row, conf.value_model) or not has_rules(row):
+    if _VALUE not in new or not isinstance(row, conf.value_model):
         return None
     rules = new[RULES] if RULES in new else getattr(row, RULES)
-    if rules not in (None, []) and (problem := value_rule_problem(rules)):
+    if rules != [] and (problem := value_rule_problem(rules)):
         return Text(
             "the rules cannot be read, so workers may keep earlier ones, which give users another "
             "value: {problem}",
@@ -52,8 +53,8 @@ def kept_by_rules(row: Row, new: Fields) -> Text | None:
 
 
 def _is_same(own: object, of_rule: object) -> bool:
-    """Whether a rule gives the same JSON as the value itself, which the model's field encodes."""
+    """Whether a rule gives the same JSON as the value itself."""
     try:
-        return canonical(own) == canonical_json(of_rule)
+        return canonical_json(own) == canonical_json(of_rule)
     except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.
         return False

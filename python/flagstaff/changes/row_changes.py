@@ -9,7 +9,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
+from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table

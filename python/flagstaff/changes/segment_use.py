@@ -12,8 +12,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Model
 
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model, has_rules, value_rule_fields
+from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.rule_parts import named_segments
@@ -96,7 +95,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
     Locks the segments until the transaction ends, so that no other one deletes them.
     """
-    if not has_rules(row):
+    if not isinstance(row, (conf.flag_model, conf.value_model)):
         return
     if (pending := _pending.get()) is not None:
         pending.rules.append(rules)
@@ -279,8 +278,4 @@ def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
 
     The rules are whatever JSON SQL has written.
     """
-    is_flag = kind is Kind.FLAG
-    if not (flag_model().has(RULES) if is_flag else value_rule_fields(conf.value_model)):
-        return
-    rows = all_rows(kind.model).exclude(key=None).order_by("key")
-    yield from rows.values_list("key", "pk", RULES)
+    yield from all_rows(kind.model).order_by("key").values_list("key", "pk", RULES)

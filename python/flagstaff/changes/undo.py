@@ -16,11 +16,10 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, Error, OperationalError, connections, transaction
 from django.db.models import Q
 
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
-from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, is_generated
+from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
+from flagstaff._tables.model_fields import RULES, is_auto_now, is_auto_now_add, is_generated
 from flagstaff._tables.model_fields import stored_fields as fields_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches

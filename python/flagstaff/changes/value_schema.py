@@ -14,12 +14,12 @@ from flagstaff._stored_value_schema import (
     SECRET,
     TYPE,
     VALUE,
-    has_value_schema,
+    is_secret,
     value_schema_problems,
 )
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.text import Text
+from flagstaff.conf import conf
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
@@ -28,8 +28,7 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     A new value is not refused because of the rules, nor new rules because of the value.
     """
     written = {VALUE, RULES, TYPE, CHOICES, SECRET, CLIENT_SIDE}.intersection(fields)
-    of_readers = written.intersection({SECRET, CLIENT_SIDE})
-    if not of_readers and not (written and has_value_schema(model_of(row))):
+    if not written or not isinstance(row, conf.value_model):
         return {}
     changed = copy(cast("Model", row))
     for name in written:

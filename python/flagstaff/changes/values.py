@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import JSONField
-
-from flagstaff._tables.decoding import encoded, value_field
-from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff._words.text import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
 
@@ -28,7 +24,7 @@ def set_value(
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
-    if everyone and value_rule_fields(conf.value_model):
+    if everyone:
         return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
 
     def undo_arguments(old: object) -> tuple[str, ...] | None:
@@ -89,12 +85,7 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
 
 
 def _as_argument(value: object) -> str | None:
-    """The text that `value set` reads as this value; None if there is none, or it is long."""
-    try:
-        if isinstance(value_field(), JSONField):
-            value = json.loads(encoded(value))
-        text = json.dumps(value, ensure_ascii=False)
-    except TypeError:  # The field reads values that it cannot write.
-        return None
+    """The text that `value set` reads as this value; None if it is long."""
+    text = json.dumps(value, ensure_ascii=False)
     text = text if text.isprintable() else json.dumps(value)
     return text if len(text) <= MAX_VALUE else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flagstaff._tables.decoding import SECRET_FIELDS
+from flagstaff._stored_value_schema import SECRET_FIELDS
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.history.differences import Difference, Users

@@ -65,30 +65,7 @@ _OF_THE_PROJECT = (
         '"DATABASE" to "{written}" in FLAGSTAFF, or change db_for_write in your router to return '
         '"{read}"',
     ),
-    Check(
-        "flagstaff.E005",
-        models.missing_fields,
-        "add {field.name} = models.{field.declaration}, or inherit from a model of "
-        "flagstaff.base_models",
-    ),
-    Check("flagstaff.E006", models.fields_of_other_types, "use models.{field.declaration}"),
-    Check(
-        "flagstaff.E007",
-        models.allowed_users_of_others,
-        "use a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the through model",
-    ),
-    Check("flagstaff.W008", models.nullable_fields, "declare {field.name} without null=True"),
-    Check("flagstaff.W009", models.keys_that_are_not_unique, "declare key with unique=True"),
-    Check(
-        "flagstaff.E010",
-        models.fields_of_other_tables,
-        "inherit from an abstract model, so that one table has all the fields",
-    ),
-    Check(
-        "flagstaff.E020",
-        models.hidden_secret_column,
-        "declare secret = models.BooleanField(default=False), without db_column",
-    ),
+    Check("flagstaff.E005", models.models_that_differ),
 )
 
 #: Run with `migrate` and `check --database`. The others below follow if this finds nothing.
@@ -234,7 +211,7 @@ def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessag
         unreachable = [*_UNREACHABLE.messages(database)]
         yield from unreachable
         for check in () if unreachable else _checks(database, is_first=alias == selected[0]):
-            # E005 to E010 report a model that lacks a field.
+            # E005 reports a model that lacks a field.
             with suppress(ConfigurationError):
                 yield from check.messages(database)
 

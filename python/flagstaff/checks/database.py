@@ -14,9 +14,8 @@ from django.db.models.functions import Cast
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.catalog import find_table
-from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.names import own_names
-from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff._words.rule_parts import reads_groups
@@ -95,15 +94,13 @@ class Database:
 
         None if they cannot be read.
         """
-        flags, values = conf.flag_model, conf.value_model
-        of_flags = self._units_of(flags) if flag_model().has(BUCKET_BY) else {}
-        of_values = self._units_of(values) if value_rule_fields(values) else {}
-        units = {repr(key): unit for key, unit in of_flags.items()}
+        units = {repr(key): unit for key, unit in self._units_of(conf.flag_model).items()}
+        of_values = self._units_of(conf.value_model)
         return units | {_of_value(key): unit for key, unit in of_values.items()}
 
     def _units_of(self, model: type[Model]) -> dict[str, str]:
         rows = _with_keys(model, self.connection)
-        others = rows.exclude(**{BUCKET_BY: None}).exclude(**{BUCKET_BY: USER})
+        others = rows.exclude(**{BUCKET_BY: USER})
         try:
             with transaction.atomic(using=self.connection.alias):
                 return dict(others.values_list("key", BUCKET_BY))
@@ -113,10 +110,8 @@ class Database:
     @cached_property
     def stored(self) -> StoredRules:
         """The rules and the conditions."""
-        has_rules = flag_model().has(RULES)
-        flags = _texts(self.connection, conf.flag_model, RULES) if has_rules else {}
-        has_value_rules = value_rule_fields(conf.value_model)
-        values = _texts(self.connection, conf.value_model, RULES) if has_value_rules else {}
+        flags = _texts(self.connection, conf.flag_model, RULES)
+        values = _texts(self.connection, conf.value_model, RULES)
         segments = _texts(self.connection, segment_model(), "conditions")
         others = [one.rules for one in rules_of_apps()]
         return StoredRules(flags, segments, values, others)
@@ -175,11 +170,11 @@ def _texts(connection: BaseDatabaseWrapper, model: type[Model], name: str) -> Te
     try:
         with transaction.atomic(using=connection.alias):
             rows = _with_keys(model, connection).values_list("key", text)
-            return {key: json for key, json in rows if json is not None}
+            return dict(rows)
     except Error:
         return None
 
 
 def _with_keys(model: type[Model], connection: BaseDatabaseWrapper) -> QuerySet[Model]:
     rows = uncached(model._base_manager.using(connection.alias))
-    return rows.exclude(key=None).order_by("key")
+    return rows.order_by("key")

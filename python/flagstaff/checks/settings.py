@@ -132,7 +132,7 @@ def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
 def _unusable_columns() -> list[str]:
     try:
         return unusable_columns()
-    except ConfigurationError:  # E006 or E007: the flag model has no users
+    except ConfigurationError:  # E005: the flag model has no users
         return []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, marked
@@ -144,4 +143,4 @@ def enabling_message(flag: FlagRow) -> Text:
 
 def rules_can_grant(flag: FlagRow) -> bool:
     """Whether a rule can give the flag to a user. True if the rules cannot be read."""
-    return can_grant(optional_fields(flag).rules)
+    return can_grant(flag.rules)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from django.db import DatabaseError, transaction
 
 from flagstaff._tables.bucket_units import USER
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import allowed_user_table
 
@@ -53,7 +52,7 @@ def users_of_site(flag: FlagRow, enough: int) -> int | None:
     That is for another bucketing unit than the user, and if they cannot be counted. Makes one
     query. Users who never come count, too, so fewer of them meet the flag.
     """
-    if optional_fields(flag).bucket_by != USER:
+    if flag.bucket_by != USER:
         return None
     users = allowed_user_table().rows.order_by()
     try:

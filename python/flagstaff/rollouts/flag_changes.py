@@ -15,7 +15,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import RULES, optional_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
@@ -38,12 +38,11 @@ _DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, RULES}
 
 def what_decides(flag: FlagRow) -> dict[str, Any]:
     """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
-    optional = optional_fields(flag)
-    rules = json.dumps(optional.rules or [], sort_keys=True, default=str)
+    rules = json.dumps(flag.rules, sort_keys=True, default=str)
     return {
         _ENABLED: flag.enabled,
         _PERCENT: flag.rollout_percent,
-        BUCKET_BY: optional.bucket_by,
+        BUCKET_BY: flag.bucket_by,
         RULES: sha256(rules.encode()).hexdigest(),
     }
 

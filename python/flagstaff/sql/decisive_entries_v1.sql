@@ -5,10 +5,10 @@
 -- gave a flag its key, if that was since a time, by flagstaff_change_named.
 SELECT
     flag.pk, entry.part, entry.id, entry.relation, entry.action, entry.at,
-    entry.old OPERATOR(pg_catalog.->>) {enabled}, entry.new OPERATOR(pg_catalog.->>) {enabled},
-    entry.old OPERATOR(pg_catalog.->>) {rollout_percent},
-    entry.new OPERATOR(pg_catalog.->>) {rollout_percent},
-    entry.old OPERATOR(pg_catalog.->>) {rules}, entry.new OPERATOR(pg_catalog.->>) {rules},
+    entry.old OPERATOR(pg_catalog.->>) 'enabled', entry.new OPERATOR(pg_catalog.->>) 'enabled',
+    entry.old OPERATOR(pg_catalog.->>) 'rollout_percent',
+    entry.new OPERATOR(pg_catalog.->>) 'rollout_percent',
+    entry.old OPERATOR(pg_catalog.->>) 'rules', entry.new OPERATOR(pg_catalog.->>) 'rules',
     CASE WHEN entry.relation OPERATOR(pg_catalog.=) 'm'
         THEN pg_catalog.jsonb_array_length(entry.old) ELSE 0 END,
     CASE WHEN entry.relation OPERATOR(pg_catalog.=) 'm'
@@ -31,8 +31,8 @@ CROSS JOIN LATERAL (
         WHERE flag.with_key AND c.object_pk OPERATOR(pg_catalog.=) flag.pk
             AND c.object_table OPERATOR(pg_catalog.=) (SELECT pg_catalog.to_regclass(%(table)s))
             AND c.relation OPERATOR(pg_catalog.=) 'f' AND (
-                old OPERATOR(pg_catalog.->>) {key} IS NULL
-                OR (old OPERATOR(pg_catalog.->>) {key}) OPERATOR(pg_catalog.<>) key
+                old OPERATOR(pg_catalog.->>) 'key' IS NULL
+                OR (old OPERATOR(pg_catalog.->>) 'key') OPERATOR(pg_catalog.<>) key
             )
             AND c.at OPERATOR(pg_catalog.>=) %(since)s::timestamptz
         ORDER BY c.id DESC LIMIT 1
@@ -48,24 +48,24 @@ CROSS JOIN LATERAL (
                         (SELECT pg_catalog.to_regclass(%(table)s))
                     AND c.relation OPERATOR(pg_catalog.=) 'f' AND (
                         action OPERATOR(pg_catalog.<>) 'update'
-                        OR old OPERATOR(pg_catalog.->>) {enabled} IS NULL
-                        OR new OPERATOR(pg_catalog.->>) {enabled} IS NULL
-                        OR old OPERATOR(pg_catalog.->>) {rollout_percent} IS NULL
-                        OR new OPERATOR(pg_catalog.->>) {rollout_percent} IS NULL
+                        OR old OPERATOR(pg_catalog.->>) 'enabled' IS NULL
+                        OR new OPERATOR(pg_catalog.->>) 'enabled' IS NULL
+                        OR old OPERATOR(pg_catalog.->>) 'rollout_percent' IS NULL
+                        OR new OPERATOR(pg_catalog.->>) 'rollout_percent' IS NULL
                         OR (
                             (
-                                (old OPERATOR(pg_catalog.->>) {enabled}) OPERATOR(pg_catalog.=) 'true'
-                                OR (new OPERATOR(pg_catalog.->>) {enabled})
+                                (old OPERATOR(pg_catalog.->>) 'enabled') OPERATOR(pg_catalog.=) 'true'
+                                OR (new OPERATOR(pg_catalog.->>) 'enabled')
                                     OPERATOR(pg_catalog.=) 'true'
                             ) AND (
-                                (old OPERATOR(pg_catalog.->>) {enabled})
-                                    OPERATOR(pg_catalog.<>) (new OPERATOR(pg_catalog.->>) {enabled})
-                                OR (old OPERATOR(pg_catalog.->>) {rollout_percent})
+                                (old OPERATOR(pg_catalog.->>) 'enabled')
+                                    OPERATOR(pg_catalog.<>) (new OPERATOR(pg_catalog.->>) 'enabled')
+                                OR (old OPERATOR(pg_catalog.->>) 'rollout_percent')
                                     OPERATOR(pg_catalog.<>)
-                                    (new OPERATOR(pg_catalog.->>) {rollout_percent})
-                                OR coalesce(old OPERATOR(pg_catalog.->>) {rules}, '')
+                                    (new OPERATOR(pg_catalog.->>) 'rollout_percent')
+                                OR coalesce(old OPERATOR(pg_catalog.->>) 'rules', '')
                                     OPERATOR(pg_catalog.<>)
-                                    coalesce(new OPERATOR(pg_catalog.->>) {rules}, '')
+                                    coalesce(new OPERATOR(pg_catalog.->>) 'rules', '')
                             )
                         )
                     )

@@ -40,8 +40,8 @@ WITH relations AS (
 SELECT
     (SELECT pg_catalog.count(DISTINCT event) FROM entries),
     chosen.is_new,
-    flag.old OPERATOR(pg_catalog.->>) %(enabled)s, flag.old OPERATOR(pg_catalog.->>) %(rollout)s,
-    flag.new OPERATOR(pg_catalog.->>) %(enabled)s, flag.new OPERATOR(pg_catalog.->>) %(rollout)s,
+    flag.old OPERATOR(pg_catalog.->>) 'enabled', flag.old OPERATOR(pg_catalog.->>) 'rollout_percent',
+    flag.new OPERATOR(pg_catalog.->>) 'enabled', flag.new OPERATOR(pg_catalog.->>) 'rollout_percent',
     -- Only for integer primary keys: another comparison would read all users.
     CASE WHEN chosen.is_new AND c.actor OPERATOR(pg_catalog.~) '^[1-9][0-9]{0,17}$' THEN (
         SELECT u.{user_name}::text FROM {user_table} AS u

@@ -1,7 +1,7 @@
 -- Describes the server, and whether every change of a watched table writes a token. The rules for
 -- triggers are those of flagstaff._tables.triggers.
--- $1 and $2 are the parameters of optional_parts, $3 is the token table, $4 the tables that every
--- project has, each quoted as in a query. All tables that can be read are watched.
+-- $1 is the token table, $2 are the tables that a load reads, each quoted as in a query. Those that
+-- exist are watched.
 -- backend differs from the process id that the client received at log-in if a pooler is in between.
 -- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
 -- have a schema each in this database, and send their notifications over the same channel.
@@ -9,7 +9,6 @@
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
 -- encoding is NULL if texts are UTF-8.
--- problems_of_parts has an item for each optional part.
 -- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables of which not
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
 -- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
@@ -17,20 +16,16 @@
 -- names_rows is true if no rows arrive by logical replication, which fires no statement triggers.
 -- key_arguments are the arguments of the token triggers: the relation and the columns of the keys,
 -- each followed by a zero byte.
--- catalog is that of read_point ($5 are its tables), at the same point in time as the rest, or NULL if
+-- catalog is that of read_point ($3 are its tables), at the same point in time as the rest, or NULL if
 -- it is not asked for.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
 -- inherits: changes in between may not have written a token. relhassubclass stays true after the last
 -- inheriting table is gone, so a table that inherited only between two identifications is noticed.
-WITH RECURSIVE parts AS (
-    {optional_parts}
-), named AS (
+WITH RECURSIVE named AS (
     SELECT
-        pg_catalog.to_regclass($3)::oid AS tokens,
+        pg_catalog.to_regclass($1)::oid AS tokens,
         ARRAY(
-            SELECT pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($4::text[]) AS name
-            UNION ALL
-            SELECT id FROM parts WHERE is_table AND problem IS NULL
+            SELECT pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($2::text[]) AS name
         ) AS watched
 ), family (id) AS (
     SELECT pg_catalog.unnest(watched) FROM named
@@ -109,7 +104,6 @@ SELECT
         WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'
             THEN pg_catalog.getdatabaseencoding()::text
     END AS encoding,
-    ARRAY(SELECT problem FROM parts ORDER BY position) AS problems_of_parts,
     CASE
         WHEN tokens IS NULL THEN 'table'
         WHEN silent.number OPERATOR(pg_catalog.>) 0 THEN 'triggers'

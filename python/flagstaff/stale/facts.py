@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connections
 from django.utils import timezone
@@ -12,7 +13,6 @@ from django.utils import timezone
 from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
-from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import Text
 from flagstaff._words.times import aware, local_time
@@ -121,12 +121,9 @@ def _periods(
     return periods, undecided
 
 
-def _unchanged_since(fields: OptionalFields, history: datetime | None) -> datetime | None:
+def _unchanged_since(flag: Any, history: datetime | None) -> datetime | None:
     """Since when a flag without an entry has not changed: its changes would have left one."""
-    if history is None:
-        return None
-    times = (history, fields.created_at, fields.changed_at)
-    return max(time for time in times if time is not None)
+    return history and max(history, aware(flag.created_at), aware(flag.changed_at))
 
 
 def _without_plans(
@@ -158,7 +155,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     changes = {} if problem else _review_changes(flags, unused, periods, now, since)
     for flag in flags:
         fields = flag.fields
-        begin = [periods.keys_since.get(flag.pk), fields.created_at]
+        begin = [periods.keys_since.get(flag.pk), aware(fields.created_at)]
         yield Facts(
             pk=flag.pk,
             key=flag.key,

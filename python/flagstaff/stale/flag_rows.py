@@ -1,4 +1,4 @@
-"""The rows of flags, as the signals need them, also of models that lack columns."""
+"""The rows of flags, as the signals need them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.optional_fields import OptionalFields, optional_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.stale.constant import Configuration, constant_result
@@ -44,7 +43,8 @@ class AssessedFlag:
 
     pk: str
     key: str
-    fields: OptionalFields
+    #: The row.
+    fields: Any
     configuration: Configuration
     allowed: int
 
@@ -62,9 +62,8 @@ class AssessedFlag:
 def read_flags(selection: Selection) -> list[AssessedFlag]:
     """Returns the selected flags, by key. One query, or none for rows that were read already."""
     if selection.rows is not None:
-        return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
-    # Evaluations cannot use a row without a key, which a project's own table may have.
-    rows = all_rows(conf.flag_model).filter(selection.condition).exclude(key=None).order_by("key")
+        return [_flag(row, allowed) for row, allowed in selection.rows]
+    rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
     rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
     return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
@@ -74,7 +73,7 @@ def _flag(row: Any, allowed: int) -> AssessedFlag:
     return AssessedFlag(
         pk=str(row.pk),
         key=row.key,
-        fields=optional_fields(row),
+        fields=row,
         configuration=configuration_of(row),
         allowed=allowed,
     )

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.utils.dateparse import parse_date
 
-from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.optional_fields import REVIEW_ON, RULES, flag_model, optional_fields
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -71,9 +69,8 @@ class _Entry(NamedTuple):
 
 
 def configuration_of(flag: Any) -> Configuration:
-    """Returns the present configuration of a flag. A project's own table may hold NULL."""
-    rules = optional_fields(flag).rules
-    return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
+    """Returns the present configuration of a flag."""
+    return Configuration(flag.enabled, flag.rollout_percent, _or_none(flag.rules))
 
 
 def history_problem(*, is_readable: bool = False) -> str:
@@ -103,7 +100,6 @@ def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | 
     `since` is that of `Past.keys_since`. With `newest`, this number of changes of a flag is read;
     without it, its oldest change of all is the last one. Flags without one are left out.
     """
-    has_rules = flag_model().has(RULES)
     entries: dict[str, list[_Entry]] = defaultdict(list)
     keys_since = {}
     for pk, *values in _query(wanted, since, newest):
@@ -113,8 +109,7 @@ def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | 
         else:
             entries[pk].append(entry)
     changes = {
-        pk: [_change(entry, has_rules=has_rules) for entry in sorted(found, key=_place)]
-        for pk, found in entries.items()
+        pk: [_change(entry) for entry in sorted(found, key=_place)] for pk, found in entries.items()
     }
     return Past(changes, keys_since)
 
@@ -123,12 +118,7 @@ def _query(
     wanted: Collection[WantedPast], since: datetime, newest: int | None
 ) -> Sequence[Sequence[Any]]:
     connection, model = connections[conf.database], conf.flag_model
-    columns = {one: column_of(model, one) for one in ("key", "enabled", "rollout_percent")}
-    rules = flag_model().fields.get(RULES)
-    columns["rules"] = "rules" if rules is None else str(rules.column)
-    texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
-    quoted = {one: f"'{text}'" for one, text in texts.items()}
-    statement = fill(sql("decisive_entries_v1"), own_names(connection) | quoted)
+    statement = fill(sql("decisive_entries_v1"), own_names(connection))
     parameters: dict[str, Any] = {
         "pks": [one.pk for one in wanted],
         "with_state": [one.is_constant for one in wanted],
@@ -150,11 +140,9 @@ def review_changes(dates: Mapping[str, date]) -> dict[str, ReviewChange]:
     Flags are left out whose history has no such entry.
     """
     connection, model = connections[conf.database], conf.flag_model
-    column = column_of(model, REVIEW_ON).replace("'", "''").replace("%", "%%")
-    names = own_names(connection) | {"review_on": f"'{column}'"}
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
-        statement = fill(sql("review_changes_v1"), names)
+        statement = fill(sql("review_changes_v1"), own_names(connection))
         cursor.execute(statement, {"pks": list(dates), "table": table})
         rows = cursor.fetchall()
     return {
@@ -168,13 +156,12 @@ def _place(entry: _Entry) -> tuple[int, int]:
     return entry.part == "oldest", -entry.id
 
 
-def _change(entry: _Entry, *, has_rules: bool) -> PastChange:
+def _change(entry: _Entry) -> PastChange:
     at = aware(entry.at)
     if entry.relation == ALLOWED_USERS:
         return AllowedUsersChange(at, added=entry.new_users, removed=entry.old_users)
-    old_rules, new_rules = (entry.old_rules, entry.new_rules) if has_rules else (None, None)
-    after = _recorded(entry.new_enabled, entry.new_percent, new_rules)
-    before = _recorded(entry.old_enabled, entry.old_percent, old_rules)
+    after = _recorded(entry.new_enabled, entry.new_percent, entry.new_rules)
+    before = _recorded(entry.old_enabled, entry.old_percent, entry.old_rules)
     return RowChange(at, before, after, is_creation=entry.action == Change.Action.INSERT)
 
 

@@ -21,8 +21,7 @@ use crate::postgres::error::Error;
 use crate::postgres::queries::{LoadQueries, Queries, READ_POINT};
 use crate::snapshot::Snapshot;
 
-const PARAMETERS_OF_IDENTIFY: [Type; 5] =
-    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+const PARAMETERS_OF_IDENTIFY: [Type; 3] = [Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
 
 /// The session may be idle. Plans do not depend on the parameters, so each statement is planned once.
 const CONFIGURE: &str = "SET idle_session_timeout = 0; SET plan_cache_mode = force_generic_plan";
@@ -84,13 +83,12 @@ impl RefreshConnection {
         doing: &'static str,
     ) -> Result<Identification, Error> {
         let identifying = async {
-            let Queries { parts, token_table, required_tables, all_tables, .. } = queries;
-            let values: [&(dyn ToSql + Sync); 5] =
-                [&parts.tables, &parts.columns, token_table, required_tables, all_tables];
+            let Queries { token_table, loaded_tables, all_tables, .. } = queries;
+            let values: [&(dyn ToSql + Sync); 3] = [token_table, loaded_tables, all_tables];
             let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
             let rows = self.client().query(text, &parameters).await?;
             let row = rows.first();
-            row.map(|row| Identification::from_row(row, self.announced_pid, parts)).transpose()
+            row.map(|row| Identification::from_row(row, self.announced_pid)).transpose()
         };
         let identifying = async {
             let identification = identifying.await.map_err(|error| Error::driver(doing, error));

@@ -199,7 +199,7 @@ async fn read(
 ) -> Result<Option<Read>, tokio_postgres::Error> {
     let prepared = client;
     let client = client.client;
-    let rows = RefCell::new(Rows::empty(queries));
+    let rows = RefCell::new(Rows::default());
     let keep = |slot: Slot, row| slot.add(&mut rows.borrow_mut().loaded, &row);
     let reading = async {
         let now = begin(prepared, queries, scope).await?;
@@ -304,11 +304,6 @@ struct Rows {
 }
 
 impl Rows {
-    fn empty(queries: &LoadQueries) -> Self {
-        let opaque_values = queries.opaque_values;
-        Self { loaded: Loaded { opaque_values, ..Loaded::default() } }
-    }
-
     /// Empties the slots of the tables that the load reads, and returns what it reads of them.
     fn open_slots<'q>(
         &mut self,

@@ -4,7 +4,6 @@ use tokio_postgres::Row;
 
 use crate::message::Message;
 use crate::postgres::error::Error;
-use crate::postgres::parts::{Absence, ProjectParts};
 use crate::postgres::status::RefreshMode;
 use crate::postgres::texts;
 
@@ -29,8 +28,6 @@ pub(super) struct ServerInfo {
     /// The oid of the token table, if it exists.
     pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
-    /// The optional parts of the schema that cannot be read.
-    pub(super) absent: Vec<Absence>,
     /// Whether tokens name every row that changed, if there are tokens.
     pub(super) names_rows: bool,
     /// The arguments of the token triggers, each followed by a zero byte.
@@ -59,11 +56,7 @@ pub(super) struct Identification {
 
 impl Identification {
     /// Reads a row of `identify`. `announced_pid` is the process id that the client was given.
-    pub(super) fn from_row(
-        row: &Row,
-        announced_pid: i32,
-        parts: &ProjectParts,
-    ) -> Result<Self, tokio_postgres::Error> {
+    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, tokio_postgres::Error> {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
@@ -76,7 +69,6 @@ impl Identification {
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
             token_table: row.try_get("token_table")?,
             lacking,
-            absent: parts.absent(row.try_get("problems_of_parts")?),
             names_rows: row.try_get("names_rows")?,
             key_arguments: row.try_get("key_arguments")?,
             shape: row.try_get("shape")?,
@@ -119,11 +111,6 @@ impl ServerInfo {
     /// Whether every watched table leaves change tokens.
     pub(super) fn has_tokens(&self) -> bool {
         self.lacking.is_none()
-    }
-
-    /// What is missing in the schema, and what follows.
-    pub(super) fn problems(&self) -> impl Iterator<Item = Message> {
-        self.absent.iter().map(|absence| absence.problem.clone())
     }
 
     /// Whether the session can receive notifications.

@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
         let mut session = Self {
             context,
             connection,
-            load_queries: context.queries.load_from(&server.absent, &server.key_arguments)?,
+            load_queries: context.queries.load_from(&server.key_arguments)?,
             server,
             has_alternatives,
             listening: false,
@@ -117,8 +117,7 @@ impl<'a> Session<'a> {
                 self.context.status.set_mode(mode, reason);
                 self.set_name().await?;
                 self.register.report(self.context, self.connection, &self.server, mode).await;
-                let problems = self.server.problems();
-                let problems = problems.chain(self.verification.unnoticed.clone());
+                let problems = self.verification.unnoticed.clone().into_iter();
                 let problems = problems.chain(self.register.problem.clone());
                 self.context.status.set_problems(problems.collect());
             }
@@ -211,7 +210,7 @@ impl<'a> Session<'a> {
         }
         self.catalog = catalog;
         let queries = &self.context.queries;
-        self.load_queries = queries.load_from(&server.absent, &server.key_arguments)?;
+        self.load_queries = queries.load_from(&server.key_arguments)?;
         self.server = server;
         self.listening = listening;
         self.verification.reads_the_same = false;

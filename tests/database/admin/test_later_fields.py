@@ -7,17 +7,11 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
-from django.db.models import BooleanField, CharField, TextField
-from django.forms import modelform_factory
-from django.test import Client, RequestFactory, override_settings
+from django.test import Client, override_settings
 from django.utils.html import strip_tags
 
 from flagstaff import changes
-from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.flag.form.inputs import FlagForm
-from flagstaff.conf import Conf
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
@@ -39,7 +33,6 @@ from tests.support.admin_pages import (
     turn_on,
     undo,
 )
-from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows as execute
 
 pytestmark = pytest.mark.django_db
@@ -333,42 +326,6 @@ def test_unusable_unit_written_by_sql_does_not_stop_other_changes(
         operator.post(flag_url(flag), confirmed(response))
         assert state(flag) == (True, 5)
         assert stored_unit() == unit
-
-
-# A project's own model.
-
-
-def unit_field_of(field: Any) -> Any:
-    """Returns the form field of a model whose unit is this field."""
-    model: Any = model_of("Switch", flag_fields(bucket_by=field))
-    request, unit = RequestFactory().get("/"), model._meta.get_field("bucket_by")
-    return FeatureFlagAdmin(model, AdminSite()).formfield_for_dbfield(unit, request)
-
-
-def test_text_field_of_a_project_has_the_input_and_the_help_unless_it_has_choices() -> None:
-    for field in (CharField(max_length=9), TextField()):
-        form_field = unit_field_of(field)
-        assert "<datalist" in form_field.widget.render("bucket_by", "user", {"id": "id_bucket_by"})
-        assert REASSIGNS in form_field.help_text
-    choices = [("user", "user"), ("plan", "plan")]
-    form_field = unit_field_of(CharField(max_length=9, choices=choices, default="user"))
-    assert "<select" in form_field.widget.render("bucket_by", "user")
-
-
-def test_checkbox_of_a_project_with_this_name_can_be_unchecked() -> None:
-    model = model_of("Switch", flag_fields(bucket_by=BooleanField(default=False)))
-    form_class = modelform_factory(model, FlagForm, fields=["key", "bucket_by"])
-    form = form_class({"key": "a"}, instance=model(key="a", bucket_by=True))
-    assert not form.fields["bucket_by"].disabled
-
-
-def test_model_without_the_field_has_no_unit_on_its_page(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = model_of("Switch", flag_fields())
-    monkeypatch.setattr(Conf, "flag_model", model)
-    fieldsets = FeatureFlagAdmin(model, AdminSite()).fieldsets
-    assert not any("bucket_by" in options["fields"] for _title, options in fieldsets)
 
 
 # The list.

@@ -30,7 +30,6 @@ from tests.support.admin_pages import (
     text_to_type,
 )
 from tests.support.rule_rows import browser_form, edit, problems, rows, url_of, without
-from tests.support.sql import rows as sql
 
 pytestmark = pytest.mark.django_db
 
@@ -90,17 +89,6 @@ def test_page_shows_who_gets_what_and_an_input_for_each_value(
 def test_rules_that_nobody_edits_are_kept(operator: Client, value: KeyValueStore) -> None:
     saved(operator, value, description="Items in a cart")
     assert (value.description, value.rules) == ("Items in a cart", RULES)
-
-
-def test_null_of_a_project_is_no_rules_and_stays(
-    operator: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KeyValueStore._meta.get_field("rules"), "null", True)
-    sql("ALTER TABLE flagstaff_keyvaluestore ALTER rules DROP NOT NULL")
-    value = KeyValueStore.objects.create(key="key", value=10, rules=None)
-    response = saved(operator, value, description="Items in a cart")
-    assert messages_of(response) == ['“key” was changed: description "" → "Items in a cart".']
-    assert value.rules is None
 
 
 @pytest.mark.parametrize(

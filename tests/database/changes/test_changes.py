@@ -15,6 +15,7 @@ from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
+from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import (
     Changed,
     create,
@@ -37,7 +38,6 @@ from flagstaff.exceptions import (
 )
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
-from tests.support.apps.stores.models import DecimalStore, TextStore
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 
@@ -279,21 +279,21 @@ def _in_fives(percent: int) -> None:
 
 @pytest.fixture
 def shop_flags(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A project's own model, with a validator, a manager that hides rows, and keys not unique."""
+    """A project's own model, with a validator and a manager that hides rows."""
     with isolate_apps("flagstaff"):
 
-        class ShopFlag(models.Model):  # noqa: DJ008 (never shown)
-            key = models.CharField(max_length=50)
-            enabled = models.BooleanField(null=True)
-            rollout_percent = models.IntegerField(default=0, validators=[_in_fives])
-            allowed_users = models.ManyToManyField(User, related_name="+")
-            owner = models.CharField(max_length=20)
+        class ShopFlag(AbstractFeatureFlag):
+            rollout_percent = models.PositiveSmallIntegerField(default=0, validators=[_in_fives])
+            allowed_users = models.ManyToManyField(  # type: ignore[assignment]
+                User, related_name="+"
+            )
+            team = models.CharField(max_length=20)
             hidden = models.BooleanField(default=False)
             touched = models.DateField(auto_now=True)
 
             objects = _Visible()
 
-            class Meta:
+            class Meta(AbstractFeatureFlag.Meta):
                 app_label = "flagstaff"
 
     with connection.schema_editor() as editor:
@@ -303,34 +303,12 @@ def shop_flags(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flags: Any) -> None:
-    # The owner is not valid either.
-    shop_flags.create(key="new_checkout", hidden=True, enabled=None, rollout_percent=7, owner="")
+    # The team is not valid either.
+    shop_flags.create(key="new_checkout", hidden=True, enabled=True, rollout_percent=7, team="")
     with pytest.raises(InvalidChangeError) as error:
         set_rollout("new_checkout", 8)
     assert str(error.value) == "rollout_percent: write a multiple of five"
-    assert disable("new_checkout").old is None
+    assert disable("new_checkout").written is True
     assert set_rollout("new_checkout", 20).written is True
     assert shop_flags.values_list("enabled", "rollout_percent").get() == (False, 20)
     assert not FeatureFlag.objects.exists()
-
-
-def test_change_of_key_with_two_rows_raises(shop_flags: Any) -> None:
-    shop_flags.bulk_create([ShopFlag(key="new_checkout") for ShopFlag in [shop_flags.model] * 2])
-    with pytest.raises(FlagstaffError, match="2 rows have the key 'new_checkout'; delete all but"):
-        enable("new_checkout")
-
-
-@pytest.mark.parametrize(
-    ("model", "old", "new"), [(DecimalStore, 1.5, 2.5), (TextStore, "stripe", "paypal")]
-)
-def test_set_value_of_another_model_compares_as_its_field_reads(
-    model: Any, old: object, new: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    monkeypatch.setattr(Conf, "value_model", model)
-    row = model.objects.create(key="gateway", value=old)
-    assert set_value("gateway", old).written is False
-    assert set_value("gateway", new) == Changed("gateway", "value", old, new, written=True)
-    row.refresh_from_db()
-    assert row.value == new

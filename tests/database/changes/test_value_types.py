@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import transaction
 
 from flagstaff import get_value
 from flagstaff.changes import create_value, delete_value, set_value, update_value
 from flagstaff.changes.values import restore as restore_value
 from flagstaff.changes.values import undo as undo_value
-from flagstaff.conf import Conf
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import KeyValueStore
 from flagstaff.serialization import apply, export, read
 from tests.support.history import value_history
-from tests.support.models_of_others import model_of, value_fields
 from tests.support.sql import rows
 from tests.support.terminals import document, run
 
@@ -221,25 +219,6 @@ def test_value_set_warns_of_a_new_type_only() -> None:
         f"warning: the type of {KEY} has changed from string to number; code that reads it may fail"
     )
     assert "warning" not in run(f"value set {KEY} 2.5").err
-
-
-def own_model(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
-    model: type[models.Model] = model_of("KeyValueStore", value_fields(**fields))
-    model._meta.db_table = "flagstaff_keyvaluestore"
-    monkeypatch.setattr(Conf, "value_model", model)
-
-
-def test_model_without_the_columns_or_with_other_ones_has_no_rule(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    KeyValueStore.objects.create(key=KEY, value="Stripe")
-    own_model(monkeypatch)
-    assert set_value(KEY, 1).written
-    ran = run(f"value update {KEY} --type string")
-    assert ran.status == 4
-    assert "has no columns for types and choices" in ran.err
-    own_model(monkeypatch, type=models.CharField(max_length=10))
-    assert set_value(KEY, "Stripe").written
 
 
 def test_value_and_choices_of_a_secret_value_are_not_printed() -> None:

@@ -23,7 +23,7 @@ from flagstaff.conf import Conf
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
-from tests.support.models_of_others import flag_fields, model_of, value_fields
+from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.routers import RefusingRouter
 from tests.support.sql import rows
 
@@ -66,8 +66,8 @@ def assert_fixed_by_the_verb() -> None:
 @pytest.fixture
 def project_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """The models of a project, with their tables."""
-    flag = model_of("FeatureFlag", flag_fields())
-    value = model_of("KeyValueStore", value_fields())
+    flag = flag_model_of("FeatureFlag")
+    value = value_model_of("KeyValueStore")
     with connection.schema_editor() as editor:
         editor.create_model(flag)
         editor.create_model(value)
@@ -299,7 +299,8 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
 def test_triggers_of_a_model_that_has_changed_are_outdated(project_models: Any) -> None:
     flag, _value = project_models
     install(flag)
-    renamed = models.CharField(max_length=100, unique=True, db_column="name")
+    renamed = models.CharField(max_length=255, unique=True, db_column="name")
+    renamed.model = flag
     renamed.set_attributes_from_name("key")
     with connection.schema_editor() as editor:
         editor.alter_field(flag, flag._meta.get_field("key"), renamed)
@@ -319,7 +320,7 @@ def install(flag: Any, value: Any = None) -> None:
 def test_triggers_on_a_table_of_former_models_are_reported_and_the_hint_drops_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    flag = model_of("FeatureFlag", flag_fields())
+    flag = flag_model_of("FeatureFlag")
     with connection.schema_editor() as editor:
         editor.create_model(flag)
     install(flag)
@@ -731,7 +732,7 @@ def test_unreadable_tables_leave_the_transaction_usable() -> None:
 
 
 def test_model_without_a_field_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    flag = model_of("FeatureFlag", flag_fields(allowed_users=None))
+    flag = flag_model_of("FeatureFlag", allowed_users=None)
     monkeypatch.setattr(Conf, "flag_model", flag)
     assert [message.id for message in messages()] == ["flagstaff.E005"]
 

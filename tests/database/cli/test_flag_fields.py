@@ -58,31 +58,6 @@ def test_unusable_option_of_update_is_refused(options: str, status: int, message
     assert (ran.status, message in ran.err) == (status, True)
 
 
-@pytest.mark.usefixtures("bare_flag_model")
-@pytest.mark.parametrize("verb", ["create", "update"])
-@pytest.mark.parametrize(
-    ("option", "field"),
-    [
-        ("--bucket-by visitor", "bucket_by"),
-        ("--owner a", "owner"),
-        ("--tag a", "tags"),
-        ("--review-on 2027-03-01", "review_on"),
-    ],
-)
-def test_option_without_a_column_for_it_says_what_to_add(
-    verb: str, option: str, field: str
-) -> None:
-    run("create new_checkout")
-    ran = run(f"{verb} new_checkout {option}")
-    assert (ran.status, ran.err) == (
-        4,
-        (
-            f"CommandError: refused: the flag model of this project has no field {field}; add it, "
-            "and run makemigrations and migrate\n"
-        ),
-    )
-
-
 def test_list_shows_the_units_on_a_terminal_if_a_flag_has_another() -> None:
     assert "BUCKETING UNIT" not in typed("flags list")
     columns = run("list").out.splitlines()[0].count("\t")
@@ -273,19 +248,3 @@ def test_list_and_show_have_the_three_fields() -> None:
     # Tags that are no list of texts are shown as JSON.
     FeatureFlag.objects.update(tags={"a": 1})
     assert 'tags             {"a": 1}' in typed("flags show new_checkout")
-
-
-@pytest.mark.usefixtures("bare_flag_model")
-@pytest.mark.parametrize("verb", ["list", "stale"])
-@pytest.mark.parametrize(("option", "field"), [("--owner", "owner"), ("--tag", "tags")])
-def test_filter_by_a_column_that_the_model_lacks_is_a_usage_error(
-    verb: str, option: str, field: str
-) -> None:
-    assert run(f"{verb} {option} a") == (
-        2,
-        "",
-        (
-            f"CommandError: the flag model of this project has no field {field}; add it, or leave "
-            f"out {option}\n"
-        ),
-    )

@@ -7,13 +7,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.db import connection
-from django.db.models import JSONField, TextField, Value
+from django.db.models import JSONField, Value
 
 from flagstaff import changes
-from flagstaff.conf import Conf
 from flagstaff.models import Change, FeatureFlag, Segment
-from tests.support.models_of_others import flag_fields, model_of
 from tests.support.terminals import document, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -126,26 +123,3 @@ def test_set_rules_refuses_a_file_with_a_mistake(
     assert message in ran.err
     assert ran.status in {2, 4}
     assert FeatureFlag.objects.get().rules == RULES
-
-
-def test_set_rules_without_a_column_for_rules_says_so(
-    monkeypatch: pytest.MonkeyPatch, file: Path
-) -> None:
-    model = model_of("Switch", flag_fields(rules=TextField(default="mine")))
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    monkeypatch.setattr(Conf, "flag_model", model)
-    changes.create_segment("enterprise", PAYING)
-    assert run("create new_checkout").status == 0
-    file.write_text(json.dumps([{"conditions": [{"segment": "enterprise"}]}]))
-    ran = run(f"set-rules new_checkout {file}")
-    assert ran.status == 4
-    assert ran.err == (
-        "CommandError: refused: the flag model of this project has no field rules; add it, and "
-        "run makemigrations and migrate\n"
-    )
-    assert run("on new_checkout").status == 0
-    # The field of this name belongs to the project.
-    [row] = model._default_manager.values("enabled", "rules")
-    assert row == {"enabled": True, "rules": "mine"}
-    assert run("segment delete enterprise --yes").status == 0

@@ -11,10 +11,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from flagstaff.changes import create_value, update_value
-from flagstaff.conf import Conf
 from flagstaff.models import KeyValueStore
 from tests.support.admin_pages import bucket_of
-from tests.support.models_of_others import model_of, value_fields
 from tests.support.terminals import document, flags, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -128,17 +126,3 @@ def test_no_command_prints_the_rules_of_a_secret_value() -> None:
     assert not any(word in str(printed) for word in ("swordfish", "hunter2", '"pro"'))
     assert run(f"value get {KEY} --context plan=pro --show-secret").out == '"swordfish"\n'
     assert 'rule 1: "swordfish" if plan is "pro"' in typed(f"flags value show {KEY} --show-secret")
-
-
-def test_model_without_columns_for_rules_refuses_rules_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    KeyValueStore.objects.create(key=KEY, value=10)
-    model = model_of("KeyValueStore", value_fields())
-    model._meta.db_table = "flagstaff_keyvaluestore"
-    monkeypatch.setattr(Conf, "value_model", model)
-    ran = run(f"value update {KEY} --rules []")
-    assert (ran.status, "has no columns for rules" in ran.err) == (4, True)
-    assert run(f"value set {KEY} 5 --everyone").status == 0
-    assert run(f"value show {KEY}").status == 0
-    assert KeyValueStore.objects.get().value == 5

@@ -5,18 +5,14 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.models import JSONField, Model, Value
-from pytest_django import Settings
 
 from flagstaff import get_value, refresh, snapshot
 from flagstaff.models import KeyValueStore
 from flagstaff.testing import live_engine
-from tests.support.apps.stores.models import DecimalStore, LoudStore, TextStore
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.repeats import repeats
 from tests.support.sql import rows
@@ -112,18 +108,6 @@ def test_values_written_by_sql_equal_the_orms(load: Load, subtests: pytest.Subte
     assert_equal_to_the_orm(KeyValueStore, subtests)
 
 
-def test_null_is_none_as_in_the_orm(start_mode: Start) -> None:
-    rows("ALTER TABLE flagstaff_keyvaluestore ALTER value DROP NOT NULL")
-    insert("json", "null")
-    insert("sql", None)
-    start_mode()
-    for key in ("json", "sql"):
-        assert get_value(key, default="stripe") is None
-        assert KeyValueStore.objects.get(key=key).value is None
-    KeyValueStore.objects.all().delete()
-    rows("ALTER TABLE flagstaff_keyvaluestore ALTER value SET NOT NULL")
-
-
 def test_missing_value_returns_the_default_object(start_mode: Start) -> None:
     start_mode()
     default = ["stripe"]
@@ -153,50 +137,6 @@ def test_mutation_of_a_result_does_not_change_the_value(start_mode: Start, value
     for inner in second.values() if isinstance(second, dict) else second[1:]:
         inner.clear()
     assert get_value("gateways") == value
-
-
-@pytest.fixture(params=[DecimalStore, LoudStore, TextStore])
-def store(
-    request: pytest.FixtureRequest, transactional_db: None, settings: Settings
-) -> Iterator[type[Model]]:
-    """A project's own value model with a custom field."""
-    model: type[Model] = request.param
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.support.apps.stores"]
-    settings.FLAGSTAFF = {"VALUE_MODEL": model._meta.label}
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    yield model
-    with connection.schema_editor() as editor:
-        editor.delete_model(model)
-
-
-ODD = [1, 1.5, 2.0, "quiet", [1.25, {"a": 0.1}], True, None, 10**30, "", {"a": "quiet"}]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_decoder_of_a_custom_field_is_used(store: Any, subtests: pytest.Subtests) -> None:
-    is_json = store is not TextStore
-    values = [Value(None, JSONField()) if value is None else value for value in ODD]
-    for number, value in enumerate(values):
-        store.objects.create(key=str(number), value=value if is_json else repr(value))
-    assert_equal_to_the_orm(store, subtests)
-    with live_engine():
-        assert_equal_to_the_orm(store, subtests)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("store", [DecimalStore], indirect=True)
-def test_decoder_of_a_custom_field_is_used_for_results_of_rules(store: Any) -> None:
-    rules = [{"conditions": [], "rollout_percent": 99, "value": 1.1}]
-    store.objects.create(key="price", value=2.5, rules=rules)
-
-    def found() -> set[Any]:
-        return {repr(get_value("price", user=user)) for user in range(500)}
-
-    expected = {repr(Decimal("1.1")), repr(Decimal("2.5"))}
-    assert found() == expected
-    with live_engine():
-        assert found() == expected
 
 
 def test_longest_number_and_deepest_list_are_read(start_mode: Start) -> None:

@@ -77,12 +77,11 @@ TYPES = {
     "float8[], text[], text[], int8[], float8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
-    "identify_v1": "text[], text[], text, text[], text[]",
+    "identify_v1": "text, text[], text[]",
     "load_groups_v1": "text[]",
     "load_some_allowed_users_v1": "text[]",
     "load_some_groups_v1": "text[], text[]",
     "new_tokens_v1": "text",
-    "optional_parts_v1": "text[], text[]",
     "read_point_v1": "text[], text[]",
 }
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
@@ -153,12 +152,10 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted = names(connection) | user_names(connection, User._meta.pk)
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
-    quoted |= {"optional_parts": sql("optional_parts_v1"), "restriction": ""}
-    read_point = sql("read_point_v1").replace("$2", "$5").replace("$1", "$5")
+    quoted |= {"restriction": ""}
+    read_point = sql("read_point_v1").replace("$2", "$3").replace("$1", "$3")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
-    columns = ("key", "enabled", "rollout_percent", "rules", "review_on")
-    quoted |= {one: f"'{one}'" for one in columns}
     numbers = count(1)
     # Of a template for Django's Func.
     template = template.replace("%(expressions)s", "'f'::text, '{}'::jsonb")

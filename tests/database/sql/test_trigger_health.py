@@ -17,7 +17,7 @@ from tests.support.sql import rows
 pytestmark = pytest.mark.django_db
 
 TABLE = "flagstaff_featureflag"
-LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table")
+LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table", "segment_table")
 TOKEN_TRIGGERS = tuple(
     f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
 )
@@ -194,21 +194,17 @@ def health() -> dict[str, TriggerHealth]:
     return {health.table.relation: health for health in found}
 
 
-READ_POINT = sql("read_point_v1").replace("$1", "$5").replace("$2", "$5")
+READ_POINT = sql("read_point_v1").replace("$1", "$3").replace("$2", "$3")
 
 
 def identified(column: str) -> Any:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
     tables = [quoted["token_table"], [quoted[name] for name in LOADED_TABLES]]
-    parts = [[quoted["segment_table"]], [None]]
-    fragments = {
-        "optional_parts": sql("optional_parts_v1"),
-        "catalog": f"(SELECT catalog FROM ({READ_POINT}) AS it)",
-    }
-    statement = fill(sql("identify_v1"), fragments)
+    catalog = f"(SELECT catalog FROM ({READ_POINT}) AS it)"
+    statement = fill(sql("identify_v1"), {"catalog": catalog})
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
-        row = cursor.execute(statement, [*parts, *tables, tables[1]]).fetchone()
+        row = cursor.execute(statement, [*tables, tables[1]]).fetchone()
     assert row
     return row[column]
 

@@ -216,15 +216,6 @@ def test_foreign_path_to_return_to_is_ignored(admin_client: Client, shipped: Fea
     assert response.headers["location"] == FLAGS
 
 
-def test_page_for_flags_of_a_model_without_a_review_date_has_no_action(
-    bare_flag_model: type, admin_client: Client
-) -> None:
-    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)  # type: ignore[attr-defined]
-    html = page(admin_client, STALE)
-    assert "set a review date" not in html
-    assert "_selected_action" not in html
-
-
 def test_filter_of_the_list_shows_the_stale_flags(admin_client: Client) -> None:
     assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag")[0].count(KEY) >= 1
     assert "dark_mode" not in "".join(column(page(admin_client, f"{FLAGS}?stale=yes"), "flag"))

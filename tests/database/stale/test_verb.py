@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff.models import Change, FeatureFlag
-from flagstaff.stale.facts import assess_flags
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -171,17 +170,6 @@ def test_exit_status_depends_on_the_selected_flags(
     shipped: FeatureFlag, options: str, status: int
 ) -> None:
     assert run(f"stale {options}").status == status
-
-
-def test_flag_of_a_model_without_the_columns_is_stale(bare_flag_model: Any) -> None:
-    collect_usage()
-    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)
-    [found] = assess_flags()
-    assert (found.facts.owner, found.facts.tags, found.facts.review_on) == ("", (), None)
-    [stale] = document("stale")["flags"]
-    assert (stale["key"], stale["owner"], stale["kind"]) == (KEY, "", "")
-    assert [one["signal"] for one in stale["signals"]] == ["not-evaluated"]
-    assert run("stale --fail").status == 1
 
 
 # SQLite has no history and no usage, so it shows that all of this is optional.

@@ -17,7 +17,7 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_version, forget_user, prune
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
-from tests.support.models_of_others import flag_fields, model_of
+from tests.support.models_of_others import flag_model_of
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ ALL = Change._base_manager
 def switches(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The project's own flag model, watched beside the table of flagstaff's own."""
     ALL.all().delete()
-    model = model_of("Switch", flag_fields())
+    model = flag_model_of()
     with connection.schema_editor() as editor:
         editor.create_model(model)
     for table in watched_tables(connection, model, None):
@@ -108,7 +108,7 @@ def test_history_survives_a_rename_of_the_table_and_the_end_of_another(
     payments: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows(f"ALTER TABLE {NEW} RENAME TO common_renamed")
-    monkeypatch.setattr(Conf, "flag_model", model_of("Renamed", flag_fields()))
+    monkeypatch.setattr(Conf, "flag_model", flag_model_of("Renamed"))
     assert {event.key for event in flag_history("payments")} == {"payments"}
     rows("DROP TABLE flagstaff_featureflag CASCADE")
     assert {event.key for event in flag_history()} == {"payments"}

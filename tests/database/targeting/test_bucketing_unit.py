@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.db.models import CharField, Model, TextField
 from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, changes, explain, flag_enabled
 from flagstaff._engine import log_once
-from flagstaff._tables.optional_fields import optional_fields
-from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
@@ -22,8 +18,6 @@ from flagstaff.testing import override_flag
 from tests.support.documents import export_text, import_problems, import_text
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.history import flag_history
-from tests.support.models_of_others import flag_fields, model_of
-from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -76,44 +70,6 @@ def test_unit_that_changed_since_it_was_read_is_a_conflict(flag: FeatureFlag) ->
     set_unit("visitor")
     with pytest.raises(ConflictError):
         changes.update("new_checkout", {"bucket_by": "plan"}, expect={"bucket_by": "user"})
-
-
-# A project's own model.
-
-
-@pytest.fixture
-def own_model(monkeypatch: pytest.MonkeyPatch, field: Any) -> type[Model]:
-    model: type[Model] = model_of("Switch", flag_fields(bucket_by=field))
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    monkeypatch.setattr(Conf, "flag_model", model)
-    return model
-
-
-@pytest.mark.parametrize("field", [CharField(max_length=9, null=True, blank=True)])
-def test_null_of_a_projects_column_is_the_user(own_model: type[Model]) -> None:
-    own_model._default_manager.create(key="new_checkout")
-    rows(f"UPDATE {own_model._meta.db_table} SET bucket_by = NULL")
-    assert optional_fields(own_model._default_manager.get()).bucket_by == "user"
-    changes.update("new_checkout", {"bucket_by": "visitor"})
-    assert changes.update("new_checkout", {"bucket_by": None}).written
-
-
-@pytest.mark.parametrize("field", [TextField(default="user")])
-def test_projects_column_without_validators_refuses_an_unusable_unit(
-    own_model: type[Model],
-) -> None:
-    changes.create("new_checkout")
-    with pytest.raises(InvalidChangeError, match="cannot be the bucketing unit"):
-        changes.update("new_checkout", {"bucket_by": "groups"})
-
-
-@pytest.mark.parametrize("field", [None])
-def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[Model]) -> None:
-    assert optional_fields(own_model()).bucket_by == "user"
-    changes.create("new_checkout")
-    with pytest.raises(InvalidChangeError, match="has no field 'bucket_by' to change"):
-        set_unit("visitor")
 
 
 # Tests of projects.

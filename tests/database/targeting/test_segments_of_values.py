@@ -36,7 +36,9 @@ def value() -> KeyValueStore:
     # Entries of earlier tests may have the same primary keys.
     Change.objects.all().delete()
     User.objects.all().delete()
-    User.objects.bulk_create(User(username=f"u{one}", is_staff=one < 3) for one in range(10))
+    User.objects.bulk_create(
+        User(pk=one + 1, username=f"u{one}", is_staff=one < 3) for one in range(10)
+    )
     changes.create_segment("team", STAFF)
     changes.create_value("max_items", 10, rules=rules("team"))
     return KeyValueStore.objects.get()

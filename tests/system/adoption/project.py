@@ -63,9 +63,13 @@ class Project:
             file.write(text)
 
     def adopt(self) -> None:
-        """Applies the changes of the adoption."""
-        for name, text in adopted_files().items():
-            self.write(name, text)
+        """Applies the changes of the adoption, and makes the migration of the inherited fields."""
+        triggers = {one for one in adopted_files() if "/migrations/" in one}
+        for name in adopted_files().keys() - triggers:
+            self.write(name, adopted_files()[name])
+        self.manage("makemigrations", "common", "--name=inherit", "--verbosity=0")
+        for name in triggers:
+            self.write(name, adopted_files()[name])
 
     def manage(self, *arguments: str, fails: bool = False) -> str:
         """Returns the output of a manage.py command."""

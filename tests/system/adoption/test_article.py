@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.pages import code_of
-from tests.system.adoption.project import Project, adoption
+from tests.system.adoption.project import MODELS, Project, adoption
 from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
 from tools.limits import seconds
 
@@ -62,10 +62,48 @@ def test_change_through_the_own_models_is_seen_and_recorded_until_the_adoption_i
     assert article.script("change") < seconds(1)
     assert query_count(database, ENTRIES) == 6
     assert query_count(database, TRIGGERS, TABLES) == 24
-    article.manage("migrate", "common", "0002", "--verbosity=0")
+    article.manage("migrate", "common", "0003", "--verbosity=0")
     assert query_count(database, TRIGGERS, TABLES) == 0
     article.manage("migrate", "flagstaff", "zero", "--verbosity=0")
     assert query_count(database, "SELECT count(*) FROM common_featureflag") == 20
+
+
+def test_migration_lists_rows_that_a_constraint_refuses_and_the_update_corrects_them(
+    article: Project, database: str
+) -> None:
+    article.manage("migrate", "--verbosity=0")
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(
+            "INSERT INTO common_featureflag (key, enabled, rollout_percent) "
+            "VALUES ('dark_mode', true, 150), ('new_checkout', true, 100), ('search', true, 101)"
+        )
+        article.adopt()
+        output = article.manage("migrate", "--verbosity=0", fails=True)
+        [message] = [line for line in output.splitlines() if "has rows that" in line]
+        assert message.startswith(
+            'flagstaff.exceptions.FlagstaffError: "common_featureflag" has rows that the '
+            "constraint common_featureflag_rollout_percent_range refuses: dark_mode, search; "
+        )
+        session.execute(message.partition("for example: ")[2].encode())
+    article.manage("migrate", "--verbosity=0")
+    assert_no_messages(article)
+    query = "SELECT count(*) FROM common_featureflag WHERE rollout_percent = 100"
+    assert query_count(database, query) == 3
+
+
+def test_project_with_an_owner_of_its_own_learns_what_to_rename(article: Project) -> None:
+    article.append(
+        "common/models.py",
+        "\n\nFeatureFlag.add_to_class('owner', models.ForeignKey(settings.AUTH_USER_MODEL, "
+        "models.CASCADE, null=True, related_name='+'))\n",
+    )
+    installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n'
+    article.append("config/local_settings.py", installed + MODELS)
+    output = article.manage("check", fails=True)
+    assert "common.FeatureFlag: (flagstaff.E005) the model does not inherit from" in output
+    assert "HINT: rename owner and run makemigrations and migrate with --skip-checks; write" in (
+        output
+    )
 
 
 def test_adoption_on_sqlite_has_the_same_results(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.support.pages import code_of
 from tests.system.adoption.project import Project
 from tests.system.adoption.steps import assert_no_messages
 
-PAGE = "how-to/own-models.md"
+PAGE = "how-to/existing-models.md"
 SETTINGS = """
 INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
 """
@@ -33,8 +33,8 @@ class Setting(AbstractKeyValueStore):
 
 @pytest.fixture
 def switches(tmp_path: Path, database: str) -> Project:
-    """A project that follows docs/how-to/own-models.md up to the migration."""
-    [models], [settings] = code_of(PAGE, "py"), code_of(PAGE, "python", "FLAG_MODEL")
+    """A project that follows the page up to the migration of the triggers."""
+    [models, settings] = code_of(PAGE, "py")
     project = Project(tmp_path / "shop", database, SETTINGS + settings)
     project.write("switches/__init__.py", "")
     project.write("switches/models.py", models)
@@ -50,13 +50,6 @@ def test_models_with_the_migration_of_the_hint_are_used(switches: Project) -> No
     assert switches.script("own_models") == "live"
 
 
-def test_page_has_the_required_migration(switches: Project) -> None:
-    [migration] = code_of(PAGE, "python", "class Migration")
-    switches.write("switches/migrations/0002_flagstaff.py", migration)
-    switches.manage("migrate", "--verbosity=0")
-    assert_no_messages(switches)
-
-
 def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, database: str) -> None:
     flags = {"FLAG_MODEL": "switches.Switch", "VALUE_MODEL": "switches.Setting"}
     installed = SETTINGS.replace('"flagstaff",', '"flagstaff", "flagstaff.rollouts",')
@@ -68,17 +61,6 @@ def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, databas
     write_migration_of_the_hint(project, "switches", "0002_flagstaff")
     project.manage("migrate", "--verbosity=0")
     assert project.script("plan_of_own_model") == [600, "rolled_back", 0]
-
-
-@pytest.mark.smoke
-def test_migration_of_the_hint_works_for_the_article(article: Project) -> None:
-    article.append("config/local_settings.py", 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n')
-    flagstaff = {"FLAG_MODEL": "common.FeatureFlag", "VALUE_MODEL": "common.KeyValueStore"}
-    article.append("config/local_settings.py", f"FLAGSTAFF = {flagstaff}\n")
-    article.manage("migrate", "--verbosity=0")
-    write_migration_of_the_hint(article, "common", "0003_flagstaff")
-    article.manage("migrate", "--verbosity=0")
-    assert_no_messages(article)
 
 
 def write_migration_of_the_hint(project: Project, app: str, name: str) -> None:

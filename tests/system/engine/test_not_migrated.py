@@ -13,18 +13,12 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
-import flagstaff
 from tests.support.projects import PROJECTS, command, run, surroundings
 from tests.support.workers import Worker
 from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-MIGRATE = 'run "manage.py migrate"'
-FLAGS = '"flagstaff_featureflag"'
-PLANS = '"flagstaff_rollouts_plan"'
-EXPERIMENTS = '"flagstaff_experiments_experiment"'
-DEFAULTS = "experiments give the default of the call"
 
 
 @contextmanager
@@ -55,11 +49,6 @@ def serving(database: str) -> Iterator[str]:
 def page(address: str) -> str:
     with urlopen(address) as response:
         return str(response.read().decode())
-
-
-def problems() -> list[str]:
-    """Runs in the worker."""
-    return list(flagstaff.status().problems)
 
 
 def listens(port: int) -> bool:
@@ -106,42 +95,6 @@ def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
         worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
         assert worker.ask("mode") == "live"
-
-
-def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_missing(
-    empty_database: str,
-) -> None:
-    run(empty_database, "manage.py", "migrate", "--verbosity=0", "flagstaff")
-    with (
-        psycopg.connect(empty_database, autocommit=True) as session,
-        Worker(empty_database, POLL_INTERVAL=0.2) as worker,
-    ):
-        session.execute(
-            f"ALTER TABLE {FLAGS} DROP rules, DROP bucket_by; "
-            "ALTER TABLE flagstaff_segment RENAME TO later"
-        )
-        assert worker.ask("ready", 10) is True
-        session.execute(
-            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
-            "VALUES ('new_checkout', true, 100)"
-        )
-        worker.sees(NEW_CHECKOUT, True, within=5)
-        assert worker.ask("call", f"{__name__}.problems") == [
-            f'{FLAGS} has no column "rules", so flags have no rules: {MIGRATE}',
-            f'{FLAGS} has no column "bucket_by", so flags are bucketed by user: {MIGRATE}',
-            f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
-            f"there is no table {PLANS}, so rollout plans measure nothing: {MIGRATE}",
-            f"there is no table {EXPERIMENTS}, so {DEFAULTS}: {MIGRATE}",
-        ]
-        worker.ask("migrate")
-        session.execute(
-            f"ALTER TABLE {FLAGS} ADD rules jsonb NOT NULL DEFAULT '[]', "
-            "ADD bucket_by varchar(100) NOT NULL DEFAULT 'user'; "
-            "ALTER TABLE later RENAME TO flagstaff_segment"
-        )
-        worker.sees(["call", f"{__name__}.problems"], [], within=5)
-        status = worker.ask("status")
-        assert (status["mode"], status["failures"]) == ("live", 0)
 
 
 def test_project_without_rollout_plans_works_unchanged(empty_database: str) -> None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from json import JSONDecoder
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.checks import CheckMessage, run_checks
+from django.core.validators import MaxValueValidator
 from django.db import connections, models
 from django.test import override_settings
 
 import flagstaff
-from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
 from flagstaff.checks import database_messages
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
-from tests.support.models_of_others import flag_fields, model_of, value_fields
+from tests.support.models_of_others import flag_model_of, model_of, value_model_of
 
 TESTED = Path(__file__).resolve().parent.parent.parent
 PACKAGE = Path(flagstaff.__path__[0])
@@ -31,22 +32,6 @@ CODE = [
 ]
 TESTS = [*TESTED.glob("unit/**/test_*.py"), *TESTED.glob("database/**/test_*.py")]
 PAGE = TESTED.parent / "docs" / "reference" / "checks.md"
-
-Use = Callable[..., Any]
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Use:
-    """Makes a model of flags or values the one that is read, and returns it."""
-
-    def use(name: str, changed: dict[str, Any], *base: Any, **through: Any) -> Any:
-        is_flag = name == "FeatureFlag"
-        fields = flag_fields(**changed) if is_flag else value_fields(**changed)
-        model = model_of(name, fields, *base, **through)
-        monkeypatch.setattr(Conf, "flag_model" if is_flag else "value_model", model)
-        return model
-
-    return use
 
 
 def messages() -> list[CheckMessage]:
@@ -150,8 +135,8 @@ def test_setting_that_names_what_exists_is_accepted(given: dict[str, Any]) -> No
         assert messages() == []
 
 
-def test_invalid_settings_skip_all_other_checks(use: Use) -> None:
-    use("FeatureFlag", {"enabled": None})
+def test_invalid_settings_skip_all_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "flag_model", flag_model_of(enabled=None))
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
         assert [message.id for message in messages()] == ["flagstaff.E002"]
         assert [*database_messages(["default"])] == []
@@ -307,136 +292,116 @@ def test_database_that_is_not_supported_is_one_error(monkeypatch: pytest.MonkeyP
     assert [*database_messages(["default"])] == []
 
 
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        *(("FeatureFlag", name) for name in ("key", "enabled", "rollout_percent", "allowed_users")),
-        *(("KeyValueStore", name) for name in ("key", "value")),
-    ],
-)
-def test_model_without_a_required_field_is_reported(model: str, name: str, use: Use) -> None:
-    use(model, {name: None})
-    check, message, hint = only_message()
-    assert check == "flagstaff.E005"
-    assert message == f"common.{model}: the model has no field {name!r}"
-    assert hint.startswith(f"add {name} = models.")
+# The models of the article's project.
+OWN_FLAG = {
+    "key": models.CharField(max_length=100, unique=True),
+    "enabled": models.BooleanField(default=False),
+    "rollout_percent": models.PositiveIntegerField(default=0),
+    "allowed_users": models.ManyToManyField(User, related_name="+"),
+}
+OWN_VALUE = {"key": models.CharField(max_length=255, unique=True), "value": models.JSONField()}
 
 
 @pytest.mark.parametrize(
-    ("model", "name", "field"),
+    ("setting", "fields", "base", "hint"),
     [
-        ("FeatureFlag", "key", models.IntegerField(unique=True)),
-        ("FeatureFlag", "enabled", models.CharField(max_length=3)),
-        ("FeatureFlag", "rollout_percent", models.CharField(max_length=3)),
-        ("FeatureFlag", "allowed_users", models.ForeignKey(User, models.CASCADE, "+")),
-        ("FeatureFlag", "client_side", models.TextField()),
-        ("KeyValueStore", "value", models.IntegerField()),
-    ],
-)
-def test_field_of_another_type_is_reported(model: str, name: str, field: Any, use: Use) -> None:
-    use(model, {name: field})
-    check, message, hint = only_message()
-    assert check == "flagstaff.E006"
-    kind = type(field).__name__
-    assert message == f"common.{model}: {name} has the type {kind}, which is not supported"
-    assert hint == "use models.JSONField()" if name == "value" else hint.startswith("use models.")
-
-
-class Sealed(models.BinaryField):  # type: ignore[type-arg]
-    def from_db_value(self, value: Any, *args: Any) -> Any:
-        return value
-
-
-@pytest.mark.parametrize(
-    ("model", "name", "field"),
-    [
-        ("FeatureFlag", "key", models.SlugField(primary_key=True)),
-        ("FeatureFlag", "key", models.TextField(unique=True)),
-        ("FeatureFlag", "rollout_percent", models.DecimalField(max_digits=5, decimal_places=2)),
-        ("FeatureFlag", "client_side", models.BooleanField(null=True)),
-        ("KeyValueStore", "value", models.TextField()),
-        ("KeyValueStore", "value", models.JSONField(null=True)),
-        ("KeyValueStore", "value", Sealed()),
-        ("KeyValueStore", "secret", models.BooleanField(default=False)),
-    ],
-)
-def test_compatible_field_is_accepted(model: str, name: str, field: Any, use: Use) -> None:
-    use(model, {name: field})
-    assert messages() == []
-
-
-def test_allowed_users_of_another_model_are_reported(use: Use) -> None:
-    use("FeatureFlag", {"allowed_users": models.ManyToManyField(Group, related_name="+")})
-    assert only_message() == (
-        "flagstaff.E007",
-        "common.FeatureFlag: allowed_users does not refer to the primary key of auth.User",
         (
-            "use a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the "
-            "through model"
+            "flag_model",
+            OWN_FLAG,
+            "AbstractFeatureFlag",
+            "remove key, enabled, rollout_percent, allowed_users from the class",
+        ),
+        ("value_model", OWN_VALUE, "AbstractKeyValueStore", "remove key, value from the class"),
+    ],
+)
+def test_model_that_does_not_inherit_is_reported_with_the_line_to_write(
+    setting: str, fields: Any, base: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, setting, model_of("Shop", copied(fields)))
+    assert only_message() == (
+        "flagstaff.E005",
+        f"common.Shop: the model does not inherit from {base}",
+        (
+            f'write "class Shop({base}):", imported from flagstaff.base_models; {hint}; '
+            "run makemigrations and migrate"
         ),
     )
 
 
-def test_allowed_users_by_another_column_are_reported(use: Use) -> None:
-    names = models.ForeignKey(User, models.CASCADE, to_field="username", related_name="+")
-    flag = models.ForeignKey("common.FeatureFlag", models.CASCADE)
-    users = models.ManyToManyField(User, through="common.Allowed", related_name="+")
-    use("FeatureFlag", {"allowed_users": users}, through={"flag": flag, "user": names})
-    assert only_message()[0] == "flagstaff.E007"
-
-
-@pytest.mark.parametrize("name", ["key", "enabled", "rollout_percent"])
-def test_nullable_field_of_a_flag_is_reported(name: str, use: Use) -> None:
-    field = flag_fields()[name]
-    field.null = True
-    use("FeatureFlag", {name: field})
-    message = f"common.FeatureFlag: {name} allows NULL; rows with NULL are ignored"
-    assert only_message() == ("flagstaff.W008", message, f"declare {name} without null=True")
-
-
-def test_key_is_unique_by_itself_or_by_a_constraint(use: Use) -> None:
-    use("KeyValueStore", {"key": models.TextField()})
-    assert only_message() == (
-        "flagstaff.W009",
-        "common.KeyValueStore: key is not unique; rows with duplicate keys are ignored",
-        "declare key with unique=True",
-    )
-    model = use("KeyValueStore", {"key": models.TextField()})
-    model._meta.constraints = [models.UniqueConstraint(fields=["key"], name="one")]
-    assert messages() == []
-
-
-def test_field_in_the_table_of_a_parent_is_reported(use: Use) -> None:
-    switch = model_of("Switch", {"enabled": models.BooleanField()})
-    use("FeatureFlag", {"enabled": None}, switch)
-    assert only_message() == (
-        "flagstaff.E010",
-        "common.FeatureFlag: enabled is stored in the table of common.Switch",
-        "inherit from an abstract model, so that one table has all the fields",
-    )
-
-
-def test_secret_in_another_column_is_reported(use: Use) -> None:
-    use("KeyValueStore", {"secret": models.BooleanField(default=False, db_column="is_secret")})
-    problem = 'the field "secret" must use the column "secret" of common_keyvaluestore'
-    assert only_message() == (
-        "flagstaff.E020",
-        (
-            f"common.KeyValueStore: {problem}; otherwise the history stores secret values in "
-            "plain text"
-        ),
-        "declare secret = models.BooleanField(default=False), without db_column",
-    )
-
-
-def test_models_that_inherit_from_the_abstract_ones_are_accepted(
+def test_own_fields_with_names_of_ours_are_to_be_renamed_before_the_model_inherits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    users = {"allowed_users": models.ManyToManyField(User, related_name="+")}
-    flag_model = model_of("FeatureFlag", users, AbstractFeatureFlag)
-    monkeypatch.setattr(Conf, "flag_model", flag_model)
-    monkeypatch.setattr(Conf, "value_model", model_of("Value", {}, AbstractKeyValueStore))
+    fields = {
+        **copied(OWN_FLAG),
+        "owner": models.ForeignKey(User, models.CASCADE, related_name="+"),
+        "rules": models.TextField(),
+        "description": models.TextField(),
+    }
+    monkeypatch.setattr(Conf, "flag_model", model_of("Shop", fields))
+    hint = only_message()[2]
+    assert hint.startswith(
+        "rename rules, owner and run makemigrations and migrate with --skip-checks; write"
+    )
+    assert "remove key, enabled, rollout_percent, description, allowed_users from" in hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"key": models.CharField(max_length=100, unique=True)}, "key is CharField(max_length=100"),
+        ({"key": models.CharField(max_length=255)}, "expected CharField(max_length=255, unique"),
+        ({"enabled": models.BooleanField(null=True)}, "enabled is BooleanField(null=True)"),
+        ({"rollout_percent": models.FloatField()}, "rollout_percent is FloatField()"),
+        (
+            {"allowed_users": models.ManyToManyField(Group, related_name="+")},
+            "ManyToManyField(to='auth.group'), expected ManyToManyField(to='auth.user')",
+        ),
+        ({"rules": models.JSONField(decoder=JSONDecoder)}, "rules is JSONField(decoder="),
+        ({"owner": models.CharField(max_length=9)}, "owner is CharField(max_length=9)"),
+        ({"tags": models.JSONField(db_column="words")}, "tags is JSONField(db_column='words')"),
+        ({"rules": None}, "rules is removed, but flagstaff reads it"),
+    ],
+)
+def test_inherited_field_that_is_replaced_or_removed_is_reported(
+    fields: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, "flag_model", flag_model_of(**copied(fields)))
+    check, text, hint = only_message()
+    assert check == "flagstaff.E005"
+    assert message in text
+    assert hint.startswith(f"remove {next(iter(fields))} from the class, and run makemigrations")
+
+
+def test_field_in_the_table_of_a_parent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = value_model_of("Parent")
+    monkeypatch.setattr(Conf, "value_model", model_of("Setting", {}, parent))
+    found = {str(message.msg) for message in messages()}
+    assert "rules is stored in the table of common.Parent, expected one table for all" in found
+
+
+def test_model_whose_meta_does_not_inherit_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = flag_model_of()
+    monkeypatch.setattr(model._meta, "constraints", [])
+    monkeypatch.setattr(Conf, "flag_model", model)
+    assert only_message()[1:] == (
+        "common.Switch: its Meta lacks the constraints of AbstractFeatureFlag",
+        'write "class Meta(AbstractFeatureFlag.Meta):", and run makemigrations and migrate',
+    )
+
+
+def test_model_with_more_fields_defaults_and_validators_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    percent = models.PositiveSmallIntegerField(default=5, validators=[MaxValueValidator(50)])
+    flags = flag_model_of(team=models.TextField(), rollout_percent=percent)
+    monkeypatch.setattr(Conf, "flag_model", flags)
+    monkeypatch.setattr(Conf, "value_model", value_model_of(team=models.TextField()))
     assert messages() == []
+
+
+def copied(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields for another model."""
+    return {name: field and field.clone() for name, field in fields.items()}
 
 
 def test_checks_without_a_database_do_not_connect() -> None:

@@ -24,7 +24,7 @@ from flagstaff.exceptions import ConfigurationError
 
 for parameters in json.loads(sys.argv[1]):
     times = (5.0, 1, 0.0, 300.0, 0.0, 5.0, 9)
-    engine = lifecycle.EngineOptions(parameters, {}, False, False, *times, "web")
+    engine = lifecycle.EngineOptions(parameters, {}, False, *times, "web")
     lifecycle._engine_options = lambda: engine
     try:
         _core.start(in_memory=True, wait=False)

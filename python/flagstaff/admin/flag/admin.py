@@ -51,10 +51,7 @@ if TYPE_CHECKING:
 
 
 class FeatureFlagAdmin(RowAdmin):
-    """Flags: key, state, on/off button, rollout, allowed users.
-
-    Also for a project's own flag model: uses the fields that it has.
-    """
+    """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
     known_model = AbstractFeatureFlag

@@ -17,7 +17,7 @@ from flagstaff._tables.flag_states import (
     state_of,
     state_summary,
 )
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.model_fields import RULES
 from flagstaff._words.text import local_number, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.changes.allowed_users import count_allowed_users

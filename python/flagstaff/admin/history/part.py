@@ -8,7 +8,7 @@ from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from flagstaff._tables.decoding import is_secret
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import is_storable
 from flagstaff.admin.confirmation import parse_version

@@ -87,18 +87,12 @@ class RulePages(Part):
         """Returns why workers cannot read what is stored."""
         return None if stored in (None, []) else rule_problem(stored)
 
-    def has_rule_field(self) -> bool:
-        """Whether the model has the field."""
-        return True
-
     def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
         """What is stored, in sentences."""
         return self.displays
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections: before the editor, what is stored in sentences."""
-        if not self.has_rule_field():
-            return fieldsets
         return replaced_fields(fieldsets, {self.rule_field: self._rule_fields(request, row)})
 
     def _rule_fields(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
@@ -124,13 +118,13 @@ class RulePages(Part):
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes the field a list of rules or conditions."""
-        if db_field.name != self.rule_field or not self.has_rule_field():
+        if db_field.name != self.rule_field:
             return {}
         return {"form_class": self.rule_form_field, "help_text": self.rule_help}
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field: rows of inputs, or a text area with an example."""
-        if db_field.name != self.rule_field or not self.has_rule_field():
+        if db_field.name != self.rule_field:
             return field
         attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
         widget = RulesWidget(

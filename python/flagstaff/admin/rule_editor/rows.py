@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.decoding import canonical_json
+from flagstaff._words.json_text import canonical_json
 from flagstaff.admin.rule_editor.rule_values import RuleValueError, RuleValues, ValueRow
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 

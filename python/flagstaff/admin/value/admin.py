@@ -18,8 +18,14 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
+from flagstaff._stored_value_schema import (
+    CHOICES,
+    SECRET_FIELDS,
+    TYPE,
+    VALUE,
+    is_secret,
+    value_schema_of,
+)
 from flagstaff._words.text import MASK, local_number, local_truncated
 from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
 from flagstaff.admin.cells import (
@@ -41,6 +47,7 @@ from flagstaff.admin.json_fields import (
     set_widget,
     too_large_text,
 )
+from flagstaff.admin.own_fields import other_fields
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
@@ -165,34 +172,29 @@ class ValueFields(Part):
         """Makes the value and its choices JSON."""
         if db_field.name == VALUE:
             return {"form_class": IndentedField, "help_text": _VALUE_HELP}
-        return {"form_class": ListField} if self._are_choices(db_field) else {}
+        return {"form_class": ListField} if db_field.name == CHOICES else {}
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field. JSON is a text area with the attributes of the theme's."""
-        if self._are_choices(db_field):
+        if db_field.name == CHOICES:
             return as_json_area(field, 2)
         if db_field.name == VALUE:
             as_json_area(field, css_class="flagstaff-value")
             set_widget(field, JsonInput(field.widget.attrs))
         return field
 
-    def _are_choices(self, db_field: DbField) -> bool:
-        return db_field.name == CHOICES and has_value_schema(self.admin.model)
-
     def fields(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:
         """The fields. A secret value is masked for users who may not change it, as its choices."""
         is_hidden = is_secret(obj) and not self.admin.has_change_permission(request, obj)
-        return self.admin.own_fields.present(
-            (
-                "key",
-                VALUE if obj is None else self._value_field(request, obj),
-                TYPE,
-                *(() if is_hidden else (CHOICES,)),
-                *("description", "secret", "client_side"),
-                *self.admin.own_fields.other_fields(),
-                # The database sets it at the creation.
-                *(("changed_at",) if obj else ()),
-            )
+        return (
+            "key",
+            VALUE if obj is None else self._value_field(request, obj),
+            TYPE,
+            *(() if is_hidden else (CHOICES,)),
+            *("description", "secret", "client_side"),
+            *other_fields(self.admin.model, self.admin.known_model),
+            # The database sets it at the creation.
+            *(("changed_at",) if obj else ()),
         )
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
@@ -223,10 +225,7 @@ class ValueFields(Part):
 
 
 class KeyValueStoreAdmin(RowAdmin):
-    """Values: key, value, description.
-
-    Also for a project's own value model: uses the fields that it has.
-    """
+    """Values, also those of a project's own value model."""
 
     row_kind = Kind.VALUE
     known_model = AbstractKeyValueStore

@@ -16,10 +16,9 @@ from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
+from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, is_secret, value_schema_of
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.model_fields import RULES
 from flagstaff._words.json_text import parse_json, why_undecodable
 from flagstaff._words.text import localized
 from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
@@ -29,7 +28,6 @@ from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.edits import PostedRows
 from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_rules
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
-from flagstaff.admin.value.rules import has_rules
 from flagstaff.history.kinds import Kind
 
 # The parameter of the page that shows a secret value.
@@ -76,7 +74,7 @@ class ValueForm(MergingForm):
         is_omitted = unit is not None and unit.widget.value_omitted_from_data(
             self.data, self.files, self.add_prefix(BUCKET_BY)
         )
-        if unit is not None and self.is_bound and is_omitted and self._has_rules():
+        if unit is not None and self.is_bound and is_omitted:
             unit.disabled = True
         widget = self.fields[RULES].widget if RULES in self.fields else None
         if isinstance(widget, RulesWidget):
@@ -104,9 +102,6 @@ class ValueForm(MergingForm):
         """The edited fields with a newer value. Newer rules are removed, too."""
         found = super()._conflicts()
         return (name for name in found if name != RULES or not self._is_for_everyone())
-
-    def _has_rules(self) -> bool:
-        return has_rules(self._meta.model)
 
     def _own_type(self) -> str:
         """Returns the type of the value itself: as it was submitted, or else as it is stored."""
@@ -139,8 +134,7 @@ class ValueForm(MergingForm):
             self.instance.value = ""
         cleaned = super().clean()
         self._confirm_new_type()
-        if self._has_rules():
-            refuse_rules(self, RULES)
+        refuse_rules(self, RULES)
         if self._keeps_secret() and self.cleaned_data.get("secret") is False:
             text = _("Everybody who may view values will see this value. Type it again to confirm.")
             self.add_error(VALUE, forms.ValidationError(text, code="public"))
@@ -230,7 +224,7 @@ class ValueForm(MergingForm):
     def _rule(self) -> ValueSchema:
         """Returns the rule of the page: as it was submitted, or else as it is stored."""
         stored = value_schema_of(self.instance)
-        if not (self.is_bound and has_value_schema(type(self.instance)) and TYPE in self.data):
+        if not (self.is_bound and TYPE in self.data):
             return stored
         try:
             choices = ListField().to_python(self.data.get(CHOICES))

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.value_states import ValueState
 from flagstaff.admin.confirmation import PreviewRow

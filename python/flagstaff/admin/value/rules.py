@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.html import format_html
@@ -18,9 +17,9 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import objects_in
 from flagstaff._words.text import local_number
@@ -67,11 +66,6 @@ _EXAMPLE = """\
 ]"""
 
 
-def has_rules(model: type[Model]) -> bool:
-    """Whether values of a model have rules. Other fields of these names belong to the project."""
-    return bool(value_rule_fields(model))
-
-
 class ValueRules(RulePages):
     """The rules of a value."""
 
@@ -83,10 +77,6 @@ class ValueRules(RulePages):
         "matches, get the value itself."
     )
     rule_example = _EXAMPLE
-
-    def has_rule_field(self) -> bool:
-        """Whether the values of the project have rules."""
-        return has_rules(self.admin.model)
 
     def problem_of(self, stored: object) -> Any:
         """Returns why workers cannot read what is stored."""
@@ -117,8 +107,6 @@ class ValueRules(RulePages):
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections, with one for the rules and their unit."""
-        if not self.has_rule_field():
-            return fieldsets
         if not self.admin.fieldsets:
             fieldsets = _sections(fieldsets, row, is_folded=request.method == "GET")
         shown = super().fieldsets(request, row, fieldsets)
@@ -137,7 +125,7 @@ class ValueRules(RulePages):
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Lets a text that only SQL can write into the unit not stop other changes."""
-        if self._is_unit(db_field):
+        if db_field.name == BUCKET_BY:
             return {"required": False}
         options = super().field_options(db_field)
         # A hidden input with what is stored would contain secret values.
@@ -145,13 +133,9 @@ class ValueRules(RulePages):
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field."""
-        if self._is_unit(db_field) and isinstance(field, forms.CharField):
+        if db_field.name == BUCKET_BY and isinstance(field, forms.CharField):
             set_widget(field, UnitInput(field.widget.attrs))
         return super().form_field(db_field, field, request)
-
-    def _is_unit(self, db_field: DbField) -> bool:
-        model: type[Model] = self.admin.model
-        return db_field == value_rule_fields(model).get(BUCKET_BY)
 
     @admin.display(description=gettext_lazy("who gets what"))
     def saved_rules(self, row: Any) -> SafeString | str:
@@ -197,8 +181,8 @@ def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _Fields
 
 def rules_note(row: Any) -> str:
     """Returns a line of the list, such as "2 rules: 50, 20"; empty without rules."""
-    rules = getattr(row, RULES) if has_rules(type(row)) else []
-    if rules in (None, []):
+    rules = row.rules
+    if rules == []:
         return ""
     if value_rule_problem(rules) is not None:
         return _("unreadable rules")

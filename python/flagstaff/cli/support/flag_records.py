@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import (
     FlagState,
     ReleaseState,
@@ -15,7 +16,6 @@ from flagstaff._tables.flag_states import (
     state_of,
     state_summary,
 )
-from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
@@ -69,7 +69,7 @@ def _record(flag: Any, allowed: int) -> Record:
 
 def record_unit(record: Record) -> str:
     """Returns the bucketing unit of a flag."""
-    return flag_model().read(record).bucket_by
+    return str(record[BUCKET_BY])
 
 
 def _state_text(record: Record) -> str:
@@ -93,6 +93,5 @@ _RULES = Column("rules", _rules_text)
 
 def flag_columns(record: Record) -> list[Column]:
     """Returns a column for each field of a flag. A terminal shows some of them in words."""
-    in_words = {one.name: one for one in (_RULES, TAGS_COLUMN) if flag_model().has(one.name)}
-    in_words[STATE.name] = STATE
+    in_words = {one.name: one for one in (_RULES, TAGS_COLUMN, STATE)}
     return [in_words.get(name) or Column(name) for name in record]

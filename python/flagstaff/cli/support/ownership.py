@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import Q
 
-from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, TAGS, WITHOUT_OWNER, flag_model
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._tables.tags import with_tags
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff.cli.support.argument_types import day
-from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.validators import tags_problem
 
-_FILTERS = {OWNER: "--owner", TAGS: "--tag"}
 # What the option sets or selects if its text is empty.
 _NO_DATE = ""
 
@@ -46,11 +44,9 @@ def add_ownership(parser: CommandParser) -> None:
 
 
 def ownership(options: Options) -> dict[str, Any]:
-    """Returns the fields to set. Raises InvalidChangeError if the flag model lacks one."""
+    """Returns the fields to set."""
     names = OWNER, TAGS, REVIEW_ON
     fields = {name: options[name] for name in names if options[name] is not None}
-    for name in fields:
-        flag_model().require(name)
     if fields.get(REVIEW_ON) == _NO_DATE:
         fields[REVIEW_ON] = None
     if fields.get(TAGS) == [""]:
@@ -73,24 +69,15 @@ def add_ownership_filters(parser: CommandParser) -> None:
 
 
 def ownership_filter(options: Options) -> Q:
-    """Returns the condition of the flags to select. Raises CommandError if the model lacks one."""
+    """Returns the condition of the flags to select."""
     owner, tags = options[OWNER], options[TAGS]
-    for name in (OWNER, TAGS):
-        if options[name] is not None and not flag_model().has(name):
-            raise CommandError(
-                f"the flag model of this project has no field {name}; add it, or leave out "
-                f"{_FILTERS[name]}",
-                returncode=USAGE,
-            )
-    condition = Q()
-    if owner is not None:
-        condition &= Q(owner=owner) if owner else WITHOUT_OWNER
+    condition = Q() if owner is None else Q(owner=owner)
     return condition if tags is None else condition & with_tags(conf.flag_model, tags)
 
 
 def has_owner(records: Sequence[Record]) -> bool:
     """Whether one of the flags has an owner."""
-    return flag_model().has(OWNER) and any(record[OWNER] for record in records)
+    return any(record[OWNER] for record in records)
 
 
 def _date(text: str) -> date | str:

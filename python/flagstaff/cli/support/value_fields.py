@@ -7,21 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff._stored_value_schema import (
-    CHOICES,
-    CLIENT_SIDE,
-    SECRET,
-    TYPE,
-    has_value_schema,
-)
+from flagstaff._stored_value_schema import CHOICES, CLIENT_SIDE, SECRET, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._words.json_text import parse_json
 from flagstaff._words.value_schema import TYPES
 from flagstaff.cli.support.json_argument import read_rules
 from flagstaff.cli.support.verb import Options
-from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 
 _ANY = "any"
 
@@ -65,21 +57,10 @@ def add_value_fields(parser: CommandParser) -> None:
 def value_fields(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Reads the file of rules.
 
-    Raises CommandError for rules that are not JSON, and InvalidChangeError if the value model lacks
-    a field.
+    Raises CommandError for rules that are not JSON.
     """
     names = ("description", SECRET, CLIENT_SIDE, TYPE, CHOICES, RULES, BUCKET_BY)
     fields = {name: options[name] for name in names if options[name] is not None}
-    if {TYPE, CHOICES}.intersection(fields) and not has_value_schema(conf.value_model):
-        raise InvalidChangeError(
-            "the value model of this project has no columns for types and choices; add the fields "
-            "`type` and `choices` of AbstractKeyValueStore, and run makemigrations and migrate"
-        )
-    if {RULES, BUCKET_BY}.intersection(fields) and not value_rule_fields(conf.value_model):
-        raise InvalidChangeError(
-            "the value model of this project has no columns for rules; add the fields `rules` and "
-            "`bucket_by` of AbstractKeyValueStore, and run makemigrations and migrate"
-        )
     if RULES in fields:
         fields[RULES] = read_rules(fields[RULES])
     if fields.get(TYPE) == _ANY:

@@ -17,8 +17,8 @@ from flagstaff._engine.explain import (
     explain_value,
     step_text,
 )
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.bucket_units import USER
-from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
@@ -11,7 +11,7 @@ from django.db.models import Q
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import FlagState, ReleaseState
-from flagstaff._tables.optional_fields import flag_model
+from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_SHOWN, some
@@ -36,6 +36,7 @@ from flagstaff.cli.support.ownership import (
 )
 from flagstaff.cli.support.several_flags import flag_rows, keys_of
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
 
 _UNIT = Column(BUCKET_BY, record_unit, header="BUCKETING UNIT")
 _FIRST_COLUMNS = (
@@ -93,21 +94,18 @@ def _columns(records: Sequence[Record], *, is_terminal: bool) -> list[Column]:
 def _search_filter(text: str | None) -> Q:
     if text is None:
         return Q()
-    condition = Q(key__icontains=text)
-    if flag_model().has("description"):
-        condition |= Q(description__icontains=text)
-    return condition
+    return Q(key__icontains=text) | Q(description__icontains=text)
 
 
 def _kind_filter(kind: str | None) -> Q:
     """Returns the condition. Raises CommandError if the model has no such kind."""
     if kind is None:
         return Q()
-    field = flag_model().fields.get("kind")
-    kinds = [str(value) for value, _label in field.flatchoices] if field else []
+    field = cast("AnyField", conf.flag_model._meta.get_field("kind"))
+    kinds = [str(value) for value, _label in field.flatchoices]
     if kind not in kinds:
-        known = f"choose from {', '.join(kinds)}" if kinds else "the flag model has no kinds"
-        raise CommandError(f"there is no kind {kind!r}: {known}", returncode=USAGE)
+        known = ", ".join(kinds)
+        raise CommandError(f"there is no kind {kind!r}: choose from {known}", returncode=USAGE)
     return Q(kind=kind)
 
 

@@ -10,7 +10,6 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import find_row
 from flagstaff._words.text import counted, some
 from flagstaff._words.times import full_time
@@ -68,8 +67,6 @@ def _add_fields(parser: CommandParser) -> None:
 def _fields(options: Options) -> dict[str, Any]:
     fields = {name: options[name] for name in _FIELDS if options[name] is not None}
     fields |= ownership(options)
-    if BUCKET_BY in fields:
-        flag_model().require(BUCKET_BY)
     return fields
 
 

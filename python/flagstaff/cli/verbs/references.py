@@ -101,7 +101,7 @@ def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
     try:
         owners = {kind: keys for read in KEYS for kind, keys in read().items()}
         for kind, model in (("value", conf.value_model), ("flag", conf.flag_model)):
-            owners[kind] = all_rows(model).exclude(key=None).values_list("key", flat=True)
+            owners[kind] = all_rows(model).values_list("key", flat=True)
         return {key: kind for kind, keys in owners.items() for key in keys}
     except DatabaseError:
         if is_needed:

@@ -11,7 +11,6 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.text import some
@@ -154,7 +153,6 @@ def _set_rules(options: Options, out: Output) -> None:
     key = options["key"]
     # An unknown key is an error before the standard input is read.
     flag_row(key)
-    flag_model().require(RULES)
     rules = read_json_file(options["file"])
     version = options["expect_version"]
     [changed] = write_confirmed(

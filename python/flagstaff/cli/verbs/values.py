@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,10 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain_value
-from flagstaff._stored_value_schema import RULES
+from flagstaff._stored_value_schema import RULES, SECRET_FIELDS, is_secret
 from flagstaff._stored_value_schema import VALUE as VALUE_FIELD
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
-from flagstaff._tables.optional_fields import value_rule_fields
 from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
@@ -39,7 +36,7 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.user_arguments import evaluated_user
 from flagstaff.cli.support.value_fields import add_value_fields, value_fields
 from flagstaff.cli.support.value_json import add_new_json, add_value_json, read_value_json
-from flagstaff.cli.support.value_records import as_stored, value_record
+from flagstaff.cli.support.value_records import value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
@@ -103,7 +100,7 @@ def _evaluated(options: Options) -> Record:
         )
     names = ("reason", "rule", "bucket", "bucket_by")
     why = {name: getattr(found, name) for name in names}
-    return {"key": key, "value": as_stored(found.value), **why}
+    return {"key": key, "value": found.value, **why}
 
 
 def _add_show(parser: CommandParser) -> None:
@@ -116,8 +113,7 @@ def _show(options: Options, out: Output) -> None:
     is_masked = is_secret(row) and not options["show_secret"]
     record = _list_record(row, is_json=out.is_json, is_masked=is_masked)
     columns = {name: Column(name) for name in record}
-    if value_rule_fields(conf.value_model):
-        columns[RULES] = Column(RULES, _rules_text)
+    columns[RULES] = Column(RULES, _rules_text)
     out.record(list(columns.values()), record)
 
 
@@ -150,11 +146,8 @@ def _set(options: Options, out: Output) -> None:
         out,
     )
     old, new = changed.old, changed.new
-    if changed.field:
-        old, new = as_stored(old), as_stored(new)
-        changed = replace(changed, old=old, new=new)
-    else:
-        old, new = as_stored(old.get(VALUE_FIELD)), as_stored(new.get(VALUE_FIELD))
+    if not changed.field:
+        old, new = old.get(VALUE_FIELD), new.get(VALUE_FIELD)
     report_change(changed, out, options)
     if changed.kept_by_rules:
         out.message("to give all users the new value, pass --everyone")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -11,9 +10,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from flagstaff._core import Resolution, served_kind, served_values
 from flagstaff.contrib.ofrep.callers import Caller
 from flagstaff.contrib.ofrep.errors import OfrepError
-
-#: In place of a value that the model's field cannot decode. JSON cannot hold it either.
-UNDECODABLE = object()
 
 # The reasons that the protocol has. The others are in the metadata.
 _REASONS = frozenset({"STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED"})
@@ -65,7 +61,7 @@ def all_results(caller: Caller) -> list[dict[str, Any]]:
 
 def as_json(body: dict[str, Any]) -> bytes:
     """Returns the body of a response. Raises ValueError or TypeError for what JSON cannot hold."""
-    return json.dumps(body, cls=_Encoder, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(body, cls=DjangoJSONEncoder, allow_nan=False, separators=(",", ":")).encode()
 
 
 def all_as_json(items: list[dict[str, Any]]) -> bytes:
@@ -121,12 +117,3 @@ def _encodable(item: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         return _failure(item["key"], "GENERAL", "JSON cannot hold the value")
     return item
-
-
-class _Encoder(DjangoJSONEncoder):
-    """Encodes what the field of a model may decode: a Decimal is a number."""
-
-    def default(self, o: object) -> Any:
-        if isinstance(o, Decimal):
-            return int(o) if o == o.to_integral_value() else float(o)
-        return super().default(o)

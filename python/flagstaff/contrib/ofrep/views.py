@@ -13,17 +13,10 @@ from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
 from flagstaff._connection.atomic_requests import outside_transactions
-from flagstaff._engine.lifecycle import replacing_undecodable
 from flagstaff.contrib.ofrep.callers import Caller, caller_of
 from flagstaff.contrib.ofrep.errors import OfrepError
 from flagstaff.contrib.ofrep.limit import check_limit
-from flagstaff.contrib.ofrep.results import (
-    UNDECODABLE,
-    all_as_json,
-    all_results,
-    as_json,
-    result_of,
-)
+from flagstaff.contrib.ofrep.results import all_as_json, all_results, as_json, result_of
 
 _View = Callable[..., HttpResponse]
 
@@ -43,8 +36,7 @@ def _public(view: _View) -> _View:
             _check_method(request)
             check_limit(request)
             caller = caller_of(request)
-            # One value that cannot be decoded must not take all others from a client.
-            with caller.observed(request), replacing_undecodable(UNDECODABLE):
+            with caller.observed(request):
                 response = view(request, caller, **route)
         except OfrepError as error:
             # SDKs expect the key in the error of one key.

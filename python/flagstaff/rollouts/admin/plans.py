@@ -145,7 +145,7 @@ class PlanAdmin(ActionPageAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
         shown = shown_flags(self.admin_site, request).values("pk")
-        hidden = all_rows(conf.flag_model).exclude(key=None).exclude(pk__in=shown)
+        hidden = all_rows(conf.flag_model).exclude(pk__in=shown)
         plans_shown = super().get_queryset(request).exclude(key__in=hidden.values("key"))
         return with_time(plans_shown.defer("salt"))
 

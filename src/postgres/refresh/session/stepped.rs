@@ -118,7 +118,6 @@ impl SteppedWorker {
         };
         !server.has_tokens()
             || !server.names_rows
-            || !server.absent.is_empty()
             || server.key_arguments.iter().any(|arguments| arguments.len() == 2)
             || inherits()
     }

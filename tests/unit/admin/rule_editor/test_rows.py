@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._tables.decoding import canonical_json
+from flagstaff._words.json_text import canonical_json
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
     IS_PRESENT,

@@ -14,13 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy, pgettext, pget
 
 from flagstaff import changes
 from flagstaff._tables.flag_states import FlagState, state_label
-from flagstaff._tables.optional_fields import (
-    OWNER,
-    REVIEW_ON,
-    TAGS,
-    OptionalFields,
-    optional_fields,
-)
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import joined_tags
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
@@ -143,16 +137,16 @@ def _gain(found: Impact, flag: Any) -> tuple[Effect, int]:
     return effect, effect.gain
 
 
-def _column(title: Text, text: Callable[[OptionalFields], str]) -> Cells:
-    return lambda _request, flags: [{title: text(optional_fields(flag)) or NONE} for flag in flags]
+def _column(title: Text, text: Callable[[Any], str]) -> Cells:
+    return lambda _request, flags: [{title: text(flag) or NONE} for flag in flags]
 
 
 _TAGS_COLUMN = _column(pgettext_lazy("column", "Tags"), lambda fields: joined_tags(fields.tags))
 
 
-def _write_tags(row: Row, change: Callable[[list[str]], Iterable[str]]) -> Changed:
+def _write_tags(row: Any, change: Callable[[list[str]], Iterable[str]]) -> Changed:
     """Raises InvalidChangeError, also for tags that SQL has written and that would be lost."""
-    tags = optional_fields(row).tags
+    tags = row.tags
     problem = tags_problem(tags)
     if problem is None:
         tags = list(dict.fromkeys(change(tags)))
@@ -263,7 +257,7 @@ ACTIONS = (
         write=_remove_tags,
         field=TAGS,
         form=RemoveTagsForm,
-        is_affected=lambda flag: joined_tags(optional_fields(flag).tags),
+        is_affected=lambda flag: joined_tags(flag.tags),
         nothing=gettext_lazy("Nothing was changed: none of the selected flags has tags."),
     ),
     SET_REVIEW_DATE,

@@ -11,14 +11,7 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
 from flagstaff._tables.flag_states import FlagState, state_of
-from flagstaff._tables.optional_fields import (
-    OWNER,
-    REVIEW_ON,
-    RULES,
-    TAGS,
-    FlagModel,
-    optional_fields,
-)
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.tags import joined_tags
 from flagstaff._tables.user_lookup import batches
@@ -38,7 +31,6 @@ _COLUMNS = (
     *_USAGE,
     *("changed_at", "changed_by"),
 )
-_OPTIONAL = ("description", RULES, OWNER, TAGS, REVIEW_ON)
 
 
 def flags_as_csv(flags: QuerySet[Any]) -> StreamingHttpResponse:
@@ -46,10 +38,7 @@ def flags_as_csv(flags: QuerySet[Any]) -> StreamingHttpResponse:
 
     A few queries for thousands of flags.
     """
-    model = FlagModel.of(flags.model)
-    lacking = {name for name in _OPTIONAL if not model.has(name)}
-    lacking |= set() if has_usage() else {*_USAGE}
-    columns = [name for name in _COLUMNS if name not in lacking]
+    columns = [name for name in _COLUMNS if name not in _USAGE or has_usage()]
     lines = csv_of(columns, _records(flags))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="flags.csv"'
@@ -71,20 +60,20 @@ def _records(flags: QuerySet[Any]) -> Iterator[dict[str, object]]:
 
 
 def _record(flag: Any, facts: PageFacts) -> dict[str, object]:
-    fields, event = optional_fields(flag), facts.event
+    event = facts.event
     return {
         "key": flag.key,
-        "description": fields.description,
+        "description": flag.description,
         # In the words of `flags list --state`.
         "state": state_of(FlagState.of(flag), getattr(flag, ALLOWED_COUNT)).value,
-        "enabled": str(bool(flag.enabled)).lower(),
+        "enabled": str(flag.enabled).lower(),
         "rollout_percent": flag.rollout_percent,
         RULES: count_rules(flag),
-        OWNER: fields.owner,
-        TAGS: joined_tags(fields.tags),
-        REVIEW_ON: fields.review_on,
+        OWNER: flag.owner,
+        TAGS: joined_tags(flag.tags),
+        REVIEW_ON: flag.review_on,
         **{name: _time(getattr(facts.usage, name)) for name in _USAGE},
-        "changed_at": _time(event.at if event else fields.changed_at),
+        "changed_at": _time(event.at if event else flag.changed_at),
         "changed_by": _changed_by(event, facts.names or {}),
     }
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Field
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from flagstaff._tables.optional_fields import OWNER, TAGS, flag_model, optional_fields
+from flagstaff._tables.model_fields import OWNER, TAGS, AnyField
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.admin.flag.form.inputs import TagsField
+from flagstaff.conf import conf
 
 # The length of a period in days.
 _PERIODS = (30, 90)
@@ -38,7 +38,7 @@ class OwnerForm(FlagsForm):
 
     def __init__(self, flags: Sequence[Any], data: Any) -> None:
         super().__init__(flags, data)
-        column: Field[Any, Any] = flag_model().fields[OWNER]
+        column = cast("AnyField", conf.flag_model._meta.get_field(OWNER))
         field = column.formfield(widget=forms.TextInput(_INPUT))
         if field is not None:
             field.help_text = "" if field.required else _("Leave it empty to remove the owner.")
@@ -64,7 +64,7 @@ class RemoveTagsForm(FlagsForm):
 
     def __init__(self, flags: Sequence[Any], data: Any) -> None:
         super().__init__(flags, data)
-        found = {tag for flag in flags for tag in usable_tags(optional_fields(flag).tags)}
+        found = {tag for flag in flags for tag in usable_tags(flag.tags)}
         self.fields[TAGS].choices = [(tag, tag) for tag in sorted(found)]  # type: ignore[attr-defined]
 
 

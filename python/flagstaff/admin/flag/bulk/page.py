@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.optional_fields import FlagModel
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._words.text import Text, local_list, local_number, localized, some
 from flagstaff.admin.confirmation import parse_version, problems_of
@@ -228,17 +227,15 @@ _Method = Callable[[object, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 
 class FlagActions(Part):
-    """The actions for several flags, without those for fields that the model lacks."""
+    """The actions for several flags."""
 
     actions: tuple[str, ...] = ("export_csv",)
 
     def __init__(self, admin: AdminOfParts) -> None:
         super().__init__(admin)
-        model = FlagModel.of(admin.model)
-        own = [one for one in ACTIONS if not one.field or model.has(one.field)]
-        for action in own:
+        for action in ACTIONS:
             setattr(self, action.name, self._method(action))
-        self.actions = (*(action.name for action in own), *self.actions)
+        self.actions = (*(action.name for action in ACTIONS), *self.actions)
 
     def _method(self, action: BulkAction) -> _Method:
         @admin.action(description=action.label, permissions=[action.permission])

@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import OWNER, RULES, FlagModel, optional_fields
+from flagstaff._tables.model_fields import OWNER, RULES
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list
 from flagstaff.admin.flag.form.inputs import OWNERSHIP
 from flagstaff.admin.flag.parts.deletion import allowed_links
-from flagstaff.admin.own_fields import replaced_fields
+from flagstaff.admin.own_fields import other_fields, replaced_fields
 from flagstaff.admin.part import Part
 from flagstaff.admin.users.field import PANEL
 from flagstaff.changes.allowed_users import ALLOWED
@@ -44,25 +44,23 @@ _FILLED_IN = frozenset({"who", RULES})
 
 
 class FlagFields(Part):
-    """The sections of the form, for the fields that the model has."""
+    """The sections of the form."""
 
     def set_options(self) -> None:
         """Chooses the sections. Also for Django's checks."""
-        admin, owned = self.admin, FlagModel.of(self.admin.model).fields
-        unknown = {one for one in OWNERSHIP if one not in owned or not owned[one].editable}
+        admin = self.admin
         fieldsets: _FieldsetSpec = admin.fieldsets or ()
         if admin.fields is not None:
             # A subclass has chosen `fields`, and Django refuses both.
             fieldsets = ((None, {"fields": admin.fields}),)
         elif fieldsets is FIELDSETS:
             *first, (title, options) = FIELDSETS
-            known = [one for one in options["fields"] if one not in unknown]
-            others = admin.own_fields.other_fields({*OWNERSHIP} - {*owned})
-            fieldsets = (*first, (title, {"fields": (*known, *others)}))
+            others = other_fields(admin.model, admin.known_model)
+            fieldsets = (*first, (title, {"fields": (*options["fields"], *others)}))
         # Django refuses a field with a table of the project's own.
         if not allowed_links(admin.model)._meta.auto_created:
             fieldsets = replaced_fields(fieldsets, {ALLOWED: (PANEL,)})
-        admin.set_options(fieldsets=admin.own_fields.present_fieldsets(fieldsets), fields=None)
+        admin.set_options(fieldsets=fieldsets, fields=None)
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections. Those that seldom change are folded, with their values in one line."""
@@ -113,11 +111,10 @@ def _folded(options: Any) -> Any:
 
 def _values(row: Any) -> str:
     """The values of the details in one line."""
-    fields = optional_fields(row)
     parts = (
-        Truncator(fields.description).chars(_MAX_DESCRIPTION),
-        fields.owner,
-        local_list(usable_tags(fields.tags)),
-        fields.review_on and _("review on %(date)s") % {"date": date_format(fields.review_on)},
+        Truncator(row.description).chars(_MAX_DESCRIPTION),
+        row.owner,
+        local_list(usable_tags(row.tags)),
+        row.review_on and _("review on %(date)s") % {"date": date_format(row.review_on)},
     )
     return " · ".join(str(part) for part in parts if part)

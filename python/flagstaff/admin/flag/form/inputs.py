@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import CharField, Field
+from django.db.models import CharField
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
-from flagstaff._tables.optional_fields import (
-    OWNER,
-    REVIEW_ON,
-    RULES,
-    TAGS,
-    FlagModel,
-    optional_fields,
-)
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._words.text import TextError
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import set_widget
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.rule_editor.fields import refuse_rules
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.models import FeatureFlag
 from flagstaff.validators import tags_problem, unit_problem, validate_tags
 
 #: The owner, the tags and the review date, in the order of the page.
@@ -87,7 +79,7 @@ class FlagForm(MergingForm):
         super().__init__(*args, **kwargs)
         # The submitted page may be one of an older version: fields that it lacks stay.
         optional = {BUCKET_BY, *OWNERSHIP} if self.is_bound else set()
-        for name in self.fields.keys() & FlagModel.of(self._meta.model).fields.keys() & optional:
+        for name in self.fields.keys() & optional:
             field = self.fields[name]
             if field.widget.value_omitted_from_data(self.data, self.files, self.add_prefix(name)):
                 field.disabled = True
@@ -99,8 +91,7 @@ class FlagForm(MergingForm):
         edited = {name: data[name] for name in self.changed_data if name in data}
         refuse_rules(self, RULES)
         unit = edited.get(BUCKET_BY)
-        is_unit = unit is not None and FlagModel.of(self._meta.model).has(BUCKET_BY)
-        if is_unit and (problem := unit_problem(unit)):
+        if unit is not None and (problem := unit_problem(unit)):
             self.add_error(BUCKET_BY, TextError(problem))
         return cleaned
 
@@ -109,12 +100,11 @@ class FlagInputs(Part):
     """A rollout with buttons, a bucketing unit with suggestions, and tags as a line of text."""
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
-        """The help texts. A project's own unit has one, too."""
-        if self._is(db_field, BUCKET_BY):
-            own = cast("Field[Any, Any]", FeatureFlag._meta.get_field(BUCKET_BY))
+        """The options of the unit and of the tags."""
+        if db_field.name == BUCKET_BY:
             # Not required: a text that only SQL can write must not stop other changes of the flag.
-            return {"help_text": db_field.help_text or own.help_text, "required": False}
-        if self._is(db_field, TAGS):
+            return {"required": False}
+        if db_field.name == TAGS:
             separate = _("Separate them with commas.")
             help_text = f"{db_field.help_text} {separate}".strip()
             return {"form_class": TagsField, "help_text": help_text, "required": False}
@@ -130,23 +120,19 @@ class FlagInputs(Part):
             if like := self.admin.formfield_for_dbfield(CharField(max_length=1), request):
                 like.widget.attrs.pop("maxlength", None)
                 set_widget(field, like.widget)
-        elif isinstance(field, forms.CharField) and self._is(db_field, BUCKET_BY):
+        elif isinstance(field, forms.CharField) and db_field.name == BUCKET_BY:
             set_widget(field, UnitInput(field.widget.attrs))
         return field
 
     def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
         """Tags that SQL has written and that are no list of texts."""
-        is_usable = row is None or tags_problem(optional_fields(row).tags) is None
+        is_usable = row is None or tags_problem(row.tags) is None
         return () if is_usable else (TAGS,)
 
     def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
         """Says what a new unit of an existing flag has done."""
-        has_unit = FlagModel.of(self.admin.model).has(BUCKET_BY)
-        if not is_new and BUCKET_BY in form.changed_data and has_unit:
+        if not is_new and BUCKET_BY in form.changed_data:
             self.admin.message_user(request, reassigned_text(), messages.WARNING)
-
-    def _is(self, db_field: DbField, name: str) -> bool:
-        return db_field == FlagModel.of(self.admin.model).fields.get(name)
 
 
 def reassigned_text() -> str:
@@ -159,7 +145,7 @@ def reassigned_text() -> str:
 
 def unit_note(flag: Any) -> str:
     """Returns what the percentage of a flag counts, for the list; "" if it counts users."""
-    unit = optional_fields(flag).bucket_by
+    unit = flag.bucket_by
     if unit == USER:
         return ""
     return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}

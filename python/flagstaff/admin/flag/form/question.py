@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview

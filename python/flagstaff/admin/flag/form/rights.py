@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.optional_fields import TAGS, FlagModel, optional_fields
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.tags import joined_tags
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import stored_row
@@ -76,7 +76,7 @@ class ReadOnlyWords(Part):
         super().__init__(admin)
         self._words: dict[str, str] = {}
         for field in admin.opts.concrete_fields:
-            if text := _text_of(field, FlagModel.of(admin.model)):
+            if text := _text_of(field):
                 name = self._words[field.name] = f"{field.name}_in_words"
                 admin.set_options(**{name: text})
 
@@ -107,13 +107,11 @@ class ReadOnlyWords(Part):
         return others
 
 
-def _text_of(field: DbField, model: FlagModel) -> Callable[[Any], str] | None:
+def _text_of(field: DbField) -> Callable[[Any], str] | None:
     """Returns the method that shows a field in words; None for a field that Django shows well."""
     # A function of its own for each admin: the fields of two models may have other names.
-    if field == model.fields.get(TAGS):
-        return display(description=field.verbose_name)(
-            lambda flag: joined_tags(optional_fields(flag).tags)
-        )
+    if field.name == TAGS:
+        return display(description=field.verbose_name)(lambda flag: joined_tags(flag.tags))
     if isinstance(field, BooleanField):
         return display(description=field.verbose_name)(
             lambda flag: _("yes") if getattr(flag, field.attname) else _("no")

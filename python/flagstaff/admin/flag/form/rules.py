@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._words.text import local_number
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.page import request_of
@@ -43,10 +43,6 @@ class FlagRules(RulePages):
     )
     rule_example = _EXAMPLE
 
-    def has_rule_field(self) -> bool:
-        """Whether the flags of the project have rules."""
-        return FlagModel.of(self.admin.model).has(RULES)
-
     @admin.display(description=gettext_lazy("current rules"))
     def saved_rules(self, flag: Any) -> SafeString | str:
         """The rules in the database as sentences."""
@@ -64,7 +60,7 @@ class FlagRules(RulePages):
 
 def count_rules(flag: Any) -> int | None:
     """Returns the number of a flag's rules; None if workers cannot read them."""
-    rules = optional_fields(flag).rules
+    rules = flag.rules
     # Most flags have none, and the parser takes longer than the rest of a row of the list.
     is_readable = rules == [] or (isinstance(rules, list) and rule_problem(rules) is None)
     return len(rules) if is_readable else None

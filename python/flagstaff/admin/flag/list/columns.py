@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._engine.usage import KeyUsage
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import local_time_text
@@ -68,14 +67,14 @@ class FlagColumns(Part):
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: FeatureFlag) -> SafeString:
         """The key, the state and what needs attention in one line; below, all that is quiet."""
-        texts, fields = app_texts(flag), optional_fields(flag)
+        texts = app_texts(flag)
         problems = (*partial_rule_notices(FlagState.of(flag)), forced_off_notice(flag))
         quiet = (
             *(format_html(_ALERT, one) for one in problems if one),
             *texts.notes,
-            Truncator(fields.description).chars(MAX_DESCRIPTION),
-            fields.owner,
-            local_list(usable_tags(fields.tags), _MAX_TAGS),
+            Truncator(flag.description).chars(MAX_DESCRIPTION),
+            flag.owner,
+            local_list(usable_tags(flag.tags), _MAX_TAGS),
         )
         return format_html(
             _FLAG,
@@ -84,7 +83,7 @@ class FlagColumns(Part):
             flag.key,
             *class_and_label(flag),
             format_html_join("", _ATTENTION, ((text,) for text in texts.attention)),
-            fields.description,
+            flag.description,
             format_html_join(" · ", "{}", ((one,) for one in quiet if one)),
         )
 

@@ -37,9 +37,8 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ALL_USERS, FlagState, ReleaseState
-from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.model_fields import OWNER, RULES, through_model
 from flagstaff._tables.names import fill, flag_names, own_names
-from flagstaff._tables.optional_fields import OWNER, RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.page import page_of
 from flagstaff.changes.allowed_users import ALLOWED
@@ -112,6 +111,9 @@ _HIDDEN = (
 )
 _OBJECT = "pg_catalog.jsonb_object_agg"
 _AT_100 = Q(enabled=True, rollout_percent__gte=ALL_USERS)
+WITHOUT_RULES = Q(**{RULES: []})
+#: The condition of the flags that all users have and that have no rules.
+ALL_WITHOUT_RULES = _AT_100 & WITHOUT_RULES
 # Before the first evaluation.
 _EVER = timedelta(days=36_500)
 
@@ -125,29 +127,18 @@ class _Released:
 
 def in_state(request: HttpRequest, model: type[Model], state: ReleaseState) -> Q:
     """Returns the condition of the flags whose label is that of this state, as `state_of`."""
-    # A project's own column may be NULL.
     if state is ReleaseState.OFF:
-        return Q(enabled=False) | Q(enabled=None)
+        return Q(enabled=False)
     if state is ReleaseState.ALL:
-        return all_without_rules(model) | (_AT_100 & _is_released(request, model))
+        return ALL_WITHOUT_RULES | (_AT_100 & _is_released(request, model))
     if state is ReleaseState.BY_RULES:
-        return Q(enabled=True) & _with_rules(model) & ~_is_released(request, model)
+        return Q(enabled=True) & ~WITHOUT_RULES & ~_is_released(request, model)
     if state is ReleaseState.ROLLOUT:
         is_partial = Q(enabled=True, rollout_percent__gt=0, rollout_percent__lt=ALL_USERS)
-        return is_partial & ~_with_rules(model)
+        return is_partial & WITHOUT_RULES
     has_users = Q(Exists(_links_of_flag(model)))
-    at_zero = Q(enabled=True, rollout_percent__lte=0) & ~_with_rules(model)
+    at_zero = Q(enabled=True, rollout_percent__lte=0) & WITHOUT_RULES
     return at_zero & (has_users if state is ReleaseState.ALLOWED_USERS else ~has_users)
-
-
-def all_without_rules(model: type[Model]) -> Q:
-    """Returns the condition of the flags that all users have and that have no rules."""
-    return _AT_100 & ~_with_rules(model)
-
-
-def _with_rules(model: type[Model]) -> Q:
-    """Returns the condition of the flags that have rules."""
-    return ~WITHOUT_RULES if FlagModel.of(model).has(RULES) else Q(pk__in=[])
 
 
 def state_rank(request: HttpRequest, model: type[Model]) -> Case:
@@ -156,7 +147,7 @@ def state_rank(request: HttpRequest, model: type[Model]) -> Case:
     steps = {
         ReleaseState.OFF: in_state(request, model, ReleaseState.OFF),
         ReleaseState.ALL: in_state(request, model, ReleaseState.ALL),
-        ReleaseState.BY_RULES: _with_rules(model),
+        ReleaseState.BY_RULES: ~WITHOUT_RULES,
         ReleaseState.ROLLOUT: Q(rollout_percent__gt=0),
         ReleaseState.ALLOWED_USERS: Q(Exists(_links_of_flag(model))),
     }
@@ -165,7 +156,7 @@ def state_rank(request: HttpRequest, model: type[Model]) -> Case:
     return Case(*ranks, default=last, output_field=IntegerField())
 
 
-def rules_at_100(model: type[Model], counted: Q) -> Aggregate:
+def rules_at_100(counted: Q) -> Aggregate:
     """Returns the rules of flags at 100 % by primary key, and whether a condition is true.
 
     Only on PostgreSQL, as the text of JSON. `keep_released` reads it.
@@ -175,7 +166,7 @@ def rules_at_100(model: type[Model], counted: Q) -> Aggregate:
         Cast(F("pk"), TextField()),
         Func(F(RULES), is_counted, function="pg_catalog.jsonb_build_array"),
         function=_OBJECT,
-        filter=_AT_100 & _with_rules(model),
+        filter=_AT_100 & ~WITHOUT_RULES,
         output_field=TextField(),
     )
 
@@ -193,9 +184,7 @@ def _is_released(request: HttpRequest, model: type[Model]) -> Q:
 
 
 def _read_released(model: type[Model]) -> _Released:
-    if not FlagModel.of(model).has(RULES):
-        return _Released(())
-    rows = all_rows(model).filter(_AT_100, _with_rules(model)).order_by().values_list("pk", RULES)
+    rows = all_rows(model).filter(_AT_100, ~WITHOUT_RULES).order_by().values_list("pk", RULES)
     return _Released([pk for pk, rules in rows if _is_whole(rules)])
 
 
@@ -214,7 +203,7 @@ def allowed_count(model: type[Model]) -> Coalesce:
 
 def changed_since(model: type[Model], since: datetime) -> Q:
     """Returns the condition of the flags that were changed since a time, by SQL too."""
-    changed = Q(changed_at__gte=since) if FlagModel.of(model).has("changed_at") else Q(pk__in=[])
+    changed = Q(changed_at__gte=since)
     if not is_postgresql(connection := connections[conf.database]):
         return changed
     names = flag_names(connection, model)
@@ -223,15 +212,13 @@ def changed_since(model: type[Model], since: datetime) -> Q:
     return changed | Q(In(Cast(F("pk"), TextField()), found))
 
 
-def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
+def not_evaluated_since(since: datetime | None) -> Q:
     """Returns the condition of the flags that were not evaluated since a time, or ever.
 
     Flags that were served in bulk are left out, because the code may have used their results, and
     flags that were created since.
     """
-    condition = Q()
-    if since is not None and FlagModel.of(model).has("created_at"):
-        condition &= Q(created_at__lt=since)
+    condition = Q() if since is None else Q(created_at__lt=since)
     time = since or timezone.now() - _EVER
     # Last, because PostgreSQL evaluates the cheap conditions first.
     before = Value(time - timedelta(days=1))
@@ -265,7 +252,7 @@ def stored_texts(name: str, empty: object) -> Aggregate:
         Cast(F(name), TextField()),
         Value(True),  # noqa: FBT003
         function=_OBJECT,
-        filter=~Q(**{name: empty}) & Q(**{f"{name}__isnull": False}),
+        filter=~Q(**{name: empty}),
         output_field=TextField(),
     )
 

@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._tables.flag_states import ReleaseState
-from flagstaff._tables.optional_fields import WITHOUT_OWNER, WITHOUT_RULES
 from flagstaff._tables.tags import with_tags
 from flagstaff._words.times import local_days
 from flagstaff.admin.flag.list.conditions import (
     LONG,
     STATES,
+    WITHOUT_RULES,
     changed_since,
     has_usage,
     in_state,
@@ -122,7 +122,7 @@ class EvaluatedFilter(_FlagFilter):
         """The periods without an evaluation."""
         if not has_usage():
             return {}
-        now, unused = timezone.now(), partial(not_evaluated_since, model_admin.model)
+        now, unused = timezone.now(), not_evaluated_since
         text = _("not in the last %(days)s")
         periods = {
             f"not-{days}d": (
@@ -174,7 +174,7 @@ class OwnerFilter(_FlagFilter):
         return {
             OWNED_BY_ME: (_("owned by me"), partial(owned_by, request)),
             **{owner: (owner, partial(Q, owner=owner)) for owner in owners},
-            "": (_("without an owner"), lambda: WITHOUT_OWNER),
+            "": (_("without an owner"), partial(Q, owner="")),
         }
 
 

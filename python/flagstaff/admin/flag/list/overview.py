@@ -17,14 +17,14 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
-from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
+from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.conditions import (
+    ALL_WITHOUT_RULES,
     LONG,
-    all_without_rules,
     are_at_most,
     changed_since,
     has_usage,
@@ -79,7 +79,7 @@ class StoredOwnership:
     def of(cls, owners: Iterable[object], tags: Iterable[object]) -> StoredOwnership:
         """Returns them, given columns of the flags."""
         every = {tag for one in tags for tag in usable_tags(one)}
-        return cls(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
+        return cls(_sorted({str(owner) for owner in owners} - {""}), _sorted(every))
 
 
 def stored_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> StoredOwnership:
@@ -89,9 +89,8 @@ def stored_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -
 
 
 def _read_ownership(model: type[Model]) -> StoredOwnership:
-    names = [name for name in (OWNER, TAGS) if FlagModel.of(model).has(name)]
-    rows = list(all_rows(model).order_by().values(*names))
-    return StoredOwnership.of((row.get(OWNER) for row in rows), (row.get(TAGS) for row in rows))
+    rows = list(all_rows(model).order_by().values_list(OWNER, TAGS))
+    return StoredOwnership.of((owner for owner, _tags in rows), (tags for _owner, tags in rows))
 
 
 def _sorted(texts: Iterable[str]) -> list[str]:
@@ -138,13 +137,8 @@ def _stored(model: type[Model]) -> dict[str, Aggregate]:
     if not is_postgresql(connections[conf.database]):
         return {}
     unchanged = ~changed_since(model, timezone.now() - timedelta(days=LONG))
-    columns = (RULES, OWNER, TAGS)
-    aggregates = (rules_at_100(model, unchanged), stored_texts(OWNER, ""), stored_texts(TAGS, []))
-    return {
-        name: aggregate
-        for name, column, aggregate in zip(_STORED, columns, aggregates, strict=True)
-        if FlagModel.of(model).has(column)
-    }
+    aggregates = (rules_at_100(unchanged), stored_texts(OWNER, ""), stored_texts(TAGS, []))
+    return dict(zip(_STORED, aggregates, strict=True))
 
 
 def _since() -> dict[str, Max]:
@@ -160,17 +154,14 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
     conditions = {
         CHANGED: changed_since(model, now - timedelta(hours=24)),
         ROLLOUT: in_state(request, model, ReleaseState.ROLLOUT),
+        MINE: owned_by(request),
     }
-    if FlagModel.of(model).has(OWNER):
-        conditions[MINE] = owned_by(request)
     # On PostgreSQL, those with rules are added to the number: see `_stored`.
     is_split = is_postgresql(connections[conf.database])
-    on_for_all = (
-        all_without_rules(model) if is_split else in_state(request, model, ReleaseState.ALL)
-    )
+    on_for_all = ALL_WITHOUT_RULES if is_split else in_state(request, model, ReleaseState.ALL)
     conditions[ALL] = on_for_all & ~changed_since(model, long_ago)
     if has_usage():
         # In a look-up for each flag: not where it is left out, and not for too many flags.
         may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)
-        conditions[UNUSED] = may_count & not_evaluated_since(model, long_ago)
+        conditions[UNUSED] = may_count & not_evaluated_since(long_ago)
     return conditions

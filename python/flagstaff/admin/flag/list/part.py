@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import ReleaseState
-from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
+from flagstaff._tables.model_fields import OWNER
 from flagstaff._tables.tags import tags_text
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days
@@ -34,9 +34,7 @@ from flagstaff.admin.flag.list.filters import (
     ChangedFilter,
     EvaluatedFilter,
     OwnerFilter,
-    RulesFilter,
     StateFilter,
-    TagFilter,
 )
 from flagstaff.admin.flag.list.overview import (
     ALL,
@@ -63,22 +61,9 @@ _NO_FACTS: Mapping[str, PageFacts] = {}
 class FlagListPart(Part):
     """The list of flags. Comes before AppPanels, which shows notes about the same flags."""
 
-    def set_options(self) -> None:
-        """Leaves out filters and a search by fields that the model lacks, or that are its own."""
-        admin, model = self.admin, FlagModel.of(self.admin.model)
-        filters = ((RulesFilter, RULES), (OwnerFilter, OWNER), (TagFilter, TAGS))
-        lacking: list[object] = [one for one, name in filters if not model.has(name)]
-        admin.set_options(list_filter=[one for one in admin.list_filter if one not in lacking])
-        if type(admin).search_fields is SEARCH_FIELDS:
-            unknown = {OWNER: OWNER, TAGS: TAGS_TEXT}
-            unsearchable = {one for name, one in unknown.items() if not model.has(name)}
-            searched = tuple(one for one in admin.search_fields if one not in unsearchable)
-            admin.set_options(search_fields=searched)
-
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         """All flags, on a page with the number of allowed users. The list counts its own rows."""
-        if FlagModel.of(self.admin.model).has(TAGS):
-            rows = rows.alias(**{TAGS_TEXT: tags_text()})
+        rows = rows.alias(**{TAGS_TEXT: tags_text()})
         if page_of(request).is_list:
             return rows
         counted: QuerySet[Any] = rows.annotate(**{ALLOWED_COUNT: allowed_count(self.admin.model)})

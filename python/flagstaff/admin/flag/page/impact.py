@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
 from django.utils.translation import ngettext
 
-from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.model_fields import RULES
 from flagstaff.admin.flag.form.inputs import RolloutInput
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page import stored_row

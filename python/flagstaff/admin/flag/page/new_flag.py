@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.model_fields import RULES
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.permissions import may
 
@@ -37,6 +37,6 @@ class NewFlag(Part):
     ) -> Mapping[str, object]:
         """Whether the page offers the link, or has followed it."""
         site = self.admin.admin_site
-        if row is not None or not flag_model().has(RULES) or not may(site, request, "toggle"):
+        if row is not None or not may(site, request, "toggle"):
             return {}
         return {"flagstaff_new": "filled" if request.GET.get(_WHO) == _STAFF else "empty"}

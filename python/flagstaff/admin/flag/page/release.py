@@ -16,7 +16,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time, local_time_text
 from flagstaff.admin.cells import time_cell
@@ -68,7 +67,7 @@ def _picture(request: HttpRequest, flag: Any, period: Period, url: str) -> Mappi
     context: dict[str, object] = {
         "sentences": [*_sentences(usage, history)],
         "notes": [] if usage is None else _notes(usage),
-        "has_rules": bool(optional_fields(flag).rules),
+        "has_rules": bool(flag.rules),
         "counts": [*_count_rows(period, counts)] if counts else [],
     }
     marks: list[Mark] = []

@@ -12,7 +12,6 @@ from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._engine.usage import HourlyUsage, Usage, read_usage
-from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.times import aware
 from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
@@ -188,8 +187,6 @@ def _read_changes(flag: Any, period: Period) -> Sequence[tuple[Any, ...]]:
         "until": period.present,
         "slot": (period.present - period.since) / _SLOTS,
         "limit": _MAX_ENTRIES + 1,
-        "enabled": column_of(conf.flag_model, "enabled"),
-        "rollout": column_of(conf.flag_model, "rollout_percent"),
     }
     places = own_names(connection) | actor_columns(connection)
     with connection.cursor() as cursor:

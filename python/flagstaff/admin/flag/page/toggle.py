@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import posted_version, problems_of, version_text
@@ -83,7 +83,7 @@ _RELEASE = _Change(
     lambda now: {
         "enabled": True,
         "rollout_percent": ALL_USERS,
-        **({RULES: rules_for_everybody(now.rules)} if flag_model().has(RULES) else {}),
+        RULES: rules_for_everybody(now.rules),
     },
     "release_to_everybody",
 )

@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.optional_fields import REVIEW_ON, flag_model
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
@@ -61,7 +60,7 @@ class StaleSignals(AppPart):
         lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
         lines += unknown_lines(found)
         is_listed = any(one.is_stale for one in found)
-        if is_listed and flag_model().has(REVIEW_ON) and may(site, request, "change", flag):
+        if is_listed and may(site, request, "change", flag):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
         links = [list_link(site, StaleFlag)] if may_view(site, request, StaleFlag) else []
         return format_html(

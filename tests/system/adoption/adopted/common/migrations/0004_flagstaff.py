@@ -4,5 +4,5 @@ from flagstaff.operations import InstallTriggers
 
 
 class Migration(migrations.Migration):
-    dependencies = [("common", "0002_keyvaluestore"), ("flagstaff", "0001_flagstaff")]
+    dependencies = [("common", "0003_inherit"), ("flagstaff", "0001_flagstaff")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
