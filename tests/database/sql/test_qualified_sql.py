@@ -79,7 +79,6 @@ TYPES = {
     "float8[], text[], bool[], int8[], int8[], float8[], text[], float8[], float8[], "
     "float8[], text[], int2[], int8[]",
     "barrier_rights_v1": "text",
-    "decode_texts_v1": "bytea[]",
     "identify_v1": "text[], text[], text, text[], text[]",
     "load_groups_v1": "text[]",
     "load_some_allowed_users_v1": "text[]",
