@@ -76,7 +76,6 @@ TYPES = {
     "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, "
     "float8[], text[], text[], int8[], float8[]",
     "barrier_rights_v1": "text",
-    "decode_texts_v1": "bytea[]",
     "identify_v1": "text, text[], text[]",
     "load_groups_v1": "text[]",
     "load_some_allowed_users_v1": "text[]",
