@@ -202,7 +202,7 @@ def change_enabled(**fields: Any) -> Changed:
             partial(change_enabled, rollout_percent=101),
             "rollout_percent: Ensure this value is less",
         ),
-        (partial(change_enabled, kind="toy"), "kind: Value 'toy' is not a valid choice"),
+        (partial(change_enabled, kind="toy"), "kind: use one of release, ops, permission"),
         (partial(change_enabled, key="banner"), "the database rejected the change: duplicate key"),
     ],
 )

@@ -105,7 +105,7 @@ INVALID: dict[str, tuple[Any, str]] = {
     "an invalid condition": ([*PAYING, WRONG], f"condition 2, {WRONG_TEXT}"),
     "a Decimal": ([condition("plan", "in", Decimal("1.5"))], "this is not JSON: "),
     "NaN": ([condition("plan", "in", float("nan"))], "this is not JSON: "),
-    "nested": (nested(), "this is nested too deeply; write a JSON list of objects"),
+    "nested": (nested(), "this is nested too deeply; use at most 500 levels"),
 }
 
 
@@ -193,7 +193,7 @@ INVALID_RULES: dict[str, tuple[Any, str]] = {
         'rule 2 ("50 % beta"), condition 1: the member "operator" is missing; add it',
     ),
     "a Decimal": ([{"conditions": [condition("a", "in", Decimal(1))]}], "this is not JSON: "),
-    "nested": (nested(), "this is nested too deeply; write a JSON list of objects"),
+    "nested": (nested(), "this is nested too deeply; use at most 500 levels"),
     "a segment that is misspelled": (
         [{"name": "beta", **rules("enterprize")[0]}],
         (
