@@ -41,7 +41,7 @@ _IF_ROWS_ARE_HIDDEN = {
     "token_table": "changes of flags can fail",
     "change_table": "the history cannot be read or lacks entries",
     "usage_table": "usage cannot be read or is incomplete",
-    "report_table": "usage cannot be read, and lost workers are not found",
+    "report_table": "lost workers are not found",
     "worker_table": "it is not known which workers have applied a change",
 }
 

@@ -173,7 +173,7 @@ CONSEQUENCES = {
     "flagstaff_segment": INCOMPLETE,
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
-    "flagstaff_report": "usage cannot be read, and lost workers are not found",
+    "flagstaff_report": "lost workers are not found",
     "flagstaff_worker": "it is not known which workers have applied a change",
     "flagstaff_token": "changes of flags can fail",
 }

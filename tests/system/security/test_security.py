@@ -162,7 +162,8 @@ def test_refused_log_in_shows_no_credentials_and_no_address(
 def test_error_of_the_server_is_shown_without_its_message(database: str, query: Query) -> None:
     # The conversion fails, and the message of the server quotes the text.
     query(
-        "ALTER TABLE flagstaff_featureflag DROP CONSTRAINT flagstaff_featureflag_rollout_percent_range,"
+        "ALTER TABLE flagstaff_featureflag "
+        "DROP CONSTRAINT flagstaff_featureflag_rollout_percent_range,"
         " DROP CONSTRAINT flagstaff_featureflag_rollout_percent_check,"
         " ALTER rollout_percent DROP DEFAULT, ALTER rollout_percent TYPE text USING 'hunter2'"
     )
