@@ -22,12 +22,17 @@ from flagstaff.exceptions import ConfigurationError
 # Also finds these words in comments and in FOR UPDATE: the attribution is then set too early.
 _WRITE = re.compile(r"\b(?:insert|update|delete|truncate|merge)\b")
 _ROLLBACK = re.compile(r"\brollback\b", re.IGNORECASE)
+# Some forms of these statements cannot run in a transaction block.
+_NO_BLOCK = re.compile(
+    r"\s*(?:alter|analyze|call|cluster|create|do|drop|reindex|vacuum)\b", re.IGNORECASE
+)
 _NO_ACTOR = attribution()
 _SET_ATTRIBUTION = "SELECT " + ", ".join(
     f"pg_catalog.set_config('{name}', %s, true)" for name in _NO_ACTOR
 )
-# The transaction status "idle", which has the same number in both drivers.
+# Two transaction statuses, which have the same numbers in both drivers.
 _IDLE = 0
+_IN_ERROR = 3
 
 
 @contextmanager
@@ -43,16 +48,11 @@ def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterat
     current = attribution(user, source=source, reason=reason)
     connection = connections[conf.database]
     with transaction.atomic(using=connection.alias), attributed(lambda: current):
-        if (writes := wrap_connection(connection)) is None:
-            yield
-            return
-        # At once, because nothing recognizes the writes of COPY and of SQL functions.
-        before = writes.change(connection, current)
+        if writes := wrap_connection(connection):
+            # At once, because nothing recognizes the writes of COPY and of SQL functions. In an
+            # outer transaction, the RELEASE SAVEPOINT at the end sets the outer attribution.
+            writes.change(connection, current)
         yield
-        # An outer transaction continues without this attribution. In all other cases the
-        # parameters end with the transaction, or with the rollback that Django is about to do.
-        if connection.savepoint_ids and not connection.needs_rollback:
-            writes.change(connection, before or _NO_ACTOR)
 
 
 def wrap_connection(
@@ -95,42 +95,60 @@ class ConnectionAttribution:
         # The driver's composed statements have a method that returns their text.
         text = sql.as_string(connection.connection) if hasattr(sql, "as_string") else str(sql)
         self._forget(connection)
-        if self._present is not None and _ROLLBACK.search(text):
-            self._present = {}
-        needless = current is None and self._present is None
-        if needless or not _is_watched_write(text):
+        # Once something is set, any statement may write, such as one that calls a function.
+        if self._present is None and (current is None or not _is_watched_write(text)):
+            return execute(sql, params, many, context)
+        # A failed transaction refuses more statements, and some statements refuse a BEGIN before.
+        if _is_failed(connection) or (_is_alone(connection) and _NO_BLOCK.match(text)):
             return execute(sql, params, many, context)
         # Loading a lazy request.user may write (to the session, for example), which has no actor.
         with attributed(None):
             wanted = current() if current else _NO_ACTOR
         with _transaction(connection):
             self.change(connection, wanted)
+            if _ROLLBACK.search(text):
+                # The statement may undo what was just set.
+                self._present = {}
             return execute(sql, params, many, context)
 
-    def change(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> dict[str, str]:
-        """Sets the parameters until the end of the transaction. Returns the previous ones."""
+    def change(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> None:
+        """Sets the parameters until the end of the transaction."""
         self._forget(connection)
-        before = _NO_ACTOR if self._present is None else self._present
-        if wanted != before:
+        if wanted != (_NO_ACTOR if self._present is None else self._present):
             # In a failed transaction Django raises its own error.
             connection.validate_no_broken_transaction()
             _run(connection, _SET_ATTRIBUTION, [*wanted.values()])
             self._present, self._hooks = wanted, connection.run_on_commit
-        return before
 
     def _forget(self, connection: BaseDatabaseWrapper) -> None:
         """Forgets what was set in a transaction that has ended, or may have been rolled back."""
         if self._present is None:
             return
-        if _is_idle(connection):
+        # First, because a pipeline may be idle between two statements of one transaction.
+        if _is_in_a_pipeline(connection):
+            self._present = {}
+        elif _is_idle(connection):
             self._present = None
-        elif self._hooks is not connection.run_on_commit or _is_in_a_pipeline(connection):
+        elif self._hooks is not connection.run_on_commit or _is_failed(connection):
             self._present = {}
 
 
 def _is_idle(connection: BaseDatabaseWrapper) -> bool:
     """Whether the connection is in no transaction."""
     return bool(connection.connection.info.transaction_status == _IDLE)
+
+
+def _is_failed(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the transaction must be rolled back, at least to a savepoint."""
+    status = connection.connection.info.transaction_status
+    return bool(connection.needs_rollback or status == _IN_ERROR)
+
+
+def _is_alone(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the next statement is its own transaction. A pipeline is one already."""
+    return (
+        _is_idle(connection) and connection.get_autocommit() and not _is_in_a_pipeline(connection)
+    )
 
 
 def _is_in_a_pipeline(connection: BaseDatabaseWrapper) -> bool:
@@ -170,9 +188,9 @@ def _watched_tables() -> tuple[str, ...]:
 def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Opens a transaction for the parameters around a statement in autocommit mode.
 
-    Not Django's, whose statements would count as queries of the caller. A pipeline is one already.
+    Not Django's, whose statements would count as queries of the caller.
     """
-    if not (_is_idle(connection) and connection.get_autocommit()) or _is_in_a_pipeline(connection):
+    if not _is_alone(connection):
         yield
         return
     _run(connection, "BEGIN")

@@ -347,6 +347,7 @@ def delete_an_allowed_user() -> None:
 
 
 UPDATE = "UPDATE flagstaff_featureflag SET enabled = true"
+TOGGLE = "UPDATE flagstaff_featureflag SET enabled = NOT enabled"
 WRITES: dict[str, Write] = {
     "save": save,
     "create": lambda: FeatureFlag.objects.create(key="banner"),
@@ -517,6 +518,11 @@ def write(actor: str | None = None) -> None:
         FeatureFlag.objects.update(rollout_percent=Mod(F("rollout_percent") + 1, 101))
 
 
+def write_in_sql(statement: str, actor: str | None) -> None:
+    with attributed(None if actor is None else lambda: attribution(actor)):
+        rows(statement)
+
+
 def write_in_turn() -> None:
     for actor in ("ann", "ann", "bob", None, "ann"):
         write(actor)
@@ -555,18 +561,73 @@ def undo_to_a_savepoint() -> None:
 def undo_in_sql() -> None:
     write("ann")
     rows("SAVEPOINT here")
-    write("bob")
-    rows("/* job=7 */ rollback to here")
-    write("bob")
+    with attributed(lambda: attribution("bob")):
+        write("bob")
+        rows("/* job=7 */ rollback to here")
+        write("bob")
+
+
+def write_unseen() -> None:
+    """Writes as an SQL function does, whose text does not show it."""
+    rows(f"DO $$ BEGIN EXECUTE 'UP' || '{TOGGLE[2:]}'; END $$")
 
 
 def undo_in_acting_as() -> None:
     with acting_as("ann"):
         roll_back_a_block("bob")
         rows("SELECT")
-        update = "'up' || 'date flagstaff_featureflag SET enabled = NOT enabled'"
-        rows(f"DO $$ BEGIN EXECUTE {update}; END $$")
+        write_unseen()
     write()
+
+
+def undo_in_sql_after_an_error() -> None:
+    write("ann")
+    rows("SAVEPOINT here")
+    with attributed(lambda: attribution("bob")):
+        write("bob")
+        with suppress(ProgrammingError):
+            rows("SELECT missing")
+        rows("ROLLBACK TO here")
+        write("bob")
+
+
+def write_the_word_rollback() -> None:
+    write("ann")
+    write_in_sql(f"{TOGGLE} /* rollback */", "bob")
+    write()
+
+
+def call_functions() -> None:
+    write("ann")
+    write_unseen()
+    with attributed(lambda: attribution("bob")):
+        write_unseen()
+
+
+def call_functions_around_acting_as() -> None:
+    write("ann")
+    with acting_as("bob"):
+        write("ann")
+        write_unseen()
+        with suppress(ZeroDivisionError), acting_as("ann"):
+            raise ZeroDivisionError
+        write_unseen()
+        with acting_as("ann"):
+            write_unseen()
+        # The driver, as COPY uses it.
+        connection.connection.execute(TOGGLE)
+    write_unseen()
+
+
+def call_a_function_after_an_empty_block() -> None:
+    write("ann")
+    with acting_as("bob"):
+        pass
+    write_unseen()
+
+
+def run_a_block_of_code() -> None:
+    write_in_sql(f"DO $$ BEGIN {TOGGLE}; END $$", "ann")
 
 
 def fail_in_sql() -> None:
@@ -579,6 +640,14 @@ def fail_in_sql() -> None:
 def write_in_a_pipeline() -> None:
     with connection.connection.pipeline():
         write_in_turn()
+
+
+def write_and_read_in_a_pipeline() -> None:
+    with connection.connection.pipeline(), connection.cursor() as cursor:
+        for actor in IN_TURN:
+            write(actor)
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
 
 
 def write_while_reading() -> None:
@@ -603,8 +672,18 @@ TRANSACTIONS: dict[str, tuple[Write, list[str | None]]] = {
     "block failed in SQL": (fail_in_sql, ["ann", "bob"]),
     "savepoint rolled back": (undo_to_a_savepoint, ["ann", "bob"]),
     "savepoint rolled back in SQL": (undo_in_sql, ["ann", "bob"]),
+    "savepoint rolled back after an error": (undo_in_sql_after_an_error, ["ann", "bob"]),
     "block rolled back in acting_as": (undo_in_acting_as, ["ann", None]),
+    "word rollback": (write_the_word_rollback, ["ann", "bob", None]),
+    "functions": (call_functions, ["ann", None, "bob"]),
+    "functions around acting_as": (
+        call_functions_around_acting_as,
+        ["ann", "ann", "bob", "bob", "ann", "bob", None],
+    ),
+    "function after an empty block": (call_a_function_after_an_empty_block, ["ann", None]),
+    "block of code": (run_a_block_of_code, ["ann"]),
     "pipeline": (write_in_a_pipeline, IN_TURN),
+    "pipeline that reads": (write_and_read_in_a_pipeline, IN_TURN),
     "server-side cursor": (write_while_reading, IN_TURN),
 }
 
@@ -624,7 +703,12 @@ def test_each_write_of_a_transaction_has_its_own_actor(
 
 @COMMITTED
 @pytest.mark.parametrize(
-    ("run", "actors"), [(write_in_a_pipeline, IN_TURN), (write_after_the_driver, ["ann", "ann"])]
+    ("run", "actors"),
+    [
+        (write_in_a_pipeline, IN_TURN),
+        (write_and_read_in_a_pipeline, IN_TURN),
+        (write_after_the_driver, ["ann", "ann"]),
+    ],
 )
 def test_each_write_outside_a_transaction_has_its_own_actor(
     run: Write, actors: list[str | None], entries: Entries
@@ -633,6 +717,25 @@ def test_each_write_outside_a_transaction_has_its_own_actor(
     run()
     write()
     assert [actor for actor, _, _ in entries()] == [*actors, None]
+
+
+@COMMITTED
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"DO $$ BEGIN {UPDATE}; COMMIT; END $$",
+        "CREATE INDEX CONCURRENTLY extra ON flagstaff_featureflag (key) /* update */",
+        "VACUUM flagstaff_featureflag /* update */",
+    ],
+)
+def test_statement_that_refuses_a_transaction_block_succeeds_in_autocommit(
+    statement: str, entries: Entries
+) -> None:
+    try:
+        write_in_sql(statement, "ann")
+    finally:
+        rows("DROP INDEX IF EXISTS extra")
+    assert set(entries()) <= {NOT_ATTRIBUTED}
 
 
 @COMMITTED
