@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -18,7 +18,7 @@ from django.utils.translation import pgettext_lazy
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import TextError, some
+from flagstaff._words.text import TextError, joined, some
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -53,9 +53,10 @@ _READABLE = """(
 class RowConstraint(models.CheckConstraint):
     """A CHECK that, before it is added to a table, lists the rows that it would refuse."""
 
-    def __init__(self, *, correction: str, **options: Any) -> None:
+    def __init__(self, *, correction: str | None, **options: Any) -> None:
         super().__init__(**options)
-        #: What an UPDATE sets to correct such a row, such as "rollout_percent = 100".
+        #: What an UPDATE sets to correct such a row, such as "rollout_percent = 100". None if it
+        #: would destroy data.
         self.correction = correction
 
     def deconstruct(self) -> Any:
@@ -76,16 +77,28 @@ class RowConstraint(models.CheckConstraint):
         name = "key" if hasattr(model, "key") else "pk"
         is_broken = RawSQL(f"NOT ({check.replace('%', '%%')})", (), models.BooleanField())  # noqa: S611 (quoted)
         rows = model._base_manager.using(schema_editor.connection.alias).filter(is_broken)
-        if keys := list(rows.order_by(name).values_list(name, flat=True)):
+        if not (keys := list(rows.order_by(name).values_list(name, flat=True))):
+            return
+        table = schema_editor.quote_name(model._meta.db_table)
+        if self.correction is None:
+            condition = cast("models.Q", self.condition)
             raise FlagstaffError(
-                "{table} has rows that the constraint {name} refuses: {keys}; correct them, for "
-                "example: UPDATE {table} SET {correction} WHERE NOT ({check});",
-                table=schema_editor.quote_name(model._meta.db_table),
+                "{table} has rows that the constraint {name} refuses: {keys}; correct these "
+                "columns: {columns}",
+                table=table,
                 name=self.name,
                 keys=some(keys),
-                correction=self.correction,
-                check=check,
+                columns=joined(sorted(condition.referenced_base_fields)),
             )
+        raise FlagstaffError(
+            "{table} has rows that the constraint {name} refuses: {keys}; correct them, for "
+            "example: UPDATE {table} SET {correction} WHERE NOT ({check});",
+            table=table,
+            name=self.name,
+            keys=some(keys),
+            correction=self.correction,
+            check=check,
+        )
 
 
 def rollout_in_range() -> RowConstraint:
@@ -108,7 +121,12 @@ def finite_times(*fields: str) -> RowConstraint:
         "finite_times",
         models.Q(**bounds),
         _("times and days must be in the years 2 to 8999"),
-        f"{fields[0]} = now()",
+        # A row may have several, and only one of them may be wrong.
+        ", ".join(
+            f"{one} = CASE WHEN {one} < '0002-01-01' OR {one} >= '9000-01-01' THEN now() "
+            f"ELSE {one} END"
+            for one in fields
+        ),
     )
 
 
@@ -128,11 +146,13 @@ def readable_json(*fields: str, value: str | None = None) -> RowConstraint:
             "the JSON is too long, nested deeper than 500 levels, or has a number of more than "
             "4,300 digits; rules have at most 256 KiB, and a value 1 MiB"
         ),
-        f"{value or fields[0]} = '[]'",
+        None,
     )
 
 
-def _constraint(name: str, condition: models.Q, message: Any, correction: str) -> RowConstraint:
+def _constraint(
+    name: str, condition: models.Q, message: Any, correction: str | None
+) -> RowConstraint:
     return RowConstraint(
         correction=correction,
         condition=condition,

@@ -173,7 +173,8 @@ def validate_choices(choices: object) -> None:
 
     Choices are a list of different strings, numbers and booleans.
     """
-    _refuse(choices_problem(choices))
+    # Their JSON is limited like that of rules, by the database.
+    _refuse(choices_problem(choices) or _problem_of_json(choices, lambda _text: None))
 
 
 def validate_rules(rules: object) -> None:

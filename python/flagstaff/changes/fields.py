@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Field, JSONField, Model
+from django.db.models import Field, IntegerField, JSONField, Model
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.impossible_values import impossible_problem
@@ -47,15 +47,7 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
 
     Raises InvalidChangeError with all problems.
     """
-    values: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    for name, new in fields.items():
-        field = _field(row, name)
-        try:
-            # Of a foreign key, the history has the value of the column.
-            values[name] = field.clean(getattr(new, "pk", new), cast("Model", row))
-        except ValidationError as error:
-            problems[name] = text_of(error.error_list)
+    values, problems = clean_each(row, fields)
     if not is_past and not problems:
         problems |= impossible_problems(row, values)
     if isinstance(row, segment_model()) and "key" in fields:
@@ -66,6 +58,27 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
     for problem in value_schema_problems_of(row, values).values():
         require_none({row.key: problem})
     return values
+
+
+def clean_each(row: Row, fields: Fields) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns fields as their model's fields clean them, and why it refuses others, by name."""
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, new in fields.items():
+        field = _field(row, name)
+        try:
+            # Django would cut decimals, and take True for 1.
+            if isinstance(field, IntegerField) and isinstance(new, bool | float):
+                text = field.error_messages["invalid"]
+                raise ValidationError(text, params={"value": new})  # noqa: TRY301
+            # Of a foreign key, the history has the value of the column.
+            values[name] = field.clean(getattr(new, "pk", new), cast("Model", row))
+        except ValidationError as error:
+            problems[name] = text_of(error.error_list)
+        # Django's fields let some values through to Python, such as an int to that of a date.
+        except (TypeError, ValueError, OverflowError):
+            problems[name] = Text("the value has a wrong type")
+    return values, problems
 
 
 def require_none(problems: Mapping[str, str]) -> None:

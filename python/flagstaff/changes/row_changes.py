@@ -25,6 +25,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_version
 from flagstaff.changes.fields import (
+    clean_each,
     cleaned,
     differing,
     impossible_problems,
@@ -91,7 +92,10 @@ def update_row(
         new = differing(row, fields)
         if new or change:
             require_version(kind, row.key, row.pk, expect_version)
-        planned = planned_change(row, cleaned(row, new), change)
+        fresh = cleaned(row, new)
+        if "key" in fresh:
+            _require_free(kind, [fresh["key"]])
+        planned = planned_change(row, fresh, change)
         if not planned.new:
             kept = kept_by_rules(row, fields)
             version = version_of(kind, row.pk)
@@ -233,6 +237,8 @@ def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
         row = kind.model(key=key, **fields)
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
+    # Where Django raises a TypeError, it does not name the field.
+    require_none(clean_each(cast("Row", row), fields)[1])
     try:
         row.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:

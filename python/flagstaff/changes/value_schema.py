@@ -25,7 +25,8 @@ from flagstaff.conf import conf
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     """Returns how a value would break its schema after a change, a message by field; or {}.
 
-    A new value is not refused because of the rules, nor new rules because of the value.
+    A new value is not refused because of the rules, nor new rules because of the value. Nor is a
+    change of who may read the value, because of what the value is.
     """
     written = {VALUE, RULES, TYPE, CHOICES, SECRET, CLIENT_SIDE}.intersection(fields)
     if not written or not isinstance(row, conf.value_model):
@@ -33,11 +34,16 @@ def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Text]:
     changed = copy(cast("Model", row))
     for name in written:
         setattr(changed, name, fields[name])
+    # Of the new state: a secret may become public in the same change.
+    readers = value_schema_problems(changed).get(CLIENT_SIDE)
     if is_secret(row):
         changed.__dict__["secret"] = True  # Else the problem would contain the value.
-    is_new_schema = not written.isdisjoint({TYPE, CHOICES})
-    return {
-        name: problem
-        for name, problem in value_schema_problems(changed).items()
-        if is_new_schema or name in {*written, CHOICES, CLIENT_SIDE}
-    }
+    found = {**value_schema_problems(changed), CLIENT_SIDE: readers}
+    shown = set(written)
+    if not written.isdisjoint({SECRET, CLIENT_SIDE}):
+        shown.add(CLIENT_SIDE)
+    if not written.isdisjoint({VALUE, RULES}):
+        shown.add(CHOICES)
+    if not written.isdisjoint({TYPE, CHOICES}):
+        shown |= {VALUE, RULES, CHOICES}
+    return {name: one for name, one in found.items() if one is not None and name in shown}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -92,8 +91,7 @@ def _as_string(value: object) -> str | None:
 
 
 def _as_integer(value: object) -> int | None:
-    if isinstance(value, float | Decimal):
-        # Exact, also for a Decimal with more digits than its context calculates with.
+    if isinstance(value, float):
         with suppress(OverflowError, ValueError):
             whole, parts = value.as_integer_ratio()
             return whole if parts == 1 else None
@@ -105,8 +103,7 @@ def _as_float(value: object) -> float | None:
     if isinstance(value, int) and not isinstance(value, bool):
         with suppress(OverflowError):
             return float(value) if float(value) == value else None
-    # A model field may decode numbers as Decimal.
-    return float(value) if isinstance(value, float | Decimal) else None
+    return value if isinstance(value, float) else None
 
 
 def _as_object(value: object) -> _Object | None:

@@ -23,10 +23,16 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM {worker_table} WHERE worker = own AND session IS NOT DISTINCT FROM backend
     ) THEN
-        -- Workers that were lost, and those that had this backend's process id before.
+        -- Workers that had this backend's process id before may be about to connect again, so they stay
+        -- expected for their time. No session has the process id 0.
+        UPDATE {worker_table} SET session = 0 WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM {worker_table} WHERE worker <> own AND session = backend
+            FOR UPDATE SKIP LOCKED
+        ));
+        -- Workers that were lost.
         DELETE FROM {worker_table} WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM {worker_table}
-            WHERE worker <> own AND (session = backend OR expected_by < moment - interval '1 hour')
+            WHERE worker <> own AND expected_by < moment - interval '1 hour'
             FOR UPDATE SKIP LOCKED
         ));
         IF (SELECT count(*) FROM {worker_table}) >= 20000 THEN

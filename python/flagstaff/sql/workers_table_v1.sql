@@ -15,8 +15,9 @@ CREATE TABLE IF NOT EXISTS {worker_table} (
     role oid NOT NULL,
     -- Its backend; NULL behind a pooler, where other clients share it.
     session integer,
-    started_at timestamptz NOT NULL,
-    seen_at timestamptz NOT NULL,
+    -- All times are those of the database's clock, and all are times that Python has.
+    started_at timestamptz NOT NULL CHECK (started_at BETWEEN '0001-01-02' AND '9000-01-01'),
+    seen_at timestamptz NOT NULL CHECK (seen_at BETWEEN '0001-01-02' AND '9000-01-01'),
     -- A worker without a connection of its own is lost after this time.
-    expected_by timestamptz NOT NULL
+    expected_by timestamptz NOT NULL CHECK (expected_by BETWEEN '0001-01-02' AND '9000-01-01')
 ) WITH (fillfactor = 50);

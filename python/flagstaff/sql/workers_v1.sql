@@ -5,10 +5,11 @@
 -- the same id can be another token.
 -- The engine's sessions have a name from the start, and then that of their project's token table.
 -- Every role may see the names, process ids and roles of all sessions.
--- Behind a pooler, no session belongs to a worker. One that a worker has used is left out if another
--- worker with the same role reports from behind the pooler.
+-- Behind a pooler, no session belongs to a worker, and none gets its project's name. One without this
+-- name is left out if a worker with the same role reports from behind the pooler.
 WITH sessions AS MATERIALIZED (
-    SELECT pid, usesysid
+    SELECT
+        pid, usesysid, application_name OPERATOR(pg_catalog.=) 'flagstaff' AS may_be_pooled
     FROM pg_catalog.pg_stat_activity
     WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
         AND (
@@ -33,7 +34,7 @@ WITH sessions AS MATERIALIZED (
                 SELECT FROM workers
                 WHERE session OPERATOR(pg_catalog.=) sessions.pid
                     OR (
-                        session IS NULL AND is_expected
+                        may_be_pooled AND session IS NULL AND is_expected
                         AND role OPERATOR(pg_catalog.=) sessions.usesysid
                     )
             )
@@ -45,7 +46,7 @@ WITH sessions AS MATERIALIZED (
 )
 SELECT
     totals.unreported, totals.has_barrier,
-    w.worker, w.host, w.pid, w.mode, w.rule_format, w.token, w.session, w.started_at,
+    w.worker, w.host, w.pid, w.mode, w.rule_format, w.token, nullif(w.session, 0) AS session, w.started_at,
     extract(
         EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) w.seen_at
     )::double precision AS seen,

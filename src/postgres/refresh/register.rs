@@ -26,7 +26,7 @@ const WRITE: Duration = Duration::from_millis(500);
 /// The longest time without a write, if there are polls.
 const GAP: Duration = Duration::from_secs(20);
 /// The pause after a refusal: a role without the right rarely gets it, and the server logs each.
-const AFTER_REFUSAL: Duration = Duration::from_secs(600);
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 
@@ -59,7 +59,7 @@ impl Register {
 
     /// Notes that the worker has another connection.
     pub(super) fn connected(&mut self) {
-        self.written = None;
+        (self.written, self.paused_until) = (None, None);
     }
 
     /// Writes the row if that is due. A failure is no error: the worker only does not report.

@@ -161,13 +161,13 @@ def test_page_with_errors_shows_the_newer_tags(operator: Client, owned: FeatureF
     assert 'value="q4, q5"' in html
 
 
-@pytest.mark.parametrize("json", ['{"a": 1}', '"text"', "[1]", "null", f"[{'9' * 5000}]"])
+@pytest.mark.parametrize("json", ['{"a": 1}', '"text"', "[1]", "null"])
 def test_unusable_tags_written_by_sql_stop_neither_the_list_nor_other_changes(
     operator: Client, owned: FeatureFlag, json: str
 ) -> None:
     execute("UPDATE flagstaff_featureflag SET tags = %s::jsonb", json)
     assert listed_keys(page(operator)) == ["new_checkout"]
-    assert ('name="tags"' in page(operator, flag_url(owned))) is (json == "null")
+    assert 'name="tags"' not in page(operator, flag_url(owned))
     post(operator, owned, rollout_percent=5)
     query = "SELECT rollout_percent, tags = %s::jsonb FROM flagstaff_featureflag"
     assert execute(query, json) == [(5, True)]

@@ -62,6 +62,8 @@ def test_flag_is_created_and_updated_with_an_owner_tags_and_a_review_date() -> N
         ({"tags": {}}, "tags: the tags are not a list"),
         ({"owner": "x" * 101}, "owner: Ensure this value has at most 100 characters"),
         ({"review_on": "soon"}, "review_on: “soon” value has an invalid date format."),
+        ({"review_on": 5}, "review_on: the value has a wrong type"),
+        ({"rollout_percent": 33.9}, "rollout_percent: “33.9” value must be an integer."),
     ],
 )
 def test_unusable_field_is_refused(flag: FeatureFlag, fields: dict[str, Any], message: str) -> None:
@@ -69,8 +71,9 @@ def test_unusable_field_is_refused(flag: FeatureFlag, fields: dict[str, Any], me
         update(KEY, fields)
     assert str(error.value).startswith(message)
     assert stored() == OWNED
-    with pytest.raises(InvalidChangeError):
+    with pytest.raises(InvalidChangeError) as error:
         create("other", **fields)
+    assert str(error.value).startswith(message)
 
 
 def test_flag_with_unusable_tags_can_be_changed(flag: FeatureFlag) -> None:

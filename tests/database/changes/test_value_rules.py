@@ -245,8 +245,12 @@ def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:
     for row in (KeyValueStore(key="new_checkout", value=1), FeatureFlag(key=KEY)):
         with pytest.raises(ValidationError, match=r"is the key of a (flag|value)"):
             row.full_clean()
+    changes.create("old_checkout")
+    with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
+        changes.update("old_checkout", {"key": KEY})
     # A pair that exists already can be changed.
     KeyValueStore.objects.create(key="new_checkout", value=1)
     assert set_value("new_checkout", 2).written
     assert changes.enable("new_checkout").written
+    assert changes.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
     FeatureFlag.objects.get(key="new_checkout").full_clean()

@@ -137,6 +137,24 @@ def test_value_that_sql_wrote_against_its_schema_is_read_and_replaced(
     assert set_value(KEY, "PayPal").written
 
 
+@pytest.mark.parametrize(
+    ("columns", "change"),
+    [
+        ({"choices": [1, 1], "client_side": True}, {"client_side": False}),
+        ({"choices": [1, 1], "client_side": True}, {"client_side": False, "secret": True}),
+        ({"type": "number"}, {"secret": True}),
+        ({"secret": True}, {"secret": False, "client_side": True}),
+        ({"secret": True, "client_side": True}, {"secret": False}),
+        ({"secret": True, "client_side": True}, {"value": "PayPal"}),
+    ],
+)
+def test_change_is_not_refused_because_of_what_it_leaves(
+    columns: dict[str, Any], change: dict[str, Any], gateway: KeyValueStore
+) -> None:
+    write_with_sql(**columns)
+    assert update_value(KEY, change).written
+
+
 @COMMITTED
 def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
     create_value(KEY, "stripe")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Model
 
 from flagstaff._words.json_text import parse_json
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -88,3 +91,40 @@ def test_json_is_refused_from_its_size_on(column: str, size: int) -> None:
     longest = "é" * ((size - 2) // 2)
     assert not is_refused(column, json.dumps(longest, ensure_ascii=False))
     assert is_refused(column, json.dumps(f"{longest}x", ensure_ascii=False))
+
+
+def refusal(model: type[Model], name: str, columns: str, *values: object) -> str:
+    """Returns why a migration would not add a constraint to a table with this row."""
+    table = model._meta.db_table
+    rows(f"ALTER TABLE {table} DROP CONSTRAINT {table}_{name}")
+    marks = ", ".join(["%s"] * len(values))
+    rows(f"INSERT INTO {table} (key, {columns}) VALUES ('a', {marks})", *values)
+    [constraint] = [one for one in model._meta.constraints if one.name == f"{table}_{name}"]
+    with connection.schema_editor() as editor, pytest.raises(FlagstaffError) as caught:
+        constraint.create_sql(model, editor)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("review_on", "created_at"),
+    [("2027-03-01", "infinity"), (None, "-infinity"), ("0001-12-31", "2026-01-01")],
+)
+def test_printed_update_corrects_the_times_that_are_refused_and_no_others(
+    review_on: str | None, created_at: str
+) -> None:
+    columns = "review_on, created_at"
+    message = refusal(FeatureFlag, "finite_times", columns, review_on, created_at)
+    rows(message.partition("for example: ")[2])
+    good = [one for one in (review_on, created_at) if one and one.startswith("202")]
+    [stored] = rows("SELECT review_on::text, created_at::date::text FROM flagstaff_featureflag")
+    [[today]] = rows("SELECT current_date::text")
+    assert [one for one in stored if one not in (None, today)] == good
+
+
+def test_json_that_is_refused_is_named_without_an_update_that_would_erase_it() -> None:
+    message = refusal(KeyValueStore, "readable_json", "value, rules", "1", "[" * 501 + "]" * 501)
+    assert message == (
+        '"flagstaff_keyvaluestore" has rows that the constraint '
+        "flagstaff_keyvaluestore_readable_json refuses: a; correct these columns: choices, rules, "
+        "value"
+    )

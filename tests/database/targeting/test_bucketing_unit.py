@@ -58,10 +58,13 @@ def test_unit_is_created_and_updated_and_recorded() -> None:
     assert stored_unit() == "visitor"
 
 
-@pytest.mark.parametrize("unit", ["", None, "groups"])
-def test_unusable_unit_is_refused(flag: FeatureFlag, unit: object) -> None:
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [("", "cannot be blank"), (None, "cannot be null"), ("groups", "bucketing unit")],
+)
+def test_unusable_unit_is_refused(flag: FeatureFlag, unit: object, message: str) -> None:
     for write in (set_unit, lambda unit: changes.create("search", bucket_by=unit)):
-        with pytest.raises(InvalidChangeError, match=r"^bucket_by: .*bucketing unit"):
+        with pytest.raises(InvalidChangeError, match=f"^bucket_by: .*{message}"):
             write(unit)
     assert stored_unit() == "user"
 

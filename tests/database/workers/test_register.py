@@ -99,11 +99,7 @@ def test_sizes_of_a_row_are_bounded(stranger: FakeWorker) -> None:
         stranger.report(mode="x" * 10_000)
 
 
-def test_session_has_one_row_and_the_table_a_limit(stranger: FakeWorker) -> None:
-    for number in range(3):
-        stranger.secret = f"secret {number}"
-        stranger.report()
-    assert hosts() == ["evil"]
+def test_table_has_a_limit(stranger: FakeWorker) -> None:
     rows(
         "INSERT INTO flagstaff_worker SELECT n, 'many', 1, 2, 'live', 0, 0, 10, NULL, now(), now(),"
         " now() FROM generate_series(1, 20000) AS n"
@@ -130,7 +126,9 @@ def test_process_id_of_a_backend_that_is_used_again_is_that_of_the_new_worker(jo
     killed, worker = join("web-1"), join("web-2", reports=False)
     rows("UPDATE flagstaff_worker SET session = %s", worker.session)
     worker.report()
-    assert hosts() == ["web-2"]
+    # The former one may be about to connect again, so it stays expected.
+    owners = rows("SELECT host, session FROM flagstaff_worker ORDER BY host")
+    assert owners == [("web-1", 0), ("web-2", worker.session)]
     killed.leave()
 
 

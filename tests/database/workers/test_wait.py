@@ -220,6 +220,11 @@ def test_session_of_a_pooler_belongs_to_the_workers_of_its_role(
     other = join(reports=False, **other_role)
     assert counts(wait_for_workers(0))[3] == 1
     other.leave()
+    # A worker that is connected directly gives its session the name of its project.
+    [oid] = rows("SELECT 'flagstaff_token'::regclass::oid")[0]
+    direct = join(reports=False, application_name=f"flagstaff {oid} 99 celery-1")
+    assert counts(wait_for_workers(0))[3] == 1
+    direct.leave()
 
 
 def test_no_worker_is_incomplete_unless_none_is_expected() -> None:

@@ -22,8 +22,7 @@ print(*map(site.is_registered, (FeatureFlag, KeyValueStore, Segment)))
     ("settings", "registered"),
     [
         ("{}", "True True True"),
-        # Without a column for rules, no rule can name a segment.
-        ("{'FLAG_MODEL': 'auth.Group'}", "False True False"),
+        ("{'FLAG_MODEL': 'auth.Group'}", "False True True"),
         ("{'VALUE_MODEL': 'auth.Group'}", "True False True"),
         # A system check reports the error.
         ("{'FLAG_MODEL': 'nowhere.Flag'}", "True True True"),

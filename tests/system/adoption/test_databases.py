@@ -115,5 +115,5 @@ def test_page_of_the_read_only_role_works(tmp_path: Path, database: str) -> None
     project.append("config/local_settings.py", settings)
     assert_no_messages(project, "flags")
     assert project.script("role") == "second_reader"
-    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
         execute(make_conninfo(database, user="second_reader"), "TRUNCATE flagstaff_token")

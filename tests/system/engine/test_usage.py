@@ -145,7 +145,8 @@ def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> 
             worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
             worker.sees(["has_logged", 1], True, within=5)
             evaluate(worker, 3000)
-            assert worker.ask("logged") == [["WARNING", f"usage is not collected: {why}"]]
+            warning = ["WARNING", f"usage is not collected: {why}"]
+            assert worker.ask("logged").count(warning) == 1
         assert counted(query) == (0, 0)
     finally:
         query("DROP OWNED BY only_reads; DROP ROLE only_reads")

@@ -12,7 +12,7 @@ from django.db.models import JSONField, Value
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from flagstaff import experiments, get_value, listeners, refresh, usage
+from flagstaff import experiments, listeners, refresh, usage
 from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.experiments.models import Exposure
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -186,29 +186,6 @@ def test_number_that_json_cannot_hold_is_an_error_of_its_key(service: Client, lo
     assert (response.status_code, response.json()) == (400, error)
     items = post(service, URL).json()["flags"]
     assert items == [error, {"key": "other", "value": 2, "reason": "STATIC", "variant": ""}]
-
-
-def test_value_that_the_field_cannot_decode_is_an_error_of_its_key(
-    service: Client, load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def decode(_field: object, text: str, *_: object) -> object:
-        return json.loads(text)["clear"]
-
-    for key, value in (("encrypted", {"lost": 1}), ("other", {"clear": 2})):
-        KeyValueStore.objects.create(key=key, value=value)
-    monkeypatch.setattr(type(KeyValueStore._meta.get_field("value")), "from_db_value", decode)
-    load()
-    error = {"key": "encrypted", "errorCode": "GENERAL"}
-    details = {"errorDetails": "JSON cannot hold the value"}
-    response = post(service, url_of("encrypted"))
-    assert (response.status_code, response.json()) == (400, {**error, **details})
-    items = post(service, URL).json()["flags"]
-    assert items == [
-        {**error, **details},
-        {"key": "other", "value": 2, "reason": "STATIC", "variant": ""},
-    ]
-    with pytest.raises(KeyError):
-        get_value("encrypted")
 
 
 def test_decimal_is_a_number(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -20,14 +18,13 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagEvaluationDetails
 from pytest_django import Settings
 
-from flagstaff import experiments, refresh
+from flagstaff import experiments
 from flagstaff._engine import lifecycle
 from flagstaff.experiments.models import Exposure
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -320,18 +317,3 @@ def test_rules_that_cannot_be_read_return_the_default(
     load()
     found = client.get_boolean_details("beta", True)
     assert (found.value, found.error_code) == (True, ErrorCode.PARSE_ERROR)
-
-
-@COMMITTED
-def test_decimal_with_many_digits_is_no_integer(
-    client: OpenFeatureClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    KeyValueStore.objects.create(key="pi", value=0)
-    rows("UPDATE flagstaff_keyvaluestore SET value = '123456789012345678901234567890.5'")
-    with live_engine():
-        refresh()
-        # As the model field of a project may decode numbers.
-        decode = partial(json.loads, parse_float=Decimal)
-        monkeypatch.setattr(lifecycle._process, "decode", decode)
-        found = client.get_integer_details("pi", 7)
-    assert (found.value, found.error_code) == (7, ErrorCode.TYPE_MISMATCH)
