@@ -96,7 +96,7 @@ def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
         lambda: update_value("password", {"choices": ["opensesame", "opensesame"]}),
         lambda: serialization.apply(document),
     ):
-        with pytest.raises(FlagstaffError, match="the choice ••••••") as caught:
+        with pytest.raises(FlagstaffError, match=r"choice \d") as caught:
             refused()
         assert not any(word in str(caught.value) for word in (*CHOICES, "opensesame"))
 
