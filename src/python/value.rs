@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 
+use super::calls::Call;
 use crate::stored_value::StoredValue;
 
 /// `json.loads`.
@@ -16,7 +17,10 @@ pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<
         StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
         StoredValue::Integer(value) => PyInt::new(py, *value).into_any(),
         StoredValue::Text(value) => PyString::new(py, value).into_any(),
-        StoredValue::Json(text) => LOADS.import(py, "json", "loads")?.call1((text.as_ref(),))?,
+        StoredValue::Json(text) => {
+            let _call = Call::begin(py);
+            LOADS.import(py, "json", "loads")?.call1((text.as_ref(),))?
+        }
     })
 }
 
