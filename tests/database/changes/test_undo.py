@@ -53,6 +53,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import run_during
 from tests.support.history_fixtures import GERMAN, flag_and_value
 from tests.support.sql import rows
+from tools.token_triggers import always
 
 __all__ = ["flag_and_value"]
 
@@ -166,6 +167,7 @@ def test_undo_of_a_column_that_was_changed_without_an_entry_is_a_conflict() -> N
     rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
     FeatureFlag.objects.update(rollout_percent=60)
     rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+    rows(always("flagstaff_featureflag"))
     with pytest.raises(ConflictError, match="is 60 % now"):
         undo_flag(KEY, version)
 
