@@ -101,9 +101,9 @@ def test_wait_is_complete_if_all_workers_have_loaded_or_ended(
 def test_killed_worker_is_expected_for_30_seconds_and_then_lost(join: Join) -> None:
     worker, killed = join("web-1"), join("web-2", 7)
     killed.leave()
-    let_pass(29)
+    let_pass(15)
     assert counts(wait_for_workers(0)) == (0, 2, 0, 0, 0)
-    let_pass(2)
+    let_pass(16)
     # The other one has a session.
     worker.load()
     found = wait_for_workers(0)
