@@ -552,7 +552,9 @@ def hide_and_undo() -> None:
 
 def undo_to_a_savepoint() -> None:
     write("ann")
-    savepoint = transaction.savepoint()
+    # Its name since Django 6.1.
+    create = getattr(transaction, "savepoint_create", transaction.savepoint)
+    savepoint = create()
     write("bob")
     transaction.savepoint_rollback(savepoint)
     write("bob")
