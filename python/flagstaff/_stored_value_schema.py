@@ -13,8 +13,6 @@ from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_probl
 TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
 #: The names of the fields that say who may read a value.
 SECRET, CLIENT_SIDE = "secret", "client_side"
-
-
 #: The fields that are masked of a secret value: what it is, what it may be, which is one of a few,
 #: and what its rules give.
 SECRET_FIELDS = (VALUE, CHOICES, RULES)

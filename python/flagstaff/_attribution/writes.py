@@ -13,6 +13,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._attribution.context import attributed, attribution, current_attribution
+from flagstaff._connection.driver import run
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names
@@ -117,7 +118,7 @@ class ConnectionAttribution:
         if wanted != (_NO_ACTOR if self._present is None else self._present):
             # In a failed transaction Django raises its own error.
             connection.validate_no_broken_transaction()
-            _run(connection, _SET_ATTRIBUTION, [*wanted.values()])
+            run(connection, _SET_ATTRIBUTION, [*wanted.values()])
             self._present, self._hooks = wanted, connection.run_on_commit
 
     def _forget(self, connection: BaseDatabaseWrapper) -> None:
@@ -193,20 +194,14 @@ def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if not _is_alone(connection):
         yield
         return
-    _run(connection, "BEGIN")
+    run(connection, "BEGIN")
     try:
         yield
     except BaseException:
         with suppress(Error):
-            _run(connection, "ROLLBACK")
+            run(connection, "ROLLBACK")
         raise
-    _run(connection, "COMMIT")
-
-
-def _run(connection: BaseDatabaseWrapper, sql: str, parameters: list[str] | None = None) -> None:
-    """Executes a statement with the driver's cursor, which Django does not count."""
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+    run(connection, "COMMIT")
 
 
 setting_changed.connect(

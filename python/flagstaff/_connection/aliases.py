@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 _ADDRESS = ("ENGINE", "HOST", "PORT", "NAME")
 
@@ -18,9 +17,3 @@ def is_same_database(one: str, other: str) -> bool:
     if one == known[other]["TEST"]["MIRROR"] or other == known[one]["TEST"]["MIRROR"]:
         return True
     return all(known[one][name] == known[other][name] for name in _ADDRESS)
-
-
-def server_address(connection: BaseDatabaseWrapper) -> tuple[object, ...]:
-    """Returns the address of the server or of its pooler, as DATABASES has it."""
-    settings = connection.settings_dict
-    return (settings["HOST"], settings["PORT"], settings["OPTIONS"].get("service"))

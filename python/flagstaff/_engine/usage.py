@@ -46,7 +46,8 @@ class UsagePeriod:
 
     #: The start of the oldest hour in the table, of any key; None if the table is empty.
     since: datetime | None
-    #: The newest report of any worker. Later evaluations are not included.
+    #: The newest report of any worker. Later evaluations are not included. While nothing is
+    #: evaluated, it can be an hour too early.
     until: datetime | None
     #: The longest time without a report of any worker.
     longest_gap: timedelta = timedelta()

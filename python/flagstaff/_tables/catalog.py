@@ -150,14 +150,6 @@ def qualified(connection: BaseDatabaseWrapper, table: str) -> str:
     return table if '"."' in table else f"{current_schema(connection)}.{table}"
 
 
-def schema_of(connection: BaseDatabaseWrapper, table: str) -> str:
-    """Returns the quoted schema of a table: where it is, or where it would be created."""
-    if found := find_table(connection, table):
-        return found.schema
-    schema, separator, _ = table.partition('"."')
-    return f'{schema}"' if separator else current_schema(connection)
-
-
 def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:
     """Whether there is a table with this quoted name."""
     if is_postgresql(connection):

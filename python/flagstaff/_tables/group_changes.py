@@ -6,7 +6,6 @@ A change by SQL sends none. Workers see it when they next read all members, abou
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
@@ -17,6 +16,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection.driver import run
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
@@ -102,15 +102,15 @@ def _notify(fields: GroupFields, using: str, call: str, *parameters: object) -> 
         return
     # A statement about a savepoint fails only as the project's next statement would.
     if in_transaction:
-        _run(connection, "SAVEPOINT flagstaff_groups")
+        run(connection, "SAVEPOINT flagstaff_groups")
     try:
-        _run(connection, _filled(call, using, fields), parameters)
+        run(connection, _filled(call, using, fields), parameters)
     except Exception as error:  # noqa: BLE001
         _warn(error)
         if in_transaction:
-            _run(connection, "ROLLBACK TO SAVEPOINT flagstaff_groups")
+            run(connection, "ROLLBACK TO SAVEPOINT flagstaff_groups")
     if in_transaction:
-        _run(connection, "RELEASE SAVEPOINT flagstaff_groups")
+        run(connection, "RELEASE SAVEPOINT flagstaff_groups")
 
 
 def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -> bool:
@@ -125,18 +125,9 @@ def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -
 @lru_cache(maxsize=16)
 def _filled(call: str, alias: str, fields: GroupFields) -> str:
     connection = connections[alias]
-    for [schema] in _run(connection, _SCHEMA):
+    for [schema] in run(connection, _SCHEMA):
         return fill(call, {"schema": schema, **names_of_groups(connection, fields)})
     raise FlagstaffError('there is no table flagstaff_token, run "manage.py migrate"')
-
-
-def _run(
-    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[object] | None = None
-) -> list[tuple[Any, ...]]:
-    """Runs a statement with the driver's cursor: it is no query of the project."""
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
 
 
 def _warn(error: Exception) -> None:

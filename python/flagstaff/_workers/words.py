@@ -61,7 +61,7 @@ def summary(found: Workers) -> str:
         )
         if count > 1 and len(found.behind) == 1:
             text = _("1 of %(count)s workers is behind: %(workers)s.")
-        return text % {**numbers, "workers": local_list(map(_late, found.behind), _MAX_NAMED)}
+        return text % {**numbers, "workers": _names(map(_late, found.behind))}
     if not count:
         return _("No worker is registered.")
     unknown = [worker for worker in found.expected if worker.is_behind is None]
@@ -73,7 +73,7 @@ def summary(found: Workers) -> str:
             "%(workers)s.",
             count,
         )
-        return text % {**numbers, "workers": local_list(unknown, _MAX_NAMED)}
+        return text % {**numbers, "workers": _names(unknown)}
     text = ngettext(
         "%(count)s worker is registered and up to date.",
         "%(count)s workers are registered. All are up to date.",
@@ -93,7 +93,7 @@ def notes(found: Workers) -> Iterator[str]:
         yield text % {"count": local_number(found.unreported)}
     if found.lost:
         yield _("Lost (killed, or without a connection): %(workers)s.") % {
-            "workers": local_list(found.lost, _MAX_NAMED)
+            "workers": _names(found.lost)
         }
     older = [worker for worker in found.expected if worker.is_older]
     if older:
@@ -107,7 +107,7 @@ def notes(found: Workers) -> Iterator[str]:
         yield text % {"workers": _names(older), "format": RULE_FORMAT}
 
 
-def _names(workers: Iterable[Worker]) -> str:
+def _names(workers: Iterable[Worker | str]) -> str:
     return local_list(workers, _MAX_NAMED)
 
 

@@ -92,9 +92,8 @@ def require_none(problems: Mapping[str, str]) -> None:
 
 def impossible_problems(row: Row | Model, fields: Fields) -> dict[str, Text]:
     """Returns why conditions that never match are refused, by the field that has them."""
-    is_own = isinstance(row, (conf.flag_model, conf.value_model, segment_model()))
     problems = {}
-    for name in (RULES, _CONDITIONS) if is_own else ():
+    for name in (RULES, _CONDITIONS):
         # Those that are stored must not stop another change.
         stored = None if row._state.adding else getattr(row, name, None)
         if name in fields and (problem := impossible_problem(fields[name], stored)):

@@ -48,7 +48,7 @@ def _date(at: datetime) -> str:
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What the usage tables say about some keys."""
+    """What the usage says about some keys."""
 
     #: By key; keys that were never evaluated or served are absent.
     last: Mapping[str, LastUse] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def evaluations_of(
 ) -> Evaluations:
     """Returns the last evaluations of keys. `since` is the time from which all must be counted.
 
-    `is_readable`: the tables of the usage are known to be readable.
+    `is_readable`: the table of the usage is known to be readable.
     """
     connection = connections[conf.database]
     reason = None

@@ -15,8 +15,6 @@ from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
-AUTH = "django.contrib.auth"
-
 
 @pytest.fixture
 def flag(db: None) -> FeatureFlag:
