@@ -37,6 +37,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT {group_name}::text AS name FROM {group_table}
         WHERE {group_pk} OPERATOR(pg_catalog.=) pair.group_pk::{group_pk_type}
+            AND {group_name} IS NOT NULL
     ) AS named
     WHERE $2::text[] IS NULL
         OR named.name COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY ($2::text[])

@@ -260,7 +260,7 @@ const PRUNE_NEXT: &str = "SELECT setval($q${schema}.flagstaff_token_id_seq$q$,
 
 /// Changes of several tables, of the token table, and of the catalog.
 #[rustfmt::skip]
-const OTHERS: [(usize, Effect, &str); 28] = {
+const OTHERS: [(usize, Effect, &str); 27] = {
     use Effect::{Alone, Hides, Locks, None};
     [
         (20, None, "WITH changed AS (
@@ -312,7 +312,6 @@ const OTHERS: [(usize, Effect, &str); 28] = {
         (2, Locks, "{one_trigger_of_flag_table}"),
         (2, Locks, "{one_trigger_of_allowed_users_table}"),
         (2, Locks, "{one_trigger_of_segment_table}"),
-        (2, Locks, "ALTER TABLE {value_table} DROP COLUMN {value_client_side}"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE int
             USING nullif({flag_rollout}::float8, 'NaN')::int"),
         (2, Locks, "ALTER TABLE {flag_table} ALTER COLUMN {flag_rollout} TYPE numeric"),
@@ -333,14 +332,13 @@ const OTHERS: [(usize, Effect, &str); 28] = {
 };
 
 /// Ends what others of these changes of the catalog begin.
-const USUAL_CATALOG: [(Effect, &str); 6] = {
+const USUAL_CATALOG: [(Effect, &str); 5] = {
     use Effect::{Locks, None};
     [
         (None, "{enable_triggers}"),
         (Locks, "{four_triggers_of_flag_table}"),
         (Locks, "{four_triggers_of_allowed_users_table}"),
         (Locks, "{four_triggers_of_segment_table}"),
-        (Locks, "ALTER TABLE {value_table} ADD COLUMN {value_client_side} boolean DEFAULT true"),
         (Locks, "DROP TABLE {schema}.heir"),
     ]
 };

@@ -152,13 +152,13 @@ impl Writer {
         outcome.map(|()| None)
     }
 
-    /// Notes that it changes groups. `is_blocked` is whether the token table may be locked: the change
-    /// succeeds without a token. Returns whether it does now, and not at the end of a transaction.
-    pub(super) fn changes_groups(&mut self, commits: usize, is_blocked: bool) -> bool {
+    /// Notes that it changes groups. `leaves_none` is whether the change may succeed without a token.
+    /// Returns whether it does now, and not at the end of a transaction.
+    pub(super) fn changes_groups(&mut self, commits: usize, leaves_none: bool) -> bool {
         let Some(Transaction { groups_since, sees_begin, .. }) = &mut self.transaction else {
-            return is_blocked;
+            return leaves_none;
         };
-        if is_blocked {
+        if leaves_none {
             // That number of commits is never reached.
             *groups_since = Some(usize::MAX);
         }
