@@ -17,15 +17,18 @@ from flagstaff.models import FeatureFlag
 
 
 class StreamTests(TestCase):
+    url: str
+
     @classmethod
     def setUpTestData(cls) -> None:
         alice, *_ = (User.objects.create_user(name) for name in ("alice", "bob"))
         flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
         flag.allowed_users.add(alice)
+        cls.url = reverse("crowd-stream")
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yields the data of the stream's events."""
-        response: Any = self.client.get(reverse("crowd-stream"))
+        response: Any = self.client.get(self.url)
         for event in response.streaming_content:
             yield json.loads(event.removeprefix(b"data: "))
 
@@ -72,12 +75,12 @@ class StreamTests(TestCase):
         self.assertEqual((event["rollout"], event["chance"]), ("off", None))
 
     async def test_asgi_streams_same_events(self) -> None:
-        response: Any = await self.async_client.get(reverse("crowd-stream"))
+        response: Any = await self.async_client.get(self.url)
         event = await anext(aiter(response.streaming_content))
         self.assertEqual(json.loads(event.removeprefix(b"data: "))["enabled"], "10")
 
     def test_connected_worker_answers_no_content(self) -> None:
-        response = self.client.get(reverse("crowd-stream"), {"connected": f"1,{os.getpid()}"})
+        response = self.client.get(self.url, {"connected": f"1,{os.getpid()}"})
         self.assertEqual(response.status_code, HTTPStatus.NO_CONTENT)
 
     def test_stream_ends_with_its_worker(self) -> None:
