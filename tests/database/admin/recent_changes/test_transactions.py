@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -144,11 +145,11 @@ def test_transaction_has_an_undo_unless_it_changed_or_deleted_a_secret_value(
     operator: Client,
 ) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    changes = (
+    changes: list[tuple[str, Callable[[], object], int]] = [
         ("new_checkout", lambda: update_value("token", {"description": "For the shop"}), 2),
         ("dark_mode", lambda: set_value("token", "hunter3"), 0),
         ("search_v2", lambda: delete_value("token"), 0),
-    )
+    ]
     for key, change, count in changes:
         with transaction.atomic():
             set_rollout(key, 60)
