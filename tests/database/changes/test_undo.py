@@ -209,6 +209,10 @@ def pass_on(free: str, first: str, second: str) -> list[Step]:
 # What one transaction changes. Before, there are also the flags "a", "b", "c" and "last".
 TRANSACTIONS: dict[str, list[Step]] = {
     "deletion of a flag with users": [at(50), GONE],
+    "new flag, and the segment that it names": [
+        partial(create_segment, "beta", GERMAN),
+        partial(create, "poster", rules=[{"conditions": [{"segment": "beta"}]}]),
+    ],
     "rule, and the segment that it names": [NO_RULES, partial(delete_segment, "german")],
     "keys passed on": pass_on("a", "b", "c"),
     "keys passed on backwards": pass_on("c", "b", "a"),
@@ -230,9 +234,13 @@ def test_undo_of_a_transaction_restores_all_rows_exactly(
     before = state()
     with transaction.atomic():
         version = run(steps)
-    assert state() != before
+    after = state()
+    assert after != before
     undo(entries_of_transaction(version))
     assert state() == before
+    # So does the undo of the undo.
+    undo(entries_of_transaction(Change.objects.latest("id").pk))
+    assert state() == after
 
 
 def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
@@ -245,12 +253,16 @@ def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
     assert done.changed.new == {"description": ""}
 
 
-def test_columns_that_an_entry_lacks_get_their_default_at_an_insert() -> None:
-    set_rollout(KEY, 50)
-    version = delete(KEY).version
-    rows("UPDATE flagstaff_change SET old = old - 'rollout_percent' WHERE id = %s", version)
+def test_columns_that_an_entry_lacks_stay_or_get_their_default_at_an_insert() -> None:
+    version = update(KEY, {"rollout_percent": 50, "owner": "web"}).version or 0
+    enable(KEY)
+    rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
+    restore(KEY, to=version)
+    assert (flag().enabled, flag().rollout_percent, flag().owner) == (False, 50, "web")
+    delete(KEY)
+    rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
     undo_flag(KEY)
-    assert flag().rollout_percent == FeatureFlag().rollout_percent
+    assert (flag().rollout_percent, flag().owner) == (FeatureFlag().rollout_percent, "")
 
 
 def test_users_who_no_longer_exist_or_were_of_another_model_are_left_out(users: list[User]) -> None:
@@ -436,7 +448,7 @@ def test_deleted_row_whose_foreign_key_names_nothing_is_refused() -> None:
 def test_rules_whose_segment_is_gone_are_a_conflict_of_their_flag_alone() -> None:
     create_segment("german", GERMAN)
     update(KEY, {"rules": GERMAN_RULE})
-    entries = by_ana(partial(update, KEY, {"rules": []}), partial(set_value, "gateway", "adyen"))
+    entries = by_ana(NO_RULES, partial(set_value, "gateway", "adyen"))
     delete_segment("german")
     shown = preview_undo(entries)
     done = undo(entries, skip_conflicts=True)
@@ -461,13 +473,35 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
 # Secrets.
 
 
-def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not() -> None:
-    create_value("token", "hunter2", secret=True)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": "hunter3"},
+        {"choices": ["hunter2", "hunter4"]},
+        {"rules": [{"conditions": [], "rollout_percent": 5, "value": "hunter3"}]},
+    ],
+)
+def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not(
+    fields: dict[str, Any],
+) -> None:
+    choices = ["hunter2", "hunter3"]
+    created = create_value("token", "hunter2", secret=True, choices=choices).version or 0
+    changed = update_value("token", fields).version or 0
     update_value("token", {"description": "x"})
-    undo_value("token")
-    version = set_value("token", "hunter3").version
-    with pytest.raises(InvalidChangeError, match="token is secret, so the history says only that"):
-        undo_value("token", version)
+    refused = "token is secret, so the history says only that"
+    for call in (
+        partial(undo_value, "token", changed),
+        partial(undo, entries_of_transaction(changed)),
+        partial(restore_value, "token", to=created),
+    ):
+        with pytest.raises(InvalidChangeError, match=refused):
+            call()
+    assert undo_value("token").new == {"description": ""}
+    update_value("token", {"description": "x"})
+    restore_value("token", to=changed)
+    row = KeyValueStore.objects.get(key="token")
+    assert row.description == ""
+    assert {name: getattr(row, name) for name in fields} == fields
     delete_value("token")
     with pytest.raises(InvalidChangeError, match="token was secret, so the history cannot bring"):
         undo_value("token")
