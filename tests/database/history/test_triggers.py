@@ -109,7 +109,8 @@ def copy_two() -> None:
 
 
 def merge() -> None:
-    if connection.pg_version < 150000:
+    [[version]] = rows("SELECT current_setting('server_version_num')::int")
+    if version < 150000:
         pytest.skip("MERGE requires PostgreSQL 15")
     rows(
         "MERGE INTO flagstaff_featureflag AS f "
