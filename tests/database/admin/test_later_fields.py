@@ -255,18 +255,6 @@ def test_filters_offer_owners_and_tags_of_all_flags(operator: Client) -> None:
 # The history.
 
 
-@pytest.mark.django_db(transaction=True)
-def test_history_page_describes_and_undoes_the_later_fields(
-    operator: Client, owned: FeatureFlag
-) -> None:
-    changes.update("new_checkout", NOT_OWNED)
-    html = strip_tags(page(operator, flag_url(owned, "history")))
-    assert "owner &quot;payments&quot; → &quot;&quot;" in html
-    response = undo(operator, flag_version("new_checkout"))
-    assert any("was undone" in text for text in messages_of(response))
-    assert stored() == OWNED
-
-
 # The bucketing unit.
 
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.utils.html import strip_tags
 
-from flagstaff import acting_as, changes
+from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.exceptions import InvalidChangeError
@@ -31,10 +31,8 @@ from tests.support.admin_pages import (
     page,
     permit,
     preview_of,
-    restore_url,
     toggle_url,
     turn_on,
-    undo,
 )
 from tests.support.sql import rows as execute
 
@@ -243,17 +241,6 @@ def test_conflicting_rules_are_shown_in_sentences(operator: Client, flag: Featur
 
 
 # Messages, confirmations and the list.
-
-
-def test_restore_and_undo_report_rules_in_sentences(operator: Client, flag: FeatureFlag) -> None:
-    version, url = flag_version("new_checkout"), flag_url(flag, "history")
-    with acting_as("bob"):  # an event of its own
-        changes.update("new_checkout", {"rules": [{"name": "team", "conditions": [STAFF]}]})
-    [[now, after]] = preview_of(operator.get(restore_url(url, version))).values()
-    assert now == '"team": 100 % if is_staff is true'
-    assert after.startswith('"team": 100 % if is_staff is true; rule 2: 25 % if')
-    [message] = messages_of(undo(operator, flag_version("new_checkout")))
-    assert 'rules "team": 100 % if is_staff is true → "team": 100 %' in message
 
 
 def test_confirmation_and_message_of_turning_on_show_rules(

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from flagstaff.changes import create, delete, update
-from flagstaff.changes.flags import restore, undo
-from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import flag_version
+from flagstaff.changes import create, update
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from tests.support.history import flag_history
@@ -96,33 +94,3 @@ def test_history_describes_the_three_fields(flag: FeatureFlag) -> None:
         'created, kind "release", owner "payments", tags ["checkout", "mobile"], '
         'review on "2027-03-01"'
     )
-
-
-@COMMITTED
-def test_undo_and_restore_bring_the_three_fields_back(flag: FeatureFlag) -> None:
-    version = flag_version(KEY) or 0
-    cleared = update(KEY, NOT_OWNED).version
-    undo(KEY)
-    assert stored() == OWNED
-    update(KEY, NOT_OWNED)
-    update(KEY, {"owner": "search", "tags": ["q3"]})
-    with pytest.raises(ConflictError):
-        undo(KEY, cleared)
-    restore(KEY, to=version)
-    assert stored() == OWNED
-    delete(KEY)
-    undo(KEY)
-    assert stored() == OWNED
-
-
-@COMMITTED
-def test_entries_from_before_the_columns_existed_leave_them(flag: FeatureFlag) -> None:
-    version = flag_version(KEY) or 0
-    update(KEY, {"enabled": True})
-    forget_columns()
-    restore(KEY, to=version)
-    assert stored() == OWNED
-    delete(KEY)
-    forget_columns()
-    undo(KEY)
-    assert stored() == NOT_OWNED

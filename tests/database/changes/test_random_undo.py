@@ -20,6 +20,7 @@ from flagstaff.changes.undo import preview_undo, restore_row, undo
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.repeats import repeats
 from tests.support.sql import rows
 
 # Each change is a transaction of its own, as in production.
@@ -377,6 +378,7 @@ def run_sequences(count: int, first: int = 0) -> dict[str, int]:
     return totals
 
 
+@pytest.mark.timeout(repeats(3_600, 300))
 def test_random_changes_are_undone_exactly_or_refused() -> None:
-    totals = run_sequences(20)
+    totals = run_sequences(repeats(400, 12))
     assert min(totals.values()) > 2

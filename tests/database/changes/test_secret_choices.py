@@ -11,14 +11,10 @@ from django.test import Client
 
 from flagstaff import serialization
 from flagstaff.changes import create_value, update_value
-from flagstaff.changes.values import restore as restore_value
-from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, messages_of, page, undo
-from tests.support.history import value_history
-from tests.support.history_fixtures import undo_transaction
 from tests.support.sql import rows
 from tests.support.terminals import flags
 
@@ -42,36 +38,6 @@ def change_choices() -> int:
 
 def stored() -> list[str]:
     return list(KeyValueStore.objects.get(key="password").choices)
-
-
-def test_history_stores_only_that_they_changed() -> None:
-    change_choices()
-    update_value("password", {"description": "The mail server"})
-    text = json.dumps(rows("SELECT old, new FROM flagstaff_change"), default=str)
-    assert not any(word in text for word in (*CHOICES, "opensesame"))
-    described, changed, created = value_history("password")
-    assert [one.field for one in described.differences] == ["description"]
-    assert [(one.field, one.secret) for one in changed.differences] == [("choices", True)]
-    assert {one.field for one in created.differences if one.secret} == {"value", "choices"}
-
-
-def test_undo_of_them_is_refused_and_of_other_fields_is_not() -> None:
-    before = value_version("password") or 0
-    change = change_choices()
-    for refused in (
-        lambda: undo_value("password", change),
-        lambda: undo_transaction(change),
-        lambda: restore_value("password", to=before),
-    ):
-        with pytest.raises(InvalidChangeError, match="password is secret, so the history says"):
-            refused()
-    update_value("password", {"description": "The mail server"})
-    with pytest.raises(InvalidChangeError, match="password is secret, so the history says"):
-        undo_value("password", change)
-    assert undo_value("password").new == {"description": ""}
-    update_value("password", {"description": "The mail server"})
-    restore_value("password", to=change)
-    assert stored() == [*CHOICES, "opensesame"]
 
 
 def test_export_masks_them_and_an_import_keeps_them() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as
 from flagstaff.changes import (
-    Changed,
     add_allowed_users,
     create,
     create_segment,
@@ -62,7 +61,28 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 KEY = "new_checkout"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
+GERMAN_RULE = [{"conditions": [{"segment": "german"}], "rollout_percent": 100}]
 Step = Callable[[], Any]
+
+
+def at(percent: int, key: str = KEY) -> Step:
+    return partial(set_rollout, key, percent)
+
+
+ON, OFF, GONE, UNDO = (partial(one, KEY) for one in (enable, disable, delete, undo_flag))
+NO_RULES = partial(update, KEY, {"rules": []})
+
+
+def alice() -> User:
+    return User.objects.get(username="alice")
+
+
+def add() -> None:
+    add_allowed_users(KEY, alice())
+
+
+def remove() -> None:
+    remove_allowed_users(KEY, alice())
 
 
 @pytest.fixture
@@ -74,11 +94,17 @@ def flag() -> FeatureFlag:
     return FeatureFlag.objects.get(key=KEY)
 
 
+def run(steps: Iterable[Step]) -> int:
+    """Runs each step, in a transaction of its own. Returns the version of the last entry."""
+    for step in steps:
+        step()
+    return Change.objects.latest("id").pk
+
+
 def by_ana(*steps: Step) -> list[Change]:
     """Runs each step as ana, in a transaction of its own. Returns her entries."""
-    for step in steps:
-        with acting_as("ana"):
-            step()
+    with acting_as("ana"):
+        run(steps)
     return [*Change.objects.by("ana")]
 
 
@@ -104,7 +130,7 @@ def problems(done: Iterable[Undone]) -> list[str]:
     return [str(conflict.error) for one in done for conflict in one.conflicts]
 
 
-# Columns.
+# What returns.
 
 
 def test_undo_of_the_newest_event_returns_what_it_changed() -> None:
@@ -127,70 +153,94 @@ def test_undo_keeps_newer_changes_of_other_columns_and_users(users: list[User]) 
     assert flag().allowed_users.get() == users[0]
 
 
-def test_undo_of_what_is_as_before_writes_nothing() -> None:
-    version = set_rollout(KEY, 50).version
-    set_rollout(KEY, 10)
-    entries = Change.objects.count()
-    assert undo_flag(KEY, version).written is False
-    assert Change.objects.count() == entries
-
-
-def test_undo_of_a_column_that_was_changed_again_is_a_conflict() -> None:
-    version = set_rollout(KEY, 50).version
-    set_rollout(KEY, 75)
-    with pytest.raises(ConflictError) as caught:
-        undo_flag(KEY, version)
-    assert str(caught.value) == ("new_checkout: rollout was changed again and is 75 % now")
-    assert (caught.value.key, caught.value.actual) == (KEY, flag_version(KEY))
-    assert flag().rollout_percent == 75
-
-
-def test_undo_of_one_change_after_the_other_names_the_restore() -> None:
-    older, _newer = set_rollout(KEY, 50).version, set_rollout(KEY, 75).version
-    undo_flag(KEY)
-    with pytest.raises(ConflictError, match=r"several changes, use .*flags restore new_checkout"):
-        undo_flag(KEY, older)
-
-
-def test_undo_never_enables_a_flag_that_a_later_entry_has_disabled() -> None:
-    enable(KEY)
-    off = disable(KEY).version
-    enable(KEY)
-    disable(KEY)
-    with pytest.raises(ConflictError, match="enabled was changed again and is false now"):
-        undo_flag(KEY, off)
-    assert flag().enabled is False
-
-
-def test_undo_of_a_column_that_was_changed_without_an_entry_is_a_conflict() -> None:
-    version = set_rollout(KEY, 50).version
-    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
-    FeatureFlag.objects.update(rollout_percent=60)
-    rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
-    rows(always("flagstaff_featureflag"))
-    with pytest.raises(ConflictError, match="is 60 % now"):
-        undo_flag(KEY, version)
+def test_undo_removes_added_users_and_adds_removed_ones(users: list[User]) -> None:
+    add_allowed_users(KEY, users[:2])
+    version = update(KEY, {"allowed_users": users[1:]}).version
+    changed = undo_flag(KEY, version)
+    assert (changed.old, changed.new) == (
+        {"allowed_users": [users[2].pk]},
+        {"allowed_users": [users[0].pk]},
+    )
+    assert {*flag().allowed_users.all()} == {*users[:2]}
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [(1, True), (1, 1.0), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
+    ("old", "new"),
+    [
+        (1, True),
+        (1, 1.0),
+        (False, 0),
+        ([1], [True]),
+        ({"a": 0}, {"a": False}),
+        *(
+            (value, "other")
+            for value in (0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False)
+        ),
+    ],
 )
-def test_undo_distinguishes_numbers_from_booleans(old: Any, new: Any) -> None:
-    create_value("limit", old)
-    version = set_value("limit", new).version
-    assert undo_value("limit", version).written is True
-    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(old)
+def test_undo_and_restore_return_the_same_json(old: Any, new: Any) -> None:
+    created = create_value("limit", old).version or 0
+    changed = set_value("limit", new).version
+    backs: list[tuple[Step, Step]] = [
+        (lambda: None, partial(undo_value, "limit", changed)),
+        (partial(set_value, "limit", new), partial(restore_value, "limit", to=created)),
+        (partial(delete_value, "limit"), partial(undo_value, "limit")),
+    ]
+    for change, back in backs:
+        change()
+        assert back().written is True
+        assert repr(KeyValueStore.objects.get(key="limit").value) == repr(old)
 
 
-@pytest.mark.parametrize("value", [0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False])
-def test_undo_and_restore_return_the_same_json(value: Any) -> None:
-    version = create_value("limit", value).version or 0
-    set_value("limit", "other")
-    restore_value("limit", to=version)
-    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(value)
-    delete_value("limit")
-    undo_value("limit")
-    assert repr(KeyValueStore.objects.get(key="limit").value) == repr(value)
+def delete_by_sql() -> None:
+    pk = flag().pk
+    rows(f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (999, %s)", alice().pk)
+    rows("INSERT INTO flagstaff_featureflag (id, key) VALUES (999, 'from_sql')")
+    rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
+    rows(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", pk)
+
+
+def pass_on(free: str, first: str, second: str) -> list[Step]:
+    """Each of two flags, and then "last", gets the key that is free."""
+    keys = zip((first, second, "last"), (free, first, second), strict=True)
+    return [partial(delete, free), *(partial(update, old, {"key": new}) for old, new in keys)]
+
+
+# What one transaction changes. Before, there are also the flags "a", "b", "c" and "last".
+TRANSACTIONS: dict[str, list[Step]] = {
+    "deletion of a flag with users": [at(50), GONE],
+    "new flag, and the segment that it names": [
+        partial(create_segment, "beta", GERMAN),
+        partial(create, "poster", rules=[{"conditions": [{"segment": "beta"}]}]),
+    ],
+    "rule, and the segment that it names": [NO_RULES, partial(delete_segment, "german")],
+    "keys passed on": pass_on("a", "b", "c"),
+    "keys passed on backwards": pass_on("c", "b", "a"),
+    "keys passed on from the middle": pass_on("b", "c", "a"),
+    "key taken by a new flag": [GONE, partial(create, KEY, enabled=True)],
+    "key taken by another flag": [GONE, partial(update, "last", {"key": KEY})],
+    "SQL that deletes users after their flag": [delete_by_sql],
+}
+
+
+@pytest.mark.parametrize("steps", TRANSACTIONS.values(), ids=TRANSACTIONS)
+def test_undo_of_a_transaction_restores_all_rows_exactly(
+    steps: list[Step], users: list[User]
+) -> None:
+    create_segment("german", GERMAN)
+    update(KEY, {"rules": GERMAN_RULE, "allowed_users": users[:2]})
+    for key in ("a", "b", "c", "last"):
+        create(key)
+    before = state()
+    with transaction.atomic():
+        version = run(steps)
+    after = state()
+    assert after != before
+    undo(entries_of_transaction(version))
+    assert state() == before
+    # So does the undo of the undo.
+    undo(entries_of_transaction(Change.objects.latest("id").pk))
+    assert state() == after
 
 
 def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
@@ -203,12 +253,109 @@ def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
     assert done.changed.new == {"description": ""}
 
 
-def test_columns_that_an_entry_lacks_get_their_default_at_an_insert() -> None:
-    set_rollout(KEY, 50)
-    version = delete(KEY).version
-    rows("UPDATE flagstaff_change SET old = old - 'rollout_percent' WHERE id = %s", version)
+def test_columns_that_an_entry_lacks_stay_or_get_their_default_at_an_insert() -> None:
+    version = update(KEY, {"rollout_percent": 50, "owner": "web"}).version or 0
+    enable(KEY)
+    rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
+    restore(KEY, to=version)
+    assert (flag().enabled, flag().rollout_percent, flag().owner) == (False, 50, "web")
+    delete(KEY)
+    rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
     undo_flag(KEY)
-    assert flag().rollout_percent == FeatureFlag().rollout_percent
+    assert (flag().rollout_percent, flag().owner) == (FeatureFlag().rollout_percent, "")
+
+
+def test_users_who_no_longer_exist_or_were_of_another_model_are_left_out(users: list[User]) -> None:
+    add_allowed_users(KEY, users[:2])
+    version = delete(KEY).version
+    pk = users[0].pk
+    users[0].delete()
+    assert undo_flag(KEY, version).missing == (pk,)
+    assert flag().allowed_users.get() == users[1]
+    version = add_allowed_users(KEY, users[2]).version
+    rows("UPDATE flagstaff_change SET new = new || '[\"ana\"]' WHERE id = %s", version)
+    undo_flag(KEY, version)
+    assert flag().allowed_users.get() == users[1]
+
+
+# Steps of which the last is undone, and what has left nothing to undo.
+NOTHING_LEFT: list[tuple[list[Step], list[Step]]] = [
+    ([at(50)], [at(10)]),
+    ([partial(create, "banner")], [partial(delete, "banner")]),
+    ([GONE], [UNDO]),
+    ([add, GONE, UNDO], [GONE]),
+]
+
+
+@pytest.mark.parametrize(("steps", "since"), NOTHING_LEFT)
+def test_undo_of_what_is_as_before_writes_nothing(
+    steps: list[Step], since: list[Step], users: list[User]
+) -> None:
+    version = run(steps)
+    run(since)
+    entries = Change.objects.count()
+    [done] = undo(entries_of_versions([version]))
+    assert (done.written, done.conflicts) == (None, ())
+    assert Change.objects.count() == entries
+
+
+# Conflicts.
+
+
+def write_without_an_entry() -> None:
+    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
+    FeatureFlag.objects.update(rollout_percent=60)
+    rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+    rows(always("flagstaff_featureflag"))
+
+
+def create_other_with_the_primary_key() -> None:
+    FeatureFlag.objects.create(pk=Change.objects.latest("id").object_pk, key="other")
+
+
+# Steps of which the last is undone, what happens then, and the conflict.
+CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
+    ([at(50)], [at(75)], "new_checkout: rollout was changed again and is 75 % now$"),
+    ([at(50)], [at(75), UNDO], "several changes, use .*flags restore new_checkout"),
+    ([at(50)], [write_without_an_entry], "is 60 % now"),
+    # An undo never enables a flag that a later entry has disabled.
+    ([ON, OFF], [ON, OFF], "enabled was changed again and is false now"),
+    ([add, remove], [add, remove], "its allowed users, 1 were added or removed again"),
+    ([partial(create, "banner")], [at(5, "banner")], "banner: it was changed since it was created"),
+    ([at(50)], [GONE], "it was deleted since; restore it with"),
+    ([add], [GONE], "it was deleted since; restore it with"),
+    ([GONE], [partial(create, KEY)], "^new_checkout: a flag has this key now; rename or delete it"),
+    ([GONE], [partial(create_value, KEY, 1)], "^new_checkout: a value has this key now; rename or"),
+    ([add, GONE], [create_other_with_the_primary_key], "it was created again since"),
+]
+
+
+@pytest.mark.parametrize(("steps", "since", "message"), CONFLICTS)
+def test_undo_of_what_was_changed_again_is_a_conflict_and_writes_nothing(
+    steps: list[Step], since: list[Step], message: str, users: list[User]
+) -> None:
+    version = run(steps)
+    run(since)
+    before, entries = state(), entries_of_versions([version])
+    [shown] = preview_undo(entries)
+    [problem] = problems([shown])
+    assert re.search(message, problem)
+    with pytest.raises(ConflictError, match=re.escape(problem)) as caught:
+        undo(entries)
+    assert (caught.value.key, caught.value.actual) == (shown.key, shown.version)
+    [skipped] = undo(entries, skip_conflicts=True)
+    assert (skipped.changed, problems([skipped])) == (None, [problem])
+    assert state() == before
+
+
+def test_undo_of_a_deleted_key_does_not_touch_the_row_with_its_primary_key(
+    users: list[User],
+) -> None:
+    run([add, GONE, create_other_with_the_primary_key])
+    before = state()
+    with pytest.raises(ConflictError, match="it was created again since"):
+        undo(event_of(Kind.FLAG, KEY))
+    assert state() == before
 
 
 @pytest.mark.parametrize(("old", "new"), [("0.1", "0.1000000000000000055"), ("7.0", "7.00")])
@@ -226,64 +373,10 @@ def test_undo_distinguishes_numbers_that_are_equal_as_floats(old: str, new: str)
         undo_flag(KEY, version)
 
 
-# Users.
-
-
-def test_undo_removes_added_users_and_adds_removed_ones(users: list[User]) -> None:
-    add_allowed_users(KEY, users[:2])
-    version = update(KEY, {"allowed_users": users[1:]}).version
-    changed = undo_flag(KEY, version)
-    assert (changed.old, changed.new) == (
-        {"allowed_users": [users[2].pk]},
-        {"allowed_users": [users[0].pk]},
-    )
-    assert {*flag().allowed_users.all()} == {*users[:2]}
-
-
-def test_undo_of_a_user_who_was_changed_again_is_a_conflict(users: list[User]) -> None:
-    add_allowed_users(KEY, users[0])
-    version = remove_allowed_users(KEY, users[0]).version
-    add_allowed_users(KEY, users[0])
-    remove_allowed_users(KEY, users[0])
-    with pytest.raises(ConflictError, match="its allowed users, 1 were added or removed again"):
-        undo_flag(KEY, version)
-    assert not flag().allowed_users.exists()
-
-
-def test_users_who_no_longer_exist_are_left_out_and_named(users: list[User]) -> None:
-    add_allowed_users(KEY, users[:2])
-    version = delete(KEY).version
-    pk = users[0].pk
-    users[0].delete()
-    assert undo_flag(KEY, version).missing == (pk,)
-    assert flag().allowed_users.get() == users[1]
-
-
-# Rows.
-
-
-def test_undo_of_a_creation_deletes_the_row_unless_it_was_changed_since() -> None:
-    version = create("banner").version
-    changed = set_rollout("banner", 50).version
-    with pytest.raises(ConflictError, match="banner: it was changed since it was created"):
-        undo_flag("banner", version)
-    undo(entries_of_versions([version or 0, changed or 0]))
+def test_undo_of_a_creation_and_of_its_later_changes_deletes_the_row() -> None:
+    entries = by_ana(partial(create, "banner"), partial(set_rollout, "banner", 50))
+    undo(entries)
     assert not FeatureFlag.objects.filter(key="banner").exists()
-    assert undo_flag("banner", version).written is False
-
-
-def test_undo_of_a_deletion_inserts_the_same_row_with_its_users(users: list[User]) -> None:
-    add_allowed_users(KEY, users[:2])
-    before = state()
-    with acting_as("ana"):
-        set_rollout(KEY, 50)
-        delete(KEY)
-    undo(Change.objects.by("ana"))
-    assert state() == before
-    entries = Change.objects.count()
-    # Its deletion is undone already.
-    done = undo(Change.objects.by("ana").filter(action="delete", relation="f"))
-    assert (problems(done), Change.objects.count()) == ([], entries)
 
 
 def test_row_that_was_created_again_keeps_what_it_got(users: list[User]) -> None:
@@ -298,106 +391,6 @@ def test_row_that_was_created_again_keeps_what_it_got(users: list[User]) -> None
         undo(entries)
     undo(entries, skip_conflicts=True)
     assert (flag().enabled, flag().allowed_users.exists()) == (False, False)
-
-
-@pytest.mark.parametrize("undone", ["the deletion by its version", "the newest event of the key"])
-def test_other_row_that_has_the_primary_key_now_is_not_touched(
-    undone: str, users: list[User]
-) -> None:
-    add_allowed_users(KEY, users[0])
-    deletion, pk = delete(KEY).version or 0, Change.objects.latest("id").object_pk
-    FeatureFlag.objects.create(pk=pk, key="other")
-    before = state()
-    of_key = undone == "the newest event of the key"
-    entries = event_of(Kind.FLAG, KEY) if of_key else entries_of_versions([deletion])
-    with pytest.raises(ConflictError, match="it was created again since"):
-        undo(entries)
-    assert state() == before
-
-
-def test_undo_of_a_change_of_a_deleted_row_is_a_conflict(users: list[User]) -> None:
-    percent = set_rollout(KEY, 50).version
-    added = add_allowed_users(KEY, users[0]).version
-    delete(KEY)
-    for version in (percent, added):
-        with pytest.raises(ConflictError, match="it was deleted since; restore it with"):
-            undo_flag(KEY, version)
-
-
-def test_undo_of_an_undone_deletion_leaves_a_row_that_is_deleted_again(users: list[User]) -> None:
-    add_allowed_users(KEY, users[0])
-    delete(KEY)
-    version = undo_flag(KEY).version
-    delete(KEY)
-    assert undo_flag(KEY, version).written is False
-
-
-@pytest.mark.parametrize("other", ["flag", "value"])
-def test_undo_of_a_deletion_whose_key_is_taken_is_a_conflict(other: str) -> None:
-    version = delete(KEY).version or 0
-    create(KEY) if other == "flag" else create_value(KEY, 1)
-    [shown] = preview_undo(entries_of_versions([version]))
-    [problem] = problems([shown])
-    assert problem == (f"new_checkout: a {other} has this key now; rename or delete it first")
-    with pytest.raises(ConflictError, match=f"a {other} has this key now"):
-        undo(entries_of_versions([version]))
-
-
-@pytest.mark.parametrize("names", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
-def test_undo_of_keys_passed_between_flags_restores_them(names: list[str]) -> None:
-    free, first, second = names
-    create(first)
-    create(second)
-    create("last")
-    before = state()
-    with transaction.atomic():
-        update(first, {"key": free})
-        update(second, {"key": first})
-        version = update("last", {"key": second}).version
-    undo(entries_of_transaction(version or 0))
-    assert state() == before
-
-
-@pytest.mark.parametrize(
-    "take",
-    [partial(create, KEY, enabled=True), partial(update, "banner", {"key": KEY})],
-    ids=["created", "renamed"],
-)
-def test_undo_of_a_deletion_whose_key_was_taken_at_once_restores_both(
-    take: Callable[[], Changed],
-) -> None:
-    create("banner")
-    before = state()
-    with transaction.atomic():
-        delete(KEY)
-        version = take().version
-    undo(entries_of_transaction(version or 0))
-    assert state() == before
-
-
-def test_segment_and_the_rule_that_names_it_return_together() -> None:
-    create_segment("german", GERMAN)
-    rules = [{"conditions": [{"segment": "german"}], "rollout_percent": 100}]
-    update(KEY, {"rules": rules})
-    entries = by_ana(
-        lambda: update(KEY, {"rules": []}),
-        lambda: delete_segment("german"),
-    )
-    undo(entries)
-    assert flag().rules == rules
-    assert Segment.objects.get().key == "german"
-
-
-def test_rows_written_by_sql_in_any_order_are_undone(users: list[User]) -> None:
-    add_allowed_users(KEY, users[0])
-    before, pk = state(), flag().pk
-    with transaction.atomic():
-        rows(f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (999, %s)", users[0].pk)
-        rows("INSERT INTO flagstaff_featureflag (id, key) VALUES (999, 'from_sql')")
-        rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
-        rows(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", pk)
-    undo(entries_of_transaction(Change.objects.latest("id").pk))
-    assert state() == before
 
 
 def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
@@ -435,13 +428,6 @@ def test_deleted_row_that_no_longer_fits_its_table_is_a_conflict(old: str) -> No
     assert KeyValueStore.objects.get().value == "stripe"
 
 
-def test_users_of_an_earlier_user_model_are_left_out(users: list[User]) -> None:
-    version = add_allowed_users(KEY, users[0]).version or 0
-    rows("UPDATE flagstaff_change SET new = new || '[\"ana\"]' WHERE id = %s", version)
-    undo_flag(KEY, version)
-    assert not flag().allowed_users.exists()
-
-
 def test_deleted_row_whose_foreign_key_names_nothing_is_refused() -> None:
     rows("CREATE TABLE team (name text PRIMARY KEY)")
     try:
@@ -461,11 +447,8 @@ def test_deleted_row_whose_foreign_key_names_nothing_is_refused() -> None:
 
 def test_rules_whose_segment_is_gone_are_a_conflict_of_their_flag_alone() -> None:
     create_segment("german", GERMAN)
-    update(KEY, {"rules": [{"conditions": [{"segment": "german"}], "rollout_percent": 100}]})
-    entries = by_ana(
-        lambda: update(KEY, {"rules": []}),
-        lambda: set_value("gateway", "adyen"),
-    )
+    update(KEY, {"rules": GERMAN_RULE})
+    entries = by_ana(NO_RULES, partial(set_value, "gateway", "adyen"))
     delete_segment("german")
     shown = preview_undo(entries)
     done = undo(entries, skip_conflicts=True)
@@ -490,13 +473,35 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
 # Secrets.
 
 
-def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not() -> None:
-    create_value("token", "hunter2", secret=True)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": "hunter3"},
+        {"choices": ["hunter2", "hunter4"]},
+        {"rules": [{"conditions": [], "rollout_percent": 5, "value": "hunter3"}]},
+    ],
+)
+def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not(
+    fields: dict[str, Any],
+) -> None:
+    choices = ["hunter2", "hunter3"]
+    created = create_value("token", "hunter2", secret=True, choices=choices).version or 0
+    changed = update_value("token", fields).version or 0
     update_value("token", {"description": "x"})
-    undo_value("token")
-    version = set_value("token", "hunter3").version
-    with pytest.raises(InvalidChangeError, match="token is secret, so the history says only that"):
-        undo_value("token", version)
+    refused = "token is secret, so the history says only that"
+    for call in (
+        partial(undo_value, "token", changed),
+        partial(undo, entries_of_transaction(changed)),
+        partial(restore_value, "token", to=created),
+    ):
+        with pytest.raises(InvalidChangeError, match=refused):
+            call()
+    assert undo_value("token").new == {"description": ""}
+    update_value("token", {"description": "x"})
+    restore_value("token", to=changed)
+    row = KeyValueStore.objects.get(key="token")
+    assert row.description == ""
+    assert {name: getattr(row, name) for name in fields} == fields
     delete_value("token")
     with pytest.raises(InvalidChangeError, match="token was secret, so the history cannot bring"):
         undo_value("token")
@@ -582,26 +587,25 @@ def test_entry_stands_for_the_event_that_wrote_it(users: list[User]) -> None:
     assert KeyValueStore.objects.get().value == "adyen"
 
 
-def test_conflict_refuses_all_unless_it_is_skipped() -> None:
-    entries = by_ana(lambda: set_rollout(KEY, 25), lambda: set_value("gateway", "adyen"))
-    set_rollout(KEY, 75)
-    before = state()
-    with pytest.raises(ConflictError, match="rollout was changed again"):
-        undo(entries)
-    assert state() == before
-    value, skipped = undo(entries, skip_conflicts=True)
-    assert value.written
-    assert (skipped.changed, len(skipped.conflicts)) == (None, 1)
-    assert (flag().rollout_percent, KeyValueStore.objects.get().value) == (75, "stripe")
-
-
-def test_several_conflicts_are_all_named() -> None:
-    entries = by_ana(lambda: set_rollout(KEY, 25), lambda: set_value("gateway", "adyen"))
+def test_conflicts_are_all_named_and_refuse_all_unless_they_are_skipped() -> None:
+    entries = by_ana(
+        partial(set_rollout, KEY, 25),
+        partial(set_value, "gateway", "adyen"),
+        partial(create, "banner"),
+    )
     set_rollout(KEY, 75)
     set_value("gateway", "braintree")
-    with pytest.raises(ConflictError) as caught:
+    before = state()
+    with pytest.raises(ConflictError, match="rollout was changed again") as caught:
         undo(entries)
-    assert len(str(caught.value).splitlines()) == 2
+    assert (len(str(caught.value).splitlines()), state()) == (2, before)
+    done = undo(entries, skip_conflicts=True)
+    assert {one.key: (bool(one.written), len(one.conflicts)) for one in done} == {
+        KEY: (False, 1),
+        "gateway": (False, 1),
+        "banner": (True, 0),
+    }
+    assert state() == {key: row for key, row in before.items() if key != ("flag", "banner")}
 
 
 def test_interleaved_transaction_is_a_conflict(users: list[User]) -> None:
@@ -761,29 +765,15 @@ def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_three_times(
 ) -> None:
     few, writes, names = undo_queries(change_rows(2))
     assert (writes <= 3 * 8, names) == (True, 9)
-    many, writes, names = undo_queries(change_rows(10))
-    assert (writes <= 3 * 40, names) == (True, 41)
+    many, writes, names = undo_queries(change_rows(6))
+    assert (writes <= 3 * 24, names) == (True, 25)
     assert many == few < 40
 
 
-def test_sixty_events_are_undone_in_half_a_second() -> None:
-    keys = [f"row_{number:02}" for number in range(20)]
-    for key in keys:
-        create(key)
-    entries = by_ana(*(partial(set_rollout, key, percent) for percent in (1, 2, 3) for key in keys))
-    assert len(entries) == 60
-    began = perf_counter()
-    undo(entries)
-    seconds = perf_counter() - began
-    assert not FeatureFlag.objects.filter(rollout_percent__in=[1, 2, 3]).exists()
-    # Ten times the aim, for a busy machine.
-    assert seconds < 5
-
-
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
 def test_flag_with_many_allowed_users_returns_with_one_insert() -> None:
-    many = User.objects.bulk_create([User(username=f"user{number}") for number in range(100_000)])
+    # More than two statements of other lists of users have.
+    many = User.objects.bulk_create([User(username=f"user{number}") for number in range(20_001)])
     rows(
         f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) SELECT %s, id FROM auth_user",
         flag().pk,

@@ -11,14 +11,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flagstaff import get_value
-from flagstaff.changes import create_value, delete_value, set_value, update_value
-from flagstaff.changes.values import restore as restore_value
+from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import DocumentError, InvalidChangeError
-from flagstaff.history.describe import describe_change
 from flagstaff.models import KeyValueStore
 from flagstaff.serialization import apply, export, read
-from tests.support.history import value_history
 from tests.support.sql import rows
 from tests.support.terminals import document, run
 
@@ -163,22 +160,6 @@ def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
     with pytest.raises(InvalidChangeError, match='"stripe" is not one of "Stripe", "PayPal"'):
         undo_value(KEY, change)
     assert stored() == "Stripe"
-
-
-@COMMITTED
-def test_restore_and_undo_bring_the_rule_of_that_time_back() -> None:
-    created = create_value(KEY, "stripe").version
-    update_value(KEY, {"value": "Stripe", "type": "string", "choices": GATEWAYS})
-    newest, *_older = value_history(KEY)
-    assert describe_change(newest) == (
-        'value "stripe" → "Stripe", type "" → "string", choices [] → ["Stripe", "PayPal"]'
-    )
-    delete_value(KEY)
-    undo_value(KEY)
-    row = KeyValueStore.objects.get()
-    assert (row.value, row.type, row.choices) == ("Stripe", "string", GATEWAYS)
-    restore_value(KEY, to=created or 0)
-    assert stored() == "stripe"
 
 
 @pytest.mark.parametrize("exists", [True, False])

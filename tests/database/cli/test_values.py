@@ -100,15 +100,6 @@ def test_value_create_prints_the_value(text: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_value_is_created_deleted_and_restored() -> None:
-    assert run("value create limit 5 --description daily").status == 0
-    assert run("value create limit 6").status == 4
-    assert run(undo_of(run("value delete limit --yes").err)).status == 0
-    row = KeyValueStore.objects.get(key="limit")
-    assert (row.value, row.description) == (5, "daily")
-
-
-@pytest.mark.django_db(transaction=True)
 def test_secret_value_is_masked_in_every_output() -> None:
     outputs = [
         run("value create token '\"hunter2\"' --secret"),

@@ -84,71 +84,87 @@ def warnings() -> Iterator[list[str]]:
     connection.connection.remove_notice_handler(note)
 
 
-def test_created_and_saved_flag_is_recorded_with_its_rows(history: History) -> None:
+def test_created_saved_and_renamed_rows_are_recorded_with_both_sides(history: History) -> None:
     flag = FeatureFlag.objects.create(key="banner", rollout_percent=25)
-    flag.enabled = True
+    flag.enabled, flag.key = True, "header"
     flag.save()
-    created, saved = history()
+    KeyValueStore.objects.update(value="paypal")
+    created, saved, value = history()
     assert (created.relation, created.action, created.key) == ("f", "insert", "banner")
     assert (created.old, created.new["rollout_percent"]) == (None, 25)
     assert (saved.relation, saved.action, saved.object_pk) == ("f", "update", str(flag.pk))
     assert (saved.old["enabled"], saved.new["enabled"]) == (False, True)
-
-
-def test_update_of_many_flags_records_those_that_changed(history: History) -> None:
-    FeatureFlag.objects.create(key="banner", enabled=True)
-    history()
-    FeatureFlag.objects.update(enabled=True)
-    assert history.actions() == [("f", "update", "new_checkout")]
-
-
-def test_updated_flag_and_value_are_recorded_with_both_rows(history: History) -> None:
-    FeatureFlag.objects.update(key="checkout")
-    KeyValueStore.objects.update(value="paypal")
-    flag, value = history()
     # A renamed flag is recorded under its new key.
-    assert flag.key == flag.new["key"] == "checkout"
-    assert flag.old["key"] == "new_checkout"
+    assert (saved.key, saved.old["key"], saved.new["key"]) == ("header", "banner", "header")
     assert (value.relation, value.action, value.key) == ("k", "update", "payment_gateway")
     assert (value.old["value"], value.new["value"]) == ("stripe", "paypal")
 
 
-def test_changed_pk_is_recorded_as_delete_and_insert(bob: User, gateway: KeyValueStore) -> None:
-    FeatureFlag.objects.create(key="banner")
-    history = History()
-    FeatureFlag.objects.update(id=F("id") + 1000)
-    assert sorted(history.actions()) == [("f", "delete", "banner"), ("f", "insert", "banner")]
-
-
-def test_copy_records_each_flag(history: History) -> None:
+def copy_two() -> None:
     with (
         connection.cursor() as cursor,
         cursor.copy("COPY flagstaff_featureflag (key) FROM STDIN") as copy,
     ):
         copy.write("a\nb\n")
-    assert history.actions() == [("f", "insert", "a"), ("f", "insert", "b")]
 
 
-def test_statement_of_two_actions_records_the_action_on_each_row(history: History) -> None:
-    both = [("f", "insert", "banner"), ("f", "update", "new_checkout")]
-    rows(
-        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "
-        "ON CONFLICT (key) DO UPDATE SET enabled = true"
-    )
-    assert sorted(history.actions()) == both
+def merge() -> None:
     [[version]] = rows("SELECT current_setting('server_version_num')::int")
     if version < 150000:
         pytest.skip("MERGE requires PostgreSQL 15")
-    FeatureFlag.objects.filter(key="banner").delete()
-    FeatureFlag.objects.update(enabled=False)
-    history()
     rows(
         "MERGE INTO flagstaff_featureflag AS f "
         "USING (VALUES ('new_checkout'), ('banner')) AS v (key) ON f.key = v.key "
         "WHEN MATCHED THEN UPDATE SET enabled = true "
         "WHEN NOT MATCHED THEN INSERT (key) VALUES (v.key)"
     )
-    assert sorted(history.actions()) == both
+
+
+def delete_by_cascade() -> None:
+    [[constraint]] = rows(
+        "SELECT conname FROM pg_constraint WHERE contype = 'f' "
+        "AND conrelid = 'flagstaff_featureflag_allowed_users'::regclass "
+        "AND confrelid = 'flagstaff_featureflag'::regclass"
+    )
+    rows(
+        f"ALTER TABLE flagstaff_featureflag_allowed_users DROP CONSTRAINT {constraint}, "
+        "ADD FOREIGN KEY (featureflag_id) REFERENCES flagstaff_featureflag ON DELETE CASCADE"
+    )
+    rows("DELETE FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+
+
+CREATED, UPDATED = ("f", "insert", "banner"), ("f", "update", "new_checkout")
+DELETED = [("f", "delete", "new_checkout"), ("m", "delete", "new_checkout")]
+# Beside the flag with an allowed user there is "other", which is on.
+STATEMENTS: dict[str, tuple[Callable[[], object], list[tuple[str, str, str]]]] = {
+    "UPDATE of many": (lambda: FeatureFlag.objects.update(enabled=True), [UPDATED]),
+    "COPY": (copy_two, [("f", "insert", "a"), ("f", "insert", "b")]),
+    "ON CONFLICT DO UPDATE": (
+        lambda: rows(
+            "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "
+            "ON CONFLICT (key) DO UPDATE SET enabled = true"
+        ),
+        [CREATED, UPDATED],
+    ),
+    "MERGE": (merge, [CREATED, UPDATED]),
+    "another primary key": (
+        lambda: FeatureFlag.objects.filter(key="other").update(id=F("id") + 1000),
+        [("f", "delete", "other"), ("f", "insert", "other")],
+    ),
+    "deletion": (lambda: FeatureFlag.objects.get(key="new_checkout").delete(), DELETED),
+    "deletion by a cascade": (delete_by_cascade, DELETED),
+}
+
+
+@pytest.mark.parametrize(("write", "expected"), STATEMENTS.values(), ids=STATEMENTS)
+def test_statement_records_the_action_on_each_row_that_changed(
+    write: Callable[[], object], expected: list[tuple[str, str, str]], history: History
+) -> None:
+    FeatureFlag.objects.create(key="other", enabled=True)
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    history()
+    write()
+    assert sorted(history.actions()) == expected
 
 
 UNRECORDED: dict[str, Callable[[FeatureFlag], object]] = {
@@ -219,28 +235,6 @@ def test_users_flags_and_deletion_are_recorded_for_each_flag(
     pk = alice.pk
     alice.delete()
     assert history.user_changes() == [("new_checkout", [pk], [])]
-
-
-def test_deleted_flag_records_its_removed_users(flag: FeatureFlag, history: History) -> None:
-    flag.delete()
-    assert history.actions() == [("m", "delete", "new_checkout"), ("f", "delete", "new_checkout")]
-
-
-def test_cascaded_delete_records_users_with_the_key_of_the_flag(history: History) -> None:
-    [[constraint]] = rows(
-        "SELECT conname FROM pg_constraint WHERE contype = 'f' "
-        "AND conrelid = 'flagstaff_featureflag_allowed_users'::regclass "
-        "AND confrelid = 'flagstaff_featureflag'::regclass"
-    )
-    rows(
-        f"ALTER TABLE flagstaff_featureflag_allowed_users DROP CONSTRAINT {constraint}, "
-        "ADD FOREIGN KEY (featureflag_id) REFERENCES flagstaff_featureflag ON DELETE CASCADE"
-    )
-    rows("DELETE FROM flagstaff_featureflag")
-    assert sorted(history.actions()) == [
-        ("f", "delete", "new_checkout"),
-        ("m", "delete", "new_checkout"),
-    ]
 
 
 def test_truncate_records_the_rows(alice: User, history: History) -> None:

@@ -10,40 +10,60 @@ from tests.support.documents import database_state, import_problems
 
 pytestmark = pytest.mark.django_db
 
+# Rows of the shop and new ones, with their first problem each.
 WRONG = """\
 flagstaff: 1
 flogs: {}
+segments:
+  enterprise: {conditions: []}
+  large: {}
+  small: {conditions: [{attribute: seats, operator: below, values: [5]}]}
 flags:
-  a:
-    color: red
-  b:
-    enabled: "true"
-  c d:
-    rollout_percent: 100
-  d:
-    allowed_users: [carol, dave, 77]
-  e:
-    allowed_users: [alice, ""]
-  new_checkout:
-    rollout_percent: 10
-    version: old
+  a: {color: red}
+  b: {enabled: "true"}
+  beta_reviews: {tags: "checkout"}
+  c d: {rollout_percent: 100}
+  d: {allowed_users: [carol, dave, 77]}
+  dark_mode: {rules: null}
+  e: {allowed_users: [alice, ""]}
+  f: {tags: ["a,b"]}
+  g: {owner: 5}
+  h: {review_on: 20270301}
+  i: {rules: [{name: beta, conditions: [{attribute: plan}]}]}
+  new_checkout: {rollout_percent: 10, version: old}
   search_v2: true
+  summer_banner: {review_on: 1.3.2027}
 values:
   fresh: {description: nothing else}
+  j: {value: 10, rules: [{conditions: [{segment: enterprise}]}]}
+  k: {value: 10, type: integer, rules: [{conditions: [{segment: enterprise}], value: "5"}]}
   page_size: {value: 3, secret: 1}
+  payment_gateway: {value: a, bucket_by: groups}
 """
-# The first problem of each row.
 PROBLEMS = (
     "flags.a: a flag has no field 'color'",
     "flags.b: enabled: “true” value must be either True or False.",
+    "flags.beta_reviews: tags: the tags are not a list",
     'flags.c d: key: the key has white space at position 2; use letters, digits, "_", "-" or ',
     "flags.d: allowed_users: not exactly one user is 'carol', 'dave', 77; pass --skip-unknown",
+    "flags.dark_mode: rules: the rules must be a list, not null",
     "flags.e: allowed_users: must be a list of usernames, or of primary keys such as",
+    'flags.f: tags: the tag "a,b" contains a comma; write two tags',
+    "flags.g: owner: must be of the type string (up to 100)",
+    "flags.h: review_on: must be of the type date",
+    'flags.i: rules: rule 1 ("beta"), condition 1: the member "operator" is missing',
     "flags.new_checkout: the version must be an integer, as `export --versions` writes it",
     "flags.search_v2: must be a mapping",
+    "flags.summer_banner: review_on: “1.3.2027” value has an invalid date format",
     "flogs: is not part of this format",
+    "segments.enterprise: conditions: there are no conditions, which would include",
+    "segments.large: conditions: the conditions must be a list, not null",
+    'segments.small: conditions: condition 1: the operator "below" is not known',
     "values.fresh: value: the value is missing or null",
+    "values.j: rules: rule 1",
+    "values.k: rules: rule 1: the",
     "values.page_size: secret: must be of the type boolean",
+    'values.payment_gateway: bucket_by: "groups" cannot be the bucketing unit',
 )
 
 
@@ -119,26 +139,3 @@ def test_problem_of_a_secret_value_does_not_contain_it(cli_shop: None, value: st
     problems = import_problems(SECRET % value)
     assert problems
     assert "0123" not in "".join(problems)
-
-
-@pytest.mark.parametrize("key", ["new_checkout", "brand_new"])
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("tags: checkout", "the tags are not a list"),
-        ("tags: ['a,b']", 'the tag "a,b" contains a comma; write two tags'),
-        ("tags: null", ""),
-        ("owner: 5", "must be of the type string (up to 100)"),
-        ("owner: null", "null"),
-        ("review_on: '1.3.2027'", "“1.3.2027” value has an invalid date format"),
-        ("review_on: 20270301", "must be of the type date"),
-    ],
-)
-def test_unusable_owner_tags_or_review_date_is_a_problem(
-    cli_shop: None, key: str, line: str, problem: str
-) -> None:
-    [found] = import_problems(f"flagstaff: 1\nflags: {{{key}: {{{line}}}}}")
-    name = line.partition(":")[0]
-    assert found.startswith(f"flags.{key}: ")
-    assert name in found
-    assert problem in found

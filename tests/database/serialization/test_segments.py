@@ -1,4 +1,4 @@
-"""Segments and rules in a file: exported, imported, deleted, and named by each other."""
+"""Segments and rules in a file: exported, imported, deleted, masked, and named by each other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from flagstaff import acting_as, changes, serialization
-from flagstaff.exceptions import ConflictError
 from flagstaff.history import segment_version
 from flagstaff.history.kinds import Kind
-from flagstaff.models import Change, FeatureFlag, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import (
     dry_run,
     export_text,
@@ -123,11 +122,13 @@ def test_rule_that_names_no_segment_is_refused_with_its_place(stored: None) -> N
             rules:
               - conditions: [{segment: enterprise}]
               - {name: beta, conditions: [{segment: gone}, {segment: lost}, {segment: gone}]}
+        values:
+          limit: {value: 1, rules: [{conditions: [{segment: vip}], value: 5}]}
     """
-    [problem] = import_problems(text)
-    assert problem.startswith(
-        "flags.a: rules: rule 2 (\"beta\") names the segment 'gone', which does not exist"
-    )
+    flag, value = import_problems(text)
+    place = "flags.a: rules: rule 2 (\"beta\") names the segment 'gone', which does not exist"
+    assert flag.startswith(place)
+    assert value.startswith("values.limit: rules: rule 1 names the segment 'vip', which does not")
 
 
 def test_unchanged_rules_that_name_no_segment_are_no_problem() -> None:
@@ -135,50 +136,12 @@ def test_unchanged_rules_that_name_no_segment_are_no_problem() -> None:
     assert import_text(export_text()).changed == {}
 
 
-def test_invalid_rules_and_conditions_are_problems_with_their_place(stored: None) -> None:
-    text = """\
-        flagstaff: 1
-        segments:
-          enterprise:
-            conditions: []
-          small:
-            conditions: [{attribute: seats, operator: below, values: [5]}]
-          large: {}
-        flags:
-          a:
-            rules: [{name: beta, conditions: [{attribute: plan}]}]
-          new_checkout:
-            rules: null
-    """
-    starts = (
-        'flags.a: rules: rule 1 ("beta"), condition 1: the member "operator" is missing',
-        "flags.new_checkout: rules: the rules must be a list, not null",
-        "segments.enterprise: conditions: there are no conditions, which would include",
-        "segments.large: conditions: the conditions must be a list, not null",
-        'segments.small: conditions: condition 1: the operator "below" is not known',
-    )
-    for problem, start in zip(import_problems(text), starts, strict=True):
-        assert problem.startswith(start)
-
-
-def test_file_without_the_section_leaves_segments(stored: None) -> None:
-    text = "flagstaff: 1\nflags: {new_checkout: {enabled: true}}"
-    imported = import_text(text, delete_missing=True)
-    assert [key for _, key in imported.changed] == ["new_checkout"]
-    assert Segment.objects.exists()
-
-
-def test_versions_of_segments_are_compared(stored: None) -> None:
-    exported = export_text(versions=True).replace('"attribute": "plan"', '"attribute": "tariff"')
-    changes.update_segment("enterprise", {"conditions": LARGE})
-    with pytest.raises(ConflictError, match="enterprise has version"):
-        import_text(exported)
-    assert import_text(exported, ignore_versions=True).changed
-
-
 def test_missing_segment_is_deleted_after_the_flags_that_named_it(stored: None) -> None:
     Segment.objects.create(key="large", conditions=LARGE)
     text = "flagstaff: 1\nsegments: {}\nflags: {new_checkout: {rules: []}}"
+    # A file without the section leaves the segments.
+    planned = dry_run(text.replace("segments: {}\n", ""), delete_missing=True)
+    assert [key for _, key in planned.changed] == ["new_checkout"]
     imported = import_text(text, delete_missing=True)
     assert [key for _, key in imported.changed] == ["new_checkout", "enterprise", "large"]
     assert state() == ({"new_checkout": []}, {})
@@ -204,3 +167,51 @@ def test_deletion_of_a_segment_that_rules_name_is_refused(stored: None) -> None:
     FeatureFlag.objects.create(key="search", rules=NAMING)
     [problem] = import_problems("flagstaff: 1\nsegments: {}", delete_missing=True)
     assert problem == f"{place} 'new_checkout', 'search'; change these rules first"
+
+
+# Rules of values.
+
+KEY = "max_items"
+VALUE_RULES = [
+    {"conditions": [{"segment": "enterprise"}], "value": 50},
+    {"conditions": [], "rollout_percent": 25, "value": 20},
+]
+
+
+def value_row() -> Any:
+    return KeyValueStore.objects.values_list("value", "rules", "bucket_by").get(key=KEY)
+
+
+def test_rules_of_a_value_are_exported_and_an_import_brings_them_back() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create_value(KEY, 10, rules=VALUE_RULES, bucket_by="organization")
+    before, exported = value_row(), export_text()
+    changes.update_value(KEY, {"rules": [], "bucket_by": "user"})
+    summary = (
+        'rules no rules → rule 1: 50 if in segment "enterprise"; rule 2: 20 for 25 % of the '
+        "others, bucketing unit user → organization"
+    )
+    assert summaries(import_text(exported)) == {KEY: summary}
+    assert value_row() == before
+    changes.delete_value(KEY)
+    changes.delete_segment("enterprise")
+    import_text(exported)
+    assert value_row() == before
+
+
+def test_rules_of_a_secret_value_are_masked_and_an_import_keeps_them() -> None:
+    changes.create_value(KEY, "hunter2", secret=True, rules=[{"conditions": PAYING, "value": "a"}])
+    before, exported = value_row(), export_text()
+    assert "paid" not in exported
+    changed = import_text(exported.replace('"description": ""', '"description": "The mail server"'))
+    assert [list(change.new) for change in changed.changed.values()] == [["description"]]
+    assert value_row() == before
+    changes.delete_value(KEY)
+    [problem] = import_problems(exported)
+    assert problem.startswith(f"values.{KEY}: value: is masked")
+
+
+def test_import_refuses_a_value_with_the_key_of_a_flag() -> None:
+    text = f"flagstaff: 1\nflags:\n  {KEY}: {{}}\nvalues:\n  {KEY}:\n    value: 10\n"
+    [problem] = import_problems(text)
+    assert "max_items is the key of a flag" in problem

@@ -29,7 +29,7 @@ from flagstaff.changes import (
     set_value,
     update,
 )
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import FLAGS, count_queries, page, staff
@@ -196,14 +196,6 @@ def test_filter_that_is_set_is_a_link_without_it_and_the_forms_keep_it(operator:
     assert '<input type="hidden" name="actor" value="ana">' in key_form
 
 
-def test_search_finds_events_of_plans(operator: Client) -> None:
-    with acting_as("ana"):
-        plans.create("new_checkout", ["10:1h", "50:1h"], guards=())
-    for text in ("CHECKOUT", "ana"):
-        assert "new_checkout rollout plan" in keys(page(operator, url(q=text)))
-    assert keys(page(operator, url(q="bob"))) == []
-
-
 def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Client) -> None:
     few = count_queries(operator, RECENT)
     for percent in range(1, 61):
@@ -222,22 +214,9 @@ def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Cli
     assert [row["key"] for row in rows] == ["new_checkout"] * 61
 
 
-def test_secret_value_is_masked(operator: Client) -> None:
-    KeyValueStore.objects.create(key="token", value="s3cret", secret=True)
-    html = page(operator, url(key="token"))
-    assert "••••••" in html
-    assert "s3cret" not in html + str(rows_of_csv(operator))
-
-
-def test_changes_of_one_transaction_name_each_other_and_the_csv_has_no_formulas(
-    operator: Client,
-) -> None:
+def test_csv_has_no_formulas(operator: Client) -> None:
     with acting_as("=cmd()", reason="@sum"):
         enable("new_checkout")
-        set_value("gateway", "adyen")
-    text = text_of(page(operator, RECENT))
-    assert "changed together with gateway" in text
-    assert "all 2…" in text
     row = rows_of_csv(operator)[0]
     assert (row["actor"], row["reason"]) == ("'=cmd()", "'@sum")
 
@@ -248,6 +227,8 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert "new_checkout rollout plan" in keys(page(operator, RECENT))
     assert set(keys(page(operator, url(kind="plan")))) == {"new_checkout rollout plan"}
     assert keys(page(operator, url(kind="plan", actor="bob"))) == []
+    for text, is_found in (("CHECKOUT", True), ("ana", True), ("bob", False)):
+        assert ("new_checkout rollout plan" in keys(page(operator, url(q=text)))) is is_found
     with override_settings(LANGUAGE_CODE="de"):
         text = text_of(page(operator, url(kind="plan")))
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
@@ -286,16 +267,6 @@ def test_user_sees_only_kinds_with_a_permission(viewer: Client) -> None:
     client = staff("view_user", name="without")
     assert client.get(RECENT).status_code == 403
     assert RECENT not in page(client, "/admin/")
-
-
-def test_names_of_allowed_users_need_a_permission(viewer: Client) -> None:
-    # Long, because the page has tokens of random letters.
-    robert = User.objects.create(username="robert.smith")
-    add_allowed_users("new_checkout", robert)
-    html = page(viewer, RECENT)
-    assert "added 1 allowed user" in html
-    assert "robert.smith" not in html
-    assert '{"count": 1, "pks": []}' in [row["added"] for row in rows_of_csv(viewer)]
 
 
 def test_page_is_linked_and_needs_a_history(operator: Client) -> None:
