@@ -27,7 +27,7 @@ _DETAILS = {
 }
 
 
-def result_of(caller: Caller, key: str) -> dict[str, Any]:
+def one_result(caller: Caller, key: str) -> dict[str, Any]:
     """Returns the result of one key, which counts as an evaluation. Raises OfrepError.
 
     A key that the caller may not read has the error of an unknown one.
@@ -66,10 +66,14 @@ def as_json(body: dict[str, Any]) -> bytes:
 
 def all_as_json(items: list[dict[str, Any]]) -> bytes:
     """Returns the body with all results. One that JSON cannot hold becomes an error of its key."""
+    return b'{"flags":[' + b",".join(map(_encoded, items)) + b"]}"
+
+
+def _encoded(item: dict[str, Any]) -> bytes:
     try:
-        return as_json({"flags": items})
+        return as_json(item)
     except (TypeError, ValueError):
-        return as_json({"flags": [*map(_encodable, items)]})
+        return as_json(_failure(item["key"], "GENERAL", "JSON cannot hold the value"))
 
 
 def _error(code: str) -> OfrepError:
@@ -109,11 +113,3 @@ def _success(caller: Caller, key: str, found: Resolution[Any]) -> dict[str, Any]
 
 def _failure(key: str, code: str, details: str) -> dict[str, Any]:
     return {"key": key, "errorCode": code, "errorDetails": details}
-
-
-def _encodable(item: dict[str, Any]) -> dict[str, Any]:
-    try:
-        as_json(item)
-    except (TypeError, ValueError):
-        return _failure(item["key"], "GENERAL", "JSON cannot hold the value")
-    return item
