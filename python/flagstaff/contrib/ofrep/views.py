@@ -18,7 +18,7 @@ from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.contrib.ofrep.callers import Caller, caller_of
 from flagstaff.contrib.ofrep.errors import OfrepError
-from flagstaff.contrib.ofrep.results import all_as_json, all_results, as_json, one_result
+from flagstaff.contrib.ofrep.results import all_results, as_json, one_result
 from flagstaff.contrib.ofrep.settings import LIMIT
 
 _View = Callable[..., HttpResponse]
@@ -78,11 +78,7 @@ def _check(request: HttpRequest) -> None:
 @_public
 def evaluate_one(request: HttpRequest, caller: Caller, key: str) -> HttpResponse:
     """Returns the result of one key."""
-    result = one_result(caller, key)
-    try:
-        return HttpResponse(as_json(result), _JSON)
-    except (TypeError, ValueError) as error:
-        raise OfrepError(400, "GENERAL", "JSON cannot hold the value") from error
+    return HttpResponse(one_result(caller, key), _JSON)
 
 
 @_public
@@ -92,7 +88,7 @@ def evaluate_all(request: HttpRequest, caller: Caller) -> HttpResponse:
     The ETag is that of the body. The version of the configuration would not do: SDKs keep the ETag
     when the user logs in, and then need other results.
     """
-    content = all_as_json(all_results(caller))
+    content = all_results(caller)
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"ETag": etag}
     if _has(request, etag):
