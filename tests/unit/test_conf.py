@@ -121,7 +121,7 @@ def test_setting_of_an_app_is_unknown_without_the_app() -> None:
         assert KEYS.current() == {}
         with override_settings(INSTALLED_APPS=apps), pytest.raises(ConfigurationError) as error:
             KEYS.current()
-    assert str(error.value).startswith("FLAGSTAFF has no setting 'OFREP_KEYS'; ")
+    assert str(error.value).startswith("FLAGSTAFF has no setting 'OFREP_KEYS'; known settings: ")
 
 
 def test_database_is_that_of_the_setting_or_where_the_router_writes_flags() -> None:
