@@ -444,7 +444,7 @@ def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
     known = all_settings() if others and apps.apps_ready else others
     for name in others:
         if name not in known:
-            similar = most_similar(str(name), known, 0.5)
+            similar = most_similar(str(name), known)
             listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is "
             hint = f'did you mean "{similar}"?' if similar else f"{listed}in INSTALLED_APPS"
             yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)

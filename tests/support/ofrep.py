@@ -17,7 +17,7 @@ urlpatterns = [path("", include("flagstaff.contrib.ofrep.urls"))]
 URL = "/ofrep/v1/evaluate/flags"
 #: The key of a service, and the settings that know it.
 KEY = "ofrep_of-the-tests"
-KEYS = {"KEYS": {"billing": hash_of(KEY)}}
+KEYS = {"OFREP_KEYS": {"billing": hash_of(KEY)}}
 BEARER = {"Authorization": f"Bearer {KEY}"}
 NOT_FOUND = {
     "errorCode": "FLAG_NOT_FOUND",

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
 from flagstaff.conf import SETTINGS, AttributeSources, Environment, all_settings, conf
-from flagstaff.contrib.ofrep.settings import OFREP, OfrepSettings
+from flagstaff.contrib.ofrep.settings import KEYS
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
@@ -23,8 +23,8 @@ NAMES = (
     "EXCLUDED_UNITS, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
     "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, SITE_URL, DOCS_URL, ENVIRONMENT, "
-    "REQUIRE_REASON, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP, WEBHOOKS, WAFFLE; an optional "
-    "app adds its own if it is in INSTALLED_APPS"
+    "REQUIRE_REASON, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP_KEYS, OFREP_CLIENT_ATTRIBUTES, "
+    "OFREP_LIMIT, WEBHOOKS, WAFFLE; an optional app adds its own if it is in INSTALLED_APPS"
 )
 
 
@@ -117,11 +117,11 @@ def test_setting_follows_a_change_or_refuses_it_while_the_engine_runs(
 
 def test_setting_of_an_app_is_unknown_without_the_app() -> None:
     apps = [app for app in settings.INSTALLED_APPS if app != "flagstaff.contrib.ofrep"]
-    with with_settings(OFREP={}):
-        assert OFREP.current() == OfrepSettings({}, (), None)
+    with with_settings(OFREP_KEYS={}):
+        assert KEYS.current() == {}
         with override_settings(INSTALLED_APPS=apps), pytest.raises(ConfigurationError) as error:
-            OFREP.current()
-    assert str(error.value).startswith("FLAGSTAFF has no setting 'OFREP'; known settings: ")
+            KEYS.current()
+    assert str(error.value).startswith("FLAGSTAFF has no setting 'OFREP_KEYS'; known settings: ")
 
 
 def test_database_is_that_of_the_setting_or_where_the_router_writes_flags() -> None:

@@ -48,8 +48,6 @@ class _Result(NamedTuple):
 
 # A context variable, because threads and event loops handle several requests at a time.
 _results: ContextVar[Counter[_Result] | None] = ContextVar("flagstaff_toolbar", default=None)
-# What removes the listener of this process.
-_removers: list[Callable[[], None]] = []
 
 
 class FlagsPanel(Panel):
@@ -67,6 +65,7 @@ class FlagsPanel(Panel):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._counts: Counter[_Result] = Counter()
+        self._stop_listening: Callable[[], None] = lambda: None
 
     @classmethod
     def get_urls(cls) -> list[URLPattern]:
@@ -75,12 +74,24 @@ class FlagsPanel(Panel):
 
     def enable_instrumentation(self) -> None:
         """Starts recording, for the code that this thread or task runs."""
-        _listen()
         _results.set(self._counts)
+        self._stop_listening = listeners.add(self._record)
 
     def disable_instrumentation(self) -> None:
         """Stops recording."""
+        self._stop_listening()
         _results.set(None)
+
+    def _record(self, evaluation: Evaluation) -> None:
+        # Not an evaluation of another request at the same time.
+        if _results.get() is not self._counts:
+            return
+        reason = evaluation.error_code or evaluation.reason
+        if evaluation.rule is not None:
+            reason = f"{reason}, rule {evaluation.rule}"
+        result = _Result(evaluation.kind, _shown(evaluation.key), _text(evaluation), reason)
+        if result in self._counts or len(self._counts) < _MAX_RESULTS:
+            self._counts[result] += 1
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
         """Stores the results in the history of the toolbar, which may be JSON in a database."""
@@ -103,28 +114,6 @@ class FlagsPanel(Panel):
         rows = [_row(**result) for result in stats.get("results", ())]
         context = {"rows": rows, "limit": stats.get("limit")}
         return render_to_string("flagstaff/toolbar_panel.html", context)
-
-
-def _listen() -> None:
-    """Adds the listener, at the first request of this process that the panel handles."""
-    if _removers:
-        return
-    _removers.append(listeners.add(_record))
-    # Two threads may come here at the same time. A fork could leave a lock locked.
-    for remove in _removers[1:]:
-        remove()
-
-
-def _record(evaluation: Evaluation) -> None:
-    counts = _results.get()
-    if counts is None:
-        return
-    reason = evaluation.error_code or evaluation.reason
-    if evaluation.rule is not None:
-        reason = f"{reason}, rule {evaluation.rule}"
-    result = _Result(evaluation.kind, _shown(evaluation.key), _text(evaluation), reason)
-    if result in counts or len(counts) < _MAX_RESULTS:
-        counts[result] += 1
 
 
 def _text(evaluation: Evaluation) -> str | None:

@@ -115,8 +115,6 @@ def project(settings: Any) -> Iterator[None]:
     yield
     # The toolbar registers its own at its first import, for the whole process.
     registry.registered_checks = checks
-    while toolbar._removers:
-        toolbar._removers.pop()()
 
 
 def always(request: HttpRequest) -> bool:
@@ -328,7 +326,6 @@ def test_threads_at_the_same_time_show_their_own_evaluations() -> None:
         "one": ["one"],
         "two": ["two"],
     }
-    assert len(listeners._added) == 1
 
 
 def test_code_outside_of_requests_is_not_recorded(client: Client) -> None:
@@ -338,17 +335,12 @@ def test_code_outside_of_requests_is_not_recorded(client: Client) -> None:
     assert toolbar._results.get() is None
 
 
-def test_listener_is_added_once_by_the_first_request_with_the_panel(
-    client: Client, settings: Any
-) -> None:
-    assert listeners._added == []
+def test_listener_is_there_during_requests_with_the_panel_only(client: Client) -> None:
     client.cookies["djdtFlagsPanel"] = "off"
     client.get("/", {"flag": "one"})
-    assert listeners._added == []
     client.cookies["djdtFlagsPanel"] = "on"
-    for _visit in range(2):
-        client.get("/", {"flag": "one"})
-    assert len(listeners._added) == 1
+    client.get("/", {"flag": "one"})
+    assert listeners._added == []
 
 
 # Links.

@@ -27,8 +27,7 @@ from flagstaff.changes import (
     set_rollout,
     update,
 )
-from flagstaff.contrib.webhooks import queue
-from flagstaff.contrib.webhooks.models import Delivery, Position
+from flagstaff.contrib.webhooks.queue import by_event
 from flagstaff.history import (
     Difference,
     Kind,
@@ -196,16 +195,10 @@ def test_users_of_an_event_are_in_the_order_of_its_entries_with_null_last() -> N
 )
 @example([ANA, OTHER_TRANSACTION, ANA])
 def test_entries_of_a_webhook_message_are_one_event(entries: list[Any]) -> None:
-    tables = ["flagstaff_featureflag", "flagstaff_keyvaluestore", "flagstaff_segment"]
     with transaction.atomic():
-        queue._execute("create_position", "team")
-        start = Position.objects.get(receiver="team")
         ids = [insert(*entry) for entry in entries]
-        last, known = start.last_entry_id, start.excluded_entry_ids
-        queue._execute(
-            "enqueue", tables, last, last, start.open_transactions, known, "team", "team"
-        )
-        messages = [*Delivery.objects.values_list("entry_ids", flat=True)]
+        fresh = Change.objects.filter(id__in=ids)
+        messages = [[entry.pk for entry in event] for event in by_event(fresh)]
         assert sorted(pk for message in messages for pk in message) == ids
         for message in messages:
             [event] = events(Change.objects.filter(id__in=message).newest())

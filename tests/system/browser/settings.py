@@ -15,4 +15,4 @@ def seconds_of(request: HttpRequest) -> int | None:
     return 60 if "X-Limited" in request.headers else None
 
 
-FLAGSTAFF = {**FLAGSTAFF, "OFREP": {"LIMIT": seconds_of}}
+FLAGSTAFF = {**FLAGSTAFF, "OFREP_LIMIT": f"{__name__}.seconds_of"}

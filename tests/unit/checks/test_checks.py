@@ -90,6 +90,7 @@ RETURNS_ADDRESS = "write a function (request) that returns an IP address"
         ("IS_CRAWLER", "shop.missing", NO_MODULE, CORRECT),
         ("IS_CRAWLER", "asyncio.sleep", NO_FUNCTION, RETURNS_CONSENT),
         ("CLIENT_ADDRESS", "shop.missing", NO_MODULE, CORRECT),
+        ("OFREP_LIMIT", "shop.missing", NO_MODULE, CORRECT),
         ("CLIENT_ADDRESS", "asyncio.sleep", NO_FUNCTION, RETURNS_ADDRESS),
     ],
 )
@@ -100,12 +101,6 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
     with override_settings(FLAGSTAFF={setting: given}):
         message = f'FLAGSTAFF["{setting}"] names {name!r}, {problem}'
         assert only_message() == ("flagstaff.E035", message, hint)
-
-
-def test_limit_that_cannot_be_imported_is_reported() -> None:
-    with override_settings(FLAGSTAFF={"OFREP": {"LIMIT": "shop.missing"}}):
-        message = f"FLAGSTAFF[\"OFREP\"] names 'shop.missing', {NO_MODULE}"
-        assert only_message() == ("flagstaff.E053", message, CORRECT)
 
 
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(

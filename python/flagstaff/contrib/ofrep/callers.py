@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from flagstaff._engine.request_flags import RequestFlags, flags_of
 from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.errors import OfrepError
-from flagstaff.contrib.ofrep.request_body import context_of
-from flagstaff.contrib.ofrep.settings import OFREP, hash_of
+from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, hash_of
 from flagstaff.typing import UserLike
+
+_MAX_BYTES = 65_536
 
 
 class _Anonymous:
@@ -53,11 +55,30 @@ class Caller:
 def caller_of(request: HttpRequest) -> Caller:
     """Returns who sends the request. Raises OfrepError if it may not, or if nothing is loaded."""
     is_browser = not is_service(request)
-    given = context_of(request)
+    given = _context_of(request)
     caller = _browser(request, given) if is_browser else _service(given)
     if not caller.snapshot.ready:
         raise OfrepError(503, "PROVIDER_NOT_READY", "flagstaff has loaded nothing yet")
     return caller
+
+
+def _context_of(request: HttpRequest) -> dict[str, Any]:
+    """Returns the evaluation context in the body. Raises OfrepError if there is none."""
+    # A form or a text of another site needs no preflight, and browsers send cookies with it.
+    if request.content_type != "application/json":
+        raise OfrepError(415, "GENERAL", "the content type must be application/json")
+    try:
+        # No more, whatever length the client claims.
+        body = request.read(_MAX_BYTES + 1)
+        document = json.loads(body) if len(body) <= _MAX_BYTES else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise OfrepError(400, "PARSE_ERROR", "the body is not valid JSON") from error
+    if len(body) > _MAX_BYTES:
+        raise OfrepError(413, "GENERAL", f"the body has more than {_MAX_BYTES} bytes")
+    context = document.get("context") if isinstance(document, dict) else None
+    if not isinstance(context, dict):
+        raise OfrepError(400, "INVALID_CONTEXT", 'the body must have an object "context"')
+    return context
 
 
 def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
@@ -70,7 +91,7 @@ def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
 def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
     columns = conf.attributes.columns
-    names = [name for name in OFREP.current().client_attributes if name in given]
+    names = [name for name in CLIENT_ATTRIBUTES.current() if name in given]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()
@@ -97,8 +118,7 @@ def is_service(request: HttpRequest) -> bool:
         return False
     given = hash_of(key.strip())
     # All of them: the time does not tell which one is equal.
-    known = OFREP.current().keys.values()
-    matches = [constant_time_compare(given, one) for one in known]
+    matches = [constant_time_compare(given, one) for one in KEYS.current().values()]
     if not any(matches):
         raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
     return True

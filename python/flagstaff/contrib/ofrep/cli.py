@@ -20,7 +20,7 @@ def _run(options: Options, out: Output) -> None:
     out.record((Column("key"), Column("sha256")), {"key": key, "sha256": hash_of(key)})
     out.message(
         "the key is not stored, so this is the only time that it is shown: give it to the service, "
-        'and add the SHA-256 to FLAGSTAFF["OFREP"]["KEYS"]'
+        'and add the SHA-256 to FLAGSTAFF["OFREP_KEYS"]'
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import wraps
+from math import ceil
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -13,15 +14,19 @@ from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
 from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._engine.log_once import log_once
+from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.contrib.ofrep.callers import Caller, caller_of
 from flagstaff.contrib.ofrep.errors import OfrepError
-from flagstaff.contrib.ofrep.limit import check_limit
-from flagstaff.contrib.ofrep.results import all_as_json, all_results, as_json, result_of
+from flagstaff.contrib.ofrep.results import all_results, as_json, one_result
+from flagstaff.contrib.ofrep.settings import LIMIT
 
 _View = Callable[..., HttpResponse]
 
 _JSON = "application/json"
 _NOT_MODIFIED = 304
+# A function may say that a client must wait for ever.
+_MAX_SECONDS = 86_400
 
 
 def _public(view: _View) -> _View:
@@ -33,8 +38,7 @@ def _public(view: _View) -> _View:
     @wraps(view)
     def respond(request: HttpRequest, **route: str) -> HttpResponse:
         try:
-            _check_method(request)
-            check_limit(request)
+            _check(request)
             caller = caller_of(request)
             with caller.observed(request):
                 response = view(request, caller, **route)
@@ -49,19 +53,32 @@ def _public(view: _View) -> _View:
     return csrf_exempt(login_not_required(outside_transactions(respond)))
 
 
-def _check_method(request: HttpRequest) -> None:
+def _check(request: HttpRequest) -> None:
+    """Raises OfrepError for another method, or if OFREP_LIMIT returns a number of seconds to wait.
+
+    A function that fails limits nothing: front ends would lose all their flags.
+    """
     if request.method != "POST":
         raise OfrepError(405, "GENERAL", "only POST is allowed", {"Allow": "POST"})
+    path = LIMIT.current()
+    if path is None:
+        return
+    try:
+        seconds = result_of(path, request, (int, float, type(None)), "a number or None")
+    except RequestFunctionError as problem:
+        message = f"{path} in OFREP_LIMIT {problem}; the request is not limited"
+        log_once("ofrep limit", str(problem), message)
+        return
+    if seconds is not None and seconds > 0:
+        # SDKs take 0 as "no time".
+        wait = {"Retry-After": str(ceil(min(seconds, _MAX_SECONDS)))}
+        raise OfrepError(429, "GENERAL", "too many requests", wait)
 
 
 @_public
 def evaluate_one(request: HttpRequest, caller: Caller, key: str) -> HttpResponse:
     """Returns the result of one key."""
-    result = result_of(caller, key)
-    try:
-        return HttpResponse(as_json(result), _JSON)
-    except (TypeError, ValueError) as error:
-        raise OfrepError(400, "GENERAL", "JSON cannot hold the value") from error
+    return HttpResponse(one_result(caller, key), _JSON)
 
 
 @_public
@@ -71,7 +88,7 @@ def evaluate_all(request: HttpRequest, caller: Caller) -> HttpResponse:
     The ETag is that of the body. The version of the configuration would not do: SDKs keep the ETag
     when the user logs in, and then need other results.
     """
-    content = all_as_json(all_results(caller))
+    content = all_results(caller)
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"ETag": etag}
     if _has(request, etag):

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from flagstaff import lazy_names
 
 if TYPE_CHECKING:
-    from flagstaff.contrib.webhooks.delivering import (
-        DeliveryReport,
-        deliver,
-        discard_failed,
-        retry_failed,
-    )
+    from flagstaff.contrib.webhooks.delivering import DeliveryReport, deliver
+    from flagstaff.contrib.webhooks.queue import discard_failed, retry_failed
 
 __all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "flagstaff.contrib.webhooks.delivering"))
+_PACKAGE = "flagstaff.contrib.webhooks"
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("DeliveryReport", "deliver"), f"{_PACKAGE}.delivering"),
+        **dict.fromkeys(("discard_failed", "retry_failed"), f"{_PACKAGE}.queue"),
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
-from flagstaff.contrib.webhooks.delivering import discard_failed, retry_failed
+from flagstaff.contrib.webhooks.queue import discard_failed, retry_failed
 
 
 def _retry(_options: Options, out: Output) -> None:

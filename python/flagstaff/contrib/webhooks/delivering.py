@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -14,20 +14,11 @@ from django.utils.translation import override
 
 from flagstaff._core import monotonic
 from flagstaff.conf import conf
-from flagstaff.contrib.webhooks.queue import (
-    claim,
-    count_deliveries,
-    delete_removed,
-    discard_failed,
-    enqueue,
-    retry_failed,
-)
+from flagstaff.contrib.webhooks.queue import claim, count_deliveries, enqueue
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
 from flagstaff.contrib.webhooks.send import send
 from flagstaff.extensions import Column, Job, Record
 from flagstaff.history import require_history
-
-__all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +32,7 @@ class DeliveryReport:
     delivered: int = 0
     #: Attempts of this run that failed. Each is repeated later or given up.
     failed_attempts: int = 0
-    #: Deliveries dropped in this run because their entries had left the history, or because the
-    #: receiver has not been in the settings for three days.
+    #: Deliveries dropped in this run because their entries had left the history.
     expired: int = 0
     #: Deliveries still in the queue.
     pending: int = 0
@@ -73,16 +63,17 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     """Sends each receiver of WEBHOOKS the changes committed since the last run, and due retries.
 
     Blocks for about `seconds`, plus at most one receiver's timeout; the rest waits for the next
-    run. `stop` ends the run earlier, between two messages. Runs may overlap. Deletes deliveries of
-    receivers that have not been in WEBHOOKS for three days. Raises NoHistoryError, RuntimeError
-    inside a transaction, and database errors.
+    run. `stop` ends the run earlier, between two messages. Runs may overlap. Raises NoHistoryError,
+    RuntimeError inside a transaction, and database errors.
     """
     receivers = WEBHOOKS.current()
     # Checked here: each receiver's thread has its own connection, without the caller's transaction.
     with transaction.atomic(using=conf.database, durable=True):
         require_history()
-    runs = _serve_all(receivers, monotonic() + seconds, stop or Event())
-    dropped = delete_removed([receiver.name for receiver in receivers])
+    serve = partial(_serve, deadline=monotonic() + seconds, stop=stop or Event())
+    # A slow receiver does not delay the others.
+    with ThreadPoolExecutor(len(receivers) or 1, "flagstaff-webhooks") as threads:
+        runs = [*threads.map(serve, receivers)]
     counts = count_deliveries()
     served = [
         DeliveryReport(
@@ -91,39 +82,20 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
         for one, run in zip(receivers, runs, strict=True)
     ]
     # Receivers that are no longer in the settings.
-    removed = [DeliveryReport(host="", **left) for left in counts.values()]
-    deleted = [DeliveryReport(name, "", expired=count) for name, count in dropped.items()]
-    return [*served, *removed, *deleted]
-
-
-def _serve_all(receivers: Sequence[Receiver], deadline: float, stop: Event) -> list[dict[str, int]]:
-    """Serves each receiver in its own thread, so that a slow one does not delay the others.
-
-    Returns what the run did for each, by the fields of a report.
-    """
-    if len(receivers) < 2:  # noqa: PLR2004 (there is no other receiver to delay)
-        return [_serve(receiver, deadline, stop) for receiver in receivers]
-    with ThreadPoolExecutor(len(receivers), "flagstaff-webhooks") as threads:
-        futures = [
-            threads.submit(_serve_in_thread, receiver, deadline, stop) for receiver in receivers
-        ]
-        return [future.result() for future in futures]
-
-
-def _serve_in_thread(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
-    try:
-        return _serve(receiver, deadline, stop)
-    finally:
-        connections.close_all()
+    return [*served, *(DeliveryReport(host="", **left) for left in counts.values())]
 
 
 def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
+    """Returns what the run did for a receiver, by the fields of a report."""
     outcomes: Counter[str] = Counter()
-    # The active language is per thread, and programs read the texts too.
-    with override(None):
-        enqueue(receiver)
-        while monotonic() < deadline and not stop.is_set() and (delivery := claim(receiver)):
-            outcomes[send(receiver, delivery)] += 1
+    try:
+        # The active language is per thread, and programs read the texts too.
+        with override(None):
+            enqueue(receiver)
+            while monotonic() < deadline and not stop.is_set() and (delivery := claim(receiver)):
+                outcomes[send(receiver, delivery)] += 1
+    finally:
+        connections.close_all()
     del outcomes["skipped"]
     return outcomes
 

@@ -1,187 +1,111 @@
-"""One HTTP POST with a deadline for all of it, over the proxy of the environment if there is one.
+"""One HTTP POST with a deadline, over the proxy of the environment if there is one.
 
 Redirects are not followed.
 """
 
 from __future__ import annotations
 
-import os
 import socket
-import ssl
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
-from threading import Event, Timer
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from threading import Event, Thread
+from typing import Any
+from urllib.error import URLError
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
-from flagstaff._core import monotonic
-from flagstaff.contrib.webhooks.receivers import Receiver, is_loopback, port_of
+from flagstaff.contrib.webhooks.receivers import Receiver
 
-# No look-up, and an IPv6 zone stays part of the address.
-_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+# Too many requests, and the responses of a proxy whose server is down.
+_UNREACHABLE = (429, 502, 503, 504)
+# Short, to notice soon that the receiver is back.
+_PAUSE, _MAX_PAUSE = 30.0, 3600.0
+_MAX_DIGITS = 9
+# A request that takes too long may have no connection yet.
+_SECONDS_BETWEEN_SHUTDOWNS = 0.1
 
 
 class UnreachableError(Exception):
-    """There was no HTTP response. The message contains no part of the URL."""
+    """The receiver gets no messages now, for `pause` seconds. Contains no part of the URL."""
+
+    def __init__(self, message: str, pause: float = _PAUSE) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
-@dataclass(frozen=True)
-class Response:
-    """A receiver's response. Its body is not read."""
+class _Handler(HTTPSHandler, HTTPHandler):
+    """Keeps the connection of the request."""
 
-    status: int
-    #: The header Retry-After.
-    retry_after: str | None
+    connection: HTTPConnection | None = None
+
+    def do_open(self, http_class: Any, req: Request, **http_conn_args: Any) -> HTTPResponse:
+        def connect(host: str, **options: Any) -> HTTPConnection:
+            connection: HTTPConnection = http_class(host, **options)
+            self.connection = connection
+            return connection
+
+        return super().do_open(connect, req, **http_conn_args)
 
 
-def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Response:
-    """Sends one request and returns the response.
+def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
+    """Sends one request and returns the status of the response. Raises UnreachableError.
 
     Blocks for at most the receiver's `timeout`, plus the time that the system takes to resolve the
-    host name. Raises UnreachableError.
+    host name, and plus a timeout for each address of the host that does not accept a connection.
     """
-    deadline = monotonic() + receiver.timeout
-    timed_out = Event()
-    proxy = _proxy(receiver)
-    try:
-        connected = _connect(proxy or receiver.split, deadline)
-        with closing(connected) as tcp, _shutdown_at(deadline, tcp, timed_out):
-            response = _send(receiver, proxy, tcp, body, headers)
-    except (OSError, HTTPException, ValueError) as error:
-        if timed_out.is_set() or isinstance(error, TimeoutError):
-            raise UnreachableError(_no_response(receiver)) from None
-        # Without the cause: its text and frames may contain the URL.
-        by = "over the proxy of the environment: " if proxy else ""
-        raise UnreachableError(f"{by}{_reason(error)}") from None
-    if timed_out.is_set():  # a shutdown within the headers looks like the end of the headers
-        raise UnreachableError(_no_response(receiver))
-    return response
-
-
-def _proxy(receiver: Receiver) -> SplitResult | None:
-    """Returns the proxy by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None for a receiver without one.
-
-    There is none for this machine, because a request without TLS must not leave it.
-    """
-    url = receiver.split
-    proxy = getproxies_environment().get(url.scheme)
-    if not proxy or is_loopback(url) or proxy_bypass(url.netloc):
-        return None
-    with suppress(ValueError):
-        split = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if split.scheme == "http" and split.hostname and split.port != 0:
-            return split
-    raise UnreachableError("the proxy of the environment is no http:// URL; see HTTPS_PROXY")
-
-
-def _connect(url: SplitResult, deadline: float) -> socket.socket:
-    """Connects to the first address that accepts. All addresses share the deadline."""
-    port = port_of(url)
-    addresses = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
-    error = OSError("no address")
-    for *_, address in addresses:
-        left = deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError
+    handler, opener = _Handler(), OpenerDirector()
+    opener.add_handler(handler)
+    # A request to this machine must not leave it, because it may be without TLS.
+    opener.add_handler(ProxyHandler({} if receiver.is_local else None))
+    request = Request(receiver.url, body, {**headers}, method="POST")  # noqa: S310 (WEBHOOKS allows http and https only)
+    with _deadline(receiver.timeout, handler) as timed_out:
         try:
-            # With the host name, create_connection would allow `left` seconds for each address.
-            host, _port = socket.getnameinfo(address, _NUMERIC)
-            return socket.create_connection((host, port), timeout=left)
-        except OSError as failure:
-            error = failure
-    raise error
+            with opener.open(request, timeout=receiver.timeout) as response:
+                status, retry_after = response.status, response.headers["Retry-After"]
+            if timed_out.is_set():  # a shutdown within the headers looks like their end
+                raise TimeoutError
+        except (OSError, HTTPException, ValueError) as error:
+            reason = error.reason if isinstance(error, URLError) else error
+            if timed_out.is_set() or isinstance(reason, TimeoutError):
+                text = f"no response within {receiver.timeout:g} s"
+            elif isinstance(reason, OSError):
+                text = reason.strerror or str(reason)
+            else:  # it may quote what the server has sent, or the URL of the proxy
+                text = "no valid HTTP response; check the URL"
+            by = "over the proxy of the environment: " if request.host != receiver.host else ""
+            # Without the cause: its text and frames may contain the URL.
+            raise UnreachableError(by + text) from None
+    if status in _UNREACHABLE:
+        raise UnreachableError(f"status {status}", pause_of(retry_after))
+    return int(status)
+
+
+def pause_of(retry_after: str | None) -> float:
+    """Returns the seconds of a pause: as many as a Retry-After header asks for, within limits."""
+    text = (retry_after or "").strip()
+    asked = float(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0.0
+    return min(max(asked, _PAUSE), _MAX_PAUSE)
 
 
 @contextmanager
-def _shutdown_at(deadline: float, tcp: socket.socket, timed_out: Event) -> Iterator[None]:
+def _deadline(seconds: float, handler: _Handler) -> Iterator[Event]:
     """Shuts the connection down at the deadline. A socket's own timeout restarts with each byte."""
+    done, timed_out = Event(), Event()
 
     def shut_down() -> None:
-        timed_out.set()
-        with suppress(OSError):
-            # Below TLS, which the other thread uses.
-            tcp.shutdown(socket.SHUT_RDWR)
+        wait = seconds
+        while not done.wait(wait):
+            timed_out.set()
+            wait = _SECONDS_BETWEEN_SHUTDOWNS
+            if handler.connection and handler.connection.sock:
+                with suppress(OSError):
+                    # Below TLS, which the other thread uses.
+                    socket.socket.shutdown(handler.connection.sock, socket.SHUT_RDWR)
 
-    timer = Timer(max(deadline - monotonic(), 0), shut_down)
-    timer.daemon = True
-    timer.start()
+    watcher = Thread(target=shut_down, daemon=True)
+    watcher.start()
     try:
-        yield
+        yield timed_out
     finally:
-        timer.cancel()
-        timer.join()
-
-
-def _send(
-    receiver: Receiver,
-    proxy: SplitResult | None,
-    tcp: socket.socket,
-    body: bytes,
-    headers: Mapping[str, str],
-) -> Response:
-    url, login = receiver.split, _proxy_login(proxy)
-    target = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
-    all_headers = {"Host": receiver.host, "Connection": "close", **headers}
-    if url.scheme == "http":
-        if proxy:
-            target, all_headers = f"http://{receiver.host}{target}", {**all_headers, **login}
-        return _request(tcp, "POST", target, body, all_headers)
-    # Duplicates of the descriptor: a shutdown of the original ends them too.
-    if proxy:
-        # TLS is with the receiver, so the proxy sees its host and port only.
-        place = receiver.host if url.port else f"{receiver.host}:{port_of(url)}"
-        status = _request(tcp.dup(), "CONNECT", place, None, {"Host": place, **login}).status
-        if status != HTTPStatus.OK:
-            raise UnreachableError(f"the proxy refuses with status {status}; see HTTPS_PROXY")
-    tls = _tls().wrap_socket(tcp.dup(), server_hostname=url.hostname)
-    return _request(tls, "POST", target, body, all_headers)
-
-
-def _proxy_login(proxy: SplitResult | None) -> dict[str, str]:
-    if not (proxy and proxy.username):
-        return {}
-    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
-    return {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"}
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-def _request(
-    connected: socket.socket,
-    method: str,
-    target: str,
-    body: bytes | None,
-    headers: Mapping[str, str],
-) -> Response:
-    connection = HTTPConnection("")
-    connection.sock = connected
-    with closing(connection):
-        connection.request(method, target, body, headers)
-        response = connection.getresponse()
-        return Response(response.status, response.getheader("Retry-After"))
-
-
-def _no_response(receiver: Receiver) -> str:
-    return f"no response within {receiver.timeout:g} s"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the host name cannot be resolved"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the TLS certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return "the TLS handshake failed"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    if isinstance(error, OSError):
-        return "the connection was lost"
-    return "the receiver sent an invalid HTTP response; check the URL"
+        done.set()
+        watcher.join()

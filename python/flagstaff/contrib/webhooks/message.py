@@ -8,8 +8,7 @@ from datetime import datetime
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
-from django.utils.timezone import get_default_timezone
+from django.utils.timezone import is_aware, make_aware
 
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.conf import conf
@@ -19,8 +18,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import names_of_actors
 
-# The keys of each kind in a message about a segment.
-_MAX_KEYS = 50
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80
 _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
@@ -43,8 +40,7 @@ class WebhookMessage:
     @property
     def at(self) -> datetime:
         """The time of the event, aware even if USE_TZ is False."""
-        at = self.event.at
-        return at if timezone.is_aware(at) else at.replace(tzinfo=get_default_timezone())
+        return self.event.at if is_aware(self.event.at) else make_aware(self.event.at)
 
     @property
     def type(self) -> str:
@@ -58,7 +54,6 @@ class WebhookMessage:
     def as_dict(self, receiver: str) -> dict[str, object]:
         """Returns the body of the format "json"."""
         event = self.event
-        used_by = {kind: keys[:_MAX_KEYS] for kind, keys in self.used_by.items()}
         return {
             "id": self.id_for(receiver),
             "type": self.type,
@@ -68,9 +63,7 @@ class WebhookMessage:
                 "kind": event.kind,
                 "version": event.version,
                 "summary": self.summary,
-                "changes": {
-                    difference.field: _sides(difference) for difference in event.differences
-                },
+                "changes": {one.field: _sides(one) for one in event.differences},
                 # Only counts: messages contain no user but the actor.
                 "added": event.added.count,
                 "removed": event.removed.count,
@@ -81,8 +74,7 @@ class WebhookMessage:
                 "session_user": event.session_user,
                 "transaction_id": event.transaction_id,
                 "link": self.link,
-                **used_by,
-                **({"used_by": sum(map(len, self.used_by.values()))} if used_by else {}),
+                **self.used_by,
             },
         }
 

@@ -13,12 +13,7 @@ class Position(models.Model):
     #: The highest id in the history at that point, and the transactions that were open.
     last_entry_id = models.BigIntegerField()
     open_transactions = models.JSONField()
-    #: Entries present then that carry the number of an open transaction. After a restore, another
-    #: server may have given the number to another transaction.
-    excluded_entry_ids = models.JSONField()
-    read_at = models.DateTimeField(db_default=Now())
-    #: How many attempts in a row could not reach the receiver, and the end of the pause after them.
-    consecutive_failures = models.IntegerField(db_default=0)
+    #: The end of the pause of a receiver that could not be reached.
     paused_until = models.DateTimeField(null=True)
 
     class Meta:
@@ -32,8 +27,8 @@ class Delivery(models.Model):
     """One event for one receiver. The message is created when it is sent, from the history."""
 
     receiver = models.TextField()
-    #: Of the row, as in the history. Allowed users are part of their flag.
-    relation = models.TextField()
+    #: The row: its kind, primary key and key. Allowed users are part of their flag.
+    kind = models.TextField()
     object_pk = models.TextField()
     key = models.TextField()
     #: The ids of its entries in the history.
@@ -50,15 +45,6 @@ class Delivery(models.Model):
 
     class Meta:
         default_permissions = ()
-        indexes = (
-            models.Index(
-                fields=("receiver", "relation", "object_pk", "id"), name="flagstaff_delivery_object"
-            ),
-            models.Index(
-                fields=("receiver", "relation", "key", "id"), name="flagstaff_delivery_key"
-            ),
-            models.Index(fields=("receiver", "attempts", "id"), name="flagstaff_delivery_next"),
-        )
 
     def __str__(self) -> str:
         return f"{self.key} for {self.receiver}"

@@ -5,62 +5,44 @@ Each function is one short transaction. No lock is held between two of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from datetime import timedelta
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from itertools import groupby
+from typing import Any
 
-from django.db import OperationalError, connections, transaction
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When
+from django.db import connections, transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.models import Delivery, Position
 from flagstaff.contrib.webhooks.receivers import Receiver
-from flagstaff.contrib.webhooks.retry import MAX_AGE
-from flagstaff.history import Kind
+from flagstaff.history.log import AUTHOR, Change, event_key
 
-# PostgreSQL's codes for a serialization failure and a deadlock.
-_CONFLICT_CODES = {"40001", "40P01"}
-_MAX_RETRIES = 20
+# A delivery that has failed for this time is given up.
+_MAX_AGE = timedelta(days=3)
 # Beyond the timeout. No message takes that long, so no other run sends it meanwhile.
 _CLAIM_MARGIN = 60.0
+# One statement, so that both belong to one snapshot. The snapshot does not list open transactions
+# above the highest that has ended. None of those has an entry below a visible one: the trigger's
+# EXCEPTION block makes a subtransaction per entry, whose number is assigned after the entry's id,
+# and which has ended too.
+_READ_SNAPSHOT = """
+    SELECT coalesce((SELECT pg_catalog.max(id) FROM flagstaff_change), 0), ARRAY(
+        SELECT xid::text::bigint
+        FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
+    )
+"""
 
-_T = TypeVar("_T")
-_P = ParamSpec("_P")
 
-
-def positions() -> QuerySet[Position]:
-    """Returns the positions of the receivers, in the database of the history."""
+def _positions() -> QuerySet[Position]:
     return Position.objects.using(conf.database)
 
 
-def deliveries() -> QuerySet[Delivery]:
-    """Returns the deliveries of all receivers, in the database of the history."""
+def _deliveries() -> QuerySet[Delivery]:
     return Delivery.objects.using(conf.database)
 
 
-def _retry_on_conflict(work: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Repeats a transaction that lost to another run. Needs an isolation above READ COMMITTED."""
-
-    @wraps(work)
-    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        for _ in range(_MAX_RETRIES):
-            try:
-                return work(*args, **kwargs)
-            except OperationalError as error:  # noqa: PERF203 (conflicts are rare)
-                cause: Any = error.__cause__
-                # psycopg 3 and psycopg2.
-                code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-                if code not in _CONFLICT_CODES:
-                    raise
-        return work(*args, **kwargs)
-
-    return wrapper
-
-
-@_retry_on_conflict
 def enqueue(receiver: Receiver) -> None:
     """Queues the events committed since the last run for a receiver.
 
@@ -68,89 +50,101 @@ def enqueue(receiver: Receiver) -> None:
     """
     name = receiver.name
     with transaction.atomic(using=conf.database, durable=True):
-        locked = positions().select_for_update(skip_locked=True)
-        position = locked.filter(receiver=name).first()
+        position = _positions().select_for_update(skip_locked=True).filter(receiver=name).first()
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute(_READ_SNAPSHOT)
+            [last, still_open] = cursor.fetchone()
+        now = {"last_entry_id": last, "open_transactions": still_open}
         if position is None:
-            _execute("create_position", name)
+            _positions().bulk_create([Position(receiver=name, **now)], ignore_conflicts=True)
             return
-        quote = connections[conf.database].ops.quote_name
-        tables = [quote(kind.model._meta.db_table) for kind in Kind]
-        last, still_open = position.last_entry_id, position.open_transactions
-        _execute("enqueue", tables, last, last, still_open, position.excluded_entry_ids, name, name)
+        late = Q(transaction_id__in=position.open_transactions)
+        fresh = Change.objects.filter(Q(id__gt=position.last_entry_id) | late, id__lte=last)
+        queued = [
+            Delivery(
+                receiver=name,
+                kind=entries[0].kind.value,
+                object_pk=entries[0].object_pk,
+                key=entries[-1].key,
+                entry_ids=[entry.pk for entry in entries],
+            )
+            # Those committed after the snapshot are for the next run.
+            for entries in by_event(fresh.exclude(transaction_id__in=still_open))
+        ]
+        queued.sort(key=lambda delivery: delivery.entry_ids[-1])
+        _deliveries().bulk_create(queued, batch_size=1_000)
+        _positions().filter(receiver=name).update(**now)
 
 
-@_retry_on_conflict
+def by_event(fresh: QuerySet[Change]) -> list[list[Change]]:
+    """Returns the entries by event: what a transaction did to a row by one actor, oldest first."""
+    columns = ("transaction_id", "relation", "object_pk", "key", *AUTHOR)
+    # The entries of transactions that wrote at the same time are mixed.
+    entries = sorted(
+        fresh.only(*columns).order_by("id"),
+        key=lambda entry: (entry.transaction_id, entry.kind.value, entry.object_pk),
+    )
+    return [list(event) for _key, event in groupby(entries, event_key)]
+
+
 def claim(receiver: Receiver) -> Delivery | None:
     """Claims the next delivery that is due: the oldest of its flag, value or segment.
 
     The least often attempted ones are first: a message that crashes the receiver each time does not
     block the others. Returns None if there is none.
     """
-    earlier = deliveries().filter(
-        receiver=OuterRef("receiver"),
-        relation=OuterRef("relation"),
-        id__lt=OuterRef("id"),
-        failed_at=None,
+    earlier = _deliveries().filter(
+        receiver=receiver.name, kind=OuterRef("kind"), id__lt=OuterRef("id"), failed_at=None
     )
-    paused = positions().filter(receiver=OuterRef("receiver"), paused_until__gt=Now())
-    due = deliveries().filter(
+    due = _deliveries().filter(
         Q(claim_expires_at=None) | Q(claim_expires_at__lte=Now()),
         # By row and by key: another row may reuse a key, and a row's key may change.
         ~Exists(earlier.filter(object_pk=OuterRef("object_pk"))),
         ~Exists(earlier.filter(key=OuterRef("key"))),
-        ~Exists(paused),
+        ~Exists(_positions().filter(receiver=receiver.name, paused_until__gt=Now())),
         receiver=receiver.name,
         failed_at=None,
         due_at__lte=Now(),
     )
     with transaction.atomic(using=conf.database):
-        locked = due.select_for_update(skip_locked=True).order_by("attempts", "id")
-        delivery = locked.first()
+        delivery = due.select_for_update(skip_locked=True).order_by("attempts", "id").first()
         if delivery is not None:
             delivery.attempts += 1
-            expires_at = Now() + timedelta(seconds=receiver.timeout + _CLAIM_MARGIN)
-            own = deliveries().filter(id=delivery.id)
-            own.update(attempts=delivery.attempts, claim_expires_at=expires_at)
+            delivery.claim_expires_at = Now() + timedelta(seconds=receiver.timeout + _CLAIM_MARGIN)
+            delivery.save(update_fields=("attempts", "claim_expires_at"))
     return delivery
 
 
-@_retry_on_conflict
-def mark_delivered(delivery: Delivery) -> None:
-    """Removes a delivery that arrived or expired, and ends the failures of its receiver."""
-    deliveries().filter(id=delivery.id).delete()
-    failing = positions().filter(receiver=delivery.receiver, consecutive_failures__gt=0)
-    failing.update(consecutive_failures=0, paused_until=None)
+def delete(delivery: Delivery) -> None:
+    """Removes a delivery that arrived or expired."""
+    _deliveries().filter(id=delivery.id).delete()
 
 
-@_retry_on_conflict
-def mark_failure(delivery: Delivery, error: str, retry_in: float, *, give_up: bool) -> None:
+def mark_failure(delivery: Delivery, error: str, retry_in: float, *, give_up: bool = False) -> None:
     """Records a failed attempt, to be repeated in `retry_in` seconds, or given up.
 
     Does nothing if a newer attempt has begun.
     """
-    is_old = When(queued_at__lte=Now() - timedelta(seconds=MAX_AGE), then=Now())
-    deliveries().filter(id=delivery.id, attempts=delivery.attempts).update(
+    give_up = give_up or timezone.now() - delivery.queued_at >= _MAX_AGE
+    _deliveries().filter(id=delivery.id, attempts=delivery.attempts).update(
         claim_expires_at=None,
         due_at=Now() + timedelta(seconds=retry_in),
         last_error=error,
-        failed_at=Now() if give_up else Case(is_old),
+        failed_at=Now() if give_up else None,
     )
 
 
-@_retry_on_conflict
 def pause(receiver: Receiver, seconds: float) -> None:
-    """Sends nothing to a receiver for this time, because it is unreachable."""
-    positions().filter(receiver=receiver.name).update(
-        consecutive_failures=F("consecutive_failures") + 1,
-        paused_until=Now() + timedelta(seconds=seconds),
-    )
+    """Sends nothing to a receiver for this time."""
+    paused_until = Now() + timedelta(seconds=seconds)
+    _positions().filter(receiver=receiver.name).update(paused_until=paused_until)
 
 
 def count_deliveries() -> dict[str, dict[str, Any]]:
     """Returns `receiver`, `pending`, `failed` and the newest `last_error`, by the receiver."""
-    errors = deliveries().filter(receiver=OuterRef("receiver")).exclude(last_error=None)
+    errors = _deliveries().filter(receiver=OuterRef("receiver")).exclude(last_error=None)
     counts = (
-        deliveries()
+        _deliveries()
         .values("receiver")
         .annotate(
             pending=Count("id", filter=Q(failed_at=None)),
@@ -161,38 +155,15 @@ def count_deliveries() -> dict[str, dict[str, Any]]:
     return {one["receiver"]: dict(one) for one in counts}
 
 
-@_retry_on_conflict
-def delete_removed(receivers: Collection[str]) -> dict[str, int]:
-    """Deletes the deliveries of other receivers that no run has served for three days.
-
-    A run with other settings may serve them. Returns their number by receiver.
-    """
-    with transaction.atomic(using=conf.database):
-        unserved = positions().filter(read_at__lte=Now() - timedelta(seconds=MAX_AGE))
-        unserved.exclude(receiver__in=receivers).delete()
-        known = positions().filter(receiver=OuterRef("receiver"))
-        orphans = deliveries().filter(~Exists(known)).exclude(receiver__in=receivers)
-        counts = dict(orphans.values_list("receiver").annotate(Count("id")).order_by("receiver"))
-        orphans.filter(receiver__in=counts).delete()
-    return counts
-
-
 def retry_failed() -> int:
     """Queues the failed deliveries again, before newer ones of the same flag. Returns how many."""
     with transaction.atomic(using=conf.database):
-        failed = deliveries().exclude(failed_at=None)
-        receivers = failed.values("receiver")
-        positions().filter(receiver__in=receivers).update(paused_until=None)
+        failed = _deliveries().exclude(failed_at=None)
+        _positions().filter(receiver__in=failed.values("receiver")).update(paused_until=None)
         return failed.update(failed_at=None, attempts=0, due_at=Now(), queued_at=Now())
 
 
 def discard_failed() -> int:
     """Deletes the failed deliveries. Returns how many."""
-    deleted, _by_model = deliveries().exclude(failed_at=None).delete()
+    deleted, _by_model = _deliveries().exclude(failed_at=None).delete()
     return deleted
-
-
-def _execute(name: str, *parameters: Any) -> None:
-    statement = Path(__file__).with_name("sql") / f"{name}.sql"
-    with connections[conf.database].cursor() as cursor:
-        cursor.execute(statement.read_text(encoding="utf-8"), parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -20,7 +20,6 @@ _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
 _SENTRY_SECRET = re.compile(r"[!-~]{32,64}")
 _MAX_TIMEOUT = 60
 _DEFAULT_TIMEOUT = 5.0
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,15 @@ class Receiver:
     @property
     def host(self) -> str:
         """The host, with the port if the URL has one."""
-        # The port may be empty.
-        return self.split.netloc.removesuffix(":")
+        return urlsplit(self.url).netloc
 
     @property
-    def split(self) -> SplitResult:
-        """The parts of the URL."""
-        return urlsplit(self.url)
+    def is_local(self) -> bool:
+        """Whether requests stay on this machine."""
+        return _is_loopback(urlsplit(self.url))
 
 
-def receivers_of(value: Any) -> tuple[Receiver, ...]:
+def _receivers(value: Any) -> tuple[Receiver, ...]:
     """Returns the receivers of WEBHOOKS. Raises SettingError, which does not quote a secret."""
     if not isinstance(value, Mapping):
         expected = 'expected a dict such as {"ops": {"url": "https://…"}}'
@@ -61,75 +59,52 @@ def _receiver(name: object, given: Any) -> Receiver:
         shown = "a URL" if "://" in str(name) else repr(name)
         problem = f'FLAGSTAFF["WEBHOOKS"] has an invalid receiver name: {shown}'
         raise SettingError(problem, 'use 1 to 100 letters, digits, "_" and "-"')
-    for problem, hint in _problems_of(given):
-        raise SettingError(f'FLAGSTAFF["WEBHOOKS"]["{name}"]{problem}', hint)
-    timeout = float(given.get("timeout", _DEFAULT_TIMEOUT))
-    return Receiver(name, given["url"], _keys(given), given.get("format", "json"), timeout)
-
-
-def _problems_of(given: object) -> Iterator[tuple[str, str]]:
+    setting = f'FLAGSTAFF["WEBHOOKS"]["{name}"]'
     if not isinstance(given, Mapping):
-        yield f" is a {type(given).__name__}", 'expected a dict such as {"url": "https://…"}'
-        return
-    for name in given:
-        if name not in _OPTIONS:
-            yield f" has no option {name!r}", f"known options: {', '.join(_OPTIONS)}"
-    if "url" not in given:
-        yield ' has no "url"', "expected the URL to post to"
+        expected = 'expected a dict such as {"url": "https://…"}'
+        raise SettingError(f"{setting} is a {type(given).__name__}", expected)
+    for option in given:
+        if option not in _OPTIONS:
+            hint = f"known options: {', '.join(_OPTIONS)}"
+            raise SettingError(f"{setting} has no option {option!r}", hint)
     is_sentry = given.get("format") == "sentry"
-    if is_sentry and "secret" not in given:
-        yield ' has no "secret"', f"expected {_SENTRY_OPTIONS['secret'][1]}"
-    for name, (is_valid, expected) in (_SENTRY_OPTIONS if is_sentry else _OPTIONS).items():
-        if name in given and not is_valid(given[name]):
-            yield f'["{name}"] is invalid', f"expected {expected}"
-    split = urlsplit(given["url"])
-    if split.scheme != "https" and not given.get("allow_http") and not is_loopback(split):
+    options = _OPTIONS | _SENTRY_OPTIONS if is_sentry else _OPTIONS
+    required = {"url", *(_SENTRY_OPTIONS if is_sentry else ())}
+    for option, (is_valid, expected) in options.items():
+        if option in {*given, *required} and not is_valid(given.get(option)):
+            raise SettingError(f'{setting}["{option}"] is invalid', f"expected {expected}")
+    url = urlsplit(given["url"])
+    if url.scheme != "https" and not given.get("allow_http") and not _is_loopback(url):
         hint = 'write https://, or set "allow_http": True for http:// in a network that you trust'
-        yield '["url"] must use https', hint
+        raise SettingError(f'{setting}["url"] must use https', hint)
+    secret = given.get("secret", ())
+    secrets = [secret] if isinstance(secret, str) else secret
+    keys = tuple(one.encode() if is_sentry else _key(one) for one in secrets)
+    timeout = float(given.get("timeout", _DEFAULT_TIMEOUT))
+    return Receiver(name, given["url"], keys, given.get("format", "json"), timeout)
 
 
-def port_of(split: SplitResult) -> int:
-    """Returns the port to connect to."""
-    return split.port or _PORTS[split.scheme]
-
-
-def is_loopback(split: SplitResult) -> bool:
-    """Whether requests to this URL stay on this machine, so that http:// is safe."""
-    host = split.hostname or ""
+def _is_loopback(url: SplitResult) -> bool:
+    host = url.hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_secret(value: object) -> bool:
-    secrets = value if isinstance(value, list | tuple) else [value]
-    return bool(secrets) and all(_is_one_secret(secret) for secret in secrets)
-
-
-def _is_one_secret(value: object) -> bool:
-    if not isinstance(value, str) or not value.startswith(_PREFIX):
-        return False
-    try:
-        return _MIN_KEY_BYTES <= len(_key(value)) <= _MAX_KEY_BYTES
-    except ValueError:  # not base64, or not ASCII
-        return False
-
-
-def _is_sentry_secret(value: object) -> bool:
-    return isinstance(value, str) and _SENTRY_SECRET.fullmatch(value) is not None
-
-
-def _keys(given: Mapping[str, Any]) -> tuple[bytes, ...]:
-    secret = given.get("secret", [])
-    if given.get("format") == "sentry":
-        return (secret.encode(),)
-    secrets = [secret] if isinstance(secret, str) else secret
-    return tuple(map(_key, secrets))
-
-
 def _key(secret: str) -> bytes:
     return b64decode(secret.removeprefix(_PREFIX), validate=True)
+
+
+def _is_secret(value: Any) -> bool:
+    secrets = value if isinstance(value, list | tuple) else [value]
+    try:
+        return bool(secrets) and all(
+            secret.startswith(_PREFIX) and _MIN_KEY_BYTES <= len(_key(secret)) <= _MAX_KEY_BYTES
+            for secret in secrets
+        )
+    except (AttributeError, ValueError):  # no text, not base64, or not ASCII
+        return False
 
 
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -151,10 +126,10 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "allow_http": (lambda value: isinstance(value, bool), "True or False"),
 }
-_SENTRY_OPTIONS = {
-    **_OPTIONS,
+# A receiver with the format "sentry" needs them.
+_SENTRY_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "secret": (
-        _is_sentry_secret,
+        lambda value: isinstance(value, str) and _SENTRY_SECRET.fullmatch(value) is not None,
         "the signing secret that you have entered in Sentry, 32 to 64 characters of ASCII",
     ),
 }
@@ -163,7 +138,7 @@ WEBHOOKS = Setting(
     "The receivers of webhooks",
     {},
     "a dict of receivers by name",
-    convert=receivers_of,
+    convert=_receivers,
     name="WEBHOOKS",
 )
 SETTINGS = (WEBHOOKS,)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 from typing import Literal
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
-from flagstaff.contrib.webhooks.http import Response, UnreachableError, post
+from flagstaff.contrib.webhooks.http import UnreachableError, post
 from flagstaff.contrib.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.contrib.webhooks.models import Delivery
-from flagstaff.contrib.webhooks.queue import mark_delivered, mark_failure, pause, positions
+from flagstaff.contrib.webhooks.queue import delete, mark_failure, pause
 from flagstaff.contrib.webhooks.receivers import Receiver
-from flagstaff.contrib.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
 from flagstaff.contrib.webhooks.sentry import as_sentry, sentry_headers
 from flagstaff.contrib.webhooks.slack import as_slack
 
@@ -28,21 +27,37 @@ Outcome = Literal["delivered", "failed_attempts", "expired", "skipped"]
 logger = logging.getLogger("flagstaff")
 
 _ACCEPTED = range(200, 300)
-# Too many requests, and the responses of a proxy whose server is down.
-_PAUSES_RECEIVER = (429, 502, 503, 504)
 _GONE = 410
-_RETRIED = (
-    "it is retried for three days and then fails; to delete failed ones, run "
-    '"manage.py flags webhooks discard"'
-)
+_INITIAL_DELAY, _MAX_DELAY = 5, 3600
+
+
+class _RefusedError(Exception):
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 def send(receiver: Receiver, delivery: Delivery) -> Outcome:
     """Makes one attempt and records it. Blocks for at most the timeout. Raises database errors."""
     try:
+        outcome = _attempt(receiver, delivery)
+    except UnreachableError as error:
+        mark_failure(delivery, str(error), error.pause)
+        # The other messages would fail too.
+        pause(receiver, error.pause)
+    except _RefusedError as error:
+        delay = retry_delay(delivery.attempts)
+        mark_failure(delivery, str(error), delay, give_up=error.is_final)
+    else:
+        delete(delivery)
+        return outcome
+    return "failed_attempts"
+
+
+def _attempt(receiver: Receiver, delivery: Delivery) -> Outcome:
+    try:
         event = load_event(delivery.entry_ids)
         if event is None:
-            mark_delivered(delivery)
             return "expired"
         message = create_message(event)
         content = _content(receiver, message)
@@ -51,20 +66,23 @@ def send(receiver: Receiver, delivery: Delivery) -> Outcome:
     except Exception as error:
         if isinstance(error, DatabaseError):
             raise
-        text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
+        text = (
+            f"the message cannot be created: {type(error).__name__}; it is retried for three days "
+            'and then fails; to delete failed ones, run "manage.py flags webhooks discard"'
+        )
         logger.warning("%s: %s", receiver.name, text)
-        return _failed(delivery, text)
+        raise _RefusedError(text) from None
     if content is None:
-        mark_delivered(delivery)
         return "skipped"
-    try:
-        response = post(receiver, body, _headers(receiver, message, body))
-    except UnreachableError as error:
-        return _unreachable(receiver, delivery, str(error))
-    if response.status in _ACCEPTED:
-        mark_delivered(delivery)
-        return "delivered"
-    return _refused(receiver, delivery, response)
+    status = post(receiver, body, _headers(receiver, message, body))
+    if status not in _ACCEPTED:
+        raise _RefusedError(f"status {status}", is_final=status == _GONE)
+    return "delivered"
+
+
+def retry_delay(attempts: int) -> float:
+    """Returns the seconds until the next attempt: 5 s, then twice as long each time."""
+    return float(min(_INITIAL_DELAY * 2 ** (attempts - 1), _MAX_DELAY))
 
 
 def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object] | None:
@@ -77,42 +95,9 @@ def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object
 def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[str, str]:
     common = {"Content-Type": "application/json", "User-Agent": "django-flagstaff"}
     if receiver.format == "sentry":
-        return {**common, **sentry_headers(body, receiver.secrets)}
-    message_id, now = message.id_for(receiver.name), int(_now().timestamp())
-    return {**common, **signature_headers(message_id, now, body, receiver.secrets)}
-
-
-def _refused(receiver: Receiver, delivery: Delivery, response: Response) -> Outcome:
-    error = f"status {response.status}"
-    if response.status in _PAUSES_RECEIVER:
-        return _unreachable(receiver, delivery, error, response.retry_after)
-    return _failed(delivery, error, give_up=response.status == _GONE)
-
-
-def _failed(delivery: Delivery, error: str, *, give_up: bool = False) -> Outcome:
-    mark_failure(delivery, error, retry_delay(delivery.attempts), give_up=give_up)
-    return "failed_attempts"
-
-
-def _unreachable(
-    receiver: Receiver,
-    delivery: Delivery,
-    error: str,
-    retry_after: str | None = None,
-) -> Outcome:
-    """Records the failure and pauses the receiver, because its other messages would fail too."""
-    position = positions().get(receiver=receiver.name)
-    delay = retry_delay(position.consecutive_failures + 1, MAX_PAUSE)
-    seconds = max(delay, retry_after_seconds(retry_after, _now()))
-    # The delivery that is due first then tests whether the receiver is back.
-    mark_failure(delivery, error, seconds, give_up=False)
-    pause(receiver, seconds)
-    return "failed_attempts"
-
-
-def _now() -> datetime:
-    """Returns the time with its zone, even if USE_TZ is False."""
-    return datetime.now(timezone.utc)
+        return common | sentry_headers(body, receiver.secrets)
+    message_id, now = message.id_for(receiver.name), int(time.time())
+    return common | signature_headers(message_id, now, body, receiver.secrets)
 
 
 def signature_headers(
@@ -124,9 +109,6 @@ def signature_headers(
     """
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
     content = f"{message_id}.{timestamp}.".encode() + body
-    signatures = [f"v1,{_signature(content, key)}" for key in keys]
-    return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
-
-
-def _signature(content: bytes, key: bytes) -> str:
-    return b64encode(hmac.digest(key, content, "sha256")).decode()
+    digests = (hmac.digest(key, content, "sha256") for key in keys)
+    signatures = " ".join(f"v1,{b64encode(digest).decode()}" for digest in digests)
+    return {**headers, "webhook-signature": signatures} if signatures else headers

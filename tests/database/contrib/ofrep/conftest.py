@@ -15,11 +15,12 @@ Configure = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def configure(settings: Any) -> Configure:
-    """Returns a function that sets further entries of OFREP. One key is known before."""
+    """Returns a function that sets further settings of OFREP. One key is known before."""
     settings.ROOT_URLCONF = "tests.support.ofrep"
 
     def set_entries(**entries: object) -> None:
-        settings.FLAGSTAFF = {**settings.FLAGSTAFF, "OFREP": {**KEYS, **entries}}
+        named = {f"OFREP_{name}": value for name, value in entries.items()}
+        settings.FLAGSTAFF = {**settings.FLAGSTAFF, **KEYS, **named}
 
     set_entries()
     return set_entries

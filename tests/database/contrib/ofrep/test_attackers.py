@@ -185,7 +185,7 @@ def test_service_is_not_the_user_of_a_session(
         {"Authorization": "Bearer "},
         {"Authorization": f"Bearer {KEY}x"},
         {"Authorization": f"Bearer {KEY[:-1]}"},
-        {"Authorization": f"Bearer {KEYS['KEYS']['billing']}"},
+        {"Authorization": f"Bearer {KEYS['OFREP_KEYS']['billing']}"},
         {"Authorization": "Bearer billing"},
         {"Authorization": f"Bearer {KEY},{KEY}"},
         {"X-API-Key": ""},
@@ -213,8 +213,8 @@ def test_no_key_is_known_without_the_setting(browser: Client, settings: Settings
 @pytest.mark.parametrize(
     ("claimed", "sent", "status"),
     [
-        ("65537", 20, 413),
-        ("9" * 5_000, 20, 413),
+        ("65537", 20, 400),
+        ("9" * 5_000, 20, 400),
         ("100", 20, 400),
         ("5", 20, 400),
         ("0", 20, 400),
@@ -284,9 +284,6 @@ def test_bytes_that_are_no_text_are_an_unknown_key(service: Client) -> None:
         "application/jsonp",
         "application/json+x",
         "text/json",
-        "application/json; charset=utf-16",
-        "application/json; charset=utf-7",
-        "application/json; charset=latin-1",
     ],
 )
 def test_other_content_type_is_refused(browser: Client, alice: User, content_type: str) -> None:
@@ -295,7 +292,7 @@ def test_other_content_type_is_refused(browser: Client, alice: User, content_typ
         response = browser.generic(
             "POST", url, '{"context": {}}', content_type, headers={"Content-Type": content_type}
         )
-        details = "the content type must be application/json, in UTF-8"
+        details = "the content type must be application/json"
         error = {"errorCode": "GENERAL", "errorDetails": details}
         assert (response.status_code, response.json()) == (415, {**key, **error})
 

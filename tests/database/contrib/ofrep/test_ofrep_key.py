@@ -28,6 +28,6 @@ def test_key_is_random_and_shown_with_its_hash() -> None:
 def test_key_is_known_to_the_endpoints(client: Client, settings: Settings) -> None:
     settings.ROOT_URLCONF = "tests.support.ofrep"
     made = document("ofrep-key")
-    settings.FLAGSTAFF = {"OFREP": {"KEYS": {"billing": made["sha256"]}}}
+    settings.FLAGSTAFF = {"OFREP_KEYS": {"billing": made["sha256"]}}
     for key, status in ((made["key"], 200), (made["sha256"], 401)):
         assert post(client, URL, **{"X-API-Key": key}).status_code == status

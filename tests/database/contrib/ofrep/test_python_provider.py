@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpRequest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -125,8 +126,12 @@ def test_targeting_key_of_another_type_is_an_invalid_context(client: OpenFeature
     assert (found.value, found.error_code) == (True, ErrorCode.INVALID_CONTEXT)
 
 
+def a_minute(request: HttpRequest) -> float:
+    return 60
+
+
 def test_limit_pauses_the_provider(client: OpenFeatureClient, configure: Configure) -> None:
-    configure(LIMIT=lambda request: 60)
+    configure(LIMIT=f"{__name__}.a_minute")
     for problem in ("Rate limited, retry after: 60", "OFREP evaluation paused"):
         found = client.get_boolean_details("beta", True)
         assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)

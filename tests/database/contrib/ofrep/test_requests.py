@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from math import inf
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,7 +19,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED
-from tests.support.ofrep import BEARER, URL, every, one, post, seconds_of_case, url_of
+from tests.support.ofrep import BEARER, URL, every, one, post, url_of
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -101,15 +100,9 @@ WRONG_BODIES = {
     b" ": "PARSE_ERROR",
     b"{": "PARSE_ERROR",
     b'{"context": {}} x': "PARSE_ERROR",
-    b'{"context": {"share": NaN}}': "PARSE_ERROR",
-    b'{"context": {"share": -Infinity}}': "PARSE_ERROR",
-    b'{"context": {}, "context": {}}': "PARSE_ERROR",
-    b'{"context": {"a": 1, "a": 2}}': "PARSE_ERROR",
     b'{"context": ' + b"[" * 30_000 + b"]" * 30_000 + b"}": "PARSE_ERROR",
     b'{"context": {"number": ' + b"9" * 5_000 + b"}}": "PARSE_ERROR",
     b'{"context": {"text": "\xff"}}': "PARSE_ERROR",
-    '{"context": {}}'.encode("utf-16"): "PARSE_ERROR",
-    b'\xef\xbb\xbf{"context": {}}': "PARSE_ERROR",
     b"null": "INVALID_CONTEXT",
     b"[]": "INVALID_CONTEXT",
     b"{}": "INVALID_CONTEXT",
@@ -147,6 +140,14 @@ async def asynchronous(request: HttpRequest) -> float | None:
     return 60
 
 
+def text(request: HttpRequest) -> str:
+    return "60"
+
+
+def for_ever(request: HttpRequest) -> float:
+    return inf
+
+
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     log_once.after_fork()
@@ -155,9 +156,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("limit", [seconds_of_case, "tests.support.ofrep.seconds_of_case"])
-def test_limit_is_that_of_the_function(browser: Client, configure: Configure, limit: Any) -> None:
-    configure(LIMIT=limit)
+def test_limit_is_that_of_the_function(browser: Client, configure: Configure) -> None:
+    configure(LIMIT="tests.support.ofrep.seconds_of_case")
     for url, key in ((URL, {}), (url_of("beta"), {"key": "beta"})):
         response = post(browser, url, **{"X-Case": "slow", "X-API-Key": "wrong"})
         assert (response.status_code, response["Retry-After"]) == (429, "3")
@@ -168,20 +168,20 @@ def test_limit_is_that_of_the_function(browser: Client, configure: Configure, li
 
 
 def test_limit_may_be_for_ever(browser: Client, configure: Configure) -> None:
-    configure(LIMIT=lambda request: inf)
+    configure(LIMIT=f"{__name__}.for_ever")
     response = post(browser, URL)
     assert (response.status_code, response["Retry-After"]) == (429, "86400")
 
 
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("limit", [failing, asynchronous, lambda request: "60"])
+@pytest.mark.parametrize("limit", ["failing", "asynchronous", "text"])
 def test_limit_that_fails_is_logged_once_and_limits_nothing(
-    browser: Client, configure: Configure, logged: pytest.LogCaptureFixture, limit: Any
+    browser: Client, configure: Configure, logged: pytest.LogCaptureFixture, limit: str
 ) -> None:
-    configure(LIMIT=limit)
+    configure(LIMIT=f"{__name__}.{limit}")
     for _ in range(2):
         assert post(browser, URL).status_code == 200
-    [message] = [text for text in logged.messages if 'OFREP["LIMIT"]' in text]
+    [message] = [text for text in logged.messages if "OFREP_LIMIT" in text]
     assert message.endswith("the request is not limited")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flagstaff.contrib.webhooks.http import Response, UnreachableError, post
+from flagstaff.contrib.webhooks.http import UnreachableError, post
 from flagstaff.contrib.webhooks.receivers import Receiver
 from tests.support.certificates import Certificate, authority, certificate
 from tests.support.webhooks import Webhook
@@ -31,6 +31,13 @@ def post_error(receiver: Receiver) -> str:
     return str(error.value)
 
 
+def unresolved() -> str:
+    """Returns what the system says of a host name that does not exist."""
+    with pytest.raises(socket.gaierror) as error:
+        socket.getaddrinfo("hooks.invalid", 80)
+    return str(error.value.strerror)
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -38,7 +45,10 @@ def listener() -> Iterator[socket.socket]:
 
 
 def serve_once(
-    listener: socket.socket, handle: Callable[[socket.socket], object], scheme: str = "http"
+    listener: socket.socket,
+    handle: Callable[[socket.socket], object],
+    scheme: str = "http",
+    timeout: float = 30,
 ) -> Receiver:
     """Handles one connection in a thread. Returns a receiver that connects there."""
 
@@ -48,13 +58,12 @@ def serve_once(
             handle(connection)
 
     threading.Thread(target=serve).start()
-    return receiver_at(f"{scheme}://localhost:{listener.getsockname()[1]}/", 0.3)
+    return receiver_at(f"{scheme}://localhost:{listener.getsockname()[1]}/", timeout)
 
 
-def test_post_returns_the_response(hook: Webhook) -> None:
-    hook.respond_with(503, Retry_After="7")
-    response = post(receiver_at(f"{hook.url}?a=b"), b'{"a": 1}', {"X-A": "b"})
-    assert response == Response(503, "7")
+def test_post_returns_the_status_of_the_response(hook: Webhook) -> None:
+    hook.respond_with(404)
+    assert post(receiver_at(f"{hook.url}?a=b"), b'{"a": 1}', {"X-A": "b"}) == 404
     [received] = hook.received
     assert (received.path, received.json) == ("/hooks/T0/B0/token?a=b", {"a": 1})
     assert received.headers["host"] == f"127.0.0.1:{hook.port}"
@@ -62,33 +71,13 @@ def test_post_returns_the_response(hook: Webhook) -> None:
 
 
 def test_post_to_a_server_that_cannot_be_reached_fails(hook: Webhook) -> None:
-    assert post_error(receiver_at("http://hooks.invalid/")) == "the host name cannot be resolved"
-    error = post_error(receiver_at(hook.url.replace("http:", "https:")))
-    assert error == "the TLS handshake failed"
+    assert post_error(receiver_at("http://hooks.invalid/")) == unresolved()
+    assert post_error(receiver_at(hook.url.replace("http:", "https:"))).startswith("[SSL")
     hook.stop()
-    assert post_error(receiver_at(hook.url)) == "connection refused"
+    assert post_error(receiver_at(hook.url)) == "Connection refused"
 
 
 # The deadline.
-
-
-def test_addresses_of_a_host_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    timeouts: list[float] = []
-    now = 0.0
-
-    def connect_slowly(address: tuple[str, int], timeout: float) -> None:
-        nonlocal now
-        timeouts.append(timeout)
-        now += 2
-        raise OSError(111, "refused")
-
-    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 9)) for n in range(9)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    monkeypatch.setattr(socket, "getnameinfo", lambda address, _: (address[0], "9"))
-    monkeypatch.setattr(socket, "create_connection", connect_slowly)
-    monkeypatch.setattr("flagstaff.contrib.webhooks.http.monotonic", lambda: now)
-    assert post_error(receiver_at("http://hooks.example:9/")) == "no response within 5 s"
-    assert timeouts == [5.0, 3.0, 1.0]
 
 
 def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +91,7 @@ def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPa
         return [address for found in addresses for address in found]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_both)
-    assert post(receiver_at(f"http://hooks.example:{hook.port}/"), b"{}", {}).status == 200
+    assert post(receiver_at(f"http://hooks.example:{hook.port}/"), b"{}", {}) == 200
     assert hook.received[0].headers["host"] == f"hooks.example:{hook.port}"
 
 
@@ -129,7 +118,7 @@ def test_post_ends_at_the_deadline_whatever_the_server_sends(
     listener: socket.socket, handle: Callable[[socket.socket], object], scheme: str
 ) -> None:
     began = time.monotonic()
-    assert post_error(serve_once(listener, handle, scheme)) == "no response within 0.3 s"
+    assert post_error(serve_once(listener, handle, scheme, 0.3)) == "no response within 0.3 s"
     assert time.monotonic() - began < seconds(2)
 
 
@@ -144,10 +133,10 @@ def speak_smtp(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("handle", "errors"),
     [
-        (speak_smtp, ("the receiver sent an invalid HTTP response; check the URL",)),
+        (speak_smtp, ("no valid HTTP response; check the URL",)),
         (
             lambda connection: connection.recv(9999),
-            ("the connection was lost", "connection reset by peer"),
+            ("Remote end closed connection without response", "Connection reset by peer"),
         ),
     ],
     ids=["another protocol", "hangs up"],
@@ -178,10 +167,9 @@ def test_certificate_must_be_trusted(
     certificate = authority(tmp_path, "hooks")
     serve = partial(serve_tls, certificate)
     error = post_error(serve_once(listener, serve, "https"))
-    assert error.startswith("the TLS certificate is not trusted: self")
-    context = ssl.create_default_context(cafile=certificate.file)
-    monkeypatch.setattr("flagstaff.contrib.webhooks.http._tls", lambda: context)
-    assert post(serve_once(listener, serve, "https"), b"{}", {}).status == 204
+    assert "certificate verify failed: self" in error
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    assert post(serve_once(listener, serve, "https"), b"{}", {}) == 204
 
 
 # The proxy of the environment.
@@ -220,8 +208,7 @@ def test_https_receiver_is_reached_through_a_tunnel_of_the_proxy(
     host: str, listener: socket.socket, tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     theirs = certificate(tmp_path, "hooks", host="hooks.example", is_authority=True)
-    context = ssl.create_default_context(cafile=theirs.file)
-    environment.setattr("flagstaff.contrib.webhooks.http._tls", lambda: context)
+    environment.setenv("SSL_CERT_FILE", str(theirs.file))
 
     def tunnel(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
@@ -230,8 +217,8 @@ def test_https_receiver_is_reached_through_a_tunnel_of_the_proxy(
     proxy = Proxy(listener, tunnel)
     environment.setenv("HTTPS_PROXY", proxy.url)
     headers = {"webhook-signature": "v1,secret"}
-    assert post(receiver_at(f"https://{host}/token"), b"{}", headers).status == 204
-    assert proxy.request.startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
+    assert post(receiver_at(f"https://{host}/token"), b"{}", headers) == 204
+    assert proxy.request.startswith(b"CONNECT hooks.example:443 HTTP/1.")
     assert LOGIN in proxy.request
     assert b"secret" not in proxy.request
     assert b"token" not in proxy.request
@@ -242,7 +229,7 @@ def test_http_receiver_is_reached_by_its_url_at_the_proxy(
 ) -> None:
     proxy = Proxy(listener, lambda connection: connection.sendall(b"HTTP/1.1 204 \r\n\r\n"))
     environment.setenv("http_proxy", proxy.url.removeprefix("http://"))
-    assert post(receiver_at("http://hooks.example:81/token?a=b"), b"{}", {}).status == 204
+    assert post(receiver_at("http://hooks.example:81/token?a=b"), b"{}", {}) == 204
     assert proxy.request.startswith(b"POST http://hooks.example:81/token?a=b HTTP/1.1\r\n")
     assert b"Host: hooks.example:81\r\n" in proxy.request
     assert LOGIN in proxy.request
@@ -263,33 +250,24 @@ def test_receiver_of_this_machine_or_of_no_proxy_is_reached_directly(
         return resolve("127.0.0.1" if name == host else name, *rest, **options)
 
     environment.setattr(socket, "getaddrinfo", resolve_here)
-    assert post(receiver_at(f"http://{host}:{hook.port}/"), b"{}", {}).status == 200
+    assert post(receiver_at(f"http://{host}:{hook.port}/"), b"{}", {}) == 200
 
 
 @pytest.mark.parametrize(
     ("proxy", "error"),
     [
-        ("", "the proxy refuses with status 407; see HTTPS_PROXY"),
-        (
-            "http://shop:hunter2@proxy.invalid:9",
-            "over the proxy of the environment: the host name cannot be resolved",
-        ),
-        (
-            "socks5://shop:hunter2@proxy.invalid:9",
-            "the proxy of the environment is no http:// URL; see HTTPS_PROXY",
-        ),
-        (
-            "proxy.invalid:hunter2",
-            "the proxy of the environment is no http:// URL; see HTTPS_PROXY",
-        ),
+        ("", "Tunnel connection failed: 407 Proxy Authentication Required"),
+        ("http://shop:hunter2@proxy.invalid:9", None),
+        ("proxy.invalid:hunter2", "no valid HTTP response; check the URL"),
     ],
-    ids=["refuses", "unknown", "SOCKS", "no URL"],
+    ids=["refuses", "unknown", "no URL"],
 )
 def test_proxy_that_cannot_be_used_is_reported(
-    proxy: str, error: str, listener: socket.socket, environment: pytest.MonkeyPatch
+    proxy: str, error: str | None, listener: socket.socket, environment: pytest.MonkeyPatch
 ) -> None:
     if not proxy:
         refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
         proxy = Proxy(listener, lambda connection: connection.sendall(refusal)).url
     environment.setenv("https_proxy", proxy)
-    assert post_error(receiver_at("https://hooks.example/")) == error
+    by = "over the proxy of the environment: "
+    assert post_error(receiver_at("https://hooks.example/")) == by + (error or unresolved())

@@ -16,17 +16,9 @@ class Migration(migrations.Migration):
                 ("receiver", models.TextField(primary_key=True, serialize=False)),
                 ("last_entry_id", models.BigIntegerField()),
                 ("open_transactions", models.JSONField()),
-                ("excluded_entry_ids", models.JSONField()),
-                (
-                    "read_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                ("consecutive_failures", models.IntegerField(db_default=0)),
                 ("paused_until", models.DateTimeField(null=True)),
             ],
-            options={
-                "default_permissions": (),
-            },
+            options={"default_permissions": ()},
         ),
         migrations.CreateModel(
             name="Delivery",
@@ -38,7 +30,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("receiver", models.TextField()),
-                ("relation", models.TextField()),
+                ("kind", models.TextField()),
                 ("object_pk", models.TextField()),
                 ("key", models.TextField()),
                 ("entry_ids", models.JSONField()),
@@ -55,20 +47,6 @@ class Migration(migrations.Migration):
                 ("failed_at", models.DateTimeField(null=True)),
                 ("last_error", models.TextField(null=True)),
             ],
-            options={
-                "default_permissions": (),
-                "indexes": [
-                    models.Index(
-                        fields=["receiver", "relation", "object_pk", "id"],
-                        name="flagstaff_delivery_object",
-                    ),
-                    models.Index(
-                        fields=["receiver", "relation", "key", "id"], name="flagstaff_delivery_key"
-                    ),
-                    models.Index(
-                        fields=["receiver", "attempts", "id"], name="flagstaff_delivery_next"
-                    ),
-                ],
-            },
+            options={"default_permissions": ()},
         ),
     ]
