@@ -347,9 +347,10 @@ settings.configure(
 )
 import django
 django.setup()
+from django.core.checks import run_checks
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
-call_command("check", "--database", "default", verbosity=0)
+assert run_checks(databases=["default"]) == []
 """
 
 
