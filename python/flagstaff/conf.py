@@ -40,11 +40,10 @@ _MAX_NAME = 40
 class SettingError(ConfigurationError):
     """One problem of the settings, and how to fix it."""
 
-    def __init__(self, problem: str, hint: str, *, unknown_name: bool = False) -> None:
+    def __init__(self, problem: str, hint: str) -> None:
         super().__init__(f"{problem}; {hint}")
         self.problem = problem
         self.hint = hint
-        self.unknown_name = unknown_name
 
 
 @dataclass(frozen=True)
@@ -447,7 +446,7 @@ def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
             similar = most_similar(str(name), known)
             listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is "
             hint = f'did you mean "{similar}"?' if similar else f"{listed}in INSTALLED_APPS"
-            yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
+            yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint)
 
 
 conf = Conf()

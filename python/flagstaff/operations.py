@@ -19,7 +19,6 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
-from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
 from flagstaff._tables.migrating import (
@@ -31,7 +30,7 @@ from flagstaff._tables.migrating import (
     schema_of_functions,
 )
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.watched import WatchedTable, watched_tables
+from flagstaff._tables.triggers import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
@@ -147,10 +146,6 @@ class InstallTriggers(PostgresOperation):
     @property
     def _labels(self) -> list[str]:
         return [*filter(None, [self.flag_model, self.value_model, self.segment_model])]
-
-    def covers(self, model: type[Model]) -> bool:
-        """Whether this operation installs the triggers of a model."""
-        return model._meta.label_lower in map(str.lower, self._labels)
 
     def describe(self) -> str:
         return f"Install the triggers of flagstaff on {' and '.join(self._labels)}"

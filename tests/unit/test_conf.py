@@ -209,8 +209,8 @@ def test_system_checks_report_every_problem() -> None:
             assert conf.pool_size
     assert found == [
         ("flagstaff.E001", "FLAGSTAFF has no setting 'POOL'", 'did you mean "POOL_SIZE"?'),
-        ("flagstaff.E002", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
-        ("flagstaff.E002", 'FLAGSTAFF["POOL_SIZE"] is 0', "expected a whole number from 1 to 16"),
+        ("flagstaff.E001", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
+        ("flagstaff.E001", 'FLAGSTAFF["POOL_SIZE"] is 0', "expected a whole number from 1 to 16"),
     ]
 
 

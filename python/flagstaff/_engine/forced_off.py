@@ -22,7 +22,7 @@ def read_environment() -> None:
 
     Called once, at the start of a process. A forked child inherits the keys. Raises nothing.
     """
-    # Nothing can have another key, and the extension cannot hold it. A system check reports it.
+    # No row can have another key, and the extension cannot hold it. A system check reports it.
     usable = [key for key in given_keys() if is_storable(key)]
     if usable:
         force_off(usable)

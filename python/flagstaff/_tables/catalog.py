@@ -150,14 +150,6 @@ def qualified(connection: BaseDatabaseWrapper, table: str) -> str:
     return table if '"."' in table else f"{current_schema(connection)}.{table}"
 
 
-def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:
-    """Whether there is a table with this quoted name."""
-    if is_postgresql(connection):
-        return find_table(connection, table) is not None
-    known = connection.introspection.table_names()
-    return table in map(connection.ops.quote_name, known)
-
-
 def foreign_objects(
     connection: BaseDatabaseWrapper, schema: str, names: Collection[str], *, trusted: str = ""
 ) -> list[ForeignObject]:
@@ -167,12 +159,6 @@ def foreign_objects(
     """
     found = query_catalog(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
     return [ForeignObject(*row) for row in found]
-
-
-def has_rows(connection: BaseDatabaseWrapper, table: str) -> bool:
-    """Whether the table with this quoted name has a row. Needs the right to read it."""
-    [[found]] = query_catalog(connection, f"SELECT EXISTS (SELECT FROM {table})")  # noqa: S608 (quoted)
-    return bool(found)
 
 
 def query_catalog(

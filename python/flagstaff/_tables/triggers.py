@@ -1,161 +1,221 @@
-"""The health of the triggers on the watched tables. `sql/identify_v1.sql` has the same rules."""
+"""The watched tables, and the triggers of flagstaff that they have.
+
+Each change of a watched table writes a change token and entries of the history.
+`sql/identify_v1.sql` has the same rules for tokens.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.found_triggers import (
-    Trigger,
-    Triggers,
-    triggers_of,
-    triggers_of_tables,
-)
-from flagstaff._tables.names import sql
-from flagstaff._tables.watched import WatchedTable, watched_tables
+from flagstaff._stored_value_schema import SECRET_FIELDS
+from flagstaff._tables.catalog import qualified, query_catalog
+from flagstaff._tables.model_fields import auto_now_columns
+from flagstaff._tables.names import flag_names, segment_names, sql, value_names
 
+# Of flags, values and segments: what reads their names, the prefix of these, the relation, and the
+# columns that are masked of a secret value, as the text of an array.
+_KINDS = (
+    (flag_names, "flag", "f", "''"),
+    (value_names, "value", "k", "'{" + ",".join(SECRET_FIELDS) + "}'"),
+    (segment_names, "segment", "s", "''"),
+)
 _TOKEN_FUNCTION = "flagstaff_token_v1"  # noqa: S105 (no password)
-_TOKEN_TRIGGER = re.compile(r"flagstaff_token_([a-z]+)_")
 _TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
+_TOKEN_TRIGGER = re.compile(r"flagstaff_token_([a-z]+)_")
+_HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")
 # The bits of `Trigger.events`.
 _EVENTS = {"INSERT": 4, "UPDATE": 16, "DELETE": 8, "TRUNCATE": 32}
-_HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")
 
 
 @dataclass(frozen=True)
-class TriggerHealth:
-    """The triggers of flagstaff on one watched table. A missing table has none."""
+class WatchedTable:
+    """A watched table. All names are quoted, so that they can be put into a statement."""
 
-    table: WatchedTable
-    triggers: Triggers
-    #: The triggers on the tables that inherit from it, by their quoted names.
-    heirs: dict[str, Triggers]
+    #: The table as the model names it, and with its schema.
+    name: str
+    table: str
+    #: The relation of its tokens and entries: f, m, k or s.
+    relation: str
+    #: The columns of the primary key, or of the pair of flag and user.
+    pk_columns: tuple[str, ...]
+    #: The function of the history triggers, and its arguments after the relation.
+    history_function: str
+    arguments: tuple[str, ...]
 
-    @property
-    def writes_tokens(self) -> bool:
-        """Whether every kind of change writes a change token, so that workers see it by the poll.
-
-        A load also reads the rows of tables that inherit from this one.
-        """
-        families = (self.triggers, *self.heirs.values())
-        return not any(
-            _events_without_token(trigger for trigger in triggers.values() if trigger.is_original)
-            for triggers in families
-        )
-
-    def missing(self) -> list[str]:
-        """Returns the names of triggers that exist in no version."""
-        found = set(map(_without_version, self.triggers))
-        return [name for name in expected_triggers() if _without_version(name) not in found]
-
-    def silent_heirs(self) -> dict[str, list[str]]:
-        """Returns the inheriting tables, with the kinds of change that fire no token trigger."""
-        events = {
-            heir: _events_without_token(triggers.values()) for heir, triggers in self.heirs.items()
+    def placeholders(self) -> dict[str, str]:
+        """Returns the values of the placeholders in `triggers_v1` and `drop_triggers_v1`."""
+        return {
+            "table": self.table,
+            "relation": self.relation,
+            "pk_columns": ", ".join(self.pk_columns),
+            "history_function": self.history_function,
+            "arguments": ", ".join(self.arguments),
         }
-        return {heir: silent for heir, silent in events.items() if silent}
-
-    def disabled(self) -> list[str]:
-        """Returns the names of triggers that do not fire in every session in which they should."""
-        return [
-            name
-            for name in expected_triggers()
-            if name in self.triggers and not _fires_as_installed(self.triggers[name])
-        ]
-
-    def outdated(self, function_schema: str) -> list[str]:
-        """Returns the names of triggers that exist, but not as they would be installed now.
-
-        `function_schema` is the quoted schema of flagstaff's functions.
-        """
-        missing = self.missing()
-        return [
-            name
-            for name in expected_triggers()
-            if name not in missing and not self._is_current(name, function_schema)
-        ]
-
-    def _is_current(self, name: str, function_schema: str) -> bool:
-        trigger = self.triggers.get(name)
-        if trigger is None:
-            return False
-        function, arguments = self.table.history_function, self.table.arguments
-        if found := _TOKEN_TRIGGER.match(name):
-            function, arguments = _TOKEN_FUNCTION, self.table.pk_columns
-            if trigger.events != _EVENTS[found[1].upper()]:
-                return False
-        unquoted = map(_unquoted, arguments)
-        expected = (function_schema, function, self.table.relation, *unquoted)
-        return (trigger.schema, trigger.function, *trigger.arguments) == expected
 
 
-def trigger_health(
+def watched_tables(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model] | None,
     value_model: type[Model] | None,
     segment_model: type[Model] | None = None,
-) -> Iterator[TriggerHealth]:
-    """Yields the health of each watched table of these models. Queries the catalog.
+) -> Iterator[WatchedTable]:
+    """Yields the watched tables of these models, which may be models of a migration's state.
 
-    Raises ConfigurationError if a model lacks a required field.
+    Queries the catalog for their schemas.
     """
-    for table in watched_tables(connection, flag_model, value_model, segment_model):
-        found = triggers_of(connection, table.name)
-        yield TriggerHealth(table, found.own, found.heirs)
+    models = (flag_model, value_model, segment_model)
+    for model, (names_of, kind, relation, masked) in zip(models, _KINDS, strict=True):
+        if model is None:
+            continue
+        names = names_of(connection, model)
+        name, pk, key = (names[f"{kind}_{part}"] for part in ("table", "pk", "key"))
+        yield WatchedTable(
+            name,
+            qualified(connection, name),
+            relation,
+            (pk,),
+            "flagstaff_row_history_v1",
+            (pk, key, masked, *map(connection.ops.quote_name, auto_now_columns(model))),
+        )
+        if kind == "flag":
+            yield _allowed_users(connection, names)
+
+
+def _allowed_users(connection: BaseDatabaseWrapper, names: dict[str, str]) -> WatchedTable:
+    name = names["allowed_users_table"]
+    flag_table = qualified(connection, names["flag_table"]).replace("'", "''")
+    pair = (names["allowed_users_flag"], names["allowed_users_user"])
+    return WatchedTable(
+        name,
+        qualified(connection, name),
+        "m",
+        pair,
+        "flagstaff_allowed_users_history_v1",
+        (*pair, f"'{flag_table}'", names["flag_pk"], names["flag_key"]),
+    )
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger of flagstaff that exists."""
+
+    name: str
+    #: When it fires: O in ordinary sessions, R in replicating ones, A in both, D in none.
+    enabled: str
+    #: The bits of the events after which it fires once for each statement, whatever that changes.
+    events: int
+    #: The quoted schema of its function, and the name of the function.
+    schema: str
+    function: str
+    arguments: tuple[str, ...]
+    #: Whether the function, and the one that it calls, are those that were installed.
+    is_original: bool
+
+
+#: By name.
+Triggers: TypeAlias = dict[str, Trigger]
+
+
+@dataclass(frozen=True)
+class FamilyTriggers:
+    """The triggers of flagstaff on a table and on those that inherit from it."""
+
+    own: Triggers
+    #: By the quoted name of the table with its schema. Partitions are included.
+    heirs: dict[str, Triggers]
+
+    @property
+    def write_tokens(self) -> bool:
+        """Whether every kind of change writes a change token, so that workers see it by the poll.
+
+        A load also reads the rows of tables that inherit from this one.
+        """
+        return all(_write_tokens(one.values()) for one in (self.own, *self.heirs.values()))
+
+    @property
+    def write_history(self) -> bool:
+        """Whether every change of the table itself leaves an entry."""
+        firing = {
+            _without_version(trigger.name)
+            for trigger in self.own.values()
+            if trigger.enabled in {"A", "O"}
+            and trigger.is_original
+            and _HISTORY_FUNCTIONS.match(trigger.function)
+        }
+        history = (name for name in expected_triggers() if not _TOKEN_TRIGGER.match(name))
+        return firing.issuperset(map(_without_version, history))
+
+    def are_as_installed(self, table: WatchedTable, function_schema: str) -> bool:
+        """Whether all triggers of a watched table are enabled and as they would be installed now.
+
+        `function_schema` is the quoted schema of flagstaff's functions.
+        """
+        return all(
+            name in self.own and _is_as_installed(self.own[name], table, function_schema)
+            for name in expected_triggers()
+        )
+
+
+def triggers_of(
+    connection: BaseDatabaseWrapper, tables: Collection[str]
+) -> dict[str, FamilyTriggers]:
+    """Returns the triggers of each of the tables with these quoted names. One query.
+
+    A table that is missing has none.
+    """
+    found = {table: FamilyTriggers({}, {}) for table in tables}
+    for table, member, is_heir, name, *trigger in query_catalog(
+        connection, sql("triggers_of_v1"), [*tables]
+    ):
+        family = found[table]
+        triggers = family.heirs.setdefault(member, {}) if is_heir else family.own
+        if name is not None:
+            enabled, events, schema, function, packed, is_original = trigger
+            # Each argument ends with a zero byte.
+            arguments = bytes(packed).decode(errors="replace").split("\0")[:-1]
+            triggers[name] = Trigger(
+                name, enabled, events, schema, function, (*arguments,), is_original
+            )
+    return found
 
 
 @cache
-def expected_triggers(template: str = "triggers_v1") -> tuple[str, ...]:
+def expected_triggers() -> tuple[str, ...]:
     """Returns the names of all triggers that a watched table has, in the order of the template."""
-    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql(template), re.MULTILINE))
+    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql("triggers_v1"), re.MULTILINE))
 
 
-@cache
-def _always_firing() -> tuple[str, ...]:
-    return tuple(re.findall(r"ENABLE ALWAYS TRIGGER (\w+)", sql("triggers_v1")))
-
-
-def tables_without_history(connection: BaseDatabaseWrapper, *tables: str) -> list[str]:
-    """Returns those of the tables with these quoted names whose changes may leave no entry.
-
-    One query.
-    """
-    found = triggers_of_tables(connection, tables)
-    return [table for table, triggers in found.items() if not _write_history(triggers.own)]
-
-
-def _write_history(triggers: Triggers) -> bool:
-    firing = {
-        _without_version(trigger.name)
-        for trigger in triggers.values()
-        if trigger.fires and trigger.is_original and _HISTORY_FUNCTIONS.match(trigger.function)
-    }
-    return firing.issuperset(map(_without_version, _history_triggers()))
-
-
-def _history_triggers() -> list[str]:
-    return [name for name in expected_triggers() if not _TOKEN_TRIGGER.match(name)]
-
-
-def _events_without_token(triggers: Iterable[Trigger]) -> list[str]:
-    """Returns the kinds of change after which none of the triggers writes a token in each session.
+def _write_tokens(triggers: Iterable[Trigger]) -> bool:
+    """Whether the triggers write a token after every kind of change and in each session.
 
     A trigger that is not ENABLE ALWAYS is silent in sessions that replicate or restore.
     """
     covered = 0
     for trigger in triggers:
-        if trigger.enabled == "A" and _TOKEN_FUNCTIONS.match(trigger.function):
+        is_ours = trigger.is_original and _TOKEN_FUNCTIONS.match(trigger.function)
+        if is_ours and trigger.enabled == "A":
             covered |= trigger.events
-    return [event for event, bit in _EVENTS.items() if not covered & bit]
+    return all(covered & bit for bit in _EVENTS.values())
 
 
-def _fires_as_installed(trigger: Trigger) -> bool:
-    return trigger.enabled == "A" if trigger.name in _always_firing() else trigger.fires
+def _is_as_installed(trigger: Trigger, table: WatchedTable, function_schema: str) -> bool:
+    if found := _TOKEN_TRIGGER.match(trigger.name):
+        function, arguments, enabled = _TOKEN_FUNCTION, table.pk_columns, {"A"}
+        if trigger.events != _EVENTS[found[1].upper()]:
+            return False
+    else:
+        function, arguments, enabled = table.history_function, table.arguments, {"A", "O"}
+    expected = (function_schema, function, table.relation, *map(_unquoted, arguments))
+    is_same = (trigger.schema, trigger.function, *trigger.arguments) == expected
+    return is_same and trigger.enabled in enabled and trigger.is_original
 
 
 def _without_version(name: str) -> str:

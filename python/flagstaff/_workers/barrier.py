@@ -7,11 +7,12 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
-from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import fill, names, own_names, sql
-from flagstaff._tables.triggers import trigger_health
-from flagstaff.conf import conf
+from flagstaff._tables.triggers import triggers_of
 from flagstaff.exceptions import PropagationError
+
+# The tables whose changes a worker must not miss.
+_LOADED = ("flag_table", "allowed_users_table", "value_table", "segment_table")
 
 
 def create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int]:
@@ -74,11 +75,10 @@ def _require_rights(
 
 def _require_token_triggers(connection: BaseDatabaseWrapper) -> None:
     """Raises PropagationError if a worker could have the barrier and miss the change."""
-    # Without their table, no worker loads segments.
-    has_segments = find_table(connection, names(connection)["segment_table"]) is not None
-    segments = segment_model() if has_segments else None
-    for table in trigger_health(connection, conf.flag_model, conf.value_model, segments):
-        if not table.writes_tokens:
+    quoted = names(connection)
+    tables = [quoted[one] for one in _LOADED]
+    for triggers in triggers_of(connection, tables).values():
+        if not triggers.write_tokens:
             raise PropagationError(
                 "a token trigger is missing or disabled, so workers see the change at their next "
                 'poll and cannot confirm it; run "manage.py check --database {database}"',

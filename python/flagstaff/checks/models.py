@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.core.checks import CheckMessage, Error
 from django.db.models import Model
 
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._words.text import joined
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
-from flagstaff.checks.check import Problem
 from flagstaff.conf import conf
 
+_ID = "flagstaff.E005"
 # What a project cannot change of a field that it inherits.
 _FIXED = ("null", "max_length", "unique", "db_column", "encoder", "decoder", "to", "through")
 # The fields without which a table holds no flags or values: they mean the same as ours.
@@ -20,7 +21,7 @@ _ESSENTIAL = ("key", "enabled", "rollout_percent", "allowed_users", "value")
 _MIGRATE = "run makemigrations and migrate"
 
 
-def models_that_differ() -> Iterator[Problem]:
+def models_that_differ() -> Iterator[CheckMessage]:
     """Yields models that do not inherit, and what replaces or removes something inherited."""
     bases = ((conf.flag_model, AbstractFeatureFlag), (conf.value_model, AbstractKeyValueStore))
     for model, base in bases:
@@ -30,7 +31,7 @@ def models_that_differ() -> Iterator[Problem]:
             yield _without_base(model, base)
 
 
-def _without_base(model: type[Model], base: type[Model]) -> Problem:
+def _without_base(model: type[Model], base: type[Model]) -> CheckMessage:
     same: list[str] = []
     other: list[str] = []
     for ours in _fields(base):
@@ -46,21 +47,22 @@ def _without_base(model: type[Model], base: type[Model]) -> Problem:
         _MIGRATE,
     ]
     text = f"the model does not inherit from {base.__name__}"
-    return Problem(text, model, hint="; ".join(steps))
+    return Error(text, hint="; ".join(steps), obj=model, id=_ID)
 
 
-def _differences(model: type[Model], base: type[Model]) -> Iterator[Problem]:
+def _differences(model: type[Model], base: type[Model]) -> Iterator[CheckMessage]:
     for ours in _fields(base):
         if text := _difference(find_field(model, ours.name), ours, model):
             hint = (
                 f"remove {ours.name} from the class, and {_MIGRATE}; if it is a field of your own, "
                 "rename it before the model inherits"
             )
-            yield Problem(f"{ours.name} {text}", model, hint=hint)
+            yield Error(f"{ours.name} {text}", hint=hint, obj=model, id=_ID)
     own = [getattr(one, "condition", None) for one in model._meta.constraints]
     if not all(getattr(one, "condition", None) in own for one in base._meta.constraints):
         hint = f'write "class Meta({base.__name__}.Meta):", and {_MIGRATE}'
-        yield Problem(f"its Meta lacks the constraints of {base.__name__}", model, hint=hint)
+        text = f"its Meta lacks the constraints of {base.__name__}"
+        yield Error(text, hint=hint, obj=model, id=_ID)
 
 
 def _difference(own: AnyField | None, ours: AnyField, model: type[Model]) -> str | None:

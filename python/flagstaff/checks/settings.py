@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,39 +22,23 @@ from flagstaff._connection.options import (
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.attributes import unusable_columns
-from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._words.text import some
-from flagstaff.checks.check import Problem
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.validators import is_valid_flag_key
 
 _DJANGO_BACKEND = "django.db.backends.postgresql.base"
 _OTHER_ALIAS = 'set "DATABASE" in FLAGSTAFF to an alias without'
 
 
-def unknown_settings() -> Iterator[Problem]:
-    """Yields the names in FLAGSTAFF that are not settings."""
-    for problem in conf.problems():
-        if problem.unknown_name:
-            yield Problem(problem.problem, hint=problem.hint)
+def wrong_settings() -> Iterator[CheckMessage]:
+    """Yields what is wrong with FLAGSTAFF, or else with what it names."""
+    wrong = conf.problems()
+    found = [(one.problem, one.hint) for one in wrong] if wrong else _missing_objects()
+    for text, hint in found:
+        yield Error(text, hint=hint, id="flagstaff.E001")
 
 
-def invalid_settings() -> Iterator[Problem]:
-    """Yields the settings with an invalid value."""
-    for problem in conf.problems():
-        if not problem.unknown_name:
-            yield Problem(problem.problem, hint=problem.hint)
-
-
-def invalid_forced_off_keys() -> Iterator[Problem]:
-    """Yields the keys in FLAGSTAFF_FORCE_OFF that no flag of flagstaff's model can have."""
-    invalid = [key for key in given_keys() if not is_valid_flag_key(key)]
-    if invalid:
-        yield Problem(f"{VARIABLE} has keys that are not valid: {some(map(repr, invalid))}")
-
-
-def missing_objects() -> Iterator[Problem]:
+def _missing_objects() -> Iterator[tuple[str, str]]:
     """Yields what settings name, but does not exist."""
     given: Mapping[str, object] = getattr(settings, "FLAGSTAFF", {})
     named = {"ATTRIBUTES": _attribute_problems()}
@@ -62,42 +47,57 @@ def missing_objects() -> Iterator[Problem]:
             named[name] = path_problems(setting.read(given), setting.returns)
     for name, problems in named.items():
         for problem, hint in problems:
-            yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
+            yield f'FLAGSTAFF["{name}"] names {problem}', hint
 
 
-def unsupported_databases() -> Iterator[Problem]:
+def unsupported_databases() -> Iterator[CheckMessage]:
     """Yields the databases that are neither PostgreSQL nor SQLite."""
     for alias in dict.fromkeys((conf.database, conf.engine_database)):
         connection = connections[alias]
         if not is_supported(connection):
             name = connection.display_name
-            yield Problem(f'database "{alias}" is {name}, which flagstaff does not support')
+            yield Error(
+                f'database "{alias}" is {name}, which flagstaff does not support',
+                hint='use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in '
+                "FLAGSTAFF to an alias of such a database",
+                id="flagstaff.E049",
+            )
 
 
-def unsupported_connection_parameters() -> Iterator[Problem]:
+def unsupported_connection_parameters() -> Iterator[CheckMessage]:
     """Yields the connection parameters that the engine does not support."""
     connection = connections[conf.engine_database]
-    if not is_postgresql(connection):
-        return
+    if is_postgresql(connection):
+        for text, hint in _parameter_problems(connection):
+            yield Error(text, hint=hint, id="flagstaff.E003")
+
+
+def _parameter_problems(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     try:
         parameters = _parameters(connection)
     except ConfigurationError as error:
-        hint = f"correct the file, or {_OTHER_ALIAS} a service or password file"
-        yield Problem(str(error), hint=hint)
+        yield str(error), f"correct the file, or {_OTHER_ALIAS} a service or password file"
         return
     for parameter in unsupported_parameters(parameters):
         text = f'the option {parameter.shown} of database "{connection.alias}" is not supported'
-        yield Problem(text, hint=_hint(parameter))
+        yield text, _hint(parameter)
 
 
-def models_written_elsewhere() -> Iterator[Problem]:
+def models_written_elsewhere() -> Iterator[CheckMessage]:
     """Yields the models that are read from a database other than the one they are written to."""
     read = conf.engine_database
     for model in (conf.flag_model, conf.value_model):
         written = router.db_for_write(model)
         if not is_same_database(written, read):
-            text = f'this model is read from database "{read}", but written to "{written}"'
-            yield Problem(text, model, read=read, written=written)
+            yield Warning(
+                f'this model is read from database "{read}", but written to "{written}"',
+                hint=f'if "{read}" is a replica of "{written}", add "TEST": '
+                f'{{"MIRROR": "{written}"}} to DATABASES["{read}"] (flagstaff uses this outside '
+                f'of tests, too); otherwise set "DATABASE" to "{written}" in FLAGSTAFF, or change '
+                f'db_for_write in your router to return "{read}"',
+                obj=model,
+                id="flagstaff.W004",
+            )
 
 
 def _attribute_problems() -> Iterator[tuple[str, str]]:

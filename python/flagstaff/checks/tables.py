@@ -1,186 +1,158 @@
-"""Checks that the tables exist once, can be read, and that other roles cannot add to the schema."""
+"""Checks that the tables exist and can be read, and that their triggers are installed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterator
+import sys
+from collections.abc import Iterable, Iterator
 
-from django.db import router
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 
-from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
+from flagstaff._tables.catalog import FoundTable, find_tables, query_catalog
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import names, own_names
-from flagstaff.checks.check import Problem
-from flagstaff.checks.database import Database
-from flagstaff.checks.hints import (
-    alias_to_migrate,
-    is_migrating,
-    migrate,
-)
+from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff.conf import conf
-from flagstaff.extensions import model_of
 
+# The tables that the engine reads, by their placeholders, and those of optional apps.
 _READ_BY_THE_ENGINE = (
     "flag_table",
     "allowed_users_table",
     "value_table",
     "segment_table",
     "token_table",
-    "plan_table",
-    "experiment_table",
 )
-#: What happens if row level security applies to Django's role or to the owner of the functions.
-_IF_ROWS_ARE_HIDDEN = {
-    "flag_table": "the admin and the history are incomplete",
-    "allowed_users_table": "the admin and the history are incomplete",
-    "value_table": "the admin and the history are incomplete",
-    "segment_table": "the admin and the history are incomplete",
-    "plan_table": "rollout plans are not driven",
-    "experiment_table": "experiments give the default of the call",
-    "token_table": "changes of flags can fail",
-    "change_table": "the history cannot be read or lacks entries",
-    "usage_table": "usage cannot be read or is incomplete",
-    "report_table": "lost workers are not found",
-    "worker_table": "it is not known which workers have applied a change",
-}
+_OF_APPS = ("plan_table", "experiment_table")
 
 
-def encodings_but_utf8(database: Database) -> Iterator[Problem]:
-    """Yields the database if its texts are in another encoding."""
-    if database.encoding != "UTF8":
-        alias = database.connection.alias
-        yield Problem(f'database "{alias}" is in the encoding {database.encoding}')
+def may_migrate(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the running command is about to apply a migration, which may create what is missing.
+
+    Django runs the checks before. `migrate_schemas` is the command of django-tenants.
+    """
+    if sys.argv[1:2] not in (["migrate"], ["migrate_schemas"]):
+        return False
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
-def missing_tables(database: Database) -> Iterator[Problem]:
-    """Yields the tables that are missing."""
-    connection = database.connection
-    missing: dict[str, list[str]] = defaultdict(list)
-    for placeholder, table in _tables(connection):
-        if not table_exists(connection, table):
-            missing[_hint(placeholder)].append(table)
-    for hint, tables in missing.items():
-        if hint:
-            shown = ", ".join(tables)
-            yield Problem(
-                f'tables are missing in database "{connection.alias}": {shown}', hint=hint
-            )
+def table_messages(connection: BaseDatabaseWrapper, *, is_first: bool) -> Iterator[CheckMessage]:
+    """Yields the messages about the tables. The second alias of a database is checked less."""
+    expected = {name: table for name, table in names(connection).items() if name.endswith("_table")}
+    tables = find_tables(connection, *expected.values())
+    found = {name: tables[table] for name, table in expected.items() if table in tables}
+    read = [found[name] for name in (*_READ_BY_THE_ENGINE, *_OF_APPS) if name in found]
+    if is_first:
+        yield from _other_encoding(connection)
+        yield from _missing_tables(
+            connection, [one for one in expected.values() if one not in tables]
+        )
+        if "token_table" in found:  # no trigger can be installed without it
+            yield from _wrong_triggers(connection, found)
+        yield from _open_schemas(found.values())
+        own = [found[name] for name in own_names(connection) if name in found]
+        yield from _hidden_rows({*read, *own}, with_owner=True)
+    elif connection.alias == conf.engine_database:
+        yield from _hidden_rows(read, with_owner=False)
+    if connection.alias == conf.engine_database:
+        yield from _unreadable_tables(read)
 
 
-def unreadable_tables(database: Database) -> Iterator[Problem]:
-    """Yields the tables that the role of the connection may not read."""
-    alias = database.connection.alias
-    for _, table in _existing(database, _READ_BY_THE_ENGINE):
-        if not table.may_read:
-            yield Problem(
-                f'role {table.role} of database "{alias}" may not read {table.qualified}',
-                table=table.qualified,
-                role=table.role,
-            )
-
-
-def open_schemas(database: Database) -> Iterator[Problem]:
-    """Yields the schemas of tables in which every role may create objects."""
-    schemas = (table.schema for _, table in _existing(database) if table.open_schema)
-    for schema in dict.fromkeys(schemas):
-        yield Problem(
-            f"every role may create objects in schema {schema} of database "
-            f'"{database.connection.alias}", so each of them can make Django call functions that '
-            "it has created there, with the rights of Django's role",
-            schema=schema,
+def _other_encoding(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    [[encoding]] = query_catalog(connection, "SHOW server_encoding")
+    if encoding != "UTF8":
+        yield Error(
+            f'database "{connection.alias}" is in the encoding {encoding}, so workers load nothing',
+            hint="restore a dump into a database that was created with "
+            "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'",
+            id="flagstaff.E060",
         )
 
 
-def rows_hidden_from_workers(database: Database) -> Iterator[Problem]:
-    """Yields the tables whose rows row level security can hide from the connection's role."""
-    for _, table in _existing(database, _READ_BY_THE_ENGINE):
-        if table.hides_rows:
-            yield _hidden(database, table, table.role, "workers keep their last snapshot")
+def _missing_tables(connection: BaseDatabaseWrapper, missing: list[str]) -> Iterator[CheckMessage]:
+    if missing:
+        alias = conf.database
+        option = "" if alias == "default" else f" --database={alias}"
+        yield Warning(
+            f'tables are missing in database "{connection.alias}": {", ".join(missing)}',
+            hint=f'run "manage.py migrate{option}"; if it creates none, change allow_migrate in '
+            f'your router to allow their apps on "{alias}"',
+            id="flagstaff.W013",
+        )
 
 
-def rows_hidden_from_django(database: Database) -> Iterator[Problem]:
-    """Yields the tables whose rows row level security can hide from Django's role or the owner.
-
-    The functions of the triggers run as the owner, to whom it applies if it is forced.
-    """
-    is_engine = database.connection.alias == conf.engine_database
-    for placeholder, table in _existing(database, _IF_ROWS_ARE_HIDDEN):
-        for role in _roles_without_all_rows(table):
-            # W022 reports the role of the engine.
-            if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == table.role):
-                yield _hidden(database, table, role, _IF_ROWS_ARE_HIDDEN[placeholder])
-
-
-def sequence_behind_the_history(database: Database) -> Iterator[Problem]:
-    """Yields that new entries of the history would have ids below those of older ones."""
-    for _, table in _existing(database, ("change_table",)):
-        # Only a role with rights on both can compare them.
-        query = f"""
-            SELECT pg_catalog.max(id) OPERATOR(pg_catalog.>) CASE
-                WHEN pg_catalog.has_sequence_privilege(own.sequence, 'SELECT')
-                THEN COALESCE(pg_catalog.pg_sequence_last_value(own.sequence::regclass), 0) END
-            FROM {table.qualified}, (
-                SELECT pg_catalog.pg_get_serial_sequence('{table.in_quotes}', 'id') AS sequence
-            ) AS own
-            GROUP BY own.sequence
-        """  # noqa: S608 (quoted)
-        if table.may_read and (True,) in query_catalog(database.connection, query):
-            yield Problem(
-                f"the sequence of {table.qualified} is lower than the highest id in the table, so "
-                "new entries are sorted among older ones, and a change may not be noticed",
-                statement=table.set_sequence,
-            )
+def _wrong_triggers(
+    connection: BaseDatabaseWrapper, found: dict[str, FoundTable]
+) -> Iterator[CheckMessage]:
+    models = (conf.flag_model, conf.value_model, segment_model())
+    existing = {table.qualified for table in found.values()}
+    watched = [one for one in watched_tables(connection, *models) if one.table in existing]
+    of_apps = [found[name].qualified for name in _OF_APPS if name in found]
+    triggers = triggers_of(connection, [*(one.table for one in watched), *of_apps])
+    schema = found["token_table"].schema
+    wrong = [
+        *(one.table for one in watched if not triggers[one.table].are_as_installed(one, schema)),
+        *(table for table in of_apps if not triggers[table].write_tokens),
+    ]
+    if wrong:
+        yield Warning(
+            f"triggers are missing, disabled or changed on: {', '.join(wrong)}; workers may see "
+            "changes late, and the history may be incomplete",
+            hint='as the owner of the tables, run "manage.py migrate" and "manage.py flags '
+            f'install-triggers"{_own_migration()}',
+            id="flagstaff.W015",
+        )
 
 
-def _hidden(database: Database, table: FoundTable, role: str, effect: str) -> Problem:
-    return Problem(
-        f"row level security can hide rows of {table.qualified} in database "
-        f'"{database.connection.alias}" from role {role}, so {effect}',
-        table=table.qualified,
-        role=role,
+def _own_migration() -> str:
+    """Returns what a migration of the project has, if it has models of its own."""
+    models = {"flag_model": conf.flag_model, "value_model": conf.value_model}
+    labels = {name: model._meta.label for name, model in models.items()}
+    own = [f'{name}="{one}"' for name, one in labels.items() if not one.startswith("flagstaff.")]
+    if not own:
+        return ""
+    return (
+        "; first, if no migration has it, add one with the operation flagstaff.operations."
+        f'InstallTriggers({", ".join(own)}) and the dependency ("flagstaff", "0001_flagstaff")'
     )
 
 
-def _existing(
-    database: Database, placeholders: Container[str] | None = None
-) -> Iterator[tuple[str, FoundTable]]:
-    """Yields the tables that exist, all or those of some placeholders. W013 reports the others."""
-    for placeholder, name in _tables(database.connection):
-        if placeholders is None or placeholder in placeholders:
-            table = find_table(database.connection, name)
-            if table:
-                yield placeholder, table
+def _open_schemas(tables: Iterable[FoundTable]) -> Iterator[CheckMessage]:
+    for schema in dict.fromkeys(table.schema for table in tables if table.open_schema):
+        yield Warning(
+            f"every role may create objects in schema {schema}, so each of them can make Django "
+            "call functions that it has created there, with the rights of Django's role",
+            hint=f"as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
+            id="flagstaff.W021",
+        )
 
 
-def _roles_without_all_rows(table: FoundTable) -> dict[str, None]:
-    """Returns the quoted names of those roles that use the table: the current one, the owner."""
-    candidates = {table.role: table.hides_rows, table.owner: table.hides_rows_from_owner}
-    return dict.fromkeys(role for role, is_affected in candidates.items() if is_affected)
+def _hidden_rows(tables: Iterable[FoundTable], *, with_owner: bool) -> Iterator[CheckMessage]:
+    """Reports row level security that applies to the current role or to the owner.
+
+    The functions of the triggers run as the owner.
+    """
+    for table in tables:
+        roles = [table.role] * table.hides_rows
+        roles += [table.owner] * (with_owner and table.hides_rows_from_owner)
+        for role in dict.fromkeys(roles):
+            yield Warning(
+                f"row level security can hide rows of {table.qualified} from role {role}, so "
+                "workers load nothing, or the history is incomplete",
+                hint="as the owner of the table, run: ALTER TABLE "
+                f"{table.qualified} DISABLE ROW LEVEL SECURITY; or as a superuser: ALTER ROLE "
+                f"{role} BYPASSRLS;",
+                id="flagstaff.W022",
+            )
 
 
-def _tables(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
-    """Yields the placeholder and the name of each table that this database should have."""
-    # flagstaff's own tables are created on PostgreSQL only.
-    absent = () if is_postgresql(connection) else own_names(connection)
-    for placeholder, name in names(connection).items():
-        if placeholder.endswith("_table") and placeholder not in absent:
-            yield placeholder, name
-
-
-def _hint(placeholder: str) -> str:
-    """Returns the hint, or "" if the running `migrate` creates the table."""
-    models = {"flag_table": conf.flag_model, "allowed_users_table": conf.flag_model}
-    model = conf.value_model if placeholder == "value_table" else models.get(placeholder)
-    app = model._meta.app_label if model else _app_of(placeholder)
-    alias = alias_to_migrate(model or conf.flag_model)
-    if not router.allow_migrate(alias, app):
-        allow = f'change allow_migrate in your router to allow {app} on "{alias}"'
-        return f"{allow}; then {migrate(alias)}"
-    return "" if is_migrating() else migrate(alias)
-
-
-def _app_of(placeholder: str) -> str:
-    """Returns the label of the app with this table: an optional one, or flagstaff itself."""
-    model = model_of(placeholder)
-    return model._meta.app_label if model else "flagstaff"
+def _unreadable_tables(tables: Iterable[FoundTable]) -> Iterator[CheckMessage]:
+    for table in tables:
+        if not table.may_read:
+            yield Warning(
+                f"role {table.role} may not read {table.qualified}, so workers load nothing",
+                hint="as the owner of the table, run: "
+                f"GRANT SELECT ON {table.qualified} TO {table.role};",
+                id="flagstaff.W014",
+            )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Tags, register
+from django.core.checks import CheckMessage, register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -26,9 +26,8 @@ class ExperimentsConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Registers the system checks."""
+        """Registers the system check."""
         register(_check_metrics)
-        register(_check_experiments, Tags.database)
 
 
 # Imported only where checks run, as those of flagstaff itself.
@@ -36,9 +35,3 @@ def _check_metrics(**options: Any) -> list[CheckMessage]:
     from flagstaff.experiments.checks import check_metrics  # noqa: PLC0415
 
     return check_metrics(**options)
-
-
-def _check_experiments(**options: Any) -> list[CheckMessage]:
-    from flagstaff.experiments.checks import check_experiments  # noqa: PLC0415
-
-    return check_experiments(**options)

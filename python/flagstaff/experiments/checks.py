@@ -1,23 +1,19 @@
-"""The system checks of experiments."""
+"""The system check of experiments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
 from django.db import Error as DatabaseError
 
-from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import Text, some
-from flagstaff.checks.app_tables import app_messages, unwatched_table
-from flagstaff.checks.check import Check, Problem
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import require_usable
 from flagstaff.experiments.metrics import find_metric, metric_names
-from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.sources import excluded_units
 from flagstaff.validators import unit_problem
 
@@ -25,8 +21,10 @@ from flagstaff.validators import unit_problem
 _Use: TypeAlias = tuple[str, Callable[[], object]]
 
 
-def _unusable_metrics() -> Iterator[Problem]:
-    """Yields the metrics and the queries of excluded units that cannot be used. Does not query."""
+def check_metrics(**kwargs: object) -> list[CheckMessage]:
+    """Reports the metrics and the queries of excluded units that cannot be used. Does not query."""
+    if conf.problems():
+        return []
     names: list[_Use] = [
         (f"the metric {name}", partial(_use_metric, name)) for name in metric_names()
     ]
@@ -34,45 +32,9 @@ def _unusable_metrics() -> Iterator[Problem]:
         (f"the query of excluded units ({unit})", partial(excluded_units, unit))
         for unit in conf.excluded_units
     ]
-    for what, use in (*names, *units):
-        if text := _problem(what, use):
-            yield Problem(text)
-
-
-def _doubled_keys() -> Iterator[Problem]:
-    """Yields that a flag or a value has the same key as an experiment."""
-    keys = list(Experiment.objects.using(conf.database).values_list("key", flat=True))
-    for kind, model in (("flag", conf.flag_model), ("value", conf.value_model)):
-        rows = all_rows(model).filter(key__in=keys)
-        if both := sorted(rows.values_list("key", flat=True)):
-            yield Problem(f"a {kind} and an experiment have the same key: {some(both)}")
-
-
-_METRICS = Check(
-    "flagstaff.E045",
-    _unusable_metrics,
-    "see the guide of experiments, or remove the name from the setting",
-)
-_CHECKS = (
-    Check("flagstaff.W046", partial(unwatched_table, Experiment, "experiments")),
-    Check(
-        "flagstaff.W047",
-        _doubled_keys,
-        "delete one of the two, or create it again with another key",
-    ),
-)
-
-
-def check_metrics(**kwargs: object) -> list[CheckMessage]:
-    """Runs the check of metrics. Makes no query."""
-    return [] if conf.problems() else [*_METRICS.messages()]
-
-
-def check_experiments(
-    *, databases: Collection[str] | None = None, **kwargs: object
-) -> list[CheckMessage]:
-    """Runs the checks that query the flags' database, if it is selected and can be reached."""
-    return app_messages(Experiment, _CHECKS, databases)
+    problems = (_problem(what, use) for what, use in (*names, *units))
+    hint = "see the guide of experiments, or remove the name from the setting"
+    return [Error(text, hint=hint, id="flagstaff.E045") for text in problems if text]
 
 
 def _use_metric(name: str) -> None:

@@ -18,7 +18,7 @@ from flagstaff._tables.catalog import find_tables, why_unavailable
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows, uncached
-from flagstaff._tables.triggers import tables_without_history
+from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.json_text import ExactDecoder, LongJson
 from flagstaff._words.text import is_storable
@@ -519,7 +519,9 @@ def require_triggers(kind: Kind) -> None:
     if kind is Kind.FLAG:
         names = flag_names(connection, kind.model)
         tables = [names["flag_table"], names["allowed_users_table"]]
-    for table in tables_without_history(connection, *tables):
+    for table, triggers in triggers_of(connection, tables).items():
+        if triggers.write_history:
+            continue
         raise NoHistoryError(
             'the history does not record {table}, so versions are unknown; run "{command}" to see '
             "how to install the triggers",

@@ -1,43 +1,37 @@
-"""The system checks of rollout plans."""
+"""The system check of rollout plans."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Collection
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.db import Error, transaction
 
 from flagstaff._words.text import some
 from flagstaff.changes.changed import quoted_command
-from flagstaff.checks.app_tables import app_messages, unwatched_table
-from flagstaff.checks.check import Check, Problem
-from flagstaff.rollouts.models import Plan
+from flagstaff.conf import conf
 from flagstaff.rollouts.unguarded import unguarded_plans
-
-
-def _unguarded() -> Iterator[Problem]:
-    """Yields that plans are running, and run-jobs is not."""
-    keys = [plan.key for plan in unguarded_plans()]
-    if keys:
-        yield Problem(
-            f"rollout plans are unguarded, because run-jobs has not driven them in the last "
-            f"5 minutes: {some(keys)}"
-        )
-
-
-_CHECKS = (
-    Check("flagstaff.W043", partial(unwatched_table, Plan, "rollout plans")),
-    Check(
-        "flagstaff.W044",
-        _unguarded,
-        f"start {quoted_command('run-jobs', '--loop')} or repair its cron job; to stop a plan, run "
-        f"{quoted_command('plan', 'KEY', 'pause')}",
-    ),
-)
 
 
 def check_plans(
     *, databases: Collection[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
-    """Runs the checks that query the flags' database, if it is selected and can be reached."""
-    return app_messages(Plan, _CHECKS, databases)
+    """Reports that plans are running, and run-jobs is not. Queries the flags' database."""
+    if conf.problems() or conf.database not in (databases or ()):
+        return []
+    try:
+        with transaction.atomic(using=conf.database):
+            keys = [plan.key for plan in unguarded_plans()]
+    except Error:  # W013 reports a missing table
+        return []
+    if not keys:
+        return []
+    return [
+        Warning(
+            "rollout plans are unguarded, because run-jobs has not driven them in the last "
+            f"5 minutes: {some(keys)}",
+            hint=f"start {quoted_command('run-jobs', '--loop')} or repair its cron job; to stop a "
+            f"plan, run {quoted_command('plan', 'KEY', 'pause')}",
+            id="flagstaff.W044",
+        )
+    ]

@@ -10,8 +10,7 @@ from django.db import connection
 from psycopg.rows import dict_row
 
 from flagstaff._tables.names import fill, names, sql
-from flagstaff._tables.triggers import TriggerHealth, tables_without_history, trigger_health
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff._tables.triggers import FamilyTriggers, triggers_of
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -188,10 +187,10 @@ HISTORY_CASES = {
 }
 
 
-def health() -> dict[str, TriggerHealth]:
-    """The health of each watched table, by its relation."""
-    found = trigger_health(connection, FeatureFlag, KeyValueStore, Segment)
-    return {health.table.relation: health for health in found}
+def triggers() -> dict[str, FamilyTriggers]:
+    """The triggers of each loaded table."""
+    quoted = names(connection)
+    return triggers_of(connection, [quoted[table] for table in LOADED_TABLES])
 
 
 READ_POINT = sql("read_point_v1").replace("$1", "$3").replace("$2", "$3")
@@ -212,9 +211,9 @@ def identified(column: str) -> Any:
 @pytest.mark.parametrize(("statements", "expected"), TOKEN_CASES.values(), ids=TOKEN_CASES)
 def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expected: bool) -> None:
     rows(statements or "SELECT 1")
-    tables = health()
-    assert tables["f"].writes_tokens is expected
-    assert all(table.writes_tokens for table in tables.values()) is expected
+    found = triggers()
+    assert found[f'"{TABLE}"'].write_tokens is expected
+    assert all(one.write_tokens for one in found.values()) is expected
     lacking = "functions" if "CREATE OR REPLACE FUNCTION" in statements else "triggers"
     assert identified("lacking") == (None if expected else lacking)
 
@@ -260,17 +259,8 @@ def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
 @pytest.mark.parametrize(("statements", "expected"), HISTORY_CASES.values(), ids=HISTORY_CASES)
 def test_history_is_written_only_with_all_triggers_firing(statements: str, expected: bool) -> None:
     rows(statements or "SELECT 1")
-    assert (tables_without_history(connection, TABLE) == []) is expected
-
-
-def test_installed_triggers_are_healthy_and_those_of_other_tables_do_not_count() -> None:
-    tables = health()
-    assert {*tables} == {"f", "m", "k", "s"}
-    for table in tables.values():
-        assert table.writes_tokens
-        assert (table.missing(), table.disabled(), table.outdated("public")) == ([], [], [])
-    rows(f"ALTER TABLE {TABLE} DISABLE TRIGGER USER")
-    tables = health()
-    assert [relation for relation in tables if not tables[relation].writes_tokens] == ["f"]
-    found = tables_without_history(connection, TABLE, "flagstaff_keyvaluestore")
-    assert found == [TABLE]
+    found = triggers()
+    assert found[f'"{TABLE}"'].write_history is expected
+    # The tables share the functions.
+    of_values = found['"flagstaff_keyvaluestore"']
+    assert of_values.write_history is ("FUNCTION" not in statements)

@@ -11,7 +11,7 @@ from django.db import connection
 
 from flagstaff import acting_as, changes
 from flagstaff._tables.names import fill, sql
-from flagstaff._tables.watched import watched_tables
+from flagstaff._tables.triggers import watched_tables
 from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_version, forget_user, prune

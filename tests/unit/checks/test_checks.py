@@ -52,19 +52,6 @@ def test_default_settings_have_no_messages() -> None:
     assert messages() == []
 
 
-def test_only_forced_off_keys_that_are_not_valid_are_reported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", " new_checkout ,, search_v2,")
-    assert messages() == []
-    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "new_checkout, New Checkout, *, search_v2")
-    assert only_message() == (
-        "flagstaff.W024",
-        "FLAGSTAFF_FORCE_OFF has keys that are not valid: 'New Checkout', '*'",
-        "write the keys of flags, separated by commas, such as FLAGSTAFF_FORCE_OFF=new_checkout",
-    )
-
-
 NO_COLUMN = "not a column of the user model"
 NO_MODULE = "which cannot be imported: No module named 'shop'"
 NO_NAME = (
@@ -100,7 +87,7 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
     given = ["email", name] if setting == "ATTRIBUTES" else name
     with override_settings(FLAGSTAFF={setting: given}):
         message = f'FLAGSTAFF["{setting}"] names {name!r}, {problem}'
-        assert only_message() == ("flagstaff.E035", message, hint)
+        assert only_message() == ("flagstaff.E001", message, hint)
 
 
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
@@ -111,7 +98,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     monkeypatch.setitem(sys.modules, "crawleruseragents", None)
     with override_settings(FLAGSTAFF={"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}):
         check, message, hint = only_message()
-    assert check == "flagstaff.E035"
+    assert check == "flagstaff.E001"
     assert message.endswith('run: pip install "django-flagstaff[crawlers]"')
     assert hint == "correct the path, or install what it needs"
 
@@ -133,7 +120,7 @@ def test_setting_that_names_what_exists_is_accepted(given: dict[str, Any]) -> No
 def test_invalid_settings_skip_all_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "flag_model", flag_model_of(enabled=None))
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
-        assert [message.id for message in messages()] == ["flagstaff.E002"]
+        assert [message.id for message in messages()] == ["flagstaff.E001"]
         assert [*database_messages(["default"])] == []
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-from django.test import RequestFactory, override_settings
+from django.test import RequestFactory
 
-from flagstaff.checks.settings import missing_objects
-
-SETTINGS = {"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -50,15 +45,3 @@ def test_user_agent_is_searched_once_and_the_cache_is_bounded(
     assert searched == ["a" * 500]
     assert crawlers._names_crawler.cache_info().maxsize == 4_000
     crawlers._names_crawler.cache_clear()
-
-
-def test_missing_extra_is_an_error_of_the_system_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    with override_settings(FLAGSTAFF=SETTINGS):
-        assert list(missing_objects()) == []
-        monkeypatch.delitem(sys.modules, "flagstaff.experiments.crawlers")
-        monkeypatch.setitem(sys.modules, "crawleruseragents", None)
-        [problem] = missing_objects()
-    missing = 'crawler-user-agents is not installed; run: pip install "django-flagstaff[crawlers]"'
-    path = SETTINGS["IS_CRAWLER"]
-    named = f'FLAGSTAFF["IS_CRAWLER"] names {path!r}'
-    assert problem.text == f"{named}, which cannot be imported: {missing}"

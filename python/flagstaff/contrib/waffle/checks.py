@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from django.apps import apps
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.db.models import Model
 
-from flagstaff.checks.check import Check, Problem
 from flagstaff.contrib.waffle.rows import overridden_methods, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS
 
 
-def _evaluates_itself() -> Iterator[Problem]:
-    for model in map(waffle_model, WAFFLE_KINDS):
-        if names := overridden_methods(model):
-            methods = ", ".join(f"{name}()" for name in names)
-            yield Problem(
-                f"{model._meta.label} overrides {methods}, so its own code evaluates its rows: "
-                "changes of flags, such as a kill, have no effect on them",
-                model,
-            )
-
-
-_OWN_CODE = Check(
-    "flagstaff.W057",
-    _evaluates_itself,
-    "express what it adds by rules and remove the methods, or change its rows themselves",
-)
-
-
 def check_models() -> list[CheckMessage]:
     """Names the project's models of waffle whose rows flagstaff does not evaluate."""
-    return [*_OWN_CODE.messages()] if apps.is_installed("waffle") else []
+    if not apps.is_installed("waffle"):
+        return []
+    models = map(waffle_model, WAFFLE_KINDS)
+    return [
+        _evaluates_itself(model, names) for model in models if (names := overridden_methods(model))
+    ]
+
+
+def _evaluates_itself(model: type[Model], names: Iterable[str]) -> CheckMessage:
+    methods = ", ".join(f"{name}()" for name in names)
+    return Warning(
+        f"{model._meta.label} overrides {methods}, so its own code evaluates its rows: changes of "
+        "flags, such as a kill, have no effect on them",
+        hint="express what it adds by rules and remove the methods, or change its rows themselves",
+        obj=model,
+        id="flagstaff.W057",
+    )

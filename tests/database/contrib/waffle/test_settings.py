@@ -48,7 +48,7 @@ def test_valid_settings_are_typed(settings: Any) -> None:
 def test_invalid_setting_is_an_error_of_the_checks(settings: Any, options: object) -> None:
     settings.FLAGSTAFF = {"WAFFLE": options}
     [message] = run_checks(tags=["flagstaff"])
-    assert message.id == "flagstaff.E002"
+    assert message.id == "flagstaff.E001"
     assert message.msg == f'FLAGSTAFF["WAFFLE"] is {options!r}'
     with pytest.raises(SettingError):
         waffle_settings()
