@@ -24,6 +24,8 @@ impl Relation {
     pub const PLANS: Self = Self('p');
     /// The experiments.
     pub const EXPERIMENTS: Self = Self('e');
+    /// The barriers: a caller waits until each worker has reported it.
+    pub const BARRIERS: Self = Self('b');
     /// The segments' table.
     pub const SEGMENTS: Self = Self('s');
 
@@ -45,6 +47,7 @@ pub struct TokenSet {
     /// Also of relations that this version does not know: a newer one may write tokens beside it.
     sums: BTreeMap<Relation, Box<str>>,
     newest: i64,
+    newest_barrier: i64,
     nonce: i64,
     tables: Box<[u32]>,
     missing: MissingEntries,
@@ -71,7 +74,11 @@ pub struct MissingEntries {
 impl TokenSet {
     /// Adds one relation: its letter in the database, its newest token id, and its sums as text.
     pub fn add(&mut self, relation: &str, newest: i64, sums: &str) {
-        self.sums.insert(Relation::of_letter(relation), sums.into());
+        let relation = Relation::of_letter(relation);
+        self.sums.insert(relation, sums.into());
+        if relation == Relation::BARRIERS {
+            self.newest_barrier = newest;
+        }
         self.newest = self.newest.max(newest);
     }
 
@@ -111,6 +118,12 @@ impl TokenSet {
     #[must_use]
     pub fn nonce(&self) -> i64 {
         self.nonce
+    }
+
+    /// The id of the newest barrier, 0 if there is none.
+    #[must_use]
+    pub fn newest_barrier(&self) -> i64 {
+        self.newest_barrier
     }
 
     /// The id of the newest token, 0 if there is none.

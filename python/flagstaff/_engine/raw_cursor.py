@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._connection.driver import run, savepoint
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import engine_names, fill
 from flagstaff.conf import conf
@@ -48,31 +49,32 @@ def select(*queries: tuple[str, Sequence[object]]) -> list[list[Row]]:
     names = {**engine_names(connection), "equals": _EQUALS if on_postgresql else "="}
     found = []
     try:
-        with _open_connection(connection) as raw, _savepoint(connection, raw) as cursor:
+        with _open_connection(connection), savepoint(connection) as errors:
             for template, parameters in queries:
                 statement = template if on_postgresql else template.replace("%s", "?")
-                cursor.execute(fill(statement, names), parameters)
-                found.append([tuple(row) for row in cursor.fetchall()])
+                found.append(run(connection, fill(statement, names), parameters))
     # An evaluation must not raise: not for a missing table, a test that forbids the database, or a
     # failed transaction.
     except Exception as error:
         raise NotReadyError from error
+    if errors:
+        raise NotReadyError from errors[0]
     return found
 
 
 @contextmanager
-def _open_connection(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """Yields the driver's connection, and closes it again if it was not open before.
+def _open_connection(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Opens the connection for the block if it is closed.
 
     A connection left open in a thread would keep the test database from being dropped.
     """
     if connection.connection is not None:
         _require_access(connection)
-        yield connection.connection
+        yield
         return
     connection.ensure_connection()
     try:
-        yield connection.connection
+        yield
     finally:
         # Not connection.close(), which does nothing for SQLite in memory.
         BaseDatabaseWrapper.close(connection)
@@ -85,23 +87,6 @@ def _require_access(connection: BaseDatabaseWrapper) -> None:
     blocked = connection.ensure_connection.__name__ == "_blocking_wrapper"
     if forbidden or blocked:
         raise NotReadyError
-
-
-@contextmanager
-def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
-    """Yields a raw cursor; a failed statement does not abort the caller's transaction."""
-    with closing(raw.cursor()) as cursor:
-        if not is_postgresql(connection) or connection.get_autocommit():
-            yield cursor
-            return
-        cursor.execute("SAVEPOINT flagstaff")
-        try:
-            yield cursor
-        except BaseException:
-            cursor.execute("ROLLBACK TO SAVEPOINT flagstaff")
-            raise
-        finally:
-            cursor.execute("RELEASE SAVEPOINT flagstaff")
 
 
 def run_in_connection_thread(work: Callable[[], _T]) -> _T:

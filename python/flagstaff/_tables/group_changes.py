@@ -6,9 +6,10 @@ A change by SQL sends none. Workers see it when they next read all members, abou
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +17,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection.aliases import is_same_database
-from flagstaff._connection.driver import run
+from flagstaff._connection.driver import run, savepoint
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
@@ -24,6 +25,9 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
 _logger = logging.getLogger("flagstaff")
+
+# A statement and its parameters.
+_Call: TypeAlias = tuple[Any, ...]
 
 # A token has at most 64 pairs of group and user; with more, workers read all members.
 _MAX_USERS = 65
@@ -55,62 +59,57 @@ def connect_group_signals(users: type[Model]) -> None:
     fields = group_fields(users)
     if isinstance(fields, str):
         return
-    members, group = partial(_members_changed, fields), partial(_group_changed, fields)
+    members, group = partial(_receive, fields, _of_members), partial(_receive, fields, _of_group)
     m2m_changed.connect(members, fields.membership, weak=False, dispatch_uid="flagstaff")
     for model in {fields.name.model, fields.group.related_model}:
         for signal in (post_save, post_delete):
             signal.connect(group, model, weak=False, dispatch_uid="flagstaff")
 
 
-def _members_changed(
-    fields: GroupFields, instance: Model, action: str, using: str, **signal: Any
-) -> None:
-    given = signal["pk_set"]
-    if signal["reverse"]:
-        group = [fields.group.target_field.value_from_object(instance)]
-        if action == "pre_clear":
-            _notify(fields, using, _OF_THESE, None, group)
-        elif given and action in ("post_add", "post_remove"):
-            users = [*map(str, islice(given, _MAX_USERS))]
-            _notify(fields, using, _OF_THESE, users, group)
-    elif action == "pre_clear":
-        # Afterwards, the groups are unknown.
-        _notify(fields, using, _OF_ALL_OF_USER, [str(instance.pk)], instance.pk)
-    elif given and action in ("post_add", "post_remove"):
-        _notify(fields, using, _OF_THESE, [str(instance.pk)], [*given])
+def _of_members(
+    fields: GroupFields, instance: Model, action: str, pk_set: Any = None, **signal: Any
+) -> _Call | None:
+    """Returns the call for a change of members; None if nothing has changed yet."""
+    is_clear = action == "pre_clear"
+    if not (is_clear or (pk_set and action in ("post_add", "post_remove"))):
+        return None
+    # Code of a project may send the signal without `reverse`.
+    if signal.get("reverse", isinstance(instance, fields.group.related_model)):
+        group = fields.group.target_field.value_from_object(instance)
+        users = None if is_clear else [*map(str, islice(pk_set, _MAX_USERS))]
+        return _OF_THESE, users, [group]
+    user = [str(instance.pk)]
+    # After a clear, the groups would be unknown.
+    return (_OF_ALL_OF_USER, user, instance.pk) if is_clear else (_OF_THESE, user, [*pk_set])
 
 
-def _group_changed(fields: GroupFields, instance: Model, using: str, **signal: Any) -> None:
+def _of_group(fields: GroupFields, instance: Model, **signal: Any) -> _Call:
     # An update may have changed the name, and the one before is unknown.
     is_known = signal.get("created", True)
-    names = [fields.name.value_from_object(instance)] if is_known else None
-    _notify(fields, using, _OF_ANY_USER, names)
+    return _OF_ANY_USER, [fields.name.value_from_object(instance)] if is_known else None
 
 
-def _notify(fields: GroupFields, using: str, call: str, *parameters: object) -> None:
+def _receive(
+    fields: GroupFields, call_of: Callable[..., _Call | None], using: str = "", **signal: Any
+) -> None:
     """Writes a change token in the transaction of the change, if rules read the groups.
 
     Nothing that fails here reaches the project: its transaction goes on as before.
     """
-    connection = connections[using]
     try:
-        if not _are_read_with_flags(connection, fields):
+        call = call_of(fields, **signal)
+        connection = connections[using or router.db_for_write(fields.membership)]
+        if call is None or not _are_read_with_flags(connection, fields):
             return
-        in_transaction = not connection.get_autocommit()
+        connection.ensure_connection()
     except Exception as error:  # noqa: BLE001
         _warn(error)
         return
-    # A statement about a savepoint fails only as the project's next statement would.
-    if in_transaction:
-        run(connection, "SAVEPOINT flagstaff_groups")
-    try:
-        run(connection, _filled(call, using, fields), parameters)
-    except Exception as error:  # noqa: BLE001
-        _warn(error)
-        if in_transaction:
-            run(connection, "ROLLBACK TO SAVEPOINT flagstaff_groups")
-    if in_transaction:
-        run(connection, "RELEASE SAVEPOINT flagstaff_groups")
+    statement, *parameters = call
+    with savepoint(connection) as errors:
+        run(connection, _filled(statement, connection.alias, fields), parameters)
+    for failed in errors:
+        _warn(failed)
 
 
 def _are_read_with_flags(connection: BaseDatabaseWrapper, fields: GroupFields) -> bool:

@@ -3,7 +3,7 @@
 -- It reads the tables that have token triggers now, and a column of rules or conditions. So it is
 -- created again whenever the triggers of a table are installed or dropped.
 -- Every role may call it, because every role may sign users up. All that it can do is to make workers
--- read members again: names are only compared, and a transaction has at most one token.
+-- read members again: names are only compared, and a transaction has at most two tokens.
 DO $do$
 DECLARE
     is_read text;
@@ -50,7 +50,13 @@ DECLARE
         'names', of_names, 'any', of_names IS NULL OR cardinality(of_names) > 64
     );
     pairs text[];
+    -- The token of this transaction, if it has one; "any" if that stands for all groups.
+    own text := current_setting('flagstaff.group_token', true);
+    is_written boolean := false;
 BEGIN
+    IF own = 'any' THEN
+        RETURN;
+    END IF;
     IF NOT (/* is read */) THEN
         RETURN;
     END IF;
@@ -61,19 +67,25 @@ BEGIN
         SELECT array_agg(ARRAY[group_key, user_key]) INTO pairs
         FROM unnest(of_groups) AS group_key, unnest(of_users) AS user_key;
     END IF;
-    -- The token of this transaction, if it has one. Its row is invisible to others until the commit.
-    UPDATE {token_table} SET pks = CASE
-        WHEN pairs IS NOT NULL AND cardinality(pks) + cardinality(pairs) <= 128 THEN pks || pairs
-    END
-    WHERE id = nullif(current_setting('flagstaff.group_token', true), '')::bigint
-        AND relation = 'g' AND xact = pg_current_xact_id();
-    IF NOT FOUND THEN
-        PERFORM set_config(
-            'flagstaff.group_token',
-            {schema}.flagstaff_write_token_v1('g'::"char", pairs)::text,
-            true
-        );
+    IF own <> '' AND current_setting('transaction_isolation') = 'serializable' THEN
+        -- Reads no token, because sign-ups would abort each other: the second stands for all groups.
+        pairs := NULL;
+    ELSIF own <> '' THEN
+        -- Its row is invisible to others until the commit.
+        UPDATE {token_table} SET pks = CASE
+            WHEN pairs IS NOT NULL AND cardinality(pks) + cardinality(pairs) <= 128
+            THEN pks || pairs
+        END
+        WHERE id = own::bigint AND relation = 'g' AND xact = pg_current_xact_id()
+        RETURNING pks INTO pairs;
+        is_written := FOUND;
     END IF;
+    IF NOT is_written THEN
+        own := {schema}.flagstaff_write_token_v1('g'::"char", pairs);
+    END IF;
+    PERFORM set_config(
+        'flagstaff.group_token', CASE WHEN pairs IS NULL THEN 'any' ELSE own END, true
+    );
 END
 $function$;
 GRANT EXECUTE ON FUNCTION {schema}.flagstaff_groups_v1(text[], text[], text[]) TO PUBLIC;

@@ -18,8 +18,12 @@ use super::register::Register;
 use super::session::Session;
 use crate::postgres::connect::target::Target;
 use crate::postgres::context::Context;
+use crate::postgres::deadline::within;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random::fraction;
+
+/// The time for a new connection at the worker's end.
+const END: Duration = Duration::from_millis(500);
 
 /// Keeps the snapshot up to date until the engine is stopped.
 pub(crate) async fn run(context: &Context) {
@@ -37,6 +41,7 @@ pub(crate) async fn run(context: &Context) {
         context.status.down(error);
         wait(context, pause, &target).await;
     }
+    end(context, &mut register).await;
 }
 
 /// Uses one connection, from connecting to its end. `Ok` if the engine was stopped.
@@ -76,6 +81,18 @@ async fn serve(
         backoff.reset();
     }
     outcome
+}
+
+/// Deletes the worker's row over a new connection, if the last one was in a load or is lost.
+async fn end(context: &Context, register: &mut Register) {
+    if register.may_have_row() {
+        let target = context.target.load_full();
+        let opening = RefreshConnection::open(&target, 0, context.signals.notifier());
+        if let Ok(connection) = within(END, "end", opening).await {
+            register.end(context, &connection).await;
+            connection.close().await;
+        }
+    }
 }
 
 /// Waits before the next attempt. Ends early on a wake-up or if the target has changed.

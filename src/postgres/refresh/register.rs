@@ -19,21 +19,28 @@ use crate::postgres::random;
 use crate::postgres::status::RefreshMode;
 use crate::postgres::texts;
 use crate::rules::RULE_FORMAT;
-use crate::token_set::TokenSet;
 
 /// The time for a write, for which the next load may wait.
 const WRITE: Duration = Duration::from_millis(500);
 /// The longest time without a write, if there are polls.
-const GAP: Duration = Duration::from_secs(20);
+pub(super) const GAP: Duration = Duration::from_secs(20);
+/// The same when a load begins, which may take long.
+pub(super) const GAP_BEFORE_LOAD: Duration = Duration::from_secs(5);
+/// The least time between two writes because of tokens: there may be many in a second.
+const GAP_OF_TOKENS: Duration = Duration::from_secs(1);
+/// How long the statements of a poll may take.
+const POLL: Duration = Duration::from_secs(4);
 /// The pause after a refusal: a role without the right rarely gets it, and the server logs each.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 
-/// What a worker shows of itself. A change is written at once.
+/// What a worker shows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shown {
     mode: RefreshMode,
+    /// The newest barrier. It is written at once, because a caller waits for it.
+    barrier: i64,
     token: i64,
     nonce: i64,
 }
@@ -62,24 +69,29 @@ impl Register {
         (self.written, self.paused_until) = (None, None);
     }
 
-    /// Writes the row if that is due. A failure is no error: the worker only does not report.
+    /// Writes the row if it is due. `gap` is the longest time without a write. Returns when tokens that
+    /// the row does not show yet are due. A failure is no error: the worker only does not report.
     pub(super) async fn report(
         &mut self,
         context: &Context,
         connection: &RefreshConnection,
         server: &ServerInfo,
         mode: RefreshMode,
-    ) {
+        gap: Duration,
+    ) -> Option<Instant> {
         if server.standby {
             self.problem = Some(problem((&texts::STANDBY).into()));
-            return;
+            return None;
         }
         let snapshot = context.live.snapshot();
-        let token_set = snapshot.as_deref().and_then(|snapshot| snapshot.token_set());
-        let token = token_set.map_or(0, TokenSet::newest);
-        let shown = Shown { mode, token, nonce: token_set.map_or(0, TokenSet::nonce) };
-        if !self.is_due(shown) {
-            return;
+        let tokens = snapshot.as_deref().and_then(|snapshot| snapshot.token_set());
+        let [barrier, token, nonce] =
+            tokens.map_or([0; 3], |it| [it.newest_barrier(), it.newest(), it.nonce()]);
+        let shown = Shown { mode, barrier, token, nonce };
+        let due = self.due(shown, gap);
+        if due > Instant::now() {
+            let is_written = self.written.is_some_and(|(before, _)| before == shown);
+            return (!is_written).then_some(due);
         }
         self.may_have_row = true;
         match self.write(shown, mode.as_str(), context, connection, server.pooled, WRITE).await {
@@ -97,14 +109,20 @@ impl Register {
                 self.problem = Some(problem(why));
             }
         }
+        None
+    }
+    /// Deletes the row, because the worker ends.
+    pub(super) async fn end(&mut self, context: &Context, connection: &RefreshConnection) {
+        if self.may_have_row {
+            let shown = Shown { mode: RefreshMode::Down, barrier: 0, token: 0, nonce: 0 };
+            let ended =
+                self.write(shown, "ended", context, connection, true, deadline::CLOSE).await;
+            self.may_have_row = ended.is_err();
+        }
     }
 
-    /// Deletes the row, because the worker ends.
-    pub(super) async fn end(&self, context: &Context, connection: &RefreshConnection) {
-        if self.may_have_row {
-            let shown = Shown { mode: RefreshMode::Down, token: 0, nonce: 0 };
-            let _ = self.write(shown, "ended", context, connection, true, deadline::CLOSE).await;
-        }
+    pub(super) fn may_have_row(&self) -> bool {
+        self.may_have_row
     }
 
     async fn write(
@@ -117,7 +135,7 @@ impl Register {
         limit: Duration,
     ) -> Result<(), Error> {
         let pid = i64::from(std::process::id());
-        let interval = (context.poll_interval.mul_f64(1.1) + Duration::from_secs(10)).as_secs_f64();
+        let interval = (GAP + context.poll_interval.mul_f64(1.1) + POLL).as_secs_f64();
         let values: [(&(dyn ToSql + Sync), Type); 9] = [
             (&self.secret, Type::TEXT),
             (&context.host, Type::TEXT),
@@ -129,14 +147,21 @@ impl Register {
             (&pooled, Type::BOOL),
             (&interval, Type::FLOAT8),
         ];
-        connection.execute("report", &context.queries.register, &values, limit).await
+        connection.execute_committed("report", &context.queries.register, &values, limit).await
     }
 
-    fn is_due(&self, shown: Shown) -> bool {
+    /// When the row must be written.
+    fn due(&self, shown: Shown, gap: Duration) -> Instant {
         let now = Instant::now();
-        let is_current = |(before, at): &(Shown, Instant)| *before == shown && now < *at + GAP;
-        self.paused_until.is_none_or(|until| until <= now)
-            && !self.written.as_ref().is_some_and(is_current)
+        let due = self.written.map_or(now, |(before, at)| {
+            let is_awaited = (before.mode, before.barrier) != (shown.mode, shown.barrier);
+            match (before == shown, is_awaited) {
+                (true, _) => at + gap,
+                (false, true) => now,
+                (false, false) => at + GAP_OF_TOKENS,
+            }
+        });
+        self.paused_until.map_or(due, |until| due.max(until))
     }
 }
 
@@ -160,29 +185,41 @@ mod tests {
 
     use super::*;
 
-    const SHOWN: Shown = Shown { mode: RefreshMode::Live, token: 7, nonce: 1 };
+    const SHOWN: Shown = Shown { mode: RefreshMode::Live, barrier: 5, token: 7, nonce: 1 };
+
+    fn due_in(register: &Register, shown: Shown, gap: Duration) -> Duration {
+        register.due(shown, gap).saturating_duration_since(Instant::now())
+    }
 
     #[tokio::test(start_paused = true)]
-    async fn row_is_written_again_after_a_gap_and_at_once_if_it_changes() {
+    async fn row_is_written_after_a_gap_and_for_a_barrier_or_a_mode_at_once() {
         let mut register = Register::new();
-        assert!(register.is_due(SHOWN));
+        assert_eq!(due_in(&register, SHOWN, GAP), Duration::ZERO);
         register.written = Some((SHOWN, Instant::now()));
-        assert!(!register.is_due(SHOWN) && register.is_due(Shown { token: 8, ..SHOWN }));
-        assert!(register.is_due(Shown { nonce: 2, ..SHOWN }));
-        assert!(register.is_due(Shown { mode: RefreshMode::Poll, ..SHOWN }));
+        for (shown, gap, expected) in [
+            (SHOWN, GAP, GAP),
+            (SHOWN, GAP_BEFORE_LOAD, GAP_BEFORE_LOAD),
+            (Shown { token: 8, ..SHOWN }, GAP, GAP_OF_TOKENS),
+            (Shown { nonce: 2, ..SHOWN }, GAP, GAP_OF_TOKENS),
+            (Shown { barrier: 8, token: 8, ..SHOWN }, GAP, Duration::ZERO),
+            (Shown { mode: RefreshMode::Poll, ..SHOWN }, GAP, Duration::ZERO),
+        ] {
+            assert_eq!(due_in(&register, shown, gap), expected, "{shown:?} {gap:?}");
+        }
         advance(GAP).await;
-        assert!(register.is_due(SHOWN));
+        assert_eq!(due_in(&register, SHOWN, GAP), Duration::ZERO);
+        register.written = Some((SHOWN, Instant::now()));
         register.connected();
-        assert!(register.is_due(SHOWN));
+        assert_eq!(due_in(&register, SHOWN, GAP), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn row_is_not_written_during_a_pause() {
         let mut register = Register::new();
-        register.paused_until = Some(Instant::now() + GAP);
-        assert!(!register.is_due(SHOWN));
-        advance(GAP).await;
-        assert!(register.is_due(SHOWN));
+        register.paused_until = Some(Instant::now() + AFTER_REFUSAL);
+        assert_eq!(due_in(&register, SHOWN, GAP), AFTER_REFUSAL);
+        advance(AFTER_REFUSAL).await;
+        assert_eq!(due_in(&register, SHOWN, GAP), Duration::ZERO);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod stepped;
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
@@ -11,7 +13,7 @@ use super::load::Scope;
 use super::pace::Pace;
 use super::publish::Cycle;
 use super::read::Loaded;
-use super::register::Register;
+use super::register::{GAP, GAP_BEFORE_LOAD, Register};
 use super::server_info::{Identification, ServerInfo};
 use crate::boot_time::since_boot;
 use crate::message::Message;
@@ -116,13 +118,21 @@ impl<'a> Session<'a> {
                 let (mode, reason) = self.mode();
                 self.context.status.set_mode(mode, reason);
                 self.set_name().await?;
-                self.register.report(self.context, self.connection, &self.server, mode).await;
+                self.report(GAP).await;
                 let problems = self.verification.unnoticed.clone().into_iter();
                 let problems = problems.chain(self.register.problem.clone());
                 self.context.status.set_problems(problems.collect());
             }
         }
         Ok(())
+    }
+
+    /// Writes the worker's row if it is due.
+    async fn report(&mut self, gap: Duration) {
+        let Self { context, connection, server, .. } = self;
+        let (mode, _) = server.mode(context.listen, self.listening);
+        let later = self.register.report(context, connection, server, mode, gap).await;
+        self.clock.poll = later.map_or(self.clock.poll, |due| due.min(self.clock.poll));
     }
 
     /// Whether this connection has loaded everything once.
@@ -306,6 +316,10 @@ impl<'a> Session<'a> {
 
     /// Loads what is wanted.
     async fn load(&mut self, wanted: Wanted) -> Result<Loaded, Error> {
+        if self.server.pooled {
+            // No session shows that the worker is connected, so it would be lost during a long load.
+            self.report(GAP_BEFORE_LOAD).await;
+        }
         let cycle = Cycle::begin(self.context);
         let scope = self.scope(wanted, cycle.base());
         let limit = self.context.load_timeout;

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import OperationalError, connection, transaction
+from django.db.models.signals import m2m_changed, post_save
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff._tables import group_changes
@@ -132,6 +133,50 @@ def test_call_is_no_query_of_the_project(beta: Group, bob: User, written: Writte
         bob.groups.add(beta)
     # The query of the known members is Django's, for any receiver.
     assert [one["sql"].split(" ")[0] for one in queries] == ["SELECT", "INSERT"]
+
+
+USERS_OF_GROUP: dict[str, Any] = {"sender": User.groups.through, "action": "post_add"}
+BY_HAND: dict[str, Callable[[Group, User], Any]] = {
+    "user, without using": lambda group, user: m2m_changed.send(
+        **USERS_OF_GROUP, instance=user, reverse=False, pk_set={group.pk}
+    ),
+    "user, without reverse": lambda group, user: m2m_changed.send(
+        **USERS_OF_GROUP, instance=user, pk_set={group.pk}, using="default"
+    ),
+    "group, without either": lambda group, user: m2m_changed.send(
+        **USERS_OF_GROUP, instance=group, pk_set={user.pk}
+    ),
+    "cleared group": lambda group, user: m2m_changed.send(
+        User.groups.through, instance=group, action="pre_clear"
+    ),
+    "saved group": lambda group, user: post_save.send(Group, instance=group),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_signal_sent_by_hand_writes_a_token(
+    name: str, beta: Group, bob: User, written: Written, caplog: pytest.LogCaptureFixture
+) -> None:
+    BY_HAND[name](beta, bob)
+    pairs = None if name.endswith("group") else [(str(beta.pk), str(bob.pk))]
+    assert (written(), caplog.messages) == ([pairs], [])
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "no instance": {"action": "post_add", "pk_set": {1}},
+    "unknown alias": {"action": "pre_clear", "instance": User(pk=1), "using": "nowhere"},
+    "no keys": {"action": "post_add", "instance": User(pk=1), "pk_set": 7},
+}
+
+
+@pytest.mark.parametrize("arguments", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_signal_is_a_warning(
+    arguments: dict[str, Any], written: Written, caplog: pytest.LogCaptureFixture
+) -> None:
+    m2m_changed.send(User.groups.through, **arguments)
+    assert written() == []
+    [message] = caplog.messages
+    assert message.startswith(LATER)
 
 
 WAITS = (

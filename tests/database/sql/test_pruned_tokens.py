@@ -96,7 +96,7 @@ def test_writers_that_prune_at_the_same_time_count_each_token_once(
 ) -> None:
     # These tokens are not pruned yet.
     session = open_session()
-    session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    session.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
     session.execute("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
     session.commit()
     created = stored()
@@ -110,3 +110,21 @@ def test_writers_that_prune_at_the_same_time_count_each_token_once(
     totals = [sum(numbers) for numbers in zip(*counted, strict=True)]
     assert len(counted) == 2
     assert {f"b {' '.join(map(str, totals))}"} == sums(created - stored())
+
+
+def test_writer_succeeds_if_another_has_pruned_the_rows_of_its_snapshot(
+    open_session: OpenSession,
+) -> None:
+    writer, other = open_session(), open_session()
+    other.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+    other.execute("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
+    other.commit()
+    writer.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    writer.execute("SELECT count(*) FROM flagstaff_token")
+    other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    other.execute(PRUNE)
+    other.commit()
+    before = stored()
+    writer.execute(PRUNE)
+    writer.commit()
+    assert (len(stored() - before), before - stored()) == (64, set())

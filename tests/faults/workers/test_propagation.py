@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.faults.proxy import Proxy
+from tests.support.conditions import condition
 from tests.support.fixtures import Query
 from tests.support.python_processes import STRICT, run_python
 from tests.support.repeats import repeats
@@ -322,6 +324,75 @@ def test_worker_that_cannot_report_gets_each_change_and_is_counted(  # noqa: PLR
         admin.rollback()
         found = call(caller, "wait_for_workers", 0.5)
         assert (found["complete"], counts(found)) == (False, (0, 0, 1, 0))
+
+
+def test_worker_whose_role_has_another_isolation_level_reports_at_read_committed(
+    web: str, query: Query
+) -> None:
+    query("ALTER ROLE web SET default_transaction_isolation = serializable")
+    query(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'serializable reports abort each other'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON flagstaff_worker FOR EACH ROW
+        WHEN (current_setting('transaction_isolation') <> 'read committed')
+        EXECUTE FUNCTION refuse()
+        """
+    )
+    with Worker(web, USAGE_INTERVAL=0) as worker:
+        assert worker.ask("ready", 10) is True
+        worker.sees(["problems"], [], within=3)
+        assert query("SELECT count(*) FROM flagstaff_worker") == (1,)
+
+
+@pytest.fixture
+def slow_groups(query: Query) -> Callable[[str], None]:
+    """A function that changes a rule, after which a load takes four seconds."""
+    query("ALTER TABLE auth_group RENAME TO all_groups")
+    query("CREATE VIEW auth_group AS SELECT all_groups.* FROM all_groups, pg_sleep(4)")
+    query("INSERT INTO all_groups (name) VALUES ('beta'), ('staff')")
+
+    def read(group: str) -> None:
+        rules = [{"conditions": [condition("groups", "in", group)]}]
+        query("UPDATE flagstaff_featureflag SET rules = %s", json.dumps(rules))
+
+    return read
+
+
+def test_pooled_worker_reports_before_a_load_that_may_take_long(
+    database: str, pooler: PgBouncer, query: Query, slow_groups: Callable[[str], None]
+) -> None:
+    report = (
+        "SELECT extract(epoch FROM clock_timestamp() - seen_at)::float, token FROM flagstaff_worker"
+    )
+    with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=0.2) as pooled:
+        assert pooled.ask("ready", 10) is True
+        while not (before := query(report)) or before[0] < 5:
+            pass
+        slow_groups("beta")
+        while (during := query(report))[0] > 5:
+            pass
+    assert during[1] == before[1]
+
+
+@pytest.mark.parametrize("is_pooled", [False, True], ids=["direct", "pooled"])
+def test_worker_that_ends_during_a_load_deletes_its_row(
+    is_pooled: bool,
+    database: str,
+    pooler: PgBouncer,
+    query: Query,
+    slow_groups: Callable[[str], None],
+) -> None:
+    url = make_conninfo(database, port=pooler.port) if is_pooled else database
+    with Worker(url, POLL_INTERVAL=0.2) as worker:
+        assert worker.ask("ready", 10) is True
+        while query("SELECT count(*) FROM flagstaff_worker WHERE token > 0") == (0,):
+            pass
+        slow_groups("beta")
+        loading = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while query(loading) == (0,):
+            pass
+    assert query("SELECT count(*) FROM flagstaff_worker") == (0,)
 
 
 def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
