@@ -33,29 +33,25 @@ def value_schema_of(row: Any) -> ValueSchema:
     return ValueSchema(row.type, row.choices or ())
 
 
-def value_schema_problems(row: Any) -> dict[str, Text]:
+def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, Text]:
     """Returns what is wrong with the choices, or else with the value and with those of rules.
 
-    And whether a secret is for browsers. A message by field.
+    And whether a secret is for browsers. A message by field. With `secret`, which is by default
+    what the row says, no message contains a value.
     """
-    readers: dict[str, Text] = {}
+    secret = is_secret(row) if secret is None else secret
+    found: dict[str, Text | None] = {}
     if is_secret(row) and row.client_side is True:
-        readers = {CLIENT_SIDE: Text("a secret value cannot be client side; choose one of the two")}
-    return {**readers, **_schema_problems(row)}
-
-
-def _schema_problems(row: Any) -> dict[str, Text]:
+        found[CLIENT_SIDE] = Text("a secret value cannot be client side; choose one of the two")
     schema = value_schema_of(row)
-    if schema == ANY or schema.type not in ("", *TYPES):
-        return {}
-    secret = is_secret(row)
-    of_choices = choices_problem(schema.choices, schema.type)
-    if schema.choices and of_choices:
-        return {CHOICES: of_choices}
-    is_plain, value = _plain(row.value)
-    problem = value_problem(value, schema, secret=secret) if is_plain else None
-    of_rules = _rule_problem(row, schema, secret=secret)
-    found = {VALUE: problem, RULES: of_rules}
+    of_choices = choices_problem(schema.choices, schema.type) if schema.choices else None
+    if of_choices:
+        found[CHOICES] = of_choices
+    # Another type is refused by its own field.
+    elif schema != ANY and schema.type in ("", *TYPES):
+        is_plain, value = _plain(row.value)
+        found[VALUE] = value_problem(value, schema, secret=secret) if is_plain else None
+        found[RULES] = _rule_problem(row, schema, secret=secret)
     return {name: problem for name, problem in found.items() if problem is not None}
 
 

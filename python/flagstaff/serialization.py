@@ -30,8 +30,8 @@ from flagstaff._words.rule_json import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
-from flagstaff.changes.by_kind import WRITES
 from flagstaff.changes.preview import rolled_back
+from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -352,7 +352,7 @@ class _Import:
     def _try(self, kind: Kind, key: str, item: Mapping[str, Any] | None) -> None:
         """Makes one change, in a savepoint of its own, and collects its error. None deletes."""
         try:
-            change = WRITES[kind].delete(key) if item is None else self._write(kind, key, item)
+            change = delete_row(kind, key) if item is None else self._write(kind, key, item)
         except ConflictError as error:
             self._conflicts.append(error)
         except InvalidChangeError as error:
@@ -372,7 +372,7 @@ class _Import:
             )
         fields = self._values(kind, item, row)
         if row is not None:
-            return WRITES[kind].update(key, fields, expect_version=version)
+            return update_row(kind, key, fields, version)
         if version is not None:
             raise ConflictError(
                 Text(
@@ -382,7 +382,7 @@ class _Import:
                 ),
                 key=key,
             )
-        return WRITES[kind].create(key, **{**_REQUIRED[kind], **fields})
+        return create_row(kind, key, {**_REQUIRED[kind], **fields})
 
     def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
         """Returns the values of an item by the model's attributes, without masked ones."""

@@ -6,7 +6,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
@@ -36,11 +35,10 @@ OWNER_MAX_LENGTH = 100
 _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
 
-
 _USABLE_UNITS = marked('use "user", "visitor", or the name of an attribute, such as "organization"')
-
-
-_STRING_OR_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9]+(?:\.[0-9]+)?e[-+][0-9]+)')
+_UNSTORABLE = marked("contains a NUL character or half of a surrogate pair, which cannot be stored")
+# In JSON, without escaped backslashes.
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])")
 
 
 def validate_flag_key(key: str) -> None:
@@ -184,10 +182,7 @@ def validate_rules(rules: object) -> None:
 
 def validate_text(text: object) -> None:
     """Raises ValidationError unless PostgreSQL can store the text."""
-    if not is_storable(str(text)):
-        _refuse(
-            Text("contains a NUL character or half of a surrogate pair, which cannot be stored")
-        )
+    _refuse(None if is_storable(str(text)) else Text(_UNSTORABLE))
 
 
 def validate_value(value: object) -> None:
@@ -243,7 +238,7 @@ def _problem_of_value(text: str) -> Text | None:
 def _problem_of_json(value: object, problem_of: Callable[[str], Text | None]) -> Text | None:
     """Returns what is wrong with the value as JSON, or with its text."""
     try:
-        text = _stored_text(value)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except RecursionError:
         return Text("this is nested too deeply; use at most 500 levels")
     except TypeError as error:
@@ -256,25 +251,10 @@ def _problem_of_json(value: object, problem_of: Callable[[str], Text | None]) ->
             "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
             "list that contains itself; remove it"
         )
-    return problem_of(text)
-
-
-def _stored_text(value: object) -> str:
-    """Returns the text that PostgreSQL returns for this JSON, but for the order of members.
-
-    The limits apply to it: PostgreSQL writes numbers without an exponent.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # Rust reads half of a surrogate pair only as an escape.
-        text = json.dumps(value)
-    return _STRING_OR_EXPONENT.sub(_without_exponent, text)
-
-
-def _without_exponent(found: re.Match[str]) -> str:
-    number = found["number"]
-    return found[0] if number is None else f"{Decimal(number):f}"
+    # Half of a surrogate pair becomes an escape, which Rust can read.
+    text = text.encode(errors="backslashreplace").decode()
+    is_storable_json = _UNSTORABLE_ESCAPE.search(text.replace(r"\\", "")) is None
+    return problem_of(text) or (None if is_storable_json else Text(_UNSTORABLE))
 
 
 def is_percent(number: object) -> bool:

@@ -11,7 +11,7 @@ import yaml
 from django.contrib.auth.models import User
 
 from flagstaff import serialization
-from flagstaff.changes.written import as_written
+from flagstaff.changes.changed import as_written
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore

@@ -227,12 +227,6 @@ def test_text_of_at_most_256_kib_is_accepted() -> None:
     # 130,000 letters of two bytes: escapes would have six.
     validate_rules([rule(in_(*["é" * 1_000] * 130))])
     assert problem_of([rule(in_(*["é" * 1_000] * 131))]) == too_large
-    # Numbers are measured as PostgreSQL writes them.
-    validate_rules([rule(in_(*[1e300] * 850))])
-    for number in (1e300, -2.5e-300):
-        assert problem_of([rule(in_(*[number] * 900))]) == too_large
-    # Texts that look like an exponent are measured as they are.
-    validate_rules([rule(in_(*["1e+300", 'a"1e+300'] * 450))])
 
 
 # Tags.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -48,11 +48,12 @@ def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterat
     """
     current = attribution(user, source=source, reason=reason)
     connection = connections[conf.database]
-    with transaction.atomic(using=connection.alias), attributed(lambda: current):
-        if writes := wrap_connection(connection):
-            # At once, because nothing recognizes the writes of COPY and of SQL functions. In an
-            # outer transaction, the RELEASE SAVEPOINT at the end sets the outer attribution.
-            writes.change(connection, current)
+    writes = wrap_connection(connection)
+    with (
+        transaction.atomic(using=connection.alias),
+        attributed(lambda: current),
+        writes.changed(connection, current) if writes else nullcontext(),
+    ):
         yield
 
 
@@ -120,6 +121,25 @@ class ConnectionAttribution:
             connection.validate_no_broken_transaction()
             run(connection, _SET_ATTRIBUTION, [*wanted.values()])
             self._present, self._hooks = wanted, connection.run_on_commit
+
+    @contextmanager
+    def changed(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> Iterator[None]:
+        """Sets the parameters at once: nothing recognizes the writes of COPY and SQL functions.
+
+        Afterwards they are as before. So no later statement needs the outer attribution, which may
+        have to load a lazy request.user first.
+        """
+        self._forget(connection)
+        outer, is_inner = self._present, bool(connection.savepoint_ids)
+        self.change(connection, wanted)
+        try:
+            yield
+            # A rollback, or the end of the transaction, resets them by itself.
+            if is_inner and not _is_failed(connection):
+                self.change(connection, outer or _NO_ACTOR)
+                outer = outer or None
+        finally:
+            self._present = outer
 
     def _forget(self, connection: BaseDatabaseWrapper) -> None:
         """Forgets what was set in a transaction that has ended, or may have been rolled back."""

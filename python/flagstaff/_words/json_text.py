@@ -101,6 +101,17 @@ def canonical_json(value: object, *, allow_nan: bool = False) -> str:
     return sorted_json(json.dumps(value), allow_nan=allow_nan)
 
 
+def is_same_json(left: object, right: object) -> bool:
+    """Whether both are the same JSON: in Python, True equals 1 and 1 equals 1.0.
+
+    False if JSON cannot hold one of them.
+    """
+    try:
+        return canonical_json(left) == canonical_json(right)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
 def sorted_json(text: str, *, allow_nan: bool = False) -> str:
     """Returns the same text for the same JSON, whatever the order of its keys.
 

@@ -17,8 +17,7 @@ from flagstaff.admin.views import (
     reason_problem,
 )
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.written import WrittenChange, as_written
+from flagstaff.changes.changed import Changed, WrittenChange, as_written
 from flagstaff.history.describe import Names, describe_change, describe_sides, field_label
 from flagstaff.history.user_names import may_see_users, names_of_users
 

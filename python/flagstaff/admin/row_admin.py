@@ -42,8 +42,8 @@ from flagstaff.admin.views import (
     is_djangos_template,
     reason_required,
 )
-from flagstaff.changes.by_kind import WRITES
 from flagstaff.changes.changed import Changed, Undo, combined_undo
+from flagstaff.changes.row_changes import delete_row, update_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
@@ -228,8 +228,8 @@ class RowAdmin(PartsAdmin):
             part.after_save(request, form, is_new=not change)
 
     def _update(self, obj: Any, form: MergingForm) -> Changed:
-        update = WRITES[self.row_kind].update
-        return update(obj.key, form.changed_fields, expect=form.expected_fields)
+        fields, expect = form.changed_fields, form.expected_fields
+        return update_row(self.row_kind, obj.key, fields, expect=expect)
 
     def save_related(
         self,
@@ -327,14 +327,14 @@ class RowAdmin(PartsAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
-        changed = WRITES[self.row_kind].delete(obj.key)
+        changed = delete_row(self.row_kind, obj.key)
         self._after_delete(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
             keys = queryset.order_by("pk").values_list("key", flat=True)
-            deleted = [WRITES[self.row_kind].delete(key) for key in keys]
+            deleted = [delete_row(self.row_kind, key) for key in keys]
         self._after_delete(request, deleted, combined_undo(deleted))
 
     def _after_delete(

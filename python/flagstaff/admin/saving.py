@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import case_variants
 from flagstaff._words.text import local_list, quoted
 from flagstaff.admin.forms import MergingForm
-from flagstaff.changes.by_kind import WRITES
+from flagstaff.changes import row_changes
 from flagstaff.changes.changed import Changed
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
@@ -40,7 +40,8 @@ _MAX_VALUE = 120
 def create_row(kind: Kind, row: Any, form: MergingForm) -> Changed:
     """Writes a new row with its allowed users, and gives `row` its primary key."""
     names = {field.name for field in (*row._meta.concrete_fields, *row._meta.many_to_many)}
-    changed = WRITES[kind].create(**{k: v for k, v in form.cleaned_data.items() if k in names})
+    fields = {name: value for name, value in form.cleaned_data.items() if name in names}
+    changed = row_changes.create_row(kind, fields.pop("key"), fields)
     row.pk = kind.row(row.key).pk
     row._state.adding = False
     return changed

@@ -59,7 +59,7 @@ def users_to_change(
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
     """Writes the change of a locked flag, in two statements if possible: each one is an entry."""
-    if is_preview():
+    if is_preview() or not change:
         return
     allowed = cast("FlagRow", flag).allowed_users
     for pks in batches(change.removed, _MAX_USERS):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, IntegerField, JSONField, Model
 
-from flagstaff._stored_value_schema import is_secret
+from flagstaff._stored_value_schema import is_secret, value_schema_problems
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import (
     RULES,
@@ -21,16 +22,12 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import canonical_json
+from flagstaff._words.json_text import is_same_json
 from flagstaff._words.text import Text, joined, text_of
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.segment_use import require_segments
-from flagstaff.changes.value_schema import value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-
-# The field of a segment.
-_CONDITIONS = "conditions"
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -39,81 +36,61 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
 
 
 def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any]:
-    """Returns these new fields of a row as its model's fields clean them.
+    """Returns these fields, for a row that exists or a new one, as its model's fields clean them.
 
     The other fields are not validated, so that disabling a flag never fails because of them. With
     `is_past` they are those of the history, so values that never match are no reason against them.
     Whether the segments of rules exist is not checked.
 
-    Raises InvalidChangeError with all problems.
+    Raises InvalidChangeError with all problems, by the names of the fields.
     """
-    values, problems = clean_each(row, fields)
-    if not is_past and not problems:
-        problems |= impossible_problems(row, values)
-    if isinstance(row, segment_model()) and "key" in fields:
-        problems["key"] = Text(
-            "the key of a segment cannot be changed, because rules name it; create another segment"
-        )
-    require_none(problems)
-    for problem in value_schema_problems_of(row, values).values():
-        require_none({row.key: problem})
-    return values
-
-
-def clean_each(row: Row, fields: Fields) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns fields as their model's fields clean them, and why it refuses others, by name."""
     values: dict[str, Any] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, Text] = {}
     for name, new in fields.items():
         field = _field(row, name)
         try:
-            # Django would cut decimals, and take True for 1.
-            if isinstance(field, IntegerField) and isinstance(new, bool | float):
-                text = field.error_messages["invalid"]
-                raise ValidationError(text, params={"value": new})  # noqa: TRY301
-            # Of a foreign key, the history has the value of the column.
-            values[name] = field.clean(getattr(new, "pk", new), cast("Model", row))
+            values[name] = _cleaned_value(row, field, new)
         except ValidationError as error:
             problems[name] = text_of(error.error_list)
         # Django's fields let some values through to Python, such as an int to that of a date.
         except (TypeError, ValueError, OverflowError):
             problems[name] = Text("the value has a wrong type")
-    return values, problems
-
-
-def require_none(problems: Mapping[str, str]) -> None:
-    """Raises InvalidChangeError if there are problems, by the names of their fields."""
-    if problems:
-        lines = (
+    if problems := problems or _problems_of_row(row, values, is_past=is_past):
+        texts = (
             Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()
         )
-        raise InvalidChangeError(joined(lines, "; "))
+        raise InvalidChangeError(joined(texts, "; "))
+    return values
 
 
-def impossible_problems(row: Row | Model, fields: Fields) -> dict[str, Text]:
-    """Returns why conditions that never match are refused, by the field that has them."""
-    problems = {}
-    for name in (RULES, _CONDITIONS):
-        # Those that are stored must not stop another change.
-        stored = None if row._state.adding else getattr(row, name, None)
-        if name in fields and (problem := impossible_problem(fields[name], stored)):
-            problems[name] = problem
+def _cleaned_value(row: Row, field: AnyField, new: object) -> Any:
+    # Django would cut decimals, and take True for 1.
+    if isinstance(field, IntegerField) and isinstance(new, bool | float):
+        raise ValidationError(field.error_messages["invalid"], params={"value": new})
+    # Of a foreign key, the history has the value of the column.
+    return field.clean(getattr(new, "pk", new), cast("Model", row))
+
+
+def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Text]:
+    """Returns why valid fields are refused because of others, or of what was stored before."""
+    is_new, problems = row._state.adding, dict[str, Text]()
+    if isinstance(row, segment_model()) and "key" in values and not is_new:
+        problems["key"] = Text(
+            "the key of a segment cannot be changed, because rules name it; create another segment"
+        )
+    # What is stored and wrong already, such as by SQL, must not stop another change.
+    for name in () if is_past else values.keys() & {RULES, "conditions"}:
+        if found := impossible_problem(values[name], None if is_new else getattr(row, name)):
+            problems[name] = found
+    if isinstance(row, conf.value_model):
+        after = copy(row)
+        assign(after, values)
+        secret = is_secret(row) or is_secret(after)
+        before = {} if is_new else value_schema_problems(row, secret=secret)
+        for name, found in value_schema_problems(after, secret=secret).items():
+            if name in values or found != before.get(name):
+                problems[name] = found
     return problems
-
-
-def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
-    """Writes these cleaned fields of a row, and its auto_now fields.
-
-    Raises InvalidChangeError if the database refuses them, or if rules name a segment that does not
-    exist. Without `savepoint`, the caller then rolls back the whole change.
-    """
-    if RULES in fields:
-        require_segments(row, fields[RULES])
-    # A secret that cannot be made public stays a secret.
-    secret = is_secret(row)
-    assign(row, fields)
-    update_fields = [*fields, *_auto_now_names(row)]
-    _save(row, secret=secret, savepoint=savepoint, update_fields=update_fields)
 
 
 def assign(row: Row, fields: Fields) -> None:
@@ -124,41 +101,39 @@ def assign(row: Row, fields: Fields) -> None:
         setattr(row, getattr(field, "attname", name), new)
 
 
-def insert(row: Row, *, savepoint: bool = True) -> None:
+def write(row: Row, fields: Fields) -> None:
+    """Writes these cleaned fields of a row, and its auto_now fields.
+
+    Raises InvalidChangeError if the database refuses them, or if rules name a segment that does not
+    exist. The caller then rolls back the whole change.
+    """
+    if RULES in fields:
+        require_segments(row, fields[RULES])
+    # A secret that cannot be made public stays a secret.
+    secret = is_secret(row)
+    assign(row, fields)
+    names = [*fields, *(field.name for field in auto_now_fields(model_of(row)))]
+    _save(row, secret=secret or is_secret(row), update_fields=names)
+
+
+def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
     require_segments(row, getattr(row, RULES, []))
-    _save(row, savepoint=savepoint, force_insert=True)
+    _save(row, secret=is_secret(row), force_insert=True)
 
 
-def touch(row: Row) -> None:
-    """Updates the auto_now fields of a flag whose allowed users have changed."""
-    if (names := _auto_now_names(row)) and not is_preview():
-        row.save(using=conf.database, update_fields=names)
-
-
-def _auto_now_names(row: Row) -> list[str]:
-    return [field.name for field in auto_now_fields(model_of(row))]
-
-
-def _save(
-    row: Row,
-    *,
-    savepoint: bool,
-    secret: bool = False,
-    force_insert: bool = False,
-    update_fields: list[str] | None = None,
-) -> None:
-    if is_preview():
-        return
-    with rejections(secret=secret or is_secret(row), savepoint=savepoint):
-        row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
+def _save(row: Row, *, secret: bool, **options: Any) -> None:
+    if not is_preview():
+        with rejections(secret=secret):
+            row.save(using=conf.database, **options)
 
 
 @contextmanager
-def rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
-    """Rolls back the block and raises InvalidChangeError if the database rejects a row."""
+def rejections(*, secret: bool) -> Iterator[None]:
+    """Raises InvalidChangeError if the database rejects a row. The caller then rolls back."""
     try:
-        with transaction.atomic(using=conf.database, savepoint=savepoint):
+        # So that Django, too, knows that the transaction has failed.
+        with transaction.atomic(using=conf.database, savepoint=False):
             yield
     # psycopg cannot encode half of a surrogate pair.
     except (IntegrityError, DataError, UnicodeEncodeError) as error:
@@ -174,16 +149,8 @@ def _has(row: Row, name: str, new: object) -> bool:
     field = _field(row, name)
     old = getattr(row, field.attname)
     if isinstance(field, JSONField):
-        return _is_equal_json(old, new)
+        return is_same_json(old, new)
     return bool(old == getattr(new, "pk", new))
-
-
-def _is_equal_json(old: object, new: object) -> bool:
-    """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
-    try:
-        return canonical_json(old, allow_nan=True) == canonical_json(new)
-    except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.
-        return False
 
 
 def _field(row: Row, name: str) -> AnyField:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from flagstaff._tables.flag_states import ALL_USERS
@@ -11,23 +12,19 @@ from flagstaff._tables.rows import Fields, Row, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
 from flagstaff._words.rule_parts import with_all_users
-from flagstaff.changes.allowed_users import (
-    ALLOWED,
-    AllowedUsersChange,
-    allowed_pks,
-    change_allowed_users,
+from flagstaff.changes.allowed_users import ALLOWED, AllowedUsersChange, allowed_pks
+from flagstaff.changes.changed import Changed, undo_of_users
+from flagstaff.changes.locking import locked_row
+from flagstaff.changes.row_changes import (
+    change_row,
+    create_row,
+    delete_row,
+    set_field,
+    update_row,
 )
-from flagstaff.changes.changed import Changed, Undo, undo_by_version
-from flagstaff.changes.fields import touch
-from flagstaff.changes.locking import locked_row, require_version
-from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import version_of
-from flagstaff.validators import is_percent, require_percent, rule_problem
-
-# The undo command names the users, unless there are more than a person would type.
-_MAX_TYPED = 20
+from flagstaff.validators import require_percent, rule_problem
 
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -35,7 +32,7 @@ def enable(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    return _set_enabled(key, expect_version, enabled=True)
+    return set_field(Kind.FLAG, key, "enabled", new=True, expect_version=expect_version)
 
 
 def disable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -43,7 +40,7 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    return _set_enabled(key, expect_version, enabled=False)
+    return set_field(Kind.FLAG, key, "enabled", new=False, expect_version=expect_version)
 
 
 def set_rollout(key: str, percent: int, *, expect_version: int | None = None) -> Changed:
@@ -53,11 +50,7 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     number from 0 to 100.
     """
     require_percent(percent)
-
-    def undo_arguments(old: object) -> tuple[str, ...] | None:
-        return ("rollout", key, str(old)) if is_percent(old) else None
-
-    return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, undo_arguments)
+    return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version)
 
 
 def release_to_everybody(key: str, *, expect_version: int | None = None) -> Changed:
@@ -140,7 +133,7 @@ def add_allowed_users(
             added=tuple(pk for pk in pks if pk in existing and pk not in present),
             missing=tuple(pk for pk in pks if pk not in existing),
         )
-        return _change(flag, change, expect_version)
+        return _change_users(flag, change, expect_version)
 
 
 def remove_allowed_users(
@@ -154,7 +147,7 @@ def remove_allowed_users(
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
         removed = tuple(pk for pk in pks if pk in present)
-        return _change(flag, AllowedUsersChange(removed=removed), expect_version)
+        return _change_users(flag, AllowedUsersChange(removed=removed), expect_version)
 
 
 def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
@@ -175,34 +168,9 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     return restore_row(Kind.FLAG, key, to=to, expect_version=expect_version)
 
 
-def _set_enabled(key: str, expect_version: int | None, *, enabled: bool) -> Changed:
-    def undo_arguments(old: object) -> tuple[str, ...]:
-        return ("on" if old else "off", key)
-
-    return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, undo_arguments)
-
-
-def _change(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:
-    written = bool(change)
-    if written:
-        require_version(Kind.FLAG, flag.key, flag.pk, expect_version)
-        change_allowed_users(flag, change)
-        touch(flag)
-    version = version_of(Kind.FLAG, flag.pk)
-    return Changed(
-        flag.key,
-        ALLOWED,
-        old=list(change.removed),
-        new=list(change.added),
-        written=written,
-        version=version,
-        undo=_undo(flag.key, change, version) if written else None,
-        missing=change.missing,
-    )
-
-
-def _undo(key: str, change: AllowedUsersChange, version: int | None) -> Undo | None:
-    typed = [str(pk) for pk in change.added or change.removed]
-    if version and (len(typed) > _MAX_TYPED or any(pk.startswith("-") for pk in typed)):
-        return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("allow", key, *typed, *(("--remove",) if change.added else ())))
+def _change_users(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:
+    """Adds or removes allowed users of a locked flag."""
+    changed = change_row(Kind.FLAG, flag, {}, change, expect_version)
+    added, removed = [*change.added], [*change.removed]
+    undo = undo_of_users(flag.key, added, removed, changed.version) if changed.written else None
+    return replace(changed, field=ALLOWED, old=removed, new=added, undo=undo)

@@ -824,11 +824,11 @@ def _write_row(one: Undone, changed: Changed) -> None:
         before.delete(using=conf.database)
         return
     if before is not None:
-        write_fields(before, changed, users, savepoint=False)
+        write_fields(before, changed, users)
         return
     fields = fields_of(model_of(after))
     times = {one.attname: getattr(after, one.attname) for one in fields if is_auto_now_add(one)}
-    insert(after, savepoint=False)
+    insert(after)
     if times:
         # Django has set them to the present.
         all_rows(model_of(after)).filter(pk=after.pk).update(**times)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
-from flagstaff._words.text import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.changes.undo import restore_row, undo_event
@@ -26,14 +24,7 @@ def set_value(
     """
     if everyone:
         return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
-
-    def undo_arguments(old: object) -> tuple[str, ...] | None:
-        text = None if old is None else _as_argument(old)
-        # argparse takes -5 for a number, and -1e-05 for an option.
-        is_an_option = text is not None and text.startswith("-") and "e" in text
-        return None if text is None or is_an_option else ("value", "set", key, text)
-
-    return set_field(Kind.VALUE, key, "value", value, expect_version, undo_arguments)
+    return set_field(Kind.VALUE, key, "value", value, expect_version)
 
 
 def update_value(
@@ -82,10 +73,3 @@ def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
     Raises as `undo`.
     """
     return restore_row(Kind.VALUE, key, to=to, expect_version=expect_version)
-
-
-def _as_argument(value: object) -> str | None:
-    """The text that `value set` reads as this value; None if it is long."""
-    text = json.dumps(value, ensure_ascii=False)
-    text = text if text.isprintable() else json.dumps(value)
-    return text if len(text) <= MAX_VALUE else None

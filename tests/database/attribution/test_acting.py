@@ -231,6 +231,40 @@ def test_lazy_user_is_loaded_once_by_a_write(entries: Entries, bob: User) -> Non
     assert entries() == [NOT_ATTRIBUTED, (str(bob.pk), "web", None)]
 
 
+def fail_as_robot() -> None:
+    with suppress(ZeroDivisionError), acting_as("robot"):
+        raise ZeroDivisionError
+
+
+def break_as_robot() -> None:
+    with acting_as("robot"), suppress(IntegrityError):
+        FeatureFlag.objects.create(key="new_checkout")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [acting_as("robot")(set_enabled), fail_as_robot, break_as_robot],
+    ids=["written", "failed", "rolled back"],
+)
+def test_statement_after_acting_as_loads_no_lazy_user(
+    act: Write, entries: Entries, bob: User
+) -> None:
+    seen: list[object] = []
+
+    def load() -> User:
+        seen.append(bob)
+        return bob
+
+    user = SimpleLazyObject(load)
+    with transaction.atomic(), attributed(lambda: attribution(user, source="web")):
+        act()
+        assert FeatureFlag.objects.count() == 1
+        assert seen == []
+        entries()
+        FeatureFlag.objects.update(rollout_percent=25)
+    assert entries() == [(str(bob.pk), "web", None)]
+
+
 def test_write_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:

@@ -99,13 +99,12 @@ def test_value_of_a_rule_that_breaks_the_schema_is_refused_with_its_number() -> 
     with pytest.raises(InvalidChangeError) as caught:
         update_value(KEY, {"rules": of_values(20, "10")})
     assert str(caught.value) == (
-        "max_items: rule 2: the value must be an integer, not a string; "
-        "did you mean 10 without quotes?"
+        "rules: rule 2: the value must be an integer, not a string; did you mean 10 without quotes?"
     )
     with pytest.raises(InvalidChangeError, match=r"^rules: rule 1: 50 is not one of 10, 20"):
         create_value("other", 10, choices=[10, 20], rules=of_values(50))
     update_value(KEY, {"rules": of_values(20)})
-    with pytest.raises(InvalidChangeError, match=r"^max_items: rule 1: 20 is not one of 10, 30"):
+    with pytest.raises(InvalidChangeError, match=r"^rules: rule 1: 20 is not one of 10, 30"):
         update_value(KEY, {"choices": [10, 30]})
     with pytest.raises(InvalidChangeError, match="rule 1: the value must be a string"):
         update_value(KEY, {"value": "10", "type": "string", "choices": []})
@@ -116,7 +115,7 @@ def test_secret_value_of_a_rule_is_not_in_the_message(secret: str) -> None:
     update_value(KEY, {"choices": ["hunter2", "swordfish"]})
     with pytest.raises(InvalidChangeError) as caught:
         update_value(KEY, {"rules": of_values("opensesame")})
-    assert str(caught.value) == "max_items: rule 1: the value is not one of its choices"
+    assert str(caught.value) == "rules: rule 1: the value is not one of its choices"
 
 
 def test_value_of_a_rule_that_sql_wrote_against_the_schema_is_returned() -> None:

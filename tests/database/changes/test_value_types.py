@@ -47,7 +47,7 @@ def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueSto
     with pytest.raises(InvalidChangeError) as caught:
         set_value(KEY, "Strpie")
     assert str(caught.value) == (
-        'payment_gateway: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
+        'value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
     )
     assert stored() == "Stripe"
     assert set_value(KEY, "PayPal").written
@@ -56,7 +56,7 @@ def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueSto
     with pytest.raises(InvalidChangeError) as caught:
         set_value("page_size", "25")
     assert str(caught.value) == (
-        "page_size: the value must be an integer, not a string; did you mean 25 without quotes?"
+        "value: the value must be an integer, not a string; did you mean 25 without quotes?"
     )
 
 
@@ -75,7 +75,7 @@ def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueSto
 )
 def test_value_of_another_type_is_refused(value_type: str, value: object, other: object) -> None:
     create_value(KEY, value, type=value_type)
-    with pytest.raises(InvalidChangeError, match=r"^payment_gateway: "):
+    with pytest.raises(InvalidChangeError, match=r"^value: "):
         set_value(KEY, other)
     assert stored() == value
 
@@ -87,7 +87,7 @@ def test_value_of_another_type_is_refused(value_type: str, value: object, other:
         ({"choices": "Stripe"}, "choices: the choices are not a list"),
         ({"choices": [["Stripe"]]}, "choices: choice 1 is not a string, a number, true or false"),
         ({"choices": ["Stripe", "Stripe"]}, "choices: choice 2 is given twice"),
-        ({"choices": ["Stripe", 1]}, "payment_gateway: choice 2 must be a string"),
+        ({"choices": ["Stripe", 1]}, "choices: choice 2 must be a string"),
         ({"type": "number"}, ""),
         ({"type": "", "choices": ["Adyen"]}, ""),
     ],

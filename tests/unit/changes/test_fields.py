@@ -18,7 +18,7 @@ def row_of(model: type[Any], **fields: object) -> Any:
     return row
 
 
-@pytest.mark.parametrize("value", ["", [], {}, 0, False, 1.5, {"a": [None]}])
+@pytest.mark.parametrize("value", ["", [], {}, 0, False, 1.5, {"a": [None]}, r"\u0000", r"\\ud800"])
 def test_json_value_is_accepted(value: object) -> None:
     assert cleaned(row_of(KeyValueStore, value=5), {"value": value}) == {"value": value}
 
@@ -52,6 +52,11 @@ def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object)
         (KeyValueStore, "key", "", "key: This field cannot be blank."),
         (KeyValueStore, "choices", None, "choices: the choices are not a list"),
         (KeyValueStore, "description", "\0", "description: contains a NUL character or half of a"),
+        (KeyValueStore, "value", {"a": ["\0"]}, "value: contains a NUL character or half of a"),
+        (KeyValueStore, "value", {"\ud83e": 1}, "value: contains a NUL character or half of a"),
+        (KeyValueStore, "choices", ["\\\0"], "choices: contains a NUL character or half of a"),
+        (KeyValueStore, "rules", [{"value": "\0", "conditions": []}], "rules: rule 1: a text has"),
+        (FeatureFlag, "rules", [{"conditions": [], "name": "\udfff"}], "rules: rule 1: a text has"),
         (FeatureFlag, "key", "a b", "key: the key has white space at position 2"),
         (FeatureFlag, "rollout_percent", 101, "rollout_percent: Ensure this value is less than"),
         (FeatureFlag, "rollout_percent", "x", "rollout_percent: “x” value must be an integer."),
@@ -79,8 +84,30 @@ def test_invalid_field_is_refused_with_its_name(
     assert str(error.value).startswith(message)
 
 
-def test_all_invalid_fields_are_named() -> None:
+@pytest.mark.parametrize(
+    ("row", "fields", "messages"),
+    [
+        (
+            row_of(FeatureFlag),
+            {"tags": {}, "enabled": "x"},
+            ["tags: the tags are not a list", "; enabled: “x” value must be"],
+        ),
+        (
+            row_of(KeyValueStore, value="x", client_side=True),
+            {
+                "secret": True,
+                "type": "number",
+                "rules": [{"conditions": [], "rollout_percent": 5, "value": "x"}],
+            },
+            ["client_side: a secret value cannot", "; value: the value must be", "; rules: rule 1"],
+        ),
+    ],
+    ids=["fields", "schema"],
+)
+def test_all_invalid_fields_are_named(
+    row: Any, fields: dict[str, object], messages: list[str]
+) -> None:
     with pytest.raises(InvalidChangeError) as error:
-        cleaned(row_of(FeatureFlag), {"tags": {}, "enabled": "x"})
-    assert str(error.value).startswith("tags: the tags are not a list")
-    assert "; enabled: “x” value must be" in str(error.value)
+        cleaned(row, fields)
+    assert str(error.value).startswith(messages[0])
+    assert [one for one in messages if one not in str(error.value)] == []

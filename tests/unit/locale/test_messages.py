@@ -15,7 +15,7 @@ import pytest
 from django.utils.translation import ngettext, override
 
 from flagstaff._tables.flag_states import FlagState, state_label, state_summary
-from flagstaff.changes.written import WrittenChange
+from flagstaff.changes.changed import WrittenChange
 from flagstaff.history import Difference, Users
 from flagstaff.history.describe import describe_change, describe_value, source_label
 from flagstaff.models import FeatureFlag

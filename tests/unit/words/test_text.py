@@ -10,7 +10,7 @@ from django.utils.timezone import override
 
 from flagstaff._words.text import is_storable, some, storable
 from flagstaff._words.times import clock_time, full_time
-from flagstaff.changes.written import WrittenChange
+from flagstaff.changes.changed import WrittenChange
 from flagstaff.history import Users
 from flagstaff.history.describe import describe_change
 from tests.support.translations import german

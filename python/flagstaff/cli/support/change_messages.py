@@ -8,7 +8,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.written import as_written
+from flagstaff.changes.changed import as_written
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 
 #: What a new bucketing unit does.

@@ -9,11 +9,10 @@ from django.db import Error, transaction
 from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
-from flagstaff.changes.changed import Changed, Undo, combined_undo
+from flagstaff.changes.changed import Changed, Undo, WrittenChange, as_written, combined_undo
 from flagstaff.changes.consequence import row_text, summary_text, use_texts
 from flagstaff.changes.impact import Impact, impact_of_changes, states_of
 from flagstaff.changes.segment_use import SegmentUse
-from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output

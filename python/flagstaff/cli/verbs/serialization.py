@@ -11,10 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import serialization
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted, some
-from flagstaff.changes.changed import command_line
+from flagstaff.changes.changed import as_written, command_line
 from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
-from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_arguments import add_attribution, add_yes, may_ask
 from flagstaff.cli.support.consequence import GO_ON, ask
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes import combined_undo
-from flagstaff.changes.written import as_written
+from flagstaff.changes.changed import as_written
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.change_arguments import add_attribution
 from flagstaff.cli.support.errors import DIFFERS, FAILED, REFUSED
