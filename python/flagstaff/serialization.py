@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -56,11 +55,7 @@ _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 
 # Fields without a default, which the model then refuses.
-_REQUIRED: Final[Mapping[Kind, Mapping[str, object]]] = {
-    Kind.SEGMENT: {"conditions": None},
-    Kind.FLAG: {},
-    Kind.VALUE: {"value": None},
-}
+_REQUIRED: Final = {Kind.SEGMENT: {"conditions": None}, Kind.VALUE: {"value": None}}
 
 _Place = tuple[Kind, str]
 
@@ -78,7 +73,10 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     """
     chosen = None if keys is None else list(dict.fromkeys(keys))
     # Read before the rows: a change in between becomes a conflict.
-    newest = _newest_versions(chosen) if versions else {}
+    newest = dict[Kind, dict[str, int]]()
+    if versions:
+        require_history()
+        newest = {kind: versions_of(kind, [one.pk for one in _rows(kind, chosen)]) for kind in Kind}
     rows = {kind: {row.key: row for row in _rows(kind, chosen)} for kind in SECTIONS}
     for key in chosen or ():
         if not any(key in of_kind for of_kind in rows.values()):
@@ -112,11 +110,6 @@ def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iter
         return
     for batch in batches(sorted(filter(is_storable, keys))):
         yield from rows.filter(key__in=batch)
-
-
-def _newest_versions(keys: Iterable[str] | None) -> dict[Kind, dict[str, int]]:
-    require_history()
-    return {kind: versions_of(kind, [row.pk for row in _rows(kind, keys)]) for kind in SECTIONS}
 
 
 def _section(
@@ -188,9 +181,7 @@ def read(text: str) -> dict[str, Any]:
             [Text("the file is larger than {limit} bytes; import it in parts", limit=LARGEST)]
         )
     try:
-        document = json.loads(
-            text, object_pairs_hook=object_of_pairs, parse_float=_number, parse_constant=_number
-        )
+        document = json.loads(text, object_pairs_hook=object_of_pairs)
     except RecursionError:
         raise DocumentError([Text("the file is nested too deeply")]) from None
     except ValueError as error:
@@ -210,12 +201,6 @@ def read(text: str) -> dict[str, Any]:
             known=str(_FORMAT),
         )
     raise DocumentError([problem])
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError("a number is not finite")
-    return number
 
 
 # Import.
@@ -325,8 +310,8 @@ class _Import:
             keys = [key for of_kind, key in self._items if of_kind is kind]
             for row in _rows(kind, None if kind in deleted else keys, lock=True):
                 self._rows[kind, row.key] = row
-        missing = [place for place in self._rows.keys() - self._items.keys() if place[0] in deleted]
-        missing.sort(key=lambda place: (place[0].value, place[1]))
+        # Of the other kinds, only rows of the file were read.
+        missing = [place for place in self._rows if place not in self._items]
         # A deletion frees a key for the other kind; segments stay until no rule names them.
         steps: list[tuple[_Place, Mapping[str, Any] | None]] = [
             *((place, None) for place in missing if place[0] is not Kind.SEGMENT),
@@ -382,7 +367,7 @@ class _Import:
                 ),
                 key=key,
             )
-        return create_row(kind, key, {**_REQUIRED[kind], **fields})
+        return create_row(kind, key, {**_REQUIRED.get(kind, {}), **fields})
 
     def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
         """Returns the values of an item by the model's attributes, without masked ones."""
@@ -480,7 +465,7 @@ def _parsed(field: AnyField, value: object) -> object:
         raise InvalidChangeError(
             "{field}: {problem}", field=field.name, problem=text_of(error.error_list)
         ) from error
-    except TypeError:  # A date is parsed from a text only.
+    except (TypeError, OverflowError):  # A date from a number, or an integer from infinity.
         parsed = ""
     # Django also reads "25" and 25.7 as 25.
     is_other = parsed != value or isinstance(parsed, bool) is not isinstance(value, bool)

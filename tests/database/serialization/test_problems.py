@@ -97,6 +97,7 @@ def test_file_of_a_newer_format_is_rejected() -> None:
 VALUE = '{"flagstaff": 1, "values": {"a": {"value": %s}}}'
 SECRET = '{"flagstaff": 1, "values": {"pin": {"secret": true, "value": %s}}}'
 FLAGS = '{"flagstaff": 1, "flags": {%s}}'
+RULES = '[{"conditions": [{"attribute": "age", "operator": "gt", "values": [%s]}]}]'
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,11 @@ FLAGS = '{"flagstaff": 1, "flags": {%s}}'
             '{"flagstaff": 1, "flags": {}, "flags": {}}',
             'invalid JSON: an object has the name "flags" twice',
         ),
-        (VALUE % "[1, NaN]", "invalid JSON: a number is not finite"),
-        (VALUE % "1e999", "invalid JSON: a number is not finite"),
+        (VALUE % "[1, NaN]", "values.a: value: this is not JSON: it has NaN"),
+        (VALUE % "1e999", "values.a: value: this is not JSON: it has NaN"),
+        (FLAGS % '"a": {"rollout_percent": 1e999}', "flags.a: rollout_percent: must be of"),
+        (FLAGS % ('"a": {"rules": %s}' % (RULES % "NaN")), "flags.a: rules: "),
+        (FLAGS % ('"a": {"rules": %s}' % (RULES % "1e999")), "flags.a: rules: "),
         (VALUE % ("9" * 5000), "invalid JSON: Exceeds the limit"),
         (VALUE % r'"\ud800"', "values.a: "),
         (VALUE % r'"\u0000"', "values.a: "),
@@ -124,7 +128,7 @@ FLAGS = '{"flagstaff": 1, "flags": {%s}}'
         (FLAGS % '"a": {}, "a": {}', 'invalid JSON: an object has the name "a" twice'),
         ("#" * (16 * 2**20 + 1), "the file is larger than 16,777,216 bytes; import it in"),
     ],
-    ids=range(15),
+    ids=range(18),
 )
 def test_invalid_text_is_rejected(cli_shop: None, text: str, problem: str) -> None:
     before = database_state()
