@@ -205,4 +205,4 @@ def _undo(key: str, change: AllowedUsersChange, version: int | None) -> Undo | N
     typed = [str(pk) for pk in change.added or change.removed]
     if version and (len(typed) > _MAX_TYPED or any(pk.startswith("-") for pk in typed)):
         return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("allow", key, *typed, *(("--remove",) if change.added else ())))
+    return Undo(("disallow" if change.added else "allow", key, *typed))

@@ -126,7 +126,7 @@ _ON_ANY_DATABASE = (
         "flagstaff.W037",
         flags.unusable_units,
         "percentages from 1 to 99 include no user; set another unit in the admin, or with "
-        '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"',
+        '"manage.py flags unit KEY UNIT", for a value "value rules"',
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
     Check(

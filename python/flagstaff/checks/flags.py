@@ -91,7 +91,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             f"workers cannot read the rules of {shown}",
             conf.flag_model,
             what="rules",
-            verb="set-rules",
+            verb="rules",
             otherwise="return the default of the call",
         )
     if shown := _problems(database.stored.values, "value"):
@@ -99,7 +99,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             f"workers cannot read the rules of the values {shown}",
             conf.value_model,
             what="rules",
-            verb="value update --rules",
+            verb="value rules",
             otherwise="give everyone the value itself",
         )
     if shown := _problems(database.stored.segments, "segment"):
@@ -107,7 +107,7 @@ def unreadable_rules(database: Database) -> Iterator[Problem]:
             f"workers cannot read the conditions of {shown}",
             segment_model(),
             what="conditions",
-            verb="segment update",
+            verb="segment conditions",
             otherwise="the segment does not exist for them",
         )
 

@@ -40,6 +40,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
+from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -312,3 +313,12 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
     assert set_rollout("new_checkout", 20).written is True
     assert shop_flags.values_list("enabled", "rollout_percent").get() == (False, 20)
     assert not FeatureFlag.objects.exists()
+
+
+def test_action_sets_columns_of_a_projects_own_model_by_name(shop_flags: Any) -> None:
+    shop_flags.create(key="new_checkout", team="search")
+    assert run("details new_checkout --set team=payments --set hidden=true").status == 0
+    assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
+    for typed, problem in ("touched=2027-03-01", "are team, hidden"), ("hidden=x", "either True"):
+        ran = run(f"details new_checkout --set {typed}")
+        assert (ran.status, problem in ran.err) == (2, True), ran.err

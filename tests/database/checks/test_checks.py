@@ -636,7 +636,7 @@ def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
         ),
         (
             "percentages from 1 to 99 include no user; set another unit in the admin, or with "
-            '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"'
+            '"manage.py flags unit KEY UNIT", for a value "value rules"'
         ),
     )
 
@@ -691,7 +691,7 @@ def test_rules_of_a_value_are_checked_like_those_of_a_flag() -> None:
     assert unreadable.msg.startswith("workers cannot read the rules of the values 'max_items' (")
     assert "'page_size' (the rules must be a list" in unreadable.msg
     assert unreadable.obj is KeyValueStore
-    assert '"manage.py flags value update --rules"' in str(unreadable.hint)
+    assert '"manage.py flags value rules"' in str(unreadable.hint)
 
 
 def test_bucketing_unit_of_a_value_is_checked(settings: Any) -> None:

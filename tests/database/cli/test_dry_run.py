@@ -47,16 +47,16 @@ def stored() -> list[Any]:
         "kill new_checkout dark_mode",
         "rollout new_checkout 50",
         "allow new_checkout bob",
-        "allow new_checkout alice --remove",
-        "set-rules search_v2 rules.json",
+        "disallow new_checkout alice",
+        "rules search_v2 rules.json",
         "create banner",
-        "update dark_mode --description night",
+        "details dark_mode --description night",
         "delete new_checkout",
         "value set page_size 50",
         "value create rows 5",
         "value delete page_size",
         "segment create free conditions.json",
-        "segment update enterprise --description all",
+        "segment details enterprise all",
         "segment delete enterprise",
         "plan new_checkout create",
         "experiment button create",
@@ -116,7 +116,7 @@ def test_dry_run_prints_old_and_new_and_the_impact() -> None:
     lines = typed("flags rollout new_checkout 50 --dry-run").splitlines()
     assert lines[-2].endswith("users have it.")
     User.objects.filter(username="bob").update(is_staff=True)
-    err = run("set-rules search_v2 rules.json --dry-run").err
+    err = run("rules search_v2 rules.json --dry-run").err
     assert "1 user gains the flag. Afterwards 1 of 2 users have it." in err
 
 
