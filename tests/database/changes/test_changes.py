@@ -15,6 +15,8 @@ from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
+from flagstaff.actions.arguments import Given
+from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import (
     Changed,
@@ -32,6 +34,7 @@ from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,
+    InvalidArgumentError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
@@ -40,7 +43,6 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
-from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -317,8 +319,13 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
 
 def test_action_sets_columns_of_a_projects_own_model_by_name(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout", team="search")
-    assert run("details new_checkout --set team=payments --set hidden=true").status == 0
+    own, _required = details.arguments()["own_fields"]
+
+    def read(*typed: str) -> dict[str, Any]:
+        return own.read("own_fields", Given({"own_fields": typed}, (), (), print))
+
+    details.write("new_checkout", **read("team=payments", "hidden=true"))
     assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
     for typed, problem in ("touched=2027-03-01", "are team, hidden"), ("hidden=x", "either True"):
-        ran = run(f"details new_checkout --set {typed}")
-        assert (ran.status, problem in ran.err) == (2, True), ran.err
+        with pytest.raises(InvalidArgumentError, match=problem):
+            read(typed)
