@@ -16,6 +16,7 @@ __all__ = [
     "DocumentError",
     "ExperimentError",
     "FlagstaffError",
+    "InvalidArgumentError",
     "InvalidChangeError",
     "InvalidExperimentError",
     "InvalidPlanError",
@@ -76,6 +77,10 @@ class UnknownSegmentError(FlagstaffError, LookupError):
 
 class RefreshError(FlagstaffError):
     """the flags could not be loaded; the last snapshot is still used, see status().last_error"""
+
+
+class InvalidArgumentError(FlagstaffError):
+    """an argument cannot be read; nothing was written"""
 
 
 class InvalidChangeError(FlagstaffError, ValueError):

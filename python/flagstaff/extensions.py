@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from flagstaff._words.cells import Column, Record
 
 __all__ = [
+    "ACTIONS",
     "CRAWLERS",
     "FORGET_USER",
     "JOBS",
@@ -117,6 +118,8 @@ class OtherRules:
     is_active: bool
 
 
+#: The actions that the app adds: each one a `flagstaff.actions.Action`.
+ACTIONS: Hook[Sequence[Any]] = Hook("actions")
 #: The settings that the app adds to FLAGSTAFF: each one a `flagstaff.conf.Setting`.
 SETTINGS: Hook[Sequence[Any]] = Hook("settings")
 JOBS: Hook[Job] = Hook("jobs")

@@ -112,7 +112,7 @@ def undo_of_users(
     typed = [str(pk) for pk in added or removed]
     if version and (len(typed) > _MAX_USERS or any(pk.startswith("-") for pk in typed)):
         return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("allow", key, *typed, *(("--remove",) if added else ())))
+    return Undo(("disallow" if added else "allow", key, *typed))
 
 
 def _set_value(key: str, old: object) -> tuple[str, ...] | None:

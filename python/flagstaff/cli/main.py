@@ -11,6 +11,7 @@ from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff.changes.preview import previewed, rolled_back
+from flagstaff.cli.support.action_verbs import action_verbs
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
@@ -18,11 +19,8 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, print_help
 from flagstaff.cli.support.wait import check_wait
 from flagstaff.cli.verbs import (
-    allowed_users,
     evaluation,
     flag_list,
-    flag_rows,
-    flags,
     history,
     jobs,
     privacy,
@@ -38,29 +36,16 @@ from flagstaff.cli.verbs import (
 )
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
+from flagstaff.history.kinds import Kind
 
-#: In the order of the help, without those of optional apps.
+#: In the order of the help, without those of flags, values, segments and optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
-    flags.KILL,
     history.HISTORY,
     undo.UNDO,
     undo.RESTORE,
     evaluation.EXPLAIN,
     workers.WORKERS,
     workers.STATUS,
-    flag_list.LIST,
-    flag_list.SHOW,
-    flags.ON,
-    flags.OFF,
-    flags.ROLLOUT,
-    flags.RELEASE,
-    allowed_users.ALLOW,
-    segments.SET_RULES,
-    flag_rows.CREATE,
-    flag_rows.UPDATE,
-    flag_rows.DELETE,
-    values.VALUE,
-    segments.SEGMENT,
     serialization.EXPORT,
     serialization.IMPORT,
     jobs.RUN_JOBS,
@@ -73,9 +58,18 @@ VERBS: Final[tuple[Verb, ...]] = (
 VERBS_OF_APPS: Final[Hook[Sequence[Verb]]] = Hook("verbs")
 
 
+def own_verbs() -> tuple[Verb, ...]:
+    """Returns the verbs of the core, and those of all actions, by topic."""
+    flags = (flag_list.LIST, flag_list.SHOW, *action_verbs(Kind.FLAG))
+    return _by_topic((*flags, *VERBS, values.group(), segments.group()))
+
+
 def all_verbs() -> tuple[Verb, ...]:
     """Returns all verbs, also of the optional apps that are installed, by topic."""
-    verbs = (*VERBS, *chain.from_iterable(VERBS_OF_APPS))
+    return _by_topic((*own_verbs(), *chain.from_iterable(VERBS_OF_APPS)))
+
+
+def _by_topic(verbs: Sequence[Verb]) -> tuple[Verb, ...]:
     order = list(Topic)
     return tuple(sorted(verbs, key=lambda verb: order.index(verb.topic)))
 
@@ -86,9 +80,10 @@ def run(options: Options, out: Output) -> None:
         print_help(options, out)
     with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
-        by_name = {verb.name: verb for verb in all_verbs()}
-        verb = by_name[options["verb"]]
-        with _dry_run(out, in_memory=verb in VERBS):
+        name = options["verb"]
+        verb = next(verb for verb in all_verbs() if verb.name == name)
+        is_own = name in {verb.name for verb in own_verbs()}
+        with _dry_run(out, in_memory=is_own):
             verb.run(options, out)
 
 

@@ -14,9 +14,10 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.rows import FlagRow, find_row, flag_row, uncached
 from flagstaff._words.text import Text
+from flagstaff.actions.arguments import percent
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.preview import rolled_back
-from flagstaff.cli.support.argument_types import count, percent
+from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_key,

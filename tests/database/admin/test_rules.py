@@ -161,7 +161,7 @@ def test_rules_that_are_not_in_the_form_say_why_and_are_kept(
 ) -> None:
     execute("UPDATE flagstaff_featureflag SET rules = %s::jsonb", LARGE)
     html = unescape(page(operator, flag_url(flag)))
-    assert "too large to edit here. Use “manage.py flags set-rules new_checkout" in html
+    assert "too large to edit here. Use “manage.py flags rules new_checkout" in html
     assert len(html) < 100_000
     data = form_of(operator, flag, rollout_percent=5)
     assert "rules" not in data

@@ -199,7 +199,7 @@ def test_unreadable_conditions_are_named_and_stay_in_the_form(
 def test_large_conditions_are_no_field_and_are_kept(operator: Client, segment: Segment) -> None:
     store([{**PAYING[0], "values": ["x" * 1_000] * 100}])
     html = unescape(page(operator, url_of(segment)))
-    assert "Use “manage.py flags segment update enterprise --conditions FILE”" in html
+    assert "Use “manage.py flags segment conditions enterprise FILE”" in html
     save(operator, segment, description="z")
     assert len(segment.conditions[0]["values"]) == 100
 

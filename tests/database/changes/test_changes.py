@@ -15,6 +15,8 @@ from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
+from flagstaff.actions.arguments import Given
+from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import (
     Changed,
@@ -32,6 +34,7 @@ from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,
+    InvalidArgumentError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
@@ -312,3 +315,17 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
     assert set_rollout("new_checkout", 20).written is True
     assert shop_flags.values_list("enabled", "rollout_percent").get() == (False, 20)
     assert not FeatureFlag.objects.exists()
+
+
+def test_action_sets_columns_of_a_projects_own_model_by_name(shop_flags: Any) -> None:
+    shop_flags.create(key="new_checkout", team="search")
+    own, _required = details.arguments()["own_fields"]
+
+    def read(*typed: str) -> dict[str, Any]:
+        return own.read("own_fields", Given({"own_fields": typed}, (), (), print))
+
+    details.write("new_checkout", **read("team=payments", "hidden=true"))
+    assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
+    for typed, problem in ("touched=2027-03-01", "are team, hidden"), ("hidden=x", "either True"):
+        with pytest.raises(InvalidArgumentError, match=problem):
+            read(typed)

@@ -45,7 +45,7 @@ def by_import(key: str) -> None:
 def by_command() -> None:
     path = Path("rules.json")
     path.write_text(json.dumps(RULES), encoding="utf-8")
-    call_command("flags", "set-rules", "flag", str(path), "--yes")
+    call_command("flags", "rules", "flag", str(path), "--yes")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
 def test_terminal_prints_none_of_them() -> None:
     given = json.dumps([*CHOICES, "opensesame"])
     printed = [
-        flags("value", "update", "password", "--choices", given, *more)
+        flags("value", "details", "password", "--choices", given, *more)
         for more in (["--dry-run"], ["--json"])
     ]
     printed.append(flags("value", "delete", "password", "--yes"))

@@ -186,17 +186,17 @@ def test_value_create_and_update_set_the_rule_and_the_value() -> None:
     assert ran.err.splitlines()[0] == (
         f'{KEY}: created, value "Stripe", type "string", choices ["Stripe", "PayPal"]'
     )
-    assert run(f"value update {KEY} --type any --choices '[]'").status == 0
+    assert run(f"value details {KEY} --type any --choices '[]'").status == 0
     found = document("value", "get", KEY)
     assert (found["type"], found["choices"]) == ("", [])
-    assert run(f"value update {KEY} --value 5 --type integer --choices [5]").status == 0
+    assert run(f"value details {KEY} --value 5 --type integer --choices [5]").status == 0
     assert stored() == 5
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "pass --description, --secret"),
+        ("", "pass at least one of --value, --description, --secret"),
         ("--choices [", "argument --choices: not valid JSON"),
         ("--type text", "argument --type: invalid choice"),
     ],
@@ -204,7 +204,7 @@ def test_value_create_and_update_set_the_rule_and_the_value() -> None:
 def test_value_update_without_valid_options_is_an_error(
     options: str, message: str, gateway: KeyValueStore
 ) -> None:
-    ran = run(f"value update {KEY} {options}")
+    ran = run(f"value details {KEY} {options}")
     # Of an argument that argparse refuses, the status is 2 in a process of its own only.
     assert ran.status in (1, 2)
     assert message in ran.err

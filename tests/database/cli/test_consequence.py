@@ -60,13 +60,13 @@ def stored() -> list[Any]:
     [
         ("on summer_banner", f"summer_banner: {TO_BOTH} Everybody who is not logged in gains"),
         ("rollout new_checkout 60", "25 → 60 %: 1 user gains the flag. Afterwards 2 of 2 users"),
-        ("set-rules search_v2 rules.json", "1 user gains the flag. Afterwards 1 of 2 users have"),
+        ("rules search_v2 rules.json", "1 user gains the flag. Afterwards 1 of 2 users have"),
         (
-            "update new_checkout --bucket-by visitor",
+            "unit new_checkout visitor",
             "The new unit reassigns every user at once.",
         ),
         ("allow search_v2 alice bob", f"search_v2: {TO_BOTH} Go on? [y/N]"),
-        ("segment update team --conditions known.json", "team: 1 user gains or loses something."),
+        ("segment conditions team known.json", "team: 1 user gains or loses something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         ("undo gone", "gone: 2 users gain the flag. Afterwards 2 of 2 users have it."),
         ("undo --transaction {after}", f"dark_mode: {TO_BOTH}"),
@@ -101,9 +101,9 @@ def test_change_that_users_notice_asks_first(
         "on search_v2",
         "on new_checkout",
         "allow new_checkout bob",
-        "set-rules by_team rules.json",
-        "update new_checkout --description One",
-        "segment update team --description One",
+        "rules by_team rules.json",
+        "details new_checkout --description One",
+        "segment details team One",
         "on summer_banner --dry-run",
         "on summer_banner --yes",
         "undo --since 1h --by ana --yes",
@@ -130,7 +130,7 @@ def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:
         ("on summer_banner", "summer_banner"),
         ("on summer_banner new_checkout", "summer_banner"),
         ("on summer_banner dark_mode", "Production (EU)"),
-        ("segment update team --conditions known.json", "team"),
+        ("segment conditions team known.json", "team"),
         ("undo --since 1h --by ana", "dark_mode"),
     ],
 )
@@ -144,7 +144,7 @@ def test_release_to_most_users_in_production_is_typed(line: str, text: str, sett
     assert asked(line, "").err.splitlines()[-2:][1] == CANCELLED
     assert asked(line, f" {text} ").status == 0
     # One of two users is not most.
-    assert asked("set-rules search_v2 rules.json", "y").status == 0
+    assert asked("rules search_v2 rules.json", "y").status == 0
 
 
 def change_and_agree(change: Callable[[], object]) -> Callable[[], str]:
@@ -178,7 +178,7 @@ def test_change_after_the_question_refuses_the_write(
 
 def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
     other = change_and_agree(lambda: changes.update_segment("team", {"description": "One"}))
-    assert asked("segment update team --conditions known.json", other).status == 4
+    assert asked("segment conditions team known.json", other).status == 4
     assert Segment.objects.get(key="team").conditions == [STAFF]
 
 
@@ -247,7 +247,7 @@ def test_question_with_json_is_on_stderr() -> None:
 
 
 def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
-    line = "segment update team --conditions known.json --dry-run"
+    line = "segment conditions team known.json --dry-run"
     assert run(line).err.splitlines()[1:] == [
         "by_team: 1 of 2 → 2 of 2",
         "later: off",
@@ -261,5 +261,5 @@ def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
     first, second = impact["uses"]
     assert counts.items() <= first.pop("impact").items()
     assert (impact["different_users"], first, second) == (1, by_team, later)
-    unused = document("segment", "update", "enterprise", "--description", "a", "--dry-run")
+    unused = document("segment", "details", "enterprise", "a", "--dry-run")
     assert unused["impact"] is None

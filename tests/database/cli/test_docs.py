@@ -17,6 +17,7 @@ from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.support.terminals import open_shop, typed
 from tests.support.waffle_rows import open_waffle
+from tools.commands_page import written
 
 PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
 PROMPT = "$ python manage.py "
@@ -53,6 +54,10 @@ def test_every_verb_has_a_heading_with_an_example() -> None:
     assert shown == set(HELPS)
 
 
+def test_page_has_what_the_verbs_say_of_themselves() -> None:
+    assert written(PAGE) == PAGE, "run: python -m tools.commands_page"
+
+
 def test_table_of_verbs_shows_their_help() -> None:
     table = dict(re.findall(r"^\| \[`(.+?)`\]\(#\S+\) \| (.+) \|$", PAGE, re.MULTILINE))
     assert table == HELPS
@@ -61,7 +66,7 @@ def test_table_of_verbs_shows_their_help() -> None:
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs each test in a folder with the files that the page shows."""
-    for name, text in zip(("rules.json", "conditions.json", "flags.json"), FILES, strict=True):
+    for name, text in zip(("rules.json", "flags.json"), FILES, strict=True):
         (tmp_path / name).write_text(text)
     [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "shop").mkdir()

@@ -27,34 +27,42 @@ def set_unit(unit: str, **fields: object) -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(bucket_by=unit, **fields)
 
 
-def test_create_and_update_set_the_unit_and_say_that_users_are_reassigned() -> None:
+def test_create_and_unit_set_the_unit_and_say_that_users_are_reassigned() -> None:
     created = run("create new_search --bucket-by organization").err
     assert created.startswith('new_search: created, bucketing unit organization, kind "release"\n')
     assert FeatureFlag.objects.get(key="new_search").bucket_by == "organization"
-    ran = run("update new_checkout --bucket-by visitor")
+    ran = run("unit new_checkout visitor")
     assert ran.status == 0
     assert "new_checkout: bucketing unit user → visitor\n" in ran.err
     assert REASSIGNED in ran.err
     assert "On for 25 % of visitors and 1 allowed user.\n" in ran.err
-    assert REASSIGNED not in run("update new_checkout --bucket-by visitor").err
+    assert REASSIGNED not in run("unit new_checkout visitor").err
     assert REASSIGNED in run("undo new_checkout").err
     set_unit("visitor")
-    assert run("update new_checkout --description Checkout --kind ops").status == 0
+    assert run("details new_checkout --description Checkout --kind ops").status == 0
     flag = FeatureFlag.objects.get(key="new_checkout")
     assert (flag.description, flag.kind, flag.bucket_by) == ("Checkout", "ops", "visitor")
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "message"),
+    ("line", "status", "message"),
     [
-        ("", 2, "pass --description, --kind, --bucket-by, --owner, --tag or --review-on"),
-        ("--bucket-by is_staff", 4, "cannot be the bucketing unit, because it is built in"),
-        ('--tag a --tag ""', 4, "tags: tag 2 is empty; remove it"),
-        ("--review-on 1.3.2027", 1, "expected a date such as 2027-03-01, not '1.3.2027'"),
+        (
+            "details new_checkout",
+            2,
+            "pass at least one of --description, --kind, --client-side, --owner",
+        ),
+        ("unit new_checkout is_staff", 4, "cannot be the bucketing unit, because it is built in"),
+        ('details new_checkout --tag a --tag ""', 4, "tags: tag 2 is empty; remove it"),
+        (
+            "details new_checkout --review-on 1.3.2027",
+            1,
+            "expected a date such as 2027-03-01, not '1.3.2027'",
+        ),
     ],
 )
-def test_unusable_option_of_update_is_refused(options: str, status: int, message: str) -> None:
-    ran = run(f"update new_checkout {options}")
+def test_unusable_argument_is_refused(line: str, status: int, message: str) -> None:
+    ran = run(line)
     assert (ran.status, message in ran.err) == (status, True)
 
 
@@ -184,10 +192,10 @@ def stored(key: str = "new_checkout") -> dict[str, Any]:
     return dict(FeatureFlag.objects.filter(key=key).values(*OWNED).get())
 
 
-def test_create_and_update_set_the_three_fields() -> None:
+def test_create_and_details_set_the_three_fields() -> None:
     assert run(f"create new_search {OPTIONS}").status == 0
     assert stored("new_search") == OWNED
-    ran = run(f"update new_checkout {OPTIONS}")
+    ran = run(f"details new_checkout {OPTIONS}")
     assert ran.err.startswith(
         'new_checkout: owner "" → "payments", tags [] → ["checkout", "mobile"], '
         'review on null → "2027-03-01"\n'
@@ -196,10 +204,10 @@ def test_create_and_update_set_the_three_fields() -> None:
 
 
 @pytest.mark.usefixtures("owned")
-def test_update_replaces_tags_and_empty_texts_clear_the_three_fields() -> None:
-    assert run("update new_checkout --tag q3").status == 0
+def test_details_replaces_tags_and_empty_texts_clear_the_three_fields() -> None:
+    assert run("details new_checkout --tag q3").status == 0
     assert stored() == {**OWNED, "tags": ["q3"]}
-    assert run('update new_checkout --owner "" --tag "" --review-on ""').status == 0
+    assert run('details new_checkout --owner "" --tag "" --review-on ""').status == 0
     assert stored() == {"owner": "", "tags": [], "review_on": None}
 
 

@@ -156,15 +156,16 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")
-    question = f"Delete new_checkout? {summary} {usage} [y/N]\n"
-    assert run("delete new_checkout").err.startswith(question)
-    assert run("delete new_checkout --yes").err.startswith(f"new_checkout: {usage}\n")
+    facts = f"new_checkout: {summary} {usage}\n"
+    question = "Delete new_checkout? [y/N]\n"
+    assert run("delete new_checkout").err.startswith(f"{facts}{question}")
+    assert run("delete new_checkout --yes").err.startswith(f"{facts}new_checkout: deleted")
     assert "Not evaluated in the last 30 days." in run("delete summer_banner --yes").err
     rows("ALTER TABLE flagstaff_usage RENAME TO gone")
     ran = run("delete search_v2 --yes")
     assert (ran.status, ran.err.splitlines()[0]) == (
         0,
-        'search_v2: deleted, on, kind "ops"',
+        "search_v2: On for no users: the rollout is 0 % and there are no allowed users.",
     )
 
 
@@ -294,14 +295,14 @@ def test_allow_adds_and_removes_users_by_primary_key_and_username() -> None:
     ran = run("allow new_checkout 2 alice")
     assert ran.err.splitlines() == [
         "new_checkout: added 1 allowed user (bob)",
-        "undo: python manage.py flags allow new_checkout bob --remove",
+        "undo: python manage.py flags disallow new_checkout bob",
         "On for 25 % of all users and 2 allowed users.",
     ]
     assert allowed() == ["alice", "bob"]
     again = run("allow new_checkout 2 alice")
     assert again.status == 0
     assert again.err.startswith("new_checkout: the allowed users are already up to date\n")
-    assert run("allow new_checkout alice bob --remove").err.splitlines()[:2] == [
+    assert run("disallow new_checkout alice bob").err.splitlines()[:2] == [
         "new_checkout: removed 2 allowed users (alice, bob)",
         "undo: python manage.py flags allow new_checkout alice bob",
     ]
@@ -321,14 +322,14 @@ def test_user_whose_name_is_not_an_argument_is_shown_by_primary_key(
     User.objects.create(pk=7, username=username)
     printed = run("allow new_checkout 7").err
     assert printed.startswith(f"new_checkout: added 1 allowed user ({shown})\n")
-    assert undo_of(printed) == f"allow new_checkout {argument} --remove"
+    assert undo_of(printed) == f"disallow new_checkout {argument}"
     assert run(undo_of(printed)).status == 0
     assert allowed() == ["alice"]
 
 
 def test_allow_with_json_returns_primary_keys() -> None:
     changed = document("allow", "new_checkout", "bob")
-    assert (changed["new"], changed["undo"]) == ([2], ["allow", "new_checkout", "2", "--remove"])
+    assert (changed["new"], changed["undo"]) == ([2], ["disallow", "new_checkout", "2"])
 
 
 def test_allow_by_a_role_that_may_not_read_usernames_shows_primary_keys(
@@ -373,7 +374,7 @@ def test_allow_with_unknown_users_names_them_and_writes_nothing() -> None:
 
 def test_allow_without_users_is_an_error(tmp_path: Path) -> None:
     assert run("allow new_checkout") == (2, "", "CommandError: no users: pass USER or --file\n")
-    assert run(f"allow new_checkout --file {tmp_path / 'missing'}").status == 1
+    assert run(f"allow new_checkout --file {tmp_path / 'missing'}").status == 2
 
 
 @pytest.mark.django_db(transaction=True)  # The change is a transaction of its own.

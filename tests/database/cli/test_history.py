@@ -67,7 +67,8 @@ def test_history_prints_change_actor_source_and_reason() -> None:
     [
         "off new_checkout",
         "allow new_checkout bob",
-        "update new_checkout --bucket-by visitor --kind ops --description Checkout",
+        "unit new_checkout visitor",
+        "details new_checkout --kind ops --description Checkout",
         "create new_search --owner payments --review-on 2027-03-01",
         "delete beta_reviews --yes",
         """value set page_size '{"max": 5, "hosts": ["a"]}'""",
@@ -251,7 +252,7 @@ def test_undo_and_restore_print_what_they_changed_and_whom_they_left_out() -> No
     version = flag_version("new_checkout")
     set_rollout("new_checkout", 50)
     assert run("undo new_checkout").err.startswith("new_checkout: rollout 50 → 25 %\n")
-    run("allow new_checkout alice --remove")
+    run("disallow new_checkout alice")
     run("rollout new_checkout 75")
     restore = f"restore new_checkout {version}"
     text = "new_checkout: rollout 75 → 25 %, added 1 allowed user (alice)\n"

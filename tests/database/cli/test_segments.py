@@ -1,4 +1,4 @@
-"""`manage.py flags segment` and `set-rules`."""
+"""`manage.py flags segment` and `rules`."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_segment_create_prints_the_command_that_undoes_it(file: Path) -> None:
 @pytest.mark.parametrize(
     ("verb", "key", "new"),
     [
-        ("set-rules new_checkout", "new_checkout", [{"conditions": PAYING}]),
-        ("segment update enterprise --conditions", "enterprise", LARGE),
+        ("rules new_checkout", "new_checkout", [{"conditions": PAYING}]),
+        ("segment conditions enterprise", "enterprise", LARGE),
     ],
 )
 @pytest.mark.usefixtures("flag")
@@ -71,10 +71,9 @@ def test_verb_that_writes_accepts_actor_reason_and_version(
 
 
 @pytest.mark.usefixtures("flag")
-def test_segment_update_reads_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("segment update enterprise").status == 2
+def test_segment_conditions_reads_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", StringIO(json.dumps(LARGE)))
-    assert run("segment update enterprise --conditions -").status == 0
+    assert run("segment conditions enterprise -").status == 0
     assert Segment.objects.get().conditions == LARGE
 
 
@@ -115,11 +114,11 @@ def test_undo_and_restore_of_a_segment_need_the_option() -> None:
         ('[{"conditions": [{"segment": "gone"}]}]', "does not exist"),
     ],
 )
-def test_set_rules_refuses_a_file_with_a_mistake(
+def test_rules_refuses_a_file_with_a_mistake(
     text: str, message: str, flag: FeatureFlag, file: Path
 ) -> None:
     file.write_text(text, encoding="latin-1")
-    ran = run(f"set-rules new_checkout {file}")
+    ran = run(f"rules new_checkout {file}")
     assert message in ran.err
     assert ran.status in {2, 4}
     assert FeatureFlag.objects.get().rules == RULES

@@ -1,4 +1,4 @@
-"""The rules of a value in a terminal: value create, update, show, get and set --everyone."""
+"""The rules of a value in a terminal: value create, rules, show, get and set-for-everyone."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_create_and_update_take_rules_as_json_as_a_file_and_from_standard_input(
         f"{KEY}: created, value 10, rules {SENTENCES}, bucketing unit visitor"
     )
     assert stored() == (10, RULES, "visitor")
-    assert run(f"value update {KEY} --rules []").status == 0
+    assert run(f"value rules {KEY} []").status == 0
     assert stored() == (10, [], "visitor")
     monkeypatch.setattr("sys.stdin", StringIO(json.dumps(RULES)))
-    ran = run(f"value update {KEY} --rules - --bucket-by user")
+    ran = run(f"value rules {KEY} - --bucket-by user")
     assert stored() == (10, RULES, "user")
     assert "the new unit reassigns every user; where a percentage decides" in ran.err
 
 
 def test_rules_that_are_not_valid_are_refused(ruled: None) -> None:
-    assert run(f"value update {KEY} --rules [").status == 2
-    ran = flags("value", "update", KEY, "--rules", '[{"conditions": []}]')
+    assert run(f"value rules {KEY} [").status == 2
+    ran = flags("value", "rules", KEY, '[{"conditions": []}]')
     assert (ran.status, "refused: rules: rule 1" in ran.err) == (4, True)
     assert stored() == (10, RULES, "user")
 
@@ -64,7 +64,7 @@ def test_update_warns_of_groups_that_do_not_exist(ruled: None) -> None:
     condition = {"attribute": "groups", "operator": "in", "values": ["editors", "beta"]}
     Group.objects.create(name="editors")
     rules = json.dumps([{"conditions": [condition], "value": 5}])
-    ran = flags("value", "update", KEY, "--rules", rules)
+    ran = flags("value", "rules", KEY, rules)
     assert "groups that do not exist: 'beta'; create them" in ran.err
 
 
@@ -95,13 +95,13 @@ def test_get_evaluates_the_rules_for_a_user(ruled: None) -> None:
 def test_set_lists_the_rules_that_stay_and_everyone_removes_them(ruled: None) -> None:
     ran = run(f"value set {KEY} 5")
     assert f"{KEPT}\n" in ran.err
-    assert ran.err.endswith("to give all users the new value, pass --everyone\n")
+    assert ran.err.endswith(f"new value: manage.py flags value set-for-everyone {KEY} JSON\n")
     assert document("value", "set", KEY, "5")["kept_by_rules"] == KEPT.partition(": ")[2]
-    ran = run(f"value set {KEY} 4 --everyone")
+    ran = run(f"value set-for-everyone {KEY} 4")
     assert f"{KEY}: value 5 → 4, rules {SENTENCES} → no rules\n" in ran.err
     assert "keep another value" not in ran.err
     assert stored() == (4, [], "user")
-    assert run(f"value set {KEY} 4 --everyone").err.startswith(f"{KEY}: already up to date")
+    assert run(f"value set-for-everyone {KEY} 4").err.startswith(f"{KEY}: already up to date")
 
 
 def test_no_command_prints_the_rules_of_a_secret_value() -> None:
@@ -117,8 +117,8 @@ def test_no_command_prints_the_rules_of_a_secret_value() -> None:
             f"get {KEY} --context plan=pro",
             f"get {KEY} --json",
             f"set {KEY} '\"a\"' --dry-run",
-            f"set {KEY} '\"a\"' --everyone --dry-run",
-            f"update {KEY} --rules [] --dry-run --json",
+            f"set-for-everyone {KEY} '\"a\"' --dry-run",
+            f"rules {KEY} [] --dry-run --json",
             f"delete {KEY} --yes --dry-run",
         )
     ]

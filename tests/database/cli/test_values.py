@@ -138,5 +138,7 @@ def test_undo_command_of_any_value_can_be_run(old: str) -> None:
 def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
     create_value("token", "hunter2", secret=True)
     ran = asked("value delete token", "n")
-    assert "It is secret, so no undo can bring it back. [y/N]" in ran.err
+    assert (
+        "token: The value is secret, so no undo can bring it back.\nDelete token? [y/N]" in ran.err
+    )
     assert KeyValueStore.objects.filter(key="token").exists()

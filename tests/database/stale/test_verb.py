@@ -73,8 +73,8 @@ def test_failure_says_what_to_do(shipped: FeatureFlag) -> None:
     ran = flags("stale", "--fail")
     assert ran.err == (
         "CommandError: 1 flag is stale; remove each from the code (manage.py flags references "
-        "KEY), or, if you still need it, set the day of its next review (manage.py flags update "
-        "KEY --review-on DATE)\n"
+        "KEY), or, if you still need it, set the day of its next review (manage.py flags "
+        "details KEY --review-on DATE)\n"
     )
     assert ran.out.startswith(KEY)
 
@@ -128,7 +128,7 @@ def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> N
 def test_flag_is_silent_until_a_review_that_was_set_while_it_was_stale(
     shipped: FeatureFlag,
 ) -> None:
-    run(f"update {KEY} --review-on {day(-10)}")
+    run(f"details {KEY} --review-on {day(-10)}")
     message = "1 flag is silent until the next review; --all lists them\n"
     assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{message}")
     assert document("stale")["silent"] == 1
@@ -149,7 +149,7 @@ def test_review_date_that_was_moved_when_it_was_past_silences_the_flag() -> None
     flag = make_flag(rollout_percent=100, days=40, review_on=day(15))
     age_history(-20, flag)
     evaluate(KEY)
-    run(f"update {KEY} --review-on {day(-60)}")
+    run(f"details {KEY} --review-on {day(-60)}")
     age_history(11, flag)
     assert document("stale")["silent"] == 1
 

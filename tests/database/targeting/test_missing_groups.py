@@ -70,9 +70,7 @@ MESSAGE = (
 )
 
 
-@pytest.mark.parametrize(
-    "command", ["segment create testers {}", "segment update insiders --conditions {}"]
-)
+@pytest.mark.parametrize("command", ["segment create testers {}", "segment conditions insiders {}"])
 def test_terminal_warns_of_missing_groups_of_a_segment(
     command: str, segment: Segment, path: Path
 ) -> None:
@@ -82,9 +80,9 @@ def test_terminal_warns_of_missing_groups_of_a_segment(
 
 def test_terminal_warns_of_missing_groups_of_rules(flag: FeatureFlag, path: Path) -> None:
     path.write_text(json.dumps([{"conditions": reads("beta")}]))
-    assert "groups" not in run(f"set-rules new_checkout {path}").err.replace('"groups"', "")
+    assert "groups" not in run(f"rules new_checkout {path}").err.replace('"groups"', "")
     path.write_text(json.dumps([{"conditions": reads("bta", "unlike")}]))
-    assert WARNING in run(f"set-rules new_checkout {path}").err
+    assert WARNING in run(f"rules new_checkout {path}").err
     flag.refresh_from_db()
     assert flag.rules[0]["conditions"] == reads("bta", "unlike")
 

@@ -119,7 +119,7 @@ create beta
 rollout beta 10
 on beta
 allow beta alice bob
-allow beta bob --remove
+disallow beta bob
 explain beta alice
 rollout beta 50 --dry-run
 kill beta --wait

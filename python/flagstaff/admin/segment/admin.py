@@ -151,7 +151,7 @@ class SegmentConditions(RulePages):
     def large_conditions(self, segment: Segment) -> str:
         """How to change conditions that are too large for a form."""
         advice = _(
-            "Use “manage.py flags segment update %(key)s --conditions FILE” or "
+            "Use “manage.py flags segment conditions %(key)s FILE” or "
             "flagstaff.changes.update_segment()."
         )
         advice %= {"key": shlex.quote(segment.key)}

@@ -1,23 +1,12 @@
-"""Types of arguments: percent, counts, dates, days, seconds. All raise ArgumentTypeError."""
+"""Types of arguments: counts, days, seconds. All raise ArgumentTypeError."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import date, timedelta
-
-from flagstaff.validators import MAX_PERCENT
+from datetime import timedelta
 
 _MAX_DAYS = 36_500
-
-
-def percent(text: str) -> int:
-    """Parses a percentage such as "25" or "25%"."""
-    number = _whole_number(text.removesuffix("%").strip())
-    if number is None or number > MAX_PERCENT:
-        raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
-    return number
 
 
 def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -64,14 +53,3 @@ def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Calla
 
 def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def day(text: str) -> date:
-    """Parses a day such as "2027-03-01", and in no other form, such as a week."""
-    parsed = None
-    with suppress(ValueError):
-        parsed = date.fromisoformat(text)
-    # From Python 3.11 on, other forms of ISO 8601 are read, too.
-    if parsed is None or parsed.isoformat() != text:
-        raise ArgumentTypeError(f"expected a date such as 2027-03-01, not {text!r}")
-    return parsed

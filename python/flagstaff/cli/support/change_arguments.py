@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -13,9 +14,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._tables.user_lookup import UserTable, actor_table
+from flagstaff.actions.arguments import is_input_closed
 from flagstaff.cli.support.errors import USAGE, CancelledError
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.standard_input import is_terminal
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import add_wait
 from flagstaff.conf import conf
@@ -42,14 +43,6 @@ def add_change_arguments(
     add_expected_version(parser)
 
 
-def add_changes_arguments(parser: CommandParser, *, waits: bool = False) -> None:
-    """Adds the arguments of a change of one or several flags. `waits` is whether it waits."""
-    parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
-    add_attribution(parser)
-    add_wait(parser, by_default=waits)
-    add_expected_version(parser)
-
-
 def add_expected_version(parser: CommandParser) -> None:
     """Adds --expect-version."""
     parser.add_argument(
@@ -58,11 +51,6 @@ def add_expected_version(parser: CommandParser) -> None:
         metavar="N",
         help="refuse the change if the version is not N; `history` shows versions",
     )
-
-
-def add_value_change_arguments(parser: CommandParser) -> None:
-    """Adds the arguments of every change of an existing value."""
-    add_change_arguments(parser, "value")
 
 
 def add_dry_run(parser: CommandParser) -> None:
@@ -132,6 +120,11 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
     claim = attribution(actor, source=source, reason=options["reason"])
     with attributed(lambda: claim):
         yield
+
+
+def is_terminal() -> bool:
+    """Whether a person can type an answer."""
+    return not is_input_closed() and sys.stdin.isatty()
 
 
 def may_ask(options: Options, out: Output) -> bool:

@@ -21,6 +21,7 @@ from flagstaff.exceptions import (
     DocumentError,
     ExperimentError,
     FlagstaffError,
+    InvalidArgumentError,
     InvalidChangeError,
     PlanError,
     UnknownExperimentError,
@@ -61,6 +62,8 @@ def exit_statuses() -> Iterator[None]:
     except DocumentError as error:
         head = f"nothing was written; {counted(len(error.problems), 'problem')}:"
         raise _command_error(f"{head}\n{error}", USAGE) from error
+    except InvalidArgumentError as error:
+        raise _command_error(str(error), USAGE) from error
     except FlagstaffError as error:
         raise _command_error(str(error), FAILED) from error
     except DatabaseError as error:

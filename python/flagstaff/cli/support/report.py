@@ -6,82 +6,121 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import Error, transaction
 
-from flagstaff._tables.rows import find_row
+from flagstaff._stored_value_schema import RULES, VALUE
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.group_lookup import missing_groups
+from flagstaff._tables.rows import case_variants, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
-from flagstaff.changes.changed import Changed, Undo, WrittenChange, as_written, combined_undo
+from flagstaff._words.rule_parts import groups_of
+from flagstaff._words.similar import with_similar
+from flagstaff._words.text import MAX_VALUE, some
+from flagstaff._words.value_schema import type_of
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.changed import (
+    Changed,
+    Undo,
+    WrittenChange,
+    as_written,
+    combined_undo,
+    quoted_command,
+)
 from flagstaff.changes.consequence import row_text, summary_text, use_texts
 from flagstaff.changes.impact import Impact, impact_of_changes, states_of
 from flagstaff.changes.segment_use import SegmentUse
-from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
-from flagstaff.history.describe import Names
+from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import entries_of_key, has_history
 
-# The verb whose arguments are users.
-_ALLOW = "allow"
+# The verbs whose arguments are users.
+_USERS = {"allow", "disallow"}
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
 # The flags, values and experiments that a message lists.
 _MAX_USES = 50
+# What a new bucketing unit does.
+_REASSIGNED = (
+    "the new unit reassigns every user; where a percentage decides, some users get another result"
+)
 
 
-def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a flag, and which users have the flag now. Reads the flag."""
-    _print_change(changed, out)
-    document = _print_flag(changed, out)
-    finish(document, out, options, written=changed.written)
+def report(kind: Kind, changes: Sequence[Changed], out: Output, options: Options) -> None:
+    """Prints the changes of rows of one kind in one transaction, and what they mean now.
 
-
-def report_flag_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
-    """Prints the changes of several flags in one transaction, as `report_flag_change` does."""
-    names, documents = readable_names_of_users(map(as_written, changes)), []
-    undo = combined_undo(changes)
+    Reads flags: which users have them now. Of a dry run, it also says who gains and who loses.
+    """
+    names = readable_names_of_users(map(as_written, changes))
+    is_single = len(changes) == 1
+    undo, documents = combined_undo(changes), []
     for changed in changes:
         _print_messages(changed, names, out)
-        if undo is None:
+        if is_single or undo is None:
             # Without a history, each change is undone by itself.
-            report_undo(changed.undo, out)
-        documents.append(_print_flag(changed, out, prefix=f"{changed.key}: "))
-    report_undo(undo, out)
-    _finish_all(documents, undo, out, options)
+            report_undo(changed.undo and _with_names(changed.undo, names), out)
+        document = _document(changed)
+        if kind is Kind.FLAG:
+            _print_state(changed, out, prefix="" if is_single else f"{changed.key}: ")
+        elif kind is Kind.VALUE:
+            document = {**document, "kept_by_rules": changed.kept_by_rules}
+        documents.append({**document, **_print_impact(kind, changed, out)})
+        for text in _warnings(kind, changed):
+            out.message(text)
+    if is_single:
+        finish(documents[0], out, options, written=changes[0].written)
+    else:
+        report_undo(undo, out)
+        _finish_all(documents, undo, out, options)
 
 
-def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
-    """Prints which users have the flag now. Returns the document of the change."""
+def _print_state(changed: Changed, out: Output, prefix: str) -> None:
+    """Prints which users have the flag now."""
     flag, allowed = find_row(conf.flag_model, changed.key), None
     if out.is_dry_run and changed.written:
         _, after = states_of(Kind.FLAG, changed, flag)
         flag, allowed = after.row, after.allowed_users
-    no_flag = f"{changed.key}: the flag no longer exists"
-    summary = None if flag is None else flag_summary(flag_record(flag, allowed))
-    out.message(no_flag if summary is None else f"{prefix}{summary}")
-    return {**_document(changed), **_print_impact(Kind.FLAG, changed, out)}
+    if flag is None:
+        out.message(f"{changed.key}: the flag no longer exists")
+    else:
+        out.message(f"{prefix}{flag_summary(flag_record(flag, allowed))}")
 
 
-def report_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a value; of a dry run also how many users would get another one."""
-    _print_change(changed, out)
-    impact = _print_impact(Kind.VALUE, changed, out)
-    document = {**_document(changed), "kept_by_rules": changed.kept_by_rules, **impact}
-    finish(document, out, options, written=changed.written)
+def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
+    """Yields what a person may not have meant. Queries keys and groups."""
+    new = changed.new if isinstance(changed.new, dict) else {changed.field: changed.new}
+    old = changed.old if isinstance(changed.old, dict) else {changed.field: changed.old}
+    if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
+        names = some(with_similar(*one) for one in missing.items())
+        yield f"groups that do not exist: {names}; create them, or correct their names"
+    if changed.kept_by_rules:
+        yield (
+            "to give all users the new value: manage.py flags value set-for-everyone "
+            f"{changed.key} JSON"
+        )
+    if not changed.written:
+        return
+    if kind is Kind.VALUE and not changed.secret and None not in (old.get(VALUE), new.get(VALUE)):
+        before, after = type_of(old[VALUE]), type_of(new[VALUE])
+        if before != after:
+            yield (
+                f"warning: the type of {changed.key} has changed from {before} to {after}; "
+                "code that reads it may fail"
+            )
+    if changed.old is None and changed.new is not None:
+        if changed.version and has_history() and _existed(kind, changed.key, changed.version):
+            history = quoted_command("history", changed.key)
+            yield f"a {kind.value} with this key existed before; see {history}"
+        if similar := case_variants(kind.model, changed.key):
+            keys = some(map(repr, similar))
+            yield f"keys are case-sensitive: {changed.key!r} differs from {keys} only in case"
 
 
-def report_segment_change(
-    changed: Changed, out: Output, options: Options, *, more: Record | None = None
-) -> None:
-    """Prints a change of a segment; of a dry run also what uses it, with the users.
-
-    `more` are further members of the document.
-    """
-    _print_change(changed, out)
-    impact = _print_impact(Kind.SEGMENT, changed, out)
-    document = {**_document(changed), **impact, **(more or {})}
-    finish(document, out, options, written=changed.written)
+def _existed(kind: Kind, key: str, version: int) -> bool:
+    return entries_of_key(kind, key).filter(id__lt=version).exists()
 
 
 def report_changes(
@@ -164,14 +203,8 @@ def impact_lines(found: Impact) -> Iterator[str]:
         yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
-def _print_change(changed: Changed, out: Output) -> None:
-    names = readable_names_of_users([as_written(changed)])
-    _print_messages(changed, names, out)
-    report_undo(changed.undo and _with_names(changed.undo, names), out)
-
-
 def _print_messages(changed: Changed, names: Names, out: Output) -> None:
-    for text in change_messages(changed, names):
+    for text in _messages(changed, names):
         out.message(text)
 
 
@@ -194,7 +227,7 @@ def readable_names_of_users(changes: Iterable[WrittenChange]) -> Names:
 def _with_names(undo: Undo, names: Names) -> Undo:
     """Returns the command with usernames, if it takes users."""
     verb, *_ = undo.arguments
-    if verb != _ALLOW:
+    if verb not in _USERS:
         return undo
     _, key, *users = undo.arguments
     return Undo((verb, key, *(names.get(user, user) for user in users)))
@@ -220,3 +253,31 @@ def _masked(changed: Changed, side: object) -> object:
     if not changed.secret or not isinstance(side, dict):
         return side
     return {name: None if changed.hides(name) else value for name, value in side.items()}
+
+
+def _messages(changed: Changed, names: Names) -> Iterator[str]:
+    """Yields what was changed, as the history describes it, and which users were skipped."""
+    if not changed.written:
+        yield f"{changed.key}: {_up_to_date(changed)}"
+    else:
+        written = as_written(changed)
+        yield f"{changed.key}: {describe_change(written, names, limit=MAX_VALUE)}"
+        if written.action == "change" and any(
+            difference.field == BUCKET_BY for difference in written.differences
+        ):
+            yield f"{changed.key}: {_REASSIGNED}"
+    if changed.kept_by_rules:
+        yield f"{changed.key}: {changed.kept_by_rules}"
+    if changed.missing:
+        yield f"skipped users that do not exist: {some(changed.missing)}"
+
+
+def _up_to_date(changed: Changed) -> str:
+    name = changed.field
+    if not name:
+        return "already deleted" if changed.new is None else "already up to date"
+    if name == ALLOWED:
+        return "the allowed users are already up to date"
+    hidden = changed.hides(name)
+    value = describe_value(changed.new, field=name, secret=hidden, limit=MAX_VALUE)
+    return f"{field_label(name)} is already {value}"

@@ -12,6 +12,7 @@ from argparse import (
 )
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, NoReturn, TypeAlias
 
 from django.core.management.base import CommandError, CommandParser
@@ -92,6 +93,8 @@ class Verb:
     verbs: tuple[Verb, ...] = ()
     #: The heading under which the help lists the verb.
     topic: Topic = Topic.EVERYDAY
+    #: What else to know, in sentences.
+    notes: str = ""
 
 
 def verb_group(
@@ -152,7 +155,7 @@ class _Subparsers(_SubParsersAction):  # type: ignore[type-arg]  # not at run ti
         subparser: CommandParser = self.add_parser(
             name,
             parents=[_common_options()],
-            description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+            description=fill(f"{verb.help[0].upper()}{verb.help[1:]}. {verb.notes}"),
             epilog="\n".join(["examples:", *lines]),
             formatter_class=RawDescriptionHelpFormatter,
         )

@@ -18,6 +18,7 @@ from flagstaff._words.text import MAX_SHOWN, some
 from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.cli.support.action_verbs import existing_rows
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_records import (
     STATE,
@@ -34,9 +35,9 @@ from flagstaff.cli.support.ownership import (
     has_owner,
     ownership_filter,
 )
-from flagstaff.cli.support.several_flags import flag_rows, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 _UNIT = Column(BUCKET_BY, record_unit, header="BUCKETING UNIT")
 _FIRST_COLUMNS = (
@@ -118,7 +119,8 @@ def _add_show(parser: CommandParser) -> None:
 
 
 def _show(options: Options, out: Output) -> None:
-    flags = [_shown_flag(flag, out) for flag in flag_rows(keys_of(options))]
+    keys = list(dict.fromkeys(options["keys"]))
+    flags = [_shown_flag(flag, out) for flag in existing_rows(Kind.FLAG, keys)]
     if out.is_json:
         records = [record for _columns, record in flags]
         out.document(records if len(flags) > 1 else records[0])

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import serialization
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff.actions.arguments import standard_input
 from flagstaff.changes.changed import as_written, command_line
 from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
@@ -19,7 +20,6 @@ from flagstaff.cli.support.consequence import GO_ON, ask
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import readable_names_of_users, report_undo
-from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait, finish

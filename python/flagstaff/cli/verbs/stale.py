@@ -24,7 +24,7 @@ from flagstaff.stale.texts import date_of, finding_text, unknown_texts
 
 _ADVICE = (
     "remove each from the code (manage.py flags references KEY), or, if you still need it, set the "
-    "day of its next review (manage.py flags update KEY --review-on DATE)"
+    "day of its next review (manage.py flags details KEY --review-on DATE)"
 )
 _SILENT_UNTIL = "silent_until"
 _COLUMNS = (

@@ -31,13 +31,7 @@ from flagstaff.cli.support.event_filters import (
 )
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind, kind_of_key
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import (
-    print_changes,
-    report_change,
-    report_changes,
-    report_flag_change,
-    report_segment_change,
-)
+from flagstaff.cli.support.report import print_changes, report, report_changes
 from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
@@ -51,11 +45,6 @@ _MAX_ENTRIES = 1_000
 # The help of --value and --segment.
 _KIND_OF_KEY = "KEY is the key of a %s"
 
-_REPORTS = {
-    Kind.FLAG: report_flag_change,
-    Kind.VALUE: report_change,
-    Kind.SEGMENT: report_segment_change,
-}
 # The options that select changes since a time.
 _SINCE = ("since", "until", "by")
 
@@ -98,7 +87,7 @@ def _undo(options: Options, out: Output) -> None:
         report_changes(_changes(done), out, options, more={"conflicts": conflicts})
     else:
         _print_other_keys(entries[0], out)
-        _REPORTS[kind_of_key(options)](_changes(done)[0], out, options)
+        report(kind_of_key(options), _changes(done)[:1], out, options)
 
 
 def _require_fitting(options: Options) -> None:
@@ -223,7 +212,7 @@ def _restore(options: Options, out: Output) -> None:
         [changed] = _changes(_undone(entries, options, out))
     else:
         changed = restore_row(kind, key, to=options["change"], expect_version=version)
-    _REPORTS[kind](changed, out, options)
+    report(kind, [changed], out, options)
 
 
 UNDO = Verb(

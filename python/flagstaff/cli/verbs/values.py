@@ -1,4 +1,4 @@
-"""Values: value get, show, set, create, update, delete, list."""
+"""Values: value get, show, list, and the actions."""
 
 from __future__ import annotations
 
@@ -6,36 +6,20 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff import changes
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain_value
 from flagstaff._stored_value_schema import RULES, SECRET_FIELDS, is_secret
-from flagstaff._stored_value_schema import VALUE as VALUE_FIELD
-from flagstaff._tables.rows import all_rows, find_row, value_row
+from flagstaff._tables.rows import all_rows, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.text import MASK, MAX_VALUE, truncated
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_key,
-    add_value_change_arguments,
-    add_yes,
-    require_confirmation,
-)
-from flagstaff.cli.support.change_warnings import (
-    warn_of_case_variants,
-    warn_of_missing_groups,
-    warn_of_new_type,
-)
-from flagstaff.cli.support.consequence import row_of, write_confirmed
+from flagstaff.cli.support.action_verbs import action_verbs
+from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
-from flagstaff.cli.support.errors import FAILED, USAGE
+from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.user_arguments import evaluated_user
-from flagstaff.cli.support.value_fields import add_value_fields, value_fields
-from flagstaff.cli.support.value_json import add_new_json, add_value_json, read_value_json
 from flagstaff.cli.support.value_records import value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
@@ -122,101 +106,6 @@ def _rules_text(record: Record) -> str:
     return MASK if rules == MASK else describe_value(rules, field=RULES)
 
 
-def _add_set(parser: CommandParser) -> None:
-    add_value_change_arguments(parser)
-    add_value_json(parser)
-    add_yes(parser)
-    parser.add_argument(
-        "--everyone",
-        action="store_true",
-        help="also remove the rules, so that all users get the value",
-    )
-
-
-def _set(options: Options, out: Output) -> None:
-    key = options["key"]
-    # An unknown key is an error before the standard input is read.
-    secret = is_secret(value_row(key))
-    value = read_value_json(options, verb="set", secret=secret)
-    everyone, version = options["everyone"], options["expect_version"]
-    [changed] = write_confirmed(
-        lambda: [row_of(Kind.VALUE, key)],
-        lambda: [changes.set_value(key, value, everyone=everyone, expect_version=version)],
-        options,
-        out,
-    )
-    old, new = changed.old, changed.new
-    if not changed.field:
-        old, new = old.get(VALUE_FIELD), new.get(VALUE_FIELD)
-    report_change(changed, out, options)
-    if changed.kept_by_rules:
-        out.message("to give all users the new value, pass --everyone")
-    if changed.written and not secret:
-        warn_of_new_type(key, old, new, out)
-
-
-def _add_create(parser: CommandParser) -> None:
-    _add_value_key(parser)
-    add_value_json(parser)
-    add_attribution(parser)
-    add_value_fields(parser)
-
-
-def _create(options: Options, out: Output) -> None:
-    fields = value_fields(options)
-    value = read_value_json(options, verb="create", secret=bool(options["secret"]))
-    changed = changes.create_value(options["key"], value, **fields)
-    report_change(changed, out, options)
-    if changed.written:
-        warn_of_case_variants(conf.value_model, options["key"], out)
-    warn_of_missing_groups(fields.get(RULES), out)
-
-
-def _add_update(parser: CommandParser) -> None:
-    add_value_change_arguments(parser)
-    add_value_fields(parser)
-    add_new_json(parser)
-    add_yes(parser)
-
-
-def _update(options: Options, out: Output) -> None:
-    key, fields = options["key"], value_fields(options)
-    if not fields and options["text"] is None:
-        raise CommandError(
-            "pass --description, --secret, --no-secret, --client-side, --no-client-side, --type, "
-            "--choices, --rules, --bucket-by or --value",
-            returncode=USAGE,
-        )
-    # An unknown key is an error before the standard input is read.
-    secret = is_secret(value_row(key)) or bool(fields.get("secret"))
-    if options["text"] is not None:
-        fields["value"] = read_value_json(options, verb="set", secret=secret)
-    version = options["expect_version"]
-    [changed] = write_confirmed(
-        lambda: [row_of(Kind.VALUE, key)],
-        lambda: [changes.update_value(key, fields, expect_version=version)],
-        options,
-        out,
-    )
-    report_change(changed, out, options)
-    warn_of_missing_groups(fields.get(RULES), out)
-
-
-def _add_delete(parser: CommandParser) -> None:
-    add_value_change_arguments(parser)
-    add_yes(parser)
-
-
-def _delete(options: Options, out: Output) -> None:
-    key = options["key"]
-    # Without a row, `changes.delete_value` knows whether it was deleted before.
-    if (row := find_row(conf.value_model, key)) is not None:
-        lost = " It is secret, so no undo can bring it back." if is_secret(row) else ""
-        require_confirmation(f"Delete the value {key}?{lost}", options, out)
-    changed = changes.delete_value(key, expect_version=options["expect_version"])
-    report_change(changed, out, options)
-
-
 def _list(_options: Options, out: Output) -> None:
     rows = all_rows(conf.value_model).order_by("key")
     records = [_list_record(row, is_json=out.is_json, is_masked=is_secret(row)) for row in rows]
@@ -248,9 +137,7 @@ def _list_record(row: Any, *, is_json: bool, is_masked: bool) -> Record:
     return {**record, **dict.fromkeys(hidden, MASK), "value": text}
 
 
-VALUE = verb_group(
-    "value",
-    "get, show, set, create, update, delete or list values",
+_READING = (
     Verb(
         name="get",
         help="print a value as JSON, or what a user gets; a secret value is masked",
@@ -270,53 +157,16 @@ VALUE = verb_group(
         run=_show,
     ),
     Verb(
-        name="set",
-        help="set a value, given as JSON; --everyone also removes its rules",
-        examples=(
-            "value set page_size 50",
-            "value set max_items 10 --everyone",
-            "value set payment_gateway '\"stripe\"'",
-            "value set opening_hours - < hours.json",
-        ),
-        add_arguments=_add_set,
-        run=_set,
-    ),
-    Verb(
-        name="create",
-        help="create a value, given as JSON",
-        examples=(
-            "value create page_size 20",
-            "value create mail_password - --secret < password.json",
-            'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
-            "value create max_items 10 --rules rules.json",
-        ),
-        add_arguments=_add_create,
-        run=_create,
-    ),
-    Verb(
-        name="update",
-        help="change the description, secrecy, type, choices or rules of a value",
-        examples=(
-            "value update page_size --type integer",
-            "value update page_size --type any",
-            'value update payment_gateway --choices \'["stripe", "paypal"]\'',
-            "value update max_items --rules rules.json --bucket-by organization",
-        ),
-        add_arguments=_add_update,
-        run=_update,
-    ),
-    Verb(
-        name="delete",
-        help="delete a value, so that code gets its default",
-        examples=("value delete payment_gateway --yes",),
-        add_arguments=_add_delete,
-        run=_delete,
-    ),
-    Verb(
         name="list",
         help="list the values; secret values are masked",
         examples=("value list",),
         run=_list,
     ),
-    topic=Topic.VALUES,
 )
+
+
+def group() -> Verb:
+    """Returns the verb `value` with those that read, and those of the actions."""
+    return verb_group(
+        "value", "read and change values", *_READING, *action_verbs(Kind.VALUE), topic=Topic.VALUES
+    )

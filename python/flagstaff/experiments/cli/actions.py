@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff.actions.arguments import read_json_file
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.support.change_arguments import require_confirmation
-from flagstaff.cli.support.json_argument import read_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish

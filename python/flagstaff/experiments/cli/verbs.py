@@ -8,10 +8,10 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._words.text import some
-from flagstaff.cli.support.argument_types import count, percent
+from flagstaff.actions.arguments import percent
+from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.change_arguments import add_attribution, add_key, add_yes
 from flagstaff.cli.support.errors import UNKNOWN
-from flagstaff.cli.support.json_argument import add_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic
@@ -80,7 +80,11 @@ def _add_design(parser: CommandParser, variants: str) -> None:
         metavar="UNIT",
         help='the bucketing unit, which gets a variant: "user", "visitor" or an attribute',
     )
-    add_json_file(parser, "--rules", "the rules")
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        help='a file with the rules as a JSON list; "-" is the standard input',
+    )
     parser.add_argument("--description", metavar="TEXT", help="what the experiment is about")
     parser.add_argument("--owner", metavar="NAME", help="who is responsible for it")
     add_attribution(parser, "events")

@@ -1,0 +1,293 @@
+"""What operators give to an action: how a terminal reads it, and what it becomes.
+
+An argument is the type of a parameter, such as `Annotated[int, Parsed("…", "PERCENT", percent)]`. A
+required one is the next word of the command, any other an option of its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import sys
+from argparse import ArgumentTypeError, BooleanOptionalAction
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, TextIO, TypeAlias
+
+from django.core.management.base import CommandParser
+
+from flagstaff._stored_value_schema import SECRET, is_secret
+from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.json_text import DuplicateNameError, parse_json
+from flagstaff._words.text import some
+from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
+from flagstaff.validators import MAX_PERCENT
+
+# A text that starts like this is JSON with a mistake, not a string without quotes.
+_STARTS_OF_JSON = ("{", "[", '"')
+_MAX_RETYPED = 200
+
+
+@dataclass(frozen=True)
+class Given:
+    """The command for which an argument is read."""
+
+    options: Mapping[str, Any]
+    #: The words and the key, such as ("value", "set", "page_size").
+    words: Sequence[str]
+    #: The rows that exist.
+    rows: Sequence[Row]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument that is a text."""
+
+    help: str
+    metavar: str | None = "TEXT"
+
+    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
+        """Adds it to the parser of a verb."""
+        more = self.parsing()
+        if self.metavar is not None:
+            more["metavar"] = self.metavar
+        if required:
+            parser.add_argument(name, help=self.help, **more)
+        else:
+            parser.add_argument(self.option(name), dest=name, help=self.help, **more)
+
+    def option(self, name: str) -> str:
+        """Returns the option of an argument that is not required."""
+        return f"--{name.replace('_', '-')}"
+
+    def parsing(self) -> dict[str, Any]:
+        """Returns how argparse reads it."""
+        return {}
+
+    def read(self, name: str, given: Given) -> dict[str, Any]:
+        """Returns what the action gets, by name; nothing if the argument is not given.
+
+        May read a file, the standard input or the database. Raises InvalidArgumentError.
+        """
+        typed = given.options[name]
+        return {} if typed is None else {name: self.value(typed, given)}
+
+    def value(self, typed: Any, given: Given) -> Any:
+        """Returns the value of what was typed."""
+        return typed
+
+
+@dataclass(frozen=True)
+class Parsed(Argument):
+    """A text that a function parses. The function raises ArgumentTypeError."""
+
+    parse: Callable[[str], Any] = str
+    #: Whether an empty text stands for None.
+    clears: bool = False
+
+    def parsing(self) -> dict[str, Any]:
+        return {"type": self._parse}
+
+    def value(self, typed: Any, given: Given) -> Any:
+        return None if typed == "" else typed
+
+    def _parse(self, text: str) -> Any:
+        return "" if self.clears and not text else self.parse(text)
+
+
+@dataclass(frozen=True)
+class OneOf(Argument):
+    """One of some words, by what each stands for."""
+
+    metavar: str | None = None
+    choices: Mapping[str, object] = ()  # type: ignore[assignment]  # always given
+
+    def parsing(self) -> dict[str, Any]:
+        return {"choices": tuple(self.choices)}
+
+    def value(self, typed: Any, given: Given) -> Any:
+        return self.choices[typed]
+
+
+@dataclass(frozen=True)
+class YesNo(Argument):
+    """`--name` and `--no-name`."""
+
+    metavar: str | None = None
+
+    def parsing(self) -> dict[str, Any]:
+        return {"action": BooleanOptionalAction}
+
+
+@dataclass(frozen=True)
+class Several(Argument):
+    """An option that can be repeated. One empty text stands for none."""
+
+    def option(self, name: str) -> str:
+        return super().option(name.removesuffix("s"))
+
+    def parsing(self) -> dict[str, Any]:
+        return {"action": "append"}
+
+    def value(self, typed: Any, given: Given) -> Any:
+        return [] if typed == [""] else typed
+
+
+@dataclass(frozen=True)
+class JsonFile(Argument):
+    """JSON in a file; a list may also be written in the place of the file."""
+
+    metavar: str | None = "FILE"
+
+    def value(self, typed: Any, given: Given) -> Any:
+        if typed.lstrip().startswith("["):
+            return _parsed(typed)
+        return _parsed(_text_of_file(typed))
+
+
+@dataclass(frozen=True)
+class JsonText(Argument):
+    """JSON as a word."""
+
+    metavar: str | None = "JSON"
+
+    def parsing(self) -> dict[str, Any]:
+        return {"type": self.parse}
+
+    @staticmethod
+    def parse(text: str) -> Any:
+        """Parses JSON. Raises ArgumentTypeError."""
+        try:
+            return parse_json(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"not valid JSON: {error}") from error
+
+
+@dataclass(frozen=True)
+class StoredValue(Argument):
+    """The JSON of a value. Messages have no part of a secret one."""
+
+    metavar: str | None = "JSON"
+
+    def value(self, typed: Any, given: Given) -> Any:
+        secret = any(map(is_secret, given.rows)) or bool(given.options.get(SECRET))
+        text = standard_input().read() if typed == "-" else typed
+        try:
+            return parse_json(text)
+        except DuplicateNameError as error:
+            problem = "an object has a name twice" if secret else str(error)
+            raise InvalidArgumentError("{problem}; remove one", problem=problem) from None
+        except ValueError as error:
+            raise InvalidArgumentError(
+                "not valid JSON: {problem}{advice}",
+                problem=str(error),
+                advice=self._advice(text.strip(), given.words, secret=secret),
+            ) from error
+
+    @staticmethod
+    def _advice(text: str, words: Sequence[str], *, secret: bool) -> str:
+        """Returns how to pass the text as a string, if it looks like one."""
+        if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
+            return ""
+        quoted = json.dumps("…" if secret else text, ensure_ascii=False)
+        return f"; to pass a string: manage.py flags {shlex.join([*words, quoted])}"
+
+
+@dataclass(frozen=True)
+class Users(Argument):
+    """Users, by primary key or username, as words or in a file."""
+
+    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
+        parser.add_argument(name, nargs="*", metavar="USER", help=self.help)
+        parser.add_argument(
+            "--file",
+            metavar="PATH",
+            help='a file with one user per line; "-" is the standard input',
+        )
+        parser.add_argument(
+            "--skip-unknown", action="store_true", help="skip users that do not exist"
+        )
+
+    def read(self, name: str, given: Given) -> dict[str, Any]:
+        texts = list(dict.fromkeys([*given.options[name], *_lines(given.options["file"])]))
+        if not texts:
+            raise InvalidArgumentError("no users: pass USER or --file")
+        table = allowed_user_table()
+        pks = table.find_many(texts)
+        if unknown := [text for text in texts if text not in pks]:
+            problem = f"no user has the primary key or username {some(map(repr, unknown))}"
+            if not given.options["skip_unknown"]:
+                guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
+                raise FlagstaffError(
+                    "{problem}; to skip unknown users, pass --skip-unknown{guess}",
+                    problem=problem,
+                    guess=guess,
+                )
+            given.say(f"skipped: {problem}")
+        return {name: [pks[text] for text in texts if text in pks]}
+
+
+def percent(text: str) -> int:
+    """Parses a percentage such as "25" or "25%"."""
+    digits = text.removesuffix("%").strip()
+    if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_PERCENT):
+        raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
+    return int(digits)
+
+
+#: A text.
+Text: TypeAlias = Annotated[str, Argument("a text")]
+#: A whole number from 0 to 100.
+Percent: TypeAlias = Annotated[
+    int, Parsed(f"a whole number from 0 to {MAX_PERCENT}", "PERCENT", percent)
+]
+
+
+def read_json_file(name: str) -> Any:
+    """Returns the JSON of a file, or of the standard input. Raises InvalidArgumentError."""
+    return _parsed(_text_of_file(name))
+
+
+def standard_input() -> TextIO:
+    """Returns the standard input. Raises InvalidArgumentError if it is closed."""
+    if is_input_closed():
+        raise InvalidArgumentError("standard input is closed: redirect a file to it")
+    return sys.stdin
+
+
+def is_input_closed() -> bool:
+    """Whether the process has no standard input."""
+    # Python sets it to None if the process starts without it.
+    return sys.stdin is None or getattr(sys.stdin, "closed", False)
+
+
+def _text_of_file(name: str) -> str:
+    try:
+        return standard_input().read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        text = "cannot read {name}: {problem}"
+        raise InvalidArgumentError(text, name=name, problem=str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError("{name} is not UTF-8 text", name=name) from error
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise InvalidArgumentError("not valid JSON: {problem}", problem=str(error)) from error
+
+
+def _lines(path: str | None) -> Iterator[str]:
+    """Yields the lines of a file, or the first column of a CSV file."""
+    if path is None:
+        return
+    text = _text_of_file(path).removeprefix("\ufeff")
+    for row in csv.reader(StringIO(text), skipinitialspace=True):
+        if row and row[0].strip():
+            yield row[0].strip()

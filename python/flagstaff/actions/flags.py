@@ -1,0 +1,243 @@
+"""The actions of flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from flagstaff import changes
+from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_states import FlagState, state_summary
+from flagstaff._tables.rows import Row
+from flagstaff._words.text import counted
+from flagstaff._words.times import full_time
+from flagstaff.actions.arguments import Argument, JsonFile, Percent, Users
+from flagstaff.actions.fields import fields_of
+from flagstaff.actions.table import Action, action
+from flagstaff.base_models import AbstractFeatureFlag
+from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import Consequence
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+
+_STATE = ("enabled", "rollout_percent", "rules")
+_Rules = Annotated[
+    object, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
+]
+_Users = Annotated[list[Any], Users("a user's primary key or username")]
+_Unit = Annotated[
+    str,
+    Argument(
+        'what the percentages count: "user", "visitor", or an attribute such as "organization"',
+        "UNIT",
+    ),
+]
+
+
+def _facts(rows: Sequence[Row]) -> dict[str, str]:
+    """Returns who has the flags, and how often they were evaluated."""
+    usage = recent_usage({row.key: row for row in rows})
+    return {row.key: f"{_summary(row)} {_usage_text(row.key, usage)}".rstrip() for row in rows}
+
+
+def _summary(row: Row) -> str:
+    return state_summary(FlagState.of(row), count_allowed_users(row))
+
+
+def _usage_text(key: str, usage: RecentUsage | None) -> str:
+    """Returns sentences about the evaluations of the last days, or "" if they are not known."""
+    if usage is None:
+        return ""
+    days = counted(usage.days, "day")
+    found, texts = usage.keys.get(key, NOT_USED), []
+    if found.last_evaluated_at:
+        times, last = counted(found.count, "time"), full_time(found.last_evaluated_at)
+        today = usage.today.get(key, NOT_USED).count
+        of_day = f", {today:,} in the last day" if today else ""
+        texts.append(f"Evaluated {times} in the last {days}{of_day}, last at {last}.")
+    if found.served_to_browsers_at:
+        texts.append(f"Last served to browsers at {full_time(found.served_to_browsers_at)}.")
+    if found.served_in_bulk_at and not texts:
+        at = full_time(found.served_in_bulk_at)
+        texts.append(f"Last served in bulk at {at}, which does not say whether the code uses it.")
+    return " ".join(texts) or f"Not evaluated in the last {days}."
+
+
+@action(
+    Kind.FLAG,
+    'kill new_checkout --reason "orders fail"',
+    "kill new_checkout dark_mode",
+    "kill new_checkout --no-wait",
+    many=True,
+    waits=True,
+    always_runs=True,
+)
+def kill(key: str, *, expect_version: int | None = None) -> Changed:
+    """Disable flags for all users, and wait until the workers have applied it.
+
+    Their rollout and their allowed users stay, so that `on` restores the state. Nothing delays
+    it: no question, no reason. Inside a transaction of your own code it does not wait.
+    """
+    return changes.disable(key, expect_version=expect_version)
+
+
+@action(Kind.FLAG, "on new_checkout", "on new_checkout dark_mode --percent 5 --dry-run", many=True)
+def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:
+    """Enable flags (their rollout and allowed users apply)."""
+    if percent is None:
+        return changes.enable(key, expect_version=expect_version)
+    fields = {"enabled": True, "rollout_percent": percent}
+    return changes.update(key, fields, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    "off new_checkout",
+    "off new_checkout dark_mode",
+    "off new_checkout --wait 30 --expect 12",
+    many=True,
+    always_runs=True,
+)
+def off(key: str, *, expect_version: int | None = None) -> Changed:
+    """Disable flags for all users.
+
+    Their rollout and their allowed users stay, so that `on` restores the state.
+    """
+    return changes.disable(key, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    "rollout new_checkout 5",
+    "rollout new_checkout dark_mode 25% --dry-run",
+    many=True,
+    # A brake needs no question: nothing delays it.
+    always_runs=lambda percent: percent == 0,
+)
+def rollout(key: str, percent: Percent, *, expect_version: int | None = None) -> Changed:
+    """Set the percentage of users who have a flag.
+
+    Users who have a flag at 25 % also have it at 50 %. A disabled flag stays disabled.
+    """
+    return changes.set_rollout(key, percent, expect_version=expect_version)
+
+
+@action(Kind.FLAG, "release new_checkout", "release new_checkout dark_mode --dry-run", many=True)
+def release(key: str, *, expect_version: int | None = None) -> Changed:
+    """Give flags to everybody: enabled, at 100 %, also in each rule.
+
+    A rule below 100 % keeps users out whatever the rollout is. The rules stay, so that the undo
+    brings back their percentages.
+    """
+    return changes.release_to_everybody(key, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    "rules new_checkout rules.json",
+    "rules new_checkout - --rollout 25 < rules.json",
+)
+def rules(
+    key: str,
+    rules: _Rules,
+    rollout: Percent | None = None,
+    *,
+    expect_version: int | None = None,
+) -> Changed:
+    """Replace the targeting rules of a flag, and optionally its rollout.
+
+    `[]` removes all rules. Rules that workers could not read, or that name a segment that does
+    not exist, are refused.
+    """
+    fields = {"rules": rules} if rollout is None else {"rules": rules, "rollout_percent": rollout}
+    return changes.update(key, fields, expect_version=expect_version)
+
+
+@action(Kind.FLAG, "unit new_checkout organization")
+def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Changed:
+    """Set what the percentages of a flag count: reassigns every user at once."""
+    return changes.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    "allow new_checkout alice 42",
+    "allow new_checkout --file beta.csv --reason beta",
+    # The command names the users, so only a large part of them is worth a question.
+    asks_from=Consequence.MOST,
+)
+def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
+    """Add users to the allowed users of a flag.
+
+    Allowed users have the flag at every rollout, while it is enabled. Of a CSV file, the first
+    column is read. If some users do not exist, nothing is changed, and the message lists them.
+    """
+    return changes.add_allowed_users(key, users, expect_version=expect_version)
+
+
+@action(Kind.FLAG, "disallow new_checkout alice", asks_from=Consequence.MOST)
+def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
+    """Remove users from the allowed users of a flag.
+
+    They still have the flag if the rollout includes them.
+    """
+    return changes.remove_allowed_users(key, users, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    'details new_search --description "Second engine"',
+    'details new_search dark_mode --owner payments --review-on ""',
+    many=True,
+    fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
+)
+def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Changed:
+    """Change the description, kind, owner, tags or other details of flags.
+
+    Only the given options are written. An empty text clears a field.
+    """
+    return changes.update(key, fields, expect_version=expect_version)
+
+
+@action(
+    Kind.FLAG,
+    "create new_search",
+    'create new_search --kind ops --description "Second engine"',
+    "create new_search --owner search --tag mobile --tag q3 --review-on 2027-03-01",
+    creates=True,
+    asks_from=None,
+    fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
+)
+def create(key: str, **fields: Any) -> Changed:
+    """Create a flag: disabled, at 0 %, without allowed users.
+
+    A message says if a flag with the key existed before, or if another key differs from it only
+    in upper and lower case.
+    """
+    return changes.create(key, **fields)
+
+
+@action(
+    Kind.FLAG,
+    "delete new_checkout --yes",
+    "delete new_checkout dark_mode --dry-run",
+    many=True,
+    deletes=True,
+    facts=_facts,
+)
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
+    """Delete flags and their allowed users.
+
+    The undo restores both. First it says who has the flags, and how often they were evaluated
+    lately.
+    """
+    return changes.delete(key, expect_version=expect_version)
+
+
+#: In the order of the help.
+FLAG_ACTIONS: tuple[Action, ...] = (
+    *(kill, on, off, rollout, release, rules, unit, allow, disallow),
+    *(details, create, delete),
+)

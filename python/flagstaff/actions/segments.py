@@ -1,0 +1,55 @@
+"""The actions of segments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flagstaff import changes
+from flagstaff.actions.arguments import Argument, JsonFile
+from flagstaff.actions.table import Action, action
+from flagstaff.changes import Changed
+from flagstaff.history.kinds import Kind
+
+_Conditions = Annotated[
+    Any, JsonFile('a file with the conditions as a JSON list; "-" is the standard input')
+]
+_Description = Annotated[str, Argument("which users the segment has")]
+
+
+@action(Kind.SEGMENT, "segment conditions enterprise enterprise.json")
+def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
+    """Replace the conditions of a segment.
+
+    All flags that use the segment change at once. `--dry-run` says for how many users.
+    """
+    return changes.update_segment(key, {"conditions": conditions}, expect_version=expect_version)
+
+
+@action(Kind.SEGMENT, 'segment details enterprise "Customers with 100 seats"')
+def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
+    """Change the description of a segment."""
+    return changes.update_segment(key, {"description": description}, expect_version=expect_version)
+
+
+@action(
+    Kind.SEGMENT,
+    "segment create enterprise enterprise.json",
+    'segment create enterprise - --description "Customers with 100 seats"',
+    creates=True,
+)
+def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
+    """Create a segment from its conditions."""
+    return changes.create_segment(key, conditions, description=description)
+
+
+@action(Kind.SEGMENT, "segment delete enterprise --yes", deletes=True)
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
+    """Delete a segment that no rule uses.
+
+    If a rule uses it, the message lists the flags.
+    """
+    return changes.delete_segment(key, expect_version=expect_version)
+
+
+#: In the order of the help.
+SEGMENT_ACTIONS: tuple[Action, ...] = (conditions, details, create, delete)

@@ -1,0 +1,127 @@
+"""The actions of values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from flagstaff import changes
+from flagstaff._stored_value_schema import RULES, VALUE, is_secret
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.rows import Row
+from flagstaff.actions.arguments import Argument, JsonFile, StoredValue
+from flagstaff.actions.fields import fields_of
+from flagstaff.actions.table import Action, action
+from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+
+_Json = Annotated[
+    Any,
+    StoredValue("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
+]
+_Rules = Annotated[Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')]
+_Unit = Annotated[
+    str,
+    Argument('what the percentages count: "user", "visitor", or an attribute', "UNIT"),
+]
+
+
+def _facts(rows: Sequence[Row]) -> dict[str, str]:
+    return {
+        row.key: "The value is secret, so no undo can bring it back." if is_secret(row) else ""
+        for row in rows
+    }
+
+
+@action(
+    Kind.VALUE,
+    "value set page_size 50",
+    "value set payment_gateway '\"stripe\"'",
+    "value set opening_hours - < hours.json",
+)
+def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
+    """Set a value; users for whom a rule decides keep that of the rule.
+
+    Write strings with quotes: 1 and "1" are different values. A message lists the rules that
+    keep another value. Of a secret value neither the old nor the new one is printed.
+    """
+    return changes.set_value(key, value, expect_version=expect_version)
+
+
+@action(Kind.VALUE, "value set-for-everyone max_items 10")
+def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
+    """Set a value and remove its rules, so that all users get the value.
+
+    One undo brings back both.
+    """
+    return changes.set_value(key, value, everyone=True, expect_version=expect_version)
+
+
+@action(Kind.VALUE, "value rules max_items rules.json --bucket-by organization")
+def rules(
+    key: str,
+    rules: _Rules,
+    bucket_by: _Unit | None = None,
+    *,
+    expect_version: int | None = None,
+) -> Changed:
+    """Replace the rules of a value, and optionally what their percentages count.
+
+    Each rule has a `value` besides its conditions. The last one may have no conditions.
+    """
+    fields = {RULES: rules} if bucket_by is None else {RULES: rules, BUCKET_BY: bucket_by}
+    return changes.update_value(key, fields, expect_version=expect_version)
+
+
+@action(
+    Kind.VALUE,
+    "value details page_size --type integer",
+    'value details payment_gateway --choices \'["stripe", "paypal"]\' --value \'"stripe"\'',
+    fields=fields_of(
+        lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
+    ),
+)
+def details(
+    key: str, value: _Json | None = None, *, expect_version: int | None = None, **fields: Any
+) -> Changed:
+    """Change the description, secrecy, type or choices of a value.
+
+    `--type any` and `--choices []` allow every value. `--value` also sets the value, if the
+    present one breaks the new type.
+    """
+    if value is not None:
+        fields[VALUE] = value
+    return changes.update_value(key, fields, expect_version=expect_version)
+
+
+@action(
+    Kind.VALUE,
+    "value create page_size 20",
+    "value create mail_password - --secret < password.json",
+    'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
+    "value create max_items 10 --rules rules.json",
+    creates=True,
+    asks_from=None,
+    fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
+)
+def create(key: str, value: _Json, **fields: Any) -> Changed:
+    """Create a value.
+
+    A secret value is masked, and the history does not store it.
+    """
+    return changes.create_value(key, value, **fields)
+
+
+@action(Kind.VALUE, "value delete payment_gateway --yes", deletes=True, facts=_facts)
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
+    """Delete a value, so that code gets its default.
+
+    The undo restores it, unless it is secret.
+    """
+    return changes.delete_value(key, expect_version=expect_version)
+
+
+#: In the order of the help.
+VALUE_ACTIONS: tuple[Action, ...] = (set_, set_for_everyone, rules, details, create, delete)

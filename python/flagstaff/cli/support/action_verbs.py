@@ -1,0 +1,158 @@
+"""The verbs of actions: their arguments, the question, the write, and what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
+
+from flagstaff._tables.rows import Row
+from flagstaff._words.text import joined, some
+from flagstaff.actions import Action, all_actions
+from flagstaff.actions.arguments import Given
+from flagstaff.changes import Changed
+from flagstaff.changes.locking import lock_rows
+from flagstaff.changes.preview import is_preview
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_expected_version,
+    add_key,
+    add_yes,
+    require_confirmation,
+)
+from flagstaff.cli.support.consequence import row_of, write_confirmed
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report
+from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.wait import add_wait
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import deleted_pk
+
+
+def action_verbs(kind: Kind) -> tuple[Verb, ...]:
+    """Returns a verb for each action of a kind of row."""
+    return tuple(_verb_of(action) for action in all_actions(kind))
+
+
+def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) -> list[Row]:
+    """Returns the rows of the keys. Raises one error that names all unknown keys.
+
+    With `or_deleted`, the keys of rows that were deleted are left out.
+    """
+    found = {key: kind.find(key) for key in keys}
+    unknown = [key for key, row in found.items() if row is None]
+    if or_deleted:
+        unknown = [key for key in unknown if deleted_pk(kind, key) is None]
+    if errors := [error for key in unknown for error in _errors(kind, key)]:
+        raise type(errors[0])(joined(map(str, errors), "\n"))
+    return [row for row in found.values() if row is not None]
+
+
+def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
+    try:
+        kind.row(key)
+    except FlagstaffError as error:
+        yield error
+
+
+def _verb_of(action: Action) -> Verb:
+    return Verb(
+        action.name,
+        action.help,
+        action.examples,
+        run=partial(_run, action),
+        add_arguments=partial(_add_arguments, action),
+        topic=Topic.INCIDENT if action.waits else Topic.EVERYDAY,
+        notes=action.notes,
+    )
+
+
+def _add_arguments(action: Action, parser: CommandParser) -> None:
+    if action.many:
+        parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
+    else:
+        add_key(parser, action.kind.value)
+    for name, (argument, required) in action.arguments().items():
+        argument.add(parser, name, required=required)
+    add_attribution(parser)
+    add_wait(parser, by_default=action.waits)
+    if action.takes_version:
+        add_expected_version(parser)
+    add_yes(parser)
+    if action.always_runs is True:
+        # Nothing may delay a kill.
+        parser.set_defaults(needs_reason=False)
+
+
+def _run(action: Action, options: Options, out: Output) -> None:
+    keys = _keys_of(action, options)
+    # An unknown key is an error before the standard input is read.
+    rows = [] if action.creates else existing_rows(action.kind, keys, or_deleted=action.deletes)
+    arguments = _arguments_of(action, rows, options, out)
+    if action.facts is not None and rows:
+        for key, text in action.facts(rows).items():
+            if text:
+                out.message(f"{key}: {text}")
+    if action.deletes and rows:
+        require_confirmation(f"Delete {some(keys)}?", options, out)
+    write = partial(_write, action, keys, rows, arguments, options.get("expect_version"))
+    if action.asks_from is not None and action.is_asked_about(arguments):
+        changes = write_confirmed(
+            lambda: [row_of(action.kind, key) for key in keys],
+            write,
+            options,
+            out,
+            asks_from=action.asks_from,
+        )
+    else:
+        changes = write()
+    report(action.kind, changes, out, options)
+
+
+def _keys_of(action: Action, options: Options) -> list[str]:
+    if not action.many:
+        return [options["key"]]
+    keys = list(dict.fromkeys(options["keys"]))
+    if len(keys) > 1 and options["expect_version"] is not None:
+        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
+    return keys
+
+
+def _arguments_of(
+    action: Action, rows: Sequence[Row], options: Options, out: Output
+) -> dict[str, Any]:
+    words = () if action.kind is Kind.FLAG else (action.kind.value,)
+    key = options["key"] if not action.many else options["keys"][0]
+    given = Given(options, (*words, action.name, key), rows, out.message)
+    arguments: dict[str, Any] = {}
+    for name, (argument, _required) in action.arguments().items():
+        arguments |= argument.read(name, given)
+    if action.fields is not None and not (arguments or action.creates):
+        names = [argument.option(name) for name, (argument, _) in action.arguments().items()]
+        raise CommandError(f"pass at least one of {', '.join(names)}", returncode=USAGE)
+    return arguments
+
+
+def _write(
+    action: Action,
+    keys: Sequence[str],
+    rows: Sequence[Row],
+    arguments: Mapping[str, Any],
+    version: int | None,
+) -> list[Changed]:
+    """Writes all rows, or none."""
+    expected = {"expect_version": version} if action.takes_version else {}
+    if len(keys) == 1:
+        return [action.write(keys[0], **arguments, **expected)]
+    with transaction.atomic(using=conf.database):
+        if not is_preview():
+            # In the order of an import and an undo, so that no two can deadlock.
+            lock_rows((action.kind, str(row.pk)) for row in rows)
+        return [action.write(key, **arguments, **expected) for key in keys]
