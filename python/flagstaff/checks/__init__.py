@@ -56,7 +56,12 @@ _OF_THE_PROJECT = (
         'use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in FLAGSTAFF to '
         "an alias of such a database",
     ),
-    Check("flagstaff.E003", settings.unsupported_connection_parameters),
+    Check(
+        "flagstaff.E003",
+        settings.unsupported_connection_parameters,
+        "correct it in OPTIONS, in the environment or in the service or password file, or set "
+        '"DATABASE" in FLAGSTAFF to an alias without it',
+    ),
     Check(
         "flagstaff.W004",
         settings.models_written_elsewhere,

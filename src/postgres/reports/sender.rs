@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn flush_is_repeated_only_while_the_server_knows_its_number() {
-        let hours = |hours| Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let flush = Flush { sequence: 1, columns: (), first_sent: hours(5), is_last: false };
         let repeated = [5, 16, 17, 29].map(|now| flush.may_be_repeated::<Counts>(hours(now)));
         assert_eq!(repeated, [true, true, false, false]);
