@@ -22,6 +22,7 @@ __all__ = [
     "after_fork",
     "awaits_poll",
     "can_match",
+    "check_parameters",
     "check_rules",
     "claim_interpreter",
     "client_side_units",
