@@ -70,7 +70,8 @@ mod _core {
     use super::impact::Comparison;
     #[pymodule_export]
     use super::lifecycle::{
-        awaits_poll, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
+        awaits_poll, check_parameters, claim_interpreter, is_refused, reconfigure, refresh,
+        shutdown, stop,
     };
     #[pymodule_export]
     use super::listeners::set_listening;

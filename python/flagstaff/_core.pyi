@@ -22,6 +22,7 @@ __all__ = [
     "after_fork",
     "awaits_poll",
     "can_match",
+    "check_parameters",
     "check_rules",
     "claim_interpreter",
     "client_side_units",
@@ -315,6 +316,9 @@ def reconfigure(settings: Mapping[str, str]) -> bool:
 
     Raises ConfigurationError if they are not usable; the previous ones stay in use.
     """
+
+def check_parameters(parameters: Mapping[str, str]) -> None:
+    """Raises ConfigurationError if an engine cannot use connection parameters. Does not connect."""
 
 def is_refused() -> bool:
     """Returns True if there is no connection because the server refused the login."""

@@ -13,6 +13,7 @@ use super::kept_values;
 use super::seconds::duration;
 use super::start::is_down_for;
 use super::state::{ENGINE, LIVE, is_owner};
+use crate::postgres::connect::target::Target;
 use crate::postgres::error::ErrorKind;
 
 /// Whether there is no connection because the server refused the log-in.
@@ -56,6 +57,14 @@ pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
 pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
     let engine = ENGINE.load_full();
     Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)
+}
+
+/// Raises `ConfigurationError` if an engine cannot use these connection parameters. Does not connect.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
+pub(super) fn check_parameters(parameters: BTreeMap<String, String>) -> PyResult<()> {
+    Target::new(&parameters)?;
+    Ok(())
 }
 
 /// Stops the engine, closes its connections and drops the snapshot, so that the next evaluation

@@ -37,7 +37,39 @@ fn invalid_value_is_rejected() {
 #[test]
 fn unsupported_protection_is_rejected() {
     assert_rejected("sslmode", "always", "sslmode=always is not supported");
-    for name in ["sslcrl", "sslpassword", "requirepeer", "require_auth", "passfile", "service"] {
+    assert_rejected("target_session_attrs", "all", "target_session_attrs=all is not supported");
+    assert_rejected("gssencmode", "require", "gssencmode is not supported");
+    assert_rejected("sslcertmode", "require", "sslcertmode is not allow or disable");
+    assert_rejected("sslsni", "on", "sslsni is not 1 or 0");
+    assert_rejected("sslnegotiation", "none", "sslnegotiation is not postgres or direct");
+    for name in ["ssl_min_protocol_version", "ssl_max_protocol_version"] {
+        assert_rejected(name, "SSLv3", &format!("{name} is not TLSv1.2 or TLSv1.3"));
+    }
+}
+
+#[test]
+fn parameter_that_is_not_known_is_rejected_whatever_it_is() {
+    for name in [
+        "gssdelegation",
+        "gsslib",
+        "krbsrvname",
+        "max_protocol_version",
+        "min_protocol_version",
+        "not_a_parameter",
+        "oauth_client_id",
+        "oauth_issuer",
+        "passfile",
+        "require_auth",
+        "requirepeer",
+        "scram_client_key",
+        "scram_server_key",
+        "service",
+        "servicefile",
+        "sslcrl",
+        "sslcrldir",
+        "sslkeylogfile",
+        "sslpassword",
+    ] {
         assert_rejected(name, "x", &format!("{name} is not supported"));
     }
 }
@@ -64,8 +96,15 @@ fn contradicting_protection_is_rejected() {
 
 #[test]
 fn parameters_of_other_clients_are_ignored() {
-    let ignored =
-        [("client_encoding", "UTF8"), ("connect_timeout", "1"), ("gssencmode", "disable")];
+    let ignored = [
+        ("client_encoding", "UTF8"),
+        ("connect_timeout", "1"),
+        ("fallback_application_name", "shop"),
+        ("gssencmode", "disable"),
+        ("keepalives_count", "3"),
+        ("load_balance_hosts", "random"),
+        ("sslcompression", "0"),
+    ];
     let parameters = ignored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     assert!(Target::new(&parameters).is_ok());
 }

@@ -180,5 +180,6 @@ def _create_usage() -> None:
         ("new_checkout", "true", 301),
         ("new_checkout", "false", 934),
         ("new_chekout", "unknown", 17),
+        ("", "report", 0),
     ):
         add_usage(key, result, count, OPENED)

@@ -11,8 +11,24 @@ from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.options import IGNORED
 from flagstaff.exceptions import ConfigurationError
+
+# Parameters of Django and of the Python driver. All others go to the engine, which refuses those
+# that it does not know: a connection never gets less protection than they require.
+_OF_PYTHON = frozenset(
+    {
+        "assume_role",  # passed on as a start-up option
+        "autocommit",
+        "connection_factory",
+        "context",
+        "cursor_factory",
+        "isolation_level",
+        "pool",
+        "prepare_threshold",
+        "row_factory",
+        "server_side_binding",
+    }
+)
 
 # libpq's environment variables: all that affect which server to connect to, or how securely.
 # Unsupported parameters are read too, so that they are an error instead of being ignored.
@@ -64,7 +80,7 @@ def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
     parameters = _Parameters(
         (name, str(value))
         for name, value in own.items()
-        if name not in IGNORED and value is not None
+        if name not in _OF_PYTHON and value is not None
     )
     del own  # it has the password, and the next calls may raise
     _fill(parameters, _from_service(parameters))
@@ -174,9 +190,8 @@ def _section(path: Path, name: str) -> dict[str, str] | None:
 
 logger = logging.getLogger("flagstaff")
 
-# A field ends at a colon that is not escaped by a backslash.
-_FIELDS = re.compile(r"((?:\\.|[^:\\])*):", re.DOTALL)
-_FIELD_COUNT = 4
+# Four fields and the password. A field ends at a colon that is not escaped by a backslash.
+_LINE = re.compile(r"((?:\\.|[^:\\])*):" * 4 + r"(.*?)\r?", re.DOTALL)
 
 
 def password_for(path: Path, parameters: Mapping[str, str], sockets: tuple[str, ...]) -> str | None:
@@ -208,11 +223,8 @@ def _lines(path: Path) -> Iterator[list[str]]:
     except OSError:  # as in libpq, no error: the server will reject the log-in
         return
     for line in text.split("\n"):
-        fields = [match for match in _FIELDS.finditer(line) if not line.startswith("#")]
-        fields = fields[:_FIELD_COUNT]
-        if len(fields) == _FIELD_COUNT:
-            rest = line[fields[-1].end() :].removesuffix("\r")
-            yield [*(field[1] for field in fields), rest]
+        if not line.startswith("#") and (found := _LINE.fullmatch(line)):
+            yield [*found.groups()]
 
 
 def _first(lines: list[list[str]], login: list[str]) -> str | None:

@@ -13,10 +13,13 @@ from django.utils import timezone
 
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
+
+#: The name under which workers count unknown keys that look generated, or are too many.
+OTHER_KEYS = "(other keys)"
 
 # The rows that one transaction deletes.
 _BATCH = 1_000
@@ -44,10 +47,9 @@ class HourlyUsage:
 class UsagePeriod:
     """The time in which the evaluations were counted."""
 
-    #: The start of the oldest hour in the table, of any key; None if the table is empty.
+    #: The hour of the oldest report of any worker; None if there is none.
     since: datetime | None
-    #: The newest report of any worker. Later evaluations are not included. While nothing is
-    #: evaluated, it can be an hour too early.
+    #: The newest report of any worker. Later evaluations are not included.
     until: datetime | None
     #: The longest time without a report of any worker.
     longest_gap: timedelta = timedelta()
@@ -81,14 +83,25 @@ class KeyUsage:
     #: By `all_flags(client_side=True)`, as the view for browsers.
     served_to_browsers_at: datetime | None = None
 
-    def since(self, first: datetime) -> KeyUsage:
-        """Returns the same without times that are before another."""
-        times = (self.last_evaluated_at, self.served_in_bulk_at, self.served_to_browsers_at)
-        counts = self.true_count, self.false_count, self.count
-        return KeyUsage(*counts, *(at if at is not None and at >= first else None for at in times))
+    @property
+    def in_use_at(self) -> datetime | None:
+        """When the flag was last in use: evaluated, or served to browsers."""
+        times = self.last_evaluated_at, self.served_to_browsers_at
+        return max((at for at in times if at is not None), default=None)
 
 
 NOT_USED = KeyUsage()
+
+
+@dataclass(frozen=True)
+class RecentUsage:
+    """What all workers have reported in the last days."""
+
+    days: int
+    #: Of the days, by key; keys that were not used are absent.
+    keys: Mapping[str, KeyUsage]
+    #: Of the last day.
+    today: Mapping[str, KeyUsage]
 
 
 def usage(key: str | None = None, *, since: datetime | timedelta | None = None) -> Usage:
@@ -123,19 +136,53 @@ def key_usage(keys: Collection[str], since: datetime) -> dict[str, KeyUsage]:
     return {row[0]: KeyUsage(*row[1:4], *map(aware_or_none, row[4:])) for row in rows}
 
 
+def recent_usage(keys: Collection[str]) -> RecentUsage | None:
+    """Returns the usage of keys in the last STALE_DAYS days, or None if usage is not known.
+
+    Makes up to five queries. An error of the database makes the usage unknown, because a role may
+    have no right to read it.
+    """
+    days = conf.stale_days
+    try:
+        with transaction.atomic(using=conf.database):
+            require_usage()
+            if usage_period().until is None:
+                return None
+            return RecentUsage(days, *(_used_within(keys, age) for age in (days * _DAY, _DAY)))
+    except (Error, NoUsageError):
+        return None
+
+
+def _used_within(keys: Collection[str], age: timedelta) -> dict[str, KeyUsage]:
+    """Returns the usage of the keys that were used in this time, without earlier times."""
+    first, used = aware(timezone.now()) - age, {}
+    for key, one in sorted(key_usage(keys, first).items()):
+        times = one.last_evaluated_at, one.served_in_bulk_at, one.served_to_browsers_at
+        recent = [at if at and at >= first else None for at in times]
+        if any(recent):
+            used[key] = KeyUsage(one.true_count, one.false_count, one.count, *recent)
+    return used
+
+
+def unknown_keys(
+    age: timedelta | None = None, *, limit: int | None = None, offset: int = 0
+) -> tuple[tuple[HourlyUsage, ...], int]:
+    """Returns the keys without a flag that were evaluated in the last `age`, or ever. One query.
+
+    Each has the sum of its hours and the first one; the last evaluated key comes first. The second
+    item is the number of all these keys; 0 if none is returned. The table must be readable.
+    """
+    since = None if age is None else timezone.now() - age
+    rows = _rows("unknown_keys_v1", {"since": since, "limit": limit, "offset": offset})
+    return tuple(HourlyUsage(*row[:5]) for row in rows), rows[0][5] if rows else 0
+
+
 def _rows(name: str, parameters: Mapping[str, Any] | list[Any]) -> list[tuple[Any, ...]]:
     connection = connections[conf.database]
+    names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
     with connection.cursor() as cursor:
-        cursor.execute(fill(sql(name), own_names(connection)), parameters)
+        cursor.execute(fill(sql(name), names), parameters)
         return list(cursor.fetchall())
-
-
-def prune_usage(older_than: timedelta) -> int:
-    """Deletes the hours that ended longer ago than `older_than`, and returns their number of rows.
-
-    Each thousand rows are a transaction of their own. Raises NoUsageError as `usage` does.
-    """
-    return sum(prune_usage_in_batches(timezone.now() - older_than))
 
 
 def prune_usage_in_batches(before: datetime) -> Iterator[int]:
@@ -161,37 +208,3 @@ def require_usage() -> BaseDatabaseWrapper:
             reason=reason,
         )
     return connection
-
-
-@dataclass(frozen=True)
-class RecentUsage:
-    """What all workers have reported in the last days."""
-
-    days: int
-    #: Of the days, by key; keys that were not used are absent.
-    keys: Mapping[str, KeyUsage]
-    #: Of the last day.
-    today: Mapping[str, KeyUsage]
-
-
-def recent_usage(keys: Collection[str]) -> RecentUsage | None:
-    """Returns the usage of keys in the last STALE_DAYS days, or None if usage is not known.
-
-    Makes up to five queries. An error of the database makes the usage unknown, because a role may
-    have no right to read it.
-    """
-    days = conf.stale_days
-    try:
-        with transaction.atomic(using=conf.database):
-            require_usage()
-            if usage_period().until is None:
-                return None
-            return RecentUsage(days, *(_used_within(keys, age) for age in (days * _DAY, _DAY)))
-    except (Error, NoUsageError):
-        return None
-
-
-def _used_within(keys: Collection[str], age: timedelta) -> dict[str, KeyUsage]:
-    first = aware(timezone.now()) - age
-    found = {key: one.since(first) for key, one in sorted(key_usage(keys, first).items())}
-    return {key: one for key, one in found.items() if one != NOT_USED}

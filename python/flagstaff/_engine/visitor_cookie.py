@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from threading import get_ident
+from typing import Any
 
 from django.conf import settings
 from django.core.signing import BadSignature, Signer, TimestampSigner, b62_decode, b62_encode
@@ -20,13 +21,12 @@ from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 
 _ID = "id"
-_SAMESITE: Final = "Lax"
 
 
 class RequestVisitor:
     """The visitor of one request. Costs nothing until an evaluation reads it."""
 
-    __slots__ = ("_consent", "_cookie", "_is_sent", "_new", "_reads_cookie")
+    __slots__ = ("_asked_by", "_consent", "_cookie", "_new", "_reads_cookie")
 
     def __init__(self) -> None:
         # The new id, or None if none can be set any more; the first of two threads decides. No
@@ -34,8 +34,9 @@ class RequestVisitor:
         self._new: dict[str, str | None] | None = None
         # Whether the response depends on the cookies of the browser.
         self._reads_cookie = False
-        self._is_sent = False
         self._consent: bool | None = None
+        # The thread that calls the function of VISITOR_COOKIE.
+        self._asked_by: int | None = None
         self._cookie: SignedId | None = None
 
     def begin(self) -> None:
@@ -50,14 +51,26 @@ class RequestVisitor:
             self._read_cookie(request)
         if self._cookie is not None:
             return self._cookie.id
-        if not draw or not self._consent or _hides_cookies(request):
+        if not draw or not self._consent or _hides_cookie(request):
             return None
         if self._new is None:
-            _log_missing_middleware()
+            log_once(
+                "visitor",
+                "middleware",
+                "a request has no visitor, because FlagstaffMiddleware has not run: add "
+                '"flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE, before any middleware '
+                "that evaluates flags",
+            )
             return None
         visitor_id = self._new.setdefault(_ID, draw_id())
         if visitor_id is None:
-            _log_late()
+            log_once(
+                "visitor",
+                "late",
+                "a request has no visitor, because the flag was evaluated too late to set a "
+                "cookie: evaluate it before the view returns, not in the body of a streaming "
+                "response",
+            )
         return visitor_id
 
     @property
@@ -75,16 +88,35 @@ class RequestVisitor:
 
     def _read_cookie(self, request: Any) -> None:
         text = request.COOKIES.get(conf.visitor_cookie_name)
-        self._is_sent = text is not None
-        self._consent = _consent_of(request)
+        self._consent = self._ask_for_consent(request)
         # Without cookies, pages are the same for all browsers, and caches may store them.
-        if conf.visitor_cookie is False and not self._is_sent:
+        if conf.visitor_cookie is False and text is None:
             return
         keep_out_of_cache(request)
         if text is not None and self._consent:
             self._cookie = read_id(text, conf.visitor_cookie_age)
         # Last: another thread may use the visitor of the same request.
         self._reads_cookie = True
+
+    def _ask_for_consent(self, request: object) -> bool | None:
+        """Whether the browser may have the cookie; None if the project's function fails."""
+        setting = conf.visitor_cookie
+        if isinstance(setting, bool):
+            return setting
+        if self._asked_by == get_ident():
+            problem = "evaluates a flag that is bucketed by visitor, which it must not do"
+        else:
+            self._asked_by = get_ident()
+            try:
+                # A text such as "no" would be true.
+                return bool(result_of(setting, request, (bool,), "True or False"))
+            except RequestFunctionError as error:
+                problem = str(error)
+            finally:
+                self._asked_by = None
+        message = f"{setting} in VISITOR_COOKIE {problem}; the request has no visitor"
+        log_once("consent", problem, message)
+        return None
 
     def finish(self, request: HttpRequest, response: HttpResponseBase) -> None:
         """Sets or deletes the cookie of the browser, and tells caches what the response is.
@@ -97,20 +129,18 @@ class RequestVisitor:
         patch_vary_headers(response, ["Cookie"])
         # Many shared caches ignore Vary.
         patch_cache_control(response, private=True)
-        # The view may have deleted it, for example because consent was withdrawn.
-        if conf.visitor_cookie_name not in response.cookies:
-            self._write_cookie(request, response, new)
-
-    def _write_cookie(
-        self, request: HttpRequest, response: HttpResponseBase, new: str | None
-    ) -> None:
+        name, cookie = conf.visitor_cookie_name, self._cookie
+        if name in response.cookies:
+            # The view has deleted it, for example because consent was withdrawn.
+            return
         if new is not None:
-            _set(request, response, sign_id(new), conf.visitor_cookie_age)
-        elif self._cookie is not None and not self._cookie.is_current:
-            _set_current(request, response, self._cookie)
-        # A function that fails has not refused.
-        elif self._is_sent and self._consent is False:
-            _delete(response)
+            _set(request, response, new, time.time())
+        elif cookie is not None and not cookie.is_current:
+            # Signed with the current key. It does not live longer for that.
+            _set(request, response, cookie.id, cookie.drawn_at)
+        elif name in request.COOKIES and self._consent is False:
+            # A function that fails has not refused.
+            response.delete_cookie(name, domain=conf.visitor_cookie_domain, samesite="Lax")
 
 
 def visitor_of_request(request: Any) -> RequestVisitor:
@@ -121,129 +151,60 @@ def visitor_of_request(request: Any) -> RequestVisitor:
     return visitor
 
 
-def _hides_cookies(request: HttpRequest) -> bool:
-    """Whether the browser withholds the cookie if it has one.
+def _hides_cookie(request: HttpRequest) -> bool:
+    """Whether the browser withholds its cookie, which a new id would replace or count twice.
 
-    With SameSite=Lax it does so for all requests from another site except links. A new id would
-    differ from request to request, and in response to a form replace the one of the browser.
+    With SameSite=Lax, it does so for all requests from another site except links.
     """
-    if request.headers.get("Sec-Fetch-Site") != "cross-site":
-        return False
     is_page = request.headers.get("Sec-Fetch-Dest") == "document"
-    return not is_page or request.method not in ("GET", "HEAD")
+    is_link = is_page and request.method in ("GET", "HEAD")
+    return request.headers.get("Sec-Fetch-Site") == "cross-site" and not is_link
 
 
-def _set(request: HttpRequest, response: HttpResponseBase, text: str, max_age: int) -> None:
+def _set(
+    request: HttpRequest, response: HttpResponseBase, visitor_id: str, drawn_at: float
+) -> None:
     response.set_cookie(
         conf.visitor_cookie_name,
-        text,
-        max_age=max_age,
+        sign_id(visitor_id, drawn_at),
+        max_age=math.ceil(drawn_at + conf.visitor_cookie_age - time.time()),
         domain=conf.visitor_cookie_domain,
         secure=request.is_secure() or settings.SESSION_COOKIE_SECURE,
         httponly=True,
-        samesite=_SAMESITE,
+        samesite="Lax",
     )
-
-
-def _set_current(request: HttpRequest, response: HttpResponseBase, cookie: SignedId) -> None:
-    """Signs the id with the current key. It does not live longer for that."""
-    max_age = int(cookie.drawn_at + conf.visitor_cookie_age - time.time())
-    _set(request, response, sign_id(cookie.id, cookie.drawn_at), max_age)
-
-
-def _delete(response: HttpResponseBase) -> None:
-    response.delete_cookie(
-        conf.visitor_cookie_name, domain=conf.visitor_cookie_domain, samesite=_SAMESITE
-    )
-
-
-def _log_missing_middleware() -> None:
-    log_once(
-        "visitor",
-        "middleware",
-        "a request has no visitor, because FlagstaffMiddleware has not run: add "
-        '"flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE, before any middleware that '
-        "evaluates flags",
-    )
-
-
-def _log_late() -> None:
-    log_once(
-        "visitor",
-        "late",
-        "a request has no visitor, because the flag was evaluated too late to set a cookie: "
-        "evaluate it before the view returns, not in the body of a streaming response",
-    )
-
-
-# Whether a browser may have the visitor's cookie, as the setting VISITOR_COOKIE decides.
-
-_is_asking: ContextVar[bool] = ContextVar("flagstaff_is_asking_for_consent", default=False)
-
-
-def _consent_of(request: object) -> bool | None:
-    """Whether the browser may have the cookie; None if the project's function fails."""
-    setting = conf.visitor_cookie
-    if isinstance(setting, bool):
-        return setting
-    # The function evaluates a flag that needs the visitor, which needs the function.
-    if _is_asking.get():
-        _log(setting, "evaluates a flag that is bucketed by visitor, which it must not do")
-        return None
-    token = _is_asking.set(True)
-    try:
-        # A text such as "no" would be true.
-        return bool(result_of(setting, request, (bool,), "True or False"))
-    except RequestFunctionError as problem:
-        _log(setting, str(problem))
-        return None
-    finally:
-        _is_asking.reset(token)
-
-
-def _log(path: str, problem: str) -> None:
-    message = f"{path} in VISITOR_COOKIE {problem}; the request has no visitor"
-    log_once("consent", problem, message)
-
-
-# Keeps the page of a request out of Django's cache.
 
 
 def keep_out_of_cache(request: object) -> None:
-    """Makes Django's cache middleware and `@cache_page` not store the response.
+    """Makes Django's cache middleware and `@cache_page` not store the response of a request.
 
     They decide by an attribute of the request. `@cache_page` sets it when its view is called, which
-    can be later than this, so the request gets a class whose attribute is always False.
+    can be after a middleware has evaluated a flag, and stores the response before any middleware
+    sees it. So the request gets a class whose attribute is always False.
     """
     # Any, because the stubs deny that a class is hashable.
     original: Any = type(request)
-    is_kept_out = isinstance(getattr(original, "_cache_update_cache", None), property)
+    is_kept_out = isinstance(getattr(original, _ATTRIBUTE, None), property)
     if isinstance(request, HttpRequest) and not is_kept_out:
         request.__class__ = _uncached(original)
 
 
+def _reduced(request: HttpRequest, _protocol: int) -> tuple[Any, ...]:
+    """Returns how to pickle or copy a request: with its original class."""
+    return object.__new__, type(request).__bases__, request.__getstate__()
+
+
+_ATTRIBUTE = "_cache_update_cache"
+_MEMBERS = {_ATTRIBUTE: property(lambda _: False, lambda _, __: None), "__reduce_ex__": _reduced}
+
+
 @cache
 def _uncached(original: Any) -> Any:
-    """Returns a class that differs only in the attribute. Pickles and copies have the original."""
-    members = {
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__reduce_ex__": lambda request, protocol: (_copy, (original, request.__getstate__())),
-        "_cache_update_cache": property(lambda request: False, lambda request, value: None),
-    }
-    return type(original.__name__, (original,), members)
-
-
-def _copy(original: Any, state: dict[str, object]) -> Any:
-    request = original.__new__(original)
-    request.__dict__.update(state)
-    return request
+    return type(original.__name__, (original,), dict(_MEMBERS))
 
 
 _SALT = "flagstaff.visitor"
 _RANDOM_BYTES = 16
-# A text of ours has about 75 characters; a longer one is not worth a hash.
-_MAX_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -271,7 +232,7 @@ def sign_id(visitor_id: str, drawn_at: float | None = None) -> str:
 
 def read_id(text: str, max_age: int) -> SignedId | None:
     """Returns the id of a cookie; None if it is not signed or older than `max_age` seconds."""
-    if len(text) > _MAX_LENGTH or not text.isascii():
+    if not text.isascii():
         return None
     signer = TimestampSigner(salt=_SALT)
     try:

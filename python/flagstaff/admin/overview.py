@@ -21,7 +21,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine.unknown_keys import count_unknown_keys
+from flagstaff._engine.usage import require_usage, unknown_keys
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_time
@@ -171,8 +171,10 @@ def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLi
 
 
 def _unknown_keys(request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
-    is_readable = can_read(request, "usage_table")
-    if not (count := count_unknown_keys(timedelta(days=_DAYS), is_readable=is_readable)):
+    if not can_read(request, "usage_table"):
+        require_usage()
+    _first, count = unknown_keys(timedelta(days=_DAYS), limit=1)
+    if not count:
         return ()
     text, label = count_sentence(count, _DAYS), local_number(count)
     return (OverviewLine(title, text, Level.NOTICE, f"{url}?{DAYS}={_DAYS}", label),)

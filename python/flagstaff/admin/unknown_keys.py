@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
@@ -16,7 +17,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, unknown_keys
+from flagstaff._engine.usage import (
+    OTHER_KEYS,
+    HourlyUsage,
+    UsagePeriod,
+    require_usage,
+    unknown_keys,
+    usage_period,
+)
 from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
@@ -58,18 +66,29 @@ class UnknownKeysAdmin(PlainPageAdmin):
             "rows": _unknown_rows(self.admin_site, request, unknown.keys),
             "periods": [_link(period, days) for period in sorted(_PERIODS)],
             "sentence": _sentence(unknown, days),
-            "notes": _notes(unknown, days),
+            "notes": _notes(unknown.period, days),
             "newer": _url(days, number - 1) if number else "",
             "older": _url(days, number + 1) if unknown.total > (number + 1) * _PAGE_SIZE else "",
         }
 
 
-def _read(days: int, page: int) -> UnknownKeys | None:
-    return value_or_default(
-        "the page of unknown keys cannot read the usage",
-        lambda: unknown_keys(age=timedelta(days=days), limit=_PAGE_SIZE, offset=page * _PAGE_SIZE),
-        None,
-    )
+class _Unknown(NamedTuple):
+    """The keys of a page, the number of all, and which time their counts cover."""
+
+    keys: Sequence[HourlyUsage]
+    total: int
+    period: UsagePeriod
+
+
+def _read(days: int, page: int) -> _Unknown | None:
+    def read() -> _Unknown:
+        require_usage()
+        # Before the keys, which include at least what was reported until then.
+        period = usage_period()
+        age, offset = timedelta(days=days), page * _PAGE_SIZE
+        return _Unknown(*unknown_keys(age, limit=_PAGE_SIZE, offset=offset), period)
+
+    return value_or_default("the page of unknown keys cannot read the usage", read, None)
 
 
 def _period(request: HttpRequest) -> int:
@@ -110,32 +129,32 @@ def count_sentence(total: int, days: int) -> str:
     return text % {"days": _duration(days), "count": local_number(total)}
 
 
-def _sentence(unknown: UnknownKeys, days: int) -> str:
+def _sentence(unknown: _Unknown, days: int) -> str:
     if unknown.total:
         return count_sentence(unknown.total, days)
-    if unknown.until is None:
+    if unknown.period.until is None:
         return _("No worker has reported its evaluations yet.")
     text = _("Every key that was evaluated in the last %(days)s has a flag.")
     return text % {"days": _duration(days)}
 
 
-def _notes(unknown: UnknownKeys, days: int) -> Sequence[str]:
+def _notes(period: UsagePeriod, days: int) -> Sequence[str]:
     """Which time the counts cover, how late they are, and what is not counted."""
-    notes = [period_text(_within(unknown, days)), reports_text()]
+    notes = [period_text(_within(period, days)), reports_text()]
     notes.append(_("Only keys of flags are counted, not keys of values."))
     return [note for note in notes if note]
 
 
-def _within(unknown: UnknownKeys, days: int) -> UnknownKeys:
-    """The same, with a period that does not begin before the days of the page."""
-    if unknown.since is None:
-        return unknown
+def _within(period: UsagePeriod, days: int) -> UsagePeriod:
+    """The same period, which does not begin before the days of the page."""
+    if period.since is None:
+        return period
     first: datetime = aware(timezone.now()) - timedelta(days=days)
-    return replace(unknown, since=max(aware(unknown.since), first))
+    return replace(period, since=max(period.since, first))
 
 
 def _unknown_rows(
-    site: AdminSite, request: HttpRequest, keys: Sequence[UnknownKey]
+    site: AdminSite, request: HttpRequest, keys: Sequence[HourlyUsage]
 ) -> list[Mapping[str, object]]:
     """Returns the rows. Makes a number of queries that does not depend on the number of keys."""
     names = [key.key for key in keys]
@@ -147,9 +166,9 @@ def _unknown_rows(
     return [
         {
             "key": name,
-            "count": local_number(key.evaluations),
-            "last": time_cell(key.last_evaluated_at),
-            "first": time_cell(key.first_hour),
+            "count": local_number(key.count),
+            "last": time_cell(key.last_at),
+            "first": time_cell(key.hour),
             "similar": similar.get(name),
             "former": former.get(name),
             "problem": problems[name],

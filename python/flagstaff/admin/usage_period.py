@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Protocol
-
 from django.utils.translation import gettext as _
 
+from flagstaff._engine.usage import Usage, UsagePeriod
 from flagstaff._words.times import local_time_text
 from flagstaff.conf import conf
-
-
-class _Period(Protocol):
-    """When evaluations were counted; see `Usage`."""
-
-    @property
-    def since(self) -> datetime | None: ...
-    @property
-    def until(self) -> datetime | None: ...
 
 
 def no_usage() -> str:
@@ -28,7 +17,7 @@ def no_usage() -> str:
     )
 
 
-def period_text(period: _Period) -> str:
+def period_text(period: Usage | UsagePeriod) -> str:
     """Returns which time the counts cover; empty if nothing was counted."""
     if period.since is None:
         return ""

@@ -13,21 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
 from flagstaff._connection.aliases import is_same_database
-from flagstaff._connection.options import (
-    SUPPORTED,
-    UNSUPPORTED,
-    UnsupportedParameter,
-    unsupported_parameters,
-)
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.vendor import is_postgresql, is_supported
+from flagstaff._core import check_parameters
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._words.text import some
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 
 _DJANGO_BACKEND = "django.db.backends.postgresql.base"
-_OTHER_ALIAS = 'set "DATABASE" in FLAGSTAFF to an alias without'
 
 
 def wrong_settings() -> Iterator[CheckMessage]:
@@ -65,22 +59,21 @@ def unsupported_databases() -> Iterator[CheckMessage]:
 
 
 def unsupported_connection_parameters() -> Iterator[CheckMessage]:
-    """Yields the connection parameters that the engine does not support."""
+    """Yields why the engine cannot use the connection parameters. Does not connect."""
     connection = connections[conf.engine_database]
-    if is_postgresql(connection):
-        for text, hint in _parameter_problems(connection):
-            yield Error(text, hint=hint, id="flagstaff.E003")
-
-
-def _parameter_problems(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
-    try:
-        parameters = _parameters(connection)
-    except ConfigurationError as error:
-        yield str(error), f"correct the file, or {_OTHER_ALIAS} a service or password file"
+    if not is_postgresql(connection) or _computes_parameters(connection):
         return
-    for parameter in unsupported_parameters(parameters):
-        text = f'the option {parameter.shown} of database "{connection.alias}" is not supported'
-        yield text, _hint(parameter)
+    try:
+        check_parameters(connection_parameters(connection))
+    except ConfigurationError as error:
+        yield Error(
+            f'database "{connection.alias}": {error}',
+            hint="correct it in OPTIONS, in the environment or in the service or password file, or "
+            'set "DATABASE" in FLAGSTAFF to an alias without it',
+            id="flagstaff.E003",
+        )
+    except ImproperlyConfigured:  # Django cannot connect either, and reports it
+        pass
 
 
 def models_written_elsewhere() -> Iterator[CheckMessage]:
@@ -136,23 +129,6 @@ def _unusable_columns() -> list[str]:
         return []
 
 
-def _parameters(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
-    """Returns the engine's parameters, as far as they are known without connecting."""
-    if type(connection).get_connection_params.__module__ != _DJANGO_BACKEND:
-        # A custom backend may request a password or a token, which a check must not do.
-        options = connection.settings_dict["OPTIONS"]
-        known = SUPPORTED.keys() | UNSUPPORTED
-        return {name: str(options[name]) for name in options if name in known}
-    try:
-        return connection_parameters(connection)
-    except ConfigurationError:
-        raise
-    except ImproperlyConfigured:  # Django cannot connect either, and reports it
-        return {}
-
-
-def _hint(parameter: UnsupportedParameter) -> str:
-    other = f"or {_OTHER_ALIAS} {parameter.shown}"
-    if parameter.expected:
-        return f"use one of: {', '.join(parameter.expected)}; {other}"
-    return f"remove it from OPTIONS, from the environment and from the service file, {other}"
+def _computes_parameters(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a custom backend may request a password or a token, which a check must not do."""
+    return type(connection).get_connection_params.__module__ != _DJANGO_BACKEND

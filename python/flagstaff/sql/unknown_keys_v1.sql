@@ -1,9 +1,10 @@
 -- The keys that were evaluated without a flag since a time and have none yet, the last evaluated
--- first: how often, the first hour, the last time, and on each row how many there are.
+-- first: the first hour, how often, the last time, and on each row how many there are.
 SELECT
-    u.key,
-    pg_catalog.sum(u.count)::bigint,
     pg_catalog.min(u.hour),
+    u.key,
+    'unknown',
+    pg_catalog.sum(u.count)::bigint,
     pg_catalog.max(u.last_at),
     pg_catalog.count(*) OVER ()
 FROM {usage_table} AS u
@@ -16,5 +17,5 @@ WHERE u.result OPERATOR(pg_catalog.=) 'unknown'
         SELECT FROM {flag_table} AS f WHERE f.{flag_key}::text OPERATOR(pg_catalog.=) u.key
     )
 GROUP BY u.key
-ORDER BY 4 DESC, 1
+ORDER BY 5 DESC, 2
 LIMIT %(limit)s OFFSET %(offset)s

@@ -11,6 +11,7 @@ from django.db import connections
 from django.utils import timezone
 
 from flagstaff._engine import forced_off
+from flagstaff._engine.usage import NOT_USED, KeyUsage
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._tables.tags import usable_tags
@@ -23,10 +24,8 @@ from flagstaff.stale.constant import Constant, constant_since
 from flagstaff.stale.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
 from flagstaff.stale.past import Past, WantedPast, history_since, read_past, review_changes
 from flagstaff.stale.signals import (
-    NEVER_USED,
     Assessment,
     Facts,
-    LastUse,
     ReviewChange,
     assess,
 )
@@ -149,7 +148,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     last = evaluations.last
     # If evaluations may be missing, it is not known which flags are unused.
     counted = () if evaluations.problem else flags
-    unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NEVER_USED), since)}
+    unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NOT_USED), since)}
     problem = past.history_problem(is_readable=is_readable)
     periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
     changes = {} if problem else _review_changes(flags, unused, periods, now, since)
@@ -165,7 +164,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
             review_on=fields.review_on,
             constant=None if flag.is_forced_off else periods.constant.get(flag.pk),
             constant_problem=_constant_problem(flag, problem),
-            last_use=last.get(flag.key, NEVER_USED),
+            last_use=last.get(flag.key, NOT_USED),
             counted_since=evaluations.counted_since,
             usage_problem=evaluations.problem,
             key_since=max((time for time in begin if time), default=None),
@@ -173,8 +172,8 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
         )
 
 
-def _is_unused(last: LastUse, since: datetime) -> bool:
-    return last.at is None or last.at <= since
+def _is_unused(last: KeyUsage, since: datetime) -> bool:
+    return last.in_use_at is None or last.in_use_at <= since
 
 
 def _are_readable() -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
+from flagstaff._engine.usage import NOT_USED, KeyUsage
 from flagstaff._words.text import Text
 from flagstaff._words.times import local_time
 from flagstaff.stale.constant import Constant
@@ -20,24 +21,6 @@ class Signal(Enum):
     CONSTANT = "constant"
     NOT_EVALUATED = "not-evaluated"
     REVIEW = "review"
-
-
-@dataclass(frozen=True)
-class LastUse:
-    """When a key was last evaluated, and last served in bulk."""
-
-    evaluated_at: datetime | None = None
-    #: By a call that returns all flags: it is not known whether the code used the result.
-    served_in_bulk_at: datetime | None = None
-    served_to_browsers_at: datetime | None = None
-
-    @property
-    def at(self) -> datetime | None:
-        """When the flag was last in use: evaluated, or served to browsers."""
-        return _latest(self.evaluated_at, self.served_to_browsers_at)
-
-
-NEVER_USED = LastUse()
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Facts:
     constant: Constant | None = None
     #: Why it is not known whether the result is constant; empty if it is known.
     constant_problem: str = ""
-    last_use: LastUse = NEVER_USED
+    last_use: KeyUsage = NOT_USED
     #: From when on all evaluations are counted; None if `usage_problem` says why they are not.
     counted_since: datetime | None = None
     usage_problem: str = ""
@@ -159,7 +142,7 @@ def _constant(facts: Facts, now: datetime, days: int) -> Finding | Unknown | Non
 def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
     """Returns the signal that a flag is not evaluated, of any kind of flag; None if it is."""
     first = now - timedelta(days=days)
-    last, begin, bulk = facts.last_use.at, facts.key_since, facts.last_use.served_in_bulk_at
+    last, begin, bulk = facts.last_use.in_use_at, facts.key_since, facts.last_use.served_in_bulk_at
     if (last is not None and last > first) or (begin is not None and begin > first):
         return None
     if bulk is not None and bulk > first:

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 from django.db import connections
 
-from flagstaff._engine.usage import UsagePeriod, key_usage, usage_period
+from flagstaff._engine.usage import KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._words.text import Text
 from flagstaff._words.times import local_time
 from flagstaff.conf import conf
-from flagstaff.stale.signals import LastUse
 
 #: Between the reports of two workers. A pause between two deployments, or a night, is shorter.
 MAX_GAP = timedelta(days=1)
@@ -51,7 +50,7 @@ class Evaluations:
     """What the usage says about some keys."""
 
     #: By key; keys that were never evaluated or served are absent.
-    last: Mapping[str, LastUse] = field(default_factory=dict)
+    last: Mapping[str, KeyUsage] = field(default_factory=dict)
     #: Since when evaluations are counted; None if `problem` says why some may be missing.
     counted_since: datetime | None = None
     problem: str = ""
@@ -71,10 +70,7 @@ def evaluations_of(
     if reason:
         return Evaluations(problem=Text("usage is not available; {reason}", reason=reason))
     coverage = usage_period(since)
-    last = {
-        key: LastUse(found.last_evaluated_at, found.served_in_bulk_at, found.served_to_browsers_at)
-        for key, found in key_usage(keys, now).items()
-    }
+    last = key_usage(keys, now)
     is_turned_off = conf.usage_interval == 0
     problem = problem_of_coverage(coverage, since=since, now=now, is_turned_off=is_turned_off)
     return Evaluations(last, None if problem else coverage.since, problem)

@@ -11,7 +11,7 @@ const DAY: i64 = 24 * HOUR;
 const MAX_COUNTS: usize = 100_000;
 
 /// Usage by hour, key and what is counted: how often, and when last. Times are Unix seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     rows: BTreeMap<(i64, Box<str>, Counted), (i64, i64)>,
     /// Until when they are complete.
@@ -29,13 +29,21 @@ pub(super) struct Columns {
 }
 
 impl Counts {
-    /// Adds the usage up to `now`.
+    /// Nothing, collected from `now` on.
+    pub(super) fn since(now: i64) -> Self {
+        Self { rows: BTreeMap::new(), until: now }
+    }
+
+    /// Adds the usage between the last call and `now`. It belongs to the hour in which this time
+    /// began: the caller adds at the end of each hour, which it notices late.
     pub(super) fn add(&mut self, usage: Vec<KeyUsage>, now: i64) {
+        // The clock may have been set, or the machine suspended.
+        let began = if (0..HOUR).contains(&(now - self.until)) { self.until } else { now };
         self.until = now;
         for KeyUsage { key, counted, count } in usage {
             // All flags may be served at once, so these have one row a day.
             let period = if matches!(counted, Counted::Served(_)) { DAY } else { HOUR };
-            let row = self.rows.entry((start_of(period, now), key, counted)).or_default();
+            let row = self.rows.entry((start_of(period, began), key, counted)).or_default();
             *row = (row.0.saturating_add_unsigned(count), row.1.max(now));
         }
         while self.rows.len() > MAX_COUNTS {
@@ -111,16 +119,20 @@ mod tests {
     }
 
     #[test]
-    fn usage_within_one_hour_is_added_up() {
-        let mut counts = Counts::default();
-        for (count, now) in [(2, 7200), (3, 10_799), (4, 10_800)] {
+    fn usage_belongs_to_the_hour_in_which_its_time_began() {
+        let mut counts = Counts::since(7200);
+        for (count, now) in [(2, 7201), (3, 10_799), (4, 10_801)] {
             counts.add(usage("a", Counted::Flag(true), count), now);
         }
-        counts.add(usage("a", Counted::Flag(false), 1), 10_801);
+        counts.add(usage("a", Counted::Flag(false), 1), 10_802);
+        // The clock was set back, and the machine suspended.
+        counts.add(usage("a", Counted::Flag(false), 1), 7200);
+        counts.add(usage("a", Counted::Flag(true), 1), 100_000);
         let expected = [
-            row(7200, "true", 5, 10_799),
-            row(10_800, "false", 1, 10_801),
-            row(10_800, "true", 4, 10_800),
+            row(7200, "false", 1, 7200),
+            row(7200, "true", 9, 10_801),
+            row(10_800, "false", 1, 10_802),
+            row(97_200, "true", 1, 100_000),
         ];
         assert_eq!(rows(&mut counts), expected);
         assert!(counts.is_empty());
@@ -128,10 +140,11 @@ mod tests {
 
     #[test]
     fn key_that_is_served_in_bulk_has_a_row_a_day_without_a_count() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::since(7200);
         for (bulk, now) in [(Bulk::All, 7200), (Bulk::ForBrowsers, 7201), (Bulk::All, 86_399)] {
             counts.add(usage("a", Counted::Served(bulk), 0), now);
         }
+        counts.add(Vec::new(), 86_400);
         counts.add(usage("a", Counted::Served(Bulk::All), 0), 86_400);
         let expected = [
             row(0, "bulk", 0, 86_399),
@@ -143,7 +156,7 @@ mod tests {
 
     #[test]
     fn results_of_values_and_unknown_keys_are_rows_of_their_own() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::since(7200);
         for counted in [Counted::Value(0), Counted::Value(12), Counted::Unknown, Counted::Value(12)]
         {
             counts.add(usage("a", counted, 3), 7200);
@@ -155,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_flush_says_that_a_worker_reports() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::since(0);
         counts.add(Vec::new(), 7201);
         let columns = counts.take();
         assert_eq!(columns.keys, [""]);
@@ -165,8 +178,9 @@ mod tests {
 
     #[test]
     fn rows_over_the_maximum_drop_the_oldest_hours() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::since(0);
         for hour in 0..=i64::try_from(MAX_COUNTS).expect("a small number") {
+            counts.add(Vec::new(), hour * HOUR);
             counts.add(usage("a", Counted::Flag(true), 1), hour * HOUR);
         }
         let rows = rows(&mut counts);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::boot_time::since_boot;
 use crate::message::Template;
 use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
@@ -47,6 +48,9 @@ pub(super) trait Report {
     const THREAD: &'static str;
     /// Whether a flush that the server refuses is kept: what is collected meanwhile is bounded.
     const KEEPS_REFUSED: bool;
+    /// How long a flush with an unknown outcome is sent again. Afterwards it is dropped, because it
+    /// could be applied twice.
+    const REPEATED_FOR: Duration = Duration::MAX;
 
     /// The time between two flushes.
     fn interval(context: &Context) -> Duration;
@@ -73,8 +77,16 @@ pub(super) trait Report {
 struct Flush<C> {
     sequence: i64,
     columns: C,
+    /// When it was first sent, since boot.
+    first_sent: Duration,
     /// Whether the engine reports that it stops.
     is_last: bool,
+}
+
+impl<C> Flush<C> {
+    fn may_be_repeated<R: Report>(&self, now: Duration) -> bool {
+        now.saturating_sub(self.first_sent) < R::REPEATED_FOR
+    }
 }
 
 /// Identifies a sender in the register of workers. Its name is never used twice: if one thread of an
@@ -169,10 +181,12 @@ impl<R: Report> Sender<R> {
     /// Sends the pending flush, or the next one. The error says whether the
     /// server refuses all writes.
     fn send(&mut self, is_last: bool, until: Instant) -> Result<(), bool> {
-        let flush = self.pending.take().unwrap_or_else(|| {
+        let now = since_boot();
+        let pending = self.pending.take().filter(|flush| flush.may_be_repeated::<R>(now));
+        let flush = pending.unwrap_or_else(|| {
             self.sequence += 1;
             let columns = self.report.take();
-            Arc::new(Flush { sequence: self.sequence, columns, is_last })
+            Arc::new(Flush { sequence: self.sequence, columns, first_sent: now, is_last })
         });
         let Err(error) = self.attempt(flush.clone(), until) else {
             self.is_refused = false;
@@ -264,4 +278,18 @@ fn is_data_error(error: &Error) -> bool {
 pub(super) fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::reports::counts::Counts;
+
+    #[test]
+    fn flush_is_repeated_only_while_the_server_knows_its_number() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let flush = Flush { sequence: 1, columns: (), first_sent: hours(5), is_last: false };
+        let repeated = [5, 16, 17, 29].map(|now| flush.may_be_repeated::<Counts>(hours(now)));
+        assert_eq!(repeated, [true, true, false, false]);
+    }
 }

@@ -21,6 +21,8 @@ impl Report for Counts {
     const NAME: &'static str = "usage";
     const THREAD: &'static str = "flagstaff-flush";
     const KEEPS_REFUSED: bool = false;
+    // `run-jobs` forgets the number of a flush a day after it was accepted.
+    const REPEATED_FOR: Duration = Duration::from_secs(12 * 3600);
 
     fn interval(context: &Context) -> Duration {
         context.usage_interval
@@ -72,7 +74,7 @@ pub(crate) fn start(
 /// Collects at every flush and at the end of every hour, until it is stopped or the engine is
 /// dropped.
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
-    let mut sender = Sender::new(context.clone(), Counts::default());
+    let mut sender = Sender::new(context.clone(), Counts::since(unix_seconds()));
     let mut due = Instant::now() + jittered(context.usage_interval);
     loop {
         let left = Duration::from_secs(left_of_hour(unix_seconds()));

@@ -11,13 +11,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from flagstaff import usage
-from flagstaff._engine.usage import prune_usage
+from flagstaff._engine.usage import prune_usage_in_batches, usage_period
 from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
 from tests.support.sql import rows
-from tests.support.terminals import OPENED, Ran, delete_usage, flags, open_shop
+from tests.support.terminals import OPENED, Ran, delete_usage, document, flags, open_shop, typed
 from tests.support.usage_rows import add_usage
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def test_period_of_the_counts_is_printed(options: list[str]) -> None:
 
 
 def test_period_begins_with_the_days_that_are_asked_for() -> None:
-    add_usage("a", "true", 1, 9)
+    add_usage("", "report", 0, 9)
     first = timezone.now() - timedelta(days=2)
     period = flags("usage", "--days", "2", "--json").err.splitlines()[-1]
     assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
@@ -54,7 +54,7 @@ def test_usage_before_the_first_report_says_so(interval: int, reason: str, setti
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
     assert flags("usage", "--unknown").err == (
-        f"no unknown keys were evaluated\nno worker has reported its usage yet; {reason}\n"
+        f"no matching entries\nno worker has reported its usage yet; {reason}\n"
     )
 
 
@@ -69,89 +69,74 @@ def test_usage_since_a_time_has_the_hours_with_a_later_evaluation() -> None:
     assert len(usage("dark_mode", since=OPENED.astimezone(kolkata)).hours) == 1
 
 
-def test_usage_adds_up_the_hours_of_a_key() -> None:
+def test_usage_adds_up_the_hours_of_each_key_and_result() -> None:
     open_shop()
     rows(
         "INSERT INTO flagstaff_usage (hour, key, result, count, last_at) "
         "SELECT hour + '1 hour', key, result, count, last_at + '1 hour' FROM flagstaff_usage"
     )
-    [first, second] = json.loads(flags("usage", "--json").out)
-    assert first == {
-        "key": "dark_mode",
-        "true_count": 96_420,
-        "false_count": 0,
-        "last_evaluated_at": "2026-11-20T09:17:00Z",
-        "served_in_bulk_at": None,
-        "served_to_browsers_at": None,
-    }
-    assert (second["true_count"], second["false_count"]) == (602, 1868)
-    hours = json.loads(flags("usage", "new_checkout", "--hours", "--json").out)
-    assert [(hour["true_count"], hour["false_count"]) for hour in hours] == [(301, 934)] * 2
-
-
-def test_usage_shows_flags_that_were_only_served_in_bulk_without_counts() -> None:
-    delete_usage()
-    served = datetime(2026, 11, 20, 14, 3, 5, tzinfo=timezone.get_fixed_timezone(0))
-    add_usage("menu", "bulk", 0, served)
-    [found] = json.loads(flags("usage", "--json").out)
-    assert found == {
-        "key": "menu",
-        "true_count": 0,
-        "false_count": 0,
-        "last_evaluated_at": None,
-        "served_in_bulk_at": "2026-11-20T14:03:05Z",
-        "served_to_browsers_at": None,
-    }
-    [line] = flags("usage").out.splitlines()
-    assert line.startswith("menu\t0\t0\t\t2026-11-20T14:03:05")
-    assert flags("usage", "another", "--json").out == "[]\n"
-    assert flags("usage", "--hours", "--json").out == "[]\n"
-    assert [hour.result for hour in usage("menu", since=served).hours] == ["bulk"]
-    assert usage(since=served + timedelta(seconds=1)).hours == ()
-
-
-def test_usage_of_values_shows_how_often_each_result_was_returned() -> None:
-    at = datetime(2026, 11, 20, 13, 30, tzinfo=timezone.get_fixed_timezone(0))
-    add_usage("max_items", "0", 7, at)
-    add_usage("max_items", "0", 5, at + timedelta(hours=1))
-    add_usage("max_items", "2", 3, at)
-    add_usage("other", "1", 1, at)
-    found = json.loads(flags("usage", "max_items", "--values", "--json").out)
-    assert found == [
-        {
-            "key": "max_items",
-            "result": "the value itself",
-            "count": 12,
-            "last_evaluated_at": "2026-11-20T14:30:00Z",
-        },
-        {
-            "key": "max_items",
-            "result": "rule 2",
-            "count": 3,
-            "last_evaluated_at": "2026-11-20T13:30:00Z",
-        },
+    first, *others = document("usage")
+    last_at = "2026-11-20T09:17:00Z"
+    assert first == {"key": "dark_mode", "result": "true", "count": 96_420, "last_at": last_at}
+    assert [(one["key"], one["result"], one["count"]) for one in others] == [
+        ("new_checkout", "false", 1868),
+        ("new_checkout", "true", 602),
+        ("new_chekout", "unknown", 34),
     ]
-    assert flags("usage", "nothing", "--values", "--json").out == "[]\n"
+    hours = document("usage", "new_checkout", "--hours")
+    assert [hour["hour"] for hour in hours[::2]] == ["2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z"]
+    assert [(hour["result"], hour["count"]) for hour in hours] == [
+        ("false", 934),
+        ("true", 301),
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("result", "count", "shown"),
+    [
+        ("bulk", 0, "bulk"),
+        ("browsers", 0, "browsers"),
+        ("0", 12, "the value itself"),
+        ("2", 3, "rule 2"),
+    ],
+)
+def test_results_of_values_and_results_in_bulk_are_rows_of_their_own(
+    result: str, count: int, shown: str
+) -> None:
+    delete_usage()
+    at = datetime(2026, 11, 20, 14, 3, 5, tzinfo=timezone.get_fixed_timezone(0))
+    add_usage("menu", result, count, at)
+    [found] = document("usage")
+    assert (found["result"], found["count"], found["last_at"]) == (
+        result,
+        count,
+        "2026-11-20T14:03:05Z",
+    )
+    assert f" {shown} " in typed("flags usage")
+    assert document("usage", "another") == []
+    assert [hour.result for hour in usage("menu", since=at).hours] == [result]
+    assert usage(since=at + timedelta(seconds=1)).hours == ()
 
 
 def test_usage_of_unknown_keys_has_the_columns_of_json() -> None:
     open_shop()
-    [found] = json.loads(flags("usage", "--unknown", "--json").out)
+    [found] = document("usage", "--unknown")
     assert found == {
         "key": "new_chekout",
-        "evaluations": 17,
-        "last_evaluated_at": "2026-11-20T08:17:00Z",
+        "result": "unknown",
+        "count": 17,
+        "last_at": "2026-11-20T08:17:00Z",
     }
-    assert flags("usage", "--unknown", "--days", "1", "--json").out == "[]\n"
+    assert document("usage", "--unknown", "--days", "1") == []
 
 
 def test_usage_of_unknown_keys_leaves_out_keys_that_have_a_flag() -> None:
     open_shop()
-    assert flags("usage", "--unknown").out.startswith("new_chekout\t17\t")
+    assert flags("usage", "--unknown").out.startswith("new_chekout\tunknown\t17\t")
     FeatureFlag.objects.create(key="new_chekout")
     ran = flags("usage", "--unknown")
     assert (ran.status, ran.out) == (0, "")
-    assert ran.err.startswith("no unknown keys were evaluated\n")
+    assert ran.err.startswith("no matching entries\n")
 
 
 def test_usage_of_unknown_keys_refuses_a_key() -> None:
@@ -181,13 +166,28 @@ def test_prune_does_not_wait_for_a_worker_that_writes_usage() -> None:
 
     def prune() -> int:
         rows("SET lock_timeout = '200ms'")
-        return prune_usage(timedelta(days=90))
+        return sum(prune_usage_in_batches(timezone.now() - timedelta(days=90)))
 
     with transaction.atomic():
         rows("UPDATE flagstaff_usage SET last_at = now() WHERE key = 'used'")
         in_threads(prune)
         # No other test may find the row.
         assert rows("DELETE FROM flagstaff_usage RETURNING key") == [("used",)]
+
+
+def test_longest_gap_is_between_reports_and_not_between_other_rows() -> None:
+    delete_usage()
+    now = timezone.now()
+    for days in (9, 8, 5, 0):
+        add_usage("", "report", 0, now - timedelta(days=days))
+    # Served each day, and written with the start of the day.
+    for days in range(12):
+        add_usage("a", "bulk", 0, now - timedelta(days=days))
+    period = usage_period(now - timedelta(days=6))
+    assert (period.longest_gap, period.until) == (timedelta(days=5), now)
+    assert period.since == (now - timedelta(days=9)).replace(minute=0, second=0, microsecond=0)
+    assert usage_period(now - timedelta(days=3)).longest_gap == timedelta(days=5)
+    assert usage_period(now).longest_gap == timedelta()
 
 
 def test_usage_without_its_table_is_an_error() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
+from tests.support.sessions import within
 from tests.support.workers import Worker, address
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -79,6 +80,16 @@ def test_last_report_includes_everything(database: str, query: Query) -> None:
         "now() - last_at < interval '10 s' FROM flagstaff_usage WHERE result = 'true'"
     )
     assert (hour, last) == (True, True)
+
+
+def test_each_flush_reports_though_nothing_is_evaluated(database: str, query: Query) -> None:
+    def reported_at() -> Any:
+        return query("SELECT max(last_at) FROM flagstaff_usage WHERE result = 'report'")[0]
+
+    with ready_worker(database, USAGE_INTERVAL=1) as worker:
+        wait_for(query, evaluate(worker, 10))
+        first = reported_at()
+        assert within(TIMEOUT, lambda: reported_at() > first)
 
 
 def test_worker_without_evaluations_or_an_interval_writes_nothing(

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from flagstaff._engine.usage import UsagePeriod
+from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod
 from flagstaff._words.text import localized
 from flagstaff.stale.constant import Constant
 from flagstaff.stale.signals import (
     Assessment,
     Facts,
     Finding,
-    LastUse,
     ReviewChange,
     Signal,
     Unknown,
@@ -32,9 +31,13 @@ def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
+def used(last_evaluated_at: datetime | None = None, **others: Any) -> KeyUsage:
+    return KeyUsage(last_evaluated_at=last_evaluated_at, **others)
+
+
 def judged(**facts: Any) -> Assessment:
     """A flag that is evaluated, unless `facts` say otherwise."""
-    known = {"last_use": LastUse(NOW), "counted_since": ago(90), **facts}
+    known = {"last_use": used(NOW), "counted_since": ago(90), **facts}
     return assess(Facts("1", "new_checkout", **known), now=NOW, today=TODAY, days=30)
 
 
@@ -58,45 +61,45 @@ def test_finding_of_a_constant_flag_has_its_evidence() -> None:
 
 @pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
 def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: list[Signal]) -> None:
-    assert signals(last_use=LastUse(ago(days))) == expected
+    assert signals(last_use=used(ago(days))) == expected
 
 
 def test_flag_that_was_never_evaluated_is_stale_since_its_creation_or_the_counts() -> None:
-    [found] = judged(last_use=LastUse(), counted_since=ago(45)).findings
+    [found] = judged(last_use=NOT_USED, counted_since=ago(45)).findings
     assert found == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
-    [found] = judged(last_use=LastUse(), key_since=ago(40)).findings
+    [found] = judged(last_use=NOT_USED, key_since=ago(40)).findings
     assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
-    assert judged(last_use=LastUse(), key_since=ago(5)).findings == ()
+    assert judged(last_use=NOT_USED, key_since=ago(5)).findings == ()
 
 
 def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
-    found = judged(last_use=LastUse(), counted_since=None, usage_problem="off")
+    found = judged(last_use=NOT_USED, counted_since=None, usage_problem="off")
     assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
     assert not found.is_stale
-    found = judged(last_use=LastUse(ago(3)), counted_since=None, usage_problem="off")
+    found = judged(last_use=used(ago(3)), counted_since=None, usage_problem="off")
     assert found.unknown == ()
 
 
 def test_flag_served_in_bulk_since_is_unknown() -> None:
-    found = judged(last_use=LastUse(ago(40), served_in_bulk_at=ago(29)))
+    found = judged(last_use=used(ago(40), served_in_bulk_at=ago(29)))
     why = "served in bulk on 2026-10-22; an evaluation of one key would be counted"
     assert [(one.signal, str(one.why)) for one in found.unknown] == [(NOT_EVALUATED, why)]
     assert found.findings == ()
 
 
 def test_flag_served_in_bulk_before_is_unused_since_then() -> None:
-    [found] = judged(last_use=LastUse(ago(50), served_in_bulk_at=ago(40))).findings
+    [found] = judged(last_use=used(ago(50), served_in_bulk_at=ago(40))).findings
     assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
 
 
 def test_flag_served_in_bulk_and_evaluated_is_in_use() -> None:
-    found = judged(last_use=LastUse(ago(3), served_in_bulk_at=ago(3)))
+    found = judged(last_use=used(ago(3), served_in_bulk_at=ago(3)))
     assert (found.findings, found.unknown) == ((), ())
 
 
 @pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
 def test_flag_served_to_browsers_is_in_use(days: int, expected: list[Signal]) -> None:
-    assert signals(last_use=LastUse(served_to_browsers_at=ago(days))) == expected
+    assert signals(last_use=used(served_to_browsers_at=ago(days))) == expected
 
 
 def test_constant_result_without_a_history_is_unknown() -> None:
@@ -105,7 +108,11 @@ def test_constant_result_without_a_history_is_unknown() -> None:
 
 @pytest.mark.parametrize("kind", ["ops", "permission"])
 def test_permanent_flag_is_stale_only_after_its_review_date(kind: str) -> None:
-    facts = {"kind": kind, "constant": Constant(True, ago(99), True), "last_use": LastUse(ago(99))}
+    facts = {
+        "kind": kind,
+        "constant": Constant(True, ago(99), True),
+        "last_use": used(ago(99)),
+    }
     assert signals(**facts) == []
     assert signals(**facts, review_on=date(2026, 11, 19)) == [REVIEW]
 
@@ -161,13 +168,20 @@ def test_review_date_that_replaces_a_past_one_silences_other_signals(
 
 
 def test_one_signal_that_held_when_the_date_was_set_is_enough() -> None:
-    facts = {**SHIPPED, "last_use": LastUse(ago(35)), "review_change": ReviewChange(ago(10))}
+    facts = {
+        **SHIPPED,
+        "last_use": used(ago(35)),
+        "review_change": ReviewChange(ago(10)),
+    }
     found = judged(**facts, review_on=date(2026, 12, 1))
     assert (len(found.findings), found.is_silent) == (2, True)
 
 
 def test_flag_can_have_all_signals() -> None:
-    facts = {"constant": Constant(True, ago(50), True), "last_use": LastUse(ago(40))}
+    facts = {
+        "constant": Constant(True, ago(50), True),
+        "last_use": used(ago(40)),
+    }
     assert signals(**facts, review_on=date(2026, 1, 1)) == [CONSTANT, NOT_EVALUATED, REVIEW]
 
 

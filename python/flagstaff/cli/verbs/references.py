@@ -58,7 +58,7 @@ def _run(options: Options, out: Output) -> None:
         flag = facts.get(key)
         state, why = (_IN_CODE, "") if places else _without_a_place(flag, now)
         why = "the database cannot be read" if why and kinds is None else why
-        last = None if flag is None else flag.last_use.at
+        last = None if flag is None else flag.last_use.in_use_at
         use = {"state": state, "why": why, "last_evaluated_at": last}
         records.append({"key": key, "kind": kind, **use, "places": [vars(one) for one in places]})
     if out.is_json:
@@ -119,7 +119,8 @@ def _without_a_place(flag: Facts | None, now: datetime) -> tuple[str, str]:
         return _READY, ""
     if isinstance(signal, Unknown):
         return _UNKNOWN, localized(signal.why)
-    if flag.last_use.at is not None and (now - flag.last_use.at).days < conf.stale_days:
+    last = flag.last_use.in_use_at
+    if last is not None and (now - last).days < conf.stale_days:
         return _ELSEWHERE, ""
     return _UNKNOWN, f"it got its key in the last {conf.stale_days} days"
 
