@@ -25,11 +25,12 @@ from flagstaff._tables.migrating import (
     GROUP_FUNCTION,
     HASHES,
     PostgresOperation,
+    execute,
     install_group_function,
     migrated_model,
     schema_of_functions,
 )
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import own_names, sql
 from flagstaff._tables.triggers import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
@@ -159,14 +160,14 @@ class InstallTriggers(PostgresOperation):
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
             schema = schema_of_functions(schema_editor)
-            _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
+            execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
             install_group_function(schema_editor)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
-            _execute(schema_editor, "drop_triggers_v1", watched.placeholders())
+            execute(schema_editor, "drop_triggers_v1", watched.placeholders())
             install_group_function(schema_editor)
 
     def _watched(
@@ -209,10 +210,6 @@ def _refuse_foreign_objects(
         )
 
 
-def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:
-    schema_editor.execute(fill(sql(file), names), params=None)
-
-
 def _execute_all(
     schema_editor: BaseDatabaseSchemaEditor, files: Iterable[str], schema: str
 ) -> None:
@@ -220,4 +217,4 @@ def _execute_all(
     own = own_names(schema_editor.connection)
     tables = {name: f"{schema}.{table}" for name, table in own.items()}
     for file in files:
-        _execute(schema_editor, file, {"schema": schema, **tables})
+        execute(schema_editor, file, {"schema": schema, **tables})

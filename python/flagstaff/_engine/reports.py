@@ -11,7 +11,7 @@ from django.db import connections
 
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import fill, own_names, query, sql
 from flagstaff.conf import conf
 
 #: What a worker reports. Each report has a row and sequence numbers of its own.
@@ -46,9 +46,8 @@ def lost_workers(
     """
     connection = connections[conf.database]
     values = {"report": report, "since": since, "now": now}
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("lost_workers_v1"), own_names(connection)), values)
-        return tuple(LostWorker(*row) for row in cursor.fetchall())
+    rows = query(connection, "lost_workers_v1", own_names(connection), values)
+    return tuple(LostWorker(*row) for row in rows)
 
 
 def prune_reports_in_batches(before: datetime) -> Iterator[int]:

@@ -76,16 +76,12 @@ class FoundTable:
     oid: int
 
     @property
-    def in_quotes(self) -> str:
-        """The qualified name for a place between single quotes."""
-        return self.qualified.replace("'", "''")
-
-    @property
     def set_sequence(self) -> str:
         """The statement that sets the sequence behind the last row."""
+        in_quotes = self.qualified.replace("'", "''")
         return (
             "SELECT pg_catalog.setval("  # noqa: S608 (quoted)
-            f"pg_catalog.pg_get_serial_sequence('{self.in_quotes}', 'id'), pg_catalog.max(id)) "
+            f"pg_catalog.pg_get_serial_sequence('{in_quotes}', 'id'), pg_catalog.max(id)) "
             f"FROM {self.qualified};"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -66,19 +66,12 @@ def impossible_problem(rules: object, stored: object = None) -> Text | None:
 
     Conditions that are `stored` are left out: they must not stop another change.
     """
-    found = (one for one in impossible_conditions(rules, stored) if one.is_certain)
-    return next((one.problem for one in found), None)
-
-
-def impossible_conditions(rules: object, stored: object = None) -> Iterator[Impossible]:
-    """Yields the conditions with values that never match, after the places of their rules."""
     known = known_attributes()
     for place, condition in new_conditions(rules, stored):
-        if found := impossible_value(condition, known):
-            problem, is_certain = found
-            if place is not None:
-                problem = problem_at(place, problem)
-            yield Impossible(problem, is_certain)
+        found = impossible_value(condition, known)
+        if found and found.is_certain:
+            return found.problem if place is None else problem_at(place, found.problem)
+    return None
 
 
 def impossible_value(

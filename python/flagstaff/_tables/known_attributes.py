@@ -26,9 +26,9 @@ from flagstaff._words.similar import most_similar
 from flagstaff.conf import BUILT_IN, conf
 
 GROUPS = "groups"
-#: The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are
-#: not like "planet" and "county_name".
-SIMILAR = 0.8
+# The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are
+# not like "planet" and "county_name".
+_SIMILAR = 0.8
 
 
 class AttributeType(Enum):
@@ -78,7 +78,7 @@ def known_attributes() -> dict[str, Attribute]:
 
 def similar_attribute(name: str) -> str | None:
     """Returns the known attribute that an unknown one may mean; None if there is none."""
-    return most_similar(name, known_attributes(), SIMILAR)
+    return most_similar(name, known_attributes(), _SIMILAR)
 
 
 def _of_column(field: AnyField | None) -> Attribute:

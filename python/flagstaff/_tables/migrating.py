@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -87,10 +90,50 @@ def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
     )
 
 
+def execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: Mapping[str, str]) -> None:
+    """Runs `sql/FILE.sql` with these names, or collects it for `sqlmigrate`."""
+    schema_editor.execute(fill(sql(file), names), params=None)
+
+
 def install_group_function(schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Installs the function of groups again, for the tables that have triggers now."""
     schema = schema_of_functions(schema_editor)
     tokens = own_names(schema_editor.connection)["token_table"]
     names = {"schema": schema, "token_table": f"{schema}.{tokens}"}
     for file in (GROUP_FUNCTION, HASHES):
-        schema_editor.execute(fill(sql(file), names), params=None)
+        execute(schema_editor, file, names)
+
+
+class WatchAppTable(PostgresOperation):
+    """Installs the triggers that write a change token for each change of an app's table."""
+
+    #: The model of the table, and the relation of its tokens.
+    model: ClassVar[str]
+    relation: ClassVar[str]
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        self._execute("token_trigger_v1", schema_editor, state)
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        self._execute("drop_token_trigger_v1", schema_editor, state)
+
+    def _execute(
+        self, file: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        connection = schema_editor.connection
+        model = migrated_model(self.model, connection, state)
+        if model is None:
+            return
+        quote = connection.ops.quote_name
+        names = {
+            "schema": schema_of_functions(schema_editor),
+            "table": quote(model._meta.db_table),
+            "relation": self.relation,
+            "pk_columns": quote(str(model._meta.pk.column)),
+        }
+        execute(schema_editor, file, names)
+        install_group_function(schema_editor)

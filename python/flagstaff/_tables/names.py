@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import cast
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
@@ -79,22 +79,16 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     quote = connection.ops.quote_name
     allowed = _allowed_users(model)
     through = through_model(allowed)._meta
-    flag = through.get_field(allowed.m2m_field_name())
+    flag = cast("AnyField", through.get_field(allowed.m2m_field_name()))
     user = cast("AnyField", through.get_field(allowed.m2m_reverse_field_name()))
+    fields = ("key", "enabled", "client_side", "rules", "bucket_by")
     return {
-        "flag_table": quote(model._meta.db_table),
-        "flag_pk": quote(_column(model, "pk")),
-        **_key_type(connection, "flag_pk_type", model._meta.pk),
-        "flag_key": quote(_column(model, "key")),
-        "flag_enabled": quote(_column(model, "enabled")),
+        **_row_names(connection, model, "flag", fields),
         "flag_rollout": quote(_column(model, "rollout_percent")),
-        "flag_client_side": quote(_column(model, "client_side")),
-        "flag_rules": quote(_column(model, "rules")),
-        "flag_bucket_by": quote(_column(model, "bucket_by")),
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
-        "allowed_users_flag_type": str(cast("AnyField", flag).db_type(connection)),
+        "allowed_users_flag_type": str(flag.db_type(connection)),
         "allowed_users_type": _pk_type(user.db_type(connection)),
         **_key_type(connection, "allowed_users_user_type", user),
     }
@@ -102,29 +96,25 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
 
 def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
     """Returns the names of a value model, which may be a model of a migration's state."""
-    quote = connection.ops.quote_name
-    return {
-        "value_table": quote(model._meta.db_table),
-        "value_pk": quote(_column(model, "pk")),
-        **_key_type(connection, "value_pk_type", model._meta.pk),
-        "value_key": quote(_column(model, "key")),
-        "value_value": quote(_column(model, "value")),
-        "value_secret": quote(_column(model, "secret")),
-        "value_client_side": quote(_column(model, "client_side")),
-        "value_rules": quote(_column(model, "rules")),
-        "value_bucket_by": quote(_column(model, "bucket_by")),
-    }
+    fields = ("key", "value", "secret", "client_side", "rules", "bucket_by")
+    return _row_names(connection, model, "value", fields)
 
 
 def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
     """Returns the names of the segment model, which may be a model of a migration's state."""
+    return _row_names(connection, model, "segment", ("key", "conditions"))
+
+
+def _row_names(
+    connection: BaseDatabaseWrapper, model: type[Model], kind: str, fields: Iterable[str]
+) -> dict[str, str]:
+    """Returns the names of a table of which each row is a flag, a value or a segment."""
     quote = connection.ops.quote_name
     return {
-        "segment_table": quote(model._meta.db_table),
-        "segment_pk": quote(_column(model, "pk")),
-        **_key_type(connection, "segment_pk_type", model._meta.pk),
-        "segment_key": quote(_column(model, "key")),
-        "segment_conditions": quote(_column(model, "conditions")),
+        f"{kind}_table": quote(model._meta.db_table),
+        f"{kind}_pk": quote(_column(model, "pk")),
+        **_key_type(connection, f"{kind}_pk_type", model._meta.pk),
+        **{f"{kind}_{name}": quote(_column(model, name)) for name in fields},
     }
 
 
@@ -193,6 +183,18 @@ def sql(name: str, package: str = "flagstaff") -> str:
 def fill(template: str, names: Mapping[str, str]) -> str:
     """Replaces each `{placeholder}` in one pass: a name with braces is not a template."""
     return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
+
+
+def query(
+    connection: BaseDatabaseWrapper,
+    file: str,
+    names: Mapping[str, str],
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+) -> list[tuple[Any, ...]]:
+    """Returns the rows of the query in `sql/FILE.sql`, with these names in its placeholders."""
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql(file), names), parameters)
+        return list(cursor.fetchall())
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:

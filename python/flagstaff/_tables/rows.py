@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Hashable, Mapping
-from difflib import get_close_matches
 from typing import Any, Protocol, TypeAlias, cast
 
 from django.db import Error, transaction
@@ -15,6 +14,7 @@ from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, is_storable, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -24,9 +24,27 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 
-_DID_YOU_MEAN = marked("did you mean {keys}?")
 _IS_FLAG = marked('there is a flag with this key; run "{command}"')
 _IS_VALUE = marked('there is a value with this key; run "{command}"')
+
+# What a key that no row has raises: the error, its text, and the advice without similar keys.
+_UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
+    "flag": (
+        UnknownFlagError,
+        marked("there is no flag {key}; {advice}"),
+        marked('"manage.py flags list" lists all keys'),
+    ),
+    "value": (
+        UnknownValueError,
+        marked("there is no value {key}; {advice}"),
+        marked('"manage.py flags value list" lists all keys'),
+    ),
+    "segment": (
+        UnknownSegmentError,
+        marked("there is no segment {key}; {advice}"),
+        marked('"manage.py flags segment list" lists all segments'),
+    ),
+}
 
 #: An int, a str, a UUID, or what else the field of a project's model reads.
 PrimaryKey: TypeAlias = Hashable
@@ -162,24 +180,10 @@ def case_variants(model: type[Model], key: str) -> list[str]:
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
-    if model is segment_model():
-        advice = similar_segments(key) or Text('"manage.py flags segment list" lists all segments')
-        return UnknownSegmentError(
-            "there is no segment {key}; {advice}", key=repr(key), advice=advice
-        )
-    is_flag = model is conf.flag_model
-    similar = _in_other_table(key, is_flag=is_flag) or _similar(key, _keys(model))
-    if is_flag:
-        return UnknownFlagError(
-            "there is no flag {key}; {advice}",
-            key=repr(key),
-            advice=similar or Text('"manage.py flags list" lists all keys'),
-        )
-    return UnknownValueError(
-        "there is no value {key}; {advice}",
-        key=repr(key),
-        advice=similar or Text('"manage.py flags value list" lists all keys'),
-    )
+    kinds = {segment_model(): "segment", conf.value_model: "value"}
+    error, text, others = _UNKNOWN[kinds.get(model, "flag")]
+    similar = _in_other_table(key, model) or _similar(key, _keys(model))
+    return error(text, key=repr(key), advice=similar or Text(others))
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -196,27 +200,19 @@ def _readable_keys(model: type[Model]) -> list[str]:
 
 
 def _similar(key: str, keys: list[str]) -> Text | None:
-    nearest = [repr(other) for other in dict.fromkeys(get_close_matches(key, keys))]
-    if not nearest:
-        return None
-    *others, last = nearest
-    meant: Text | str = last
-    for other in reversed(others):
-        meant = Text("{one} or {other}", one=other, other=meant)
-    return Text(_DID_YOU_MEAN, keys=meant)
+    similar = most_similar(key, keys)
+    return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
 
 
-def _in_other_table(key: str, *, is_flag: bool) -> Text | None:
+def _in_other_table(key: str, model: type[Model]) -> Text | None:
     """Says that the key belongs to a value instead of a flag, or vice versa."""
-    model, template, verb = (
+    if model is segment_model():
+        return None
+    other, template, verb = (
         (conf.value_model, _IS_VALUE, "value get")
-        if is_flag
+        if model is conf.flag_model
         else (conf.flag_model, _IS_FLAG, "show")
     )
-    try:
-        with transaction.atomic(using=conf.database):
-            exists = is_storable(key) and all_rows(model).filter(key=key).exists()
-    except Error:  # the role may have no right to read it
+    if key not in _readable_keys(other):
         return None
-    command = f"manage.py flags {verb} {shlex.quote(key)}"
-    return Text(template, command=command) if exists else None
+    return Text(template, command=f"manage.py flags {verb} {shlex.quote(key)}")

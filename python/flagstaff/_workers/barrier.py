@@ -7,7 +7,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
-from flagstaff._tables.names import fill, names, own_names, sql
+from flagstaff._tables.names import names, own_names, query
 from flagstaff._tables.triggers import triggers_of
 from flagstaff.exceptions import PropagationError
 
@@ -46,10 +46,8 @@ def _rows(
     connection: BaseDatabaseWrapper, tokens: FoundTable, file: str, *parameters: str | int
 ) -> list[tuple[Any, ...]]:
     """Returns the rows of the query in this SQL file."""
-    with connection.cursor() as cursor:
-        statement = fill(sql(file), {"schema": tokens.schema, "token_table": tokens.qualified})
-        cursor.execute(statement, parameters or None)
-        return list(cursor.fetchall())
+    quoted = {"schema": tokens.schema, "token_table": tokens.qualified}
+    return query(connection, file, quoted, parameters or None)
 
 
 def _require_rights(

@@ -13,7 +13,7 @@ from datetime import datetime
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import own_names, query
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,7 @@ def read_workers(
     names = own_names(connection)
     id_, nonce = barrier or (None, None)
     values = {"token_table": names["token_table"], "barrier": id_, "nonce": nonce}
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("workers_v1"), names), values)
-        rows = cursor.fetchall()
+    rows = query(connection, "workers_v1", names, values)
     unreported, has_barrier = rows[0][:2]
     workers = tuple(Worker(*row[2:]) for row in rows if row[2] is not None)
     return Workers(workers, unreported, has_barrier)

@@ -5,7 +5,7 @@ A no-op outside PostgreSQL.
 
 from __future__ import annotations
 
-from flagstaff._tables.app_trigger import WatchAppTable
+from flagstaff._tables.migrating import WatchAppTable
 
 
 class WatchExperiments(WatchAppTable):

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.catalog import find_tables, why_unavailable
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
-from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._tables.names import fill, flag_names, own_names, query, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
@@ -369,10 +369,8 @@ def keys_with(part: str) -> list[str]:
     if not is_storable(part):
         return []
     connection = connections[conf.database]
-    with connection.cursor() as cursor:
-        statement = fill(sql("history_keys_v1"), own_names(connection))
-        cursor.execute(statement, [part, _MAX_KEYS])
-        return [key for [key] in cursor.fetchall()]
+    found = query(connection, "history_keys_v1", own_names(connection), [part, _MAX_KEYS])
+    return [key for [key] in found]
 
 
 def stored_actors(name: str) -> set[str]:
@@ -536,10 +534,8 @@ def missing_entries() -> tuple[int, datetime | None]:
     They are among the statements whose change tokens are kept. Needs the history.
     """
     connection = connections[conf.database]
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("missing_entries_v1"), own_names(connection)))
-        count, newest = cursor.fetchone()
-        return count, newest
+    [(count, newest)] = query(connection, "missing_entries_v1", own_names(connection))
+    return count, newest
 
 
 def _quoted(kind: Kind) -> str:

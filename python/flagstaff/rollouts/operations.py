@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flagstaff._tables.app_trigger import WatchAppTable
+from flagstaff._tables.migrating import WatchAppTable
 
 
 class WatchPlans(WatchAppTable):

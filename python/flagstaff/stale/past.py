@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.utils.dateparse import parse_date
 
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import own_names, query
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -116,9 +116,8 @@ def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | 
 
 def _query(
     wanted: Collection[WantedPast], since: datetime, newest: int | None
-) -> Sequence[Sequence[Any]]:
+) -> list[tuple[Any, ...]]:
     connection, model = connections[conf.database], conf.flag_model
-    statement = fill(sql("decisive_entries_v1"), own_names(connection))
     parameters: dict[str, Any] = {
         "pks": [one.pk for one in wanted],
         "with_state": [one.is_constant for one in wanted],
@@ -128,10 +127,7 @@ def _query(
         "since": since,
         "newest": newest,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        found: Sequence[Sequence[Any]] = cursor.fetchall()
-        return found
+    return query(connection, "decisive_entries_v1", own_names(connection), parameters)
 
 
 def review_changes(dates: Mapping[str, date]) -> dict[str, ReviewChange]:
@@ -141,10 +137,8 @@ def review_changes(dates: Mapping[str, date]) -> dict[str, ReviewChange]:
     """
     connection, model = connections[conf.database], conf.flag_model
     table = connection.ops.quote_name(model._meta.db_table)
-    with connection.cursor() as cursor:
-        statement = fill(sql("review_changes_v1"), own_names(connection))
-        cursor.execute(statement, {"pks": list(dates), "table": table})
-        rows = cursor.fetchall()
+    given = {"pks": list(dates), "table": table}
+    rows = query(connection, "review_changes_v1", own_names(connection), given)
     return {
         pk: ReviewChange(aware(at), parse_date(before or ""), is_creation)
         for pk, at, before, after, is_creation in rows

@@ -236,9 +236,7 @@ def test_change_of_unknown_key_suggests_similar_keys() -> None:
     FeatureFlag.objects.create(key="old_checkout")
     with pytest.raises(UnknownFlagError) as error:
         enable("new_chekout")
-    assert str(error.value) == (
-        "there is no flag 'new_chekout'; did you mean 'new_checkout' or 'old_checkout'?"
-    )
+    assert str(error.value) == ("there is no flag 'new_chekout'; did you mean 'new_checkout'?")
     for key in ("", "new\0checkout", "new\ud800", "x" * 300, "NEW_CHECKOUT"):
         with pytest.raises(UnknownFlagError):
             enable(key)

@@ -12,7 +12,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import own_names, query
 from flagstaff._words.times import aware
 from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
 from flagstaff.admin.links import may_view
@@ -134,13 +134,12 @@ def changed_rows(events: Sequence[Event]) -> Mapping[int, tuple[list[_ChangedRow
     }
     by_row: dict[int, dict[tuple[Kind, str], list[_Entry]]] = {pk: {} for pk in times}
     counts = dict.fromkeys(times, 0)
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("transactions_v1"), own_names(connection)), parameters)
-        for transaction, pk, *values in cursor.fetchall():
-            entry = _Entry(*values)
-            counts[transaction] += 1
-            row = Kind.of(entry.relation), pk
-            by_row[transaction].setdefault(row, []).append(entry)
+    rows = query(connection, "transactions_v1", own_names(connection), parameters)
+    for transaction, pk, *values in rows:
+        entry = _Entry(*values)
+        counts[transaction] += 1
+        row = Kind.of(entry.relation), pk
+        by_row[transaction].setdefault(row, []).append(entry)
     return {
         transaction: (
             sorted(

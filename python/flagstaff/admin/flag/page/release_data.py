@@ -12,7 +12,7 @@ from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._engine.usage import HourlyUsage, Usage, read_usage
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import own_names, query
 from flagstaff._words.times import aware
 from flagstaff.admin.entry_rows import actor_columns, entry_of, unnamed
 from flagstaff.admin.fallbacks import can_read
@@ -189,10 +189,7 @@ def _read_changes(flag: Any, period: Period) -> Sequence[tuple[Any, ...]]:
         "limit": _MAX_ENTRIES + 1,
     }
     places = own_names(connection) | actor_columns(connection)
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("flag_changes_v1"), places), parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+    return query(connection, "flag_changes_v1", places, parameters)
 
 
 def rollout_of(enabled: str | None, percent: str | None) -> int | None:
