@@ -52,14 +52,17 @@ def summary(found: Workers) -> Text:
         ]
         return Text(
             "{behind} of {count} workers behind: {workers}.",
-            behind=len(late), count=count, workers=some(late, _MAX_NAMED),
+            behind=len(late),
+            count=count,
+            workers=some(late, _MAX_NAMED),
         )
     if not count:
         return Text("No worker is registered.")
     if unknown := [worker for worker in found.expected if worker.is_behind is None]:
         return Text(
             "Registered workers: {count}. It is not known whether these are up to date: {workers}.",
-            count=count, workers=some(unknown, _MAX_NAMED),
+            count=count,
+            workers=some(unknown, _MAX_NAMED),
         )
     return Text("Registered workers: {count}. All are up to date.", count=count)
 
@@ -71,7 +74,8 @@ def notes(found: Workers) -> Iterator[Text]:
         yield Text(
             "An older version, which cannot read format {format} of rules: {workers}. Deploy this "
             "version there.",
-            format=str(RULE_FORMAT), workers=some(older, _MAX_NAMED),
+            format=str(RULE_FORMAT),
+            workers=some(older, _MAX_NAMED),
         )
 
 
