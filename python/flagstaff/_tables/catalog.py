@@ -75,16 +75,6 @@ class FoundTable:
     hides_rows_from_owner: bool
     oid: int
 
-    @property
-    def set_sequence(self) -> str:
-        """The statement that sets the sequence behind the last row."""
-        in_quotes = self.qualified.replace("'", "''")
-        return (
-            "SELECT pg_catalog.setval("  # noqa: S608 (quoted)
-            f"pg_catalog.pg_get_serial_sequence('{in_quotes}', 'id'), pg_catalog.max(id)) "
-            f"FROM {self.qualified};"
-        )
-
 
 @dataclass(frozen=True)
 class ForeignObject:

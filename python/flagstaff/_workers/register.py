@@ -97,7 +97,7 @@ class Workers:
 
 
 def read_workers(
-    connection: BaseDatabaseWrapper, barrier: tuple[int, int] | None = None
+    connection: BaseDatabaseWrapper, barrier: tuple[int, int | None] | None = None
 ) -> Workers:
     """Returns the workers in the register, and whether they have applied a barrier.
 

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._core import monotonic, status_report
 from flagstaff._engine import direct
+from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._workers.barrier import create_barrier
+from flagstaff._tables.triggers import triggers_of
 from flagstaff._workers.register import Worker, read_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
 # Seconds between two queries: most workers need a few milliseconds, some need a reconnect.
 _FIRST_SLEEP, _MAX_SLEEP = 0.005, 0.1
+# The tables whose changes a worker must not miss.
+_LOADED = ("flag_table", "allowed_users_table", "value_table", "segment_table")
 # Seconds that most waits need. Polls are up to 10 % late, and their loads take some time.
 _TIMEOUT, _POLL_JITTER, _LOAD = 5.0, 1.1, 1.0
 
@@ -86,7 +90,9 @@ def wait_for_workers(timeout: float | None = None, *, expect: int | None = None)
         return Propagation(complete=True, direct=True) if _is_direct() else _wait(timeout, expect)
     except Error as error:
         raise PropagationError(
-            "the workers cannot be listed: {why}", why=error_text(error)
+            'the workers cannot be listed: {why}; run "manage.py check --database {database}"',
+            why=error_text(error),
+            database=conf.database,
         ) from error
 
 
@@ -110,7 +116,8 @@ def forbid_transaction() -> None:
 def _wait(timeout: float, expect: int | None) -> Propagation:
     connection = connections[conf.database]
     started, sleep, most, applied_after = monotonic(), _FIRST_SLEEP, 0, None
-    barrier = create_barrier(connection)
+    _require_token_triggers(connection)
+    barrier = _create_barrier(connection)
     while True:
         found = read_workers(connection, barrier)
         seconds = monotonic() - started
@@ -140,6 +147,38 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
         # Short sleeps, which gevent can see.
         time.sleep(min(sleep, timeout - seconds))
         sleep = min(sleep * 1.5, _MAX_SLEEP)
+
+
+def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
+    """Creates a token, which is committed at once, and returns its id and its random number.
+
+    A worker that has one has loaded what was committed before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("barrier_v1"), own_names(connection)))
+        [(newest, created)] = cursor.fetchall()
+        if newest is not None and created <= newest:
+            raise PropagationError(
+                "the sequence of flagstaff_token is lower than the highest id in the table, for "
+                "example because the data was copied without its sequences; run "
+                '"manage.py check --database {database}"',
+                database=connection.alias,
+            )
+        cursor.execute(fill(sql("barrier_nonce_v1"), own_names(connection)), [created])
+        found = cursor.fetchone()
+    return created, found and found[0]
+
+
+def _require_token_triggers(connection: BaseDatabaseWrapper) -> None:
+    """Raises PropagationError if a worker could have the barrier and miss the change."""
+    quoted = names(connection)
+    for triggers in triggers_of(connection, [quoted[one] for one in _LOADED]).values():
+        if not triggers.write_tokens:
+            raise PropagationError(
+                "a token trigger is missing or disabled, so workers see the change at their next "
+                'poll and cannot confirm it; run "manage.py check --database {database}"',
+                database=connection.alias,
+            )
 
 
 def _is_direct() -> bool:

@@ -1,16 +1,16 @@
-"""The words about workers, for terminals and pages."""
+"""The sentences about workers, for the terminal, the admin and rollout plans."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
+from django.utils.translation import gettext_lazy
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.text import Text, marked, some
 from flagstaff._words.times import duration
 from flagstaff._workers.register import Worker, Workers
+from flagstaff._workers.wait import Propagation
 
 #: What each refresh mode means, by its name.
 MODE_TEXTS = {
@@ -24,97 +24,108 @@ MODE_TEXTS = {
     "down": gettext_lazy("cannot load the flags"),
     "direct": gettext_lazy("evaluations query the database"),
 }
-_STATES = {
-    True: pgettext_lazy("worker", "behind"),
-    False: pgettext_lazy("worker", "up to date"),
-    None: pgettext_lazy("worker", "unknown"),
-}
-_LOST = pgettext_lazy("worker", "lost")
+_STATES = {True: marked("behind"), False: marked("up to date"), None: marked("unknown")}
 # The workers that a sentence names.
-_MAX_NAMED = 5
+_MAX_NAMED = 20
 
 
-def state_label(is_behind: bool | None) -> str:  # noqa: FBT001 (a state, not an option)
+def state_label(is_behind: bool | None) -> Text:  # noqa: FBT001 (a state, not an option)
     """Returns "behind", "up to date" or "unknown"."""
-    return str(_STATES[is_behind])
+    return Text(_STATES[is_behind])
 
 
-def worker_label(worker: Worker) -> str:
+def worker_label(worker: Worker) -> Text:
     """Returns the state of a worker: also "lost", or for how long it is behind."""
     if not worker.is_expected:
-        return str(_LOST)
+        return Text("lost")
     if not worker.is_behind:
         return state_label(worker.is_behind)
-    text = pgettext("worker", "behind for %(time)s")
-    return text % {"time": _short(worker.behind_seconds)}
+    return Text("behind for {time}", time=_time(worker))
 
 
-def summary(found: Workers) -> str:
-    """Returns one sentence: how many workers there are, and which are behind for how long."""
+def summary(found: Workers) -> Text:
+    """Returns how many workers there are, and which are behind for how long."""
     count = len(found.expected)
-    numbers = {"count": local_number(count), "behind": local_number(len(found.behind))}
     if found.behind:
-        text = ngettext(
-            "%(behind)s of %(count)s worker is behind: %(workers)s.",
-            "%(behind)s of %(count)s workers are behind: %(workers)s.",
-            count,
+        late = [
+            Text("{worker} for {time}", worker=str(one), time=_time(one)) for one in found.behind
+        ]
+        return Text(
+            "{behind} of {count} workers behind: {workers}.",
+            behind=len(late),
+            count=count,
+            workers=some(late, _MAX_NAMED),
         )
-        if count > 1 and len(found.behind) == 1:
-            text = _("1 of %(count)s workers is behind: %(workers)s.")
-        return text % {**numbers, "workers": _names(map(_late, found.behind))}
     if not count:
-        return _("No worker is registered.")
-    unknown = [worker for worker in found.expected if worker.is_behind is None]
-    if unknown:
-        text = ngettext(
-            "%(count)s worker is registered; it is not known whether it is up to date: "
-            "%(workers)s.",
-            "%(count)s workers are registered; it is not known whether all are up to date: "
-            "%(workers)s.",
-            count,
+        return Text("No worker is registered.")
+    if unknown := [worker for worker in found.expected if worker.is_behind is None]:
+        return Text(
+            "Registered workers: {count}. It is not known whether these are up to date: {workers}.",
+            count=count,
+            workers=some(unknown, _MAX_NAMED),
         )
-        return text % {**numbers, "workers": _names(unknown)}
-    text = ngettext(
-        "%(count)s worker is registered and up to date.",
-        "%(count)s workers are registered. All are up to date.",
-        count,
-    )
-    return text % numbers
+    return Text("Registered workers: {count}. All are up to date.", count=count)
 
 
-def notes(found: Workers) -> Iterator[str]:
+def notes(found: Workers) -> Iterator[Text]:
     """Yields sentences about workers that do not report, are lost, or run an older version."""
+    yield from _absent(found)
+    if older := [worker for worker in found.expected if worker.is_older]:
+        yield Text(
+            "An older version, which cannot read format {format} of rules: {workers}. Deploy this "
+            "version there.",
+            format=str(RULE_FORMAT),
+            workers=some(older, _MAX_NAMED),
+        )
+
+
+def propagation_messages(found: Propagation) -> Iterator[Text]:
+    """Yields sentences: how many workers have applied a change, and which have not."""
+    if found.direct:
+        yield Text("Evaluations query the database, so the change is in effect at once.")
+        return
+    yield _applied(found)
+    if found.pending:
+        yield Text("Not applied yet: {workers}.", workers=some(found.pending, _MAX_NAMED))
+    yield from _absent(found)
+    if found.missing:
+        yield Text("Expected, but not registered: {count}.", count=found.missing)
+
+
+def _applied(found: Propagation) -> Text:
+    counts = {"applied": found.applied, "registered": found.registered}
+    waited = round(found.seconds, 2)
+    if not found.registered:
+        return Text("No worker is registered.")
+    if found.applied_after is None:
+        return Text(
+            "Applied by {applied} of {registered} workers within {waited} s.",
+            **counts,
+            waited=waited,
+        )
+    times = {"seconds": round(found.applied_after, 2), "waited": waited}
+    if found.complete:
+        return Text(
+            "Applied by {applied} of {registered} workers after {seconds} s.", **counts, **times
+        )
+    return Text(
+        "Applied by {applied} of {registered} workers after {seconds} s; the wait ended after "
+        "{waited} s.",
+        **counts,
+        **times,
+    )
+
+
+def _absent(found: Workers | Propagation) -> Iterator[Text]:
+    """Yields how many workers do not report, and which are lost."""
     if found.unreported:
-        text = ngettext(
-            "%(count)s connected worker does not report what it has applied.",
-            "%(count)s connected workers do not report what they have applied.",
-            found.unreported,
-        )
-        yield text % {"count": local_number(found.unreported)}
+        yield Text("Connected workers that do not report: {count}.", count=found.unreported)
     if found.lost:
-        yield _("Lost (killed, or without a connection): %(workers)s.") % {
-            "workers": _names(found.lost)
-        }
-    older = [worker for worker in found.expected if worker.is_older]
-    if older:
-        text = ngettext(
-            "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
-            "Deploy this version to it.",
-            "%(workers)s run an older version, which cannot read format %(format)s of rules. "
-            "Deploy this version to them.",
-            len(older),
+        yield Text(
+            "Lost (killed, or without a connection): {workers}.",
+            workers=some(found.lost, _MAX_NAMED),
         )
-        yield text % {"workers": _names(older), "format": RULE_FORMAT}
 
 
-def _names(workers: Iterable[Worker | str]) -> str:
-    return local_list(workers, _MAX_NAMED)
-
-
-def _late(worker: Worker) -> str:
-    text = pgettext("worker", "%(worker)s for %(time)s")
-    return text % {"worker": worker, "time": _short(worker.behind_seconds)}
-
-
-def _short(seconds: float | None) -> str:
-    return localized(duration(seconds or 0.0, largest_only=True))
+def _time(worker: Worker) -> Text:
+    return duration(worker.behind_seconds or 0.0, largest_only=True)

@@ -24,8 +24,8 @@ from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import Row, uncached
 from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff._words.text import localized
-from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
+from flagstaff._workers.words import propagation_messages
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.filter_strip import filter_strip

@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.usage import require_usage, unknown_keys
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import local_number
+from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_time
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
@@ -166,8 +166,8 @@ def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLi
     found = read_workers(connections[conf.database])
     if not found.behind:
         return ()
-    label = state_label(found.is_behind)
-    return (OverviewLine(title, summary(found), Level.PROBLEM, url, label),)
+    text, label = localized(summary(found)), localized(state_label(found.is_behind))
+    return (OverviewLine(title, text, Level.PROBLEM, url, label),)
 
 
 def _unknown_keys(request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:

@@ -57,11 +57,11 @@ class WorkersAdmin(PlainPageAdmin):
             return {"problem": text % {"database": conf.database}}
         modes = dict.fromkeys(worker.mode for worker in found.registered)
         return {
-            "summary": summary(found),
+            "summary": localized(summary(found)),
             "is_behind": found.is_behind,
             "badge": _BADGES[found.is_behind],
-            "state": state_label(found.is_behind),
-            "notes": [*notes(found)],
+            "state": localized(state_label(found.is_behind)),
+            "notes": [*map(localized, notes(found))],
             "rows": [_row(worker) for worker in found.registered],
             "modes": [(mode, MODE_TEXTS[mode]) for mode in modes],
             "at": clock_time(aware(timezone.now())),
@@ -98,7 +98,7 @@ def _row(worker: Worker) -> Mapping[str, object]:
     return {
         "worker": worker,
         "badge": _BADGES[worker.is_behind],
-        "state": worker_label(worker),
+        "state": localized(worker_label(worker)),
         "seen": _("%(time)s ago") % {"time": seen},
         "started": time_cell(worker.started_at),
         "version": _version(worker.rule_format),

@@ -18,8 +18,8 @@ from django.utils.translation import override
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._words.text import Text, joined
-from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
+from flagstaff._workers.words import propagation_messages
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts.advance import advance, carry_out_trip

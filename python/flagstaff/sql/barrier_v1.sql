@@ -2,4 +2,4 @@
 -- without their sequence, an old token could look newer than the barrier.
 SELECT
     (SELECT pg_catalog.max(id) FROM {token_table}) AS newest,
-    {schema}.flagstaff_barrier_v1() AS barrier
+    flagstaff_barrier_v1() AS barrier

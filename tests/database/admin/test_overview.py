@@ -452,7 +452,7 @@ def test_worker_that_is_behind_needs_attention(operator: Client, join: Join) -> 
     html = page(operator, OVERVIEW)
 
     [row] = attention(html)
-    assert row.startswith("Workers behind 1 of 1 worker is behind: web-2 (pid 7) for ")
+    assert row.startswith("Workers behind 1 of 1 workers behind: web-2 (pid 7) for ")
     assert 'href="/admin/flagstaff/connectedworker/"' in html.partition('id="content"')[2]
 
 

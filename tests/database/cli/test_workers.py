@@ -26,7 +26,7 @@ def test_workers_says_which_are_behind_and_for_how_long_and_lists_them_first(joi
     quick.load()
     polling.load()
     ran = flags("workers", "--json")
-    assert ran.err.splitlines() == ["1 of 3 workers is behind: web-2 (pid 7) for 12 min."]
+    assert ran.err.splitlines() == ["1 of 3 workers behind: web-2 (pid 7) for 12 min."]
     late, *current = json.loads(ran.out)
     assert 750 < late["behind_seconds"] < 810
     assert {(one["behind"], one["behind_seconds"]) for one in current} == {(False, None)}
@@ -42,8 +42,8 @@ def test_workers_names_older_versions_and_those_that_reload(join: Join) -> None:
     formats = {host: worker["rule_format"] for host, worker in found.items()}
     assert formats == {"web-1": 1, "web-2": RULE_FORMAT}
     assert (found["web-2"]["mode"], found["web-2"]["behind"]) == ("reload", None)
-    assert "it is not known whether all are up to date: web-2 (pid 8)." in ran.err
-    assert "web-1 (pid 7) runs an older version, which cannot" in ran.err
+    assert "It is not known whether these are up to date: web-2 (pid 8)." in ran.err
+    assert "An older version, which cannot read format 2 of rules: web-1 (pid 7)." in ran.err
     assert "RULE FORMAT" in typed("flags workers")
 
 
@@ -54,7 +54,7 @@ def test_workers_names_those_that_are_lost_and_counts_those_that_do_not_report(j
     ran = flags("workers", "--json")
     assert ran.err.splitlines() == [
         "No worker is registered.",
-        "1 connected worker does not report what it has applied.",
+        "Connected workers that do not report: 1.",
         "Lost (killed, or without a connection): web-1 (pid 7).",
     ]
     [lost] = json.loads(ran.out)

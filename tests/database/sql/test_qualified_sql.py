@@ -75,7 +75,6 @@ NOT_QUERIES = {
 TYPES = {
     "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, "
     "float8[], text[], text[], int8[], float8[]",
-    "barrier_rights_v1": "text",
     "identify_v1": "text, text[], text[]",
     "load_groups_v1": "text[]",
     "load_some_allowed_users_v1": "text[]",

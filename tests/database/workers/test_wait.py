@@ -289,15 +289,10 @@ def web() -> Iterator[str]:
     rows("RESET ROLE; DROP OWNED BY web; DROP ROLE web")
 
 
-def test_role_without_the_right_gets_the_statements_that_grant_it(
-    join: Join, web: str, set_steps: SetSteps
-) -> None:
-    with pytest.raises(PropagationError) as refused:
+def test_role_needs_the_rights_of_the_page(join: Join, web: str, set_steps: SetSteps) -> None:
+    with pytest.raises(PropagationError, match="permission denied for table flagstaff_token"):
         wait_for_workers()
-    message, _, grants = str(refused.value).partition(" run: ")
-    assert message == "the role web has no right to wait for workers; as the owner of the tables,"
-    [page] = code_of("how-to/propagation.md", "sql")
-    assert grants.replace("public.", "").split() == page.replace('"', "").split()
+    [grants] = code_of("how-to/propagation.md", "sql")
     rows(f"RESET ROLE; {grants} SET ROLE web")
     set_steps(join().load)
     # The role sees the names of all sessions, including those of other roles.
@@ -322,18 +317,12 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
         rows(f"DROP SCHEMA {schema} CASCADE")
 
 
-def test_missing_table_or_function_is_reported() -> None:
+def test_missing_function_is_reported() -> None:
     rows("ALTER FUNCTION flagstaff_barrier_v1() RENAME TO hidden")
     try:
-        with pytest.raises(
-            PropagationError, match=r"function .* does not exist.*manage\.py migrate"
-        ):
-            wait_for_workers()
-        rows("SET search_path = pg_catalog")
-        with pytest.raises(PropagationError, match=r"not on the search path.*manage\.py migrate"):
+        with pytest.raises(PropagationError, match=r"SQLSTATE 42883.*manage\.py check"):
             wait_for_workers()
     finally:
-        rows("RESET search_path")
         rows("ALTER FUNCTION hidden() RENAME TO flagstaff_barrier_v1")
 
 
@@ -353,14 +342,18 @@ def test_disabled_token_trigger_is_reported_because_the_change_wrote_no_token(
 # Restores and failures.
 
 
-def test_sequence_behind_its_rows_is_reported_with_the_repair(join: Join) -> None:
+def test_sequence_behind_its_rows_is_reported(join: Join) -> None:
     worker = join()
     create_token()
     worker.load()
     rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
-    with pytest.raises(PropagationError, match="is lower than the highest id") as refused:
+    with pytest.raises(PropagationError, match="is lower than the highest id"):
         wait_for_workers()
-    rows(str(refused.value).partition(" run: ")[2])
+    # As the check says.
+    rows(
+        "SELECT setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id))"
+        " FROM flagstaff_token"
+    )
     assert counts(wait_for_workers(0)) == (0, 1, 0, 0, 0)
 
 

@@ -408,13 +408,15 @@ def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
         victim.sees(["problems"], [], within=3)
         with psycopg.connect(database) as admin:
             admin.execute("LOCK TABLE flagstaff_worker")
-            query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
+            query("SELECT flagstaff_barrier_v1()")
             while query(waiting) == (0,):
                 pass
             victim.end(signal.SIGKILL)
+            # The other one has waited for the lock as well, and pauses.
+            while not worker.ask("problems"):
+                pass
     finally:
         victim.end(signal.SIGKILL)
-    # The other one has waited for the lock as well, and pauses.
     found = call(caller, "wait_for_workers", 0)
     assert pids(found["pending"]) == pids_of(worker, victim)
 

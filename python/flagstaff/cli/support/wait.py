@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
+from flagstaff._workers.words import propagation_messages
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
 from flagstaff.cli.support.output import Output
