@@ -17,8 +17,6 @@ OWNERS = {
     "value": Text("a value"),
     "experiment": Text("an experiment"),
 }
-# Of more keys, all keys are read.
-_MAX_KEYS = 1_000
 
 
 def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
@@ -49,8 +47,7 @@ def key_is_taken(key: str, kind: str) -> Text:
 
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
     """Returns those of the keys that rows have; none if the role may not read the table."""
-    rows = model._base_manager.using(conf.database)
-    rows = rows.filter(key__in=keys) if len(keys) <= _MAX_KEYS else rows.all()
+    rows = model._base_manager.using(conf.database).filter(key__in=keys)
     try:
         with transaction.atomic(using=conf.database):
             return keys.intersection(rows.values_list("key", flat=True))

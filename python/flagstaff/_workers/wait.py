@@ -160,9 +160,9 @@ def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
         if newest is not None and created <= newest:
             raise PropagationError(
                 "the sequence of flagstaff_token is lower than the highest id in the table, for "
-                "example because the data was copied without its sequences; run "
-                '"manage.py check --database {database}"',
-                database=connection.alias,
+                "example because the data was copied without its sequences; run: SELECT "
+                "setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id)) "
+                "FROM flagstaff_token;"
             )
         cursor.execute(fill(sql("barrier_nonce_v1"), own_names(connection)), [created])
         found = cursor.fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flagstaff._tables.flag_states import ALL_USERS
@@ -150,22 +151,10 @@ def remove_allowed_users(
         return _change_users(flag, AllowedUsersChange(removed=removed), expect_version)
 
 
-def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
-    """Undoes one event of a flag and its allowed users: that of the entry `version`, or the newest.
-
-    Newer changes of other fields stay. Raises UnknownFlagError, NoHistoryError, ConflictError if
-    the same fields were changed again, and InvalidChangeError for another version.
-    """
-    return undo_event(Kind.FLAG, key, version, expect_version=expect_version)
-
-
-def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
-    """Restores a flag and its allowed users as the entry `to` left them: undoes all newer entries.
-
-    A deleted flag gets its old primary key back. Users who no longer exist are left out and
-    returned as `missing`. Raises as `undo`.
-    """
-    return restore_row(Kind.FLAG, key, to=to, expect_version=expect_version)
+#: `undo(key, version=None, *, expect_version=None)` undoes one event of a flag.
+undo = partial(undo_event, Kind.FLAG)
+#: `restore(key, *, to, expect_version=None)` restores a flag as the entry `to` left it.
+restore = partial(restore_row, Kind.FLAG)
 
 
 def _change_users(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:

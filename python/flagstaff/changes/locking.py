@@ -47,17 +47,12 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
         yield kind.row(key, lock=not is_preview())
 
 
-def lock_rows(rows: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Row]:
-    """Returns those of the rows that exist, locked until the surrounding transaction ends.
-
-    They are given by kind and primary key, and locked in the same order as by an import, so that
-    the two cannot deadlock.
-    """
-    return read_rows(rows, lock=True)
-
-
 def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kind, str], Row]:
-    """Returns those of the rows that exist, as `lock_rows` does; locked or not."""
+    """Returns those of the rows that exist, given by kind and primary key.
+
+    With `lock`, they stay locked until the surrounding transaction ends. They are locked in the
+    same order as by an import, so that the two cannot deadlock.
+    """
     ids, by_id = list(rows), dict[tuple[Kind, str], Row]()
     for kind in Kind:
         # The database's order of keys, which may differ from Python's.

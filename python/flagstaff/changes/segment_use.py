@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -184,34 +185,46 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
 
     Reads all rules.
     """
-    flags, other_rules = rows_by_segment(Kind.FLAG), other_rules_by_segment()
-    names_by_key = {
-        key: [
-            *(repr(flag) for flag, _pk in flags.get(key, ())),
-            *(
-                f"{owner.model._meta.verbose_name} {owner.key!r}"
-                for owner in other_rules.get(key, ())
-            ),
-        ]
-        for key in sorted(keys)
-    }
-    return {key: names for key, names in names_by_key.items() if names}
+    uses = uses_by_segment()
+    return {key: [*map(_in_words, uses[key])] for key in sorted(keys) if key in uses}
 
 
-def other_rules_by_segment() -> dict[str, list[OtherRules]]:
-    """Returns the rules of values and of optional apps, by the segments that they name.
+def _in_words(owner: OtherRules) -> str:
+    is_flag = owner.model is conf.flag_model
+    return repr(owner.key) if is_flag else f"{owner.model._meta.verbose_name} {owner.key!r}"
 
-    Reads all rules of values.
+
+def keys_that_name(key: str) -> dict[str, list[str]]:
+    """Returns the keys of the flags, values and experiments whose rules name a segment.
+
+    Reads all rules.
     """
-    of_values = (
-        OtherRules(conf.value_model, pk, key, rules, is_active=True)
-        for key, pk, rules in rules_of_rows(Kind.VALUE)
+    names = {conf.flag_model: "flags", conf.value_model: "values"}
+    keys: dict[str, list[str]] = {"flags": [], "values": [], "experiments": []}
+    for one in uses_by_segment()[key]:
+        keys[names.get(one.model, "experiments")].append(one.key)
+    return keys
+
+
+class Uses(defaultdict[str, list[OtherRules]]):
+    """What uses each segment, by its key."""
+
+
+def uses_by_segment() -> Uses:
+    """Returns what uses each segment: flags, values, then rows of optional apps.
+
+    Reads all rules: whatever JSON SQL has written.
+    """
+    of_rows = (
+        OtherRules(kind.model, pk, key, rules, is_active=True)
+        for kind in (Kind.FLAG, Kind.VALUE)
+        for key, pk, rules in all_rows(kind.model).order_by("key").values_list("key", "pk", RULES)
     )
-    by_segment: dict[str, list[OtherRules]] = {}
-    for owner in (*of_values, *rules_of_apps()):
+    uses = Uses(list)
+    for owner in (*of_rows, *rules_of_apps()):
         for segment in dict(named_segments(owner.rules)):
-            by_segment.setdefault(segment, []).append(owner)
-    return by_segment
+            uses[segment].append(owner)
+    return uses
 
 
 def rules_of_apps() -> Iterator[OtherRules]:
@@ -220,62 +233,20 @@ def rules_of_apps() -> Iterator[OtherRules]:
         yield from read()
 
 
-def keys_that_name(key: str) -> dict[str, list[str]]:
-    """Returns the keys of the flags, values and experiments whose rules name a segment.
-
-    Reads all rules.
-    """
-    others = other_rules_by_segment().get(key, ())
-    values = [one.key for one in others if one.model is conf.value_model]
-    experiments = [one.key for one in others if one.model is not conf.value_model]
-    flags = [flag for flag, _pk in rows_by_segment(Kind.FLAG).get(key, ())]
-    return {"flags": flags, "values": values, "experiments": experiments}
-
-
-def rows_by_segment(kind: Kind) -> dict[str, list[tuple[str, Any]]]:
-    """Returns the key and primary key of the flags, or values, whose rules name each segment.
-
-    Reads all their rules.
-    """
-    by_segment: dict[str, list[tuple[str, Any]]] = {}
-    for key, pk, rules in rules_of_rows(kind):
-        for segment in dict(named_segments(rules)):
-            by_segment.setdefault(segment, []).append((key, pk))
-    return by_segment
-
-
-def rows_using(kind: Kind, *keys: str) -> list[Any]:
-    """Returns the flags, or values, whose rules name one of these segments. Reads all rules."""
-    by_segment = rows_by_segment(kind)
-    pks = dict.fromkeys(pk for key in keys for _key, pk in by_segment.get(key, ()))
-    return [
-        row
-        for batch in batches(pks)
-        for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
-    ]
-
-
 def uses_of_segments(keys: Collection[str]) -> list[SegmentUse]:
     """Returns what uses these segments: flags, values, then experiments. Reads all rules."""
-    rows = [(kind, row) for kind in (Kind.FLAG, Kind.VALUE) for row in rows_using(kind, *keys)]
-    return [
-        *(
-            SegmentUse(
-                kind, row.key, type(row), row, is_active=kind is Kind.VALUE or bool(row.enabled)
-            )
-            for kind, row in rows
-        ),
-        *(
-            SegmentUse(None, one.key, one.model, one, is_active=one.is_active)
-            for one in rules_of_apps()
-            if not dict(named_segments(one.rules)).keys().isdisjoint(keys)
-        ),
+    found = (uses for key, uses in uses_by_segment().items() if key in keys)
+    owners = {(one.model, one.pk): one for uses in found for one in uses}
+    of_rows = [
+        SegmentUse(kind, row.key, kind.model, row, is_active=getattr(row, "enabled", True))
+        for kind in (Kind.FLAG, Kind.VALUE)
+        for batch in batches(pk for model, pk in owners if model is kind.model)
+        for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
     ]
-
-
-def rules_of_rows(kind: Kind) -> Iterator[tuple[str, Any, object]]:
-    """Yields the key, primary key and rules of each flag, or value, by key.
-
-    The rules are whatever JSON SQL has written.
-    """
-    yield from all_rows(kind.model).order_by("key").values_list("key", "pk", RULES)
+    of_apps = [
+        one for one in owners.values() if one.model not in (conf.flag_model, conf.value_model)
+    ]
+    return [
+        *of_rows,
+        *(SegmentUse(None, one.key, one.model, one, one.is_active) for one in of_apps),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flagstaff._tables.rows import Fields
@@ -42,18 +43,7 @@ def delete_segment(key: str, *, expect_version: int | None = None) -> Changed:
     return delete_row(Kind.SEGMENT, key, expect_version)
 
 
-def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
-    """Undoes one event of a segment: that of the entry `version`, or the newest.
-
-    Newer changes of other fields stay. Raises UnknownSegmentError, NoHistoryError, ConflictError if
-    the same fields were changed again, and InvalidChangeError for another version.
-    """
-    return undo_event(Kind.SEGMENT, key, version, expect_version=expect_version)
-
-
-def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
-    """Restores a segment as the entry `to` left it: undoes all newer entries.
-
-    Raises as `undo`.
-    """
-    return restore_row(Kind.SEGMENT, key, to=to, expect_version=expect_version)
+#: `undo(key, version=None, *, expect_version=None)` undoes one event of a segment.
+undo = partial(undo_event, Kind.SEGMENT)
+#: `restore(key, *, to, expect_version=None)` restores a segment as the entry `to` left it.
+restore = partial(restore_row, Kind.SEGMENT)

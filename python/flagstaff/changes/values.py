@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flagstaff._tables.model_fields import RULES
@@ -58,18 +59,7 @@ def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
     return delete_row(Kind.VALUE, key, expect_version)
 
 
-def undo(key: str, version: int | None = None, *, expect_version: int | None = None) -> Changed:
-    """Undoes one event of a value: that of the entry `version`, or the newest.
-
-    Newer changes of other fields stay. Raises UnknownValueError, NoHistoryError, ConflictError if
-    the same fields were changed again, and InvalidChangeError for another version.
-    """
-    return undo_event(Kind.VALUE, key, version, expect_version=expect_version)
-
-
-def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
-    """Restores a value as the entry `to` left it: undoes all newer entries.
-
-    Raises as `undo`.
-    """
-    return restore_row(Kind.VALUE, key, to=to, expect_version=expect_version)
+#: `undo(key, version=None, *, expect_version=None)` undoes one event of a value.
+undo = partial(undo_event, Kind.VALUE)
+#: `restore(key, *, to, expect_version=None)` restores a value as the entry `to` left it.
+restore = partial(restore_row, Kind.VALUE)

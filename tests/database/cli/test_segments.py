@@ -62,7 +62,7 @@ def test_verb_that_writes_accepts_actor_reason_and_version(
     file: Path, verb: str, key: str, new: object
 ) -> None:
     file.write_text(json.dumps(new))
-    assert run(f"{verb} {file} --expect-version 1").status == 4
+    assert run(f"{verb} {file} --expect-version 0").status == 4
     ran = run(f'{verb} {file} --as-name deploy --reason "ticket 7"')
     assert ran.status == 0, ran.err
     entry = Change.objects.filter(key=key).latest("id")

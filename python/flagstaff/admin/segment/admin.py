@@ -36,17 +36,16 @@ from flagstaff.admin.rule_editor.part import RulePages, marks_of, stored_in
 from flagstaff.admin.rule_editor.sentences import conditions_html
 from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.admin.segment.plan import (
-    Use,
-    Uses,
     kind_of_use,
     segment_rows,
     use_names,
-    uses_by_segment,
     why_not_release,
 )
 from flagstaff.admin.views import DeletionRefusedError
 from flagstaff.changes.impact import Impact, RowState, impact
+from flagstaff.changes.segment_use import Uses, uses_by_segment
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.extensions import OtherRules
 from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
@@ -277,7 +276,7 @@ def _why_in_use(site: AdminSite, request: HttpRequest, segments: Iterable[Segmen
     return text % {"uses": "; ".join(sentences)}
 
 
-def _count_text(uses: Collection[Use]) -> str:
+def _count_text(uses: Collection[OtherRules]) -> str:
     kinds = [*map(kind_of_use, uses)]
     flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
     texts = (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -19,14 +16,9 @@ from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.permissions import may
 from flagstaff.changes.consequence import use_texts
 from flagstaff.changes.impact import Impact
-from flagstaff.changes.segment_use import (
-    SegmentInUseError,
-    SegmentUse,
-    other_rules_by_segment,
-    rows_by_segment,
-)
-from flagstaff.conf import conf
+from flagstaff.changes.segment_use import SegmentInUseError, SegmentUse, uses_by_segment
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 
 # The flags and experiments that a page lists.
@@ -67,8 +59,8 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
     Queries the experiments if it says what uses a segment.
     """
     if isinstance(error, SegmentInUseError):
-        models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
-        if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
+        models = {owner.model for owners in uses_by_segment().values() for owner in owners}
+        if not all(may_view(site, request, model) for model in models):
             hidden = _("flags, values and experiments that you may not see")
             error = SegmentInUseError(error.key, hidden)
     return localized(error.message)
@@ -89,41 +81,19 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 
 
-class Use(NamedTuple):
-    """A flag, a value or an experiment whose rules name a segment."""
-
-    model: type[Model]
-    pk: Any
-    key: str
-
-
-class Uses(defaultdict[str, list[Use]]):
-    """What uses each segment, by its key."""
-
-
-def uses_by_segment() -> Uses:
-    """Returns what uses each segment, flags first. Reads all rules."""
-    uses = Uses(list)
-    for segment, flags in rows_by_segment(Kind.FLAG).items():
-        uses[segment] += [Use(conf.flag_model, pk, key) for key, pk in flags]
-    for segment, others in other_rules_by_segment().items():
-        uses[segment] += [Use(one.model, one.pk, one.key) for one in others]
-    return uses
-
-
-def use_names(site: AdminSite, request: HttpRequest, uses: Collection[Use]) -> list[str]:
+def use_names(site: AdminSite, request: HttpRequest, uses: Collection[OtherRules]) -> list[str]:
     """Returns what uses a segment, in words; as a number, what the user may not see."""
     names = [_name(use) for use in uses if may_view(site, request, use.model)]
     hidden = [kind_of_use(use) for use in uses if not may_view(site, request, use.model)]
     return [*names, _hidden_text(hidden)] if hidden else names
 
 
-def kind_of_use(use: Use) -> Kind | None:
+def kind_of_use(use: OtherRules) -> Kind | None:
     """Returns what uses the segment; None for an experiment."""
     return next((kind for kind in (Kind.FLAG, Kind.VALUE) if use.model is kind.model), None)
 
 
-def _name(use: Use) -> str:
+def _name(use: OtherRules) -> str:
     kind = use.model._meta.verbose_name
     return quoted(use.key) if kind_of_use(use) is Kind.FLAG else f"{kind} {quoted(use.key)}"
 

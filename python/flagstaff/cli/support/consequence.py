@@ -15,7 +15,7 @@ from django.db import transaction
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of, text_to_type
 from flagstaff.changes.impact import Impact, impact_of_changes
-from flagstaff.changes.locking import lock_rows, require_version
+from flagstaff.changes.locking import read_rows, require_version
 from flagstaff.changes.preview import previewed
 from flagstaff.cli.support.change_arguments import may_ask, require_confirmation
 from flagstaff.cli.support.output import Output
@@ -110,7 +110,7 @@ def unchanged(seen: Mapping[RowKey, int | None]) -> Iterator[None]:
     Raises ConflictError if one of them has another version.
     """
     with transaction.atomic(using=conf.database):
-        lock_rows((row.kind, row.pk) for row in seen if row.pk is not None)
+        read_rows(((row.kind, row.pk) for row in seen if row.pk is not None), lock=True)
         for (kind, key, pk), version in seen.items():
             require_version(kind, key, pk, version, "run the command again")
         yield

@@ -28,7 +28,7 @@ from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.locking import lock_rows
+from flagstaff.changes.locking import read_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -166,7 +166,8 @@ class BulkPage:
         action, admin, request = self._action, self._admin, self._request
         with transaction.atomic(using=conf.database):
             # Always in the same order, so that two such transactions cannot deadlock.
-            rows = list(lock_rows((Kind.FLAG, str(flag.pk)) for flag in self._flags).values())
+            ids = [(Kind.FLAG, str(flag.pk)) for flag in self._flags]
+            rows = list(read_rows(ids, lock=True).values())
             self._require_unchanged(rows)
             changed = [action.write(row, data) for row in rows]
         for row, one in zip(rows, changed, strict=True):
