@@ -93,7 +93,7 @@ class RowState:
 
     def after(self, fields: Mapping[str, object]) -> RowState:
         """Returns the state with these fields in place of its own. Does not validate."""
-        row, fields = copy(self.row), dict(fields)
+        row, fields = copied(self.row), dict(fields)
         users: Any = fields.pop(ALLOWED, self.allowed_users)
         assign(row, fields)
         return replace(self, row=row, allowed_users=users)
@@ -104,6 +104,13 @@ class RowState:
         if self.row is None:
             return None
         return FlagState.of(self.row) if self.kind is Kind.FLAG else ValueState.of(self.row)
+
+
+def copied(row: Any) -> Any:
+    """Returns a copy of a row. Django's own needs an installed app with the model."""
+    new = object.__new__(type(row))
+    vars(new).update(vars(row), _state=copy(row._state))
+    return new
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
@@ -41,7 +40,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.fields import cleaned, differing, insert, rejections
-from flagstaff.changes.impact import RowState
+from flagstaff.changes.impact import RowState, copied
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
@@ -763,7 +762,7 @@ def _record_undo_of(entries: Sequence[int]) -> None:
 def _write_row(row: _Row, changed: Changed) -> None:
     """Writes a row. An error rolls back the whole undo, so no savepoint is needed."""
     # Copies: the states stay as they are.
-    before, after = copy(row.before.row), copy(row.after.row)
+    before, after = (state.row and copied(state.row) for state in (row.before, row.after))
     old, new = changed.old or {}, changed.new or {}
     users = AllowedUsersChange(tuple(new.get(ALLOWED, ())), tuple(old.get(ALLOWED, ())))
     if after is None:

@@ -407,6 +407,22 @@ def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
     assert (flag().rollout_percent, KeyValueStore.objects.get().value) == (50, 1)
 
 
+@pytest.mark.parametrize("is_transaction", [False, True])
+def test_row_that_was_deleted_and_loaded_again_in_one_transaction_is_undone(
+    is_transaction: bool, users: list[User]
+) -> None:
+    add_allowed_users(KEY, users[:2])
+    before, pk = state(), flag().pk
+    with transaction.atomic():
+        delete(KEY)
+        FeatureFlag.objects.create(pk=pk, key=KEY, enabled=True, rollout_percent=99)
+        add_allowed_users(KEY, users[2])
+        delete(create("short_lived").key)
+    version = flag_version(KEY) or 0
+    undo(entries_of_transaction(version) if is_transaction else entries_of_versions([version]))
+    assert state() == before
+
+
 # What cannot be written.
 
 UNWRITABLE = {
