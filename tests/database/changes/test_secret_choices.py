@@ -40,19 +40,6 @@ def stored() -> list[str]:
     return list(KeyValueStore.objects.get(key="password").choices)
 
 
-def test_export_masks_them_and_an_import_keeps_them() -> None:
-    exported = serialization.export()
-    assert exported["values"]["password"]["choices"] == exported["values"]["password"]["value"]
-    exported["values"]["password"]["description"] = "The mail server"
-    text = json.dumps(exported)
-    assert not any(word in text for word in CHOICES)
-    serialization.apply(serialization.read(text))
-    assert stored() == CHOICES
-    KeyValueStore.objects.all().delete()
-    with pytest.raises(Exception, match="is masked, and there is no such value"):
-        serialization.apply(serialization.read(text))
-
-
 def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
     exported = serialization.export()
     exported["values"]["password"]["type"] = "integer"

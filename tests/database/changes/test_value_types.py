@@ -13,9 +13,8 @@ from django.db import transaction
 from flagstaff import get_value
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.changes.values import undo as undo_value
-from flagstaff.exceptions import DocumentError, InvalidChangeError
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import KeyValueStore
-from flagstaff.serialization import apply, export, read
 from tests.support.sql import rows
 from tests.support.terminals import document, run
 
@@ -160,25 +159,6 @@ def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
     with pytest.raises(InvalidChangeError, match='"stripe" is not one of "Stripe", "PayPal"'):
         undo_value(KEY, change)
     assert stored() == "Stripe"
-
-
-@pytest.mark.parametrize("exists", [True, False])
-def test_import_writes_the_rule_and_names_a_value_that_breaks_it(
-    exists: bool, gateway: KeyValueStore
-) -> None:
-    found = export()
-    KeyValueStore.objects.all().delete()
-    apply(read(json.dumps(found)))
-    row = KeyValueStore.objects.get(key=KEY)
-    assert (row.type, row.choices) == ("string", GATEWAYS)
-    if not exists:
-        KeyValueStore.objects.all().delete()
-    found["values"][KEY]["value"] = "Strpie"
-    with pytest.raises(DocumentError) as caught:
-        apply(read(json.dumps(found)))
-    [problem] = caught.value.problems
-    assert problem.startswith(f"values.{KEY}: ")
-    assert problem.endswith('"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?')
 
 
 def test_value_create_and_update_set_the_rule_and_the_value() -> None:

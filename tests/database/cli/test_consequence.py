@@ -225,21 +225,6 @@ def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None
     assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 
 
-def test_undo_of_several_segments_counts_them_together(settings: Any) -> None:
-    production(settings, "Production (EU)")
-    changes.create_segment("known", [KNOWN])
-    changes.update("later", {"enabled": True, "rules": [{"conditions": [{"segment": "known"}]}]})
-    changes.update_segment("team", {"conditions": [KNOWN]})
-    with acting_as("eve"):
-        for key in ("team", "known"):
-            changes.update_segment(key, {"conditions": [STAFF]})
-    ran = asked("undo --since 1h --by eve", "y")
-    uses = ["by_team: 1 of 2 → 2 of 2", "later: 1 of 2 → 2 of 2"]
-    assert [line for line in ran.err.splitlines() if " → 2 of" in line] == uses
-    assert "team: 1 user gains or loses something. " in ran.err
-    assert "not confirmed: type Production (EU) exactly" in ran.err
-
-
 def test_question_with_json_is_on_stderr() -> None:
     ran = asked("on summer_banner --json", "y")
     assert json.loads(ran.out)["new"] is True

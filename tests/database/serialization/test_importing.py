@@ -36,8 +36,8 @@ def test_import_leaves_what_the_file_does_not_contain(cli_shop: None) -> None:
     set_rollout("dark_mode", 70)
     update("new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)})
     before = database_state()
-    imported = import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 26}}")
-    before[0]["new_checkout"]["rollout_percent"] = 26
+    imported = import_text("flagstaff: 1\nflags: {new_checkout: {bucket_by: organization}}")
+    before[0]["new_checkout"]["bucket_by"] = "organization"
     assert database_state() == before
     assert [key for _, key in imported.changed] == ["new_checkout"]
 

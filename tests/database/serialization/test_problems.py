@@ -30,13 +30,15 @@ flags:
   g: {owner: 5}
   h: {review_on: 20270301}
   i: {rules: [{name: beta, conditions: [{attribute: plan}]}]}
+  j: {bucket_by: groups}
   new_checkout: {rollout_percent: 10, version: old}
   search_v2: true
   summer_banner: {review_on: 1.3.2027}
 values:
   fresh: {description: nothing else}
-  j: {value: 10, rules: [{conditions: [{segment: enterprise}]}]}
-  k: {value: 10, type: integer, rules: [{conditions: [{segment: enterprise}], value: "5"}]}
+  k: {value: 10, rules: [{conditions: [{segment: enterprise}]}]}
+  l: {value: 10, type: integer, rules: [{conditions: [{segment: enterprise}], value: "5"}]}
+  m: {value: Strpie, choices: [Stripe, PayPal]}
   page_size: {value: 3, secret: 1}
   payment_gateway: {value: a, bucket_by: groups}
 """
@@ -52,6 +54,7 @@ PROBLEMS = (
     "flags.g: owner: must be of the type string (up to 100)",
     "flags.h: review_on: must be of the type date",
     'flags.i: rules: rule 1 ("beta"), condition 1: the member "operator" is missing',
+    'flags.j: bucket_by: "groups" cannot be the bucketing unit',
     "flags.new_checkout: the version must be an integer, as `export --versions` writes it",
     "flags.search_v2: must be a mapping",
     "flags.summer_banner: review_on: “1.3.2027” value has an invalid date format",
@@ -60,8 +63,9 @@ PROBLEMS = (
     "segments.large: conditions: the conditions must be a list, not null",
     'segments.small: conditions: condition 1: the operator "below" is not known',
     "values.fresh: value: the value is missing or null",
-    "values.j: rules: rule 1",
-    "values.k: rules: rule 1: the",
+    "values.k: rules: rule 1",
+    "values.l: rules: rule 1: the",
+    'values.m: value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?',
     "values.page_size: secret: must be of the type boolean",
     'values.payment_gateway: bucket_by: "groups" cannot be the bucketing unit',
 )

@@ -15,7 +15,6 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.documents import export_text, import_problems, import_text
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.history import flag_history
 
@@ -115,20 +114,3 @@ def test_lazy_user_is_not_read_for_a_visitor(flag: FeatureFlag, load: Load) -> N
     user: Any = SimpleLazyObject(lambda: pytest.fail("reads the user"))
     context = {"visitor": "a"}
     assert flag_enabled("new_checkout", user, context=context) is (bucket("a") < 25)
-
-
-# Export and import.
-
-
-def test_exported_unit_is_imported(flag: FeatureFlag) -> None:
-    set_unit("organization")
-    text = export_text()
-    set_unit("user")
-    import_text(text)
-    assert stored_unit() == "organization"
-    # A file without a unit leaves it unchanged.
-    import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 50}}")
-    assert stored_unit() == "organization"
-    [problem] = import_problems("flagstaff: 1\nflags: {new_checkout: {bucket_by: groups}}")
-    assert "flags.new_checkout: bucket_by: " in problem
-    assert "cannot be the bucketing unit" in problem
