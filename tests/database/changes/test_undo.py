@@ -316,7 +316,7 @@ def create_other_with_the_primary_key() -> None:
 # Steps of which the last is undone, what happens then, and the conflict.
 CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
     ([at(50)], [at(75)], "new_checkout: rollout was changed again and is 75 % now$"),
-    ([at(50)], [at(75), UNDO], "several changes, use .*flags restore new_checkout"),
+    ([at(50)], [at(75), UNDO], "rollout was changed again and is 50 % now"),
     ([at(50)], [write_without_an_entry], "is 60 % now"),
     # An undo never enables a flag that a later entry has disabled.
     ([ON, OFF], [ON, OFF], "enabled was changed again and is false now"),

@@ -14,7 +14,7 @@ from flagstaff._words.text import joined, some
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
-from flagstaff.changes.locking import lock_rows
+from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -152,7 +152,6 @@ def _write(
     if len(keys) == 1:
         return [action.write(keys[0], **arguments, **expected)]
     with transaction.atomic(using=conf.database):
-        if not is_preview():
-            # In the order of an import and an undo, so that no two can deadlock.
-            lock_rows((action.kind, str(row.pk)) for row in rows)
+        # In the order of an import and an undo, so that no two can deadlock.
+        read_rows(((action.kind, str(row.pk)) for row in rows), lock=not is_preview())
         return [action.write(key, **arguments, **expected) for key in keys]
