@@ -225,12 +225,17 @@ def entries_of_transaction(version: int) -> list[Change]:
 
 
 def entries_of(chosen: Iterable[Change]) -> list[Change]:
-    """Returns all entries of the events of these entries, by row and newest first."""
+    """Returns all entries of the events of these entries, by row and newest first.
+
+    Another author splits an event; what other transactions wrote in between does not.
+    """
     found: dict[int, Change] = {}
     for entry in chosen:
         if entry.pk not in found:
             of_row = Change.objects.of_row(entry.kind, entry.object_pk).in_transaction(entry)
-            found |= {one.pk: one for one in of_row if event_key(one) == event_key(entry)}
+            for _key, event in groupby(of_row.order_by("-pk"), key=event_key):
+                entries = {one.pk: one for one in event}
+                found |= entries if entry.pk in entries else {}
     return sorted(found.values(), key=_by_row)
 
 
