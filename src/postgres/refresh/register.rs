@@ -26,8 +26,9 @@ const WRITE: Duration = Duration::from_millis(500);
 pub(super) const GAP: Duration = Duration::from_secs(20);
 /// The same when a load begins, which may take long.
 pub(super) const GAP_BEFORE_LOAD: Duration = Duration::from_secs(5);
-/// The least time between two writes because of tokens: there may be many in a second.
-const GAP_OF_TOKENS: Duration = Duration::from_secs(1);
+/// The least time between two writes because of tokens, about: there may be many in a second, and
+/// workers that write at the same moment wait for each other. `workers_v1.sql` allows for it.
+const GAP_OF_TOKENS: Duration = Duration::from_secs(5);
 /// How long the statements of a poll may take.
 const POLL: Duration = Duration::from_secs(4);
 /// The pause after a refusal: a role without the right rarely gets it, and the server logs each.
@@ -52,6 +53,8 @@ pub(super) struct Register {
     secret: String,
     /// What the row shows, and when it was written; `None` if the connection is another one.
     written: Option<(Shown, Instant)>,
+    /// The time until it shows other tokens.
+    gap_of_tokens: Duration,
     paused_until: Option<Instant>,
     may_have_row: bool,
     /// Why the worker does not report.
@@ -61,7 +64,14 @@ pub(super) struct Register {
 impl Register {
     pub(super) fn new() -> Self {
         let secret = format!("{:016x}{:016x}", random::bits(), random::bits());
-        Self { secret, written: None, paused_until: None, may_have_row: false, problem: None }
+        Self {
+            secret,
+            written: None,
+            gap_of_tokens: GAP_OF_TOKENS,
+            paused_until: None,
+            may_have_row: false,
+            problem: None,
+        }
     }
 
     /// Notes that the worker has another connection.
@@ -97,6 +107,7 @@ impl Register {
         match self.write(shown, mode.as_str(), context, connection, server.pooled, WRITE).await {
             Ok(()) => {
                 (self.written, self.problem) = (Some((shown, Instant::now())), None);
+                self.gap_of_tokens = random::jittered(GAP_OF_TOKENS);
             }
             // The next step finds out that the connection is lost.
             Err(error) if error.kind() == ErrorKind::Lost => {}
@@ -158,7 +169,7 @@ impl Register {
             match (before == shown, is_awaited) {
                 (true, _) => at + gap,
                 (false, true) => now,
-                (false, false) => at + GAP_OF_TOKENS,
+                (false, false) => at + self.gap_of_tokens,
             }
         });
         self.paused_until.map_or(due, |until| due.max(until))
