@@ -12,7 +12,7 @@ import shlex
 import sys
 from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
@@ -94,7 +94,7 @@ class Parsed(Argument):
         return {"type": self._parse}
 
     def value(self, typed: Any, given: Given) -> Any:
-        return None if typed == "" else typed
+        return None if self.clears and typed == "" else typed
 
     def _parse(self, text: str) -> Any:
         return "" if self.clears and not text else self.parse(text)
@@ -105,7 +105,7 @@ class OneOf(Argument):
     """One of some words, by what each stands for."""
 
     metavar: str | None = None
-    choices: Mapping[str, object] = ()  # type: ignore[assignment]  # always given
+    choices: Mapping[str, object] = field(default_factory=dict)
 
     def parsing(self) -> dict[str, Any]:
         return {"choices": tuple(self.choices)}

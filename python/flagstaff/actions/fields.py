@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import date
 from typing import Any
 
@@ -61,7 +62,7 @@ def fields_of(
 class OwnFields(Argument):
     """Columns that the project has added to the model: `--set NAME=VALUE`."""
 
-    columns: Mapping[str, AnyField] = ()  # type: ignore[assignment]  # always given
+    columns: Mapping[str, AnyField] = dataclass_field(default_factory=dict)
 
     @classmethod
     def of(cls, columns: Mapping[str, AnyField]) -> OwnFields:

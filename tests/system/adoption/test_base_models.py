@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,15 +65,18 @@ def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, databas
 
 
 def write_migration_of_the_hint(project: Project, app: str, name: str) -> None:
-    output = project.manage("check", "--database", "default")
-    created = f'run "manage.py makemigrations --empty {app}"'
-    edited = "in the new file add the import and replace the two lists:"
-    assert f"HINT: {created}, and {edited}" in output
-    lines = [line.strip() for line in output.splitlines()]
-    [imports] = [line for line in lines if line.startswith("from flagstaff")]
-    body = [line for line in lines if line.startswith(("dependencies = ", "operations = "))]
-    head = (
-        f"from django.db import migrations\n{imports}\n\nclass Migration(migrations.Migration):\n"
+    output = " ".join(project.manage("check", "--database", "default").split())
+    pattern = r"flagstaff\.operations\.(InstallTriggers\(.+?\)) and the dependency (\(.+?\))"
+    [(operation, dependency)] = re.findall(pattern, output)
+    [last] = sorted(Path(project.folder, app, "migrations").glob("0001_*.py"))
+    project.write(
+        f"{app}/migrations/{name}.py",
+        f"""
+from django.db import migrations
+from flagstaff.operations import InstallTriggers
+
+class Migration(migrations.Migration):
+    dependencies = [("{app}", "{last.stem}"), {dependency}]
+    operations = [{operation}]
+""",
     )
-    indented = "".join(f"    {line}\n" for line in body)
-    project.write(f"{app}/migrations/{name}.py", head + indented)

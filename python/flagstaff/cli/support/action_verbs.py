@@ -76,7 +76,8 @@ def _verb_of(action: Action) -> Verb:
 
 def _add_arguments(action: Action, parser: CommandParser) -> None:
     if action.many:
-        parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
+        text = f"the keys of the {action.kind.value}s"
+        parser.add_argument("keys", metavar="KEY", nargs="+", help=text)
     else:
         add_key(parser, action.kind.value)
     for name, (argument, required) in action.arguments().items():
