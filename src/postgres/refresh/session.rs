@@ -316,7 +316,7 @@ impl<'a> Session<'a> {
 
     /// Loads what is wanted.
     async fn load(&mut self, wanted: Wanted) -> Result<Loaded, Error> {
-        if self.server.pooled {
+        if self.server.pooled && self.register.may_have_row() {
             // No session shows that the worker is connected, so it would be lost during a long load.
             self.report(GAP_BEFORE_LOAD).await;
         }
