@@ -142,3 +142,12 @@ def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brough
         "token: The value is secret, so no undo can bring it back.\nDelete token? [y/N]" in ran.err
     )
     assert KeyValueStore.objects.filter(key="token").exists()
+
+
+def test_set_compares_types_of_values_and_not_of_what_an_object_contains() -> None:
+    create_value("hours", {"value": 1, "rules": [{"conditions": []}]})
+    ran = run("""value set hours '{"value": "x", "rules": []}'""")
+    assert (ran.status, "warning" in ran.err) == (0, False)
+    assert (
+        "the type of hours has changed from object to string" in run("value set hours '\"x\"'").err
+    )

@@ -91,8 +91,10 @@ def _print_state(changed: Changed, out: Output, prefix: str) -> None:
 
 def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
     """Yields what a person may not have meant. Queries keys and groups."""
-    new = changed.new if isinstance(changed.new, dict) else {changed.field: changed.new}
-    old = changed.old if isinstance(changed.old, dict) else {changed.field: changed.old}
+    old, new = (
+        {changed.field: side} if changed.field else side or {}
+        for side in (changed.old, changed.new)
+    )
     if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
         names = some(with_similar(*one) for one in missing.items())
         yield f"groups that do not exist: {names}; create them, or correct their names"
