@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._tables.names import fill, flag_names, own_names, query, sql
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
@@ -180,9 +180,7 @@ def unknown_keys(
 def _rows(name: str, parameters: Mapping[str, Any] | list[Any]) -> list[tuple[Any, ...]]:
     connection = connections[conf.database]
     names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql(name), names), parameters)
-        return list(cursor.fetchall())
+    return query(connection, name, names, parameters)
 
 
 def prune_usage_in_batches(before: datetime) -> Iterator[int]:

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._core import monotonic, status_report
 from flagstaff._engine import direct
-from flagstaff._tables.names import fill, names, own_names, sql
+from flagstaff._tables.names import names, own_names, query
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._workers.register import Worker, read_workers
@@ -154,19 +154,17 @@ def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
 
     A worker that has one has loaded what was committed before.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("barrier_v1"), own_names(connection)))
-        [(newest, created)] = cursor.fetchall()
-        if newest is not None and created <= newest:
-            raise PropagationError(
-                "the sequence of flagstaff_token is lower than the highest id in the table, for "
-                "example because the data was copied without its sequences; run: SELECT "
-                "setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id)) "
-                "FROM flagstaff_token;"
-            )
-        cursor.execute(fill(sql("barrier_nonce_v1"), own_names(connection)), [created])
-        found = cursor.fetchone()
-    return created, found and found[0]
+    own = own_names(connection)
+    [(newest, created)] = query(connection, "barrier_v1", own)
+    if newest is not None and created <= newest:
+        raise PropagationError(
+            "the sequence of flagstaff_token is lower than the highest id in the table, for "
+            "example because the data was copied without its sequences; run: SELECT "
+            "setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id)) "
+            "FROM flagstaff_token;"
+        )
+    found = query(connection, "barrier_nonce_v1", own, [created])
+    return created, found[0][0] if found else None
 
 
 def _require_token_triggers(connection: BaseDatabaseWrapper) -> None:

@@ -780,8 +780,7 @@ def _write_row(row: _Row, changed: Changed) -> None:
         if times := {name: row.values[name] for name in added & row.values.keys()}:
             # Django has set them to the present.
             all_rows(row.kind.model).filter(pk=after.pk).update(**times)
-        if users:
-            change_allowed_users(after, users)
+        change_allowed_users(after, users)
 
 
 def _in_order(rows: Iterable[_Row]) -> Iterator[_Row]:

@@ -80,11 +80,10 @@ def run(options: Options, out: Output) -> None:
         print_help(options, out)
     with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
-        name = options["verb"]
-        verb = next(verb for verb in all_verbs() if verb.name == name)
-        is_own = name in {verb.name for verb in own_verbs()}
-        with _dry_run(out, in_memory=is_own):
-            verb.run(options, out)
+        name, own = options["verb"], {verb.name: verb for verb in own_verbs()}
+        of_apps = {verb.name: verb for verb in chain.from_iterable(VERBS_OF_APPS)}
+        with _dry_run(out, in_memory=name in own):
+            (own | of_apps)[name].run(options, out)
 
 
 @contextmanager

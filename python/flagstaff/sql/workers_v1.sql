@@ -47,7 +47,8 @@ WITH sessions AS MATERIALIZED (
 )
 SELECT
     totals.unreported, totals.has_barrier,
-    w.worker, w.host, w.pid, w.mode, w.rule_format, w.token, CASE WHEN w.session OPERATOR(pg_catalog.<>) 0 THEN w.session END AS session, w.started_at,
+    w.worker, w.host, w.pid, w.mode, w.rule_format, w.token,
+    CASE WHEN w.session OPERATOR(pg_catalog.<>) 0 THEN w.session END AS session, w.started_at,
     extract(
         EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) w.seen_at
     )::double precision AS seen,

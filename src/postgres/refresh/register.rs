@@ -122,6 +122,7 @@ impl Register {
         }
         None
     }
+
     /// Deletes the row, because the worker ends.
     pub(super) async fn end(&mut self, context: &Context, connection: &RefreshConnection) {
         if self.may_have_row {

@@ -96,7 +96,7 @@ def _run(action: Action, options: Options, out: Output) -> None:
     keys = _keys_of(action, options)
     # An unknown key is an error before the standard input is read.
     rows = [] if action.creates else existing_rows(action.kind, keys, or_deleted=action.deletes)
-    arguments = _arguments_of(action, rows, options, out)
+    arguments = _arguments_of(action, keys[0], rows, options, out)
     if action.facts is not None and rows:
         for key, text in action.facts(rows).items():
             if text:
@@ -127,16 +127,15 @@ def _keys_of(action: Action, options: Options) -> list[str]:
 
 
 def _arguments_of(
-    action: Action, rows: Sequence[Row], options: Options, out: Output
+    action: Action, key: str, rows: Sequence[Row], options: Options, out: Output
 ) -> dict[str, Any]:
     words = () if action.kind is Kind.FLAG else (action.kind.value,)
-    key = options["key"] if not action.many else options["keys"][0]
     given = Given(options, (*words, action.name, key), rows, out.message)
-    arguments: dict[str, Any] = {}
-    for name, (argument, _required) in action.arguments().items():
+    declared, arguments = action.arguments(), dict[str, Any]()
+    for name, (argument, _required) in declared.items():
         arguments |= argument.read(name, given)
     if action.fields is not None and not (arguments or action.creates):
-        names = [argument.option(name) for name, (argument, _) in action.arguments().items()]
+        names = [argument.option(name) for name, (argument, _required) in declared.items()]
         raise CommandError(f"pass at least one of {', '.join(names)}", returncode=USAGE)
     return arguments
 

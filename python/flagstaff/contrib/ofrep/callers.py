@@ -13,7 +13,7 @@ from flagstaff import _core
 from flagstaff._engine.request_flags import RequestFlags, flags_of
 from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
-from flagstaff.contrib.ofrep.errors import OfrepError
+from flagstaff.contrib.ofrep.errors import OfrepError, no_result
 from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, hash_of
 from flagstaff.typing import UserLike
 
@@ -58,7 +58,7 @@ def caller_of(request: HttpRequest) -> Caller:
     given = _context_of(request)
     caller = _browser(request, given) if is_browser else _service(given)
     if not caller.snapshot.ready:
-        raise OfrepError(503, "PROVIDER_NOT_READY", "flagstaff has loaded nothing yet")
+        raise no_result("PROVIDER_NOT_READY")
     return caller
 
 

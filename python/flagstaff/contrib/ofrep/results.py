@@ -9,17 +9,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from flagstaff._core import Resolution, served_kind, served_values
 from flagstaff.contrib.ofrep.callers import Caller
-from flagstaff.contrib.ofrep.errors import OfrepError
+from flagstaff.contrib.ofrep.errors import OfrepError, no_result
 
 # The reasons that the protocol has. The others are in the metadata.
 _REASONS = frozenset({"STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED"})
-# The status of a request for one key, and the details.
-_ERRORS = {
-    "FLAG_NOT_FOUND": (404, "there is no flag, value or experiment with this key"),
-    "PARSE_ERROR": (400, "the rules cannot be read"),
-    "PROVIDER_NOT_READY": (503, "flagstaff has loaded nothing yet"),
-    "GENERAL": (503, "the database failed while the user or an attribute was read"),
-}
 
 
 def one_result(caller: Caller, key: str) -> bytes:
@@ -31,7 +24,7 @@ def one_result(caller: Caller, key: str) -> bytes:
     kind = served_kind(snapshot, key, client_side=caller.is_browser)
     if kind is None and caller.is_browser:
         # Not evaluated: a browser could fill the list of unknown keys.
-        raise _error("FLAG_NOT_FOUND")
+        raise no_result("FLAG_NOT_FOUND")
     found: Resolution[Any]
     if kind == "value":
         found = snapshot.resolve_value(key, user=caller.user, context=caller.context)
@@ -65,11 +58,6 @@ def as_json(body: dict[str, Any]) -> bytes:
     return text.encode()
 
 
-def _error(code: str) -> OfrepError:
-    status, details = _ERRORS[code]
-    return OfrepError(status, code, details)
-
-
 def _result_or_error(caller: Caller, key: str, found: Resolution[Any]) -> bytes:
     try:
         return _result(caller, key, found)
@@ -80,7 +68,7 @@ def _result_or_error(caller: Caller, key: str, found: Resolution[Any]) -> bytes:
 def _result(caller: Caller, key: str, found: Resolution[Any]) -> bytes:
     """Returns a result. Without a value, the SDK returns the default of the code."""
     if found.error_code is not None:
-        raise _error(found.error_code)
+        raise no_result(found.error_code)
     metadata: dict[str, Any] = {}
     if found.reason not in _REASONS:
         metadata["reason"] = found.reason
