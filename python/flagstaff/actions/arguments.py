@@ -84,7 +84,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Parsed(Argument):
-    """A text that a function parses. The function raises ArgumentTypeError."""
+    """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
 
     parse: Callable[[str], Any] = str
     #: Whether an empty text stands for None.
@@ -97,7 +97,10 @@ class Parsed(Argument):
         return None if self.clears and typed == "" else typed
 
     def _parse(self, text: str) -> Any:
-        return "" if self.clears and not text else self.parse(text)
+        try:
+            return "" if self.clears and not text else self.parse(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
 
 
 @dataclass(frozen=True)

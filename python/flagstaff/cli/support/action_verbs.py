@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import joined, some
-from flagstaff.actions import Action, all_actions
+from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
 from flagstaff.changes.locking import read_rows
@@ -21,12 +21,13 @@ from flagstaff.cli.support.change_arguments import (
     add_expected_version,
     add_key,
     add_yes,
+    may_ask,
     require_confirmation,
 )
 from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report
+from flagstaff.cli.support.report import report, report_done
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait
@@ -36,7 +37,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
 
 
-def action_verbs(kind: Kind) -> tuple[Verb, ...]:
+def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
     """Returns a verb for each action of a kind of row."""
     return tuple(_verb_of(action) for action in all_actions(kind))
 
@@ -76,10 +77,10 @@ def _verb_of(action: Action) -> Verb:
 
 def _add_arguments(action: Action, parser: CommandParser) -> None:
     if action.many:
-        text = f"the keys of the {action.kind.value}s"
+        text = f"the keys of the {action.noun}s"
         parser.add_argument("keys", metavar="KEY", nargs="+", help=text)
     else:
-        add_key(parser, action.kind.value)
+        add_key(parser, action.noun)
     for name, (argument, required) in action.arguments().items():
         argument.add(parser, name, required=required)
     add_attribution(parser)
@@ -93,9 +94,18 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
 
 
 def _run(action: Action, options: Options, out: Output) -> None:
-    keys = _keys_of(action, options)
+    keys, kind = _keys_of(action, options), action.kind
+    version = options.get("expect_version")
+    expected = {} if version is None else {"expect_version": version}
+    if not isinstance(kind, Kind):
+        arguments = _arguments_of(action, keys[0], (), options, out)
+        seen = _confirmed(action, keys[0], arguments, options, out)
+        report_done(
+            cast("Done", action.write(keys[0], **arguments, **seen | expected)), out, options
+        )
+        return
     # An unknown key is an error before the standard input is read.
-    rows = [] if action.creates else existing_rows(action.kind, keys, or_deleted=action.deletes)
+    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=action.deletes)
     arguments = _arguments_of(action, keys[0], rows, options, out)
     if action.facts is not None and rows:
         for key, text in action.facts(rows).items():
@@ -103,10 +113,12 @@ def _run(action: Action, options: Options, out: Output) -> None:
                 out.message(f"{key}: {text}")
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    write = partial(_write, action, keys, rows, arguments, options.get("expect_version"))
+    write = partial(
+        _write, action, keys, [(kind, str(row.pk)) for row in rows], arguments | expected
+    )
     if action.asks_from is not None and action.is_asked_about(arguments):
         changes = write_confirmed(
-            lambda: [row_of(action.kind, key) for key in keys],
+            lambda: [row_of(kind, key) for key in keys],
             write,
             options,
             out,
@@ -114,7 +126,22 @@ def _run(action: Action, options: Options, out: Output) -> None:
         )
     else:
         changes = write()
-    report(action.kind, changes, out, options)
+    report(kind, changes, out, options)
+
+
+def _confirmed(
+    action: Action, key: str, arguments: Mapping[str, Any], options: Options, out: Output
+) -> dict[str, Any]:
+    """Asks the question of an action, and returns what the write has to expect."""
+    if action.question is None or not (action.asks_always or may_ask(options, out)):
+        return {}
+    question = action.question(key, **arguments)
+    if question is None:
+        return {}
+    for line in question.lines:
+        out.message(line)
+    require_confirmation(question.text, options, out, typed=question.typed)
+    return {**question.expected}
 
 
 def _keys_of(action: Action, options: Options) -> list[str]:
@@ -129,7 +156,7 @@ def _keys_of(action: Action, options: Options) -> list[str]:
 def _arguments_of(
     action: Action, key: str, rows: Sequence[Row], options: Options, out: Output
 ) -> dict[str, Any]:
-    words = () if action.kind is Kind.FLAG else (action.kind.value,)
+    words = () if action.kind is Kind.FLAG else (action.noun,)
     given = Given(options, (*words, action.name, key), rows, out.message)
     declared, arguments = action.arguments(), dict[str, Any]()
     for name, (argument, _required) in declared.items():
@@ -143,15 +170,13 @@ def _arguments_of(
 def _write(
     action: Action,
     keys: Sequence[str],
-    rows: Sequence[Row],
+    rows: Sequence[tuple[Kind, str]],
     arguments: Mapping[str, Any],
-    version: int | None,
 ) -> list[Changed]:
     """Writes all rows, or none."""
-    expected = {"expect_version": version} if action.takes_version else {}
     if len(keys) == 1:
-        return [action.write(keys[0], **arguments, **expected)]
+        return [cast("Changed", action.write(keys[0], **arguments))]
     with transaction.atomic(using=conf.database):
         # In the order of an import and an undo, so that no two can deadlock.
-        read_rows(((action.kind, str(row.pk)) for row in rows), lock=not is_preview())
-        return [action.write(key, **arguments, **expected) for key in keys]
+        read_rows(rows, lock=not is_preview())
+        return [cast("Changed", action.write(key, **arguments)) for key in keys]
