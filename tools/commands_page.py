@@ -17,7 +17,13 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Verb
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
-_HEADINGS = {"flag": "## ", "value": "### value ", "segment": "### segment "}
+_HEADINGS = {
+    "flag": "## ",
+    "value": "### value ",
+    "segment": "### segment ",
+    "plan": "### plan ",
+    "experiment": "### experiment ",
+}
 _WIDTH = 120
 # Options that most verbs have: the page describes them once.
 _COMMON = {
@@ -37,8 +43,10 @@ _COMMON = {
 
 def written(page: str) -> str:
     """Returns the page with its parts that the verbs give."""
+    kinds = (*import_string("flagstaff.history.kinds.Kind"), "plan", "experiment")
     parts = {"verbs": _tables()} | {
-        kind.value: _sections(kind) for kind in import_string("flagstaff.history.kinds.Kind")
+        name: _sections(kind, heading)
+        for kind, (name, heading) in zip(kinds, _HEADINGS.items(), strict=True)
     }
     for name, lines in parts.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
@@ -57,8 +65,7 @@ def _tables() -> Iterator[str]:
         yield ""
 
 
-def _sections(kind: Any) -> Iterator[str]:
-    heading = _HEADINGS[kind.value]
+def _sections(kind: Any, heading: str) -> Iterator[str]:
     for verb in import_string("flagstaff.cli.support.action_verbs.action_verbs")(kind):
         yield f"{heading}{verb.name}\n"
         text = f"{verb.help[0].upper()}{verb.help[1:]}. {verb.notes}".rstrip()

@@ -102,7 +102,10 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     fields=lambda: _DESIGN,
 )
 def create(key: str, **fields: Any) -> Done:
-    """Create an experiment without starting it. Every call returns its default until then."""
+    """Create an experiment without starting it.
+
+    Every call returns its default until the start.
+    """
     return _done(lambda: lifecycle.create(key, **fields), key, "delete", key, "--yes")
 
 
@@ -113,7 +116,10 @@ def create(key: str, **fields: Any) -> Done:
     fields=lambda: _DESIGN,
 )
 def details(key: str, **fields: Any) -> Done:
-    """Change an experiment that has not started. Only the given options are written."""
+    """Change an experiment that has not started.
+
+    Only the given options are written.
+    """
     instead = "to take it back, set the old values"
     return _done(lambda: editing.edit(key, **fields), key, instead=instead)
 
@@ -141,7 +147,10 @@ def start(key: str) -> Done:
 
 @action(EXPERIMENT, "experiment traffic checkout_button 50")
 def traffic(key: str, percent: Percent) -> Done:
-    """Set the share of units that take part. Begins a phase of an experiment that runs."""
+    """Set the share of units that take part.
+
+    Begins a phase of an experiment that runs.
+    """
     before = str(find(key).traffic_percent)
     return _done(
         lambda: assigning.set_weights(key, traffic_percent=percent), key, "traffic", key, before
@@ -246,7 +255,10 @@ def _undo_question(key: str) -> Question:
     EXPERIMENT, "experiment undo checkout_button --yes", question=_undo_question, asks_always=True
 )
 def undo(key: str) -> Done:
-    """Take back the last stop or ship. The exposures are kept."""
+    """Take back the last stop or ship.
+
+    The exposures are kept. Another `undo` takes back the decision before.
+    """
     winner = find(key).winner
     again = ("ship", key, winner, "--yes") if winner else ("stop", key)
     return _done(lambda: undoing.undo(key), key, *again)
@@ -259,7 +271,10 @@ def _deletion(key: str) -> Question:
 
 @action(EXPERIMENT, "experiment delete checkout_button --yes", question=_deletion, asks_always=True)
 def delete(key: str) -> Done:
-    """Delete the experiment with its exposures. Stop one that runs first."""
+    """Delete the experiment with its exposures and events.
+
+    Stop one that runs first.
+    """
     lifecycle.delete(key)
     text = f"{key}: deleted; every call returns its default; this cannot be undone"
     return Done(key, [text], {"key": key, "deleted": True})

@@ -83,7 +83,10 @@ def _done(plan: Plan, undo: Sequence[str], notes: Iterable[str] = ()) -> Done:
     fields=lambda: _FIELDS,
 )
 def create(key: str, **fields: Any) -> Done:
-    """Create a plan for a flag without starting it. Workers begin to measure."""
+    """Create a plan for a flag without starting it.
+
+    Workers begin to measure.
+    """
     plan = plans.create(key, **fields)
     return _done(plan, ["delete", key, "--yes"], _notes(plan))
 
@@ -159,7 +162,10 @@ def _deletion(key: str) -> Question | None:
 
 @action(PLAN, "plan delete new_checkout --yes", question=_deletion, asks_always=True)
 def delete(key: str) -> Done:
-    """Delete the plan with its counts and events. Pause a running plan first."""
+    """Delete the plan with its counts and events.
+
+    Pause a plan that runs first. The rollout stays as it is.
+    """
     plans.delete(key)
     again = quoted_command(PLAN, "create", key)
     text = f"{key}: the rollout plan was deleted; the rollout stays as it is; plan again: {again}"

@@ -249,7 +249,7 @@ def test_pages_that_change_no_flag_need_no_reason(operator: Client, flag: Featur
         "create banner",
         f"delete {KEY} --yes",
         f"undo {KEY}",
-        f"plan {KEY} create --step 50:4h --step 100",
+        f"plan create {KEY} --step 50:4h --step 100",
         "value set gateway 1",
     ],
 )

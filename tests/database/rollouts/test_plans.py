@@ -84,7 +84,7 @@ def test_missing_flag_or_plan_is_refused_with_the_command(flag: FeatureFlag) -> 
         rollouts.create("new_chekout", STEPS)
     with pytest.raises(UnknownFlagError):
         rollouts.pause("new_chekout")
-    with pytest.raises(UnknownPlanError, match="flags plan new_checkout start"):
+    with pytest.raises(UnknownPlanError, match="flags plan start new_checkout"):
         rollouts.pause(KEY)
 
 
@@ -108,7 +108,7 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
         rollouts.create(KEY, STEPS)
     with pytest.raises(PlanError, match="is pending and cannot be paused"):
         rollouts.pause(KEY)
-    with pytest.raises(PlanError, match="plan new_checkout delete"):
+    with pytest.raises(PlanError, match="plan delete new_checkout"):
         rollouts.start(KEY, ["50:1h"])
     assert rollout() == 0
     assert rollouts.start(KEY) == created
