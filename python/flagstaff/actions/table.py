@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from flagstaff._tables.rows import Row
@@ -44,7 +44,7 @@ class Question:
     #: What the person types in the place of "y".
     typed: str = ""
     #: Arguments by which `write` is refused if the row was changed since the question.
-    expected: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

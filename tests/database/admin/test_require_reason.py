@@ -266,13 +266,13 @@ def test_verb_with_a_reason_is_run(flag: FeatureFlag) -> None:
     assert (state(flag), newest_reason()) == ((True, 50), "release")
 
 
-@pytest.mark.parametrize("stop", ["pause", "rollback"])
+@pytest.mark.parametrize("stop", ["pause", "roll-back"])
 def test_verb_that_turns_off_stops_a_plan_or_only_reads_needs_no_reason(
     stop: str, flag: FeatureFlag
 ) -> None:
     drive_recently()
     rollouts.start(KEY, STEPS)
-    assert run(f"plan {KEY} {stop}").status == 0
+    assert run(f"plan {stop} {KEY}").status == 0
     assert plan_of().state == (State.PAUSED if stop == "pause" else State.ROLLED_BACK)
     for line in ("list", f"show {KEY}", f"history {KEY}", "run-jobs"):
         assert run(line).status == 0

@@ -141,7 +141,7 @@ def _confirmed(
     for line in question.lines:
         out.message(line)
     require_confirmation(question.text, options, out, typed=question.typed)
-    return {**question.expected}
+    return {**(question.expected or {})}
 
 
 def _keys_of(action: Action, options: Options) -> list[str]:
