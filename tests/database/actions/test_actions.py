@@ -281,7 +281,7 @@ each_sample = pytest.mark.parametrize(
     ids=[f"{ACTIONS[one.kind, one.name].noun}-{one.name}" for one in SAMPLES],
 )
 #: Those that no action takes back: the text says what to do instead.
-WITHOUT_UNDO = {
+WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
     (PLAN, "delete"): "plan again: ",
     (EXPERIMENT, "details"): "to take it back, set the old values",
     (EXPERIMENT, "metrics"): "to take it back before the start, set the old values",
