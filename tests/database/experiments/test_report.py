@@ -375,7 +375,7 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     assert found["verdicts"] == []
     assert found["metrics"][1]["treatments"][0]["newest"]["units"] == 4000
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
-    problem = "cannot be stored: the metric orders fails: data exception.*--without-report"
+    problem = "cannot be stored: the metric orders fails: data exception.*--no-report"
     with pytest.raises(ExperimentError, match=f"(?s){problem}"):
         experiments.ship(KEY, "treatment")
     assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
