@@ -17,20 +17,12 @@ from flagstaff._words.text import Text
 from flagstaff.actions.arguments import percent
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.preview import rolled_back
-from flagstaff.cli.support.argument_types import count
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_key,
-    add_yes,
-    may_ask,
-    require_confirmation,
-)
-from flagstaff.cli.support.consequence import GO_ON, row_of, seen_version
-from flagstaff.cli.support.errors import UNKNOWN, USAGE
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, add_verbs, means_list, missing_key_hint
-from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.cli.asking import GO_ON, may_ask, require_confirmation, row_of, seen_version
+from flagstaff.cli.errors import UNKNOWN, USAGE
+from flagstaff.cli.options import add_attribution, add_key, add_wait, add_yes, count
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, Verb, add_verbs, means_list, missing_key_hint
+from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history.kinds import Kind

@@ -257,7 +257,7 @@ def test_action_refuses_bad_input_and_writes_nothing(sample: Sample, tmp_path: P
 def test_brake_is_never_asked_about_and_counts_nobody(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("flagstaff.cli.support.consequence.impact_of_changes")
+    monkeypatch.delattr("flagstaff.cli.asking.impact_of_changes")
     assert asked(line).status in {0, 3, 7}
 
 

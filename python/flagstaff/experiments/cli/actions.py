@@ -9,10 +9,10 @@ from typing import Any
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff.actions.arguments import read_json_file
 from flagstaff.changes.changed import command_line
-from flagstaff.cli.support.change_arguments import require_confirmation
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.verb import Options
-from flagstaff.cli.support.wait import finish
+from flagstaff.cli.asking import require_confirmation
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options
+from flagstaff.cli.wait import finish
 from flagstaff.experiments import assigning, editing, lifecycle, metric_settings
 from flagstaff.experiments.allocation import moved_share
 from flagstaff.experiments.lifecycle import ship

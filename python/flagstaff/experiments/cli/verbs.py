@@ -9,14 +9,11 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._words.text import some
 from flagstaff.actions.arguments import percent
-from flagstaff.cli.support.argument_types import count
-from flagstaff.cli.support.change_arguments import add_attribution, add_key, add_yes
-from flagstaff.cli.support.errors import UNKNOWN
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.pruning import add_prune, run_prune
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, add_verbs, means_list, missing_key_hint
-from flagstaff.cli.support.wait import add_wait
+from flagstaff.cli.asking import add_prune, run_prune
+from flagstaff.cli.errors import UNKNOWN
+from flagstaff.cli.options import add_attribution, add_key, add_wait, add_yes, count
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, Verb, add_verbs, means_list, missing_key_hint
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError, UnknownExperimentError
 from flagstaff.experiments import lifecycle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -16,20 +17,12 @@ from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_expected_version,
-    add_key,
-    add_yes,
-    require_confirmation,
-)
-from flagstaff.cli.support.consequence import row_of, write_confirmed
-from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import add_wait
+from flagstaff.cli.asking import RowKey, require_confirmation, write_confirmed
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import report
+from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
@@ -47,9 +40,11 @@ def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) 
     With `or_deleted`, the keys of rows that were deleted are left out.
     """
     found = {key: kind.find(key) for key in keys}
-    unknown = [key for key, row in found.items() if row is None]
-    if or_deleted:
-        unknown = [key for key in unknown if deleted_pk(kind, key) is None]
+    unknown = [
+        key
+        for key, row in found.items()
+        if row is None and not (or_deleted and deleted_pk(kind, key))
+    ]
     if errors := [error for key in unknown for error in _errors(kind, key)]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
     return [row for row in found.values() if row is not None]
@@ -93,7 +88,9 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
 
 
 def _run(action: Action, options: Options, out: Output) -> None:
-    keys = _keys_of(action, options)
+    keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
+    if len(keys) > 1 and options["expect_version"] is not None:
+        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
     rows = [] if action.creates else existing_rows(action.kind, keys, or_deleted=action.deletes)
     arguments = _arguments_of(action, keys[0], rows, options, out)
@@ -103,27 +100,15 @@ def _run(action: Action, options: Options, out: Output) -> None:
                 out.message(f"{key}: {text}")
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    write = partial(_write, action, keys, rows, arguments, options.get("expect_version"))
+    expected = {"expect_version": options["expect_version"]} if action.takes_version else {}
+    write = partial(_write, action, keys, rows, arguments | expected)
     if action.asks_from is not None and action.is_asked_about(arguments):
-        changes = write_confirmed(
-            lambda: [row_of(action.kind, key) for key in keys],
-            write,
-            options,
-            out,
-            asks_from=action.asks_from,
-        )
+        pks = (str(row.pk) for row in rows)
+        changed = [RowKey(action.kind, *one) for one in zip_longest(keys, pks)]
+        changes = write_confirmed(changed, write, options, out, asks_from=action.asks_from)
     else:
         changes = write()
     report(action.kind, changes, out, options)
-
-
-def _keys_of(action: Action, options: Options) -> list[str]:
-    if not action.many:
-        return [options["key"]]
-    keys = list(dict.fromkeys(options["keys"]))
-    if len(keys) > 1 and options["expect_version"] is not None:
-        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
-    return keys
 
 
 def _arguments_of(
@@ -141,17 +126,12 @@ def _arguments_of(
 
 
 def _write(
-    action: Action,
-    keys: Sequence[str],
-    rows: Sequence[Row],
-    arguments: Mapping[str, Any],
-    version: int | None,
+    action: Action, keys: Sequence[str], rows: Sequence[Row], arguments: Mapping[str, Any]
 ) -> list[Changed]:
     """Writes all rows, or none."""
-    expected = {"expect_version": version} if action.takes_version else {}
     if len(keys) == 1:
-        return [action.write(keys[0], **arguments, **expected)]
+        return [action.write(keys[0], **arguments)]
     with transaction.atomic(using=conf.database):
         # In the order of an import and an undo, so that no two can deadlock.
         read_rows(((action.kind, str(row.pk)) for row in rows), lock=not is_preview())
-        return [action.write(key, **arguments, **expected) for key in keys]
+        return [action.write(key, **arguments) for key in keys]
