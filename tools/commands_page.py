@@ -13,8 +13,7 @@ import django
 from django.core.management.base import CommandParser
 from django.utils.module_loading import import_string
 
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Verb
+from flagstaff.cli.verb import Topic, Verb
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
 _HEADINGS = {
@@ -66,7 +65,7 @@ def _tables() -> Iterator[str]:
 
 
 def _sections(kind: Any, heading: str) -> Iterator[str]:
-    for verb in import_string("flagstaff.cli.support.action_verbs.action_verbs")(kind):
+    for verb in import_string("flagstaff.cli.action_verbs.action_verbs")(kind):
         yield f"{heading}{verb.name}\n"
         text = f"{verb.help[0].upper()}{verb.help[1:]}. {verb.notes}".rstrip()
         yield f"{fill(text, _WIDTH)}\n"

@@ -131,9 +131,15 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
     """
 
     def declare(write: Write) -> Action:
-        name = write.__name__.strip("_").replace("_", "-")
-        first, _, notes = inspect.cleandoc(write.__doc__ or name).partition("\n\n")
-        text = f"{first[0].lower()}{first[1:].rstrip('.')}"
-        return Action(kind, name, text, " ".join(notes.split()), write, examples, **options)
+        name, text, notes = described(write)
+        return Action(kind, name, text, notes, write, examples, **options)
 
     return declare
+
+
+def described(function: Callable[..., object]) -> tuple[str, str, str]:
+    """Returns the name of what a function declares, its help, and the notes in paragraphs."""
+    name = function.__name__.strip("_").replace("_", "-")
+    first, *notes = inspect.cleandoc(function.__doc__ or name).split("\n\n")
+    text = f"{first[0].lower()}{first[1:].rstrip('.')}"
+    return name, text, "\n\n".join(" ".join(one.split()) for one in notes)

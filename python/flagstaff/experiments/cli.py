@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from functools import partial
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._words.text import some
-from flagstaff.cli.support.action_verbs import action_verbs
-from flagstaff.cli.support.change_arguments import add_key
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.pruning import add_prune, run_prune
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.asking import add_prune, run_prune
+from flagstaff.cli.options import add_key
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.models import Experiment
@@ -27,25 +26,33 @@ from flagstaff.experiments.retention import prune
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.sample_size import SAMPLE_SIZE
 
+_add_experiment = partial(add_key, thing=EXPERIMENT)
 
-def _list(options: Options, out: Output) -> None:
+
+@verb(
+    "experiment list --json",
+    "experiment list --prune --older-than 365 --yes",
+    arguments=(add_prune,),
+)
+def list_(options: Options, out: Output) -> None:
+    """List all experiments, or delete old exposures of those that have ended."""
     if options["prune"]:
         run_prune(options, out, prune, "exposure")
         return
     rows = Experiment.objects.using(conf.database).order_by("-id")
     records = [experiment_record(row, with_events=False) for row in rows]
-    if not records:
-        out.message("there is no experiment")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {some(forced)}")
-    out.records(LIST_COLUMNS, records)
+    out.records(LIST_COLUMNS, records, empty="there is no experiment")
 
 
-def _add_experiment_key(parser: CommandParser) -> None:
-    add_key(parser, EXPERIMENT)
-
-
-def _show(options: Options, out: Output) -> None:
+@verb(
+    "experiment show checkout_button",
+    "experiment show checkout_button --json",
+    arguments=(_add_experiment,),
+)
+def show(options: Options, out: Output) -> None:
+    """Show an experiment and its events."""
     record = experiment_record(find(options["key"]))
     out.record(EXPERIMENT_COLUMNS, record)
     if not out.is_json:
@@ -53,7 +60,13 @@ def _show(options: Options, out: Output) -> None:
         out.records(EVENT_COLUMNS, record["events"])
 
 
-def _report(options: Options, out: Output) -> None:
+@verb(
+    "experiment report checkout_button",
+    "experiment report checkout_button --json",
+    arguments=(_add_experiment,),
+)
+def report(options: Options, out: Output) -> None:
+    """Print the verdict, the results of the metrics, and the counts."""
     found = report_of(find(options["key"]))
     if out.is_json:
         out.document(report_as_json(found), indent=None)
@@ -62,34 +75,11 @@ def _report(options: Options, out: Output) -> None:
         out.line(line)
 
 
-_READING = (
-    Verb(
-        name="list",
-        help="list all experiments, or delete old exposures of those that have ended",
-        examples=("experiment list --json", "experiment list --prune --older-than 365"),
-        add_arguments=add_prune,
-        run=_list,
-    ),
-    Verb(
-        name="show",
-        help="show an experiment and its events",
-        examples=("experiment show checkout_button", "experiment show checkout_button --json"),
-        add_arguments=_add_experiment_key,
-        run=_show,
-    ),
-    Verb(
-        name="report",
-        help="print the verdict, the results of the metrics, and the counts",
-        examples=("experiment report checkout_button", "experiment report checkout_button --json"),
-        add_arguments=_add_experiment_key,
-        run=_report,
-    ),
-)
 VERBS = (
     verb_group(
         EXPERIMENT,
         "show and change experiments",
-        *_READING,
+        *(list_, show, report),
         *action_verbs(EXPERIMENT),
         topic=Topic.ROLLOUTS,
     ),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
-
 from flagstaff._tables.rows import uncached
-from flagstaff.cli.support.action_verbs import action_verbs
-from flagstaff.cli.support.change_arguments import add_key
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.options import add_key
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.rollouts import plans
@@ -26,22 +23,19 @@ from flagstaff.rollouts.status import (
 from flagstaff.rollouts.unguarded import unguarded_plans
 
 
-def _list(_options: Options, out: Output) -> None:
+@verb("plan list", "plan list --json")
+def list_(_options: Options, out: Output) -> None:
+    """List all rollout plans, those that run first."""
     rows = uncached(Plan.objects.using(conf.database)).order_by("key")
-    # What runs now comes first.
     plans_by_key = sorted(rows, key=lambda plan: plan.state not in WATCHED_STATES)
-    if not plans_by_key:
-        out.message("there is no rollout plan")
     unguarded = {plan.pk for plan in unguarded_plans()}
     records = [plan_summary(plan, unguarded=plan.pk in unguarded) for plan in plans_by_key]
-    out.records(LIST_COLUMNS, records)
+    out.records(LIST_COLUMNS, records, empty="there is no rollout plan")
 
 
-def _add_flag_key(parser: CommandParser) -> None:
-    add_key(parser)
-
-
-def _show(options: Options, out: Output) -> None:
+@verb("plan show new_checkout", "plan show new_checkout --json", arguments=(add_key,))
+def show(options: Options, out: Output) -> None:
+    """Show the plan of a flag, its evidence and its events."""
     plan = plans.find_plan(options["key"])
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(options["key"]))
@@ -52,26 +46,11 @@ def _show(options: Options, out: Output) -> None:
         out.records(EVENT_COLUMNS, record["events"])
 
 
-_READING = (
-    Verb(
-        name="list",
-        help="list all rollout plans, those that run first",
-        examples=("plan list", "plan list --json"),
-        run=_list,
-    ),
-    Verb(
-        name="show",
-        help="show the plan of a flag, its evidence and its events",
-        examples=("plan show new_checkout", "plan show new_checkout --json"),
-        add_arguments=_add_flag_key,
-        run=_show,
-    ),
-)
 VERBS = (
     verb_group(
         PLAN,
         "show and change the rollout plans of flags",
-        *_READING,
+        *(list_, show),
         *action_verbs(PLAN),
         topic=Topic.ROLLOUTS,
     ),

@@ -119,7 +119,7 @@ def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:
         assert run("on summer_banner").status == 0
         # Code calls the command.
         assert typed("flags on dark_mode").startswith("dark_mode: turned on")
-    with patch("flagstaff.cli.support.change_arguments.is_terminal", lambda: False):
+    with patch("flagstaff.cli.asking.is_terminal", lambda: False):
         # The input is a pipe.
         assert asked("rollout new_checkout 100").status == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def test_every_verb_with_a_reason_has_a_dry_run() -> None:
 def parsers(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
     """Yields the parsers of all verbs by name, also below groups."""
     for action in parser._actions:
-        if isinstance(action.choices, dict):
+        if isinstance(action.choices, Mapping):
             for name, one in action.choices.items():
                 yield name, one
                 yield from parsers(one)
@@ -142,7 +142,7 @@ def test_dry_run_does_not_wait_and_needs_no_reason(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     monkeypatch.setattr(
-        "flagstaff.cli.support.wait.wait_for_workers", lambda *_, **__: pytest.fail("it waits")
+        "flagstaff.cli.wait.wait_for_workers", lambda *_, **__: pytest.fail("it waits")
     )
     assert run("off new_checkout --wait --dry-run").status == 0
     assert run("kill new_checkout --dry-run").status == 0

@@ -11,8 +11,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.utils.module_loading import import_string
 
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import APPS
+from flagstaff.cli.verb import APPS, Topic
 from flagstaff.management.commands.flags import Command
 from tests.conftest import ROOT
 from tests.support.sql import rows

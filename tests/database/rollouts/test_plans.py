@@ -14,7 +14,7 @@ from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._tables.names import engine_names
-from flagstaff.cli.support.retention import RetentionJob, RetentionReport
+from flagstaff.cli.verbs.jobs import RetentionJob, RetentionReport
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,

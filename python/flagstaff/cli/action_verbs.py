@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
@@ -16,21 +17,12 @@ from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_expected_version,
-    add_key,
-    add_yes,
-    may_ask,
-    require_confirmation,
-)
-from flagstaff.cli.support.consequence import row_of, write_confirmed
-from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report, report_done
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import add_wait
+from flagstaff.cli.asking import RowKey, may_ask, require_confirmation, write_confirmed
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import report, report_done
+from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
@@ -48,9 +40,11 @@ def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) 
     With `or_deleted`, the keys of rows that were deleted are left out.
     """
     found = {key: kind.find(key) for key in keys}
-    unknown = [key for key, row in found.items() if row is None]
-    if or_deleted:
-        unknown = [key for key in unknown if deleted_pk(kind, key) is None]
+    unknown = [
+        key
+        for key, row in found.items()
+        if row is None and not (or_deleted and deleted_pk(kind, key))
+    ]
     if errors := [error for key in unknown for error in _errors(kind, key)]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
     return [row for row in found.values() if row is not None]
@@ -94,15 +88,16 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
 
 
 def _run(action: Action, options: Options, out: Output) -> None:
-    keys, kind = _keys_of(action, options), action.kind
-    version = options.get("expect_version")
+    keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
+    version, kind = options.get("expect_version"), action.kind
+    if len(keys) > 1 and version is not None:
+        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     expected = {} if version is None else {"expect_version": version}
     if not isinstance(kind, Kind):
         arguments = _arguments_of(action, keys[0], (), options, out)
         seen = _confirmed(action, keys[0], arguments, options, out)
-        report_done(
-            cast("Done", action.write(keys[0], **arguments, **seen | expected)), out, options
-        )
+        done = cast("Done", action.write(keys[0], **arguments, **seen | expected))
+        report_done(done, out, options)
         return
     # An unknown key is an error before the standard input is read.
     rows = [] if action.creates else existing_rows(kind, keys, or_deleted=action.deletes)
@@ -113,17 +108,12 @@ def _run(action: Action, options: Options, out: Output) -> None:
                 out.message(f"{key}: {text}")
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    write = partial(
-        _write, action, keys, [(kind, str(row.pk)) for row in rows], arguments | expected
-    )
+    ids = [(kind, str(row.pk)) for row in rows]
+    write = partial(_write, action, keys, ids, arguments | expected)
     if action.asks_from is not None and action.is_asked_about(arguments):
-        changes = write_confirmed(
-            lambda: [row_of(kind, key) for key in keys],
-            write,
-            options,
-            out,
-            asks_from=action.asks_from,
-        )
+        pks = (pk for _kind, pk in ids)
+        changed = [RowKey(kind, *one) for one in zip_longest(keys, pks)]
+        changes = write_confirmed(changed, write, options, out, asks_from=action.asks_from)
     else:
         changes = write()
     report(kind, changes, out, options)
@@ -144,15 +134,6 @@ def _confirmed(
     return {**(question.expected or {})}
 
 
-def _keys_of(action: Action, options: Options) -> list[str]:
-    if not action.many:
-        return [options["key"]]
-    keys = list(dict.fromkeys(options["keys"]))
-    if len(keys) > 1 and options["expect_version"] is not None:
-        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
-    return keys
-
-
 def _arguments_of(
     action: Action, key: str, rows: Sequence[Row], options: Options, out: Output
 ) -> dict[str, Any]:
@@ -170,7 +151,7 @@ def _arguments_of(
 def _write(
     action: Action,
     keys: Sequence[str],
-    rows: Sequence[tuple[Kind, str]],
+    ids: Sequence[tuple[Kind, str]],
     arguments: Mapping[str, Any],
 ) -> list[Changed]:
     """Writes all rows, or none."""
@@ -178,5 +159,5 @@ def _write(
         return [cast("Changed", action.write(keys[0], **arguments))]
     with transaction.atomic(using=conf.database):
         # In the order of an import and an undo, so that no two can deadlock.
-        read_rows(rows, lock=not is_preview())
+        read_rows(ids, lock=not is_preview())
         return [cast("Changed", action.write(key, **arguments)) for key in keys]
