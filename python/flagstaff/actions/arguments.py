@@ -104,6 +104,15 @@ class Parsed(Argument):
 
 
 @dataclass(frozen=True)
+class Version(Parsed):
+    """A version, which is a word of the command also if it is not required."""
+
+    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
+        more: dict[str, Any] = {} if required else {"nargs": "?"}
+        parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
+
+
+@dataclass(frozen=True)
 class OneOf(Argument):
     """One of some words, by what each stands for."""
 

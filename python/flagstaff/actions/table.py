@@ -67,6 +67,8 @@ class Action:
     creates: bool = False
     #: Whether it asks always, and also takes the key of a row that was deleted already.
     deletes: bool = False
+    #: Whether it takes changes back: the question shows them, and the row may be deleted.
+    undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
     waits: bool = False
     #: Whether it needs no reason, and is never asked about, for any arguments or for these.

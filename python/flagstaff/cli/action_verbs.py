@@ -64,7 +64,7 @@ def _verb_of(action: Action) -> Verb:
         action.examples,
         run=partial(_run, action),
         add_arguments=partial(_add_arguments, action),
-        topic=Topic.INCIDENT if action.waits else Topic.EVERYDAY,
+        topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
     )
 
@@ -100,7 +100,8 @@ def _run(action: Action, options: Options, out: Output) -> None:
         report_done(done, out, options)
         return
     # An unknown key is an error before the standard input is read.
-    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=action.deletes)
+    or_deleted = action.deletes or action.undoes
+    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
     arguments = _arguments_of(action, keys[0], rows, options, out)
     if action.facts is not None and rows:
         for key, text in action.facts(rows).items():
@@ -111,9 +112,13 @@ def _run(action: Action, options: Options, out: Output) -> None:
     ids = [(kind, str(row.pk)) for row in rows]
     write = partial(_write, action, keys, ids, arguments | expected)
     if action.asks_from is not None and action.is_asked_about(arguments):
-        pks = (pk for _kind, pk in ids)
+        pks: list[str | None] = [pk for _kind, pk in ids]
+        if action.undoes and not rows:
+            pks = [deleted_pk(kind, keys[0])]
         changed = [RowKey(kind, *one) for one in zip_longest(keys, pks)]
-        changes = write_confirmed(changed, write, options, out, asks_from=action.asks_from)
+        changes = write_confirmed(
+            *(changed, write, options, out), shows=action.undoes, asks_from=action.asks_from
+        )
     else:
         changes = write()
     report(kind, changes, out, options)

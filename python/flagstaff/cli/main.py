@@ -30,8 +30,8 @@ from flagstaff.history.kinds import Kind
 #: In the order of the help, without those of flags, values, segments and optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
     history.history,
-    history.undo,
-    history.restore,
+    history.undo_since,
+    history.undo_transaction,
     evaluation.explain,
     workers.workers,
     workers.status,

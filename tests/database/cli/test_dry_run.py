@@ -75,7 +75,7 @@ def test_dry_run_of_an_undo_writes_nothing() -> None:
     first = flag_version("new_checkout")
     version = changes.flags.set_rollout("new_checkout", 50).version
     before = stored()
-    transaction, restore = f"undo --transaction {version}", f"restore new_checkout {first}"
+    transaction, restore = f"undo-transaction {version}", f"restore new_checkout {first}"
     for line in ("undo new_checkout", transaction, restore):
         ran = run(f"{line} --dry-run")
         assert (ran.status, ran.err.splitlines()[-1]) == (0, LAST)

@@ -66,7 +66,7 @@ def kill() -> None:
         # Its own version is as before.
         ("segment conditions team conditions.json", 0),
         (f"undo {KEYS[0]}", 4),
-        ("undo --since 1h", 4),
+        ("undo-since 1h", 4),
         ("import flags.json", 4),
         (f"plan start {KEYS[0]} --step 50:1h --step 100", 4),
     ],
