@@ -17,7 +17,11 @@ _Conditions = Annotated[
 _Description = Annotated[str, Argument("which users the segment has")]
 
 
-@action(Kind.SEGMENT, "segment conditions enterprise enterprise.json")
+@action(
+    Kind.SEGMENT,
+    "segment conditions enterprise enterprise.json",
+    "segment conditions enterprise - --dry-run < enterprise.json",
+)
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
 
@@ -26,7 +30,11 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     return changes.segments.update(key, {"conditions": conditions}, expect_version=expect_version)
 
 
-@action(Kind.SEGMENT, 'segment details enterprise "Customers with 100 seats"')
+@action(
+    Kind.SEGMENT,
+    'segment details enterprise "Customers with 100 seats"',
+    'segment details enterprise ""',
+)
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
     return changes.segments.update(key, {"description": description}, expect_version=expect_version)
@@ -34,8 +42,8 @@ def details(key: str, description: _Description, *, expect_version: int | None =
 
 @action(
     Kind.SEGMENT,
-    "segment create enterprise enterprise.json",
-    'segment create enterprise - --description "Customers with 100 seats"',
+    "segment create large enterprise.json",
+    'segment create small - --description "Customers with few seats" < enterprise.json',
     creates=True,
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
@@ -43,7 +51,12 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     return changes.segments.create(key, conditions, description=description)
 
 
-@action(Kind.SEGMENT, "segment delete enterprise --yes", deletes=True)
+@action(
+    Kind.SEGMENT,
+    "segment delete enterprise --yes",
+    "segment delete enterprise --dry-run",
+    deletes=True,
+)
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.
 

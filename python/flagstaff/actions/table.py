@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from flagstaff._tables.rows import Row
+from flagstaff._words.text import described
 from flagstaff.actions.arguments import Argument
 from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
@@ -137,11 +138,3 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
         return Action(kind, name, text, notes, write, examples, **options)
 
     return declare
-
-
-def described(function: Callable[..., object]) -> tuple[str, str, str]:
-    """Returns the name of what a function declares, its help, and the notes in paragraphs."""
-    name = function.__name__.strip("_").replace("_", "-")
-    first, *notes = inspect.cleandoc(function.__doc__ or name).split("\n\n")
-    text = f"{first[0].lower()}{first[1:].rstrip('.')}"
-    return name, text, "\n\n".join(" ".join(one.split()) for one in notes)

@@ -29,7 +29,7 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
         """
         return undo_event(kind, key, version, expect_version=expect_version)
 
-    @action(kind, f"{verb}restore {key} 17", undoes=True)
+    @action(kind, f"{verb}restore {key} 17", f"{verb}restore {key} 17 --dry-run", undoes=True)
     def restore(key: str, version: _Version, *, expect_version: int | None = None) -> Changed:
         """Restore the state after a change, by undoing all newer changes.
 

@@ -40,7 +40,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     Kind.VALUE,
     "value set page_size 50",
     "value set payment_gateway '\"stripe\"'",
-    "value set opening_hours - < hours.json",
+    "value set page_size - < size.json",
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -51,7 +51,11 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     return changes.values.set(key, value, expect_version=expect_version)
 
 
-@action(Kind.VALUE, "value set-for-everyone max_items 10")
+@action(
+    Kind.VALUE,
+    "value set-for-everyone page_size 10",
+    "value set-for-everyone page_size 10 --dry-run",
+)
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
 
@@ -60,7 +64,11 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     return changes.values.set(key, value, everyone=True, expect_version=expect_version)
 
 
-@action(Kind.VALUE, "value rules max_items rules.json --bucket-by organization")
+@action(
+    Kind.VALUE,
+    "value rules page_size sizes.json --bucket-by organization",
+    "value rules page_size []",
+)
 def rules(
     key: str,
     rules: _Rules,
@@ -99,10 +107,10 @@ def details(
 
 @action(
     Kind.VALUE,
-    "value create page_size 20",
-    "value create mail_password - --secret < password.json",
-    'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
-    "value create max_items 10 --rules rules.json",
+    "value create max_items 20",
+    "value create sms_password - --secret < password.json",
+    'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
+    "value create max_results 10 --rules sizes.json",
     creates=True,
     asks_from=None,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
@@ -115,7 +123,13 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     return changes.values.create(key, value, **fields)
 
 
-@action(Kind.VALUE, "value delete payment_gateway --yes", deletes=True, facts=_facts)
+@action(
+    Kind.VALUE,
+    "value delete payment_gateway --yes",
+    "value delete payment_gateway --dry-run",
+    deletes=True,
+    facts=_facts,
+)
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a value, so that code gets its default.
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.similar import most_similar
-from flagstaff.actions.table import described
+from flagstaff._words.text import described
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output, error_as_json
 

@@ -139,13 +139,21 @@ def metrics(key: str, **fields: Any) -> Done:
     return _done(lambda: metric_settings.set_metrics(key, **fields), key, instead=instead)
 
 
-@action(EXPERIMENT, "experiment start checkout_button --wait")
+@action(
+    EXPERIMENT,
+    "experiment start checkout_button --wait",
+    "experiment start checkout_button --reason launch",
+)
 def start(key: str) -> Done:
     """Start the experiment, or continue one that was stopped."""
     return _done(lambda: lifecycle.start(key), key, "stop", key)
 
 
-@action(EXPERIMENT, "experiment traffic checkout_button 50")
+@action(
+    EXPERIMENT,
+    "experiment traffic checkout_button 50",
+    "experiment traffic checkout_button 100 --wait",
+)
 def traffic(key: str, percent: Percent) -> Done:
     """Set the share of units that take part.
 
@@ -168,6 +176,7 @@ def _restart_question(key: str) -> Question:
 @action(
     EXPERIMENT,
     "experiment restart checkout_button --yes",
+    "experiment restart checkout_button --dry-run",
     question=_restart_question,
     asks_always=True,
 )
@@ -206,7 +215,8 @@ def force(
 
 @action(
     EXPERIMENT,
-    "experiment stop checkout_button --reason 'orders fail'",
+    'experiment stop checkout_button --reason "orders fail"',
+    "experiment stop checkout_button --no-wait",
     waits=True,
     always_runs=True,
 )
@@ -229,6 +239,7 @@ def _ship_question(key: str, winner: str, **_arguments: object) -> Question:
 @action(
     EXPERIMENT,
     "experiment ship checkout_button treatment --yes",
+    "experiment ship checkout_button treatment --no-report --yes",
     question=_ship_question,
     asks_always=True,
 )
@@ -252,7 +263,11 @@ def _undo_question(key: str) -> Question:
 
 
 @action(
-    EXPERIMENT, "experiment undo checkout_button --yes", question=_undo_question, asks_always=True
+    EXPERIMENT,
+    "experiment undo checkout_button --yes",
+    "experiment undo checkout_button --dry-run",
+    question=_undo_question,
+    asks_always=True,
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -269,7 +284,13 @@ def _deletion(key: str) -> Question:
     return Question(f"Delete the experiment {key} with its exposures and events?")
 
 
-@action(EXPERIMENT, "experiment delete checkout_button --yes", question=_deletion, asks_always=True)
+@action(
+    EXPERIMENT,
+    "experiment delete checkout_button --yes",
+    "experiment delete checkout_button --dry-run",
+    question=_deletion,
+    asks_always=True,
+)
 def delete(key: str) -> Done:
     """Delete the experiment with its exposures and events.
 

@@ -116,13 +116,23 @@ def start(
     return _done(plan, ["roll-back", key], _notes(plan))
 
 
-@action(PLAN, 'plan pause new_checkout --reason "support is busy"', always_runs=True)
+@action(
+    PLAN,
+    "plan pause new_checkout --wait",
+    'plan pause new_checkout --reason "support is busy"',
+    always_runs=True,
+)
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
     return _done(plans.pause(key), ["resume", key])
 
 
-@action(PLAN, "plan resume new_checkout", question=partial(_question, plans.resume))
+@action(
+    PLAN,
+    "plan resume new_checkout",
+    "plan resume new_checkout --wait",
+    question=partial(_question, plans.resume),
+)
 def resume(
     key: str,
     *,
@@ -160,7 +170,13 @@ def _deletion(key: str) -> Question | None:
     return Question(f"Delete the rollout plan of {key} and its events?")
 
 
-@action(PLAN, "plan delete new_checkout --yes", question=_deletion, asks_always=True)
+@action(
+    PLAN,
+    "plan delete new_checkout --yes",
+    "plan delete new_checkout --dry-run",
+    question=_deletion,
+    asks_always=True,
+)
 def delete(key: str) -> Done:
     """Delete the plan with its counts and events.
 
