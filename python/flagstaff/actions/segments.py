@@ -35,6 +35,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     Kind.SEGMENT,
     "segment create enterprise enterprise.json",
     'segment create enterprise - --description "Customers with 100 seats"',
+    right="add",
     creates=True,
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
@@ -42,7 +43,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     return changes.segments.create(key, conditions, description=description)
 
 
-@action(Kind.SEGMENT, "segment delete enterprise --yes", deletes=True)
+@action(Kind.SEGMENT, "segment delete enterprise --yes", right="delete", deletes=True)
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.
 
