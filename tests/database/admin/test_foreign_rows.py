@@ -5,6 +5,7 @@ The URLs are those of the admins, so a new page is requested, too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
@@ -15,7 +16,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.test import Client
 
 from flagstaff import changes, experiments
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin, SegmentAdmin
@@ -41,9 +41,24 @@ PERMISSIONS = [
     for model in ("featureflag", "keyvaluestore", "segment", "experiment")
     for action in ("view", "add", "change", "delete")
 ]
-#: What a page may read from its URL, or from what is posted.
 CONFIRMED = {"_confirmed": "1", "post": "yes", "_save": "1"}
-EDITS = {"rollout_percent": "100", "enabled": "on", "description": "x", "conditions": "[]"}
+#: The fields of all forms.
+EDITS = {
+    "rollout_percent": "100",
+    "enabled": "on",
+    "kind": "ops",
+    "bucket_by": "user",
+    "key": "another",
+    "description": "edited",
+    "value": "1",
+    "names": "staff",
+    "_add": "1",
+    "owner": "edited",
+    "tags": "edited",
+    "until": "2100-01-01",
+    "winner": "treatment",
+    "conditions": json.dumps(LOGGED_IN),
+}
 BUTTONS = ("start", "pause", "resume", "rollback", "jump", "stop", "ship", "undo", "shuffle")
 
 
@@ -94,9 +109,11 @@ def foreign() -> list[Model]:
     changes.flags.create("topsecret_off", **shown)
     changes.flags.create("topsecret_gone", enabled=True, rollout_percent=50, **shown)
     changes.flags.create("topsecret_idle", **shown)
-    changes.values.create("topsecret_value", "classified", rules=[
-        {"conditions": [{"segment": "shared"}], "value": "classified too"}
-    ])
+    changes.values.create(
+        "topsecret_value",
+        "classified",
+        rules=[{"conditions": [{"segment": "shared"}], "value": "classified too"}],
+    )
     changes.flags.create("ours", owner="us")
     with transaction.atomic():
         changes.flags.set_rollout("ours", 5)
@@ -112,8 +129,13 @@ def foreign() -> list[Model]:
     # Like a key of the other team.
     add_usage("opsecret_flag", "unknown")
     flags = FeatureFlag.objects.filter(key__startswith="topsecret")
-    return [*flags, KeyValueStore.objects.get(), Segment.objects.get(key="topsecret_segment"),
-            plan, experiment]
+    return [
+        *flags,
+        KeyValueStore.objects.get(),
+        Segment.objects.get(key="topsecret_segment"),
+        plan,
+        experiment,
+    ]
 
 
 def urls(model: type[Model]) -> Iterator[str]:
@@ -162,8 +184,13 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
 def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
     """Yields what is posted to a page: each button and action, for the rows of the other team."""
     yield CONFIRMED | EDITS
-    for button in BUTTONS if "/plan/" in url or "/experiment/" in url else ():
-        yield {"_button": button, "_confirmed": "1", "winner": "treatment"}
+    if "/change/" in url and ("/plan/" in url or "/experiment/" in url):
+        yield from ({"_button": button, "_confirmed": "1", **EDITS} for button in BUTTONS)
+    for model in models():
+        if url == f"/admin/{model._meta.app_label}/{model._meta.model_name}/":
+            pks = [row.pk for row in foreign if isinstance(row, model)]
+            for action in (*(site.get_model_admin(model).actions or ()), "delete_selected"):
+                yield CONFIRMED | EDITS | {"action": action, "_selected_action": pks}
 
 
 def read(foreign: list[Model]) -> list[dict[str, Any]]:
@@ -191,7 +218,6 @@ def test_pages_name_no_row_of_another_team(toggle: bool, foreign: list[Model]) -
         text = unescape(response.getvalue().decode()).lower()
         requested += 1
         found += [(url, word) for word in SECRETS if word in text]
-    print(requested, *found, sep='\n')
     assert found == []
     assert requested >= 110
     assert "ours" in page(client)
@@ -208,7 +234,6 @@ def test_posts_change_no_row_of_another_team(toggle: bool, foreign: list[Model])
             text = unescape(response.getvalue().decode()).lower()
             posted += 1
             found += [(url, word) for word in SECRETS if word in text]
-    print(posted, *found, sep='\n')
     assert found == []
     assert posted >= 32
     assert (read(foreign), newest()) == (before, last)
