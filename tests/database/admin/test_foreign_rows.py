@@ -14,7 +14,7 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 
 from flagstaff import changes, experiments
@@ -89,7 +89,7 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, admin: type[Any], name: str) -> Non
 def _hide(monkeypatch: pytest.MonkeyPatch, admin: type[Any]) -> None:
     inherited = admin.get_queryset
 
-    def get_queryset(self: Any, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self: Any, request: HttpRequest) -> Any:
         return inherited(self, request).exclude(key__startswith="topsecret")
 
     monkeypatch.setattr(admin, "get_queryset", get_queryset)
@@ -99,7 +99,7 @@ def _hide(monkeypatch: pytest.MonkeyPatch, admin: type[Any]) -> None:
 def foreign() -> list[Model]:
     """Rows of the other team of each kind, and rows of ours that have something to do with them."""
     drive_recently()
-    shown = {"description": "classified", "owner": "classified"}
+    shown: dict[str, Any] = {"description": "classified", "owner": "classified"}
     changes.segments.create("shared", STAFF)
     changes.segments.create("topsecret_segment", STAFF, description="classified")
     by_segments = [{"conditions": [{"segment": key}]} for key in ("shared", "topsecret_segment")]
@@ -194,10 +194,10 @@ def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
 
 
 def read(foreign: list[Model]) -> list[dict[str, Any]]:
-    """Returns the rows of the other team, and what shared rows do for them, as they are stored."""
-    stored = [{**type(row)._base_manager.filter(pk=row.pk).values().get()} for row in foreign]
-    kept = [row for row in stored if row.pop("changed_at", None) or True]
-    return [*kept, *Segment.objects.filter(key="shared").values("key", "conditions")]
+    """Returns the rows of the other team as they are stored, and the segment that they use."""
+    shared = Segment.objects.get(key="shared")
+    rows = [type(row)._base_manager.filter(pk=row.pk) for row in (*foreign, shared)]
+    return [row for found in rows for row in found.values()]
 
 
 def newest() -> list[int]:
