@@ -12,19 +12,28 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import add_allowed_users, create, delete, set_rollout
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    create_segment,
+    delete,
+    set_rollout,
+    update_segment,
+)
 from flagstaff.history import (
     Difference,
     flag_version,
     forget_user,
     prune,
     retention,
+    segment_version,
     value_version,
 )
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.flag_fixtures import flag, gateway
 from tests.support.history import flag_history
+from tests.support.history_fixtures import GERMAN
 from tests.support.sql import rows
 
 __all__ = ["flag", "gateway"]
@@ -46,14 +55,16 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
 ) -> None:
     create("banner")
     delete("banner")
+    create_segment("german", GERMAN)
+    segment = update_segment("german", {"description": "DE"}).version
     for percent in (1, 2, 3):
         set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
     age(100, version)
     assert prune(timedelta(days=200)) == 0
     count = Change.objects.count()
-    assert prune(timedelta(days=90)) == count - 2
-    assert flag_version("new_checkout") == version
+    assert prune(timedelta(days=90)) == count - 3
+    assert (flag_version("new_checkout"), segment_version("german")) == (version, segment)
     assert value_version("gateway")
     assert prune(timedelta(days=90)) == 0
     set_rollout("new_checkout", 4)
