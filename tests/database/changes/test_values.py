@@ -11,8 +11,6 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from flagstaff import changes, serialization
-from flagstaff.changes import create_value, set_value, update_value
-from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.history import value_history
@@ -34,13 +32,13 @@ def stored() -> Any:
 
 
 def test_rules_are_created_and_updated_with_their_unit() -> None:
-    create_value(KEY, 10, rules=RULES)
+    changes.values.create(KEY, 10, rules=RULES)
     assert stored() == (10, RULES)
-    changed = update_value(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
+    changed = changes.values.update(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
     assert changed.new == {"rules": [FIFTY], "bucket_by": "organization"}
-    assert not update_value(KEY, {"rules": [FIFTY]}).written
+    assert not changes.values.update(KEY, {"rules": [FIFTY]}).written
     with pytest.raises(ConflictError, match="max_items has changed since you read it: rules"):
-        update_value(KEY, {"rules": []}, expect={"rules": RULES})
+        changes.values.update(KEY, {"rules": []}, expect={"rules": RULES})
 
 
 @pytest.mark.parametrize(
@@ -57,38 +55,41 @@ def test_rules_are_created_and_updated_with_their_unit() -> None:
 def test_invalid_fields_of_a_new_value_and_of_a_stored_one_are_refused(
     fields: dict[str, Any], message: str
 ) -> None:
-    create_value(KEY, 10, rules=RULES)
-    for change in (partial(update_value, KEY), partial(create_value, "other", 10)):
+    changes.values.create(KEY, 10, rules=RULES)
+    for change in (
+        partial(changes.values.update, KEY),
+        partial(changes.values.create, "other", 10),
+    ):
         with pytest.raises(InvalidChangeError) as caught:
-            change(fields) if change.func is update_value else change(**fields)
+            change(fields) if change.func is changes.values.update else change(**fields)
         assert str(caught.value).startswith(message)
     assert (stored(), KeyValueStore.objects.count()) == ((10, RULES), 1)
 
 
 def test_value_that_sql_wrote_against_its_type_is_replaced() -> None:
-    create_value(KEY, 10, type="integer", choices=[10, 20])
+    changes.values.create(KEY, 10, type="integer", choices=[10, 20])
     rows("UPDATE flagstaff_keyvaluestore SET value = '{}'")
     with pytest.raises(ValidationError):
         KeyValueStore.objects.get().full_clean()
-    assert set_value(KEY, 20).written
+    assert changes.values.set(KEY, 20).written
 
 
 # The brake.
 
 
 def test_set_value_lists_the_rules_that_keep_another_value() -> None:
-    create_value(KEY, 10, rules=RULES)
-    changed = set_value(KEY, 5)
+    changes.values.create(KEY, 10, rules=RULES)
+    changed = changes.values.set(KEY, 5)
     assert changed.kept_by_rules == (
         "users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
     )
-    assert set_value(KEY, 5).kept_by_rules == changed.kept_by_rules
-    assert update_value(KEY, {"value": 50}).kept_by_rules == (
+    assert changes.values.set(KEY, 5).kept_by_rules == changed.kept_by_rules
+    assert changes.values.update(KEY, {"value": 50}).kept_by_rules == (
         "users for whom a rule decides keep another value: rule 2 → 20 for 25 %"
     )
-    assert update_value(KEY, {"description": "A page"}).kept_by_rules is None
-    update_value(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
-    assert set_value(KEY, 7).kept_by_rules is None
+    assert changes.values.update(KEY, {"description": "A page"}).kept_by_rules is None
+    changes.values.update(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
+    assert changes.values.set(KEY, 7).kept_by_rules is None
 
 
 @pytest.mark.parametrize(
@@ -98,25 +99,25 @@ def test_set_value_lists_the_rules_that_keep_another_value() -> None:
 def test_set_value_works_with_unreadable_rules_and_says_that_they_may_keep_another(
     text: str,
 ) -> None:
-    create_value(KEY, 10)
+    changes.values.create(KEY, 10)
     rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
-    changed = set_value(KEY, 5)
+    changed = changes.values.set(KEY, 5)
     assert changed.kept_by_rules is not None
     assert changed.kept_by_rules.startswith("the rules cannot be read, so workers may keep earlier")
-    assert set_value(KEY, 5, everyone=True).kept_by_rules is None
+    assert changes.values.set(KEY, 5, everyone=True).kept_by_rules is None
     assert stored() == (5, [])
 
 
 @COMMITTED
 def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -> None:
-    create_value(KEY, 10, rules=RULES)
-    changed = set_value(KEY, 5, everyone=True)
+    changes.values.create(KEY, 10, rules=RULES)
+    changed = changes.values.set(KEY, 5, everyone=True)
     assert (changed.new, changed.kept_by_rules) == ({"value": 5, "rules": []}, None)
     assert stored() == (5, [])
     newest, _created = value_history(KEY)[:2]
     assert newest.version == changed.version
     assert {one.field for one in newest.differences} == {"value", "rules"}
-    undo_value(KEY)
+    changes.values.undo(KEY)
     assert stored() == (10, RULES)
 
 
@@ -126,21 +127,21 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
 @COMMITTED
 def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them() -> None:
     of_secret, of_new = ([{"conditions": ENTERPRISE, "value": one}] for one in ("a secret", "new"))
-    create_value(KEY, "hunter2", secret=True, rules=of_secret)
-    changed = update_value(KEY, {"rules": of_new})
+    changes.values.create(KEY, "hunter2", secret=True, rules=of_secret)
+    changed = changes.values.update(KEY, {"rules": of_new})
     assert (changed.undo, changed.hides("rules")) == (None, True)
-    kept = set_value(KEY, "letmein").kept_by_rules
+    kept = changes.values.set(KEY, "letmein").kept_by_rules
     assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
 
 
 def test_message_of_secret_choices_that_do_not_fit_has_none_of_them() -> None:
-    create_value(KEY, "hunter2", secret=True, choices=["hunter2", "swordfish"])
+    changes.values.create(KEY, "hunter2", secret=True, choices=["hunter2", "swordfish"])
     exported = serialization.export()
     exported["values"][KEY]["type"] = "integer"
     document = serialization.read(json.dumps(exported))
     for refused in (
-        lambda: update_value(KEY, {"type": "integer"}),
-        lambda: update_value(KEY, {"choices": ["opensesame", "opensesame"]}),
+        lambda: changes.values.update(KEY, {"type": "integer"}),
+        lambda: changes.values.update(KEY, {"choices": ["opensesame", "opensesame"]}),
         lambda: serialization.apply(document),
     ):
         with pytest.raises(FlagstaffError, match=r"choice \d") as caught:
@@ -159,11 +160,11 @@ def test_message_of_secret_choices_that_do_not_fit_has_none_of_them() -> None:
 def test_error_of_the_database_does_not_contain_a_secret_value(
     secret: bool, fields: dict[str, Any]
 ) -> None:
-    create_value(KEY, "hunter2", secret=secret)
+    changes.values.create(KEY, "hunter2", secret=secret)
     only_secrets = f"CHECK (secret OR NOT {secret})"
     rows(f"ALTER TABLE flagstaff_keyvaluestore ADD CONSTRAINT only_secrets {only_secrets}")
     with pytest.raises(InvalidChangeError, match="the database rejected the change: ") as caught:
-        update_value(KEY, fields)
+        changes.values.update(KEY, fields)
     text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
     assert ("hunter" in text) is not secret
 
@@ -172,22 +173,22 @@ def test_error_of_the_database_does_not_contain_a_secret_value(
 
 
 def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:
-    changes.create("new_checkout")
-    create_value(KEY, 10)
+    changes.flags.create("new_checkout")
+    changes.values.create(KEY, 10)
     with pytest.raises(InvalidChangeError) as caught:
-        create_value("new_checkout", 1)
+        changes.values.create("new_checkout", 1)
     assert str(caught.value) == "new_checkout is the key of a flag; choose another key"
     with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
-        changes.create(KEY)
+        changes.flags.create(KEY)
     for row in (KeyValueStore(key="new_checkout", value=1), FeatureFlag(key=KEY)):
         with pytest.raises(ValidationError, match=r"is the key of a (flag|value)"):
             row.full_clean()
-    changes.create("old_checkout")
+    changes.flags.create("old_checkout")
     with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
-        changes.update("old_checkout", {"key": KEY})
+        changes.flags.update("old_checkout", {"key": KEY})
     # A pair that exists already can be changed.
     KeyValueStore.objects.create(key="new_checkout", value=1)
-    assert set_value("new_checkout", 2).written
-    assert changes.enable("new_checkout").written
-    assert changes.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
+    assert changes.values.set("new_checkout", 2).written
+    assert changes.flags.enable("new_checkout").written
+    assert changes.flags.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
     FeatureFlag.objects.get(key="new_checkout").full_clean()
