@@ -57,11 +57,11 @@ def test_invalid_fields_of_a_new_value_and_of_a_stored_one_are_refused(
 ) -> None:
     changes.values.create(KEY, 10, rules=RULES)
     for change in (
-        partial(changes.values.update, KEY),
-        partial(changes.values.create, "other", 10),
+        partial(changes.values.update, KEY, fields),
+        partial(changes.values.create, "other", 10, **fields),
     ):
         with pytest.raises(InvalidChangeError) as caught:
-            change(fields) if change.func is changes.values.update else change(**fields)
+            change()
         assert str(caught.value).startswith(message)
     assert (stored(), KeyValueStore.objects.count()) == ((10, RULES), 1)
 
