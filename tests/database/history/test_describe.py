@@ -13,9 +13,8 @@ from django.contrib.auth.models import User
 from flagstaff import acting_as, changes
 from flagstaff.history import as_csv, as_dicts, flag_version
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import names_of_actors, names_of_users
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import permit
 from tests.support.flag_fixtures import flag
 from tests.support.history import flag_history
 
@@ -61,12 +60,6 @@ def test_actor_that_is_not_a_primary_key_is_shown_unchanged(actor: str, flag: Fe
     event = flag_history("new_checkout")[0]
     assert names_of_actors([event]) == {}
     assert describe_actor(event, {}) == actor
-
-
-def test_may_see_users_requires_the_view_permission(bob: User) -> None:
-    assert may_see_users(bob) is False
-    permit(bob, "view_user")
-    assert may_see_users(User.objects.get(pk=bob.pk)) is True
 
 
 def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag, alice: User) -> None:

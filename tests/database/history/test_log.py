@@ -91,17 +91,6 @@ def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag, alice: 
     assert actions == ["delete", "create", "delete", "change", "create"]
 
 
-def test_event_of_a_rolled_back_savepoint_has_no_trace(flag: FeatureFlag) -> None:
-    with transaction.atomic():
-        changes.flags.set_rollout(KEY, 50)
-        with transaction.atomic():
-            changes.flags.set_rollout(KEY, 60)
-            transaction.set_rollback(True)
-        changes.flags.enable(KEY)
-    fields = [(one.field, one.old, one.new) for one in flag_history(KEY)[0].differences]
-    assert fields == [("enabled", False, True), ("rollout_percent", 25, 50)]
-
-
 # Which entries are one event.
 
 # Transaction, relation, primary key, actor, role.

@@ -18,12 +18,14 @@ from flagstaff.history import (
     forget_user,
     prune,
     retention,
+    segment_version,
     value_version,
 )
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.flag_fixtures import flag, gateway
 from tests.support.history import flag_history
+from tests.support.history_fixtures import GERMAN
 from tests.support.sql import rows
 
 __all__ = ["flag", "gateway"]
@@ -45,14 +47,16 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
 ) -> None:
     changes.flags.create("banner")
     changes.flags.delete("banner")
+    changes.segments.create("german", GERMAN)
+    segment = changes.segments.update("german", {"description": "DE"}).version
     for percent in (1, 2, 3):
         changes.flags.set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
     age(100, version)
     assert prune(timedelta(days=200)) == 0
     count = Change.objects.count()
-    assert prune(timedelta(days=90)) == count - 2
-    assert flag_version("new_checkout") == version
+    assert prune(timedelta(days=90)) == count - 3
+    assert (flag_version("new_checkout"), segment_version("german")) == (version, segment)
     assert value_version("gateway")
     assert prune(timedelta(days=90)) == 0
     changes.flags.set_rollout("new_checkout", 4)

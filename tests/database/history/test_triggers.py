@@ -366,22 +366,3 @@ def test_change_waits_at_most_a_second_for_a_locked_history(
         "canceling statement due to lock timeout (55P03)"
     )
     assert missing_entries()[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("condition", "index"),
-    [
-        ("relation = 'f' AND object_pk = '1'", "flagstaff_change_object"),
-        ("key = 'new_checkout'", "flagstaff_change_key"),
-    ],
-)
-def test_history_is_read_through_an_index(condition: str, index: str, history: History) -> None:
-    # Independent of the entries of other tests; each flag has few of them.
-    rows(
-        "DELETE FROM flagstaff_change; "
-        "INSERT INTO flagstaff_change (relation, object_pk, key, action) "
-        "SELECT 'f', n::text, 'flag_' || n, 'update' FROM generate_series(1, 1000) AS n; "
-        "ANALYZE flagstaff_change; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"
-    )
-    plan = rows(f"EXPLAIN SELECT * FROM flagstaff_change WHERE {condition} ORDER BY id DESC")
-    assert f"Index Scan Backward using {index}" in plan[0][0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from typing import Any
 
 import pytest
@@ -74,13 +73,6 @@ def test_export_of_a_flag_and_a_value_with_one_key_is_refused(cli_shop: None) ->
     KeyValueStore.objects.create(key="dark_mode", value=1)
     with pytest.raises(FlagstaffError, match="a flag and a value have the key 'dark_mode'"):
         serialization.export()
-
-
-def test_export_has_owner_tags_and_review_date() -> None:
-    owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
-    FeatureFlag.objects.create(key="a", **owned)
-    [exported] = json.loads(export_text())["flags"].values()
-    assert {name: exported[name] for name in owned} == {**owned, "review_on": "2027-03-01"}
 
 
 def test_user_without_a_username_is_exported_by_primary_key(cli_shop: None) -> None:

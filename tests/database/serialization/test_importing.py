@@ -151,9 +151,11 @@ def test_mask_is_never_written(cli_shop: None) -> None:
     assert problem.startswith("values.mail_password: value: is masked, and there is no such value")
 
 
-def test_import_that_clears_owner_tags_and_review_date_is_summarized() -> None:
+def test_owner_tags_and_review_date_are_exported_and_cleared_by_an_import() -> None:
     owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
     FeatureFlag.objects.create(key="a", **owned)
+    exported = serialization.export()["flags"]["a"]
+    assert {name: exported[name] for name in owned} == {**owned, "review_on": "2027-03-01"}
     imported = import_text("flagstaff: 1\nflags: {a: {owner: '', tags: [], review_on: null}}")
     assert summaries(imported) == {
         "a": 'owner "payments" → "", tags ["checkout", "on"] → [], review on "2027-03-01" → null'

@@ -20,17 +20,13 @@ segments:
   small: {conditions: [{attribute: seats, operator: below, values: [5]}]}
 flags:
   a: {color: red}
-  b: {enabled: "true"}
-  beta_reviews: {tags: "checkout"}
   c d: {rollout_percent: 100}
   d: {allowed_users: [carol, dave, 77]}
   dark_mode: {rules: null}
   e: {allowed_users: [alice, ""]}
-  f: {tags: ["a,b"]}
   g: {owner: 5}
   h: {review_on: 20270301}
   i: {rules: [{name: beta, conditions: [{attribute: plan}]}]}
-  j: {bucket_by: groups}
   new_checkout: {rollout_percent: 10, version: old}
   search_v2: true
   summer_banner: {review_on: 1.3.2027}
@@ -38,23 +34,17 @@ values:
   fresh: {description: nothing else}
   k: {value: 10, rules: [{conditions: [{segment: enterprise}]}]}
   l: {value: 10, type: integer, rules: [{conditions: [{segment: enterprise}], value: "5"}]}
-  m: {value: Strpie, choices: [Stripe, PayPal]}
   page_size: {value: 3, secret: 1}
-  payment_gateway: {value: a, bucket_by: groups}
 """
 PROBLEMS = (
     "flags.a: a flag has no field 'color'",
-    "flags.b: enabled: “true” value must be either True or False.",
-    "flags.beta_reviews: tags: the tags are not a list",
     'flags.c d: key: the key has white space at position 2; use letters, digits, "_", "-" or ',
     "flags.d: allowed_users: not exactly one user is 'carol', 'dave', 77; pass --skip-unknown",
     "flags.dark_mode: rules: the rules must be a list, not null",
     "flags.e: allowed_users: must be a list of usernames, or of primary keys such as",
-    'flags.f: tags: the tag "a,b" contains a comma; write two tags',
     "flags.g: owner: must be of the type string (up to 100)",
     "flags.h: review_on: must be of the type date",
     'flags.i: rules: rule 1 ("beta"), condition 1: the member "operator" is missing',
-    'flags.j: bucket_by: "groups" cannot be the bucketing unit',
     "flags.new_checkout: the version must be an integer, as `export --versions` writes it",
     "flags.search_v2: must be a mapping",
     "flags.summer_banner: review_on: “1.3.2027” value has an invalid date format",
@@ -65,9 +55,7 @@ PROBLEMS = (
     "values.fresh: value: the value is missing or null",
     "values.k: rules: rule 1",
     "values.l: rules: rule 1: the",
-    'values.m: value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?',
     "values.page_size: secret: must be of the type boolean",
-    'values.payment_gateway: bucket_by: "groups" cannot be the bucketing unit',
 )
 
 
@@ -119,20 +107,16 @@ RULES = '[{"conditions": [{"attribute": "age", "operator": "gt", "values": [%s]}
             'invalid JSON: an object has the name "flags" twice',
         ),
         (VALUE % "[1, NaN]", "values.a: value: this is not JSON: it has NaN"),
-        (VALUE % "1e999", "values.a: value: this is not JSON: it has NaN"),
         (FLAGS % '"a": {"rollout_percent": 1e999}', "flags.a: rollout_percent: must be of"),
         (FLAGS % ('"a": {"rules": %s}' % (RULES % "NaN")), "flags.a: rules: "),
-        (FLAGS % ('"a": {"rules": %s}' % (RULES % "1e999")), "flags.a: rules: "),
         (VALUE % ("9" * 5000), "invalid JSON: Exceeds the limit"),
         (VALUE % r'"\ud800"', "values.a: "),
-        (VALUE % r'"\u0000"', "values.a: "),
         (FLAGS % r'"a\u0000": {}', r"flags.'a\x00': "),
         (FLAGS % r'"a": {"description": "\ud800"}', "flags.a: description: contains a NUL"),
-        (FLAGS % r'"new_checkout": {"owner": "\u0000"}', "flags.new_checkout: owner: contains"),
         (FLAGS % '"a": {}, "a": {}', 'invalid JSON: an object has the name "a" twice'),
         ("#" * (16 * 2**20 + 1), "the file is larger than 16,777,216 bytes; import it in"),
     ],
-    ids=range(18),
+    ids=range(14),
 )
 def test_invalid_text_is_rejected(cli_shop: None, text: str, problem: str) -> None:
     before = database_state()

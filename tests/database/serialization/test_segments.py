@@ -214,9 +214,3 @@ def test_choices_and_rules_of_a_secret_value_are_masked_and_an_import_keeps_them
     changes.values.delete(KEY)
     [problem] = import_problems(exported)
     assert problem.startswith(f"values.{KEY}: value: is masked, and there is no such value")
-
-
-def test_import_refuses_a_value_with_the_key_of_a_flag() -> None:
-    text = f"flagstaff: 1\nflags:\n  {KEY}: {{}}\nvalues:\n  {KEY}:\n    value: 10\n"
-    [problem] = import_problems(text)
-    assert "max_items is the key of a flag" in problem

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,11 +16,10 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownSegmentError,
 )
-from flagstaff.history import prune, segment_version
+from flagstaff.history import segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from flagstaff.testing import live_engine
 from tests.support.concurrency import run_during
-from tests.support.conditions import condition
 from tests.support.documents import import_text
 from tests.support.history import flag_history, segment_history
 from tests.support.history_fixtures import undo_transaction
@@ -88,40 +85,6 @@ def test_created_segment_is_stored_once_and_can_be_undone() -> None:
     )
 
 
-WRONG = condition("seats", "version_lt", "v2")
-WRONG_TEXT = 'value 1: the text is not a version; write it like "1.2.3" or "2.0.0-beta.1"'
-
-
-def nested() -> list[Any]:
-    deep: list[Any] = []
-    for _ in range(100_000):
-        deep = [deep]
-    return deep
-
-
-# Conditions, and the start of the message. tests/unit/test_validators.py has all invalid ones.
-INVALID: dict[str, tuple[Any, str]] = {
-    "none": ([], ""),
-    "an invalid condition": ([*PAYING, WRONG], f"condition 2, {WRONG_TEXT}"),
-    "a Decimal": ([condition("plan", "in", Decimal("1.5"))], "this is not JSON: "),
-    "NaN": ([condition("plan", "in", float("nan"))], "this is not JSON: "),
-    "nested": (nested(), "this is nested too deeply; use at most 500 levels"),
-}
-
-
-@pytest.mark.parametrize(("conditions", "message"), INVALID.values(), ids=INVALID)
-def test_invalid_conditions_are_rejected(
-    enterprise: Segment, conditions: object, message: str
-) -> None:
-    update = {"conditions": conditions}
-    for found in (
-        message_of(changes.segments.create, "other", conditions),
-        message_of(changes.segments.update, "enterprise", update),
-    ):
-        assert found.startswith(f"conditions: {message}")
-    assert Segment.objects.get().conditions == PAYING
-
-
 def test_invalid_or_unknown_key_of_a_segment_is_rejected(enterprise: Segment) -> None:
     assert "white space" in message_of(changes.segments.create, "big customers", PAYING)
     with pytest.raises(UnknownSegmentError) as error:
@@ -137,13 +100,6 @@ def test_other_key_of_a_segment_is_refused(enterprise: Segment) -> None:
     # The present key is no change.
     update = {"key": "enterprise", "conditions": LARGE}
     assert changes.segments.update("enterprise", update).written
-
-
-def test_update_with_an_old_version_is_a_conflict(enterprise: Segment) -> None:
-    version = segment_version("enterprise")
-    set_conditions(LARGE)
-    with pytest.raises(ConflictError, match="but version"):
-        changes.segments.update("enterprise", {"description": "x"}, expect_version=version)
 
 
 def test_segment_is_deleted_once(enterprise: Segment) -> None:
@@ -187,13 +143,6 @@ def test_segment_that_rules_name_is_not_deleted_by_the_orm(flag: FeatureFlag) ->
 
 # Rules, and the message.
 INVALID_RULES: dict[str, tuple[Any, str]] = {
-    "an object": ({}, ""),
-    "an invalid condition": (
-        [*rules("enterprise"), {"name": "50 % beta", "conditions": [{"attribute": "plan"}]}],
-        'rule 2 ("50 % beta"), condition 1: the member "operator" is missing; add it',
-    ),
-    "a Decimal": ([{"conditions": [condition("a", "in", Decimal(1))]}], "this is not JSON: "),
-    "nested": (nested(), "this is nested too deeply; use at most 500 levels"),
     "a segment that is misspelled": (
         [{"name": "beta", **rules("enterprize")[0]}],
         (
@@ -245,19 +194,7 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
     assert changes.segments.delete("enterprise").written
 
 
-# The history.
-
-
-def test_history_has_who_changed_the_conditions(enterprise: Segment) -> None:
-    set_conditions(LARGE)
-    # With the key and the primary key of the segment.
-    FeatureFlag.objects.create(pk=enterprise.pk, key="enterprise")
-    change, creation = segment_history("enterprise")
-    assert (creation.kind, creation.action, creation.actor) == ("segment", "create", "alice")
-    [difference] = change.differences
-    assert (change.actor, difference.field) == ("bob", "conditions")
-    assert (difference.old, difference.new) == (PAYING, LARGE)
-    assert [event.kind for event in flag_history("enterprise")] == ["flag"]
+# Undo and restore.
 
 
 def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> None:
@@ -354,15 +291,6 @@ def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() 
     assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
     assert Segment.objects.exists()
     assert FeatureFlag.objects.filter(key="other").exists()
-
-
-def test_pruned_history_keeps_the_version_of_a_segment(enterprise: Segment) -> None:
-    set_conditions(LARGE)
-    version = segment_version("enterprise")
-    rows("UPDATE flagstaff_change SET at = at - interval '10 days'")
-    prune(timedelta(days=1))
-    assert segment_version("enterprise") == version
-    assert Change.objects.filter(relation="s").count() == 1
 
 
 # Concurrent changes.

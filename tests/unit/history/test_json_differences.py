@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flagstaff.history.differences import Path, json_differences, path_text
@@ -81,6 +81,7 @@ def test_deep_parts_are_compared_as_a_whole() -> None:
     assert 0 < len(difference.path) < 400
 
 
+@settings(deadline=None)
 @given(_DOCUMENTS, _DOCUMENTS)
 def test_each_difference_is_true_and_only_equal_documents_have_none(old: Any, new: Any) -> None:
     assert differences(old, copy.deepcopy(old)) == []
@@ -95,6 +96,7 @@ def test_each_difference_is_true_and_only_equal_documents_have_none(old: Any, ne
             assert text(one.old) != text(one.new)
 
 
+@settings(deadline=None)
 @given(_DOCUMENTS, _DOCUMENTS)
 def test_lists_without_the_differences_are_equal(old: Any, new: Any) -> None:
     """What is neither removed, added nor changed is the same on both sides."""

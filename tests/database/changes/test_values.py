@@ -1,0 +1,194 @@
+"""Changes of values: rules, what SQL wrote, secrets, and the keys of flags and values."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from flagstaff import changes, serialization
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.history import value_history
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+# Each change is a transaction of its own, as in production.
+COMMITTED = pytest.mark.django_db(transaction=True)
+
+KEY = "max_items"
+ENTERPRISE = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
+FIFTY = {"conditions": ENTERPRISE, "value": 50}
+RULES = [FIFTY, {"conditions": [], "rollout_percent": 25, "value": 20}]
+
+
+def stored() -> Any:
+    row = KeyValueStore.objects.get(key=KEY)
+    return row.value, row.rules
+
+
+def test_rules_are_created_and_updated_with_their_unit() -> None:
+    changes.values.create(KEY, 10, rules=RULES)
+    assert stored() == (10, RULES)
+    changed = changes.values.update(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
+    assert changed.new == {"rules": [FIFTY], "bucket_by": "organization"}
+    assert not changes.values.update(KEY, {"rules": [FIFTY]}).written
+    with pytest.raises(ConflictError, match="max_items has changed since you read it: rules"):
+        changes.values.update(KEY, {"rules": []}, expect={"rules": RULES})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"bucket_by": "groups"}, 'bucket_by: "groups" cannot be the bucketing unit'),
+        ({"choices": [20]}, "value: 10 is not one of 20"),
+        (
+            {"rules": [{"conditions": [{"segment": "vip"}], "value": 5}]},
+            "rules: rule 1 names the segment 'vip', which does not exist",
+        ),
+    ],
+)
+def test_invalid_fields_of_a_new_value_and_of_a_stored_one_are_refused(
+    fields: dict[str, Any], message: str
+) -> None:
+    changes.values.create(KEY, 10, rules=RULES)
+    for change in (
+        partial(changes.values.update, KEY, fields),
+        partial(changes.values.create, "other", 10, **fields),
+    ):
+        with pytest.raises(InvalidChangeError) as caught:
+            change()
+        assert str(caught.value).startswith(message)
+    assert (stored(), KeyValueStore.objects.count()) == ((10, RULES), 1)
+
+
+def test_value_that_sql_wrote_against_its_type_is_replaced() -> None:
+    changes.values.create(KEY, 10, type="integer", choices=[10, 20])
+    rows("UPDATE flagstaff_keyvaluestore SET value = '{}'")
+    with pytest.raises(ValidationError):
+        KeyValueStore.objects.get().full_clean()
+    assert changes.values.set(KEY, 20).written
+
+
+# The brake.
+
+
+def test_set_value_lists_the_rules_that_keep_another_value() -> None:
+    changes.values.create(KEY, 10, rules=RULES)
+    changed = changes.values.set(KEY, 5)
+    assert changed.kept_by_rules == (
+        "users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
+    )
+    assert changes.values.set(KEY, 5).kept_by_rules == changed.kept_by_rules
+    assert changes.values.update(KEY, {"value": 50}).kept_by_rules == (
+        "users for whom a rule decides keep another value: rule 2 → 20 for 25 %"
+    )
+    assert changes.values.update(KEY, {"description": "A page"}).kept_by_rules is None
+    changes.values.update(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
+    assert changes.values.set(KEY, 7).kept_by_rules is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"no rules"', '[{"a": 1}]', '[{"conditions": [], "rollout_percent": 0, "value": 7}]'],
+)
+def test_set_value_works_with_unreadable_rules_and_says_that_they_may_keep_another(
+    text: str,
+) -> None:
+    changes.values.create(KEY, 10)
+    rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
+    changed = changes.values.set(KEY, 5)
+    assert changed.kept_by_rules is not None
+    assert changed.kept_by_rules.startswith("the rules cannot be read, so workers may keep earlier")
+    assert changes.values.set(KEY, 5, everyone=True).kept_by_rules is None
+    assert stored() == (5, [])
+
+
+@COMMITTED
+def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -> None:
+    changes.values.create(KEY, 10, rules=RULES)
+    changed = changes.values.set(KEY, 5, everyone=True)
+    assert (changed.new, changed.kept_by_rules) == ({"value": 5, "rules": []}, None)
+    assert stored() == (5, [])
+    newest, _created = value_history(KEY)[:2]
+    assert newest.version == changed.version
+    assert {one.field for one in newest.differences} == {"value", "rules"}
+    changes.values.undo(KEY)
+    assert stored() == (10, RULES)
+
+
+# Secrets.
+
+
+@COMMITTED
+def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them() -> None:
+    of_secret, of_new = ([{"conditions": ENTERPRISE, "value": one}] for one in ("a secret", "new"))
+    changes.values.create(KEY, "hunter2", secret=True, rules=of_secret)
+    changed = changes.values.update(KEY, {"rules": of_new})
+    assert (changed.undo, changed.hides("rules")) == (None, True)
+    kept = changes.values.set(KEY, "letmein").kept_by_rules
+    assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
+
+
+def test_message_of_secret_choices_that_do_not_fit_has_none_of_them() -> None:
+    changes.values.create(KEY, "hunter2", secret=True, choices=["hunter2", "swordfish"])
+    exported = serialization.export()
+    exported["values"][KEY]["type"] = "integer"
+    document = serialization.read(json.dumps(exported))
+    for refused in (
+        lambda: changes.values.update(KEY, {"type": "integer"}),
+        lambda: changes.values.update(KEY, {"choices": ["opensesame", "opensesame"]}),
+        lambda: serialization.apply(document),
+    ):
+        with pytest.raises(FlagstaffError, match=r"choice \d") as caught:
+            refused()
+        assert not any(word in str(caught.value) for word in ("hunter", "sword", "sesame"))
+
+
+@pytest.mark.parametrize(
+    ("secret", "fields"),
+    [
+        (True, {"value": ["hunter3", *[1e300] * 4_000]}),
+        (True, {"value": "hunter3", "secret": False}),
+        (False, {"value": ["hunter3", *[1e300] * 4_000]}),
+    ],
+)
+def test_error_of_the_database_does_not_contain_a_secret_value(
+    secret: bool, fields: dict[str, Any]
+) -> None:
+    changes.values.create(KEY, "hunter2", secret=secret)
+    only_secrets = f"CHECK (secret OR NOT {secret})"
+    rows(f"ALTER TABLE flagstaff_keyvaluestore ADD CONSTRAINT only_secrets {only_secrets}")
+    with pytest.raises(InvalidChangeError, match="the database rejected the change: ") as caught:
+        changes.values.update(KEY, fields)
+    text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
+    assert ("hunter" in text) is not secret
+
+
+# The keys of flags and values.
+
+
+def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:
+    changes.flags.create("new_checkout")
+    changes.values.create(KEY, 10)
+    with pytest.raises(InvalidChangeError) as caught:
+        changes.values.create("new_checkout", 1)
+    assert str(caught.value) == "new_checkout is the key of a flag; choose another key"
+    with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
+        changes.flags.create(KEY)
+    for row in (KeyValueStore(key="new_checkout", value=1), FeatureFlag(key=KEY)):
+        with pytest.raises(ValidationError, match=r"is the key of a (flag|value)"):
+            row.full_clean()
+    changes.flags.create("old_checkout")
+    with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
+        changes.flags.update("old_checkout", {"key": KEY})
+    # A pair that exists already can be changed.
+    KeyValueStore.objects.create(key="new_checkout", value=1)
+    assert changes.values.set("new_checkout", 2).written
+    assert changes.flags.enable("new_checkout").written
+    assert changes.flags.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
+    FeatureFlag.objects.get(key="new_checkout").full_clean()
