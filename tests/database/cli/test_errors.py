@@ -78,8 +78,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         (
             "show payment_gateway",
             5,
-            "there is no flag 'payment_gateway'; there is a value with this key; "
-            'run "manage.py flags value get payment_gateway"',
+            'there is a value with this key; run "manage.py flags value get payment_gateway"',
         ),
         ("value set new_checkout 5", 5, 'with this key; run "manage.py flags show new_checkout"'),
         ("plan strat", 5, "; write the key first: manage.py flags plan KEY start"),
@@ -184,7 +183,8 @@ def test_verb_of_an_app_that_is_not_installed_names_the_app(
 WITHOUT_APPS = """
 import sys
 from django.conf import settings
-settings.configure(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"])
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"]
+settings.configure(INSTALLED_APPS=apps)
 import django
 django.setup()
 from django.core.management import CommandError, call_command

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import load_command_class
 
-from flagstaff import acting_as
-from flagstaff.changes import set_rollout
+from flagstaff import acting_as, changes
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.history import flag_history
@@ -106,7 +105,7 @@ def test_unusable_actor_is_refused(option: str, message: str) -> None:
 def test_version_that_is_not_expected_is_refused_with_the_newer_changes() -> None:
     version = flag_version("dark_mode")
     with acting_as("\x1b[2Jbob\nflags: all is well"):
-        set_rollout("dark_mode", 3)
+        changes.flags.set_rollout("dark_mode", 3)
     ran = run(f"rollout dark_mode 5 --expect-version {version}")
     assert ran.status == 4
     # The name of an actor is anything.
@@ -191,7 +190,7 @@ def parsers(parser: ArgumentParser, above: str = "") -> Iterator[tuple[str, Argu
 )
 def test_dry_run_writes_nothing_and_needs_no_confirmation(line: str, shown: str) -> None:
     first = flag_version("new_checkout")
-    version = set_rollout("new_checkout", 50).version
+    version = changes.flags.set_rollout("new_checkout", 50).version
     before = stored()
     ran = run(f"{line.format(first=first, version=version)} --dry-run")
     assert (ran.status, ran.err.splitlines()[-1], stored()) == (0, DRY, before)
@@ -244,7 +243,7 @@ def test_required_reason_holds_for_all_changes_but_a_kill_and_a_dry_run(
 ) -> None:
     path = tmp_path / "flags.json"
     run(f"export --file {path}")
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     for line in ("on summer_banner", "undo new_checkout", f"import {path}"):
         ran = run(f"{line} --reason ' '")

@@ -44,13 +44,13 @@ def versions(
     for name, content in FILES.items():
         Path(name).write_text(json.dumps(content))
     User.objects.filter(username="bob").update(is_staff=True)
-    changes.create_segment("team", [STAFF])
-    changes.create("by_team", enabled=True, rules=TEAM)
-    changes.create("later", rules=TEAM)
-    changes.create("half", enabled=True, rollout_percent=60)
+    changes.segments.create("team", [STAFF])
+    changes.flags.create("by_team", enabled=True, rules=TEAM)
+    changes.flags.create("later", rules=TEAM)
+    changes.flags.create("half", enabled=True, rollout_percent=60)
     before = flag_version("dark_mode")
     with acting_as("ana"):
-        return {"before": before, "after": changes.disable("dark_mode").version}
+        return {"before": before, "after": changes.flags.disable("dark_mode").version}
 
 
 def stored() -> list[Any]:
@@ -154,7 +154,7 @@ def test_change_after_the_question_refuses_the_write(
     meanwhile: list[Any] = []
 
     def change_and_agree() -> str:
-        update = changes.update_segment if key == "team" else changes.update
+        update = changes.segments.update if key == "team" else changes.flags.update
         update(key, {"description": "One"})
         meanwhile.extend(stored())
         return "y"
@@ -175,10 +175,10 @@ def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(
 
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
     with acting_as("eve"):
-        changes.set_rollout("new_checkout", 60)
-    changes.update("new_checkout", {"description": "Two"})
+        changes.flags.set_rollout("new_checkout", 60)
+    changes.flags.update("new_checkout", {"description": "Two"})
     with acting_as("eve"):
-        changes.disable("new_checkout")
+        changes.flags.disable("new_checkout")
     err = asked("undo --since 1h --by eve", "n").err
     assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 

@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db.models import JSONField, Value
 
-from flagstaff.changes import create_value, set_value, update, update_value
+from flagstaff import changes
 from flagstaff.models import KeyValueStore, Segment
 from tests.support.admin_pages import bucket_of
 from tests.support.terminals import asked, document, flags, run, typed, undo_of
@@ -80,13 +80,13 @@ def test_value_create_prints_the_value_and_warns_of_a_key_that_differs_in_case(t
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("old", ["-5", "-1e-05", '"it\'s"', '{"a": [1, "b c"]}'])
 def test_undo_command_of_any_value_can_be_run(old: str) -> None:
-    create_value("limit", json.loads(old))
+    changes.values.create("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
     assert value("limit") == json.loads(old)
 
 
 def test_set_compares_types_of_values_and_not_of_what_an_object_contains() -> None:
-    create_value("hours", {"value": 1, "rules": [{"conditions": []}]})
+    changes.values.create("hours", {"value": 1, "rules": [{"conditions": []}]})
     ran = run("""value set hours '{"value": "x", "rules": []}'""")
     assert (ran.status, "warning" in ran.err) == (0, False)
     changed = "the type of hours has changed from object to string"
@@ -108,7 +108,9 @@ def test_value_get_and_show_print_a_secret_value_with_show_secret_only() -> None
 @pytest.mark.django_db(transaction=True)
 def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> None:
     rules = [{**RULES[0], "value": "swordfish"}]
-    create_value("token", "hunter2", secret=True, rules=rules, choices=["hunter2", "swordfish"])
+    changes.values.create(
+        "token", "hunter2", secret=True, rules=rules, choices=["hunter2", "swordfish"]
+    )
     lines = [
         *("value show token", "value show token --json", "value list", "value list --json"),
         *("value get token --context plan=pro", "value get token --json", "show token"),
@@ -126,9 +128,9 @@ def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> No
 @pytest.mark.django_db(transaction=True)
 def test_value_that_was_secret_meanwhile_is_masked_in_undo_and_restore() -> None:
     run("value create token '\"hunter2\"'")
-    change = set_value("token", "hunter3").version
-    update_value("token", {"secret": True})
-    update_value("token", {"secret": False})
+    change = changes.values.set("token", "hunter3").version
+    changes.values.update("token", {"secret": True})
+    changes.values.update("token", {"secret": False})
     for line in (f"restore token {change} --value", f"undo token {change} --value"):
         assert "hunter" not in str(run(line))
 
@@ -155,7 +157,7 @@ KEPT = f"{KEY}: users for whom a rule decides keep another value: rule 1 → 50,
 
 @pytest.fixture
 def ruled(cli_shop: None) -> None:
-    create_value(KEY, 10, rules=RULES)
+    changes.values.create(KEY, 10, rules=RULES)
 
 
 def stored() -> Any:
@@ -197,12 +199,16 @@ def test_get_evaluates_the_rules_for_a_user(ruled: None) -> None:
     assert run(f"value get {KEY}").out == "10\n"
     assert run(f"value get {KEY} --user alice --context plan=pro").out == "50\n"
     assert document("value", "get", KEY, "--user", "1", "--context", "plan=pro") == {
-        **{"key": KEY, "value": 50, "reason": "TARGETING_MATCH", "rule": 1},
-        **{"bucket": bucket_of(KEY, 1), "bucket_by": "user"},
+        "key": KEY,
+        "value": 50,
+        "reason": "TARGETING_MATCH",
+        "rule": 1,
+        "bucket": bucket_of(KEY, 1),
+        "bucket_by": "user",
     }
     assert document("value", "get", KEY, "--anonymous")["reason"] == "DEFAULT"
     secret = [{**RULES[0], "value": "swordfish"}]
-    create_value("token", "hunter2", secret=True, rules=secret)
+    changes.values.create("token", "hunter2", secret=True, rules=secret)
     assert run("value get token --context plan=pro --show-secret").out == '"swordfish"\n'
     assert 'rule 1: "swordfish" if plan is "pro"' in typed("flags value show token --show-secret")
 
@@ -222,7 +228,7 @@ def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(ruled: 
 
 
 def test_segment_list_and_show_have_the_conditions_and_the_flags_that_use_it() -> None:
-    update("new_checkout", {"rules": [{"conditions": [{"segment": "enterprise"}]}]})
+    changes.flags.update("new_checkout", {"rules": [{"conditions": [{"segment": "enterprise"}]}]})
     [record] = document("segment", "list")
     assert (record["key"], len(record["conditions"])) == ("enterprise", 1)
     assert document("segment", "show", "enterprise")["flags"] == ["new_checkout"]
