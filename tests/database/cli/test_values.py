@@ -113,16 +113,20 @@ def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> No
     )
     lines = [
         *("value show token", "value show token --json", "value list", "value list --json"),
-        *("value get token --context plan=pro", "value get token --json", "show token"),
+        *("value get token --context plan=pro", "value get token --json"),
         *("value set token '\"swordfish\"' --dry-run", "value rules token [] --dry-run --json"),
-        *('value set token \'{"hunter2": 1, "hunter2": 2}\'', "value set token '\"hunter3\"'"),
         *("value set token '\"swordfish\"' --json", "value set-for-everyone token '\"hunter2\"'"),
-        *("history token", "history token --json", "history token --csv", "undo token --value"),
-        *("export token", "explain token 1", "value delete token --yes --json", "history token"),
+        *("history token", "history token --json", "history token --csv", "export token"),
     ]
-    for line in lines:
-        for shown in (str(run(line)), typed(f"flags {line}")):
-            assert not re.search("swordfish|hunter|sha256|'pro'|\"pro\"", shown), line
+    refused = {
+        """value set token '{"hunter": 1, "hunter": 2}'""": 2,
+        """value set token '"hunter3"'""": 4,
+        "undo token --value": 4,
+    }
+    for line in (*lines, *refused, "value delete token --yes --json"):
+        terminal, pipe = typed(f"flags {line}"), run(line)
+        assert pipe.status == refused.get(line, 0)
+        assert not re.search("swordfish|hunter|sha256|'pro'|\"pro\"", f"{terminal}{pipe}"), line
 
 
 @pytest.mark.django_db(transaction=True)
