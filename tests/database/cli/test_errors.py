@@ -81,8 +81,6 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
             'there is a value with this key; run "manage.py flags value get payment_gateway"',
         ),
         ("value set new_checkout 5", 5, 'with this key; run "manage.py flags show new_checkout"'),
-        ("plan strat", 5, "; write the key first: manage.py flags plan KEY start"),
-        ("experiment shwo", 5, "; write the key first: manage.py flags experiment KEY show"),
         # Verbs.
         ("zzz", 1, "there is no verb 'zzz'; --help lists all verbs"),
         ("value gte page_size", 1, "there is no action 'gte'; did you mean 'get'?"),
@@ -200,10 +198,8 @@ for verb in sys.argv[1:]:
     ("table", "line"),
     [
         ("flagstaff_featureflag", "off new_checkout"),
-        ("flagstaff_experiments_experiment", "experiments"),
-        ("flagstaff_experiments_experiment", "experiment color show"),
-        ("flagstaff_rollouts_plan", "plan new_checkout status"),
-        ("flagstaff_rollouts_plan", "plan new_checkout start --step 50:1h --step 100"),
+        ("flagstaff_experiments_experiment", "experiment list"),
+        ("flagstaff_rollouts_plan", "plan list"),
         ("flagstaff_webhooks_delivery", "run-jobs"),
     ],
 )

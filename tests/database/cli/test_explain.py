@@ -20,7 +20,12 @@ from tests.support.terminals import document, flags, run, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
-STAFF = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
+
+def rule(*conditions: dict[str, Any], **fields: object) -> dict[str, Any]:
+    return {"conditions": [*conditions], **fields}
+
+
+STAFF = rule(condition("is_staff", "in", True), name="staff")
 ANYONE = condition("is_authenticated", "in", True)
 
 
@@ -73,8 +78,6 @@ def test_user_is_found_by_primary_key_before_username(
 @override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
 def test_user_that_is_found_is_read_for_attributes_and_units() -> None:
     set_fields(rules=[STAFF], bucket_by="last_name")
-    found = document("explain", "new_checkout", "3")["steps"]
-    assert "needs the user object: is_staff is true" in {step["text"] for step in found}
     User.objects.filter(username="bob").update(is_staff=True, last_name="Bell")
     assert document("explain", "new_checkout", "bob")["rule"] == 1
     set_fields(rules=[])
@@ -82,59 +85,56 @@ def test_user_that_is_found_is_read_for_attributes_and_units() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "why"),
+    ("rule", "user", "matches", "text"),
     [
-        ({"rollout_percent": 100}, "rule 1", "100 %: matches"),
-        ({"rollout_percent": 0}, "rule 1", "0 %: matches, so the flag is off"),
-        ({"rollout_percent": 51}, "rule 1", "51 %: matches; 51 is not below 51"),
-        ({"rollout_percent": 52, "name": "Ж"}, "rule 1", '"Ж", 52 %: matches; 51 is below 52'),
-        ({"conditions": [{"segment": "gone", "negate": True}]}, "bucket < rollout", ""),
-        ({"conditions": []}, "rules", "cannot be read, so the result is the default of the call: "),
+        (rule(ANYONE), "bob", True, "100 %: matches"),
+        (rule(ANYONE, rollout_percent=0), "bob", True, "0 %: matches, so the flag is off"),
+        (rule(ANYONE, rollout_percent=51), "bob", True, "51 %: matches; 51 is not below 51"),
+        (
+            rule(ANYONE, rollout_percent=52, name="Ж"),
+            *("bob", True, '"Ж", 52 %: matches; 51 is below 52'),
+        ),
+        (
+            rule(condition("is_authenticated", "in", False), rollout_percent=99),
+            *("--anonymous", True, "99 %: matches, but there is no user, so the flag is off"),
+        ),
+        (STAFF, "bob", False, '"staff", 100 %: does not match'),
+        (STAFF, "3", False, "needs the user object: is_staff is true"),
+        (
+            rule({"segment": "gone", "negate": True}),
+            *("bob", False, 'there is no such segment: not in segment "gone"'),
+        ),
+        (rule({"segment": "enterprise"}), "bob", False, 'missing: plan is "enterprise"'),
     ],
 )
-def test_deciding_step_is_marked_and_says_why(rule: dict[str, Any], name: str, why: str) -> None:
-    set_fields(rules=[{"conditions": [ANYONE], **rule}])
-    found, text = deciding("explain new_checkout bob")
-    assert (found, text[: len(why)]) == (name, why)
-    shown = typed("flags explain new_checkout bob").splitlines()
-    [marked] = [line for line in shown if "▸" in line]
-    assert marked.startswith(f"▸  {name} ")
-
-
-def test_rules_are_steps_with_their_conditions_below_them() -> None:
-    beta = [condition("country", "in", "DE"), {"segment": "enterprise"}]
-    gone = {"segment": "gone", "negate": True}
-    set_fields(
-        rules=[
-            {**STAFF, "rollout_percent": 99},
-            {"name": "beta", "conditions": beta, "rollout_percent": 60},
-            {"conditions": [gone]},
-        ]
-    )
-    found = document("explain", "new_checkout", "bob", "--context", "country=DE")
-    assert (found["rule"], found["rule_name"], found["rules_problem"]) == (None, None, None)
-    between = [step for step in found["steps"] if step["name"].startswith(("rule ", "condition "))]
-    assert [(step["level"], step["met"], step["text"]) for step in between] == [
-        (0, False, '"staff", 99 %: does not match'),
-        (1, False, "is_staff is true"),
-        (0, False, '"beta", 60 %: does not match'),
-        (1, True, 'country is "DE"'),
-        (1, False, 'missing: in segment "enterprise"'),
-        (2, False, 'missing: plan is "enterprise"'),
-        (0, False, "100 %: does not match"),
-        (1, False, 'there is no such segment: not in segment "gone"'),
-    ]
-    assert between[2]["values"] == {"name": "beta", "percent": 60}
-    assert between[5]["values"]["condition"] == condition("plan", "in", "enterprise")
+def test_rule_and_its_conditions_are_steps_that_say_why(
+    rule: dict[str, Any], user: str, matches: bool, text: str
+) -> None:
+    set_fields(rules=[rule])
+    found = document("explain", "new_checkout", user)
+    [step] = [step for step in found["steps"] if step["text"] == text]
+    assert (step["met"], step["decides"], found["rule"] == 1) == (matches, matches, matches)
+    shown = typed(f"flags explain new_checkout {user}")
+    assert ("▸  rule 1 " in shown) is matches
+    # A disabled flag does not reach its rules.
     set_fields(enabled=False)
-    found = document("explain", "new_checkout", "bob")["steps"]
-    assert {(step["met"], step["text"]) for step in found if step["name"].startswith("rule ")} == {
-        (None, "")
-    }
+    found = document("explain", "new_checkout", user)["steps"]
+    assert [(one["met"], one["text"]) for one in found if one["name"] == "rule 1"] == [(None, "")]
+
+
+def test_json_has_the_rules_and_the_conditions_as_they_are_stored() -> None:
+    country = condition("country", "in", "DE")
+    set_fields(rules=[rule(country, {"segment": "enterprise"}, name="beta")])
+    found = document("explain", "new_checkout", "bob", "--context", "country=DE")["steps"]
+    values = [(step["level"], step["values"]) for step in found if step["values"]]
+    assert (0, {"name": "beta", "percent": 100}) in values
+    assert (1, {"condition": country, "outcome": "passed"}) in values
+    plan = condition("plan", "in", "enterprise")
+    assert (2, {"condition": plan, "outcome": "missing"}) in values
 
 
 def test_rules_that_cannot_be_read_leave_the_default_of_the_call_except_to_allowed_users() -> None:
-    set_fields(rules=[STAFF, {"name": "beta", "conditions": []}])
+    set_fields(rules=[STAFF, rule(name="beta")])
     found = document("explain", "new_checkout", "bob")
     assert (found["reason"], found["error_code"]) == ("ERROR", "PARSE_ERROR")
     assert found["rules_problem"].startswith('rule 2 ("beta"): ')
@@ -167,7 +167,7 @@ def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
     word = "below" if found < 25 else "not below"
     assert deciding(line) == ("bucket < rollout", f"{found} is {word} 25 (by {unit})")
     assert f"It is bucketed by {unit}, bucket {found}." in typed(f"flags {line}")
-    set_fields(rules=[{"conditions": [ANYONE], "rollout_percent": 99}])
+    set_fields(rules=[rule(ANYONE, rollout_percent=99)])
     shown = f"99 %: matches, but {missing}, so the flag is off{hint}"
     assert deciding("explain new_checkout bob") == ("rule 1", shown)
     # An allowed user needs no unit.
@@ -175,7 +175,7 @@ def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
 
 
 def test_value_null_of_the_context_is_missing() -> None:
-    set_fields(rules=[{"conditions": [condition("plan", "isnull", True)]}])
+    set_fields(rules=[rule(condition("plan", "isnull", True))])
     assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
     assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
 

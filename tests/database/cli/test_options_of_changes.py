@@ -182,8 +182,6 @@ def parsers(parser: ArgumentParser, above: str = "") -> Iterator[tuple[str, Argu
         ("undo new_checkout", "rollout 50 → 25 %"),
         ("undo --transaction {version}", "rollout 50 → 25 %"),
         ("restore new_checkout {first}", "rollout 50 → 25 %"),
-        ("plan search_v2 create", "created"),
-        ("experiment button create", "created"),
         ("forget-user 1", ""),
         ("history --prune --older-than 0", "deleted"),
     ],
