@@ -387,6 +387,7 @@ def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: 
         == by_changes
     )
     assert result_of(lambda: run(line)) == by_changes
+    assert result_of(lambda: run(f"{line} --dry-run")) == untouched
 
 
 @each_sample

@@ -17,30 +17,27 @@ from flagstaff.models import FeatureFlag
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
 from tests.support.sql import rows
-from tests.support.terminals import OPENED, Ran, delete_usage, document, flags, open_shop, typed
+from tests.support.terminals import OPENED, delete_usage, document, flags, run, typed
 from tests.support.usage_rows import add_usage
 
 pytestmark = pytest.mark.django_db
 
+NO_REPORT = "no matching entries\nno worker has reported its usage yet; "
 
-@pytest.mark.parametrize("options", [[], ["--unknown"]])
-def test_period_of_the_counts_is_printed(options: list[str]) -> None:
-    open_shop()
+
+@pytest.mark.usefixtures("cli_shop")
+def test_period_of_the_counts_is_printed() -> None:
     at = timezone.now()
     add_usage("", "report", 0, at)
     assert (usage().since, usage().until) == (OPENED.replace(minute=0), at)
     until = f"{at:%Y-%m-%d %H:%M:%S} UTC; workers report every 60 s"
-    period = f"counted from 2026-11-20 08:00:00 UTC until {until}"
-    assert flags("usage", *options).err.splitlines()[0] == period
-
-
-def test_period_begins_with_the_days_that_are_asked_for() -> None:
-    add_usage("", "report", 0, 9)
-    first = timezone.now() - timedelta(days=2)
-    period = flags("usage", "--days", "2", "--json").err.splitlines()[-1]
+    for line in ("usage", "usage --unknown"):
+        period, *_ = run(line).err.splitlines()
+        assert period == f"counted from 2026-11-20 08:00:00 UTC until {until}"
+    first = at - timedelta(days=2)
+    period = run("usage --days 2 --json").err.splitlines()[-1]
     assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
-    assert flags("usage", "--days", "x").status != 0
-    assert flags("usage", "--days", "99999999").status == 0
+    assert run("usage --days 99999999").status == 0
 
 
 @pytest.mark.parametrize(
@@ -53,13 +50,11 @@ def test_period_begins_with_the_days_that_are_asked_for() -> None:
 def test_usage_before_the_first_report_says_so(interval: int, reason: str, settings: Any) -> None:
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
-    assert flags("usage", "--unknown").err == (
-        f"no matching entries\nno worker has reported its usage yet; {reason}\n"
-    )
+    assert run("usage --unknown").err == f"{NO_REPORT}{reason}\n"
 
 
+@pytest.mark.usefixtures("cli_shop")
 def test_usage_since_a_time_has_the_hours_with_a_later_evaluation() -> None:
-    open_shop()
     assert [hour.key for hour in usage("dark_mode", since=OPENED).hours] == ["dark_mode"]
     assert usage("dark_mode", since=OPENED + timedelta(seconds=1)).hours == ()
     assert usage("missing").hours == ()
@@ -69,8 +64,8 @@ def test_usage_since_a_time_has_the_hours_with_a_later_evaluation() -> None:
     assert len(usage("dark_mode", since=OPENED.astimezone(kolkata)).hours) == 1
 
 
+@pytest.mark.usefixtures("cli_shop")
 def test_usage_adds_up_the_hours_of_each_key_and_result() -> None:
-    open_shop()
     rows(
         "INSERT INTO flagstaff_usage (hour, key, result, count, last_at) "
         "SELECT hour + '1 hour', key, result, count, last_at + '1 hour' FROM flagstaff_usage"
@@ -84,11 +79,13 @@ def test_usage_adds_up_the_hours_of_each_key_and_result() -> None:
         ("new_chekout", "unknown", 34),
     ]
     hours = document("usage", "new_checkout", "--hours")
-    assert [hour["hour"] for hour in hours[::2]] == ["2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z"]
-    assert [(hour["result"], hour["count"]) for hour in hours] == [
-        ("false", 934),
-        ("true", 301),
-    ] * 2
+    counts = [(hour["hour"][11:13], hour["result"], hour["count"]) for hour in hours]
+    assert counts == [
+        *[(hour, result, count) for hour in ("08", "09") for result, count in RESULTS.items()]
+    ]
+
+
+RESULTS = {"false": 934, "true": 301}
 
 
 @pytest.mark.parametrize(
@@ -106,43 +103,23 @@ def test_results_of_values_and_results_in_bulk_are_rows_of_their_own(
     delete_usage()
     at = datetime(2026, 11, 20, 14, 3, 5, tzinfo=timezone.get_fixed_timezone(0))
     add_usage("menu", result, count, at)
-    [found] = document("usage")
-    assert (found["result"], found["count"], found["last_at"]) == (
-        result,
-        count,
-        "2026-11-20T14:03:05Z",
-    )
+    row = {"key": "menu", "result": result, "count": count, "last_at": "2026-11-20T14:03:05Z"}
+    assert document("usage") == [row]
     assert f" {shown} " in typed("flags usage")
     assert document("usage", "another") == []
     assert [hour.result for hour in usage("menu", since=at).hours] == [result]
-    assert usage(since=at + timedelta(seconds=1)).hours == ()
 
 
-def test_usage_of_unknown_keys_has_the_columns_of_json() -> None:
-    open_shop()
-    [found] = document("usage", "--unknown")
-    assert found == {
-        "key": "new_chekout",
-        "result": "unknown",
-        "count": 17,
-        "last_at": "2026-11-20T08:17:00Z",
-    }
-    assert document("usage", "--unknown", "--days", "1") == []
-
-
+@pytest.mark.usefixtures("cli_shop")
 def test_usage_of_unknown_keys_leaves_out_keys_that_have_a_flag() -> None:
-    open_shop()
-    assert flags("usage", "--unknown").out.startswith("new_chekout\tunknown\t17\t")
+    row = {"key": "new_chekout", "result": "unknown", "count": 17}
+    assert document("usage", "--unknown") == [{**row, "last_at": "2026-11-20T08:17:00Z"}]
+    assert run("usage --unknown").out.startswith("new_chekout\tunknown\t17\t")
+    assert document("usage", "--unknown", "--days", "1") == []
     FeatureFlag.objects.create(key="new_chekout")
-    ran = flags("usage", "--unknown")
+    ran = run("usage --unknown")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.startswith("no matching entries\n")
-
-
-def test_usage_of_unknown_keys_refuses_a_key() -> None:
-    ran = flags("usage", "new_chekout", "--unknown")
-    message = "--unknown lists all keys without a flag: leave out KEY"
-    assert ran == Ran(2, "", f"CommandError: {message}\n")
 
 
 def test_prune_deletes_old_hours() -> None:
@@ -150,12 +127,10 @@ def test_prune_deletes_old_hours() -> None:
     for key, days in (("old", 91), ("new", 89.9)):
         for result in ("true", "unknown", "1", "bulk", "browsers"):
             add_usage(key, result, 1, days)
-    ran = flags("usage", "--prune", "--older-than", "90", "--yes")
-    assert ran == Ran(0, "", "deleted 5 usage entries\n")
+    ran = run("usage --prune --older-than 90 --yes")
+    assert ran == (0, "", "deleted 5 usage entries\n")
     assert {hour.key for hour in usage().hours} == {"new"}
-    ran = flags("usage", "--prune", "--older-than", "0", "--yes", "--json")
-    assert json.loads(ran.out) == {"deleted": 5}
-    assert flags("usage", "--prune", "--yes").status == 2
+    assert json.loads(run("usage --prune --older-than 0 --yes --json").out) == {"deleted": 5}
 
 
 @COMMITTED

@@ -1,4 +1,4 @@
-"""`manage.py flags value`."""
+"""`manage.py flags value` and `segment`: JSON arguments, secrets, rules, and what is printed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ import json
 import re
 import shlex
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.db.models import JSONField, Value
 
 from flagstaff import changes
-from flagstaff.models import KeyValueStore
-from tests.support.terminals import asked, document, flags, run, undo_of
+from flagstaff.models import KeyValueStore, Segment
+from tests.support.admin_pages import bucket_of
+from tests.support.terminals import asked, document, flags, run, typed, undo_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+
+
+def value(key: str = "page_size") -> Any:
+    return KeyValueStore.objects.get(key=key).value
 
 
 @pytest.mark.parametrize(
-    "text", ['"stripe"', "50", "-1.5", "true", "[]", '{"a": null}', '"Grüße 🥐"', '""', "1" * 40]
+    "text", ['"stripe"', "-1.5", "true", "[]", '{"a": null}', '"Grüße 🥐"', '""', "1" * 40]
 )
-def test_value_get_returns_what_value_set_has_set(text: str) -> None:
+def test_value_get_returns_what_value_set_has_set(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert flags("value", "set", "page_size", text).status == 0
     assert flags("value", "get", "page_size").out == f"{text}\n"
     assert document("value", "get", "page_size")["value"] == json.loads(text)
-    assert KeyValueStore.objects.get(key="page_size").value == json.loads(text)
+    assert value() == json.loads(text)
+    monkeypatch.setattr("sys.stdin", StringIO(f"{text}\n"))
+    assert run("value set payment_gateway -").status == 0
+    assert value("payment_gateway") == value()
 
 
 def test_value_set_refuses_a_bare_word_and_prints_the_right_command() -> None:
@@ -31,67 +45,31 @@ def test_value_set_refuses_a_bare_word_and_prints_the_right_command() -> None:
     assert (status, out) == (2, "")
     [retyped] = re.findall(r"to pass a string: manage\.py flags (.+)", err)
     assert flags(*shlex.split(retyped)).status == 0
-    assert KeyValueStore.objects.get(key="payment_gateway").value == "it's"
-
-
-@pytest.mark.parametrize("verb", ["set page_size", "create limit"])
-def test_json_with_a_name_twice_is_refused(verb: str) -> None:
-    ran = flags("value", *verb.split(), '{"rate": {"EUR": 1, "EUR": 2}}')
-    message = 'CommandError: an object has the name "EUR" twice; remove one\n'
-    assert ran == (2, "", message)
-    assert document("value", "get", "page_size")["value"] == 20
-    # The name may be a part of a secret.
-    ran = flags("value", "set", "mail_password", '{"hunter": 1, "hunter": 2}')
-    assert ran.err == "CommandError: an object has a name twice; remove one\n"
+    assert value("payment_gateway") == "it's"
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "status", "problem"),
     [
-        *[('{"a": 1', ""), ("[1, 2", ""), ('"stripe', "")],
-        ("9" * 5_000, "it has a number of more than 4,300 digits"),
-        ("[" * 100_000, "it is nested deeper than 500 levels"),
+        *[(text, 2, "not valid JSON: ") for text in ('{"a": 1', "[1, 2", '"stripe')],
+        ("9" * 5_000, 2, "not valid JSON: it has a number of more than 4,300 digits"),
+        ("[" * 100_000, 2, "not valid JSON: it is nested deeper than 500 levels"),
+        ('{"rate": {"EUR": 1, "EUR": 2}}', 2, 'an object has the name "EUR" twice; remove one'),
+        # What JSON has and the database cannot store.
+        *[(text, 4, "refused: ") for text in ("null", "NaN", "1e400", r'"\u0000"')],
     ],
 )
-def test_json_with_a_mistake_is_refused_without_advice_about_strings(
-    text: str, problem: str
+def test_unusable_json_is_refused_without_advice_about_strings(
+    text: str, status: int, problem: str
 ) -> None:
     ran = flags("value", "set", "page_size", text)
-    assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith(f"CommandError: not valid JSON: {problem}")
+    assert (ran.status, ran.out, value()) == (status, "", 20)
+    assert ran.err.startswith(f"CommandError: {problem}")
     assert "to pass a string" not in ran.err
 
 
-@pytest.mark.parametrize("text", ["null", "NaN", "1e400", r'"\u0000"'])
-def test_value_set_refuses_json_that_the_database_cannot_store(text: str) -> None:
-    status, _, err = flags("value", "set", "page_size", text)
-    assert status == 4
-    assert err.startswith("CommandError: refused: ")
-    assert KeyValueStore.objects.get(key="page_size").value == 20
-
-
-def test_value_set_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO('{"open": 9}\n'))
-    flags("value", "set", "page_size", "-")
-    assert KeyValueStore.objects.get(key="page_size").value == {"open": 9}
-
-
-def test_secret_value_is_shown_by_value_get_with_show_secret_only() -> None:
-    listed = flags("value", "list").out + flags("value", "list", "--json").out
-    ran = flags("value", "set", "mail_password", '"hunter3"', "--json")
-    for shown in (listed, ran.out, ran.err):
-        assert "hunter" not in shown
-    assert ran.err == "mail_password: value •••••• → ••••••\n"
-    advice = "the value 'mail_password' is secret: pass --show-secret to print it\n"
-    assert flags("value", "get", "mail_password") == (0, "••••••\n", advice)
-    assert flags("value", "get", "mail_password", "--show-secret").out == '"hunter3"\n'
-    for options, value in ([], None), (["--show-secret"], "hunter3"):
-        shown = document("value", "get", "mail_password", *options)
-        assert (shown["value"], shown["secret"]) == (value, True)
-
-
-@pytest.mark.parametrize("text", ["0", "false", '""', "5"])
-def test_value_create_prints_the_value(text: str) -> None:
+@pytest.mark.parametrize("text", ["0", "false", '""'])
+def test_value_create_prints_the_value_and_warns_of_a_key_that_differs_in_case(text: str) -> None:
     printed = flags("value", "create", "PAGE_SIZE", text).err.splitlines()
     assert printed[0] == f"PAGE_SIZE: created, value {text}"
     assert printed[-1] == (
@@ -100,54 +78,184 @@ def test_value_create_prints_the_value(text: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_secret_value_is_masked_in_every_output() -> None:
-    outputs = [
-        run("value create token '\"hunter2\"' --secret"),
-        run("value set token '\"hunter3\"' --json"),
-        run("history token --value"),
-        run("history token --value --json"),
-        run("history token --value --csv"),
-        run("value undo token"),
-        run("value delete token --yes --json"),
-    ]
-    assert [ran.status for ran in outputs] == [0, 0, 0, 0, 0, 4, 0]
-    for ran in outputs:
-        assert not re.search("hunter|sha256", ran.out + ran.err)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("verb", ["value restore token {}", "value undo token {}"])
-def test_value_that_became_secret_is_masked_in_every_output(verb: str) -> None:
-    run("value create token '\"hunter2\"'")
-    change = changes.values.set("token", "hunter3").version
-    changes.values.update("token", {"secret": True})
-    changes.values.update("token", {"secret": False})
-    ran = [run(verb.format(change)), run(verb.format(change - 1 if change else 0))]
-    for one in ran:
-        assert "hunter" not in one.out + one.err
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("old", ["-5", "-0.5", "-1e-05", '"it\'s"', '{"a": [1, "b c"]}'])
+@pytest.mark.parametrize("old", ["-5", "-1e-05", '"it\'s"', '{"a": [1, "b c"]}'])
 def test_undo_command_of_any_value_can_be_run(old: str) -> None:
     changes.values.create("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
-    assert KeyValueStore.objects.get(key="limit").value == json.loads(old)
-
-
-def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
-    changes.values.create("token", "hunter2", secret=True)
-    ran = asked("value delete token", "n")
-    assert (
-        "token: The value is secret, so no undo can bring it back.\nDelete token? [y/N]" in ran.err
-    )
-    assert KeyValueStore.objects.filter(key="token").exists()
+    assert value("limit") == json.loads(old)
 
 
 def test_set_compares_types_of_values_and_not_of_what_an_object_contains() -> None:
     changes.values.create("hours", {"value": 1, "rules": [{"conditions": []}]})
     ran = run("""value set hours '{"value": "x", "rules": []}'""")
     assert (ran.status, "warning" in ran.err) == (0, False)
-    assert (
-        "the type of hours has changed from object to string" in run("value set hours '\"x\"'").err
+    changed = "the type of hours has changed from object to string"
+    assert changed in run("value set hours '\"x\"'").err
+
+
+# Secrets.
+
+
+def test_value_get_and_show_print_a_secret_value_with_show_secret_only() -> None:
+    advice = "the value 'mail_password' is secret: pass --show-secret to print it\n"
+    assert flags("value", "get", "mail_password") == (0, "••••••\n", advice)
+    assert flags("value", "get", "mail_password", "--show-secret").out == '"hunter2"\n'
+    for options, shown in ([], None), (["--show-secret"], "hunter2"):
+        found = document("value", "get", "mail_password", *options)
+        assert (found["value"], found["secret"]) == (shown, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> None:
+    rules = [{**RULES[0], "value": "swordfish"}]
+    changes.values.create(
+        "token", "hunter2", secret=True, rules=rules, choices=["hunter2", "swordfish"]
     )
+    lines = [
+        *("value show token", "value show token --json", "value list", "value list --json"),
+        *("value get token --context plan=pro", "value get token --json"),
+        *("value set token '\"swordfish\"' --dry-run", "value rules token [] --dry-run --json"),
+        *("value set token '\"swordfish\"' --json", "value set-for-everyone token '\"hunter2\"'"),
+        *("history token", "history token --json", "history token --csv", "export token"),
+    ]
+    refused = {
+        """value set token '{"hunter": 1, "hunter": 2}'""": 2,
+        """value set token '"hunter3"'""": 4,
+        "undo token --value": 4,
+    }
+    for line in (*lines, *refused, "value delete token --yes --json"):
+        terminal, pipe = typed(f"flags {line}"), run(line)
+        assert pipe.status == refused.get(line, 0)
+        assert not re.search("swordfish|hunter|sha256|'pro'|\"pro\"", f"{terminal}{pipe}"), line
+
+
+@pytest.mark.django_db(transaction=True)
+def test_value_that_was_secret_meanwhile_is_masked_in_undo_and_restore() -> None:
+    run("value create token '\"hunter2\"'")
+    change = changes.values.set("token", "hunter3").version
+    changes.values.update("token", {"secret": True})
+    changes.values.update("token", {"secret": False})
+    for line in (f"restore token {change} --value", f"undo token {change} --value"):
+        assert "hunter" not in str(run(line))
+
+
+def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
+    ran = asked("value delete mail_password", "n")
+    assert (
+        "mail_password: The value is secret, so no undo can bring it back.\n"
+        "Delete mail_password? [y/N]"
+    ) in ran.err
+    assert value("mail_password") == "hunter2"
+
+
+# Rules.
+
+KEY = "max_items"
+RULES = [
+    {"conditions": [{"attribute": "plan", "operator": "in", "values": ["pro"]}], "value": 50},
+    {"conditions": [], "rollout_percent": 25, "value": 20},
+]
+SENTENCES = 'rule 1: 50 if plan is "pro"; rule 2: 20 for 25 % of the others'
+KEPT = f"{KEY}: users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
+
+
+@pytest.fixture
+def ruled(cli_shop: None) -> None:
+    changes.values.create(KEY, 10, rules=RULES)
+
+
+def stored() -> Any:
+    return KeyValueStore.objects.values_list("value", "rules", "bucket_by").get(key=KEY)
+
+
+def test_rules_are_json_a_file_or_the_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(RULES))
+    ran = flags("value", "create", KEY, "10", "--rules", str(file), "--bucket-by", "visitor")
+    created = f"{KEY}: created, value 10, rules {SENTENCES}, bucketing unit visitor"
+    assert ran.err.splitlines()[0] == created
+    assert stored() == (10, RULES, "visitor")
+    assert run(f"value rules {KEY} []").status == 0
+    assert stored() == (10, [], "visitor")
+    monkeypatch.setattr("sys.stdin", StringIO(json.dumps(RULES)))
+    ran = run(f"value rules {KEY} - --bucket-by user")
+    assert stored() == (10, RULES, "user")
+    assert "the new unit reassigns every user; where a percentage decides" in ran.err
+
+
+def test_rules_warn_of_groups_that_do_not_exist(ruled: None) -> None:
+    condition = {"attribute": "groups", "operator": "in", "values": ["editors", "beta"]}
+    Group.objects.create(name="editors")
+    ran = flags("value", "rules", KEY, json.dumps([{"conditions": [condition], "value": 5}]))
+    assert "groups that do not exist: 'beta'; create them" in ran.err
+
+
+def test_show_and_list_have_the_rules(ruled: None) -> None:
+    assert f"rules        {SENTENCES}\n" in typed(f"flags value show {KEY}")
+    assert document("value", "show", KEY)["rules"] == RULES
+    header, _password, row, *_ = typed("flags value list").splitlines()
+    assert (header.split()[:3], row.split()[:3]) == (["KEY", "VALUE", "RULES"], [KEY, "10", "2"])
+
+
+def test_get_evaluates_the_rules_for_a_user(ruled: None) -> None:
+    assert run(f"value get {KEY}").out == "10\n"
+    assert run(f"value get {KEY} --user alice --context plan=pro").out == "50\n"
+    assert document("value", "get", KEY, "--user", "1", "--context", "plan=pro") == {
+        "key": KEY,
+        "value": 50,
+        "reason": "TARGETING_MATCH",
+        "rule": 1,
+        "bucket": bucket_of(KEY, 1),
+        "bucket_by": "user",
+    }
+    assert document("value", "get", KEY, "--anonymous")["reason"] == "DEFAULT"
+    secret = [{**RULES[0], "value": "swordfish"}]
+    changes.values.create("token", "hunter2", secret=True, rules=secret)
+    assert run("value get token --context plan=pro --show-secret").out == '"swordfish"\n'
+    assert 'rule 1: "swordfish" if plan is "pro"' in typed("flags value show token --show-secret")
+
+
+def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(ruled: None) -> None:
+    ran = run(f"value set {KEY} 5")
+    assert f"{KEPT}\n" in ran.err
+    assert ran.err.endswith(f"new value: manage.py flags value set-for-everyone {KEY} JSON\n")
+    assert document("value", "set", KEY, "5")["kept_by_rules"] == KEPT.partition(": ")[2]
+    ran = run(f"value set-for-everyone {KEY} 4")
+    assert f"{KEY}: value 5 → 4, rules {SENTENCES} → no rules\n" in ran.err
+    assert "keep another value" not in ran.err
+    assert run(f"value set-for-everyone {KEY} 4").err.startswith(f"{KEY}: already up to date")
+
+
+# Segments.
+
+
+def test_segment_list_and_show_have_the_conditions_and_the_flags_that_use_it() -> None:
+    changes.flags.update("new_checkout", {"rules": [{"conditions": [{"segment": "enterprise"}]}]})
+    [record] = document("segment", "list")
+    assert (record["key"], len(record["conditions"])) == ("enterprise", 1)
+    assert document("segment", "show", "enterprise")["flags"] == ["new_checkout"]
+    ran = run("segment delete enterprise --yes")
+    assert (ran.status, "is used by the rules of 'new_checkout'" in ran.err) == (4, True)
+    # SQL can write any JSON.
+    Segment.objects.update(conditions=Value(None, JSONField()))
+    assert "unreadable" in typed("flags segment list")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_segment_is_created_from_the_standard_input_and_undone_and_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conditions = [{"attribute": "seats", "operator": "gte", "values": [100]}]
+    monkeypatch.setattr("sys.stdin", StringIO(json.dumps(conditions)))
+    printed = run("segment create Enterprise - --description Large").err
+    assert undo_of(printed) == "segment delete Enterprise --yes"
+    assert "only in case" in printed
+    [creation] = document("history", "Enterprise", "--segment")
+    assert creation["kind"] == "segment"
+    assert run("undo Enterprise --segment").status == 0
+    assert [one["key"] for one in document("segment", "list")] == ["enterprise"]
+    assert run(f"restore Enterprise {creation['version']} --segment").status == 0
+    segment = Segment.objects.get(key="Enterprise")
+    assert (segment.conditions, segment.description) == (conditions, "Large")

@@ -1,23 +1,27 @@
-"""`manage.py flags … --wait`: arguments, output and exit status."""
+"""`--wait` and `--expect`: what is waited for, the output and the exit status."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from flagstaff._engine import direct
+from flagstaff._workers import wait
 from flagstaff._workers.wait import Propagation
-from flagstaff.cli import wait
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fake_workers import registered_worker as worker
 from tests.support.pages import code_of
-from tests.support.terminals import Ran, flags, typed
+from tests.support.terminals import flags, run, typed
 
+#: Seconds by default.
+DEFAULT = 6.5
 ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034)
+ReplaceWait = Callable[[Propagation | Exception], list[Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -27,64 +31,46 @@ def flag(db: None) -> FeatureFlag:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The calls of `wait_for_workers`, which returns ALL."""
-    return replace_wait(monkeypatch, ALL)
+def replace_wait(monkeypatch: pytest.MonkeyPatch) -> ReplaceWait:
+    """Replaces the wait for workers by an outcome, and returns the list of its calls."""
 
+    def replace(outcome: Propagation | Exception) -> list[Any]:
+        calls: list[Any] = []
 
-def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[Any]:
-    """Replaces `wait_for_workers` by a function that returns or raises `outcome`."""
-    calls: list[Any] = []
+        def waited(timeout: float, expect: int | None) -> Propagation:
+            calls.append((timeout, expect))
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
 
-    def wait_for_workers(timeout: float | None, *, expect: int | None) -> Propagation:
-        calls.append((timeout, expect))
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        monkeypatch.setattr(direct, "is_required", lambda: False)
+        monkeypatch.setattr(wait, "_wait", waited)
+        return calls
 
-    monkeypatch.setattr(wait, "wait_for_workers", wait_for_workers)
-    return calls
-
-
-def run_off(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
-    replace_wait(monkeypatch, Propagation(**{"complete": False, **found}))
-    return flags("off", "new_checkout", *(arguments or ["--wait"]))
+    return replace
 
 
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("off new_checkout --wait", (None, None)),
+        ("off new_checkout --wait", (DEFAULT, None)),
         ("off new_checkout --wait 0.5", (0.5, None)),
         ("off --wait=30 new_checkout --expect=12", (30.0, 12)),
-        ("off --wait 30 new_checkout", (30.0, None)),
-        ("off new_checkout --expect 0", (None, 0)),
-        ("on new_checkout --wait 2", (2.0, None)),
-        ("rollout new_checkout 25 --wait", (None, None)),
-        ("value set gateway 5 --wait --expect 2", (None, 2)),
+        ("rollout new_checkout 25 --expect 0", (DEFAULT, 0)),
+        ("value set gateway 5 --wait --expect 2", (DEFAULT, 2)),
         ("kill new_checkout --wait 30", (30.0, None)),
-        ("kill new_checkout --expect 3", (None, 3)),
-        ("kill new_checkout", (None, None)),
+        ("kill new_checkout", (DEFAULT, None)),
         ("off new_checkout", None),
+        ("off new_checkout --wait --dry-run", None),
         ("kill new_checkout --no-wait", None),
     ],
 )
-def test_wait_passes_timeouts_and_expected_workers(
-    line: str, call: tuple[float | None, int | None] | None, calls: list[Any]
+def test_wait_has_a_timeout_and_expected_workers(
+    line: str, call: tuple[float, int | None] | None, replace_wait: ReplaceWait
 ) -> None:
-    assert flags(*line.split()).status == 0
+    calls = replace_wait(ALL)
+    assert run(line).status == 0
     assert calls == ([call] if call else [])
-
-
-@pytest.mark.django_db(transaction=True)
-def test_kill_in_a_transaction_does_not_wait_and_wait_is_refused(calls: list[Any]) -> None:
-    with transaction.atomic():
-        refused, ran = flags("off", "new_checkout", "--wait"), flags("kill", "new_checkout")
-    assert (refused.status, ran.status, calls) == (1, 0, [])
-    assert refused.err.startswith("CommandError: a transaction is open")
-    assert ran.err.startswith("new_checkout: turned off\n")
-    assert ran.err.endswith("not waiting for the workers: they see the change after the commit\n")
-    assert FeatureFlag.objects.get().enabled is False
 
 
 @pytest.mark.parametrize(
@@ -97,22 +83,24 @@ def test_kill_in_a_transaction_does_not_wait_and_wait_is_refused(calls: list[Any
         ("kill new_checkout --no-wait --expect 3", "--no-wait cannot be combined with --expect"),
     ],
 )
-def test_invalid_wait_arguments_change_nothing(line: str, message: str, calls: list[Any]) -> None:
-    ran = flags(*line.split())
-    assert ran.status != 0
-    assert message in ran.err
-    assert calls == []
+def test_invalid_argument_changes_nothing(line: str, message: str) -> None:
+    ran = run(line)
+    assert (ran.status != 0, message in ran.err) == (True, True)
     assert FeatureFlag.objects.get().enabled is True
 
 
-def test_propagation_is_printed_after_a_no_op(calls: list[Any]) -> None:
-    FeatureFlag.objects.update(enabled=False)
-    ran = flags("off", "new_checkout", "--wait")
-    last = "Applied by 4 of 4 workers after 0.03 s."
-    assert (ran.status, ran.err.splitlines()[-1]) == (0, last)
+@pytest.mark.django_db(transaction=True)
+def test_kill_in_a_transaction_does_not_wait_and_wait_is_refused(replace_wait: ReplaceWait) -> None:
+    calls = replace_wait(ALL)
+    with transaction.atomic():
+        refused, ran = run("off new_checkout --wait"), run("kill new_checkout")
+    assert (refused.status, ran.status, calls) == (1, 0, [])
+    assert refused.err.startswith("CommandError: a transaction is open")
+    assert ran.err.endswith("not waiting for the workers: they see the change after the commit\n")
+    assert FeatureFlag.objects.get().enabled is False
 
 
-def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_shows_the_output(replace_wait: ReplaceWait) -> None:
     some = Propagation(
         complete=False,
         applied=7,
@@ -123,71 +111,77 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         seconds=10.004,
         applied_after=0.048,
     )
-    for shown, outcome in zip(
-        code_of("how-to/propagation.md", "console"), (ALL, some), strict=True
-    ):
+    examples = code_of("how-to/propagation.md", "console")
+    for shown, outcome in zip(examples, (ALL, some), strict=True):
         FeatureFlag.objects.update(enabled=True)
-        replace_wait(monkeypatch, outcome)
+        replace_wait(outcome)
         line, _, after = shown.partition("\n")
         assert typed(line.removeprefix("$ python manage.py ")) == after
 
 
-UNKNOWN = "but it is not known which workers have it: "
+WORKER = worker("web-3", 4711)
+UNKNOWN = "the change is committed, but it is not known which workers have it: "
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "problem"),
+    ("found", "status", "sentence", "problem"),
     [
-        ({"pending": (worker("web-5", 7),), "unreported": 1}, 3, "but no worker has confirmed it"),
-        ({"applied": 7, "missing": 1}, 3, "but not every worker has confirmed it"),
-        ({"applied": 7, "unreported": 1}, 7, f"{UNKNOWN}some do not report"),
-        ({}, 7, f"{UNKNOWN}none is registered"),
-    ],
-)
-def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
-    found: dict[str, Any], status: int, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran = run_off(monkeypatch, **found)
-    assert (ran.status, ran.out) == (status, "")
-    assert f"CommandError: the change is committed, {problem}" in ran.err
-
-
-@pytest.mark.parametrize(
-    ("applied", "pending", "sentence"),
-    [
-        (0, 0, "No worker is registered."),
-        (0, 3, "Applied by 0 of 3 workers within 5.0 s."),
         (
-            0,
-            100,
-            "Not applied yet: " + "web-3 (pid 4711), " * 19 + "web-3 (pid 4711) and 80 more.",
+            {"pending": (WORKER,) * 3, "unreported": 1},
+            3,
+            "Applied by 0 of 3 workers within 5.0 s.",
+            "the change is committed, but no worker has confirmed it",
         ),
-        (2, 0, "Applied by 2 of 2 workers after 0.03 s; the wait ended after 5.0 s."),
+        (
+            {"pending": (WORKER,) * 100},
+            3,
+            f"Not applied yet: {'web-3 (pid 4711), ' * 19}web-3 (pid 4711) and 80 more.",
+            "the change is committed, but no worker has confirmed it",
+        ),
+        (
+            {"applied": 2, "applied_after": 0.03, "missing": 1},
+            3,
+            "Applied by 2 of 2 workers after 0.03 s; the wait ended after 5.0 s.",
+            "the change is committed, but not every worker has confirmed it",
+        ),
+        (
+            {"applied": 7, "applied_after": 0.03, "unreported": 1},
+            7,
+            "Connected workers that do not report: 1.",
+            f"{UNKNOWN}some do not report",
+        ),
+        ({}, 7, "No worker is registered.", f"{UNKNOWN}none is registered"),
     ],
 )
-def test_number_of_workers_is_printed(
-    applied: int, pending: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+def test_late_workers_and_unknown_ones_have_a_status_each(
+    found: dict[str, Any], status: int, sentence: str, problem: str, replace_wait: ReplaceWait
 ) -> None:
-    found = {"pending": (worker("web-3", 4711),) * pending, "seconds": 5.0}
-    after = 0.03 if applied else None
-    ran = run_off(monkeypatch, applied=applied, applied_after=after, **found)
+    replace_wait(Propagation(**{"complete": False, "seconds": 5.0, **found}))
+    ran = run("off new_checkout --wait")
+    assert (ran.status, ran.out) == (status, "")
     assert sentence in ran.err.splitlines()
+    assert ran.err.splitlines()[-1].startswith(f"CommandError: {problem}")
 
 
-def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"applied": 1, "pending": (worker("web-3", 4711),), "seconds": 5.0}
-    ran = run_off(monkeypatch, "--wait", "--json", applied_after=0.03, **found)
-    document = json.loads(ran.out)
-    assert (ran.status, document["changed"]) == (3, True)
-    propagation = document["propagation"]
-    assert (propagation["complete"], propagation["applied"]) == (False, 1)
-    assert propagation["pending"][0]["pid"] == 4711
-    assert (propagation["seconds"], propagation["applied_after"]) == (5.0, 0.03)
+def test_json_has_the_propagation(replace_wait: ReplaceWait) -> None:
+    replace_wait(Propagation(complete=False, pending=(WORKER,), seconds=5.0))
+    ran = run("off new_checkout --wait --json")
+    found = json.loads(ran.out)
+    assert (ran.status, found["changed"]) == (3, True)
+    assert (found["propagation"]["complete"], found["propagation"]["seconds"]) == (False, 5.0)
+    assert found["propagation"]["pending"][0]["pid"] == 4711
 
 
-def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_a_change_that_was_made_before_confirms_the_present_state(
+    replace_wait: ReplaceWait,
+) -> None:
     FeatureFlag.objects.update(enabled=False)
-    ran = run_off(monkeypatch, "--wait", "--expect", "9", applied=4, missing=5)
+    replace_wait(ALL)
+    ran = run("off new_checkout --wait")
+    last = "Applied by 4 of 4 workers after 0.03 s."
+    assert (ran.status, ran.err.splitlines()[-1]) == (0, last)
+    replace_wait(Propagation(complete=False, applied=4, missing=5, applied_after=0.03))
+    ran = run("off new_checkout --expect 9")
     assert ran.status == 3
     assert ran.err.endswith(
         "CommandError: nothing had to be changed, but not every worker has confirmed "
@@ -196,11 +190,9 @@ def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("line", ["off new_checkout --wait", "kill new_checkout"])
-def test_failed_wait_keeps_the_change_and_says_why(
-    line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_wait_keeps_the_change_and_says_why(line: str, replace_wait: ReplaceWait) -> None:
     why = "the role web has no right to wait for workers"
-    replace_wait(monkeypatch, PropagationError(why))
+    replace_wait(PropagationError(why))
     ran = flags(*line.split(), "--json")
     assert ran.status == 7
     assert ran.err.endswith(f"CommandError: the change is committed, but the wait failed: {why}\n")
@@ -211,8 +203,7 @@ def test_failed_wait_keeps_the_change_and_says_why(
 @pytest.mark.django_db(transaction=True)
 def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
-    ran = flags("off", "new_checkout", "--wait")
-    assert ran.status == 7
-    assert ran.err.splitlines()[-2] == "No worker is registered."
-    assert flags("off", "new_checkout", "--expect", "0").status == 0
+    ran = run("off new_checkout --wait 0")
+    assert (ran.status, ran.err.splitlines()[-2]) == (7, "No worker is registered.")
+    assert run("off new_checkout --expect 0").status == 0
     connection.close()

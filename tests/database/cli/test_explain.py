@@ -1,0 +1,218 @@
+"""`manage.py flags explain`. tests/conformance and tests/core test the results and the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
+
+from flagstaff import explain, flag_enabled
+from flagstaff._engine.forced_off import NOTICE
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine, override_flag
+from tests.support.admin_pages import bucket_of
+from tests.support.conditions import condition
+from tests.support.forced_off import forced_off
+from tests.support.terminals import document, flags, run, typed
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+
+
+def rule(*conditions: dict[str, Any], **fields: object) -> dict[str, Any]:
+    return {"conditions": [*conditions], **fields}
+
+
+STAFF = rule(condition("is_staff", "in", True), name="staff")
+ANYONE = condition("is_authenticated", "in", True)
+
+
+def set_fields(**fields: object) -> None:
+    """Writes columns past all checks, as SQL can."""
+    FeatureFlag.objects.filter(key="new_checkout").update(**fields)
+
+
+def deciding(line: str) -> tuple[str, str]:
+    """Returns the name and the reason of the step that decides."""
+    [step] = [step for step in document(*line.split())["steps"] if step["decides"]]
+    return step["name"], step["text"]
+
+
+@pytest.mark.parametrize(
+    "key", ["beta_reviews", "dark_mode", "new_checkout", "search_v2", "summer_banner"]
+)
+def test_explain_has_the_result_of_flag_enabled_and_the_reason_of_explain(key: str) -> None:
+    for user in (None, *range(1, 9)):
+        found = document("explain", key, "--anonymous" if user is None else str(user))
+        explanation = explain(key, user)
+        assert found["value"] is flag_enabled(key, user)
+        assert (found["reason"], found["bucket"]) == (explanation.reason, explanation.bucket)
+        # Steps above the deciding one were checked, steps below it were not.
+        reached = [step["decides"] for step in found["steps"] if step["met"] is not None]
+        assert reached == [False] * (len(reached) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("user", "found", "sentence"),
+    [
+        ("1", {"pk": 1, "name": "alice", "by": "primary key"}, "user 1 (alice), found by primary"),
+        ("77", {"pk": 43, "name": "77", "by": "username"}, "user 43 (77), found by username."),
+        ("3", {"pk": 3, "name": None, "by": None}, "user 3."),
+        ("--anonymous", None, "anonymous users."),
+    ],
+)
+def test_user_is_found_by_primary_key_before_username(
+    user: str, found: dict[str, Any] | None, sentence: str
+) -> None:
+    User.objects.create(pk=42, username="1")
+    User.objects.create(pk=43, username="77")
+    assert document("explain", "dark_mode", user)["user"] == found
+    ran = flags("explain", "dark_mode", user)
+    assert ran.out.startswith(f"result\tdark_mode is on for {sentence}")
+    unknown = "no user has the primary key 3; showing the result for primary key 3 anyway\n"
+    assert ran.err == (unknown if user == "3" else "")
+
+
+@override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
+def test_user_that_is_found_is_read_for_attributes_and_units() -> None:
+    set_fields(rules=[STAFF], bucket_by="last_name")
+    User.objects.filter(username="bob").update(is_staff=True, last_name="Bell")
+    assert document("explain", "new_checkout", "bob")["rule"] == 1
+    set_fields(rules=[])
+    assert document("explain", "new_checkout", "bob")["bucket"] == bucket_of("new_checkout", "Bell")
+
+
+@pytest.mark.parametrize(
+    ("rule", "user", "matches", "text"),
+    [
+        (rule(ANYONE), "bob", True, "100 %: matches"),
+        (rule(ANYONE, rollout_percent=0), "bob", True, "0 %: matches, so the flag is off"),
+        (rule(ANYONE, rollout_percent=51), "bob", True, "51 %: matches; 51 is not below 51"),
+        (
+            rule(ANYONE, rollout_percent=52, name="Ж"),
+            *("bob", True, '"Ж", 52 %: matches; 51 is below 52'),
+        ),
+        (
+            rule(condition("is_authenticated", "in", False), rollout_percent=99),
+            *("--anonymous", True, "99 %: matches, but there is no user, so the flag is off"),
+        ),
+        (STAFF, "bob", False, '"staff", 100 %: does not match'),
+        (STAFF, "3", False, "needs the user object: is_staff is true"),
+        (
+            rule({"segment": "gone", "negate": True}),
+            *("bob", False, 'there is no such segment: not in segment "gone"'),
+        ),
+        (rule({"segment": "enterprise"}), "bob", False, 'missing: plan is "enterprise"'),
+    ],
+)
+def test_rule_and_its_conditions_are_steps_that_say_why(
+    rule: dict[str, Any], user: str, matches: bool, text: str
+) -> None:
+    set_fields(rules=[rule])
+    found = document("explain", "new_checkout", user)
+    [step] = [step for step in found["steps"] if step["text"] == text]
+    assert (step["met"], step["decides"], found["rule"] == 1) == (matches, matches, matches)
+    shown = typed(f"flags explain new_checkout {user}")
+    assert ("▸  rule 1 " in shown) is matches
+    # A disabled flag does not reach its rules.
+    set_fields(enabled=False)
+    found = document("explain", "new_checkout", user)["steps"]
+    assert [(one["met"], one["text"]) for one in found if one["name"] == "rule 1"] == [(None, "")]
+
+
+def test_json_has_the_rules_and_the_conditions_as_they_are_stored() -> None:
+    country = condition("country", "in", "DE")
+    set_fields(rules=[rule(country, {"segment": "enterprise"}, name="beta")])
+    found = document("explain", "new_checkout", "bob", "--context", "country=DE")["steps"]
+    values = [(step["level"], step["values"]) for step in found if step["values"]]
+    assert (0, {"name": "beta", "percent": 100}) in values
+    assert (1, {"condition": country, "outcome": "passed"}) in values
+    plan = condition("plan", "in", "enterprise")
+    assert (2, {"condition": plan, "outcome": "missing"}) in values
+
+
+def test_rules_that_cannot_be_read_leave_the_default_of_the_call_except_to_allowed_users() -> None:
+    set_fields(rules=[STAFF, rule(name="beta")])
+    found = document("explain", "new_checkout", "bob")
+    assert (found["reason"], found["error_code"]) == ("ERROR", "PARSE_ERROR")
+    assert found["rules_problem"].startswith('rule 2 ("beta"): ')
+    shown = "new_checkout returns the default of the call for user 2 (bob), found by username."
+    assert typed("flags explain new_checkout bob").splitlines()[0] == shown
+    assert document("explain", "new_checkout", "alice")["reason"] == "TARGETING_MATCH"
+
+
+@pytest.mark.parametrize(
+    ("unit", "missing", "option", "given"),
+    [
+        # A visitor is text, whatever it looks like.
+        *[
+            ("visitor", "there is no visitor in the context", "visitor=ID", given)
+            for given in ("8f3a", "7", "1e5", "true")
+        ],
+        ("organization", "organization is missing", "organization=VALUE", "acme"),
+    ],
+)
+def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
+    unit: str, missing: str, option: str, given: str
+) -> None:
+    set_fields(bucket_by=unit)
+    hint = f" (pass --context {option})"
+    assert deciding("explain new_checkout bob") == (unit, missing + hint)
+    first, *_ = typed("flags explain new_checkout bob").splitlines()
+    assert first.endswith(f"found by username. It is bucketed by {unit}, which is missing.")
+    found = bucket_of("new_checkout", given)
+    line = f"explain new_checkout --anonymous --context {unit}={given}"
+    word = "below" if found < 25 else "not below"
+    assert deciding(line) == ("bucket < rollout", f"{found} is {word} 25 (by {unit})")
+    assert f"It is bucketed by {unit}, bucket {found}." in typed(f"flags {line}")
+    set_fields(rules=[rule(ANYONE, rollout_percent=99)])
+    shown = f"99 %: matches, but {missing}, so the flag is off{hint}"
+    assert deciding("explain new_checkout bob") == ("rule 1", shown)
+    # An allowed user needs no unit.
+    assert deciding("explain new_checkout alice") == ("allowed", "the user is an allowed user")
+
+
+def test_value_null_of_the_context_is_missing() -> None:
+    set_fields(rules=[rule(condition("plan", "isnull", True))])
+    assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
+    assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ("--context country", 'expected name=value, such as country=DE, not "country"'),
+        ("--context a=1 --context a=2", '"a" is given twice; remove one'),
+    ],
+)
+def test_wrong_context_is_a_usage_error(context: str, message: str) -> None:
+    ran = run(f"explain new_checkout bob {context}")
+    assert (ran.status, ran.err) == (2, f"CommandError: argument --context: {message}\n")
+
+
+def test_override_and_forced_off_flag_are_explained() -> None:
+    with override_flag("summer_banner", True):
+        found = document("explain", "summer_banner", "alice")
+    assert (found["value"], [step["text"] for step in found["steps"]]) == (
+        True,
+        ["overridden by a test"],
+    )
+    with forced_off(["dark_mode"]):
+        found = document("explain", "dark_mode", "alice")
+        shown = typed("flags explain dark_mode alice")
+    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
+    assert shown.splitlines() == [
+        "dark_mode is off for all users.",
+        *("", "   STEP", f"▸  override  yes  {NOTICE}"),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_explain_reads_the_database_of_the_open_transaction() -> None:
+    with live_engine(), transaction.atomic():
+        set_fields(rollout_percent=100)
+        assert document("explain", "new_checkout", "bob")["value"] is True
+        # The memory of this process changes after the commit.
+        assert flag_enabled("new_checkout", 2) is False

@@ -1,0 +1,252 @@
+"""The options of every verb that writes: actor, reason, version, confirmation and --dry-run.
+
+tests/database/actions runs each action with an actor, a reason, a version and --dry-run.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import load_command_class
+
+from flagstaff import acting_as, changes
+from flagstaff.history import flag_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.history import flag_history
+from tests.support.terminals import asked, document, run, typed
+
+# Each command is a transaction of its own.
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("cli_shop", "plain_terminal"),
+]
+
+DRY = "dry run: nothing was written"
+
+
+def stored() -> list[Any]:
+    models = (FeatureFlag, KeyValueStore, Segment, FeatureFlag.allowed_users.through, Change)
+    return [list(model._base_manager.order_by("pk").values()) for model in models]
+
+
+@pytest.mark.parametrize(
+    ("options", "actor"),
+    [
+        ("", None),
+        *[("--as alice", "1"), ("--as 1", "1"), ("--as 01", "1")],
+        ("--as-name 'deploy 42'", "deploy 42"),
+    ],
+)
+def test_change_has_the_given_actor_and_the_command_as_its_source(
+    options: str, actor: str | None
+) -> None:
+    run(f"off new_checkout {options}")
+    typed(f"flags on new_checkout {options or '--as bob'}")
+    by_terminal, by_pipe = flag_history("new_checkout")[:2]
+    assert (by_pipe.actor, by_pipe.source, by_pipe.reason) == (actor, "command", None)
+    assert by_terminal.source == "command"
+
+
+@pytest.mark.parametrize(
+    ("variable", "user", "source"),
+    [
+        ("LOGNAME", "ana", "command (ana)"),
+        ("SUDO_USER", "bea", "command (bea)"),
+        ("SUDO_USER", "J\udcfcrg", "command (J\ufffdrg)"),
+        ("SUDO_USER", "a" * 300, f"command ({'a' * 100})"),
+        ("SUDO_USER", "", "command"),
+    ],
+)
+def test_source_has_the_user_of_the_shell_on_a_terminal(
+    variable: str, user: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_no_name(*_given: object) -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setenv(variable, user)
+    if not user:
+        monkeypatch.setattr("getpass.getuser", has_no_name)
+    typed("flags off new_checkout")
+    event = flag_history("new_checkout")[0]
+    assert (event.actor, event.source) == (None, source)
+
+
+NO_USER = (
+    "no user has the primary key or username '{0}'; "
+    "to record a name that is not a user, pass --as-name {0}"
+)
+EMPTY = "the actor is empty: pass a user to --as, or a name to --as-name"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--as Alice", f"{NO_USER.format('Alice')}; did you mean 'alice'?"),
+        ("--as 77", NO_USER.format("77")),
+        ("--as-name 1", "'1' is the primary key of a user; pass --as, or use another name"),
+        ("--as ''", EMPTY),
+        ("--as-name ''", EMPTY),
+        ("--as alice --as-name deploy", "not allowed with argument"),
+    ],
+)
+def test_unusable_actor_is_refused(option: str, message: str) -> None:
+    before = stored()
+    ran = run(f"off new_checkout {option}")
+    assert (ran.status != 0, message in ran.err, stored()) == (True, True, before)
+
+
+def test_version_that_is_not_expected_is_refused_with_the_newer_changes() -> None:
+    version = flag_version("dark_mode")
+    with acting_as("\x1b[2Jbob\nflags: all is well"):
+        changes.flags.set_rollout("dark_mode", 3)
+    ran = run(f"rollout dark_mode 5 --expect-version {version}")
+    assert ran.status == 4
+    # The name of an actor is anything.
+    [message] = ran.err.splitlines()
+    assert message.startswith("CommandError: refused: dark_mode has version ")
+    assert f"changes after version {version}: \ufffd[2Jbob flags: all is well at" in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("delete new_checkout dark_mode", "value delete page_size", "segment delete enterprise"),
+        *("forget-user 1", "history --prune --older-than 0", "usage --prune --older-than 1"),
+    ],
+)
+def test_verb_that_deletes_asks_once_and_needs_yes_without_a_terminal(line: str) -> None:
+    def control_d() -> str:
+        raise EOFError
+
+    before = stored()
+    refused = run(line)
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err.endswith("CommandError: not a terminal: pass --yes to confirm\n")
+    for answer in ("n", control_d):
+        ran = asked(line, answer)
+        assert ran.status == 2
+        assert ran.err.endswith("[y/N]\ncancelled; nothing was changed\n")
+    assert stored() == before
+    assert asked(line, "yes").status == run(f"{line} --yes").status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("value delete page_size", "not a terminal: pass --yes to confirm"),
+        *[
+            (line, "standard input is closed: redirect a file to it")
+            for line in ("value set page_size -", "allow new_checkout --file -", "import -")
+        ],
+    ],
+)
+@pytest.mark.parametrize("is_missing", [True, False], ids=["missing", "closed"])
+def test_closed_standard_input_is_an_error_in_one_line(
+    line: str, message: str, is_missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = StringIO()
+    stdin.close()
+    monkeypatch.setattr("sys.stdin", None if is_missing else stdin)
+    assert run(line) == (2, "", f"CommandError: {message}\n")
+
+
+def test_every_verb_with_a_reason_has_a_dry_run() -> None:
+    parser = load_command_class("flagstaff", "flags").create_parser("manage.py", "flags")
+    options = {name: set(one._option_string_actions) for name, one in parsers(parser)}
+    changing = {name for name, names in options.items() if "--reason" in names}
+    assert {name for name in changing if "--dry-run" not in options[name]} == set()
+    assert {"off", "undo", "import", "value set", "segment create", "plan start"} <= changing
+
+
+def parsers(parser: ArgumentParser, above: str = "") -> Iterator[tuple[str, ArgumentParser]]:
+    """Yields the parsers of all verbs by name, also below groups."""
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            for name, one in action.choices.items():
+                yield f"{above}{name}", one
+                yield from parsers(one, f"{name} ")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("kill new_checkout dark_mode", "dark_mode: turned off"),
+        ("delete new_checkout", "new_checkout: deleted"),
+        ("undo new_checkout", "rollout 50 → 25 %"),
+        ("undo --transaction {version}", "rollout 50 → 25 %"),
+        ("restore new_checkout {first}", "rollout 50 → 25 %"),
+        ("forget-user 1", ""),
+        ("history --prune --older-than 0", "deleted"),
+    ],
+)
+def test_dry_run_writes_nothing_and_needs_no_confirmation(line: str, shown: str) -> None:
+    first = flag_version("new_checkout")
+    version = changes.flags.set_rollout("new_checkout", 50).version
+    before = stored()
+    ran = run(f"{line.format(first=first, version=version)} --dry-run")
+    assert (ran.status, ran.err.splitlines()[-1], stored()) == (0, DRY, before)
+    assert shown in ran.err
+    assert "undo: " not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("off new_chekout", 5),
+        ("value set page_size null", 4),
+        ("create new_checkout --kind ops", 4),
+        ("allow new_checkout carol", 1),
+    ],
+)
+def test_dry_run_exits_as_the_change_would(line: str, status: int) -> None:
+    assert run(f"{line} --dry-run").status == run(line).status == status
+
+
+def test_dry_run_prints_old_and_new_and_the_impact() -> None:
+    users = "1 user gains the flag. Afterwards 2 of 2 users have it. Everybody who is not logged in"
+    assert typed("flags rollout new_checkout 100 --dry-run").splitlines() == [
+        "new_checkout: rollout 25 → 100 %",
+        "On for all users, and for everybody who is not logged in.",
+        f"new_checkout: 25 → 100 %: {users} gains the flag.",
+        DRY,
+    ]
+
+
+def test_json_has_old_and_new_and_after_a_dry_run_the_impact_and_no_version_and_no_undo() -> None:
+    fields = {"key": "new_checkout", "field": "rollout_percent", "new": 50, "skipped_users": []}
+    [rollout, dry] = [{**fields, "old": old, "changed": True} for old in (25, 25)]
+    found = document("rollout", "new_checkout", "50", "--dry-run")
+    counts = {"users": 2, "gain": 0, "lose": 0, "on": [1, 1], "changed": 0}
+    assert counts.items() <= found.pop("impact").items()
+    assert found == {**dry, "version": None, "undo": None, "dry_run": True}
+    found = document("rollout", "new_checkout", "50")
+    rollout["version"] = flag_version("new_checkout")
+    assert found == {**rollout, "undo": ["rollout", "new_checkout", "25"]}
+    again = document("rollout", "new_checkout", "50")
+    assert again == {**rollout, "old": 50, "changed": False, "undo": None}
+    several = document("off", "new_checkout", "dark_mode", "--dry-run")
+    assert [one["version"] for one in several["changes"]] == [None, None]
+    assert (several["undo"], several["dry_run"]) == (None, True)
+
+
+def test_required_reason_holds_for_all_changes_but_a_kill_and_a_dry_run(
+    settings: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "flags.json"
+    run(f"export --file {path}")
+    changes.flags.set_rollout("new_checkout", 50)
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    for line in ("on summer_banner", "undo new_checkout", f"import {path}"):
+        ran = run(f"{line} --reason ' '")
+        assert (ran.status, "by the setting REQUIRE_REASON: pass --reason" in ran.err) == (2, True)
+        # An import has a status of its own for differences.
+        assert run(f"{line} --dry-run").status in {0, 6}
+    assert run("on summer_banner --reason launch").status == 0
+    assert run("kill dark_mode").status == 0
