@@ -10,16 +10,11 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
-# Python's own checks take a tenth of the time. The second Python goes without them.
-CHECKS := -X dev
 # Some machines forbid it: each child of a test would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
-# The debug allocator finds wrong writes of C code. Here all is Python and safe Rust.
-export PYTHONMALLOC := default
 # Some processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that all processes end at the same time.
-TEST_PYTHON = $(strip $(BIN)/python $(CHECKS))
-pytest = $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(TEST_PYTHON)')
+pytest = $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
 PYTEST = $(call pytest,2)
 # Tests of processes, browsers and faults wait for half of their time.
 WAITING_PYTEST = $(call pytest,4)
@@ -37,7 +32,7 @@ CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
 # The random steps of tests/core/postgres_steps.rs.
 RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --test core_postgres postgres_steps
 NEWEST_PYTHON = $(if $(filter file,$(origin PYTHON)),$$($(PYTHON) tools/newest_python.py),$(PYTHON))
-EXAMPLE_TESTS = $(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
+EXAMPLE_TESTS = $(BESIDE_POSTGRES) $(BIN)/python -W error django_example/manage.py test django_example
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # maturin builds for the first, and accepts only one environment: the second.
@@ -106,7 +101,7 @@ matrix: build ## Run the quick tests on the newest Python found, or on PYTHON=â€
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick --interpreter $(BIN)/python \
 	    --compatibility off --out target/editable $(LOCKED) >/dev/null
-	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python CHECKS= PYTHON="$$newest" \
+	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python PYTHON="$$newest" \
 	    EDITABLE=$(CURDIR)/target/editable/*.whl
 
 # The files whose tests have a reduced number of repeats.
@@ -118,7 +113,7 @@ SQL_TESTS = tests/database/sql tests/database/test_migrations.py tests/database/
     tests/database/tables/test_group_tables.py tests/system/workers/test_writes_reach_workers.py
 versions: build ## Run the SQL tests on every supported PostgreSQL; npm provides 14, 15 and 17
 	for version in 14 15 16 17 18; do \
-	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
+	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -m pytest $(SQL_TESTS) || exit; done
 
 FUZZ_SECONDS ?= 600
 fuzz: ## Fuzz the parsers, FUZZ_SECONDS=â€¦ per target; needs nightly Rust and cargo-fuzz
