@@ -10,16 +10,11 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
-# Python's own checks take a tenth of the time. The second Python goes without them.
-CHECKS := -X dev
 # Some machines forbid it: each child of a test would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
-# The debug allocator finds wrong writes of C code. Here all is Python and safe Rust.
-export PYTHONMALLOC := default
 # Some processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that all processes end at the same time.
-TEST_PYTHON = $(strip $(BIN)/python $(CHECKS))
-pytest = $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(TEST_PYTHON)')
+pytest = $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
 PYTEST = $(call pytest,2)
 # Tests of processes, browsers and faults wait for half of their time.
 WAITING_PYTEST = $(call pytest,4)
@@ -37,8 +32,9 @@ CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
 # The random steps of tests/core/postgres_steps.rs.
 RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --test core_postgres postgres_steps
 NEWEST_PYTHON = $(if $(filter file,$(origin PYTHON)),$$($(PYTHON) tools/newest_python.py),$(PYTHON))
-EXAMPLE_TESTS = $(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EXAMPLE_TESTS = $(BESIDE_POSTGRES) $(BIN)/python -W error django_example/manage.py test django_example
+# In CI, Python compiles what it imports: a fifth of the files, of which pip would compile all.
+PIP = $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--no-compile)
 
 # maturin builds for the first, and accepts only one environment: the second.
 export PYO3_PYTHON := $(BIN)/python
@@ -56,8 +52,9 @@ test: test-rust build ## Run the quick tests: all but processes and browsers, of
 	$(PYTEST) $(QUICK)
 	$(EXAMPLE_TESTS)
 
-test-all: test ## Run all tests but those of faults: also processes, browsers, documentation, many random cases
-	$(WAITING_PYTEST) -m 'not smoke and (system or thorough)' tests/system $(shell grep -l -r 'mark\.thorough' tests --include='test_*.py')
+test-all: test-rust build ## Run all tests but those of faults: also processes, browsers, documentation, many random cases
+	$(WAITING_PYTEST)
+	$(EXAMPLE_TESTS)
 
 test-faults: build ## Run the fault tests: crashes, forks, poolers, replicas; FAULTS=smoke runs one of each family
 	TEST_STEPS=2000 $(RANDOM_STEPS)
@@ -106,7 +103,7 @@ matrix: build ## Run the quick tests on the newest Python found, or on PYTHON=â€
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick --interpreter $(BIN)/python \
 	    --compatibility off --out target/editable $(LOCKED) >/dev/null
-	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python CHECKS= PYTHON="$$newest" \
+	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python PYTHON="$$newest" \
 	    EDITABLE=$(CURDIR)/target/editable/*.whl
 
 # The files whose tests have a reduced number of repeats.
@@ -118,7 +115,7 @@ SQL_TESTS = tests/database/sql tests/database/test_migrations.py tests/database/
     tests/database/tables/test_group_tables.py tests/system/workers/test_writes_reach_workers.py
 versions: build ## Run the SQL tests on every supported PostgreSQL; npm provides 14, 15 and 17
 	for version in 14 15 16 17 18; do \
-	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
+	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -m pytest $(SQL_TESTS) || exit; done
 
 FUZZ_SECONDS ?= 600
 fuzz: ## Fuzz the parsers, FUZZ_SECONDS=â€¦ per target; needs nightly Rust and cargo-fuzz
@@ -149,12 +146,12 @@ requirements: $(VENV)/.tools ## Update the pinned versions of the tools
 # Parts of the targets above.
 $(VENV)/.tools: requirements-dev.txt | $(VENV)/.demo
 	@echo "Installing the tools. The first run takes a minute."
-	$(PIP) --requirement requirements-dev.txt
+	$(PIP) --quiet --requirement requirements-dev.txt
 	touch $@
 
 $(VENV)/.demo: requirements-demo.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-demo.txt
+	$(PIP) --requirement requirements-demo.txt
 	touch $@
 
 # The extension is built again after a change of its sources. All environments use the same file.
@@ -162,7 +159,7 @@ SOURCES = Cargo.toml Cargo.lock pyproject.toml $(shell find src python/flagstaff
 develop = rm -f .venv*/.built-* && $(BIN)/maturin develop --profile $(1) $(LOCKED) && touch $(VENV)/.built-$(1)
 
 $(VENV)/.built-quick: $$(SOURCES) | $(VENV)/.demo
-	$(if $(EDITABLE),$(PIP) --no-deps --force-reinstall $(EDITABLE),$(call develop,quick))
+	$(if $(EDITABLE),$(PIP) --quiet --no-deps --force-reinstall $(EDITABLE),$(call develop,quick))
 
 $(VENV)/.built-release: $$(SOURCES) | $(VENV)/.demo
 	$(call develop,release)

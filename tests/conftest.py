@@ -140,7 +140,7 @@ def run_isolated() -> RunIsolated:
 
     def run(script: str, *arguments: str, **environment: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", script, *arguments],
+            [sys.executable, "-W", "error", "-c", script, *arguments],
             cwd=ROOT,
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,

@@ -10,11 +10,14 @@ LOOPBACK = "127.0.0.1"
 # Below the ephemeral ranges. An ephemeral port can be taken while its server restarts, even by the
 # client that tries to reconnect.
 CANDIDATES = range(10_240, 32_768)
+# Without the seed that pytest gives all processes of a run: they would choose the port of a server
+# that another one has stopped or is about to start.
+_DRAW = random.SystemRandom()
 
 
 def free_port() -> int:
     """Returns a free port, which stays free unless a process requests it by its number."""
-    candidates = random.sample(CANDIDATES, 100)
+    candidates = _DRAW.sample(CANDIDATES, 100)
     return next(port for port in candidates if is_free(port))
 
 

@@ -15,7 +15,7 @@ PROJECTS = TOOLS / "tests" / "system" / "projects"
 
 def command(*arguments: str) -> list[str]:
     """The command line of a strict interpreter with these arguments."""
-    return [sys.executable, "-X", "dev", "-W", "error", *arguments]
+    return [sys.executable, "-W", "error", *arguments]
 
 
 def surroundings(database: str | None, **variables: str) -> dict[str, str]:

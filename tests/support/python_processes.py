@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Options with which a warning is an error.
-STRICT = ("-X", "dev", "-W", "error")
+STRICT = ("-W", "error")
 
 
 def environment(database: str, **variables: str) -> dict[str, str]:

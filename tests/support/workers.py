@@ -38,7 +38,7 @@ class Worker:
     ) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.worker_process"],
+            [sys.executable, "-W", "error", "-m", "tests.support.worker_process"],
             cwd=ROOT,
             env=os.environ
             | {

@@ -7,6 +7,8 @@ from django.http import HttpRequest
 from shop.settings import *  # noqa: F403
 from shop.settings import FLAGSTAFF, MIDDLEWARE
 
+# Fast, because each test file logs in.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MIDDLEWARE = ["tests.system.browser.content_security_policy.strict_policy", *MIDDLEWARE]
 
 

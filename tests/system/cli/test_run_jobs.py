@@ -50,7 +50,7 @@ def test_loop_stops_cleanly_on_a_signal(
     database: str, query: Query, hook: Webhook, number: signal.Signals
 ) -> None:
     settings = {"WEBHOOKS": {"ops": hook.settings()}}
-    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.manage_with"]
+    command = [sys.executable, "-W", "error", "-m", "tests.support.manage_with"]
     process = subprocess.Popen(
         [*command, "flags", "run-jobs", "--loop", "0.05"],
         cwd=ROOT,

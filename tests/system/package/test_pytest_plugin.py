@@ -31,7 +31,7 @@ def run_pytest(tmp_path: Path) -> Pytest:
     def run(file: str, *arguments: str, status: int = 0, head: str = HEAD) -> str:
         (tmp_path / "test_shop.py").write_text(head + file)
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-        command = ["-X", "dev", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        command = ["-W", "error", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
         result = subprocess.run(
             [sys.executable, *command],
             cwd=tmp_path,

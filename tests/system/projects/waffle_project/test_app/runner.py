@@ -13,8 +13,9 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
-from django.apps import apps
 from django.test.runner import DiscoverRunner
+
+from flagstaff.contrib.waffle import evaluating
 
 _FUNCTIONS = ("flag_result", "result_for_user", "switch_result", "sample_result")
 _evaluated = 0
@@ -72,11 +73,8 @@ class ReportingRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
-        if apps.is_installed("flagstaff.contrib.waffle"):
-            from flagstaff.contrib.waffle import evaluating
-
-            for name in _FUNCTIONS:
-                setattr(evaluating, name, _counted(getattr(evaluating, name)))
+        for name in _FUNCTIONS:
+            setattr(evaluating, name, _counted(getattr(evaluating, name)))
 
     def build_suite(self, test_labels: Any = None, **kwargs: Any) -> Any:
         """Returns waffle's tests."""

@@ -1,12 +1,14 @@
-"""The project in which waffle's own tests run: with waffle, or with STAND_IN in its place."""
+"""The project in which waffle's own tests run, with the stand-in in waffle's place."""
 
 from __future__ import annotations
 
 import os
 
+from flagstaff.contrib.waffle import install
 from tools.database_url import parse_database_url
 
-_STAND_IN = "STAND_IN" in os.environ
+install()
+
 _DATABASE = parse_database_url(os.environ["DATABASE_URL"])
 
 # Tests of waffle read from a database that the writes do not reach.
@@ -20,15 +22,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "waffle",
     "test_app",
+    "flagstaff",
+    "flagstaff.contrib.waffle",
 ]
-if _STAND_IN:
-    from flagstaff.contrib.waffle import install
-
-    install()
-    INSTALLED_APPS += ["flagstaff", "flagstaff.contrib.waffle"]
-    # One test has a flag, a switch and a sample of the same name.
-    _KEYS = {"switch:test": "test.switch", "sample:test": "test.sample"}
-    FLAGSTAFF = {"WAFFLE": {"KEYS": _KEYS, "COOKIES_UNTIL": "2999-12-31"}}
+# One test has a flag, a switch and a sample of the same name.
+_KEYS = {"switch:test": "test.switch", "sample:test": "test.sample"}
+FLAGSTAFF = {"WAFFLE": {"KEYS": _KEYS, "COOKIES_UNTIL": "2999-12-31"}}
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
