@@ -17,14 +17,13 @@ from django.db import transaction
 from flagstaff._words.text import counted
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of, text_to_type
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
 from flagstaff.changes.impact import Impact, impact_of_changes
 from flagstaff.changes.locking import read_rows, require_version
 from flagstaff.changes.preview import previewed
 from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.options import add_dry_run, add_yes, days
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import impact_lines
 from flagstaff.cli.verb import Options, option, switch, together
 from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
