@@ -21,7 +21,15 @@ from flagstaff.cli.asking import GO_ON, may_ask, require_confirmation, row_of, s
 from flagstaff.cli.errors import UNKNOWN, USAGE
 from flagstaff.cli.options import add_attribution, add_key, add_wait, add_yes, count
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, Verb, add_verbs, means_list, missing_key_hint
+from flagstaff.cli.verb import (
+    Options,
+    Topic,
+    Verb,
+    VerbParser,
+    add_verbs,
+    means_list,
+    missing_key_hint,
+)
 from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, UnknownFlagError, UnknownPlanError
@@ -453,9 +461,9 @@ _ACTIONS = (
 _BY_NAME = {action.name: action for action in _ACTIONS}
 
 
-def _add_arguments(parser: CommandParser) -> None:
+def _add_arguments(parser: VerbParser) -> None:
     add_key(parser)
-    add_verbs(parser, _ACTIONS, dest="action")
+    add_verbs(parser, _BY_NAME, dest="action")
 
 
 def _run(options: Options, out: Output) -> None:

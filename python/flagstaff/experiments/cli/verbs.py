@@ -13,7 +13,15 @@ from flagstaff.cli.asking import add_prune, run_prune
 from flagstaff.cli.errors import UNKNOWN
 from flagstaff.cli.options import add_attribution, add_key, add_wait, add_yes, count
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, Verb, add_verbs, means_list, missing_key_hint
+from flagstaff.cli.verb import (
+    Options,
+    Topic,
+    Verb,
+    VerbParser,
+    add_verbs,
+    means_list,
+    missing_key_hint,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError, UnknownExperimentError
 from flagstaff.experiments import lifecycle
@@ -323,9 +331,9 @@ _ACTIONS = (
 _BY_NAME = {action.name: action for action in _ACTIONS}
 
 
-def _add_arguments(parser: CommandParser) -> None:
+def _add_arguments(parser: VerbParser) -> None:
     add_key(parser, "experiment")
-    add_verbs(parser, _ACTIONS, dest="action")
+    add_verbs(parser, _BY_NAME, dest="action")
 
 
 def _run(options: Options, out: Output) -> None:
