@@ -84,7 +84,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Parsed(Argument):
-    """A text that a function parses. The function raises ArgumentTypeError."""
+    """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
 
     parse: Callable[[str], Any] = str
     #: Whether an empty text stands for None.
@@ -97,7 +97,19 @@ class Parsed(Argument):
         return None if self.clears and typed == "" else typed
 
     def _parse(self, text: str) -> Any:
-        return "" if self.clears and not text else self.parse(text)
+        try:
+            return "" if self.clears and not text else self.parse(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
+
+
+@dataclass(frozen=True)
+class Version(Parsed):
+    """A version, which is a word of the command also if it is not required."""
+
+    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
+        more: dict[str, Any] = {} if required else {"nargs": "?"}
+        parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from flagstaff.changes.preview import previewed
 from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.options import add_dry_run, add_yes, days
 from flagstaff.cli.output import Output
+from flagstaff.cli.report import print_changes
 from flagstaff.cli.verb import Options, option, switch, together
 from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
@@ -76,17 +77,19 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
         raise CancelledError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 
-def write_confirmed(
+def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
     rows: Sequence[RowKey],
     write: Callable[[], list[Changed]],
     options: Options,
     out: Output,
     *,
+    shows: bool = False,
     asks_from: Consequence = Consequence.FEWER,
 ) -> list[Changed]:
     """Writes, on a terminal after a question if users notice the change. Blocks until the answer.
 
-    `rows` are what `write` changes, in the order of its results. Raises CommandError if the
+    `rows` are what `write` changes, in the order of its results. With `shows`, the question also
+    shows the changes. Raises CommandError if the
     answer is no, and ConflictError if one of the rows has been changed since the question.
     """
     if not may_ask(options, out):
@@ -98,6 +101,8 @@ def write_confirmed(
     found = impact_of_changes((row.kind, one) for row, one in zip(seen, changes, strict=True))
     if consequence_of(found) < asks_from:
         return write()
+    if shows:
+        print_changes(changes, out)
     ask(found, options, out)
     with transaction.atomic(using=conf.database):
         read_rows(((row.kind, row.pk) for row in seen if row.pk is not None), lock=True)

@@ -144,13 +144,13 @@ def chosen_kind(options: Options) -> Kind | None:
     return next((kind for name, kind in _KINDS.items() if options[name]), None)
 
 
-def add_period(things: str) -> Callable[[Any], object]:
-    """Declares --since, --until and --by. `things` is what they select, such as "events"."""
+def add_period(things: str, since: str = "--since") -> Callable[[Any], object]:
+    """Declares --since, or TIME, and --until and --by. `things` is what they select."""
     return together(
         *(
             option(name, f"{text} TIME, {_EXAMPLES}", "TIME", type=point_in_time)
             for name, text in (
-                ("--since", f"only {things} from"),
+                (since, f"only {things} from"),
                 ("--until", f"only {things} before"),
             )
         ),

@@ -19,6 +19,7 @@ from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.similar import with_similar
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff._words.value_schema import type_of
+from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.changed import (
     Changed,
@@ -78,6 +79,15 @@ def report(kind: Kind, changes: Sequence[Changed], out: Output, options: Options
     else:
         report_undo(undo, out)
         _finish_all(documents, undo, out, options)
+
+
+def report_done(done: Done, out: Output, options: Options) -> None:
+    """Prints what an action did to a row without a history, and the command that takes it back."""
+    for text in done.messages:
+        out.message(text)
+    report_undo(done.undo, out)
+    arguments = None if done.undo is None else done.undo.arguments
+    finish({**done.record, "undo": arguments}, out, options, written=done.written)
 
 
 def flag_summary(flag: Any, allowed: int) -> str:

@@ -30,7 +30,6 @@ _DJANGO_OPTIONS = ("--settings", "--pythonpath")
 _DJANGO_SWITCHES = ("--traceback", "--no-color", "--force-color")
 # The option with the function that returns the help.
 _HELP = "format_help"
-_LIST = "list"
 # The help is not made narrower than this.
 _MIN_WIDTH = 20
 
@@ -38,11 +37,9 @@ _MIN_WIDTH = 20
 APPS = {
     "compare-waffle": "flagstaff.contrib.waffle",
     "experiment": "flagstaff.experiments",
-    "experiments": "flagstaff.experiments",
     "import-waffle": "flagstaff.contrib.waffle",
     "ofrep-key": "flagstaff.contrib.ofrep",
     "plan": "flagstaff.rollouts",
-    "plans": "flagstaff.rollouts",
     "sample-size": "flagstaff.experiments",
     "webhooks": "flagstaff.contrib.webhooks",
 }
@@ -251,16 +248,3 @@ def print_help(options: Options, out: Output) -> NoReturn:
     out.line(options[_HELP]().rstrip())
     what = "action" if "action" in options else "verb"
     raise CommandError(f"no {what}: pass one of the {what}s above", returncode=USAGE)
-
-
-def means_list(options: Options) -> bool:
-    """Whether all rows are meant, as in `plan list`, given that no row has the key."""
-    return options["action"] is None and options["key"] == _LIST
-
-
-def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:
-    """Returns a hint if the key looks like a verb, as in `plan strat`; otherwise ""."""
-    similar = most_similar(options["key"], (verb.name for verb in verbs), 0.75)
-    if options["action"] is not None or not similar:
-        return ""
-    return f"; write the key first: manage.py flags {options['verb']} KEY {similar}"

@@ -55,8 +55,8 @@ def stored() -> list[Any]:
         "segment create free conditions.json",
         "segment details enterprise all",
         "segment delete enterprise",
-        "plan new_checkout create",
-        "experiment button create",
+        "plan create new_checkout",
+        "experiment create button",
         "forget-user 1",
         "history --prune --older-than 0",
     ],
@@ -75,7 +75,7 @@ def test_dry_run_of_an_undo_writes_nothing() -> None:
     first = flag_version("new_checkout")
     version = changes.flags.set_rollout("new_checkout", 50).version
     before = stored()
-    transaction, restore = f"undo --transaction {version}", f"restore new_checkout {first}"
+    transaction, restore = f"undo-transaction {version}", f"restore new_checkout {first}"
     for line in ("undo new_checkout", transaction, restore):
         ran = run(f"{line} --dry-run")
         assert (ran.status, ran.err.splitlines()[-1]) == (0, LAST)
@@ -88,7 +88,7 @@ def test_every_verb_with_a_reason_has_a_dry_run() -> None:
     found = [(name, set(one._option_string_actions)) for name, one in parsers(parser)]
     changing = [(name, options) for name, options in found if "--reason" in options]
     assert [name for name, options in changing if "--dry-run" not in options] == []
-    assert {"off", "undo", "set", "create", "jump"} <= {name for name, _options in changing}
+    assert {"off", "undo", "set", "create", "roll-back"} <= {name for name, _options in changing}
 
 
 def parsers(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:

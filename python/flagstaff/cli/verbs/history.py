@@ -1,4 +1,4 @@
-"""The history and what it makes possible: history, undo, restore, forget-user."""
+"""The history and what it makes possible: history, undo since a time, forget-user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import Error, transaction
@@ -14,26 +13,22 @@ from django.db import Error, transaction
 from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact
 from flagstaff.changes.undo import (
     RowId,
     Undone,
-    entries_after,
     entries_of_transaction,
-    event_of,
     preview_undo,
-    restore_row,
+    undo,
 )
-from flagstaff.changes.undo import undo as undo_entries
 from flagstaff.cli.asking import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
     add_dry_run,
-    add_expected_version,
     add_key,
     add_kinds,
     add_period,
@@ -43,7 +38,7 @@ from flagstaff.cli.options import (
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import print_changes, report, report_changes
+from flagstaff.cli.report import print_changes, report_changes
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.cli.wait import finish
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -69,19 +64,9 @@ _COLUMNS = (
     Column("source", below=True),
     Column("reason", below=True),
 )
-_MAX_KEYS_SHOWN = 5
 # Entries that one undo takes.
 _MAX_ENTRIES = 1_000
-# The options that select changes since a time.
-_SINCE = ("since", "until", "by")
-_KIND_OF_KEY = add_kinds("KEY is the key of a %s")
-_CHANGE = (add_attribution, add_wait, add_expected_version, add_yes)
-
-
-def _add_version(parser: Any, *, optional: bool = False) -> None:
-    nargs = "?" if optional else None
-    text = "a version that `history` shows"
-    parser.add_argument("change", metavar="VERSION", type=int, nargs=nargs, help=text)
+_CHANGE = (add_attribution, add_wait, add_yes)
 
 
 @verb(
@@ -203,93 +188,52 @@ def _print_similar_actor(name: str | None, out: Output) -> None:
 
 
 @verb(
-    "undo new_checkout",
-    "undo new_checkout 17",
-    "undo payment_gateway 18 --value",
-    "undo --transaction 19",
-    "undo --since 30m --by alice --dry-run",
-    "undo --since 14:50 --by alice --skip-conflicts",
+    "undo-transaction 19",
+    "undo-transaction 19 --dry-run",
+    topic=Topic.INCIDENT,
+    arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_CHANGE),
+)
+def undo_transaction(options: Options, out: Output) -> None:
+    """Undo all changes of one transaction, such as an import.
+
+    Deleted rows are restored with every field and the allowed users; created ones are deleted. If a
+    field has been changed again since then, nothing is written, and the message lists it.
+    """
+    done = _undone(entries_of_transaction(options["version"]), options, out)
+    report_changes(_changes(done), out, options)
+
+
+@verb(
+    "undo-since 30m --by alice --dry-run",
+    "undo-since 14:50 new_checkout --skip-conflicts --yes",
     topic=Topic.INCIDENT,
     arguments=(
+        add_period("changes", since="since"),
         partial(add_key, optional=True),
+        add_kinds("only changes of %ss"),
+        switch("--skip-conflicts", "leave out changes that newer changes have overwritten"),
         *_CHANGE,
-        partial(_add_version, optional=True),
-        _KIND_OF_KEY,
-        option(
-            "--transaction",
-            "undo everything that the transaction of VERSION changed, for example one import",
-            "VERSION",
-            type=int,
-        ),
-        add_period("changes"),
-        switch(
-            "--skip-conflicts",
-            "with --since: leave out changes that newer changes have overwritten",
-        ),
     ),
 )
-def undo(options: Options, out: Output) -> None:
-    """Undo one change, by default the newest, or all changes since a time.
+def undo_since(options: Options, out: Output) -> None:
+    """Undo all changes since a time, in one transaction.
 
-    Newer changes of other fields stay. If the same field has been changed again since then, the
-    undo is refused: the message says what is in the field now.
-
-    `--transaction` undoes all changes of one transaction. Deleted rows are restored with every
-    field and the allowed users; created ones are deleted.
-
-    `--since` undoes all changes since a time, in one transaction, and always asks. If a newer
-    change that is not selected has overwritten one of them, nothing is written, unless you pass
-    `--skip-conflicts`. At most 1,000 changes are undone at once.
+    It always asks. If a newer change that is not selected has overwritten one of them, nothing is
+    written, unless you pass `--skip-conflicts`. At most 1,000 changes are undone at once.
     """
-    _require_fitting(options)
     entries = _selected(options, out)
-    done = _undone(entries, options, out) if entries else []
-    if options["transaction"] is not None:
-        report_changes(_changes(done), out, options)
-    elif options["since"] is not None:
-        _print_conflicts(done, out)
-        conflicts = [
-            {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
-            for one in done
-            for conflict in one.conflicts
-        ]
-        report_changes(_changes(done), out, options, more={"conflicts": conflicts})
-    else:
-        _print_other_keys(entries[0], out)
-        report(_kind(options), _changes(done)[:1], out, options)
-
-
-def _kind(options: Options) -> Kind:
-    return chosen_kind(options) or Kind.FLAG
-
-
-def _require_fitting(options: Options) -> None:
-    """Raises CommandError if the arguments do not select one set of changes."""
-    has_period = any(options[name] is not None for name in _SINCE)
-    is_one = options["change"] is not None or options["expect_version"] is not None
-    problem = ""
-    if options["transaction"] is not None:
-        if has_period or options["key"] is not None or options["expect_version"] is not None:
-            problem = (
-                "--transaction cannot be combined with KEY, --expect-version, --since, --until or "
-                "--by"
-            )
-    elif has_period and options["since"] is None:
-        problem = "--until and --by need --since TIME"
-    elif has_period and is_one:
-        problem = "--since cannot be combined with VERSION or --expect-version"
-    elif not has_period and options["key"] is None:
-        problem = "pass KEY, --since TIME or --transaction VERSION"
-    if problem:
-        raise CommandError(problem, returncode=USAGE)
+    done = _undone(entries, options, out, asks_always=True) if entries else []
+    _print_conflicts(done, out)
+    conflicts = [
+        {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
+        for one in done
+        for conflict in one.conflicts
+    ]
+    report_changes(_changes(done), out, options, more={"conflicts": conflicts})
 
 
 def _selected(options: Options, out: Output) -> Sequence[Change]:
-    """Returns the entries to undo. Prints a message if there are none."""
-    if options["transaction"] is not None:
-        return entries_of_transaction(options["transaction"])
-    if options["since"] is None:
-        return event_of(_kind(options), options["key"], options["change"])
+    """Returns the entries since a time. Prints a message if there are none."""
     key, kinds = options["key"], _chosen_kinds(options)
     found = _matching(options, kinds)
     if key is not None:
@@ -307,25 +251,24 @@ def _selected(options: Options, out: Output) -> Sequence[Change]:
     return entries
 
 
-def _undone(entries: Sequence[Change], options: Options, out: Output) -> list[Undone]:
-    """Undoes entries, after a question if users notice it, or if they are those since a time.
+def _undone(
+    entries: Sequence[Change], options: Options, out: Output, *, asks_always: bool = False
+) -> list[Undone]:
+    """Undoes entries, after a question if users notice it, or always.
 
     Raises CommandError if the answer is no, ConflictError if a row has been changed since the
     question, and as `undo` does.
     """
     skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
-    if options["expect_version"] is not None:
-        expect = {(entries[0].kind, entries[0].object_pk): options["expect_version"]}
-    is_since = options.get("since") is not None
-    asks_always = is_since and not (options["yes"] or out.is_dry_run)
+    asks_always = asks_always and not (options["yes"] or out.is_dry_run)
     try:
         if asks_always or may_ask(options, out):
-            shown = preview_undo(entries, skip_conflicts=skip, expect=expect)
+            shown = preview_undo(entries, skip_conflicts=skip)
             _ask(shown, options, out, asks_always=asks_always)
             expect = {one.id: one.version for one in shown}
-        return undo_entries(entries, skip_conflicts=skip, expect=expect)
+        return undo(entries, skip_conflicts=skip, expect=expect)
     except (ConflictError, InvalidChangeError):
-        if is_since:
+        if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
 
@@ -352,40 +295,6 @@ def _changes(done: Sequence[Undone]) -> list[Changed]:
 def _print_conflicts(done: Sequence[Undone], out: Output) -> None:
     for conflict in (conflict for one in done for conflict in one.conflicts):
         out.message(f"conflict: {conflict.error}")
-
-
-def _print_other_keys(entry: Change, out: Output) -> None:
-    """Prints the other keys that the same transaction has changed."""
-    found = Change.objects.in_transaction(entry).order_by("id")
-    # Compared by primary key, because the key may have changed since.
-    keys = {(one.kind, one.object_pk): one.key for one in found}
-    others = [key for row, key in keys.items() if row != (entry.kind, entry.object_pk)]
-    if others:
-        out.message(
-            f"the same transaction also changed {some(sorted(others), _MAX_KEYS_SHOWN)}; "
-            "to undo the whole transaction, run: python manage.py flags undo --transaction "
-            f"{entry.pk}"
-        )
-
-
-@verb(
-    "restore new_checkout 17",
-    "restore payment_gateway 18 --value",
-    topic=Topic.INCIDENT,
-    arguments=(add_key, *_CHANGE, _add_version, _KIND_OF_KEY),
-)
-def restore(options: Options, out: Output) -> None:
-    """Restore a flag and its allowed users to the state after a change.
-
-    Undoes all newer changes. This also works for a deleted flag. Users who no longer exist are
-    skipped and listed.
-    """
-    kind, key, version = _kind(options), options["key"], options["expect_version"]
-    if entries := entries_after(kind, key, options["change"]):
-        [changed] = _changes(_undone(entries, options, out))
-    else:
-        changed = restore_row(kind, key, to=options["change"], expect_version=version)
-    report(kind, [changed], out, options)
 
 
 @verb(
