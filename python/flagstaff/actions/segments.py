@@ -44,6 +44,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     Kind.SEGMENT,
     "segment create large enterprise.json",
     'segment create small - --description "Customers with few seats" < enterprise.json',
+    right="add",
     creates=True,
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
@@ -55,6 +56,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     Kind.SEGMENT,
     "segment delete enterprise --yes",
     "segment delete enterprise --dry-run",
+    right="delete",
     deletes=True,
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import described
 from flagstaff.actions.arguments import Argument
+from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.history.kinds import Kind
@@ -62,6 +63,8 @@ class Action:
     write: Write
     #: Command lines, without "manage.py flags".
     examples: tuple[str, ...]
+    #: What a user needs on a page for it. The terminal and code are trusted.
+    right: Right = "change"
     #: Whether it takes several keys.
     many: bool = False
     #: Whether it needs no row with the key.

@@ -111,6 +111,7 @@ def details(
     "value create sms_password - --secret < password.json",
     'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
     "value create max_results 10 --rules sizes.json",
+    right="add",
     creates=True,
     asks_from=None,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
@@ -129,6 +130,7 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     "value delete payment_gateway --dry-run",
     deletes=True,
     facts=_facts,
+    right="delete",
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a value, so that code gets its default.

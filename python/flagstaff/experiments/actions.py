@@ -98,6 +98,7 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     EXPERIMENT,
     "experiment create checkout_button",
     "experiment create checkout_button --variant control --variant green:2 --traffic-percent 20",
+    right="add",
     creates=True,
     fields=lambda: _DESIGN,
 )
@@ -288,6 +289,7 @@ def _deletion(key: str) -> Question:
     EXPERIMENT,
     "experiment delete checkout_button --yes",
     "experiment delete checkout_button --dry-run",
+    right="delete",
     question=_deletion,
     asks_always=True,
 )

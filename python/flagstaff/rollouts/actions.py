@@ -29,6 +29,8 @@ from flagstaff.rollouts.stored import steps_of
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
 _ALL = 100
+# Whoever may turn a flag on and off may use its plan.
+_action = partial(action, PLAN, right="toggle")
 
 # By the arguments of `plans.create` and `plans.start`.
 _FIELDS: dict[str, Argument] = {
@@ -75,8 +77,7 @@ def _done(plan: Plan, undo: Sequence[str], notes: Iterable[str] = ()) -> Done:
     return Done(plan.key, [*notes, *events], plan_record(plan), Undo((PLAN, *undo)))
 
 
-@action(
-    PLAN,
+@_action(
     "plan create new_checkout --step 5:1h --step 50:1d --step 100",
     "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
     creates=True,
@@ -91,8 +92,7 @@ def create(key: str, **fields: Any) -> Done:
     return _done(plan, ["delete", key, "--yes"], _notes(plan))
 
 
-@action(
-    PLAN,
+@_action(
     "plan start new_checkout",
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     creates=True,
@@ -116,8 +116,7 @@ def start(
     return _done(plan, ["roll-back", key], _notes(plan))
 
 
-@action(
-    PLAN,
+@_action(
     "plan pause new_checkout --wait",
     'plan pause new_checkout --reason "support is busy"',
     always_runs=True,
@@ -127,8 +126,7 @@ def pause(key: str) -> Done:
     return _done(plans.pause(key), ["resume", key])
 
 
-@action(
-    PLAN,
+@_action(
     "plan resume new_checkout",
     "plan resume new_checkout --wait",
     question=partial(_question, plans.resume),
@@ -149,8 +147,7 @@ def resume(
     return _done(plan, ["pause", key])
 
 
-@action(
-    PLAN,
+@_action(
     "plan roll-back new_checkout",
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
     waits=True,
@@ -170,8 +167,7 @@ def _deletion(key: str) -> Question | None:
     return Question(f"Delete the rollout plan of {key} and its events?")
 
 
-@action(
-    PLAN,
+@_action(
     "plan delete new_checkout --yes",
     "plan delete new_checkout --dry-run",
     question=_deletion,

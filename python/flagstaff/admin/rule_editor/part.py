@@ -39,7 +39,7 @@ from flagstaff.admin.rule_editor.rows import (
     row_count,
 )
 from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import segments_of
+from flagstaff.admin.rule_editor.sentences import shown_segments
 from flagstaff.conf import conf
 from flagstaff.validators import rule_problem
 
@@ -138,10 +138,11 @@ class RulePages(Part):
 
     def _offer(self, request: HttpRequest) -> Offer:
         """What the editor of a page offers. Makes the queries of the segments and the samples."""
+        site = self.admin.admin_site
         return Offer(
             known_attributes(),
             sample_values(request),
-            () if self.rule_form_field.of_segment else [*segments_of(request)],
+            () if self.rule_form_field.of_segment else shown_segments(site, request),
             has_groups=can_read_groups(conf.database),
             marks_url=self.marks_url(request),
         )

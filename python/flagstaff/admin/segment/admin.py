@@ -26,10 +26,11 @@ from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history.part import History
 from flagstaff.admin.json_fields import too_large_text
-from flagstaff.admin.links import may_view, page_url, row_path
+from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, page_of_row, request_of, stored_row
 from flagstaff.admin.part import Deleted, Part
+from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.rule_editor.fields import ConditionRowsField, refuse_rules
 from flagstaff.admin.rule_editor.part import RulePages, marks_of, stored_in
@@ -37,14 +38,13 @@ from flagstaff.admin.rule_editor.sentences import conditions_html
 from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.admin.segment.plan import (
     kind_of_use,
+    require_reach,
     segment_rows,
     use_names,
-    why_not_release,
 )
 from flagstaff.admin.views import DeletionRefusedError
 from flagstaff.changes.impact import Impact, RowState, impact
 from flagstaff.changes.segment_use import Uses, uses_by_segment
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import OtherRules
 from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
@@ -98,8 +98,7 @@ class SegmentQuestion(SaveQuestion):
         edited = {CONDITIONS: form.cleaned_data.get(CONDITIONS)}
         after = RowState(Kind.SEGMENT, segment).after(edited)
         found = impact([RowState(Kind.SEGMENT, stored)], [after], viewer=request.user)
-        if why := why_not_release(self.admin.admin_site, request, [segment.key], found.uses):
-            raise InvalidChangeError(why)
+        require_reach(self.admin.admin_site, request, found)
         return found
 
     def question(
@@ -222,8 +221,7 @@ class SegmentUses(Part):
         if not uses:
             return _("no flag")
         site, request = self.admin.admin_site, request_of(segment)
-        models = {use.model for use in uses}
-        if request is None or not all(may_view(site, request, model) for model in models):
+        if request is None or not all(may_see(site, request, use.model, use.pk) for use in uses):
             return _count_text(uses)
         urls = ((page_url(site, use.model, "change", use.pk), use.key) for use in uses[:_MAX_FLAGS])
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
