@@ -32,7 +32,7 @@ from flagstaff.history.log import deleted_pk
 
 def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
     """Returns a verb for each action of a kind of row."""
-    return tuple(_verb_of(action) for action in all_actions(kind))
+    return tuple(verb_of(action) for action in all_actions(kind))
 
 
 def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) -> list[Row]:
@@ -56,7 +56,8 @@ def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
         yield error
 
 
-def _verb_of(action: Action) -> Verb:
+def verb_of(action: Action) -> Verb:
+    """Returns the verb of an action."""
     return Verb(
         action.name,
         action.help,

@@ -19,7 +19,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.actions import all_actions
 from flagstaff.changes.preview import previewed, rolled_back
-from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, Verb, print_help
@@ -79,7 +79,8 @@ class Verbs(Mapping[str, Verb]):
         if name in _OWN:
             found: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
             return found
-        return next((one for one in action_verbs(Kind.FLAG) if one.name == name), None)
+        # Lazily: an action of the core needs no code of apps.
+        return next((verb_of(one) for one in all_actions(Kind.FLAG) if one.name == name), None)
 
 
 def _of_apps() -> Iterator[Verb]:
