@@ -31,5 +31,6 @@ __all__ = [
 
 def all_actions(kind: Kind | str) -> Iterator[Action]:
     """Yields the actions of one kind of row, in the order of the help, then those of apps."""
-    core = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS)
-    yield from (one for one in chain(core, *ACTIONS) if one.kind == kind)
+    # The code of apps is imported only if none of the first is taken.
+    every = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS, chain.from_iterable(ACTIONS))
+    yield from (one for one in every if one.kind == kind)

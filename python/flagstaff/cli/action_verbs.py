@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
+from django.db.models import QuerySet
 
-from flagstaff._tables.rows import Row
-from flagstaff._words.text import joined, some
+from flagstaff._tables.rows import Row, all_rows
+from flagstaff._words.text import is_storable, joined, some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
@@ -31,7 +32,7 @@ from flagstaff.history.log import deleted_pk
 
 def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
     """Returns a verb for each action of a kind of row."""
-    return tuple(_verb_of(action) for action in all_actions(kind))
+    return tuple(verb_of(action) for action in all_actions(kind))
 
 
 def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) -> list[Row]:
@@ -39,15 +40,13 @@ def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) 
 
     With `or_deleted`, the keys of rows that were deleted are left out.
     """
-    found = {key: kind.find(key) for key in keys}
-    unknown = [
-        key
-        for key, row in found.items()
-        if row is None and not (or_deleted and deleted_pk(kind, key))
-    ]
+    rows: QuerySet[Any] = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
+    found: dict[str, Row] = {row.key: row for row in rows}
+    missing = [key for key in keys if key not in found]
+    unknown = [key for key in missing if not (or_deleted and deleted_pk(kind, key))]
     if errors := [error for key in unknown for error in _errors(kind, key)]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
-    return [row for row in found.values() if row is not None]
+    return [found[key] for key in keys if key in found]
 
 
 def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
@@ -57,7 +56,8 @@ def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
         yield error
 
 
-def _verb_of(action: Action) -> Verb:
+def verb_of(action: Action) -> Verb:
+    """Returns the verb of an action."""
     return Verb(
         action.name,
         action.help,

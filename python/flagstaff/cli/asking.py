@@ -17,14 +17,14 @@ from django.db import transaction
 from flagstaff._words.text import counted
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of, text_to_type
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
 from flagstaff.changes.impact import Impact, impact_of_changes
 from flagstaff.changes.locking import read_rows, require_version
 from flagstaff.changes.preview import previewed
 from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.options import add_dry_run, add_yes, days
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import impact_lines, print_changes
+from flagstaff.cli.report import print_changes
 from flagstaff.cli.verb import Options, option, switch, together
 from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
@@ -95,7 +95,7 @@ def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
     if not may_ask(options, out):
         return write()
     # Before the preview: then newer changes are a conflict.
-    seen = {row: seen_version(row) for row in rows}
+    seen = {row: _seen_version(row) for row in rows}
     with previewed():
         changes = write()
     found = impact_of_changes((row.kind, one) for row, one in zip(seen, changes, strict=True))
@@ -123,13 +123,7 @@ def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None
     require_confirmation(question, options, out, typed=text_to_type(found))
 
 
-def row_of(kind: Kind, key: str) -> RowKey:
-    """Returns the row that has a key. Queries."""
-    row = kind.find(key)
-    return RowKey(kind, key, None if row is None else str(row.pk))
-
-
-def seen_version(row: RowKey) -> int | None:
+def _seen_version(row: RowKey) -> int | None:
     """Returns the version of a row; None if it cannot be known, which a system check reports."""
     try:
         require_history()

@@ -5,64 +5,92 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Final
 
 from django.core.management.base import CommandError
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff.actions import all_actions
 from flagstaff.changes.preview import previewed, rolled_back
-from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, Verb, print_help
-from flagstaff.cli.verbs import cleanup, evaluation, files, flags, history, jobs, values, workers
 from flagstaff.cli.wait import check_wait
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
 from flagstaff.history.kinds import Kind
 
-#: In the order of the help, without those of flags, values, segments and optional apps.
-VERBS: Final[tuple[Verb, ...]] = (
-    history.history,
-    history.undo_since,
-    history.undo_transaction,
-    evaluation.explain,
-    workers.workers,
-    workers.status,
-    files.export,
-    files.import_,
-    jobs.run_jobs,
-    cleanup.usage,
-    cleanup.stale,
-    cleanup.references,
-    history.forget_user,
-    workers.install_triggers,
-)
+# The verbs of the core that are no actions of flags, in the order of the help: their modules.
+_OWN = {
+    "list": "flags.list_",
+    "show": "flags.show",
+    "history": "history.history",
+    "undo-since": "history.undo_since",
+    "undo-transaction": "history.undo_transaction",
+    "explain": "evaluation.explain",
+    "workers": "workers.workers",
+    "status": "workers.status",
+    "value": "values.value",
+    "segment": "values.segment",
+    "export": "files.export",
+    "import": "files.import_",
+    "run-jobs": "jobs.run_jobs",
+    "usage": "cleanup.usage",
+    "stale": "cleanup.stale",
+    "references": "cleanup.references",
+    "forget-user": "history.forget_user",
+    "install-triggers": "workers.install_triggers",
+}
+# Before the actions, in the help.
+_FIRST = ("list", "show")
 VERBS_OF_APPS: Final[Hook[Sequence[Verb]]] = Hook("verbs")
 # Characters of the name of a shell user, in the history.
 _MAX_SHELL_USER = 100
 
 
-def own_verbs() -> tuple[Verb, ...]:
-    """Returns the verbs of the core, and those of all actions, by topic."""
-    of_flags = (flags.list_, flags.show, *action_verbs(Kind.FLAG))
-    return _by_topic((*of_flags, *VERBS, *values.groups()))
+class Verbs(Mapping[str, Verb]):
+    """All verbs by name, also of the optional apps that are installed.
+
+    Each is imported when it is needed: an incident must not wait for the code of all others.
+    """
+
+    def __getitem__(self, name: str) -> Verb:
+        return self.own(name) or {one.name: one for one in _of_apps()}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        actions = (one.name for one in all_actions(Kind.FLAG))
+        others = (name for name in _OWN if name not in _FIRST)
+        return chain(_FIRST, actions, others, (one.name for one in _of_apps()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @staticmethod
+    def own(name: str) -> Verb | None:
+        """Returns a verb of the core, or of an action; None without one."""
+        if name in _OWN:
+            found: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
+            return found
+        # Lazily: an action of the core needs no code of apps.
+        return next((verb_of(one) for one in all_actions(Kind.FLAG) if one.name == name), None)
+
+
+def _of_apps() -> Iterator[Verb]:
+    return chain.from_iterable(VERBS_OF_APPS)
 
 
 def all_verbs() -> tuple[Verb, ...]:
-    """Returns all verbs, also of the optional apps that are installed, by topic."""
-    return _by_topic((*own_verbs(), *chain.from_iterable(VERBS_OF_APPS)))
-
-
-def _by_topic(verbs: Sequence[Verb]) -> tuple[Verb, ...]:
+    """Returns all verbs, by topic."""
     order = list(Topic)
-    return tuple(sorted(verbs, key=lambda verb: order.index(verb.topic)))
+    return tuple(sorted(Verbs().values(), key=lambda verb: order.index(verb.topic)))
 
 
 def run(options: Options, out: Output) -> None:
@@ -71,10 +99,9 @@ def run(options: Options, out: Output) -> None:
         print_help(options, out)
     with exit_statuses(), _attributed(options, out):
         check_wait(options)
-        name, own = options["verb"], {verb.name: verb for verb in own_verbs()}
-        of_apps = {verb.name: verb for verb in chain.from_iterable(VERBS_OF_APPS)}
-        with _dry_run(out, in_memory=name in own):
-            (own | of_apps)[name].run(options, out)
+        own = Verbs.own(options["verb"])
+        with _dry_run(out, in_memory=own is not None):
+            (own or Verbs()[options["verb"]]).run(options, out)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from flagstaff.changes.changed import (
     combined_undo,
     quoted_command,
 )
-from flagstaff.changes.consequence import row_text, summary_text, use_texts
+from flagstaff.changes.consequence import impact_lines
 from flagstaff.changes.impact import Impact, impact_of_changes
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options
@@ -43,8 +43,6 @@ from flagstaff.history.log import entries_of_key
 _USERS = {"allow", "disallow"}
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
-# The flags, values and experiments that a message lists.
-_MAX_USES = 50
 _GONE = "the flag no longer exists"
 _FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
 # What a new bucketing unit does.
@@ -183,22 +181,6 @@ def report_undo(undo: Undo | None, out: Output) -> None:
         out.message(f"undo: {undo.command}")
 
 
-def impact_lines(found: Impact) -> Iterator[str]:
-    """Yields a line for each of the first rows that use a changed segment, then the sentences."""
-    for use in found.uses[:_MAX_USES]:
-        before, after = use_texts(found, use)
-        users = after if before in {"", after} else f"{before} → {after}"
-        yield f"{use.label}: {users}"
-    if (more := len(found.uses) - _MAX_USES) > 0:
-        yield f"and {more:,} more"
-    for key in found.rows:
-        if key in found:
-            yield f"{key[1]}: {row_text(found, key)}"
-    if found.uses:
-        segments = (key for kind, key in found.rows if kind is Kind.SEGMENT)
-        yield f"{', '.join(segments)}: {summary_text(found)}"
-
-
 def _print_messages(changed: Changed, names: Names, out: Output) -> None:
     for text in _messages(changed, names):
         out.message(text)
@@ -242,28 +224,7 @@ def _document(kind: Kind | None, changed: Changed, found: Impact | None) -> Reco
     }
     if kind is Kind.VALUE:
         document["kept_by_rules"] = changed.kept_by_rules
-    if found is not None:
-        document["impact"] = _effect(found, kind, changed.key)
-        if found.uses:
-            document["impact"] = {"different_users": found.changed, "uses": _uses(found)}
-    return document
-
-
-def _effect(found: Impact, kind: Kind | None, key: str) -> Record | None:
-    effect = found.get((kind, key))
-    return None if effect is None else effect.as_dict()
-
-
-def _uses(found: Impact) -> list[Record]:
-    return [
-        {
-            "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
-            "key": use.key,
-            "active": use.is_active,
-            "impact": _effect(found, use.kind, use.key),
-        }
-        for use in found.uses
-    ]
+    return document if found is None else {**document, "impact": found.as_dict(kind, changed.key)}
 
 
 def _masked(changed: Changed, side: object) -> object:

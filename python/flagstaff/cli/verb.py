@@ -8,6 +8,7 @@ from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatte
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from textwrap import fill, wrap
 from typing import Any, NoReturn, TypeAlias
 
@@ -112,8 +113,8 @@ def verb_group(
     """Returns a verb that has verbs of its own, such as `value`."""
     by_name = {verb.name: verb for verb in verbs}
 
-    def add_arguments(parser: CommandParser) -> None:
-        add_verbs(parser, verbs, dest="action")
+    def add_arguments(parser: VerbParser) -> None:
+        add_verbs(parser, by_name, dest="action")
 
     def run(options: Options, out: Output) -> None:
         if options["action"] is None:
@@ -149,6 +150,16 @@ def one_of(*arguments: Argument, required: bool = False) -> Argument:
 class VerbParser(CommandParser):
     """A parser whose errors are JSON with --json, and name a similar verb."""
 
+    #: Returns the list of verbs, for the end of the description.
+    list_verbs: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """Returns the help. Only here are all verbs needed."""
+        if self.list_verbs is not None:
+            self.description = f"{self.description}\n\n{self.list_verbs()}"
+            self.list_verbs = None
+        return super().format_help()
+
     def error(self, message: str) -> Any:
         """Prints the error, as JSON with --json, and ends the process."""
         # An error means that there are no parsed arguments.
@@ -170,29 +181,29 @@ class VerbParser(CommandParser):
         super()._check_value(action, value)
 
 
-def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> None:
-    """Adds a parser for each verb, and lists the verbs in the description."""
+def add_verbs(parser: VerbParser, verbs: Mapping[str, Verb], *, dest: str) -> None:
+    """Adds a parser for each verb, and lists the verbs in the help."""
     subparsers: Any = parser.add_subparsers(
         title=dest, help=f"one of the {dest}s above", metavar=dest.upper(), dest=dest
     )
     prefix, called = subparsers._prog_prefix, parser.called_from_command_line  # noqa: SLF001
-    parsers = _Parsers({one.name: one for one in verbs}, prefix, is_process=called)
+    parsers = _Parsers(verbs, prefix, is_process=called)
     subparsers.choices = subparsers._name_parser_map = parsers  # noqa: SLF001
     parser.set_defaults(**{_HELP: parser.format_help})
-    listed: dict[str, Sequence[Verb]] = {f"{dest}s": verbs}
-    if dest == "verb":
-        listed = {topic.value: [one for one in verbs if one.topic is topic] for topic in Topic}
-    indent = max(len(one.name) for one in verbs) + 4
-    lists = (_listed(heading, some, indent) for heading, some in listed.items() if some)
-    parser.description = "\n\n".join([str(parser.description), *lists])
+    parser.list_verbs = partial(_listed, verbs, dest)
 
 
-def _listed(heading: str, verbs: Sequence[Verb], indent: int) -> str:
-    """Returns verbs with their help under a heading, as wide as the terminal."""
+def _listed(verbs: Mapping[str, Verb], dest: str) -> str:
+    """Returns verbs with their help, as wide as the terminal; all verbs under headings."""
+    indent = max(map(len, verbs)) + 4
     width = max(shutil.get_terminal_size().columns - indent - 2, _MIN_WIDTH)
-    texts = {one.name: f"\n{'':{indent}}".join(wrap(one.help, width)) for one in verbs}
-    lines = (f"  {name:{indent - 2}}{text}" for name, text in texts.items())
-    return "\n".join([f"{heading}:", *lines])
+    lists: dict[str, list[str]] = {}
+    for one in verbs.values():
+        text = f"\n{'':{indent}}".join(wrap(one.help, width))
+        heading = one.topic.value if dest == "verb" else f"{dest}s"
+        lists.setdefault(heading, []).append(f"  {one.name:{indent - 2}}{text}")
+    headings = (topic.value for topic in Topic) if dest == "verb" else lists
+    return "\n\n".join("\n".join([f"{one}:", *lists[one]]) for one in headings if one in lists)
 
 
 class _Parsers(Mapping[str, CommandParser]):

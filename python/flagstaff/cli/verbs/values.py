@@ -20,7 +20,7 @@ from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.options import add_context, add_key, evaluated_user, parse_context
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, Verb, one_of, option, switch, verb, verb_group
+from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
@@ -169,19 +169,15 @@ def _keys(name: str, record: Record) -> str:
     return some(record[name])
 
 
-def groups() -> tuple[Verb, Verb]:
-    """Returns the verbs `value` and `segment`, with those that read, and those of the actions."""
-    return (
-        verb_group(
-            "value",
-            "read and change values",
-            *(get, show, list_, *action_verbs(Kind.VALUE)),
-            topic=Topic.VALUES,
-        ),
-        verb_group(
-            "segment",
-            "read and change segments",
-            *(list_segments, show_segment, *action_verbs(Kind.SEGMENT)),
-            topic=Topic.VALUES,
-        ),
-    )
+value = verb_group(
+    "value",
+    "read and change values",
+    *(get, show, list_, *action_verbs(Kind.VALUE)),
+    topic=Topic.VALUES,
+)
+segment = verb_group(
+    "segment",
+    "read and change segments",
+    *(list_segments, show_segment, *action_verbs(Kind.SEGMENT)),
+    topic=Topic.VALUES,
+)

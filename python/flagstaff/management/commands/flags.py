@@ -18,7 +18,7 @@ from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
 from flagstaff.cli.errors import CancelledError
-from flagstaff.cli.main import all_verbs, run
+from flagstaff.cli.main import Verbs, run
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import VerbParser, add_verbs
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             formatter_class=_Formatter,
             called_from_command_line=base.called_from_command_line,
         )
-        add_verbs(parser, all_verbs(), dest="verb")
+        add_verbs(parser, Verbs(), dest="verb")
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
