@@ -141,7 +141,7 @@ def test_failure_changes_no_flag(
             raise FlagstaffError("b is refused")
         return disable(key)
 
-    monkeypatch.setattr(changes, "disable", fail_at_b)
+    monkeypatch.setattr(changes.flags, "disable", fail_at_b)
     response = turn_off(operator, flags, _confirmed="1")
     assert messages_of(response) == ["Not saved: b is refused"]
     assert enabled() == ["a", "b"]
