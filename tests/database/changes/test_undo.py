@@ -635,19 +635,6 @@ def test_event_that_another_transaction_has_split_is_undone_whole_or_kept(
     assert [*flag().allowed_users.all()] == [users[1]]
 
 
-def test_event_has_no_entries_of_another_server_with_the_same_transaction() -> None:
-    changes.flags.enable(KEY)
-    old = Change.objects.latest("id")
-    new = changes.flags.disable(KEY).version or 0
-    rows(
-        "UPDATE flagstaff_change SET transaction_id = new.transaction_id, at = new.at - '3 days'"
-        "::interval FROM flagstaff_change AS new WHERE flagstaff_change.id = %s AND new.id = %s",
-        old.pk,
-        new,
-    )
-    assert [one.pk for one in entries_of_versions([new])] == [new]
-
-
 # Versions.
 
 
