@@ -125,12 +125,14 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
 
 
 @COMMITTED
-def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them() -> None:
-    of_secret, of_new = ([{"conditions": ENTERPRISE, "value": one}] for one in ("a secret", "new"))
-    changes.values.create(KEY, "hunter2", secret=True, rules=of_secret)
-    changed = changes.values.update(KEY, {"rules": of_new})
-    assert (changed.undo, changed.hides("rules")) == (None, True)
-    kept = changes.values.set(KEY, "letmein").kept_by_rules
+@pytest.mark.parametrize("name", ["rules", "choices"])
+def test_change_of_a_secret_column_has_no_undo_and_shows_none_of_it(name: str) -> None:
+    old = [{"conditions": ENTERPRISE, "value": "hunter2"}]
+    changes.values.create(KEY, "hunter2", secret=True, rules=old)
+    new = {"rules": [{**old[0], "value": "hunter3"}], "choices": ["hunter2", "hunter4"]}
+    changed = changes.values.update(KEY, {name: new[name]})
+    assert (changed.undo, changed.hides(name)) == (None, True)
+    kept = changes.values.set(KEY, "hunter4").kept_by_rules
     assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
 
 
