@@ -27,14 +27,12 @@ from flagstaff.exceptions import (
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import run_during
-from tests.support.history_fixtures import GERMAN, flag_and_value
+from tests.support.history_fixtures import GERMAN
 from tests.support.sql import rows
 from tools.token_triggers import always
 
-__all__ = ["flag_and_value"]
-
 # Each change is a transaction of its own, as in production.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("flag_and_value")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "new_checkout"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
@@ -68,6 +66,14 @@ def add() -> None:
 
 def remove() -> None:
     changes.flags.disallow(KEY, alice())
+
+
+@pytest.fixture(autouse=True)
+def flag_and_value() -> None:
+    """A flag at 10 % and a value. Tests keep the history, so empty it."""
+    Change.objects.all().delete()
+    changes.flags.create(KEY, rollout_percent=10)
+    changes.values.create("gateway", "stripe")
 
 
 @pytest.fixture

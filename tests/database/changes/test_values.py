@@ -66,6 +66,15 @@ def test_invalid_fields_of_a_new_value_and_of_a_stored_one_are_refused(
     assert (stored(), KeyValueStore.objects.count()) == ((10, RULES), 1)
 
 
+@pytest.mark.parametrize("kind", ["set", "digits", "loop"])
+def test_value_that_cannot_be_compared_as_json_is_refused(kind: str) -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    changes.values.create(KEY, 10)
+    with pytest.raises(InvalidChangeError, match=r"^value: this is not JSON: "):
+        changes.values.set(KEY, {"set": {1}, "digits": 10**5_000, "loop": loop}[kind])
+
+
 def test_value_that_sql_wrote_against_its_type_is_replaced() -> None:
     changes.values.create(KEY, 10, type="integer", choices=[10, 20])
     rows("UPDATE flagstaff_keyvaluestore SET value = '{}'")
