@@ -1,28 +1,16 @@
-"""Rows that tests of the history change and undo, and a role that may not read all of them."""
+"""A segment, an undo, a role that reads less, and disabled triggers, for tests of the history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
-from flagstaff import changes
 from flagstaff.changes import undo
 from flagstaff.changes.undo import Undone, entries_of_transaction
-from flagstaff.models import Change
 from tests.support.sql import rows
 
 #: The conditions of a segment.
 GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-
-
-@pytest.fixture
-def flag_and_value() -> None:
-    """A flag at 10 % and a value. Tests keep the history, so empty it."""
-    Change.objects.all().delete()
-    changes.flags.create("new_checkout", rollout_percent=10)
-    changes.values.create("gateway", "stripe")
 
 
 def undo_transaction(version: int) -> list[Undone]:

@@ -33,7 +33,7 @@ from tests.support.admin_pages import (
     undo_url,
 )
 from tests.support.admin_pages import undo as undo_by_page
-from tests.support.history import flag_history, value_history
+from tests.support.history import flag_history
 from tests.support.history_fixtures import disabled_triggers
 from tests.support.sql import rows, statements_of, without_table
 
@@ -288,21 +288,6 @@ def test_add_and_delete_record_actor(operator: Client, admin_user: User) -> None
 
 
 # Values.
-
-
-def test_value_has_history_with_undo(operator: Client) -> None:
-    operator.post(f"{VALUES}add/", {"key": "gateway", "value": '"stripe"', "description": ""})
-    value = KeyValueStore.objects.get()
-    with acting_as("ana", reason="cheaper", source="deploy"):
-        changes.values.set("gateway", "paypal")
-    newest, oldest = events_of(page(operator, url(value)))
-    assert re.fullmatch(r'"stripe" → "paypal" ana · deploy · .* · “cheaper”', newest)
-    assert 'created, value "stripe"' in oldest
-    undo_by_page(operator, value_version("gateway"))
-    value.refresh_from_db()
-    assert value.value == "stripe"
-    operator.post(url(value, "delete"), {"post": "yes"})
-    assert value_history("gateway")[0].action == "delete"
 
 
 def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:

@@ -13,7 +13,6 @@ from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
     asks,
-    browser_form,
     column,
     confirmed,
     flag_url,
@@ -69,14 +68,6 @@ def test_page_of_a_flag_says_how_many_users_have_it_and_what_is_not_counted(
     monkeypatch.setattr("flagstaff.admin.flag.page.sections._COUNT_TIMEOUT", 60)
     text = text_of(page(operator, flag_url(flag)))
     assert "Users with the flag: 2 of 2; rules on country are not counted" in text
-
-
-def test_count_while_a_person_edits_says_what_is_not_counted(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    data = browser_form(operator, flag)
-    counted = operator.post(flag_url(flag, "impact"), data).json()["text"]
-    assert counted == "2 of 2 users have the flag now. Rules on country are not counted."
 
 
 def test_release_to_everybody_shows_what_it_does_and_is_one_change(

@@ -296,14 +296,6 @@ def test_value_for_everyone_removes_rules_that_somebody_else_has_just_changed(
     assert (value.value, value.rules) == (5, [])
 
 
-def test_new_value_that_changes_for_anonymous_users_only_asks(operator: Client) -> None:
-    value = new_value(10, 50)
-    response = operator.post(url_of(value), {**browser_form(operator, value), "value": "50"})
-    assert asks(response)
-    text = "The value changes for 0 of 1 user. It changes for everybody who is not logged in."
-    assert text in response.content.decode()
-
-
 def test_script_of_the_form_gets_how_many_users_get_another_value(operator: Client) -> None:
     value = new_value(10, 50)
     url = f"{VALUES}{value.pk}/marks/"

@@ -66,6 +66,15 @@ def test_invalid_fields_of_a_new_value_and_of_a_stored_one_are_refused(
     assert (stored(), KeyValueStore.objects.count()) == ((10, RULES), 1)
 
 
+@pytest.mark.parametrize("kind", ["set", "digits", "loop"])
+def test_value_that_cannot_be_compared_as_json_is_refused(kind: str) -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    changes.values.create(KEY, 10)
+    with pytest.raises(InvalidChangeError, match=r"^value: this is not JSON: "):
+        changes.values.set(KEY, {"set": {1}, "digits": 10**5_000, "loop": loop}[kind])
+
+
 def test_value_that_sql_wrote_against_its_type_is_replaced() -> None:
     changes.values.create(KEY, 10, type="integer", choices=[10, 20])
     rows("UPDATE flagstaff_keyvaluestore SET value = '{}'")
@@ -125,12 +134,14 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
 
 
 @COMMITTED
-def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them() -> None:
-    of_secret, of_new = ([{"conditions": ENTERPRISE, "value": one}] for one in ("a secret", "new"))
-    changes.values.create(KEY, "hunter2", secret=True, rules=of_secret)
-    changed = changes.values.update(KEY, {"rules": of_new})
-    assert (changed.undo, changed.hides("rules")) == (None, True)
-    kept = changes.values.set(KEY, "letmein").kept_by_rules
+@pytest.mark.parametrize("name", ["rules", "choices"])
+def test_change_of_a_secret_column_has_no_undo_and_shows_none_of_it(name: str) -> None:
+    old = [{"conditions": ENTERPRISE, "value": "hunter2"}]
+    changes.values.create(KEY, "hunter2", secret=True, rules=old)
+    new = {"rules": [{**old[0], "value": "hunter3"}], "choices": ["hunter2", "hunter4"]}
+    changed = changes.values.update(KEY, {name: new[name]})
+    assert (changed.undo, changed.hides(name)) == (None, True)
+    kept = changes.values.set(KEY, "hunter4").kept_by_rules
     assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
 
 

@@ -15,7 +15,7 @@ from django.db.models import F
 from flagstaff.history.log import missing_entries
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
-from tests.support.sql import rows, without_table
+from tests.support.sql import copy_in, rows, without_table
 
 pytestmark = pytest.mark.django_db
 
@@ -100,14 +100,6 @@ def test_created_saved_and_renamed_rows_are_recorded_with_both_sides(history: Hi
     assert (value.old["value"], value.new["value"]) == ("stripe", "paypal")
 
 
-def copy_two() -> None:
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY flagstaff_featureflag (key) FROM STDIN") as copy,
-    ):
-        copy.write("a\nb\n")
-
-
 def merge() -> None:
     [[version]] = rows("SELECT current_setting('server_version_num')::int")
     if version < 150000:
@@ -138,7 +130,10 @@ DELETED = [("f", "delete", "new_checkout"), ("m", "delete", "new_checkout")]
 # Beside the flag with an allowed user there is "other", which is on.
 STATEMENTS: dict[str, tuple[Callable[[], object], list[tuple[str, str, str]]]] = {
     "UPDATE of many": (lambda: FeatureFlag.objects.update(enabled=True), [UPDATED]),
-    "COPY": (copy_two, [("f", "insert", "a"), ("f", "insert", "b")]),
+    "COPY": (
+        lambda: copy_in("flagstaff_featureflag (key)", "a\nb\n"),
+        [("f", "insert", "a"), ("f", "insert", "b")],
+    ),
     "ON CONFLICT DO UPDATE": (
         lambda: rows(
             "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils.module_loading import import_string
 
 from flagstaff import changes
 from flagstaff.history import flag_version
@@ -120,28 +121,36 @@ def test_kill_after_newer_change_wins_changes_only_enabled_and_is_recorded(
 
 
 @pytest.mark.parametrize(
-    ("view", "meanwhile", "text"),
+    ("view", "before", "meanwhile", "text"),
     [
-        ("kill", changes.flags.disable, "The flag “a” was already off."),
-        ("kill", changes.flags.delete, "This flag no longer exists."),
-        ("turn-on", changes.flags.enable, "The flag “a” was already on."),
+        ("kill", "changes.flags.disable", changes.flags.disable, "The flag “a” was already off."),
+        ("kill", "changes.flags.disable", changes.flags.delete, "This flag no longer exists."),
+        (
+            "turn-on",
+            "admin.flag.page.toggle.posted_version",
+            changes.flags.enable,
+            "The flag “a” was already on.",
+        ),
     ],
 )
-def test_flag_that_was_changed_meanwhile_is_no_error(
-    view: str, meanwhile: Any, text: str, operator: Client, monkeypatch: pytest.MonkeyPatch
+def test_flag_that_was_changed_meanwhile_is_no_error(  # noqa: PLR0913, PLR0917
+    view: str,
+    before: str,
+    meanwhile: Any,
+    text: str,
+    operator: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name, change = (
-        ("disable", changes.flags.disable) if view == "kill" else ("enable", changes.flags.enable)
-    )
+    function = import_string(f"flagstaff.{before}")
 
-    def change_after(key: str, **expected: Any) -> Any:
+    def change_before(*arguments: Any, **expected: Any) -> Any:
         monkeypatch.undo()
-        meanwhile(key)
-        return change(key, **expected)
+        meanwhile("a")
+        return function(*arguments, **expected)
 
     flag = FeatureFlag.objects.create(key="a", enabled=view == "kill")
     data = confirmed(operator.get(toggle_url(flag, view)))
-    monkeypatch.setattr(f"flagstaff.changes.{name}", change_after)
+    monkeypatch.setattr(f"flagstaff.{before}", change_before)
     response = operator.post(toggle_url(flag, view), data, follow=True)
     assert messages_of(response)[-1] == text
     assert FeatureFlag.objects.filter(enabled=True).exists() is (view == "turn-on")
