@@ -4,7 +4,8 @@
 -- of a row counts only if it is in the table with its random number: after a restore or a failover,
 -- the same id can be another token.
 -- The engine's sessions have a name from the start, and then that of their project's token table.
--- A row shows tokens up to six seconds late, so younger ones do not make a worker late.
+-- A row shows tokens up to six seconds late, so younger ones do not make a worker late. One time for
+-- all rows: workers that are equally behind are in the order of their hosts.
 -- Every role may see the names, process ids and roles of all sessions.
 -- Behind a pooler, no session belongs to a worker, and none gets its project's name. One without this
 -- name is left out if a worker with the same role reports from behind the pooler.
@@ -58,11 +59,11 @@ SELECT
         SELECT FROM {token_table} AS t
         WHERE t.id OPERATOR(pg_catalog.=) w.token AND t.nonce OPERATOR(pg_catalog.=) w.nonce
     ) AS has_applied,
-    extract(EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) (
+    extract(EPOCH FROM pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) (
         SELECT t.at FROM {token_table} AS t
         WHERE t.id OPERATOR(pg_catalog.>) w.token
             AND t.at OPERATOR(pg_catalog.<) (
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '6 seconds'
+                pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) interval '6 seconds'
             )
         ORDER BY t.id LIMIT 1
     ))::double precision AS behind

@@ -87,6 +87,16 @@ def test_false_row_speaks_only_for_the_session_of_its_caller(
     assert read_workers(connection).unreported >= 1
 
 
+def test_workers_that_are_equally_behind_are_in_the_order_of_their_hosts(join: Join) -> None:
+    names = [f"web-{number}" for number in range(1, 5)]
+    for name in names:
+        join(name)
+    rows("SELECT flagstaff_barrier_v1()")
+    rows("UPDATE flagstaff_token SET at = at - interval '1 minute'")
+    found = read_workers(connection)
+    assert [one.host for one in found.behind] == names
+
+
 def test_sizes_of_a_row_are_bounded(stranger: FakeWorker) -> None:
     stranger.host, stranger.secret = "h" * 10_000, "s" * 10_000
     stranger.report(interval=1e12)

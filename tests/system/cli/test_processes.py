@@ -23,7 +23,7 @@ from tests.support.workers import Worker
 from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
 
-COMMAND = [sys.executable, "-W", "error", "-m", "django", "flags"]
+COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
 ESCAPE = "\x1b["
 
 
@@ -275,7 +275,7 @@ USERS = {"bigint": "42", "uuid": "6f2b1c1e-0d3a-4c39-9f0e-3f1f1c7f0001", "text":
 def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path: Path) -> None:
     def documents(*lines: list[str]) -> list[Any]:
         variables = settings(tmp_path, ON_SQLITE.format(users=users))
-        python = [sys.executable, "-W", "error", "-c", EVERY_VERB, pk]
+        python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
         channels = {"stdin": None, "input": json.dumps(lines)}
         ran = run(python, environment("", **variables), **channels)
         assert ran.returncode == 0, ran.stderr
