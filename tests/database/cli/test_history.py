@@ -152,17 +152,17 @@ BY_ALICE = ["dark_mode: turned on", "new_checkout: rollout 50 → 25 %"]
 @pytest.mark.parametrize(
     ("options", "after", "printed"),
     [
-        ("--since {since} --by alice", (25, True, 50), BY_ALICE),
-        ("--since {since}", (25, True, 20), [BY_ALICE[0], "page_size: value 50 → 20", BY_ALICE[1]]),
-        ("new_checkout --since {since}", (25, False, 50), BY_ALICE[1:]),
-        ("--since {since} --value", (50, False, 20), ["page_size: value 50 → 20"]),
-        ("--since 2126-01-01", (50, False, 50), ["no matching changes"]),
+        ("{since} --by alice", (25, True, 50), BY_ALICE),
+        ("{since}", (25, True, 20), [BY_ALICE[0], "page_size: value 50 → 20", BY_ALICE[1]]),
+        ("{since} new_checkout", (25, False, 50), BY_ALICE[1:]),
+        ("{since} --value", (50, False, 20), ["page_size: value 50 → 20"]),
+        ("2126-01-01", (50, False, 50), ["no matching changes"]),
     ],
 )
 def test_undo_since_prints_and_undoes_what_its_options_select(
     options: str, after: tuple[object, ...], printed: list[str], since: str
 ) -> None:
-    line = f"undo {options.format(since=since)} --yes"
+    line = f"undo-since {options.format(since=since)} --yes"
     before = state()
     ran = run(f"{line} --dry-run")
     assert (ran.status, state()) == (0, before)
@@ -178,7 +178,7 @@ def test_undo_since_prints_and_undoes_what_its_options_select(
 def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) -> None:
     run("rollout new_checkout 60 --as bob")
     before = state()
-    line = f"undo --since {since} --by alice --yes"
+    line = f"undo-since {since} --by alice --yes"
     ran = run(line)
     assert (ran.status, state()) == (4, before)
     why = "new_checkout: rollout was changed again and is 60 % now"

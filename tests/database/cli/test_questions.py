@@ -68,8 +68,8 @@ def stored() -> list[Any]:
         ("allow search_v2 alice bob", f"search_v2: {TO_BOTH} Go on? [y/N]"),
         ("segment conditions team known.json", "team: 1 user gains or loses something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
-        ("undo --transaction {after}", f"dark_mode: {TO_BOTH}"),
-        ("undo --since 1h --by ana", "gains the flag. Undo 1 change of 1 key? [y/N]"),
+        ("undo-transaction {after}", f"dark_mode: {TO_BOTH}"),
+        ("undo-since 1h --by ana", "gains the flag. Undo 1 change of 1 key? [y/N]"),
         ("restore dark_mode {before}", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         ("import flags.json", f"summer_banner: {TO_BOTH} Everybody"),
         # So do changes that take a flag or a value from users.
@@ -98,7 +98,7 @@ def test_change_that_users_notice_asks_first(
         *("on search_v2", "allow new_checkout bob", "rules by_team rules.json"),
         *("details new_checkout --description One", "segment details team One", "import one.json"),
         *("on summer_banner --dry-run", "on summer_banner --yes", "import flags.json --yes"),
-        "undo --since 1h --by ana --yes",
+        "undo-since 1h --by ana --yes",
     ],
 )
 def test_change_by_which_nobody_gains_a_flag_or_with_yes_is_not_asked_about(line: str) -> None:
@@ -120,7 +120,7 @@ def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:
         ("on summer_banner new_checkout", "summer_banner"),
         ("on summer_banner dark_mode", "Production (EU)"),
         ("segment conditions team known.json", "team"),
-        ("undo --since 1h --by ana", "dark_mode"),
+        ("undo-since 1h --by ana", "dark_mode"),
         ("import flags.json", "summer_banner"),
     ],
 )
@@ -143,9 +143,9 @@ def test_release_to_most_users_in_production_is_typed(line: str, text: str, sett
         ("on summer_banner", "summer_banner", "run the command again"),
         ("on summer_banner search_v2", "summer_banner", "run the command again"),
         ("segment conditions team known.json", "team", "run the command again"),
-        ("undo dark_mode", "dark_mode", "read it again"),
-        ("undo --since 1h --by ana", "dark_mode", "read it again"),
-        ("undo --transaction {after}", "dark_mode", "read it again"),
+        ("undo dark_mode", "dark_mode", "run the command again"),
+        ("undo-since 1h --by ana", "dark_mode", "read it again"),
+        ("undo-transaction {after}", "dark_mode", "read it again"),
     ],
 )
 def test_change_after_the_question_refuses_the_write(
@@ -179,7 +179,7 @@ def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None
     changes.flags.update("new_checkout", {"description": "Two"})
     with acting_as("eve"):
         changes.flags.disable("new_checkout")
-    err = asked("undo --since 1h --by eve", "n").err
+    err = asked("undo-since 1h --by eve", "n").err
     assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 
 

@@ -121,7 +121,7 @@ def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> No
     refused = {
         """value set token '{"hunter": 1, "hunter": 2}'""": 2,
         """value set token '"hunter3"'""": 4,
-        "undo token --value": 4,
+        "value undo token": 4,
     }
     for line in (*lines, *refused, "value delete token --yes --json"):
         terminal, pipe = typed(f"flags {line}"), run(line)
@@ -135,7 +135,7 @@ def test_value_that_was_secret_meanwhile_is_masked_in_undo_and_restore() -> None
     change = changes.values.set("token", "hunter3").version
     changes.values.update("token", {"secret": True})
     changes.values.update("token", {"secret": False})
-    for line in (f"restore token {change} --value", f"undo token {change} --value"):
+    for line in (f"value restore token {change}", f"value undo token {change}"):
         assert "hunter" not in str(run(line))
 
 
@@ -254,8 +254,8 @@ def test_segment_is_created_from_the_standard_input_and_undone_and_restored(
     assert "only in case" in printed
     [creation] = document("history", "Enterprise", "--segment")
     assert creation["kind"] == "segment"
-    assert run("undo Enterprise --segment").status == 0
+    assert run("segment undo Enterprise").status == 0
     assert [one["key"] for one in document("segment", "list")] == ["enterprise"]
-    assert run(f"restore Enterprise {creation['version']} --segment").status == 0
+    assert run(f"segment restore Enterprise {creation['version']}").status == 0
     segment = Segment.objects.get(key="Enterprise")
     assert (segment.conditions, segment.description) == (conditions, "Large")
