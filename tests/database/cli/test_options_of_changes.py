@@ -6,7 +6,7 @@ tests/database/actions runs each action with an actor, a reason, a version and -
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def test_every_verb_with_a_reason_has_a_dry_run() -> None:
 def parsers(parser: ArgumentParser, above: str = "") -> Iterator[tuple[str, ArgumentParser]]:
     """Yields the parsers of all verbs by name, also below groups."""
     for action in parser._actions:
-        if isinstance(action.choices, dict):
+        if isinstance(action.choices, Mapping):
             for name, one in action.choices.items():
                 yield f"{above}{name}", one
                 yield from parsers(one, f"{name} ")
