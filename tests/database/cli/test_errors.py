@@ -60,6 +60,9 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("value rules page_size '[{}]'", 4, "refused: rules: rule 1"),
         ("create dark_mode", 4, "refused: "),
         ("undo new_checkout 987654", 4, "refused: "),
+        # A dry run is refused as the change would be.
+        ("value set page_size null --dry-run", 4, "refused: "),
+        ("allow new_checkout carol --dry-run", 1, "no user has the primary key or username"),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
         ("value get page_size --user nobody", 1, "no user has the primary key or username"),
