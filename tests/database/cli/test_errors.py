@@ -54,6 +54,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("usage --prune --yes", 2, "--older-than"),
         *[(f"run-jobs --loop {text}", 1, "--loop") for text in ("0", "-1", "soon", "nan")],
         ("value rules page_size [", 2, "not valid JSON"),
+        ("off new_checkout --as alice --as-name deploy", 1, "not allowed with argument"),
         # What the functions refuse.
         ("unit new_checkout is_staff", 4, "cannot be the bucketing unit, because it is built in"),
         ('details new_checkout --tag a --tag ""', 4, "refused: tags: tag 2 is empty; remove it"),
