@@ -47,12 +47,16 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("usage --prune --yes", 2, "--older-than"),
         *[(f"run-jobs --loop {text}", 1, "--loop") for text in ("0", "-1", "soon", "nan")],
         ("value rules page_size [", 2, "not valid JSON"),
+        ("off new_checkout --as alice --as-name deploy", 1, "not allowed with argument"),
         # What the functions refuse.
         ("unit new_checkout is_staff", 4, "cannot be the bucketing unit, because it is built in"),
         ('details new_checkout --tag a --tag ""', 4, "refused: tags: tag 2 is empty; remove it"),
         ("value rules page_size '[{}]'", 4, "refused: rules: rule 1"),
         ("create dark_mode", 4, "refused: "),
         ("undo new_checkout 987654", 4, "refused: "),
+        # A dry run is refused as the change would be.
+        ("value set page_size null --dry-run", 4, "refused: "),
+        ("allow new_checkout carol --dry-run", 1, "no user has the primary key or username"),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
         ("value get page_size --user nobody", 1, "no user has the primary key or username"),

@@ -93,13 +93,13 @@ EMPTY = "the actor is empty: pass a user to --as, or a name to --as-name"
         ("--as-name 1", "'1' is the primary key of a user; pass --as, or use another name"),
         ("--as ''", EMPTY),
         ("--as-name ''", EMPTY),
-        ("--as alice --as-name deploy", "not allowed with argument"),
     ],
 )
 def test_unusable_actor_is_refused(option: str, message: str) -> None:
     before = stored()
     ran = run(f"off new_checkout {option}")
-    assert (ran.status != 0, message in ran.err, stored()) == (True, True, before)
+    assert ran == (1, "", f"CommandError: {message}\n")
+    assert stored() == before
 
 
 def test_version_that_is_not_expected_is_refused_with_the_newer_changes() -> None:
@@ -194,19 +194,6 @@ def test_dry_run_writes_nothing_and_needs_no_confirmation(line: str, shown: str)
     assert (ran.status, ran.err.splitlines()[-1], stored()) == (0, DRY, before)
     assert shown in ran.err
     assert "undo: " not in ran.err
-
-
-@pytest.mark.parametrize(
-    ("line", "status"),
-    [
-        ("off new_chekout", 5),
-        ("value set page_size null", 4),
-        ("create new_checkout --kind ops", 4),
-        ("allow new_checkout carol", 1),
-    ],
-)
-def test_dry_run_exits_as_the_change_would(line: str, status: int) -> None:
-    assert run(f"{line} --dry-run").status == run(line).status == status
 
 
 def test_dry_run_prints_old_and_new_and_the_impact() -> None:

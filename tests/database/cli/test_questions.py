@@ -165,14 +165,6 @@ def test_change_after_the_question_refuses_the_write(
     assert ran.err.endswith(f"; {advice}\n")
 
 
-def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("flagstaff.changes.impact.monotonic", iter([0, 0, *[2] * 9]).__next__)
-    err = asked("on summer_banner dark_mode", "n").err
-    assert err.count("The users cannot be counted. Everybody") == 2
-
-
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
     with acting_as("eve"):
         changes.flags.set_rollout("new_checkout", 60)

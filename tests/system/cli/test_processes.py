@@ -85,28 +85,21 @@ def test_terminal_shows_a_table_in_colours_that_fits(database: str, query: Query
 
 
 @pytest.mark.parametrize(
-    ("arguments", "no_color"),
-    [(["list"], "1"), (["list", "--no-color"], ""), (["--no-color", "list"], "")],
-    ids=["NO_COLOR", "after the verb", "before the verb"],
+    ("line", "no_color"), [("list", "1"), ("list --no-color", ""), ("--no-color list", "")]
 )
-def test_terminal_shows_no_colours_with_no_color(
-    arguments: list[str], no_color: str, database: str
-) -> None:
-    shown = on_terminal(database, *arguments, no_color=no_color)
+def test_terminal_shows_no_colours_with_no_color(line: str, no_color: str, database: str) -> None:
+    shown = on_terminal(database, *line.split(), no_color=no_color)
     assert shown.startswith("KEY ")
     assert ESCAPE not in shown
 
 
-def test_pipe_receives_tabs(database: str) -> None:
+def test_pipe_receives_tabs_and_json_is_the_same_on_a_terminal(database: str) -> None:
     ran = piped(database, "list", DJANGO_COLORS="dark")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("new_checkout\trollout\t33\t0\trelease\t2")
     assert ran.stdout.count("\n") == 1
-
-
-def test_json_is_the_same_on_a_terminal(database: str) -> None:
-    shown, ran = on_terminal(database, "list", "--json"), piped(database, "list", "--json")
-    assert json.loads(shown) == json.loads(ran.stdout)
+    shown = on_terminal(database, "list", "--json")
+    assert json.loads(shown) == json.loads(piped(database, "list", "--json").stdout)
 
 
 def test_old_encoding_receives_escapes(database: str, query: Query) -> None:
@@ -154,10 +147,8 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
 @pytest.mark.parametrize(
     ("line", "status", "message"),
     [
-        ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
+        # argparse ends the process itself.
         ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),
-        ("list --state on", 2, "argument --state: invalid choice: 'on'"),
-        ("value set gateway null", 4, "refused: value: the value is missing or null"),
         ("on new_chekout", 5, "did you mean 'new_checkout'?"),
     ],
 )
@@ -182,12 +173,6 @@ def test_unreachable_server_is_an_error_in_one_line() -> None:
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith("CommandError: connection failed")
     assert ran.stderr.count("\n") == 1
-
-
-def test_explain_in_a_new_process_reads_the_database(database: str) -> None:
-    # The bucket of 42 is 33, and the rollout 33 %.
-    found = json.loads(piped(database, "explain", "new_checkout", "42", "--json").stdout)
-    assert (found["value"], found["reason"], found["bucket"]) == (False, "SPLIT", 33)
 
 
 def test_status_loads_the_flags_and_lists_rows_that_cannot_be_evaluated(
@@ -230,19 +215,14 @@ def settings(folder: Path, text: str) -> dict[str, str]:
     return {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": path}
 
 
-def test_flag_can_be_disabled_while_a_system_check_fails(
+def test_flag_can_be_disabled_while_a_system_check_fails_and_django_options_may_follow(
     database: str, query: Query, tmp_path: Path
 ) -> None:
-    broken = settings(
-        tmp_path, "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n"
-    )
-    assert piped(database, "off", "new_checkout", **broken).returncode == 0
+    text = "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n"
+    broken = settings(tmp_path, text) | {"DJANGO_SETTINGS_MODULE": ""}
+    options = ["--settings=shop_settings", "--traceback", "-v", "0"]
+    assert piped(database, "off", "new_checkout", *options, **broken).returncode == 0
     assert query("SELECT enabled FROM flagstaff_featureflag") == (False,)
-
-
-def test_django_options_may_follow_the_verb(database: str) -> None:
-    arguments = ["list", "--settings=tests.support.settings", "--traceback", "-v", "0"]
-    assert piped(database, *arguments, DJANGO_SETTINGS_MODULE="").returncode == 0
 
 
 ON_SQLITE = """
@@ -271,35 +251,31 @@ for line in json.load(sys.stdin):
 USERS = {"bigint": "42", "uuid": "6f2b1c1e-0d3a-4c39-9f0e-3f1f1c7f0001", "text": "a b"}
 
 
+#: Lines, each with a part of its document.
+ON_ANY_DATABASE: dict[str, dict[str, Any]] = {
+    "explain new_checkout alice": {"reason": "TARGETING_MATCH"},
+    "explain new_checkout {pk}": {"reason": "TARGETING_MATCH"},
+    "rollout new_checkout 100": {"changed": True},
+    "off new_checkout --wait": {"changed": True},
+    "show new_checkout": {"summary": "Off for all users."},
+    "on new_checkout": {"changed": True},
+    "list --state all": {"key": "new_checkout"},
+    "value set gateway [1]": {"changed": True},
+    "value get gateway": {"value": [1]},
+    "value list": {"value": [1]},
+    "status": {"mode": "direct", "flags": 1},
+}
+
+
 @pytest.mark.parametrize(("users", "pk"), USERS.items(), ids=USERS)
 def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path: Path) -> None:
-    def documents(*lines: list[str]) -> list[Any]:
-        variables = settings(tmp_path, ON_SQLITE.format(users=users))
-        python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
-        channels = {"stdin": None, "input": json.dumps(lines)}
-        ran = run(python, environment("", **variables), **channels)
-        assert ran.returncode == 0, ran.stderr
-        return [json.loads(line) for line in ran.stdout.splitlines()]
-
-    by_name, by_pk, rollout, off, shown, on, listed, put, got, values, status = documents(
-        ["explain", "new_checkout", "alice"],
-        ["explain", "new_checkout", pk],
-        ["rollout", "new_checkout", "100"],
-        ["off", "new_checkout", "--wait"],
-        ["show", "new_checkout"],
-        ["on", "new_checkout"],
-        ["list", "--state", "all"],
-        ["value", "set", "gateway", "[1]"],
-        ["value", "get", "gateway"],
-        ["value", "list"],
-        ["status"],
-    )
-    for explained, by in ((by_name, "username"), (by_pk, "primary key")):
-        assert explained["reason"] == "TARGETING_MATCH"
-        assert (str(explained["user"]["pk"]), explained["user"]["by"]) == (pk, by)
-    assert [change["changed"] for change in (rollout, off, on, put)] == [True] * 4
-    assert off["propagation"]["complete"] is True
-    assert shown["summary"] == "Off for all users."
-    assert [flag["state"] for flag in listed] == ["all"]
-    assert (got["value"], [entry["value"] for entry in values]) == ([1], [[1]])
-    assert (status["mode"], status["flags"]) == ("direct", 1)
+    lines = [[word.format(pk=pk) for word in line.split()] for line in ON_ANY_DATABASE]
+    variables = settings(tmp_path, ON_SQLITE.format(users=users))
+    python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
+    channels = {"stdin": None, "input": json.dumps(lines)}
+    ran = run(python, environment("", **variables), **channels)
+    assert ran.returncode == 0, ran.stderr
+    for shown, (line, part) in zip(ran.stdout.splitlines(), ON_ANY_DATABASE.items(), strict=True):
+        found = json.loads(shown)
+        [document] = found if isinstance(found, list) else [found]
+        assert part.items() <= document.items(), line

@@ -10,39 +10,17 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
-from django.test import override_settings
 
-from flagstaff.contrib.webhooks import deliver
-from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
 from tests.support.fixtures import Query
 from tests.support.webhooks import Webhook
 from tools.limits import seconds
-
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def execute(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
     with Webhook() as webhook:
         yield webhook
-
-
-@pytest.fixture
-def ops(hook: Webhook) -> Iterator[Webhook]:
-    """A receiver after its first run, and a flag."""
-    FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
-    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
-        deliver()
-        yield hook
-    execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
