@@ -150,8 +150,7 @@ class SegmentConditions(RulePages):
     def large_conditions(self, segment: Segment) -> str:
         """How to change conditions that are too large for a form."""
         advice = _(
-            "Use “manage.py flags segment conditions %(key)s FILE” or "
-            "flagstaff.changes.update_segment()."
+            "Use “manage.py flags segment conditions %(key)s FILE” or changes.segments.update()."
         )
         advice %= {"key": shlex.quote(segment.key)}
         return too_large_text(stored_in(segment, CONDITIONS), advice)
