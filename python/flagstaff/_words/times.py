@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import TypeVar
 
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from flagstaff._words.text import Text, joined, marked
+
+At = TypeVar("At", datetime, "datetime | None")
 
 SECONDS = marked("{count} s")
 _UNITS = (
@@ -31,11 +34,6 @@ _AGO = (
 def full_time(at: datetime) -> str:
     """Returns the date and time, such as "2026-11-20 14:03:05 CET"."""
     return f"{local_time(at):%Y-%m-%d %H:%M:%S %Z}"
-
-
-def clock_time(at: datetime) -> str:
-    """Returns the time of a day that the reader knows, such as "14:03:05 CET"."""
-    return f"{local_time(at):%H:%M:%S %Z}"
 
 
 def local_time_text(at: datetime) -> str:
@@ -108,12 +106,9 @@ def is_of_this_hour(at: datetime | None) -> bool:
     return at is not None and aware(at) >= hour
 
 
-def aware(at: datetime) -> datetime:
-    """Returns the time with a UTC offset, for other programs."""
+def aware(at: At) -> At:
+    """Returns the time with a UTC offset, for other programs. None stays None."""
     # The database returns naive times in TIME_ZONE, whichever time zone is active.
-    return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())
-
-
-def aware_or_none(at: datetime | None) -> datetime | None:
-    """The same for a time that may be missing."""
-    return None if at is None else aware(at)
+    if at is None or timezone.is_aware(at):
+        return at
+    return at.replace(tzinfo=timezone.get_default_timezone())

@@ -20,12 +20,12 @@ from flagstaff._tables.names import fill, flag_names, own_names, query, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.json_text import ExactDecoder, LongJson
+from flagstaff._words.json_text import ExactDecoder
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
-from flagstaff.history.differences import Difference, Users, row_differences
+from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
 Action = Literal["create", "change", "delete"]

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flagstaff import acting_as, changes
-from flagstaff._words.json_text import LongJson
 from flagstaff.contrib.webhooks.queue import by_event
 from flagstaff.history import (
     Difference,
@@ -27,6 +26,7 @@ from flagstaff.history import (
     unreadable_kinds,
     value_version,
 )
+from flagstaff.history.differences import LongJson
 from flagstaff.history.log import ChangeQuerySet, undone_by, undos_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.flag_fixtures import flag, gateway
