@@ -76,10 +76,6 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Returns the entries of an actor: as stored, such as "deploy", or a username. Queries."""
         return self.filter(actor__in=stored_actors(actor))
 
-    def with_text(self, text: str) -> ChangeQuerySet:
-        """Returns the entries whose key contains the text; of the newest ones, also the reason."""
-        return self.filter(has_text(text))
-
     def in_transaction(self, entry: Change) -> ChangeQuerySet:
         """Returns the entries of the transaction that wrote `entry`.
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import Error, transaction
 
-from flagstaff._stored_value_schema import RULES, VALUE
+from flagstaff._stored_value_schema import VALUE
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.group_lookup import missing_groups
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record

@@ -8,7 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain_value
-from flagstaff._stored_value_schema import RULES, SECRET_FIELDS, is_secret
+from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
