@@ -57,7 +57,8 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         user.map(Self::of).transpose()
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     fn of(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
         let user_type = user.get_type_ptr();
         for slot in &TYPES {

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TypeVar
 
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from flagstaff._words.text import Text, joined, marked
-
-At = TypeVar("At", datetime, "datetime | None")
 
 SECONDS = marked("{count} s")
 _UNITS = (
@@ -106,9 +103,7 @@ def is_of_this_hour(at: datetime | None) -> bool:
     return at is not None and aware(at) >= hour
 
 
-def aware(at: At) -> At:
-    """Returns the time with a UTC offset, for other programs. None stays None."""
+def aware(at: datetime) -> datetime:
+    """Returns the time with a UTC offset, for other programs."""
     # The database returns naive times in TIME_ZONE, whichever time zone is active.
-    if at is None or timezone.is_aware(at):
-        return at
-    return at.replace(tzinfo=timezone.get_default_timezone())
+    return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())

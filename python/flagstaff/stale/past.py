@@ -91,7 +91,7 @@ def history_since() -> datetime | None:
     """Returns the time of the oldest entry about a flag; None without an entry. One query."""
     times = Change.objects.filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
     first = times.first()
-    return aware(first)
+    return first and aware(first)
 
 
 def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:

@@ -127,7 +127,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     return Overview(
         total=values["flagstaff_total"],
         counts=numbers,
-        usage_since=aware(since),
+        usage_since=since and aware(since),
         is_readable=values.get("flagstaff_hidden") == 0,
     )
 
