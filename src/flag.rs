@@ -115,7 +115,6 @@ impl Flag {
 }
 
 impl Dependent for Flag {
-    #[inline]
     fn depends_on_subject(&self) -> bool {
         self.enabled
             && match &self.targeting {

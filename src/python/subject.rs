@@ -57,8 +57,7 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         user.map(Self::of).transpose()
     }
 
-    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
-    #[inline(always)]
+    #[inline]
     fn of(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
         let user_type = user.get_type_ptr();
         for slot in &TYPES {
