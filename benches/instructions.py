@@ -2,10 +2,11 @@
 
     python -m benches.instructions        (beside a DATABASE_URL; needs valgrind)
 
-On a shared machine, durations are noisy and instructions are not: the same build and Python give
-nearly the same count. It covers the extension's function from entry to exit. valgrind has no SHA
-instructions: with a hash, some 3,400 instructions are their emulation. All evaluations run in one
-process, because Python's start takes most of the time.
+On a shared machine, durations are noisy and instructions are not. Hashes are seeded per process, so
+the smallest counts vary by 5 % between runs of the same build: compare the lowest of several. A
+count covers the extension's function from entry to exit. valgrind has no SHA instructions: with a
+hash, some 3,400 instructions are their emulation. All evaluations run in one process, because
+Python's start takes most of the time.
 """
 
 from __future__ import annotations

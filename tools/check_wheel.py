@@ -29,7 +29,7 @@ PARTS = (
     "flagstaff/_core.pyi",
     "flagstaff/locale/django.pot",
     "flagstaff/locale/de/LC_MESSAGES/django.mo",
-    "flagstaff/sql/triggers_v1.sql",
+    "flagstaff/sql/history_triggers_v1.sql",
     "flagstaff/static/flagstaff/admin.css",
     "flagstaff/templates/flagstaff/rollout_input.html",
     ".dist-info/licenses/LICENSE",

@@ -9,13 +9,13 @@ from flagstaff._words.rule_parts import places_of, problem_at
 from flagstaff._words.text import Text
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 
-#: The names of the fields with the schema of a value, of its own field, and of its rules.
-TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
+#: The names of the fields with the schema of a value, and of its own field.
+TYPE, CHOICES, VALUE = "type", "choices", "value"
 #: The names of the fields that say who may read a value.
 SECRET, CLIENT_SIDE = "secret", "client_side"
 #: The fields that are masked of a secret value: what it is, what it may be, which is one of a few,
 #: and what its rules give.
-SECRET_FIELDS = (VALUE, CHOICES, RULES)
+SECRET_FIELDS = (VALUE, CHOICES, "rules")
 
 
 def is_secret(row: object) -> bool:
@@ -51,7 +51,7 @@ def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, 
     elif schema != ANY and schema.type in ("", *TYPES):
         is_plain, value = _plain(row.value)
         found[VALUE] = value_problem(value, schema, secret=secret) if is_plain else None
-        found[RULES] = _rule_problem(row, schema, secret=secret)
+        found["rules"] = _rule_problem(row, schema, secret=secret)
     return {name: problem for name, problem in found.items() if problem is not None}
 
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -31,8 +30,6 @@ BUILT_IN = ("is_authenticated", "is_staff", "is_superuser", "groups")
 MAX_STALE_DAYS = 3650
 
 _HOUR, _DAY = 3600, 86_400
-# Browsers keep no cookie for longer.
-_MAX_COOKIE_AGE = 400 * _DAY
 _COLORS = ("grey", "green", "blue", "purple", "orange", "red")
 _MAX_NAME = 40
 
@@ -93,11 +90,8 @@ class Setting(Generic[T]):
         return self.current()
 
     def current(self) -> T:
-        """Returns the value now. Raises SettingError, also for an unknown name in FLAGSTAFF."""
-        given = _given()
-        for problem in _unknown_names(given):
-            raise problem
-        return self.read(given)
+        """Returns the value now. Raises SettingError."""
+        return self.read(_given())
 
     def read(self, given: Mapping[str, object]) -> T:
         """Returns the value in the settings. Raises SettingError if it is not valid."""
@@ -125,21 +119,23 @@ def is_path(value: object) -> bool:
 
 def is_url(value: object) -> TypeGuard[str]:
     """Whether it is an http(s) URL without user or password that a header can hold."""
-    # A line break would end the header that holds the URL.
-    if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
+    # Of printable ASCII: a line break would end the header that holds the URL.
+    if not isinstance(value, str) or not re.fullmatch(r"(?i)https?://[!-~]+", value):
         return False
     try:
-        split = urlsplit(value)
-        is_port_valid = split.port != 0
+        url = urlsplit(value)
+        return bool(url.hostname) and "@" not in url.netloc and url.port != 0
     except ValueError:
         return False
-    is_http = split.scheme in ("http", "https")
-    return is_http and bool(split.hostname) and "@" not in split.netloc and is_port_valid
 
 
 def is_number(value: object, low: float, high: float) -> bool:
     """Whether it is a number from `low` to `high`. Neither True nor NaN is one."""
     return isinstance(value, int | float) and type(value) is not bool and low <= value <= high
+
+
+def _optional(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
 
 
 def _is_whole(value: object, low: int, high: int) -> bool:
@@ -152,7 +148,7 @@ def _seconds(
     def is_valid(value: object) -> bool:
         return is_number(value, low, high)
 
-    expected = f"a number of seconds from {low:g} to {high:g}"
+    expected = f"a number of seconds from {low} to {high:,}"
     return Setting(doc, default, expected, is_valid, float, fixed=fixed)
 
 
@@ -169,20 +165,13 @@ def _switch(doc: str, *, default: bool = False, fixed: bool = False) -> Setting[
 
 def _days(doc: str) -> Setting[int | None]:
     expected = "a whole number of days from 1 to 36500, or None to delete nothing"
-    return Setting(doc, None, expected, lambda value: value is None or _is_whole(value, 1, 36_500))
+    return Setting(doc, None, expected, _optional(lambda value: _is_whole(value, 1, 36_500)))
 
 
 def request_function(doc: str, example: str, returns: str, name: str = "") -> Setting[str | None]:
     """Returns a setting that names a function of the request, or None."""
     expected = f'the path of a function (request), such as "{example}", or None'
-    return Setting(
-        doc,
-        None,
-        expected,
-        lambda value: value is None or is_path(value),
-        returns=returns,
-        name=name,
-    )
+    return Setting(doc, None, expected, _optional(is_path), returns=returns, name=name)
 
 
 def _paths(doc: str, expected: str) -> Setting[Mapping[str, str]]:
@@ -195,9 +184,7 @@ def _paths(doc: str, expected: str) -> Setting[Mapping[str, str]]:
 
 
 def _site(doc: str, expected: str) -> Setting[str | None]:
-    def is_valid(value: Any) -> bool:
-        return value is None or (is_url(value) and not set("?#@") & set(value))
-
+    is_valid = _optional(lambda value: is_url(value) and not set("?#@") & set(value))
     return Setting(doc, None, f"the URL of {expected}, or None", is_valid)
 
 
@@ -207,11 +194,8 @@ def _model(doc: str, default: str, example: str) -> Setting[type[Model]]:
 
 
 def _is_model(value: Any) -> bool:
-    if not isinstance(value, str) or value.count(".") != 1:
-        return False
     try:
-        # Before the models are loaded only the form of the label can be checked.
-        return not apps.models_ready or bool(apps.get_model(value))
+        return isinstance(value, str) and bool(apps.get_model(value))
     except (LookupError, ValueError):
         return False
 
@@ -220,62 +204,29 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-_ATTRIBUTES = (
-    'a list of columns of the user model, such as ["country", "plan"], or the path of a function '
-    '(user, request), such as "shop.flags.attributes"'
-)
-
-
-def _are_names(value: Any) -> bool:
+def _are_attributes(value: Any) -> bool:
     names = [value] if isinstance(value, str) else value
-    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return (
+        isinstance(names, list | tuple)
+        # With a part before it, a column has the form of a path.
+        and all(isinstance(name, str) and is_path(f"user.{name}") for name in names)
+        and sum("." in name for name in names) <= 1
+        and {"visitor", *BUILT_IN}.isdisjoint(names)
+    )
 
 
-def _attributes(value: str | list[str] | tuple[str, ...]) -> AttributeSources:
-    names = (value,) if isinstance(value, str) else tuple(value)
-    for problem, hint in _attribute_problems(names):
-        raise SettingError(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint)
+def _attributes(value: str | Sequence[str]) -> AttributeSources:
+    names = (value,) if isinstance(value, str) else value
     path = next((name for name in names if "." in name), None)
     return AttributeSources(tuple(name for name in names if name != path), path)
 
 
-def _attribute_problems(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        if name in BUILT_IN:
-            yield f"{name!r}, which is built in", "remove it: rules can read it anyway"
-        if name == "visitor":
-            hint = "remove it; a function can return the column under another name"
-            yield "'visitor', which is the id of the browser", hint
-        if not all(part.isidentifier() for part in name.split(".")):
-            yield repr(name), f"expected {_ATTRIBUTES}"
-    if sum("." in name for name in names) > 1:
-        yield "more than one function", "call the others from the first one"
-
-
-_ENVIRONMENT = (
-    'None, or a dict such as {"name": "Production", "color": "red", "production": True}; '
-    f"colors: {', '.join(_COLORS)}"
-)
-_IN_ENVIRONMENT: Mapping[object, Callable[[Any], bool]] = {
-    "name": lambda value: isinstance(value, str) and _is_shown(value),
-    "color": lambda value: value in _COLORS,
-    "production": lambda value: type(value) is bool,
-}
-
-
-def _is_shown(name: str) -> bool:
-    return name.isprintable() and 0 < len(name.strip()) <= _MAX_NAME
-
-
-def _environment(value: Mapping[str, Any] | None) -> Environment | None:
-    if value is None:
-        return None
-    for name, given in {"name": None, **value}.items():
-        is_valid = _IN_ENVIRONMENT.get(name)
-        if is_valid is None or not is_valid(given):
-            problem = f'["{name}"] is {given!r}' if is_valid else f" has no entry {name!r}"
-            raise SettingError(f'FLAGSTAFF["ENVIRONMENT"]{problem}', f"expected {_ENVIRONMENT}")
-    return Environment(**value)
+def _is_environment(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value.keys() <= {"name", "color", "production"}:
+        return False
+    name, color = value.get("name"), value.get("color", "grey")
+    is_shown = isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) <= _MAX_NAME
+    return is_shown and color in _COLORS and type(value.get("production", False)) is bool
 
 
 class Conf:
@@ -285,7 +236,7 @@ class Conf:
         "The database of the flags; None for the one to which the router writes the flag model",
         None,
         "an alias in DATABASES, or None",
-        lambda value: value is None or value in list(connections),
+        lambda value: value in [None, *connections],
         fixed=True,
     )
     flag_model = _model("The model of the flags", "flagstaff.FeatureFlag", "shop.Flag")
@@ -300,13 +251,8 @@ class Conf:
     )
     pool_size = _whole("Number of short connections of a process", 2, high=16, fixed=True)
     pool_idle = _seconds("Time until an idle short connection closes", 0.0, low=0, high=_HOUR)
-    usage_interval: Setting[float] = Setting(
-        "Time between two flushes of usage",
-        60.0,
-        f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",
-        lambda value: is_number(value, 0, 0) or is_number(value, 1, _HOUR),
-        float,
-        fixed=True,
+    usage_interval = _seconds(
+        "Time between two flushes of usage; 0 turns usage off", 60.0, low=0, high=_HOUR
     )
     measure_interval = _seconds(
         "Time between two flushes of what plans and experiments measure", 5.0, low=0.1, high=60
@@ -336,7 +282,13 @@ class Conf:
         lambda value: value in ("ignore", "warn", "raise"),
     )
     attributes: Setting[AttributeSources] = Setting(
-        "The attributes of users that rules can read", (), _ATTRIBUTES, _are_names, _attributes
+        "The attributes of users that rules can read",
+        (),
+        'a list of columns of the user model, such as ["country", "plan"], or the path of one '
+        'function (user, request), such as "shop.flags.attributes"; '
+        f"built in are {', '.join(BUILT_IN)} and visitor",
+        _are_attributes,
+        _attributes,
     )
     visitor_cookie: Setting[bool | str] = Setting(
         "Whether browsers may get the cookie of visitors",
@@ -351,26 +303,29 @@ class Conf:
         "the name of a cookie: letters, digits, and signs such as - and _",
         _matches(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"),
     )
-    visitor_cookie_age: Setting[int] = Setting(
+    # Browsers keep no cookie for more than 400 days.
+    visitor_cookie_age = _seconds(
         "Time for which the id of a visitor is valid",
         365 * _DAY,
-        f"a whole number of seconds from 60 to {_MAX_COOKIE_AGE}, which is 400 days",
-        lambda value: _is_whole(value, 60, _MAX_COOKIE_AGE),
+        low=60,
+        high=400 * _DAY,
+        fixed=False,
     )
     visitor_cookie_domain: Setting[str | None] = Setting(
         "The domain of the cookie of visitors; None for the host of the response",
         None,
         'the domain of a cookie, such as ".shop.example", or None',
-        lambda value: value is None or _matches(r"[A-Za-z0-9.-]+")(value),
+        _optional(_matches(r"[A-Za-z0-9.-]+")),
     )
     site_url = _site("For links in messages", "your site, such as https://shop.example")
     docs_url = _site("For links in the admin", "a site with the documentation")
     environment: Setting[Environment | None] = Setting(
         "The deployment that the admin names on its pages",
         None,
-        _ENVIRONMENT,
-        lambda value: value is None or isinstance(value, Mapping),
-        _environment,
+        'None, or a dict such as {"name": "Production", "color": "red", "production": True}; '
+        f"colors: {', '.join(_COLORS)}; a name has at most {_MAX_NAME} characters",
+        _optional(_is_environment),
+        lambda value: value and Environment(**value),
     )
     require_reason = _switch("Whether changes in the admin and the terminal need a reason")
     read_only = _switch("Whether the pages of the admin are read-only")
@@ -406,8 +361,13 @@ class Conf:
         return [*_unknown_names(given), *chain.from_iterable(of_values)]
 
     def fixed(self) -> dict[str, object]:
-        """Returns the settings that cannot change while the engine runs."""
+        """Returns the settings that cannot change while the engine runs.
+
+        Raises SettingError, also for an unknown name in FLAGSTAFF.
+        """
         given = _given()
+        for problem in _unknown_names(given):
+            raise problem
         return {name: one.read(given) for name, one in SETTINGS.items() if one.fixed}
 
 
@@ -419,12 +379,6 @@ SETTINGS: dict[str, Setting[Any]] = {
 
 def all_settings() -> dict[str, Setting[Any]]:
     """Returns the settings by their keys, also those of the installed apps."""
-    return _settings_of(tuple(apps.app_configs))
-
-
-# Settings are read at each use, also in requests.
-@lru_cache(maxsize=1)
-def _settings_of(_installed: tuple[str, ...]) -> dict[str, Setting[Any]]:
     return SETTINGS | {setting.name: setting for of_app in OF_APPS for setting in of_app}
 
 
@@ -438,15 +392,12 @@ def _given() -> Mapping[str, object]:
 
 
 def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
-    others = [name for name in given if name not in SETTINGS]
-    # Models read settings before the apps are ready, which may have others.
-    known = all_settings() if others and apps.apps_ready else others
-    for name in others:
-        if name not in known:
-            similar = most_similar(str(name), known)
-            listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is "
-            hint = f'did you mean "{similar}"?' if similar else f"{listed}in INSTALLED_APPS"
-            yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint)
+    known = all_settings()
+    for name in (name for name in given if name not in known):
+        similar = most_similar(str(name), known)
+        listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is in "
+        hint = f'did you mean "{similar}"?' if similar else f"{listed}INSTALLED_APPS"
+        yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint)
 
 
 conf = Conf()

@@ -18,32 +18,11 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from flagstaff._words.cells import Column, Record
-
-__all__ = [
-    "ACTIONS",
-    "CRAWLERS",
-    "FORGET_USER",
-    "JOBS",
-    "KEYS",
-    "OBSERVERS",
-    "ORIGINS",
-    "PLANNED_FLAGS",
-    "RETENTIONS",
-    "RULES",
-    "SETTINGS",
-    "TABLES",
-    "Column",
-    "Hook",
-    "Job",
-    "JobReport",
-    "OtherRules",
-    "Record",
-    "Retention",
-    "model_of",
-]
+from flagstaff._words import cells
 
 T = TypeVar("T")
+Column = cells.Column
+Record = cells.Record
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ class InstallTriggers(PostgresOperation):
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
             schema = schema_of_functions(schema_editor)
-            execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
+            for file in ("token_trigger_v1", "history_triggers_v1"):
+                execute(schema_editor, file, {"schema": schema, **watched.placeholders()})
             install_group_function(schema_editor)
 
     def remove(

@@ -24,7 +24,8 @@ macro_rules! hooks {
 
         #[expect(clippy::elidable_lifetime_names, reason = "some of the hooks need the name")]
         impl Hooks {
-            $($(pub(super) fn $name<'py>(
+            $($(#[cold]
+            pub(super) fn $name<'py>(
                 py: Python<'py>,
                 $($argument: $type,)*
             ) -> PyResult<hooks!(@result $($result)?)> {

@@ -14,7 +14,7 @@ from django.utils import timezone
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, flag_names, own_names, query, sql
-from flagstaff._words.times import aware, aware_or_none
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 
@@ -127,13 +127,13 @@ def read_usage(keys: Collection[str] | None, since: datetime | None) -> Usage:
 def usage_period(since: datetime | None = None) -> UsagePeriod:
     """Returns the period that the usage covers, with the longest gap since a time. One query."""
     [(first, last, gap)] = _rows("usage_period_v1", [since or timezone.now()])
-    return UsagePeriod(aware_or_none(first), aware_or_none(last), gap or timedelta())
+    return UsagePeriod(first and aware(first), last and aware(last), gap or timedelta())
 
 
 def key_usage(keys: Collection[str], since: datetime) -> dict[str, KeyUsage]:
     """Returns the usage of keys, counted since a time. Keys without usage are absent. One query."""
     rows = _rows("key_usage_v1", {"keys": [*keys], "since": since})
-    return {row[0]: KeyUsage(*row[1:4], *map(aware_or_none, row[4:])) for row in rows}
+    return {row[0]: KeyUsage(*row[1:4], *(at and aware(at) for at in row[4:])) for row in rows}
 
 
 def recent_usage(keys: Collection[str]) -> RecentUsage | None:

@@ -94,7 +94,7 @@ class RequestVisitor:
             return
         keep_out_of_cache(request)
         if text is not None and self._consent:
-            self._cookie = read_id(text, conf.visitor_cookie_age)
+            self._cookie = read_id(text, int(conf.visitor_cookie_age))
         # Last: another thread may use the visitor of the same request.
         self._reads_cookie = True
 

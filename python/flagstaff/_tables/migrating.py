@@ -119,7 +119,7 @@ class WatchAppTable(PostgresOperation):
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._execute("drop_token_trigger_v1", schema_editor, state)
+        self._execute("drop_triggers_v1", schema_editor, state)
 
     def _execute(
         self, file: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState

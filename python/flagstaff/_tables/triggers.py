@@ -51,7 +51,7 @@ class WatchedTable:
     arguments: tuple[str, ...]
 
     def placeholders(self) -> dict[str, str]:
-        """Returns the values of the placeholders in `triggers_v1` and `drop_triggers_v1`."""
+        """Returns the values of the placeholders in the SQL of its triggers."""
         return {
             "table": self.table,
             "relation": self.relation,
@@ -189,8 +189,9 @@ def triggers_of(
 
 @cache
 def expected_triggers() -> tuple[str, ...]:
-    """Returns the names of all triggers that a watched table has, in the order of the template."""
-    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql("triggers_v1"), re.MULTILINE))
+    """Returns the names of all triggers that a watched table has, in the order of the templates."""
+    templates = sql("token_trigger_v1") + sql("history_triggers_v1")
+    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", templates, re.MULTILINE))
 
 
 def _write_tokens(triggers: Iterable[Trigger]) -> bool:

@@ -18,10 +18,6 @@ from flagstaff._words.times import aware, full_time
 Record: TypeAlias = Mapping[str, Any]
 
 
-def _no_style(_record: Record) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Column:
     """A field of the records, and its text on a terminal. In a pipe the field is unchanged."""
@@ -35,7 +31,7 @@ class Column:
     below: bool = False
     align_right: bool = False
     #: The name of the cell's style in Django's terminal colours, or None.
-    style: Callable[[Record], str | None] = _no_style
+    style: Callable[[Record], str | None] = lambda _record: None
 
     @property
     def title(self) -> str:

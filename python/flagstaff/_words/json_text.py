@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from flagstaff._core import json_problem
 from flagstaff._words.text import Text, truncated
@@ -35,15 +35,6 @@ class ExactDecoder(json.JSONDecoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(parse_float=ExactNumber, **options)
-
-
-class LongJson(NamedTuple):
-    """The start of a long JSON text of the history, in the place of its value."""
-
-    start: str
-    length: int
-    #: Of the whole text.
-    digest: str
 
 
 class DuplicateNameError(ValueError):
@@ -94,11 +85,13 @@ def read_exactly(text: str) -> Any:
 
 
 def canonical_json(value: object, *, allow_nan: bool = False) -> str:
-    """Returns the same text for the same JSON.
+    """Returns the same text for the same JSON, whatever the order of its keys.
 
-    Raises TypeError or ValueError if JSON cannot hold the value.
+    Raises TypeError or ValueError if JSON cannot hold the value, or NaN and Infinity unless they
+    are allowed.
     """
-    return sorted_json(json.dumps(value), allow_nan=allow_nan)
+    plain = json.loads(json.dumps(value), parse_float=_as_postgres_reads)
+    return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
 
 
 def is_same_json(left: object, right: object) -> bool:
@@ -110,15 +103,6 @@ def is_same_json(left: object, right: object) -> bool:
         return canonical_json(left) == canonical_json(right)
     except (TypeError, ValueError, RecursionError):
         return False
-
-
-def sorted_json(text: str, *, allow_nan: bool = False) -> str:
-    """Returns the same text for the same JSON, whatever the order of its keys.
-
-    Raises ValueError for NaN and Infinity, unless they are allowed.
-    """
-    plain = json.loads(text, parse_float=_as_postgres_reads)
-    return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
 
 
 def _as_postgres_reads(text: str) -> int | float:

@@ -20,12 +20,3 @@ def most_similar(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | 
         by_folded.setdefault(other.casefold(), other)
     nearest = get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[nearest[0]] if nearest else None
-
-
-def with_similar(name: str, similar: str | None) -> str:
-    """Returns the quoted name, with the similar one if there is one.
-
-    >>> with_similar("chekout", "checkout"), with_similar("new", None)
-    ("'chekout' (did you mean 'checkout'?)", "'new'")
-    """
-    return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")

@@ -123,11 +123,6 @@ def truncated(text: str, limit: int | None, length: int | None = None) -> str:
     return Text("{text}… ({count} more characters)", text=beginning, count=count)
 
 
-def local_truncated(text: str, limit: int | None, length: int | None = None) -> str:
-    """Returns the same in the active language."""
-    return localized(truncated(text, limit, length))
-
-
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Returns the number with its noun in English. `plural` is by default the noun with an "s".
 

@@ -33,11 +33,6 @@ def full_time(at: datetime) -> str:
     return f"{local_time(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def clock_time(at: datetime) -> str:
-    """Returns the time of a day that the reader knows, such as "14:03:05 CET"."""
-    return f"{local_time(at):%H:%M:%S %Z}"
-
-
 def local_time_text(at: datetime) -> str:
     """Returns the date in the project's format, and the time with seconds and time zone.
 
@@ -112,8 +107,3 @@ def aware(at: datetime) -> datetime:
     """Returns the time with a UTC offset, for other programs."""
     # The database returns naive times in TIME_ZONE, whichever time zone is active.
     return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())
-
-
-def aware_or_none(at: datetime | None) -> datetime | None:
-    """The same for a time that may be missing."""
-    return None if at is None else aware(at)

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.utils.translation import pgettext_lazy
-
 from flagstaff._words.json_text import scalar_of
+from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, some
 
 #: The types that a schema can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
-TYPE_NAMES = {
-    "string": pgettext_lazy("type of JSON", "string"),
-    "number": pgettext_lazy("type of JSON", "number"),
-    "integer": pgettext_lazy("type of JSON", "integer"),
-    "boolean": pgettext_lazy("type of JSON", "boolean"),
-    "object": pgettext_lazy("type of JSON", "object"),
-    "array": pgettext_lazy("type of JSON", "array"),
-    "null": "null",
-}
 #: With articles, for sentences.
 TYPE_LABELS = {
     "string": Text("a string"),
@@ -108,8 +97,6 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def _type_problem(value: object, name: str, *, secret: bool) -> Text:
-    if name == "integer" and type_of(value) == "number" and not secret:
-        return Text("{value} is not an integer", value=_text(value))
     wanted, present = TYPE_LABELS[name], TYPE_LABELS[type_of(value)]
     # A person may have written "25" where 25 is needed.
     meant = scalar_of(value) if isinstance(value, str) and not secret else value
@@ -127,26 +114,15 @@ def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -
     if secret:
         return Text("the value is not one of its choices")
     allowed = some(map(_text, choices))
-    if meant := _nearest(value, choices):
+    by_text = {str(choice): choice for choice in choices}
+    if similar := most_similar(str(value)[:_MAX_LENGTH], by_text):
         return Text(
             "{value} is not one of {allowed}; did you mean {meant}?",
             value=_text(value),
             allowed=allowed,
-            meant=meant,
+            meant=_text(by_text[similar]),
         )
     return Text("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
-
-
-def _nearest(value: object, choices: Iterable[object]) -> str:
-    """Returns the most similar choice as JSON, or an empty text."""
-    # Of choices that differ in case only, the first counts.
-    by_text = {_plain(choice): choice for choice in reversed(list(choices))}
-    nearest = get_close_matches(_plain(value)[:_MAX_LENGTH], by_text, n=1)
-    return _text(by_text[nearest[0]]) if nearest else ""
-
-
-def _plain(value: object) -> str:
-    return value.casefold() if isinstance(value, str) else _text(value)
 
 
 def _text(value: object) -> str:

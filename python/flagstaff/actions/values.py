@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flagstaff import changes
-from flagstaff._stored_value_schema import RULES, VALUE, is_secret
+from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Argument, JsonFile, StoredValue
 from flagstaff.actions.fields import fields_of

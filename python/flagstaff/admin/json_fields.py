@@ -19,7 +19,7 @@ from flagstaff._words.json_text import (
     object_of_pairs,
     why_undecodable,
 )
-from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff._words.rule_json import rules_json
 from flagstaff._words.text import local_number
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
@@ -137,7 +137,7 @@ class ConditionsField(ValueField):
 
     def text_of(self, value: object) -> str:
         """The JSON, indented."""
-        return conditions_json(value)
+        return rules_json(value)
 
 
 def as_json_area(field: forms.Field, rows: int = 4, css_class: str = "") -> forms.Field:

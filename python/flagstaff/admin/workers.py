@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import RULE_FORMAT
 from flagstaff._words.text import localized
-from flagstaff._words.times import aware, clock_time, duration
+from flagstaff._words.times import duration, local_time_text
 from flagstaff._workers.register import Worker, read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
 from flagstaff.admin.base_admin import applied_by_workers
@@ -64,7 +64,7 @@ class WorkersAdmin(PlainPageAdmin):
             "notes": [*map(localized, notes(found))],
             "rows": [_row(worker) for worker in found.registered],
             "modes": [(mode, MODE_TEXTS[mode]) for mode in modes],
-            "at": clock_time(aware(timezone.now())),
+            "at": local_time_text(timezone.now()),
             "poll_interval": f"{conf.poll_interval:g}",
             "may_check": self._may_check(request),
         }
@@ -81,7 +81,7 @@ class WorkersAdmin(PlainPageAdmin):
         return may(self.admin_site, request, "toggle", conf.flag_model)
 
     def _check(self, request: HttpRequest) -> None:
-        checked_at = clock_time(aware(timezone.now()))
+        checked_at = local_time_text(timezone.now())
         applied = applied_by_workers(_CHECK_TIMEOUT)
         if not applied.text:
             text = _("There is nothing to check: evaluations query the database.")

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.json_text import canonical_json
+from flagstaff._words.json_text import is_same_json
 from flagstaff._words.rule_parts import ALL
 from flagstaff._words.text import Text, local_list, local_number, localized
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
@@ -116,9 +116,7 @@ def _by_fields(
     if old is not None and old.bucket_by != new.bucket_by:
         return Consequence.MOST
     if isinstance(new, ValueState):
-        is_same = isinstance(old, ValueState) and canonical_json(old.value) == canonical_json(
-            new.value
-        )
+        is_same = isinstance(old, ValueState) and is_same_json(old.value, new.value)
         percent, is_raised = ALL, not is_same
     else:
         percent, is_raised = new.rollout_percent, _is_raised(old, new)

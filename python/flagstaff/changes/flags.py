@@ -12,7 +12,6 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, Row, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
-from flagstaff._words.rule_parts import with_all_users
 from flagstaff.changes.allowed_users import ALLOWED, AllowedUsersChange, allowed_pks
 from flagstaff.changes.changed import Changed, undo_of_users
 from flagstaff.changes.locking import locked_row
@@ -85,9 +84,10 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     return update(key, fields, expect_version=expect_version, expect={RULES: flag.rules})
 
 
-def rules_for_everybody(rules: object) -> list[dict[str, Any]]:
+def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
     """Returns the rules that `release` writes in the place of others."""
-    return with_all_users(rules) if rule_problem(rules) is None else []
+    readable = rules if rule_problem(rules) is None else []
+    return [{**rule, "rollout_percent": ALL_USERS} for rule in readable]
 
 
 def update(

@@ -6,7 +6,6 @@ locked or written, so it works for a viewer, on a replica, and with READ_ONLY.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -34,7 +33,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.json_text import sorted_json
+from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, marked
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
@@ -318,7 +317,7 @@ def _rules(state: FlagState | ValueState) -> str | None:
 
 def _json(value: Any) -> str:
     """Returns JSON in which equal values have equal texts."""
-    return sorted_json(json.dumps(value), allow_nan=True)
+    return canonical_json(value, allow_nan=True)
 
 
 def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:

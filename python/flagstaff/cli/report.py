@@ -8,15 +8,15 @@ from typing import Any
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
-from flagstaff._stored_value_schema import RULES, VALUE
+from flagstaff._stored_value_schema import VALUE
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.group_lookup import missing_groups
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
-from flagstaff._words.similar import with_similar
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff._words.value_schema import type_of
 from flagstaff.actions import Done
@@ -115,7 +115,10 @@ def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
         for side in (changed.old, changed.new)
     )
     if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
-        names = some(with_similar(*one) for one in missing.items())
+        names = some(
+            f"{name!r} (did you mean {similar!r}?)" if similar else repr(name)
+            for name, similar in missing.items()
+        )
         yield f"groups that do not exist: {names}; create them, or correct their names"
     if changed.kept_by_rules:
         yield (

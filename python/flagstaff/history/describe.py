@@ -11,12 +11,12 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.json_text import LongJson
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
-from flagstaff._words.text import MASK, local_list, local_number, local_truncated
+from flagstaff._words.text import MASK, local_list, local_number, localized, truncated
 from flagstaff.history.differences import (
     Difference,
     JsonDifference,
+    LongJson,
     Users,
     json_differences,
     path_text,
@@ -156,14 +156,14 @@ def describe_value(
     if isinstance(value, bool) and field != "value":
         return pgettext("boolean", "true") if value else pgettext("boolean", "false")
     if isinstance(value, LongJson):
-        return local_truncated(value.start, limit, value.length)
+        return localized(truncated(value.start, limit, value.length))
     if field == BUCKET_BY and isinstance(value, str) and value.strip():
-        return local_truncated(value, limit)
+        return localized(truncated(value, limit))
     style = Style(max_values=None if limit is None else _MAX_VALUES)
     sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=FieldEncoder)
     unit = _PERCENT if field == _ROLLOUT and isinstance(value, int) else ""
-    return local_truncated(text, limit) + unit
+    return localized(truncated(text, limit)) + unit
 
 
 def describe_difference(difference: Difference, limit: int | None = None) -> ChangePart:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 #: Names of members and indices of elements, from the outside in.
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -19,6 +19,15 @@ _Places: TypeAlias = "tuple[Path, Path]"
 _PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
 # Deeper parts are compared as a whole.
 _MAX_DEPTH = 30
+
+
+class LongJson(NamedTuple):
+    """The start of a long JSON text, in the place of its value."""
+
+    start: str
+    length: int
+    #: Of the whole text.
+    digest: str
 
 
 @dataclass(frozen=True)

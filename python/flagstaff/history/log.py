@@ -20,12 +20,12 @@ from flagstaff._tables.names import fill, flag_names, own_names, query, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
-from flagstaff._words.json_text import ExactDecoder, LongJson
+from flagstaff._words.json_text import ExactDecoder
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
-from flagstaff.history.differences import Difference, Users, row_differences
+from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
 Action = Literal["create", "change", "delete"]
@@ -75,10 +75,6 @@ class ChangeQuerySet(models.QuerySet["Change"]):
     def by(self, actor: str) -> ChangeQuerySet:
         """Returns the entries of an actor: as stored, such as "deploy", or a username. Queries."""
         return self.filter(actor__in=stored_actors(actor))
-
-    def with_text(self, text: str) -> ChangeQuerySet:
-        """Returns the entries whose key contains the text; of the newest ones, also the reason."""
-        return self.filter(has_text(text))
 
     def in_transaction(self, entry: Change) -> ChangeQuerySet:
         """Returns the entries of the transaction that wrote `entry`.

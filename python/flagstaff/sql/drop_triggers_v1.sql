@@ -1,4 +1,4 @@
--- Reverses triggers_v1 on one table.
+-- Removes the triggers of one table.
 DROP TRIGGER IF EXISTS flagstaff_token_insert_v1 ON {table};
 DROP TRIGGER IF EXISTS flagstaff_token_update_v1 ON {table};
 DROP TRIGGER IF EXISTS flagstaff_token_delete_v1 ON {table};

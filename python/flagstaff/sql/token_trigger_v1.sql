@@ -1,6 +1,6 @@
--- The triggers of a table of an optional app. Workers load the table again after a change; it has no
--- history in the core, because its events are rows. ALWAYS, to fire in sessions that replicate or
--- restore too.
+-- The triggers that write one token for each statement on a watched table: a trigger with transition
+-- tables has one event. ALWAYS, to fire in sessions that replicate or restore too. A table of an optional
+-- app has these alone, because its events are rows.
 CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1
 AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION {schema}.flagstaff_token_v1({relation}, {pk_columns});

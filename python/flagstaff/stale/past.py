@@ -13,7 +13,7 @@ from django.db import connections
 from django.utils.dateparse import parse_date
 
 from flagstaff._tables.names import own_names, query
-from flagstaff._words.times import aware, aware_or_none
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
@@ -91,7 +91,7 @@ def history_since() -> datetime | None:
     """Returns the time of the oldest entry about a flag; None without an entry. One query."""
     times = Change.objects.filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
     first = times.first()
-    return aware_or_none(first)
+    return first and aware(first)
 
 
 def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:

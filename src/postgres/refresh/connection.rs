@@ -139,23 +139,9 @@ impl RefreshConnection {
         self.execute("listen", "LISTEN flagstaff_v1", &[], deadline::STATEMENT).await
     }
 
-    /// Runs one statement, whose rows are ignored.
+    /// Runs one statement, whose rows are ignored, in a transaction that is READ COMMITTED whatever
+    /// the role's default is.
     pub(super) async fn execute(
-        &self,
-        doing: &'static str,
-        statement: &str,
-        values: &[(&(dyn ToSql + Sync), Type)],
-        limit: Duration,
-    ) -> Result<(), Error> {
-        let executing = async {
-            let executed = self.opened.client.execute_typed(statement, values).await;
-            executed.map(drop).map_err(|error| Error::driver(doing, error))
-        };
-        within(limit, doing, executing).await
-    }
-
-    /// The same in a transaction that is READ COMMITTED whatever the role's default is.
-    pub(super) async fn execute_committed(
         &self,
         doing: &'static str,
         statement: &str,

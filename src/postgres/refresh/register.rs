@@ -159,7 +159,7 @@ impl Register {
             (&pooled, Type::BOOL),
             (&interval, Type::FLOAT8),
         ];
-        connection.execute_committed("report", &context.queries.register, &values, limit).await
+        connection.execute("report", &context.queries.register, &values, limit).await
     }
 
     /// When the row must be written.

@@ -137,7 +137,7 @@ def test_choices_and_booleans_are_options(operator: Client) -> None:
     [
         ("", "Write the value that this rule gives."),
         ("null", "A rule cannot give null. Write another value."),
-        ("1.5", "1.5 is not an integer."),
+        ("1.5", "The value must be an integer, not a number."),
         ('"50"', "The value must be an integer, not a string; did you mean 50 without quotes?"),
     ],
 )

@@ -118,7 +118,7 @@ def test_check_lists_the_workers_that_have_not_applied(operator: Client, join: J
     join("web-1", pid=7).load()
     [message] = messages_of(operator.post(WORKERS, {"_check": ""}, follow=True))
     assert re.match(
-        r"Checked at \d\d:\d\d:\d\d \w+ with a test change, which changes no flag\. "
+        r"Checked at .+, \d\d:\d\d:\d\d \w+ with a test change, which changes no flag\. "
         r"Applied by 0 of 1 workers within 0\.\d+ s\. Not applied yet: web-1 \(pid 7\)\.",
         message,
     )

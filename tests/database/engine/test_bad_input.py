@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -232,6 +234,21 @@ def test_start_after_a_close_is_not_logged_as_a_recovery(
         lifecycle.run_maintenance()
         assert status().mode != "down"
     assert caplog.messages == []
+
+
+@COMMITTED
+def test_evaluations_report_the_state_at_most_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = Mock(wraps=lifecycle._report)
+    monkeypatch.setattr(lifecycle, "_report", report)
+    with live_engine():
+        started = time.monotonic()
+        for _ in range(30_000):
+            flag_enabled("new_checkout", 3)
+        seconds = time.monotonic() - started
+    # Each event of the start may add one.
+    assert report.call_count <= seconds + 5
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 32767])

@@ -61,12 +61,12 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
 """
 # They define or prepare something, or are for another program to run.
 NOT_QUERIES = {
-    *("barrier_function_v1", "drop_tables_v1", "drop_token_trigger_v1", "drop_triggers_v1"),
+    *("barrier_function_v1", "drop_tables_v1", "drop_triggers_v1"),
     *("function_hashes_v1", "group_function_v1"),
     *("history_functions_v1", "history_indexes_v1"),
     *("history_v1", "load_lock_v1"),
     *("token_functions_v1", "token_trigger_v1"),
-    *("tokens_v1", "triggers_v1", "usage_v1"),
+    *("tokens_v1", "history_triggers_v1", "usage_v1"),
     *("webhooks_v1", "reports_v1", "workers_table_v1", "worker_function_v1"),
     # The beginning of the flushes.
     "accept_flush_v1",

@@ -35,7 +35,8 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> Any:
     with connection.schema_editor() as editor:
         editor.create_model(model)
     for table in watched_tables(connection, model, None):
-        rows(fill(sql("triggers_v1"), {"schema": "public", **table.placeholders()}))
+        for file in ("token_trigger_v1", "history_triggers_v1"):
+            rows(fill(sql(file), {"schema": "public", **table.placeholders()}))
     monkeypatch.setattr(Conf, "flag_model", model)
     return model._base_manager
 

@@ -290,10 +290,6 @@ def test_column_that_the_user_model_lacks_is_a_configuration_error(
     with pytest.raises(ConfigurationError, match=r"'country', which is not a column of auth\.User"):
         flag_enabled("beta", alice)
 
-    read_columns(settings, "is_staff")
-    with pytest.raises(ConfigurationError, match="which is built in"):
-        attributes.read_settings()
-
 
 class Customer:
     """A user of another class, with a property that can be read and one that cannot."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff._words.rule_json import rules_json
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts, rules_text
 from flagstaff._words.value_schema import choices_problem
 from flagstaff.history.describe import describe_value
@@ -119,8 +119,8 @@ CONDITIONS_TEXT = """\
 
 def test_rules_and_conditions_have_one_condition_a_line() -> None:
     assert rules_json(RULES) == RULES_TEXT
-    assert conditions_json([IN_DACH, NOT_LARGE]) == CONDITIONS_TEXT
-    assert conditions_json([{"new": 1, "operator": "in"}]) == '[\n  {"operator": "in", "new": 1}\n]'
+    assert rules_json([IN_DACH, NOT_LARGE]) == CONDITIONS_TEXT
+    assert rules_json([{"new": 1, "operator": "in"}]) == '[\n  {"operator": "in", "new": 1}\n]'
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,6 @@ def test_rules_and_conditions_have_one_condition_a_line() -> None:
 )
 def test_any_json_is_kept(value: Any) -> None:
     assert json.loads(rules_json(value)) == value
-    assert json.loads(conditions_json(value)) == value
 
 
 @pytest.mark.parametrize("choices", [[], ["a", "A"], [1, True, "1"], [0, False, ""]])

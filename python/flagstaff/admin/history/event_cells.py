@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.text import local_number, local_truncated
+from flagstaff._words.text import local_number, localized, truncated
 from flagstaff._words.times import ago, local_clock_text, local_time_text
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.fallbacks import value_or_default
@@ -250,4 +250,4 @@ def _whole_values(event: Event) -> tuple[str, str] | None:
 
 
 def _indented(value: object) -> str:
-    return local_truncated(json.dumps(value, indent=2, ensure_ascii=False), _MAX_WHOLE)
+    return localized(truncated(json.dumps(value, indent=2, ensure_ascii=False), _MAX_WHOLE))

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import parse_json
-from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff._words.rule_json import rules_json
 from flagstaff._words.text import TextError, local_number
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
@@ -109,8 +109,7 @@ class RulesWidget(AdminTextareaWidget):
         # A form of this editor cannot have too many: they were typed as JSON, or by a script.
         if edit == _AS_JSON or row_count(rules) > MAX_ROWS:
             value = PostedRows(rules, self.of_segment, values=self.values).as_json()
-            write = conditions_json if self.of_segment else rules_json
-            return write(value) if value else ""
+            return rules_json(value) if value else ""
         if edit:
             focus = edit_rows(rules, places, edit, self.values)
             return PostedRows(rules, self.of_segment, is_edit=True, focus=focus, values=self.values)

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.rule_parts import in_value, sentence, split_places
-from flagstaff._words.text import Text
+from flagstaff._words.rule_parts import IN_PLACES, sentence
+from flagstaff._words.text import Text, joined
 from flagstaff.admin.rule_editor.edits import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
@@ -27,6 +27,7 @@ PARTS = ("name", "percent", "conditions", "value", "attribute", "values", "segme
 
 # The percentages of a rule without conditions.
 _OF_OTHERS = range(1, 100)
+_VALUE = "value {number}"
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 
@@ -101,8 +102,8 @@ def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> t
     problem = condition_problem([condition_of_row(row)])
     if problem is None:
         return "values", ""
-    _places, text = split_places(problem)
-    is_of_name = '"attribute"' in text.values.values()
+    text = problem.values.get("problem", problem)
+    is_of_name = isinstance(text, Text) and '"attribute"' in text.values.values()
     return "attribute" if is_of_name else "values", _own_text(problem)
 
 
@@ -116,4 +117,11 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
 
 def _own_text(problem: Text | None) -> str:
     """The message as a sentence, without the numbers of the rule and the condition."""
-    return "" if problem is None else sentence(in_value(problem))
+    if problem is None:
+        return ""
+    places, text = problem.values.get("places"), problem.values.get("problem")
+    if not isinstance(places, Text) or not isinstance(text, Text):
+        return sentence(problem)
+    each = places.values.values()
+    shown = [place for place in each if isinstance(place, Text) and place.english == _VALUE]
+    return sentence(Text(IN_PLACES, places=joined(shown), problem=text) if shown else text)

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.json_text import canonical_json
+from flagstaff._words.json_text import is_same_json
 from flagstaff.admin.rule_editor.rule_values import RuleValueError, RuleValues, ValueRow
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
@@ -179,7 +179,7 @@ def rows_of_rules(rules: object, values: RuleValues | None = None) -> list[RuleR
         )
         for rule in rules
     ]
-    return rows if _is_same(rules_of_rows(rows, values), rules) and _fits(rows) else None
+    return rows if is_same_json(rules_of_rows(rows, values), rules) and _fits(rows) else None
 
 
 def rows_of_conditions(conditions: object) -> list[ConditionRow] | None:
@@ -187,7 +187,7 @@ def rows_of_conditions(conditions: object) -> list[ConditionRow] | None:
     if not isinstance(conditions, list) or condition_problem(conditions):
         return None
     rows = [_row(condition) for condition in conditions]
-    is_shown = _is_same(conditions_of_rows(rows), conditions)
+    is_shown = is_same_json(conditions_of_rows(rows), conditions)
     return rows if is_shown and _fits([RuleRow(conditions=rows)]) else None
 
 
@@ -257,10 +257,6 @@ def _values(row: ConditionRow) -> list[object]:
         return parse_values(row.values, row.operator)
     except ValuesError:
         return [row.values]
-
-
-def _is_same(found: object, stored: object) -> bool:
-    return canonical_json(found) == canonical_json(stored)
 
 
 def row_count(rules: Sequence[RuleRow]) -> int:

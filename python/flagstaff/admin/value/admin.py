@@ -26,8 +26,8 @@ from flagstaff._stored_value_schema import (
     is_secret,
     value_schema_of,
 )
-from flagstaff._words.text import MASK, local_number, local_truncated
-from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
+from flagstaff._words.text import MASK, local_number, localized, truncated
+from flagstaff._words.value_schema import ValueSchema, type_of
 from flagstaff.admin.cells import (
     changed_cell,
     key_cell,
@@ -121,7 +121,8 @@ class ValueList(Part):
         """The type that the value has to have, or else has, and the number of its choices."""
         rule: ValueSchema = value_schema_of(row)
         name = rule.type or ("" if is_secret(row) else type_of(row.value))
-        parts = [str(TYPE_NAMES[name])] if name else []
+        labels = {**dict(KeyValueStore.Type.choices), "null": "null"}
+        parts = [str(labels[name])] if name else []
         if count := len(rule.choices):
             text = ngettext("%(count)s choice", "%(count)s choices", count)
             parts.append(text % {"count": local_number(count)})
@@ -214,7 +215,7 @@ class ValueFields(Part):
         value = json.dumps(row.value, ensure_ascii=False)
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            MASK if is_secret(row) else local_truncated(value, _MAX_START),
+            MASK if is_secret(row) else localized(truncated(value, _MAX_START)),
             too_large_text(row.value, advice % {"key": shlex.quote(row.key)}),
         )
 

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain_value
-from flagstaff._stored_value_schema import RULES, SECRET_FIELDS, is_secret
-from flagstaff._tables.model_fields import segment_model
+from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
+from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import all_rows, segment_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json, with_fields

@@ -19,7 +19,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.times import aware, aware_or_none
+from flagstaff._words.times import aware
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.conditions import (
     ALL_WITHOUT_RULES,
@@ -126,7 +126,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     return Overview(
         total=values["flagstaff_total"],
         counts=numbers,
-        usage_since=aware_or_none(since),
+        usage_since=since and aware(since),
         is_readable=values.get("flagstaff_hidden") == 0,
     )
 
