@@ -260,11 +260,6 @@ Percent: TypeAlias = Annotated[
 ]
 
 
-def read_json_file(name: str) -> Any:
-    """Returns the JSON of a file, or of the standard input. Raises InvalidArgumentError."""
-    return _parsed(text_of_file(name))
-
-
 def standard_input() -> TextIO:
     """Returns the standard input. Raises InvalidArgumentError if it is closed."""
     if is_input_closed():

@@ -123,12 +123,6 @@ def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None
     require_confirmation(question, options, out, typed=text_to_type(found))
 
 
-def row_of(kind: Kind, key: str) -> RowKey:
-    """Returns the row that has a key. Queries."""
-    row = kind.find(key)
-    return RowKey(kind, key, None if row is None else str(row.pk))
-
-
 def seen_version(row: RowKey) -> int | None:
     """Returns the version of a row; None if it cannot be known, which a system check reports."""
     try:
