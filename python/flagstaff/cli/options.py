@@ -218,21 +218,19 @@ add_expected_version = option(
 )
 
 
-def add_attribution(parser: Any, record: str = "history", *, dry_run: bool = True) -> None:
-    """Adds --reason, --as, --as-name and --dry-run. `record` is what stores the first three.
+def add_attribution(parser: Any, *, dry_run: bool = True) -> None:
+    """Adds --reason, --as, --as-name and --dry-run.
 
     With REQUIRE_REASON, the verb needs a reason, unless the parser has another default.
     """
     parser.set_defaults(needs_reason=True)
-    parser.add_argument(
-        "--reason", default="", metavar="TEXT", help=f"the reason, for the {record}"
-    )
+    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the history")
     actors = parser.add_mutually_exclusive_group()
     actors.add_argument(
         "--as",
         dest="actor",
         metavar="USER",
-        help=f"the actor, for the {record}: the primary key or username of a user",
+        help="the actor, for the history: the primary key or username of a user",
     )
     actors.add_argument(
         "--as-name",
