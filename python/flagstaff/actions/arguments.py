@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
 
+from django import forms
 from django.core.management.base import CommandParser
 
 from flagstaff._stored_value_schema import SECRET, is_secret
@@ -80,6 +81,10 @@ class Argument:
     def value(self, typed: Any, given: Given) -> Any:
         """Returns the value of what was typed."""
         return typed
+
+    def form_field(self, label: str) -> forms.Field:
+        """Returns the field of a page, whose value is what the action gets."""
+        return forms.CharField(label=label, required=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from flagstaff import changes
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action
@@ -16,7 +18,12 @@ _Conditions = Annotated[
 _Description = Annotated[str, Argument("which users the segment has")]
 
 
-@action(Kind.SEGMENT, "segment conditions enterprise enterprise.json")
+@action(
+    Kind.SEGMENT,
+    "segment conditions enterprise enterprise.json",
+    label=_("Conditions"),
+    button=_("Save conditions"),
+)
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
 
@@ -25,7 +32,12 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     return changes.update_segment(key, {"conditions": conditions}, expect_version=expect_version)
 
 
-@action(Kind.SEGMENT, 'segment details enterprise "Customers with 100 seats"')
+@action(
+    Kind.SEGMENT,
+    'segment details enterprise "Customers with 100 seats"',
+    label=_("Details"),
+    button=_("Save details"),
+)
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
     return changes.update_segment(key, {"description": description}, expect_version=expect_version)
@@ -36,13 +48,20 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     "segment create enterprise enterprise.json",
     'segment create enterprise - --description "Customers with 100 seats"',
     creates=True,
+    label=_("Add segment"),
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
     """Create a segment from its conditions."""
     return changes.create_segment(key, conditions, description=description)
 
 
-@action(Kind.SEGMENT, "segment delete enterprise --yes", deletes=True)
+@action(
+    Kind.SEGMENT,
+    "segment delete enterprise --yes",
+    deletes=True,
+    label=_("Delete"),
+    button=_("Delete segment"),
+)
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.
 

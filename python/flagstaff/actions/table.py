@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
+from django.utils.functional import Promise
+from django.utils.text import capfirst
+
 from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Argument
 from flagstaff.changes import Changed
@@ -32,6 +35,10 @@ class Action:
     write: Write
     #: Command lines, without "manage.py flags".
     examples: tuple[str, ...]
+    #: The link to its page, and the heading of the page.
+    label: str | Promise
+    #: What the button of its page says; the same as the label if it is empty.
+    button: str | Promise = ""
     #: Whether it takes several keys.
     many: bool = False
     #: Whether it needs no row with the key.
@@ -96,6 +103,7 @@ def action(kind: Kind, *examples: str, **options: Any) -> Callable[[Write], Acti
         name = write.__name__.strip("_").replace("_", "-")
         first, _, notes = inspect.cleandoc(write.__doc__ or name).partition("\n\n")
         text = f"{first[0].lower()}{first[1:].rstrip('.')}"
-        return Action(kind, name, text, " ".join(notes.split()), write, examples, **options)
+        label = options.pop("label", capfirst(name.replace("-", " ")))
+        return Action(kind, name, text, " ".join(notes.split()), write, examples, label, **options)
 
     return declare

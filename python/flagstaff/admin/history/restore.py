@@ -15,7 +15,7 @@ from flagstaff._words.times import local_time_text
 from flagstaff.admin.confirmation import posted_version, preview_rows, problems_of, version_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.part import AdminOfParts
-from flagstaff.admin.segment.plan import segment_rows
+from flagstaff.admin.segment_uses import segment_rows
 from flagstaff.admin.undo.page import change_texts, skipped_text
 from flagstaff.admin.undo.permissions import require_release
 from flagstaff.changes.changed import Changed

@@ -31,7 +31,7 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.segment.plan import segment_rows, visible_refusal
+from flagstaff.admin.segment_uses import segment_rows, visible_refusal
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.allowed_users import ALLOWED

@@ -13,7 +13,7 @@ from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import TOGGLE_FIELDS, may, may_toggle
-from flagstaff.admin.segment.plan import why_not_release
+from flagstaff.admin.segment_uses import why_not_release
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.segment_use import uses_of_segments
