@@ -66,8 +66,8 @@ def rows() -> None:
     german = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
     Segment.objects.create(key="germany", conditions=german)
     rules = [{"conditions": [{"segment": "germany"}], "rollout_percent": 50}]
-    changes.create("new_checkout", enabled=True, rollout_percent=5, rules=rules)
-    changes.set_rollout("new_checkout", 10)
+    changes.flags.create("new_checkout", enabled=True, rollout_percent=5, rules=rules)
+    changes.flags.set_rollout("new_checkout", 10)
     KeyValueStore.objects.create(key="gateway", value="stripe")
     rollouts.create("new_checkout", ["50:1h"])
     experiments.create("button")

@@ -43,13 +43,13 @@ def import_value(key: str, value: object) -> None:
 
 @ODD
 def test_odd_key_is_refused_by_changes_and_imports(key: str) -> None:
-    changes.create("banner")
-    changes.create_value("page_size", 20)
+    changes.flags.create("banner")
+    changes.values.create("page_size", 20)
     writes: list[Callable[[], object]] = [
-        lambda: changes.create(key),
-        lambda: changes.update("banner", {"key": key}),
-        lambda: changes.create_value(key, 1),
-        lambda: changes.update_value("page_size", {"key": key}),
+        lambda: changes.flags.create(key),
+        lambda: changes.flags.update("banner", {"key": key}),
+        lambda: changes.values.create(key, 1),
+        lambda: changes.values.update("page_size", {"key": key}),
     ]
     for write in writes:
         with pytest.raises(InvalidChangeError, match=re.escape(f"key: {reason(key)}")):
@@ -72,8 +72,8 @@ def test_odd_key_is_refused_in_a_terminal_and_the_admin(key: str, admin_client: 
 
 
 def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Client) -> None:
-    changes.create("new_checkout")
-    changes.create_value("gateway", 1)
+    changes.flags.create("new_checkout")
+    changes.values.create("gateway", 1)
     data = {"kind": "release", "rollout_percent": "0", "bucket_by": "user", "value": "2"}
     for url, key, new in ((FLAGS, "new_checkout", "NEW_Checkout"), (VALUES, "gateway", "Gateway")):
         messages = messages_of(admin_client.post(f"{url}add/", data | {"key": new}, follow=True))
@@ -84,16 +84,16 @@ def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Cli
 @ODD
 def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: Client) -> None:
     FeatureFlag.objects.create(key=key, rollout_percent=100)
-    changes.enable(key)
+    changes.flags.enable(key)
     version = flag_version(key)
     assert flag_enabled(key, 1)
-    changes.disable(key)
+    changes.flags.disable(key)
     assert not flag_enabled(key, 1)
-    changes.set_rollout(key, 50)
+    changes.flags.set_rollout(key, 50)
     import_flag(key, rollout_percent=60)
     assert FeatureFlag.objects.get().rollout_percent == 60
     assert flags("off", "--", key).status == 0
-    changes.delete(key)
+    changes.flags.delete(key)
     assert version is not None
     assert changes.flags.restore(key, to=version).written
     # The admin saves it, and does not rename it.
@@ -109,13 +109,13 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
 @ODD
 def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Client) -> None:
     row = KeyValueStore.objects.create(key=key, value=1)
-    changes.set_value(key, 2)
+    changes.values.set(key, 2)
     import_value(key, 3)
     assert flags("value", "set", "--", key, "4").status == 0
     url = f"{VALUES}{row.pk}/change/"
     data = {**form_data(admin_client.get(url)), "value": "5", "_confirmed": "1"}
     assert admin_client.post(url, data).status_code == 302
     assert get_value(key) == 5
-    changes.delete_value(key)
+    changes.values.delete(key)
     changes.values.undo(key)
     assert get_value(key) == 5

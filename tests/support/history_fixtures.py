@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from flagstaff.changes import create, create_value, undo
+from flagstaff import changes
+from flagstaff.changes import undo
 from flagstaff.changes.undo import Undone, entries_of_transaction
 from flagstaff.models import Change
 from tests.support.sql import rows
@@ -20,8 +21,8 @@ GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
 def flag_and_value() -> None:
     """A flag at 10 % and a value. Tests keep the history, so empty it."""
     Change.objects.all().delete()
-    create("new_checkout", rollout_percent=10)
-    create_value("gateway", "stripe")
+    changes.flags.create("new_checkout", rollout_percent=10)
+    changes.values.create("gateway", "stripe")
 
 
 def undo_transaction(version: int) -> list[Undone]:

@@ -79,12 +79,12 @@ def has_new_checkout(user: UserLike) -> bool:
 
 
 def change_allowed_users(user: User, staff: QuerySet[User]) -> None:
-    changes.add_allowed_users("new_checkout", user)
-    changes.add_allowed_users("new_checkout", [42, user])
-    changes.remove_allowed_users("new_checkout", staff)
-    changes.add_allowed_users("new_checkout", 3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    changes.add_allowed_users("new_checkout", [3.5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    changes.remove_allowed_users("new_checkout", 3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    changes.flags.allow("new_checkout", user)
+    changes.flags.allow("new_checkout", [42, user])
+    changes.flags.disallow("new_checkout", staff)
+    changes.flags.allow("new_checkout", 3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    changes.flags.allow("new_checkout", [3.5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    changes.flags.disallow("new_checkout", 3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # Values.

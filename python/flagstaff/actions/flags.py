@@ -80,16 +80,16 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     Their rollout and their allowed users stay, so that `on` restores the state. Nothing delays
     it: no question, no reason. Inside a transaction of your own code it does not wait.
     """
-    return changes.disable(key, expect_version=expect_version)
+    return changes.flags.disable(key, expect_version=expect_version)
 
 
 @action(Kind.FLAG, "on new_checkout", "on new_checkout dark_mode --percent 5 --dry-run", many=True)
 def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:
     """Enable flags (their rollout and allowed users apply)."""
     if percent is None:
-        return changes.enable(key, expect_version=expect_version)
+        return changes.flags.enable(key, expect_version=expect_version)
     fields = {"enabled": True, "rollout_percent": percent}
-    return changes.update(key, fields, expect_version=expect_version)
+    return changes.flags.update(key, fields, expect_version=expect_version)
 
 
 @action(
@@ -105,7 +105,7 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
 
     Their rollout and their allowed users stay, so that `on` restores the state.
     """
-    return changes.disable(key, expect_version=expect_version)
+    return changes.flags.disable(key, expect_version=expect_version)
 
 
 @action(
@@ -121,7 +121,7 @@ def rollout(key: str, percent: Percent, *, expect_version: int | None = None) ->
 
     Users who have a flag at 25 % also have it at 50 %. A disabled flag stays disabled.
     """
-    return changes.set_rollout(key, percent, expect_version=expect_version)
+    return changes.flags.set_rollout(key, percent, expect_version=expect_version)
 
 
 @action(Kind.FLAG, "release new_checkout", "release new_checkout dark_mode --dry-run", many=True)
@@ -131,7 +131,7 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     A rule below 100 % keeps users out whatever the rollout is. The rules stay, so that the undo
     brings back their percentages.
     """
-    return changes.release_to_everybody(key, expect_version=expect_version)
+    return changes.flags.release(key, expect_version=expect_version)
 
 
 @action(
@@ -152,13 +152,13 @@ def rules(
     not exist, are refused.
     """
     fields = {"rules": rules} if rollout is None else {"rules": rules, "rollout_percent": rollout}
-    return changes.update(key, fields, expect_version=expect_version)
+    return changes.flags.update(key, fields, expect_version=expect_version)
 
 
 @action(Kind.FLAG, "unit new_checkout organization")
 def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
-    return changes.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
+    return changes.flags.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
 
 
 @action(
@@ -174,7 +174,7 @@ def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Chan
     Allowed users have the flag at every rollout, while it is enabled. Of a CSV file, the first
     column is read. If some users do not exist, nothing is changed, and the message lists them.
     """
-    return changes.add_allowed_users(key, users, expect_version=expect_version)
+    return changes.flags.allow(key, users, expect_version=expect_version)
 
 
 @action(Kind.FLAG, "disallow new_checkout alice", asks_from=Consequence.MOST)
@@ -183,7 +183,7 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
 
     They still have the flag if the rollout includes them.
     """
-    return changes.remove_allowed_users(key, users, expect_version=expect_version)
+    return changes.flags.disallow(key, users, expect_version=expect_version)
 
 
 @action(
@@ -198,7 +198,7 @@ def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Ch
 
     Only the given options are written. An empty text clears a field.
     """
-    return changes.update(key, fields, expect_version=expect_version)
+    return changes.flags.update(key, fields, expect_version=expect_version)
 
 
 @action(
@@ -216,7 +216,7 @@ def create(key: str, **fields: Any) -> Changed:
     A message says if a flag with the key existed before, or if another key differs from it only
     in upper and lower case.
     """
-    return changes.create(key, **fields)
+    return changes.flags.create(key, **fields)
 
 
 @action(
@@ -233,7 +233,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     The undo restores both. First it says who has the flags, and how often they were evaluated
     lately.
     """
-    return changes.delete(key, expect_version=expect_version)
+    return changes.flags.delete(key, expect_version=expect_version)
 
 
 #: In the order of the help.

@@ -29,7 +29,7 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
 
     All flags that use the segment change at once. `--dry-run` says for how many users.
     """
-    return changes.update_segment(key, {"conditions": conditions}, expect_version=expect_version)
+    return changes.segments.update(key, {"conditions": conditions}, expect_version=expect_version)
 
 
 @action(
@@ -40,7 +40,7 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
-    return changes.update_segment(key, {"description": description}, expect_version=expect_version)
+    return changes.segments.update(key, {"description": description}, expect_version=expect_version)
 
 
 @action(
@@ -52,7 +52,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
     """Create a segment from its conditions."""
-    return changes.create_segment(key, conditions, description=description)
+    return changes.segments.create(key, conditions, description=description)
 
 
 @action(
@@ -67,7 +67,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
     If a rule uses it, the message lists the flags.
     """
-    return changes.delete_segment(key, expect_version=expect_version)
+    return changes.segments.delete(key, expect_version=expect_version)
 
 
 #: In the order of the help.

@@ -47,7 +47,7 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     Write strings with quotes: 1 and "1" are different values. A message lists the rules that
     keep another value. Of a secret value neither the old nor the new one is printed.
     """
-    return changes.set_value(key, value, expect_version=expect_version)
+    return changes.values.set(key, value, expect_version=expect_version)
 
 
 @action(Kind.VALUE, "value set-for-everyone max_items 10")
@@ -56,7 +56,7 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
 
     One undo brings back both.
     """
-    return changes.set_value(key, value, everyone=True, expect_version=expect_version)
+    return changes.values.set(key, value, everyone=True, expect_version=expect_version)
 
 
 @action(Kind.VALUE, "value rules max_items rules.json --bucket-by organization")
@@ -72,7 +72,7 @@ def rules(
     Each rule has a `value` besides its conditions. The last one may have no conditions.
     """
     fields = {RULES: rules} if bucket_by is None else {RULES: rules, BUCKET_BY: bucket_by}
-    return changes.update_value(key, fields, expect_version=expect_version)
+    return changes.values.update(key, fields, expect_version=expect_version)
 
 
 @action(
@@ -93,7 +93,7 @@ def details(
     """
     if value is not None:
         fields[VALUE] = value
-    return changes.update_value(key, fields, expect_version=expect_version)
+    return changes.values.update(key, fields, expect_version=expect_version)
 
 
 @action(
@@ -111,7 +111,7 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
 
     A secret value is masked, and the history does not store it.
     """
-    return changes.create_value(key, value, **fields)
+    return changes.values.create(key, value, **fields)
 
 
 @action(Kind.VALUE, "value delete payment_gateway --yes", deletes=True, facts=_facts)
@@ -120,7 +120,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
     The undo restores it, unless it is secret.
     """
-    return changes.delete_value(key, expect_version=expect_version)
+    return changes.values.delete(key, expect_version=expect_version)
 
 
 #: In the order of the help.

@@ -1,4 +1,4 @@
-"""Changes flags: enable, disable, set_rollout, update, create, delete."""
+"""Changes flags."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version)
 
 
-def release_to_everybody(key: str, *, expect_version: int | None = None) -> Changed:
+def release(key: str, *, expect_version: int | None = None) -> Changed:
     """Gives a flag to all users: enables it, with a rollout of 100 %, also in each of its rules.
 
     A rule below 100 % keeps users out whatever the rollout is. The rules stay for a later rollback.
@@ -72,7 +72,7 @@ def release_to_everybody(key: str, *, expect_version: int | None = None) -> Chan
 
 
 def rules_for_everybody(rules: object) -> list[dict[str, Any]]:
-    """Returns the rules that `release_to_everybody` writes in the place of others."""
+    """Returns the rules that `release` writes in the place of others."""
     return with_all_users(rules) if rule_problem(rules) is None else []
 
 
@@ -113,7 +113,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     return delete_row(Kind.FLAG, key, expect_version)
 
 
-def add_allowed_users(
+def allow(
     key: str,
     users: UserLike | Iterable[UserLike],
     *,
@@ -137,7 +137,7 @@ def add_allowed_users(
         return _change_users(flag, change, expect_version)
 
 
-def remove_allowed_users(
+def disallow(
     key: str, users: UserLike | Iterable[UserLike], *, expect_version: int | None = None
 ) -> Changed:
     """Removes allowed users from a flag. Users who are not among them are ignored.

@@ -1,4 +1,4 @@
-"""Changes segments: create_segment, update_segment, delete_segment."""
+"""Changes segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
 
-def create_segment(key: str, conditions: object, **fields: Any) -> Changed:
+def create(key: str, conditions: object, **fields: Any) -> Changed:
     """Creates a segment. Does nothing if an equal one exists.
 
     Raises InvalidChangeError if a different segment has the key, or if a field is not valid.
@@ -20,7 +20,7 @@ def create_segment(key: str, conditions: object, **fields: Any) -> Changed:
     return create_row(Kind.SEGMENT, key, {"conditions": conditions, **fields})
 
 
-def update_segment(
+def update(
     key: str,
     fields: Fields,
     *,
@@ -34,7 +34,7 @@ def update_segment(
     return update_row(Kind.SEGMENT, key, fields, expect_version, expect)
 
 
-def delete_segment(key: str, *, expect_version: int | None = None) -> Changed:
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a segment. Does nothing if it was deleted already.
 
     Raises UnknownSegmentError if it never existed, ConflictError, or InvalidChangeError if a rule

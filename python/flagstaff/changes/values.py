@@ -1,4 +1,4 @@
-"""Changes values: set_value, update_value, create_value, delete_value."""
+"""Changes values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
 
-def set_value(
+def set(  # noqa: A001 (as in the terminal)
     key: str, value: object, *, everyone: bool = False, expect_version: int | None = None
 ) -> Changed:
     """Sets a value to anything that JSON can hold, except None.
@@ -28,7 +28,7 @@ def set_value(
     return set_field(Kind.VALUE, key, "value", value, expect_version)
 
 
-def update_value(
+def update(
     key: str,
     fields: Fields,
     *,
@@ -42,7 +42,7 @@ def update_value(
     return update_row(Kind.VALUE, key, fields, expect_version, expect)
 
 
-def create_value(key: str, value: object, **fields: Any) -> Changed:
+def create(key: str, value: object, **fields: Any) -> Changed:
     """Creates a value. Does nothing if an equal one exists.
 
     Raises InvalidChangeError if a different value, a flag or an experiment has the key, or if a
@@ -51,7 +51,7 @@ def create_value(key: str, value: object, **fields: Any) -> Changed:
     return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
-def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a value, so that `get_value` returns its default. Does nothing the second time.
 
     Raises UnknownValueError if it never existed, or ConflictError.

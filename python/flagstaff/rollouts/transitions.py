@@ -103,9 +103,9 @@ def enter_step(
     step = steps[index]
     if enable:
         fields = {"enabled": True, "rollout_percent": step.percent}
-        changed = changes.update(plan.key, fields, expect_version=expect_version)
+        changed = changes.flags.update(plan.key, fields, expect_version=expect_version)
     else:
-        changed = changes.set_rollout(plan.key, step.percent, expect_version=expect_version)
+        changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan, now)
     guards = guards_from_json(plan.guards)
     alpha = alpha_of_next_run(steps, index, guards, *_given_alpha(plan))
@@ -200,9 +200,9 @@ def roll_back(
     if flag is not None:
         # Two changes of one field each: broken rules must not stop them.
         if rules_can_grant(flag):
-            changed = changes.disable(plan.key, expect_version=expect_version)
+            changed = changes.flags.disable(plan.key, expect_version=expect_version)
             expect_version = changed.version
-        at_zero = changes.set_rollout(plan.key, 0, expect_version=expect_version)
+        at_zero = changes.flags.set_rollout(plan.key, 0, expect_version=expect_version)
         see_flag(plan, at_zero.version)
         changed = changed or at_zero
     end_run(plan, now)

@@ -11,7 +11,7 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff.changes import delete, set_rollout, update
+from flagstaff import changes
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
@@ -97,7 +97,7 @@ def test_save_of_a_flag_that_changed_since_the_question_asks_again(
     operator: Client, flag: FeatureFlag
 ) -> None:
     shown = save_flag(operator, flag, rollout_percent=50)
-    update(flag.key, {"rules": [{"conditions": [CUSTOMER]}]})
+    changes.flags.update(flag.key, {"rules": [{"conditions": [CUSTOMER]}]})
     again = operator.post(flag_url(flag), confirmed(shown))
     assert (asks(again), state(flag)) == (True, (True, 25))
     assert operator.post(flag_url(flag), confirmed(again)).status_code == 302
@@ -188,7 +188,7 @@ def test_page_and_message_say_what_changes_for_how_many_users(
 def test_page_repeats_all_that_was_posted_and_its_reason_can_be_edited(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    update(flag.key, {"rules": [{"name": "team", "conditions": [STAFF]}]})
+    changes.flags.update(flag.key, {"rules": [{"name": "team", "conditions": [STAFF]}]})
     typed = {
         "description": "Line one\r\nline “two” <b>&amp;</b> ",
         "owner": '"><script>alert(1)</script>',
@@ -243,14 +243,14 @@ def test_newer_change_of_the_same_field_is_a_conflict_and_a_deletion_a_message(
     operator: Client, flag: FeatureFlag
 ) -> None:
     data = confirmed(save_flag(operator, flag, rollout_percent=50))
-    set_rollout(flag.key, 80)
+    changes.flags.set_rollout(flag.key, 80)
     response = operator.post(flag_url(flag), data)
     [error] = response.context["adminform"].form.errors["rollout_percent"]
     assert error.startswith("Yours: 50 %. Now in the database: 80 %")
     assert state(flag) == (True, 80)
     # The page has no confirmation of the old values.
     assert "_confirmed" not in form_data(response)
-    delete(flag.key)
+    changes.flags.delete(flag.key)
     response = operator.post(flag_url(flag), data, follow=True)
     assert response.status_code == 200
     assert any("exist" in text for text in messages_of(response))

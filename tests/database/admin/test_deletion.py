@@ -366,8 +366,8 @@ def test_action_has_a_row_for_each_flag_and_types_the_number_if_one_is_in_use(
 def test_page_says_who_loses_the_flag_its_rules_plan_and_command(operator: Client) -> None:
     users = User.objects.bulk_create(User(username=f"user_{n}") for n in range(3))
     flag = make(FLAGS, "in_use")[0]
-    changes.update("in_use", {"enabled": True})
-    changes.add_allowed_users("in_use", users[:2])
+    changes.flags.update("in_use", {"enabled": True})
+    changes.flags.allow("in_use", users[:2])
     Plan.objects.create(flag_pk=str(flag.pk), key="in_use", steps=[{"percent": 5, "seconds": 60}])
     response = operator.get(flag_url(flag, "delete"))
     facts = facts_of(response)
@@ -379,7 +379,9 @@ def test_page_says_who_loses_the_flag_its_rules_plan_and_command(operator: Clien
 
 def test_page_says_what_is_not_counted(operator: Client) -> None:
     [flag] = make(FLAGS, "by_visitor")
-    changes.update("by_visitor", {"enabled": True, "rollout_percent": 5, "bucket_by": "visitor"})
+    changes.flags.update(
+        "by_visitor", {"enabled": True, "rollout_percent": 5, "bucket_by": "visitor"}
+    )
     text = facts_of(operator.get(flag_url(flag, "delete")))["Users who lose it"]
     assert text == "0 of 1; rules on visitor are not counted"
 
@@ -412,10 +414,10 @@ def test_number_of_queries_is_the_same_for_one_enabled_flag_and_for_five(operato
 def test_action_counts_the_users_who_lose_each_flag(operator: Client) -> None:
     User.objects.bulk_create(User(username=f"user_{n}") for n in range(3))
     rows = make(FLAGS, *"abcd")
-    changes.update("a", {"enabled": True, "rollout_percent": 100})
+    changes.flags.update("a", {"enabled": True, "rollout_percent": 100})
     rules = [{"conditions": [STAFF], "rollout_percent": 100}]
-    changes.update("b", {"enabled": True, "rules": rules})
-    changes.update("c", {"enabled": True, "rollout_percent": 5, "bucket_by": "visitor"})
+    changes.flags.update("b", {"enabled": True, "rules": rules})
+    changes.flags.update("c", {"enabled": True, "rollout_percent": 5, "bucket_by": "visitor"})
     data = {"action": "delete_selected", "_selected_action": [flag.pk for flag in rows]}
     a, b, c, d = rows_of(operator.post(FLAGS, data).content.decode())
     assert "4 of 4" in a

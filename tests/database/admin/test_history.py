@@ -9,16 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    set_rollout,
-    set_value,
-    update,
-    update_value,
-)
-from flagstaff.changes.flags import undo
+from flagstaff import acting_as, changes
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
@@ -73,7 +64,7 @@ def test_page_shows_change_actor_source_and_reason_with_a_link(
 ) -> None:
     ticket, created = "https://tickets.example.com/OPS-7", flag_version("new_checkout")
     with acting_as(User.objects.create(username="alice"), reason=f"see {ticket}"):
-        set_rollout("new_checkout", 50)
+        changes.flags.set_rollout("new_checkout", 50)
     newest, oldest = events_of(page(operator, url(flag)))
     assert newest == f"rollout 25 → 50 % alice · code · {{}} · “see {ticket}”".format(
         *re.findall(r"\d\d:\d\d:\d\d · just now", newest)
@@ -108,9 +99,9 @@ def test_csv_is_sent_while_the_history_is_read(operator: Client, flag: FeatureFl
 def test_undone_change_says_so_and_has_no_button(
     kind: str, operator: Client, flag: FeatureFlag
 ) -> None:
-    change = set_rollout("new_checkout", 50).version or 0
+    change = changes.flags.set_rollout("new_checkout", 50).version or 0
     with acting_as("ana"):
-        back = undo("new_checkout", change).version
+        back = changes.flags.undo("new_checkout", change).version
     address = {
         "flag": url(flag),
         "all": RECENT,
@@ -136,7 +127,7 @@ def test_users_without_the_permission_to_view_users_see_only_numbers(
     version, editor = flag_version("new_checkout"), staff("change_featureflag")
     # Long, because the pages have tokens of random letters.
     robert = User.objects.create(username="robert.smith")
-    change = add_allowed_users("new_checkout", robert).version
+    change = changes.flags.allow("new_checkout", robert).version
     restore = restore_url(url(flag), version)
     for address in (url(flag), RECENT, restore, undo_url(change)):
         html = page(editor, address)
@@ -153,7 +144,7 @@ def test_users_without_the_permission_to_view_users_see_only_numbers(
 def test_history_needs_view_permission_and_its_buttons_change_permission(
     viewer: Client, flag: FeatureFlag
 ) -> None:
-    change = set_rollout("new_checkout", 50).version
+    change = changes.flags.set_rollout("new_checkout", 50).version
     other = staff("view_keyvaluestore", name="other")
     assert links(page(viewer, url(flag))) == []
     assert other.get(url(flag)).status_code == 403
@@ -170,7 +161,7 @@ def test_history_needs_view_permission_and_its_buttons_change_permission(
 def test_undo_truncates_long_texts_in_its_message_and_its_reason(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    change = update("new_checkout", {"description": "x" * 10_000}).version
+    change = changes.flags.update("new_checkout", {"description": "x" * 10_000}).version
     [message] = messages_of(undo_by_page(operator, change, _reason="\0why" + "x" * 1000))
     assert '… (9,882 more characters) → "".' in message
     assert len(message) < 400
@@ -188,8 +179,8 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
     operator: Client, flag: FeatureFlag
 ) -> None:
     version = flag_version("new_checkout")
-    add_allowed_users("new_checkout", User.objects.create(username="alice"))
-    update("new_checkout", {"rollout_percent": 50, "description": "<b>One</b> page"})
+    changes.flags.allow("new_checkout", User.objects.create(username="alice"))
+    changes.flags.update("new_checkout", {"rollout_percent": 50, "description": "<b>One</b> page"})
     newest = flag_version("new_checkout")
     response = preview(operator, flag, version)
     html = response.content.decode()
@@ -203,7 +194,7 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
     assert "? This reverts all later changes of these fields." in html
     assert flag_version("new_checkout") == newest
     data = {**confirmed(response), "_reason": "orders fail"}
-    set_rollout("new_checkout", 75)
+    changes.flags.set_rollout("new_checkout", 75)
     address = restore_url(url(flag), version)
     response = operator.post(address, data)
     assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
@@ -221,9 +212,12 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
 
 def test_only_version_with_same_secret_value_can_be_restored(operator: Client) -> None:
     row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    lost = [value_version("token"), update_value("token", {"description": "For the shop"}).version]
-    set_value("token", "hunter3")
-    update_value("token", {"description": "For the new shop"})
+    lost = [
+        value_version("token"),
+        changes.values.update("token", {"description": "For the shop"}).version,
+    ]
+    changes.values.set("token", "hunter3")
+    changes.values.update("token", {"description": "For the new shop"})
     [offered] = re.findall(r'\?restore=(\d+)"', page(operator, url(row)))
     assert int(offered) not in lost
     for version in lost:
@@ -261,7 +255,7 @@ def test_save_records_actor_source_and_reason_once(
 def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    change = set_rollout("new_checkout", 30).version
+    change = changes.flags.set_rollout("new_checkout", 30).version
     with disabled_triggers():
         [text] = messages_of(undo_by_page(operator, change))
         post_confirmed(operator, url(flag, "change"), form(rollout_percent=50))
@@ -289,7 +283,7 @@ def test_add_and_delete_record_actor(operator: Client, admin_user: User) -> None
         f"To create “new_checkout” again, run: {line}",
         "The flag “new_checkout” was deleted successfully.",
     ]
-    undo("new_checkout")
+    changes.flags.undo("new_checkout")
     assert len(events_of(page(operator, url(flag)))) == 3
 
 
@@ -300,7 +294,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     operator.post(f"{VALUES}add/", {"key": "gateway", "value": '"stripe"', "description": ""})
     value = KeyValueStore.objects.get()
     with acting_as("ana", reason="cheaper", source="deploy"):
-        set_value("gateway", "paypal")
+        changes.values.set("gateway", "paypal")
     newest, oldest = events_of(page(operator, url(value)))
     assert re.fullmatch(r'"stripe" → "paypal" ana · deploy · .* · “cheaper”', newest)
     assert 'created, value "stripe"' in oldest
@@ -313,7 +307,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
 
 def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     value = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    set_value("token", "hunter3")
+    changes.values.set("token", "hunter3")
     html = page(operator, url(value))
     changed, created = events_of(html)
     assert created.startswith("created, value ••••••, secret true ")
@@ -346,9 +340,9 @@ def test_message_after_delete_of_several_names_undo(operator: Client, flag: Feat
 
 
 def test_recent_changes_without_an_entry_are_counted(operator: Client) -> None:
-    create("new_checkout")
+    changes.flags.create("new_checkout")
     with without_table("flagstaff_change"):
-        set_rollout("new_checkout", 5)
+        changes.flags.set_rollout("new_checkout", 5)
         FeatureFlag.objects.update(rollout_percent=50)
     flag = FeatureFlag.objects.get()
     for address in (url(flag), "/admin/flagstaff/recentchange/"):

@@ -156,7 +156,7 @@ def test_unusable_field_is_an_error_and_keeps_its_text(
 
 def test_page_with_errors_shows_the_newer_tags(operator: Client, owned: FeatureFlag) -> None:
     data = opened(operator, owned) | {"rollout_percent": 101}
-    changes.update("new_checkout", {"tags": ["q4", "q5"]})
+    changes.flags.update("new_checkout", {"tags": ["q4", "q5"]})
     html = operator.post(flag_url(owned), data).content.decode()
     assert 'value="q4, q5"' in html
 
@@ -206,7 +206,7 @@ def test_field_that_somebody_else_changed_is_merged_or_a_conflict(  # noqa: PLR0
     owned: FeatureFlag,
 ) -> None:
     data = opened(operator, owned)
-    changes.update("new_checkout", {name: theirs})
+    changes.flags.update("new_checkout", {name: theirs})
     [error] = errors(operator, flag_url(owned), data | {name: mine})[name]
     assert error.startswith("Yours: {}. Now in the database: {}".format(*values))
     response = operator.post(flag_url(owned), data | {"rollout_percent": 5})
@@ -380,7 +380,7 @@ def test_history_restore_and_undo_say_that_users_are_reassigned(
     operator: Client, flag: FeatureFlag
 ) -> None:
     version, url = flag_version("new_checkout"), flag_url(flag, "history")
-    changes.update("new_checkout", {"bucket_by": "visitor"})
+    changes.flags.update("new_checkout", {"bucket_by": "visitor"})
     assert "bucketing unit <strong>user → visitor</strong>" in page(operator, url)
     response = operator.get(restore_url(url, version))
     assert preview_of(response) == {"bucketing unit": ["visitor", "user"]}
@@ -390,4 +390,4 @@ def test_history_restore_and_undo_say_that_users_are_reassigned(
         undone, *others = messages_of(response)
         assert "was undone" in undone
         assert any("The new unit reassigned every user." in one for one in others) is warns
-        changes.update("new_checkout", {"rollout_percent": 5})
+        changes.flags.update("new_checkout", {"rollout_percent": 5})

@@ -96,24 +96,24 @@ def operator() -> Client:
 @pytest.fixture
 def rows(operator: Client) -> dict[str, Any]:
     """The primary keys of flags with a history, evaluations, rules, and of the other rows."""
-    changes.create_segment("s1", CONDITIONS)
-    changes.create("f1", enabled=True, rollout_percent=5)
-    changes.add_allowed_users("f1", User.objects.get())
-    changes.update("f1", {"rules": RULES, "tags": ["t1"], "owner": "o1"})
-    changes.set_rollout("f1", 25)
-    changes.disable("f1")
-    changes.create_segment("s2", CONDITIONS[:1])
+    changes.segments.create("s1", CONDITIONS)
+    changes.flags.create("f1", enabled=True, rollout_percent=5)
+    changes.flags.allow("f1", User.objects.get())
+    changes.flags.update("f1", {"rules": RULES, "tags": ["t1"], "owner": "o1"})
+    changes.flags.set_rollout("f1", 25)
+    changes.flags.disable("f1")
+    changes.segments.create("s2", CONDITIONS[:1])
     Segment.objects.filter(key="s2").update(conditions={})
-    changes.create_value("v1", {"a1": [1, 2]})
-    changes.create_value("v2", "x1", secret=True)
-    changes.create_value("v3", "x1" * 1000)
-    changes.set_value("v3", 25)
+    changes.values.create("v1", {"a1": [1, 2]})
+    changes.values.create("v2", "x1", secret=True)
+    changes.values.create("v3", "x1" * 1000)
+    changes.values.set("v3", 25)
     with transaction.atomic():
-        changes.enable("f1")
-        changes.set_value("v1", "y1")
-    changes.create("f2")
+        changes.flags.enable("f1")
+        changes.values.set("v1", "y1")
+    changes.flags.create("f2")
     FeatureFlag.objects.filter(key="f2").update(rules={})
-    changes.create("f3", enabled=True, rollout_percent=100)
+    changes.flags.create("f3", enabled=True, rollout_percent=100)
     with transaction.atomic():
         collect_usage()
     for key in "f1", "f3", "k9", "f33":
@@ -128,12 +128,12 @@ def rows(operator: Client) -> dict[str, Any]:
 def plan(rows: dict[str, Any]) -> None:
     """A plan of one step that has counted, and one that has not begun."""
     drive_recently()
-    changes.create("f4", enabled=True)
+    changes.flags.create("f4", enabled=True)
     guards = ["errors", "latency=0.5,action=hold"]
     rollouts.create("f4", ["5:90m", "25:1d", "100"], guards=guards)
-    changes.create("f5", enabled=True)
+    changes.flags.create("f5", enabled=True)
     rollouts.create("f5", ["5:90m", "100"], guards=guards)
-    changes.create("f6", enabled=True)
+    changes.flags.create("f6", enabled=True)
     rollouts.create("f6")
     rollouts.start("f4")
     for key, inside in product(("f4", "f5"), (True, False)):
@@ -351,7 +351,7 @@ def test_link_of_a_history_shows_only_marked_texts(
 
 
 def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    changes.delete("f3")
+    changes.flags.delete("f3")
     site, version = admin.site, Change.objects.latest("id").pk
     of_flag = Change.objects.filter(key="f1")
     first, last = of_flag.earliest("id").pk, of_flag.latest("id").pk

@@ -10,16 +10,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from flagstaff import acting_as
+from flagstaff import acting_as, changes
 from flagstaff.admin.row_admin import RowAdmin
-from flagstaff.changes import (
-    add_allowed_users,
-    disable,
-    set_rollout,
-    set_value,
-    update,
-    update_value,
-)
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS, VALUES, form_data, messages_of, post_confirmed
@@ -84,7 +76,7 @@ def test_save_of_description_keeps_killed_flag_disabled(
 ) -> None:
     data = opened(operator, flag)
     with acting_as("ana"):
-        disable("new_checkout")
+        changes.flags.disable("new_checkout")
     version = flag_version("new_checkout")
     saved(operator, flag, data)
     assert flag_version("new_checkout") == version
@@ -101,7 +93,7 @@ def test_conflict_shows_both_values_and_author_and_the_next_save_writes_the_edit
 ) -> None:
     data = opened(operator, flag)
     with acting_as("ana"):
-        update("new_checkout", {"rollout_percent": 80, "enabled": False})
+        changes.flags.update("new_checkout", {"rollout_percent": 80, "enabled": False})
     response = rejected(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
     text = "Yours: 50 %. Now in the database: 80 %, changed by ana. Save again to write your value."
     assert errors_of(response) == {"rollout_percent": [text], "__all__": [CHANGED_SINCE]}
@@ -111,7 +103,7 @@ def test_conflict_shows_both_values_and_author_and_the_next_save_writes_the_edit
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.description) == (80, "")
     # A newer change is a conflict again.
-    set_rollout("new_checkout", 90)
+    changes.flags.set_rollout("new_checkout", 90)
     response = rejected(operator, flag, shown)
     assert "Now in the database: 90" in errors_of(response)["rollout_percent"][0]
     saved(operator, flag, form_data(response))
@@ -123,7 +115,7 @@ def test_invalid_form_shows_present_values_and_conflicts(
     operator: Client, flag: FeatureFlag
 ) -> None:
     data = opened(operator, flag)
-    disable("new_checkout")
+    changes.flags.disable("new_checkout")
     response = rejected(operator, flag, {**data, "rollout_percent": 101})
     assert "enabled" not in form_data(response)
     assert list(errors_of(response)) == ["rollout_percent"]
@@ -158,7 +150,7 @@ def test_change_between_read_and_write_is_merged(
 def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) -> None:
     data = opened(operator, flag)
     with disabled_triggers():
-        set_rollout("new_checkout", 80)
+        changes.flags.set_rollout("new_checkout", 80)
         response = rejected(operator, flag, {**data, "rollout_percent": 50})
         [error] = errors_of(response)["rollout_percent"]
         assert error == "Yours: 50 %. Now in the database: 80 %. Save again to write your value."
@@ -169,10 +161,10 @@ def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) 
 def test_save_keeps_unedited_text_and_allowed_users_that_were_added_since(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    update("new_checkout", {"description": "one\ntwo "})
+    changes.flags.update("new_checkout", {"description": "one\ntwo "})
     data = opened(operator, flag)
     alice = User.objects.create(username="alice")
-    add_allowed_users("new_checkout", alice)
+    changes.flags.allow("new_checkout", alice)
     saved(operator, flag, {**data, "description": "one\r\ntwo ", "rollout_percent": 50})
     assert changed_fields("new_checkout") == ["rollout_percent"]
     assert flag.description == "one\ntwo "
@@ -197,7 +189,7 @@ def test_value_conflict_shows_both_as_json_and_a_description_keeps_the_newer_val
     row = KeyValueStore.objects.create(key="gateway", value={"a": 1, "b": True})
     data = opened(operator, row)
     with acting_as("ana"):
-        set_value("gateway", ["paypal"] * 1000)
+        changes.values.set("gateway", ["paypal"] * 1000)
     saved(operator, row, {**data, "description": "Who takes the money"})
     assert (row.value, row.description) == (["paypal"] * 1000, "Who takes the money")
     response = rejected(operator, row, {**data, "value": '"adyen"'})
@@ -212,7 +204,7 @@ def test_value_conflict_shows_both_as_json_and_a_description_keeps_the_newer_val
 def test_secret_value_is_masked_in_conflict(operator: Client) -> None:
     row = KeyValueStore.objects.create(key="token", value="hunter1", secret=True)
     data = opened(operator, row)
-    update_value("token", {"value": "hunter2"})
+    changes.values.update("token", {"value": "hunter2"})
     response = rejected(operator, row, {**data, "value": '"hunter3"'})
     [error] = errors_of(response)["value"]
     assert error.startswith("Yours: ••••••. Now in the database: ••••••, changed by")

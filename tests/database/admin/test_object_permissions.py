@@ -65,7 +65,7 @@ def of_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(owner: str, **fields: Any) -> FeatureFlag:
-    changes.create("new_checkout", owner=owner, enabled=True, rollout_percent=50, **fields)
+    changes.flags.create("new_checkout", owner=owner, enabled=True, rollout_percent=50, **fields)
     return FeatureFlag.objects.get()
 
 
@@ -80,7 +80,7 @@ def test_deletion_of_a_flag_is_undone_for_the_own_team_only(
     owner: str, is_allowed: bool, member: Client
 ) -> None:
     make(owner)
-    version = changes.delete("new_checkout").version
+    version = changes.flags.delete("new_checkout").version
     response = member.post(undo_url(version), {"_confirmed": "1"})
     assert response.status_code == (302 if is_allowed else 403)
     assert FeatureFlag.objects.exists() is is_allowed
@@ -120,7 +120,7 @@ def test_change_of_the_rollout_is_undone_by_the_own_team_only(
     owner: str, is_allowed: bool, member: Client
 ) -> None:
     make(owner)
-    changes.set_rollout("new_checkout", 5)
+    changes.flags.set_rollout("new_checkout", 5)
     version = flag_version("new_checkout")
     member.post(undo_url(version), {"_confirmed": "1"})
     assert (FeatureFlag.objects.get().rollout_percent == 50) is is_allowed
@@ -154,7 +154,7 @@ def test_list_of_plans_shows_those_of_the_own_team_only(
 def test_plan_of_a_deleted_flag_is_shown(member: Client) -> None:
     make("them")
     plans.create("new_checkout", ["60:1h", "100"])
-    changes.delete("new_checkout")
+    changes.flags.delete("new_checkout")
     assert "new_checkout" in page(member, PLANS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from flagstaff.changes import create
+from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, listed_keys, page
 from tests.support.experiment_pages import EXPERIMENTS
@@ -38,7 +38,7 @@ NUL_QUERIES = {
 
 @pytest.mark.parametrize("url", NUL_QUERIES)
 def test_nul_in_a_parameter_of_a_page_is_ignored(operator: Client, url: str) -> None:
-    create("new_checkout", description="One page")
+    changes.flags.create("new_checkout", description="One page")
     for names in NUL_QUERIES[url].split():
         query = "&".join(f"{name}=a%00" for name in names.split("&"))
         assert operator.get(f"{url}?{query}").status_code in {200, 302}, query

@@ -196,7 +196,7 @@ def test_page_makes_at_most_thirteen_queries_whatever_the_numbers(
         return count_queries(operator, OVERVIEW) - 2
 
     with acting_as(admin_user):
-        changes.set_rollout(make_flag("other").key, 30)
+        changes.flags.set_rollout(make_flag("other").key, 30)
     trip()
     store(experiment, treatment="better")
     few = count()
@@ -216,7 +216,7 @@ def test_tripped_plans_of_flags_whose_rules_name_segments_need_no_more_query(
     trip()
     tripped = plan_of()
     before = count_queries(operator, OVERVIEW)
-    changes.create_segment("team", [condition("is_staff", "in", True)])
+    changes.segments.create("team", [condition("is_staff", "in", True)])
     for number in range(3):
         make_flag(f"flag{number}", rules=[{"conditions": [{"segment": "team"}]}])
         flag = flag_row(f"flag{number}")
@@ -300,7 +300,7 @@ def test_plan_that_tripped_is_red_until_somebody_acts(operator: Client, plan: Pl
     assert "By the guard errors at step 1 of 3, 5 % · " in row
     assert 'flagstaff-tripped">rolled back<' in html
 
-    changes.set_rollout(KEY, 10)
+    changes.flags.set_rollout(KEY, 10)
     assert attention(page(operator, OVERVIEW)) == []
 
 
@@ -469,12 +469,12 @@ def test_changes_are_counted_by_actor_as_recent_changes_lists_them(
     make_flag("other")
     Change.objects.all().delete()
     with acting_as(admin_user):
-        changes.set_rollout("other", 10)
+        changes.flags.set_rollout("other", 10)
         # The row and the allowed users of one transaction are one change.
-        changes.set_rollout(KEY, 20)
-        changes.add_allowed_users(KEY, admin_user)
+        changes.flags.set_rollout(KEY, 20)
+        changes.flags.allow(KEY, admin_user)
     with acting_as("deploy"):
-        changes.set_rollout(KEY, 30)
+        changes.flags.set_rollout(KEY, 30)
     FeatureFlag.objects.filter(pk=flag.pk).update(rollout_percent=40)
     html = page(operator, OVERVIEW)
 
@@ -503,7 +503,7 @@ def test_ten_actors_are_listed_and_the_others_counted(operator: Client) -> None:
     Change.objects.all().delete()
     for number in range(13):
         with acting_as(f"robot{number}"):
-            changes.set_rollout(KEY, number + 1)
+            changes.flags.set_rollout(KEY, number + 1)
     html = page(operator, OVERVIEW)
 
     assert len(block(html, "Changes of today")) == 10

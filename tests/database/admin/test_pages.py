@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
-from flagstaff.changes import create, create_segment, create_value, set_rollout, set_value
+from flagstaff import changes
 from flagstaff.history import value_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -57,9 +57,9 @@ def rows() -> dict[str, Any]:
     flag.allowed_users.add(User.objects.create(username="alice"))
     value = KeyValueStore.objects.create(key="catalogue", value="short")
     with transaction.atomic():
-        set_rollout("new_checkout", 50)
-        set_value("catalogue", MEGABYTE)
-    set_value("catalogue", {**MEGABYTE, "more": True})
+        changes.flags.set_rollout("new_checkout", 50)
+        changes.values.set("catalogue", MEGABYTE)
+    changes.values.set("catalogue", {**MEGABYTE, "more": True})
     return {FLAGS: flag, VALUES: value}
 
 
@@ -96,7 +96,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     operator: Client, rows: dict[str, Any]
 ) -> None:
     url, second = f"{VALUES}{rows[VALUES].pk}/history/", value_version("catalogue")
-    set_value("catalogue", {**MEGABYTE, "more": False})
+    changes.values.set("catalogue", {**MEGABYTE, "more": False})
     for address in (restore_url(url, second), undo_all_url(second)):
         response = operator.get(address)
         assert_readable(response)
@@ -108,7 +108,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 5
     newest = value_version("catalogue")
     shown = confirmed(operator.get(undo_url(newest)))
-    set_value("catalogue", {**MEGABYTE, "more": None})
+    changes.values.set("catalogue", {**MEGABYTE, "more": None})
     html = operator.post(undo_url(newest), shown).content.decode()
     [problem] = re.findall(r"catalogue: value was changed again .*", html)
     assert "more characters)" in problem
@@ -133,11 +133,11 @@ def test_large_value_is_kept_when_description_is_saved(
     assert (row.description, len(row.value["text"])) == ("All products", 500_000)
     # A value that is small by now is kept, too.
     data = form_data(operator.get(url))
-    set_value("catalogue", "short")
+    changes.values.set("catalogue", "short")
     assert operator.post(url, {**data, "description": "All"}).status_code == 302
     data = form_data(operator.get(url))
     assert data["value"] == '"short"'
-    set_value("catalogue", MEGABYTE)
+    changes.values.set("catalogue", MEGABYTE)
     [error] = errors(operator, url, {**data, "value": '"mine"'})["value"]
     assert error.startswith('Yours: "mine". Now in the database: {"text":')
     # The largest that can be edited.
@@ -183,9 +183,9 @@ def test_key_is_read_only_after_creation(
 @pytest.fixture
 def small_rows() -> dict[str, int]:
     """The primary key of a flag, a value and a segment, each with a history."""
-    create("a", enabled=True)
-    create_value("b", 1)
-    create_segment("a", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
+    changes.flags.create("a", enabled=True)
+    changes.values.create("b", 1)
+    changes.segments.create("a", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
     models: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     return {url: model.objects.get().pk for url, model in models.items()}
 
@@ -231,9 +231,11 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
     models: str, operator: Client, settings: Any
 ) -> None:
     production(settings)
-    create("my_key", enabled=True)
-    create_value("my_key_of_a_value", 1)
-    create_segment("my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
+    changes.flags.create("my_key", enabled=True)
+    changes.values.create("my_key_of_a_value", 1)
+    changes.segments.create(
+        "my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+    )
     by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     row = by_url[models].objects.get()
     own = {FLAGS: ["kill", "allowed-users", "release"]}.get(models, [])
@@ -245,7 +247,7 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
 
 def test_page_about_several_rows_has_no_key_in_its_title(operator: Client) -> None:
     for key in ("key_1", "key_2"):
-        create(key, enabled=True)
+        changes.flags.create(key, enabled=True)
     pks = list(FeatureFlag.objects.values_list("pk", flat=True))
     for action in ("delete_selected", "turn_off"):
         data = {"action": action, "_selected_action": pks}

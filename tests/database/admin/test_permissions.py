@@ -9,8 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from flagstaff import rollouts
-from flagstaff.changes import disable, set_rollout, update
+from flagstaff import changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.action_pages import button_names
@@ -118,7 +117,7 @@ def test_permission_decides_who_sees_and_kills_a_flag(
 def test_forms_need_their_csrf_token(admin_user: User, flag: FeatureFlag) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
-    version = set_rollout(flag.key, 50).version
+    version = changes.flags.set_rollout(flag.key, 50).version
     for view in ("change", "kill", "turn-on", "delete", "history", "allowed-users", "impact"):
         data = {"rollout_percent": 5, "_confirmed": "1", "post": "yes"}
         assert client.post(flag_url(flag, view), data).status_code == 403
@@ -172,7 +171,7 @@ def test_toggler_kills_turns_on_undoes_both_and_uses_plans(
     kill(toggler, flag)
     turn_on(toggler, flag)
     assert state(flag) == (True, 25)
-    version, history = set_rollout(flag.key, 50).version, flag_url(flag, "history")
+    version, history = changes.flags.set_rollout(flag.key, 50).version, flag_url(flag, "history")
     assert f'href="{undo_url(version)}"' in page(toggler, history)
     undo(toggler, version)
     assert state(flag) == (True, 25)
@@ -225,7 +224,7 @@ def test_toggler_can_neither_undo_another_change_nor_restore(
     url, rules = flag_url(flag, "history"), [{"conditions": [STAFF]}]
     others = ({"rollout_percent": 50, "description": "x"}, {"rules": rules}, {"bucket_by": "plan"})
     for fields in others:
-        before, version = flag_version(flag.key), update(flag.key, fields).version
+        before, version = flag_version(flag.key), changes.flags.update(flag.key, fields).version
         assert not re.search("(undo|restore|undo-transaction)=", page(toggler, url))
         pages = undo_url(version), undo_all_url(version), restore_url(url, before)
         for address in pages:
@@ -264,7 +263,7 @@ def test_read_only_pages_say_so_and_have_no_inputs(operator: Client, flag: Featu
     assert not re.search(rf"/kill/|{FLAGS}add/", listed)
     assert "?undo=" not in history
     assert "?undo=" not in page(operator, RECENT)
-    disable(flag.key)  # The setting stops the pages only.
+    changes.flags.disable(flag.key)  # The setting stops the pages only.
     assert state(flag) == (False, 25)
 
 
@@ -276,7 +275,7 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
     plan = rollouts.create(flag.key, ["50:4h", "100"])
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
     segment = Segment.objects.create(key="team", conditions=[STAFF])
-    version = set_rollout(flag.key, 30).version
+    version = changes.flags.set_rollout(flag.key, 30).version
     posts: list[tuple[str, dict[str, Any]]] = [
         (flag_url(flag), {"rollout_percent": "5"}),
         (flag_url(flag, "kill"), {}),

@@ -58,8 +58,8 @@ def users() -> None:
 @pytest.fixture
 def team() -> Segment:
     """A segment of staff, by which a flag is on."""
-    changes.create_segment("team", STAFF)
-    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+    changes.segments.create("team", STAFF)
+    changes.flags.create("by_team", enabled=True, rules=BY_SEGMENT)
     return Segment.objects.get()
 
 
@@ -145,8 +145,8 @@ def test_right_to_add_creates_a_flag_for_nobody_only(
 
 @pytest.mark.parametrize(("enabled", "status"), [(True, 403), (False, 200)])
 def test_right_to_add_brings_back_a_flag_for_nobody_only(enabled: bool, status: int) -> None:
-    changes.create("gone", enabled=enabled, rollout_percent=100)
-    version = changes.delete("gone").version
+    changes.flags.create("gone", enabled=enabled, rollout_percent=100)
+    version = changes.flags.delete("gone").version
     client = staff("add_featureflag", "view_featureflag")
     url = undo_url(version)
     assert client.get(url).status_code == status
@@ -161,15 +161,15 @@ def test_flag_that_is_brought_back_for_all_users_types_its_key_in_production(
     operator: Client, settings: Any
 ) -> None:
     production(settings)
-    changes.create("gone", enabled=True, rollout_percent=100)
-    url = undo_url(changes.delete("gone").version)
+    changes.flags.create("gone", enabled=True, rollout_percent=100)
+    url = undo_url(changes.flags.delete("gone").version)
     assert text_to_type(operator.get(url)) == "gone"
     assert asks(operator.post(url, {"_confirmed": "1"}))
     assert not FeatureFlag.objects.exists()
 
 
 def test_right_to_delete_takes_no_flag_from_users() -> None:
-    created = changes.create("live", enabled=True, rollout_percent=5).version
+    created = changes.flags.create("live", enabled=True, rollout_percent=5).version
     client = staff("delete_featureflag", "view_featureflag")
     flag = FeatureFlag.objects.get()
     action = {"action": "delete_selected", "_selected_action": flag.pk, "post": "yes"}
@@ -180,17 +180,17 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
         assert client.post(url, data).status_code == 403
     client.post(FLAGS, action)
     assert FeatureFlag.objects.exists()
-    changes.disable("live")
+    changes.flags.disable("live")
     assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
     assert not FeatureFlag.objects.exists()
 
 
 def test_transaction_that_is_undone_brings_no_flag_back_without_the_right() -> None:
-    changes.create("gone", enabled=True, rollout_percent=100)
-    changes.create("other")
+    changes.flags.create("gone", enabled=True, rollout_percent=100)
+    changes.flags.create("other")
     with transaction.atomic():
-        version = changes.delete("gone").version
-        changes.delete("other")
+        version = changes.flags.delete("gone").version
+        changes.flags.delete("other")
     client = staff("add_featureflag", "view_featureflag")
     url = undo_all_url(version)
     assert client.post(url, {"_confirmed": "1"}).status_code == 403
@@ -204,7 +204,7 @@ def test_most_users_become_allowed_users_only_after_a_question(
     operator: Client, settings: Any
 ) -> None:
     production(settings)
-    changes.create("beta", enabled=True)
+    changes.flags.create("beta", enabled=True)
     flag = FeatureFlag.objects.get()
     url = flag_url(flag, "allowed-users")
     operator.post(url, {"names": "user0,user1", "_add": "1"})
@@ -232,14 +232,14 @@ def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
         may("view_featureflag")
     edit_segment(client, team, STAFF, description="The team")
     assert Segment.objects.get().description == "The team"
-    changes.disable("by_team")
+    changes.flags.disable("by_team")
     edit_segment(client, team, LOGGED_IN)
     assert conditions() == LOGGED_IN
 
 
 def test_right_to_change_segments_changes_no_value() -> None:
-    changes.create_segment("team", STAFF)
-    changes.create_value("max_items", 10, rules=[{**BY_SEGMENT[0], "value": 50}])
+    changes.segments.create("team", STAFF)
+    changes.values.create("max_items", 10, rules=[{**BY_SEGMENT[0], "value": 50}])
     team = Segment.objects.get()
     client = staff("change_segment", "view_segment")
     for shown in ("1 key that you may not see", "“max_items”"):
@@ -258,8 +258,8 @@ def test_right_to_change_segments_changes_no_value() -> None:
 def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: Segment) -> None:
     first = segment_version("team")
     with transaction.atomic():
-        version = changes.update_segment("team", {"conditions": LOGGED_IN}).version
-        changes.update_segment("team", {"description": "All"})
+        version = changes.segments.update("team", {"conditions": LOGGED_IN}).version
+        changes.segments.update("team", {"description": "All"})
     newest = segment_version("team")
     client = staff("change_segment", "view_segment")
     url = {
@@ -277,11 +277,11 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: S
 
 
 def test_segment_whose_key_another_row_took_comes_back_only_with_the_right_for_its_flags() -> None:
-    changes.create_segment("team", LOGGED_IN)
+    changes.segments.create("team", LOGGED_IN)
     with transaction.atomic():
-        changes.delete_segment("team")
-        version = changes.create_segment("team", STAFF).version
-    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+        changes.segments.delete("team")
+        version = changes.segments.create("team", STAFF).version
+    changes.flags.create("by_team", enabled=True, rules=BY_SEGMENT)
     client = staff("add_segment", "change_segment", "delete_segment", "view_segment")
     response = client.post(undo_all_url(version), {"_confirmed": "1"})
     assert "1 flag that you may not see, whose rules use the segment" in problems_of(response)[0]
@@ -325,8 +325,8 @@ def test_save_by_code_of_the_project_needs_the_right_to_release(rf: RequestFacto
 
 
 def test_right_to_add_segments_fills_no_gap_in_rules() -> None:
-    changes.create_segment("team", STAFF)
-    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+    changes.segments.create("team", STAFF)
+    changes.flags.create("by_team", enabled=True, rules=BY_SEGMENT)
     execute("DELETE FROM flagstaff_segment")
     client = staff("add_segment")
     data = {"key": "team", "conditions": json.dumps(LOGGED_IN), "_confirmed": "1"}
@@ -340,8 +340,8 @@ def test_right_to_add_segments_fills_no_gap_in_rules() -> None:
 def test_segment_asks_with_a_row_for_each_use_and_different_users(
     operator: Client, team: Segment
 ) -> None:
-    changes.create("also", enabled=True, rules=[*BY_SEGMENT, *EXCLUDING])
-    changes.create("disabled", rules=BY_SEGMENT)
+    changes.flags.create("also", enabled=True, rules=[*BY_SEGMENT, *EXCLUDING])
+    changes.flags.create("disabled", rules=BY_SEGMENT)
     experiments.create("price", rules=BY_SEGMENT)
     experiments.start("price")
     response = edit_segment(operator, team, LOGGED_IN)
@@ -362,7 +362,7 @@ def test_user_who_gains_one_flag_and_loses_another_is_counted_once(
     operator: Client, team: Segment
 ) -> None:
     without = [{"conditions": [{"segment": "team", "negate": True}]}]
-    changes.create("others", enabled=True, rules=without)
+    changes.flags.create("others", enabled=True, rules=without)
     response = edit_segment(operator, team, [{**STAFF[0], "values": [False]}])
     rows = preview_of(response)
     assert rows["by_team"] == ["1 of 11", "10 of 11"]
@@ -426,10 +426,10 @@ def narrow(*keys: str) -> list[int | None]:
     """Narrows segments from all users in one transaction. Returns the versions."""
     for key in keys:
         if not Segment.objects.filter(key=key).exists():
-            changes.create_segment(key, STAFF)
-        changes.update_segment(key, {"conditions": LOGGED_IN})
+            changes.segments.create(key, STAFF)
+        changes.segments.update(key, {"conditions": LOGGED_IN})
     with transaction.atomic():
-        return [changes.update_segment(key, {"conditions": STAFF}).version for key in keys]
+        return [changes.segments.update(key, {"conditions": STAFF}).version for key in keys]
 
 
 undo_pages = pytest.mark.parametrize("page", ["some", "all"])
@@ -442,9 +442,9 @@ def test_undo_of_several_segments_counts_all_of_them_at_once(
     keys = ["team", "team1", "team2", "team3"]
     versions = narrow(*keys)
     for key in keys[1:]:
-        changes.create(f"by_{key}", enabled=True, rules=[{"conditions": [{"segment": key}]}])
+        changes.flags.create(f"by_{key}", enabled=True, rules=[{"conditions": [{"segment": key}]}])
     both = [{"conditions": [{"segment": key}]} for key in keys[:2]]
-    changes.create("by_two", enabled=True, rules=both)
+    changes.flags.create("by_two", enabled=True, rules=both)
     response = open_undo(operator, page, *versions)
     flags = ["by_two", *(f"by_{key}" for key in keys)]
     assert preview_of(response) == {flag: ["1 of 11", "11 of 11"] for flag in flags}
@@ -487,10 +487,10 @@ def test_undo_of_several_changes_that_cannot_be_counted_types_as_for_most_users(
 def test_flag_that_the_same_undo_changes_is_counted(
     page: str, operator: Client, team: Segment
 ) -> None:
-    changes.update_segment("team", {"conditions": LOGGED_IN})
+    changes.segments.update("team", {"conditions": LOGGED_IN})
     with transaction.atomic():
-        versions = [changes.disable("by_team").version]
-        versions.append(changes.update_segment("team", {"conditions": STAFF}).version)
+        versions = [changes.flags.disable("by_team").version]
+        versions.append(changes.segments.update("team", {"conditions": STAFF}).version)
     counts = ["0 of 11", "11 of 11"]
     assert preview_of(open_undo(operator, page, *versions)) == {"by_team": counts}
 
@@ -498,8 +498,8 @@ def test_flag_that_the_same_undo_changes_is_counted(
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
     operator: Client, team: Segment, settings: Any
 ) -> None:
-    changes.update_segment("team", {"conditions": LOGGED_IN})
-    version = changes.update_segment("team", {"conditions": STAFF}).version
+    changes.segments.update("team", {"conditions": LOGGED_IN})
+    version = changes.segments.update("team", {"conditions": STAFF}).version
     production(settings)
     url = undo_url(version)
     response = operator.get(url)
@@ -516,16 +516,16 @@ def test_pages_count_the_members_of_the_groups_that_they_name(operator: Client) 
     beta = Group.objects.create(name="beta")
     beta.user_set.add(*User.objects.filter(username__in=["user1", "user2"]))
     named = [{"attribute": "groups", "operator": "in", "values": ["beta", "none"]}]
-    changes.create_segment("team", named)
-    changes.create("by_group", rules=[{"conditions": named}])
+    changes.segments.create("team", named)
+    changes.flags.create("by_group", rules=[{"conditions": named}])
     for url in (segment_url(Segment.objects.get()), flag_url(FeatureFlag.objects.get())):
         html = operator.get(url).content.decode()
         assert "Groups: “beta” has 2 members, “none” has 0 members." in html
 
 
 def test_undo_refused_by_a_flag_that_the_user_may_not_see_does_not_name_it() -> None:
-    version = changes.create_segment("team", STAFF).version
-    changes.create("by_team", rules=BY_SEGMENT)
+    version = changes.segments.create("team", STAFF).version
+    changes.flags.create("by_team", rules=BY_SEGMENT)
     client = staff("delete_segment", "view_segment")
     for shown in ("flags, values and experiments that you may not see", "'by_team'"):
         html = unescape(page(client, undo_url(version)))

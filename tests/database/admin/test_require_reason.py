@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flagstaff import experiments, rollouts
-from flagstaff.changes import disable, enable, set_rollout, set_value
+from flagstaff import changes, experiments, rollouts
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan, State
@@ -153,7 +152,7 @@ def test_page_that_confirms_a_new_value_needs_a_reason(operator: Client) -> None
 @pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
 def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: FeatureFlag) -> None:
     before = flag_version(KEY)
-    version = set_rollout(KEY, 80).version
+    version = changes.flags.set_rollout(KEY, 80).version
     url = {
         "undo": undo_url(version),
         "undo all": undo_all_url(version),
@@ -170,14 +169,14 @@ def test_undo_of_a_value_needs_a_reason_and_one_that_turns_a_flag_off_none(
     operator: Client, flag: FeatureFlag
 ) -> None:
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version = set_value("gateway", "paypal").version
+    version = changes.values.set("gateway", "paypal").version
     assert problems_of(undo(operator, version)) == [REQUIRED]
     assert value_version("gateway") == version
     undo(operator, version, _reason="back")
     value.refresh_from_db()
     assert value.value == "stripe"
-    disable(KEY)
-    undo(operator, enable(KEY).version)
+    changes.flags.disable(KEY)
+    undo(operator, changes.flags.enable(KEY).version)
     assert state(flag) == (False, 25)
 
 
@@ -278,6 +277,6 @@ def test_verb_that_turns_off_stops_a_plan_or_only_reads_needs_no_reason(
     for line in ("list", f"show {KEY}", f"history {KEY}", "run-jobs"):
         assert run(line).status == 0
     for verb in ("off", "kill"):
-        enable(KEY)  # Code needs no reason either.
+        changes.flags.enable(KEY)  # Code needs no reason either.
         assert run(f"{verb} {KEY}").status == 0
         assert state(flag)[0] is False

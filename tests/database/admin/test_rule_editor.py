@@ -77,7 +77,7 @@ def test_page_has_an_input_for_each_part_and_offers_attributes_and_segments(
     assert {"is_staff", "groups", "visitor"} <= set(re.findall(r'value="([^"]*)"', known))
     assert '<option value="beta">beta</option>' in html
     odd = {"attribute": '"><i>', "operator": "in", "values": ["</textarea><b>"]}
-    changes.update("new_checkout", {"rules": [{"name": '"><s>', "conditions": [odd]}]})
+    changes.flags.update("new_checkout", {"rules": [{"name": '"><s>', "conditions": [odd]}]})
     html = page(operator, url_of(flag))
     assert not re.search("<[isb]>", html)
     assert rows(html)["rules-0-0-values"] == "</textarea><b>"
@@ -226,7 +226,7 @@ def test_edits_of_buttons_are_saved_by_the_next_page_or_are_a_conflict(
     data = browser_form(operator, flag, rules_0_name="mine")
     moved = rows(edit(operator, flag, data, "up:1"))
     removed = rows(edit(operator, flag, data | moved, "remove:1"))
-    changes.update("new_checkout", {"rules": []})
+    changes.flags.update("new_checkout", {"rules": []})
     edit(operator, flag, data, "add-rule")
     response = operator.post(url_of(flag), data)
     assert "Now in the database: no rules" in response.context["adminform"].form.errors["rules"][0]
@@ -239,7 +239,7 @@ def test_page_with_the_most_rows_can_be_posted_and_gets_no_more(
     operator: Client, flag: FeatureFlag
 ) -> None:
     rules = [{"name": "n", "conditions": [{**COUNTRY, "negate": False}]}] * 60
-    changes.update("new_checkout", {"rules": rules})
+    changes.flags.update("new_checkout", {"rules": rules})
     html = press(operator, flag, "add-rule")
     assert "The form has its maximum number of rows." in html
     assert "rules-60-name" not in rows(html)
@@ -248,7 +248,7 @@ def test_page_with_the_most_rows_can_be_posted_and_gets_no_more(
 
 
 def test_rows_are_kept_on_way_back_from_a_confirmation(operator: Client, flag: FeatureFlag) -> None:
-    changes.enable("new_checkout")
+    changes.flags.enable("new_checkout")
     data = browser_form(operator, flag, rules_1_percent="50")
     asked = operator.post(url_of(flag), data).content.decode()
     assert inputs_of(asked, "rules-") == ROWS | {"rules-1-percent": "50"}

@@ -234,7 +234,7 @@ def test_conflicting_rules_are_shown_in_sentences(operator: Client, flag: Featur
     assert operator.post(flag_url(flag), data).status_code == 302
     assert flag_version("new_checkout") == version
     data = form_of(operator, flag, rules='[{"conditions": [{"segment": "enterprise"}]}]')
-    changes.update("new_checkout", {"rules": [{"name": "team", "conditions": [STAFF]}]})
+    changes.flags.update("new_checkout", {"rules": [{"name": "team", "conditions": [STAFF]}]})
     [error] = errors(operator, flag_url(flag), data)["rules"]
     assert 'Yours: rule 1: 100 % if in segment "enterprise".' in error
     assert 'Now in the database: "team": 100 % if is_staff is true' in error

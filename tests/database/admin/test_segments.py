@@ -45,7 +45,7 @@ LARGE = [*PAYING, {"attribute": "seats", "operator": "gte", "values": [100]}]
 @pytest.fixture
 def segment() -> Segment:
     with acting_as("ana"):
-        changes.create_segment("enterprise", LARGE, description="With a contract")
+        changes.segments.create("enterprise", LARGE, description="With a contract")
     return Segment.objects.get()
 
 
@@ -281,7 +281,7 @@ def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> No
     sentence = 'plan is "paid" and seats is at least 100'
     for name in ("undo", "restore"):
         with acting_as("bob"):
-            changes.update_segment("enterprise", {"conditions": PAYING})
+            changes.segments.update("enterprise", {"conditions": PAYING})
         shown = unescape(page(operator, url))
         assert f'conditions <strong>{sentence} → plan is "paid"</strong>' in shown
         newest = segment_version("enterprise")

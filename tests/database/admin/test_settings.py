@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils.formats import reset_format_cache
 from pytest_django import Settings
 
-from flagstaff.changes import create, create_segment, set_rollout, set_value
+from flagstaff import changes
 from flagstaff.history import as_dicts, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -86,14 +86,16 @@ def large_ids() -> None:
 @pytest.fixture
 def rows() -> dict[str, Any]:
     """A flag, a value and a segment; the first two with a history of several versions."""
-    create_segment("german", [{"attribute": "country", "operator": "in", "values": ["DE"]}])
-    create("new_checkout", rollout_percent=25, description="One page")
+    changes.segments.create(
+        "german", [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+    )
+    changes.flags.create("new_checkout", rollout_percent=25, description="One page")
     flag = FeatureFlag.objects.get()
     flag.allowed_users.add(User.objects.create(username="alice"))
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
     with transaction.atomic():
-        set_rollout("new_checkout", 50)
-        set_value("gateway", "paypal")
+        changes.flags.set_rollout("new_checkout", 50)
+        changes.values.set("gateway", "paypal")
     return {FLAGS: flag, VALUES: value, SEGMENTS: Segment.objects.get()}
 
 
@@ -172,7 +174,7 @@ def test_links_of_a_history_lead_to_related_and_older_entries(
     assert link.fragment == f"version-{value_version('gateway')}"
     assert link.fragment in ids(page(operator, link.path))
     for percent in range(55):
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     [older] = [one for one in links(page(operator, url)) if one.startswith("?before=")]
     [before] = parse_qs(urlsplit(older).query)["before"]
     shown = ids(page(operator, url + older))

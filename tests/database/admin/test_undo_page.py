@@ -13,18 +13,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils.html import strip_tags
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_value,
-    delete,
-    disable,
-    remove_allowed_users,
-    set_rollout,
-    set_value,
-    update,
-)
+from flagstaff import acting_as, changes
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
@@ -118,7 +107,7 @@ def test_link_of_a_kill_leads_to_its_undo_and_that_to_its_own(
 def test_undo_that_gives_the_flag_to_users_says_to_how_many_and_returns_to_the_filtered_list(
     operator: Client, admin_user: User, flag: FeatureFlag
 ) -> None:
-    set_rollout(KEY, 0)
+    changes.flags.set_rollout(KEY, 0)
     links = re.findall(r'href="([^"]*\?undo=[^"]*)"', page(operator, f"{RECENT}?kind=flag&time=1h"))
     url = unescape(links[0])
     entries = Change.objects.count()
@@ -142,40 +131,40 @@ def test_undo_that_gives_the_flag_to_users_says_to_how_many_and_returns_to_the_f
 
 
 def changed_again() -> str:
-    version = set_rollout(KEY, 80).version
-    set_rollout(KEY, 70)
+    version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
     return undo_url(version)
 
 
 def undone_already() -> str:
-    version = set_rollout(KEY, 80).version
-    set_rollout(KEY, 25)
+    version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 25)
     return undo_url(version)
 
 
 def undone_with_its_undo() -> str:
-    version = set_rollout(KEY, 80).version
-    return undo_url(set_rollout(KEY, 25).version, version)
+    version = changes.flags.set_rollout(KEY, 80).version
+    return undo_url(changes.flags.set_rollout(KEY, 25).version, version)
 
 
 def secret() -> str:
-    create_value("token", "hunter2", secret=True)
-    return undo_url(set_value("token", "hunter3").version)
+    changes.values.create("token", "hunter2", secret=True)
+    return undo_url(changes.values.set("token", "hunter3").version)
 
 
 def transaction_changed_again() -> str:
     with transaction.atomic():
-        set_value("gateway", "adyen")
-        version = set_rollout(KEY, 80).version
-    set_rollout(KEY, 70)
+        changes.values.set("gateway", "adyen")
+        version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
     return undo_all_url(version)
 
 
 def transaction_of_a_secret() -> str:
-    create_value("token", "hunter2", secret=True)
+    changes.values.create("token", "hunter2", secret=True)
     with transaction.atomic():
-        set_rollout(KEY, 80)
-        return undo_all_url(set_value("token", "hunter3").version)
+        changes.flags.set_rollout(KEY, 80)
+        return undo_all_url(changes.values.set("token", "hunter3").version)
 
 
 AGAIN = "new_checkout: rollout was changed again and is 70 % now"
@@ -210,11 +199,11 @@ def test_message_about_allowed_users_says_no_false_number(
 ) -> None:
     version, url = flag_version(KEY), flag_url(flag, "history")
     alice = User.objects.create(username="alice")
-    add_allowed_users(KEY, alice)
-    [message] = messages_of(undo(operator, remove_allowed_users(KEY, alice).version))
+    changes.flags.allow(KEY, alice)
+    [message] = messages_of(undo(operator, changes.flags.disallow(KEY, alice).version))
     assert message.startswith("The change of “new_checkout” was undone: added 1 allowed user")
     assert list(flag.allowed_users.all()) == [alice]
-    set_rollout(KEY, 50)
+    changes.flags.set_rollout(KEY, 50)
     url = restore_url(url, version)
     response = operator.get(url)
     [note] = notes_of(response)
@@ -258,7 +247,7 @@ def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Clien
 def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, settings: Any) -> None:
     if typed:
         production(settings)
-    url = undo_url(create("banner").version)
+    url = undo_url(changes.flags.create("banner").version)
     response = operator.get(url)
     assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], typed)
     if typed:
@@ -273,7 +262,7 @@ def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, setting
 @pytest.mark.usefixtures("unused")
 def test_deleted_flag_is_brought_back_with_its_users(operator: Client, flag: FeatureFlag) -> None:
     alice = User.objects.create(username="alice")
-    add_allowed_users(KEY, alice)
+    changes.flags.allow(KEY, alice)
     response = operator.post(flag_url(flag, "delete"), {"post": "yes"}, follow=True)
     [url] = undo_urls(response)
     assert "Bring back…" in page(operator, RECENT)
@@ -296,8 +285,8 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(
     operator: Client, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
     with acting_as("ana"):
-        set_rollout(KEY, 50)
-        set_value("gateway", "adyen")
+        changes.flags.set_rollout(KEY, 50)
+        changes.values.set("gateway", "adyen")
     html = page(operator, f"{RECENT}?actor=ana")
     assert "Undo all 2 changes on this page…" in html
     [url] = {unescape(one) for one in re.findall(r'href="([^"]*undo=[^"]*&amp;undo=[^"]*)"', html)}
@@ -314,9 +303,12 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(
 def test_undo_of_several_changes_leaves_out_a_row_that_the_database_refuses(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    create("banner")
-    versions = update("banner", {"key": "poster"}).version, set_rollout(KEY, 80).version
-    create("banner")
+    changes.flags.create("banner")
+    versions = (
+        changes.flags.update("banner", {"key": "poster"}).version,
+        changes.flags.set_rollout(KEY, 80).version,
+    )
+    changes.flags.create("banner")
     response = undo(operator, *versions)
     assert messages_of(response)[0].startswith(f"The change of “{KEY}” was undone")
     assert state(flag) == (True, 25)
@@ -326,12 +318,14 @@ def test_undo_of_several_changes_leaves_out_a_row_that_the_database_refuses(
 def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     operator: Client, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
-    create("beta", enabled=True, allowed_users=[User.objects.create(username="alice")])
+    changes.flags.create(
+        "beta", enabled=True, allowed_users=[User.objects.create(username="alice")]
+    )
     with transaction.atomic():
-        version = set_rollout(KEY, 100).version
-        create("brand_new", enabled=True)
-        delete("beta")
-        set_value("gateway", "adyen")
+        version = changes.flags.set_rollout(KEY, 100).version
+        changes.flags.create("brand_new", enabled=True)
+        changes.flags.delete("beta")
+        changes.values.set("gateway", "adyen")
     entries = Change.objects.count()
     response = operator.post(undo_all_url(version), {"_reason": "too soon"})
     html = response.content.decode()
@@ -369,10 +363,10 @@ def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
 def test_change_after_the_page_is_a_conflict_that_asks_again(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    url = undo_url(set_rollout(KEY, 5).version)
+    url = undo_url(changes.flags.set_rollout(KEY, 5).version)
     data = confirmed(operator.get(url))
     with acting_as("ana"):
-        update(KEY, {"description": "One"})
+        changes.flags.update(KEY, {"description": "One"})
     response = operator.post(url, data | {"_reason": "too low"})
     [problem] = problems_of(response)
     assert re.fullmatch(
@@ -391,9 +385,11 @@ def test_change_after_the_page_is_a_conflict_that_asks_again(
 def test_conflict_after_the_page_is_left_out_when_it_asks_again(
     operator: Client, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
-    url = undo_url(set_rollout(KEY, 50).version, set_value("gateway", "adyen").version)
+    url = undo_url(
+        changes.flags.set_rollout(KEY, 50).version, changes.values.set("gateway", "adyen").version
+    )
     data = confirmed(operator.get(url))
-    set_rollout(KEY, 75)
+    changes.flags.set_rollout(KEY, 75)
     response = operator.post(url, data)
     assert stored() == (75, "adyen")
     text = text_of(response.content.decode())
@@ -404,16 +400,18 @@ def test_conflict_after_the_page_is_left_out_when_it_asks_again(
 
 
 def key_becomes_free() -> tuple[str, Callable[[], object]]:
-    create("banner")
-    deletion = delete("banner").version
-    create("banner")
-    return undo_url(deletion, set_rollout(KEY, 80).version), lambda: delete("banner")
+    changes.flags.create("banner")
+    deletion = changes.flags.delete("banner").version
+    changes.flags.create("banner")
+    return undo_url(
+        deletion, changes.flags.set_rollout(KEY, 80).version
+    ), lambda: changes.flags.delete("banner")
 
 
 def entries_are_deleted() -> tuple[str, Callable[[], object]]:
     with transaction.atomic():
-        set_value("gateway", "adyen")
-        version = set_rollout(KEY, 80).version
+        changes.values.set("gateway", "adyen")
+        version = changes.flags.set_rollout(KEY, 80).version
     return undo_all_url(version), lambda: Change.objects.filter(key="gateway").delete()
 
 
@@ -444,7 +442,7 @@ def test_undo_for_most_users_and_restore_in_production_type_the_key(
     production(settings)
     FeatureFlag.objects.update(rollout_percent=100)
     before = flag_version(KEY)
-    url = undo_url(set_rollout(KEY, 5).version)
+    url = undo_url(changes.flags.set_rollout(KEY, 5).version)
     if is_restore:
         url = restore_url(flag_url(flag, "history"), before)
     response = operator.get(url)
@@ -463,18 +461,18 @@ def test_undo_that_adds_allowed_users_to_most_users_types_the_key(
 ) -> None:
     production(settings)
     pks = list(User.objects.values_list("pk", flat=True)[:count])
-    add_allowed_users(KEY, pks)
+    changes.flags.allow(KEY, pks)
     with transaction.atomic():
-        remove_allowed_users(KEY, pks)
-        set_rollout(KEY, 30)
+        changes.flags.disallow(KEY, pks)
+        changes.flags.set_rollout(KEY, 30)
     url = undo_url(flag_version(KEY))
     response = operator.get(url)
     assert text_to_type(response) == typed
     operator.post(url, confirmed(response, _typed_key=typed))
     assert flag.allowed_users.count() == count
     # For a disabled flag, nothing is typed.
-    disable(KEY)
-    remove_allowed_users(KEY, pks)
+    changes.flags.disable(KEY)
+    changes.flags.disallow(KEY, pks)
     undo(operator, flag_version(KEY))
     assert flag.allowed_users.count() == count
 
@@ -483,18 +481,18 @@ def test_undo_that_adds_allowed_users_to_most_users_types_the_key(
 
 
 def test_undo_needs_the_permission_of_the_change(gateway: KeyValueStore, viewer: Client) -> None:
-    create(KEY, rollout_percent=10)
+    changes.flags.create(KEY, rollout_percent=10)
     permit(User.objects.get(username="staff"), "view_keyvaluestore")
     creation = value_version("gateway")
     assert "undo=" not in page(viewer, RECENT)
     deleter = staff("view_featureflag", "delete_keyvaluestore", name="deleter")
     assert deleter.get(undo_all_url(creation)).status_code == 403
     toggler = staff("toggle_featureflag", name="toggler")
-    version = set_rollout(KEY, 50).version
+    version = changes.flags.set_rollout(KEY, 50).version
     assert undo_url(version) in page(toggler, RECENT)
     undo(toggler, version)
     assert FeatureFlag.objects.get().rollout_percent == 10
-    deletion = delete(KEY).version
+    deletion = changes.flags.delete(KEY).version
     editor = staff("view_featureflag", "change_featureflag", name="editor")
     for client, undone in ((viewer, creation), (editor, deletion)):
         assert client.get(undo_url(undone)).status_code == 403
@@ -504,9 +502,9 @@ def test_undo_needs_the_permission_of_the_change(gateway: KeyValueStore, viewer:
 
 
 ROWS: dict[str, Callable[[], object]] = {
-    "add_featureflag": lambda: delete("banner"),
-    "delete_featureflag": lambda: create("poster"),
-    "change_keyvaluestore": lambda: set_value("gateway", "adyen"),
+    "add_featureflag": lambda: changes.flags.delete("banner"),
+    "delete_featureflag": lambda: changes.flags.create("poster"),
+    "change_keyvaluestore": lambda: changes.values.set("gateway", "adyen"),
 }
 
 
@@ -514,9 +512,9 @@ ROWS: dict[str, Callable[[], object]] = {
 def test_undo_of_a_transaction_needs_the_permissions_for_all_its_changes(
     permission: str, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
-    create("banner")
+    changes.flags.create("banner")
     with transaction.atomic():
-        version = set_rollout(KEY, 100).version
+        version = changes.flags.set_rollout(KEY, 100).version
         ROWS[permission]()
     editor = staff("change_featureflag", *(one for one in ROWS if one != permission))
     url = undo_all_url(version)
@@ -531,7 +529,7 @@ def test_undo_of_a_transaction_needs_the_permissions_for_all_its_changes(
 
 def test_undo_of_any_entry_of_creation_needs_delete_permission() -> None:
     alice = User.objects.create(username="alice")
-    create(KEY, allowed_users=[alice])
+    changes.flags.create(KEY, allowed_users=[alice])
     flag = FeatureFlag.objects.get()
     editor = staff("change_featureflag")
     assert "?undo=" not in page(editor, flag_url(flag, "history"))

@@ -71,7 +71,7 @@ def test_page_without_an_unknown_key_or_its_tables_says_so(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate_unknown("last_seen")
-    changes.create("last_seen")
+    changes.flags.create("last_seen")
     html = page(operator, UNKNOWN)
     assert keys(html) == []
     assert "Every key that was evaluated in the last 7 days has a flag." in text(html)
@@ -122,11 +122,11 @@ def test_key_that_no_flag_can_have_says_why(key: str, problem: str, operator: Cl
 
 
 def test_deleted_flag_of_key_is_named_and_brought_back(operator: Client, admin_user: User) -> None:
-    changes.create("old_banner", rollout_percent=25)
-    changes.add_allowed_users("old_banner", [admin_user])
+    changes.flags.create("old_banner", rollout_percent=25)
+    changes.flags.allow("old_banner", [admin_user])
     # A test is one transaction: the actor makes it an event of its own.
     with acting_as(admin_user):
-        changes.delete("old_banner")
+        changes.flags.delete("old_banner")
     evaluate_unknown("old_banner")
     html = page(operator, UNKNOWN)
     assert re.search(r"A flag with this key was deleted on .* by admin\.", text(html))
@@ -142,8 +142,8 @@ def test_deleted_flag_of_key_is_named_and_brought_back(operator: Client, admin_u
 def test_viewer_and_read_only_pages_cannot_create_flags_or_bring_them_back(
     operator: Client, viewer: Client, settings: Any
 ) -> None:
-    changes.create("old_banner")
-    changes.delete("old_banner")
+    changes.flags.create("old_banner")
+    changes.flags.delete("old_banner")
     for key in ("old_banner", "last_seen"):
         evaluate_unknown(key)
     html = page(viewer, UNKNOWN)
@@ -175,7 +175,7 @@ def test_similar_and_renamed_flags_of_the_key_are_named(
     assert "Did you mean new_checkout ?" in text(html)
     assert "evaluated 1 key that has no flag" in text(html)
     assert f'href="{FLAGS}{flag.pk}/change/"' in html
-    changes.update("new_checkout", {"key": "one_page"})
+    changes.flags.update("new_checkout", {"key": "one_page"})
     evaluate_unknown("new_checkout")
     html = page(operator, UNKNOWN)
     assert "The flag “one_page” had this key before." in text(html)
@@ -186,8 +186,8 @@ def test_similar_and_renamed_flags_of_the_key_are_named(
 def test_page_shows_the_environment_with_naive_times(operator: Client, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": {"name": "Staging", "color": "blue"}}
     settings.USE_TZ = False
-    changes.create("old_banner")
-    changes.delete("old_banner")
+    changes.flags.create("old_banner")
+    changes.flags.delete("old_banner")
     evaluate_unknown("old_banner")
     html = page(operator, UNKNOWN)
     assert keys(html) == ["old_banner"]
@@ -197,8 +197,8 @@ def test_page_shows_the_environment_with_naive_times(operator: Client, settings:
 def test_page_makes_the_same_queries_for_many_keys(operator: Client) -> None:
     def add(numbers: range) -> None:
         for number in numbers:
-            changes.create(f"old_{number}")
-            changes.delete(f"old_{number}")
+            changes.flags.create(f"old_{number}")
+            changes.flags.delete(f"old_{number}")
             evaluate_unknown(f"old_{number}")
 
     add(range(1))
@@ -235,8 +235,8 @@ def test_add_page_counts_the_evaluations_of_the_key(operator: Client) -> None:
 
 def test_add_page_and_new_flag_name_the_flag_that_had_the_key(operator: Client) -> None:
     assert len(add_flag(operator, "brand_new")) == 1
-    changes.create("old_banner", rollout_percent=50, enabled=True)
-    changes.delete("old_banner")
+    changes.flags.create("old_banner", rollout_percent=50, enabled=True)
+    changes.flags.delete("old_banner")
     [message] = messages_of(operator.get(f"{FLAGS}add/?key=old_banner"))
     assert message.startswith("A flag with this key was deleted on ")
     found = " ".join(add_flag(operator, "old_banner"))

@@ -270,7 +270,7 @@ def test_new_value_itself_shows_that_users_keep_another_value(operator: Client) 
 
 @pytest.mark.django_db(transaction=True)
 def test_value_for_everyone_removes_the_rules_in_one_change(operator: Client) -> None:
-    changes.create_value("key", 10, rules=[{"conditions": [STAFF], "value": 50}])
+    changes.values.create("key", 10, rules=[{"conditions": [STAFF], "value": 50}])
     value = KeyValueStore.objects.get()
     response = operator.post(url_of(value), {**browser_form(operator, value), "value": "15"})
     operator.post(url_of(value), {**confirmed(response), "_everyone": "1"})
@@ -288,7 +288,7 @@ def test_value_for_everyone_removes_rules_that_somebody_else_has_just_changed(
     form = browser_form(operator, value)
     question = operator.post(url_of(value), {**form, "value": "5"}, follow=True)
     assert asks(question)
-    changes.update_value("key", {"rules": [{"conditions": [STAFF], "value": 60}]})
+    changes.values.update("key", {"rules": [{"conditions": [STAFF], "value": 60}]})
     # The page asks again, because it showed another version.
     question = operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
     operator.post(url_of(value), {**confirmed(question), "_everyone": "1"}, follow=True)
@@ -329,18 +329,18 @@ def test_viewer_sees_sentences_and_no_editor(value: KeyValueStore) -> None:
 
 
 def test_list_shows_the_values_of_rules(operator: Client, value: KeyValueStore) -> None:
-    changes.create_value("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
+    changes.values.create("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
     many = [{"conditions": [STAFF], "value": number} for number in range(5)]
-    changes.create_value("many", 9, rules=many)
+    changes.values.create("many", 9, rules=many)
     shown = [unescape(text) for text in column(page(operator, VALUES), "shown_value")]
     assert shown == ["9 5 rules: 0, 1, 2, …", "10 2 rules: 50, 20", "•••••• 1 rule"]
 
 
 def test_flags_of_a_user_show_the_values_of_rules(operator: Client) -> None:
     User.objects.create_user("ana", is_staff=True)
-    changes.create_value("plain", 1)
-    changes.create_value("items", 10, rules=[{"name": "team", "conditions": [STAFF], "value": 50}])
-    changes.create_value("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
+    changes.values.create("plain", 1)
+    changes.values.create("items", 10, rules=[{"name": "team", "conditions": [STAFF], "value": 50}])
+    changes.values.create("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
     url = "/admin/flagstaff/flagsofuser/?user="
     assert rows_of(page(operator, f"{url}ana")) == ["items 50 rule 1 “team”", "token •••••• rule 1"]
     assert rows_of(page(operator, url)) == [
@@ -384,7 +384,7 @@ def test_masked_value_that_another_change_replaced_must_be_typed_again(
     operator: Client, secret: KeyValueStore
 ) -> None:
     form = browser_form(operator, secret, rules_0_name="team")
-    changes.update_value("key", {"rules": [{"conditions": [STAFF], "value": "hunter4"}]})
+    changes.values.update("key", {"rules": [{"conditions": [STAFF], "value": "hunter4"}]})
     response = operator.post(url_of(secret), form)
     html = response.content.decode()
     assert problems(html) == [
@@ -430,7 +430,7 @@ def test_conflict_about_a_secret_shows_none_where_the_form_has_no_box_for_it(
     readonly = (*KeyValueStoreAdmin.readonly_fields, "secret")
     monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", readonly)
     form = browser_form(operator, secret) | {"value": '"typed"'}
-    changes.set_value("key", "hunter3")
+    changes.values.set("key", "hunter3")
     response = operator.post(url_of(secret), form)
     assert "Now in the database: ••••••" in response.content.decode()
     assert "hunter" not in response.content.decode()

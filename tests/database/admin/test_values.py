@@ -11,9 +11,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff import acting_as
+from flagstaff import acting_as, changes
 from flagstaff.admin.value.form import mistake_in
-from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import (
     VALUES,
@@ -73,10 +72,12 @@ def cells(client: Client, name: str) -> list[str]:
 
 
 def test_list_shows_the_key_the_value_and_the_type(operator: Client) -> None:
-    create_value("gateway", "Ahoj, světe", choices=["Ahoj, světe", "x"], description="who pays")
-    create_value("hosts", ["x" * 200])
-    create_value("limit", 5, type="integer")
-    create_value("password", "hunter2", secret=True)
+    changes.values.create(
+        "gateway", "Ahoj, světe", choices=["Ahoj, světe", "x"], description="who pays"
+    )
+    changes.values.create("hosts", ["x" * 200])
+    changes.values.create("limit", 5, type="integer")
+    changes.values.create("password", "hunter2", secret=True)
     assert cells(operator, "value_key") == ["gateway who pays", "hosts", "limit", "password"]
     world, long, *others = cells(operator, "shown_value")
     assert (world, len(long), others) == ('"Ahoj, světe"', 80, ["5", "••••••"])
@@ -86,14 +87,14 @@ def test_list_shows_the_key_the_value_and_the_type(operator: Client) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_list_shows_the_newest_change_with_its_actor(operator: Client) -> None:
     ana = User.objects.create_user("ana")
-    create_value("gateway", "stripe")
+    changes.values.create("gateway", "stripe")
     with acting_as(ana):
-        set_value("gateway", "paypal")
-    create_value("hosts", {"max": 3, "min": 1})
-    set_value("hosts", {"max": 5, "min": 1})
-    update_value("hosts", {"description": "all"})
-    create_value("limit", {"max": 3})
-    set_value("limit", {"max": 4})
+        changes.values.set("gateway", "paypal")
+    changes.values.create("hosts", {"max": 3, "min": 1})
+    changes.values.set("hosts", {"max": 5, "min": 1})
+    changes.values.update("hosts", {"description": "all"})
+    changes.values.create("limit", {"max": 3})
+    changes.values.set("limit", {"max": 4})
     gateway, hosts, limit = cells(operator, "changed")
     assert gateway == '"stripe" → "paypal" ana · just now'
     assert hosts.startswith("description ")
@@ -104,8 +105,8 @@ def test_list_shows_the_newest_change_with_its_actor(operator: Client) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_secret_value_is_masked_and_not_found(operator: Client) -> None:
-    create_value("token", "hunter2", secret=True)
-    set_value("token", "hunter3")
+    changes.values.create("token", "hunter2", secret=True)
+    changes.values.set("token", "hunter3")
     html = page(operator, VALUES)
     assert column(html, "shown_value") == ["••••••"]
     assert "•••••• → ••••••" in html
@@ -122,8 +123,8 @@ def test_secret_value_is_masked_and_not_found(operator: Client) -> None:
 def test_list_of_more_values_needs_no_more_queries(operator: Client) -> None:
     def add(numbers: range) -> None:
         for number in numbers:
-            create_value(f"key_{number}", number)
-            set_value(f"key_{number}", [number])
+            changes.values.create(f"key_{number}", number)
+            changes.values.set(f"key_{number}", [number])
 
     add(range(2))
     few = count_queries(operator, VALUES)
@@ -389,7 +390,7 @@ def test_choices_of_a_secret_value_are_masked_and_have_no_undo(operator: Client)
     # Long, because the pages have tokens of random letters.
     url = value_of("opensesame", secret=True, choices=["opensesame", "swordfish"])
     client = staff("view_keyvaluestore")
-    version = update_value(KEY, {"choices": ["opensesame", "friend"]}).version
+    version = changes.values.update(KEY, {"choices": ["opensesame", "friend"]}).version
     for one in (url, url.replace("change", "history"), VALUES, RECENT):
         html = page(client, one)
         assert KEY in html

@@ -15,21 +15,11 @@ from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
+from flagstaff import changes
 from flagstaff.actions.arguments import Given
 from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag
-from flagstaff.changes import (
-    Changed,
-    create,
-    delete,
-    disable,
-    enable,
-    flags,
-    release_to_everybody,
-    set_rollout,
-    set_value,
-)
-from flagstaff.changes.flags import undo
+from flagstaff.changes import Changed, flags
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -59,11 +49,11 @@ def gateway(db: None) -> KeyValueStore:
 
 def test_enable_and_set_rollout_keep_each_others_field(flag: FeatureFlag) -> None:
     before = flag.changed_at
-    changed = set_rollout("new_checkout", 50)
+    changed = changes.flags.set_rollout("new_checkout", 50)
     assert changed == Changed("new_checkout", "rollout_percent", old=25, new=50, written=True)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 50)
-    changed = enable("new_checkout")
+    changed = changes.flags.enable("new_checkout")
     assert changed == Changed("new_checkout", "enabled", old=False, new=True, written=True)
     with pytest.raises(FrozenInstanceError):
         changed.key = "other"  # type: ignore[misc]
@@ -77,20 +67,20 @@ def test_release_to_everybody_is_one_change_with_one_undo(flag: FeatureFlag) -> 
     german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
     staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
     FeatureFlag.objects.update(rules=[german, staff])
-    changed = release_to_everybody("new_checkout")
+    changed = changes.flags.release("new_checkout")
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 100)
     assert flag.rules == [{**german, "rollout_percent": 100}, {**staff, "rollout_percent": 100}]
     assert changed.undo is not None
     assert changed.version is not None
-    undo("new_checkout", changed.version)
+    changes.flags.undo("new_checkout", changed.version)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent, flag.rules) == (False, 25, [german, staff])
 
 
 def test_release_to_everybody_removes_rules_that_cannot_be_read(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rules=[{"conditions": "all"}])
-    release_to_everybody("new_checkout")
+    changes.flags.release("new_checkout")
     flag.refresh_from_db()
     assert (flag.enabled, flag.rules) == (True, [])
 
@@ -107,7 +97,7 @@ def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhil
 
     monkeypatch.setattr(flags, "rule_problem", write_rules)
     with pytest.raises(ConflictError):
-        release_to_everybody("new_checkout")
+        changes.flags.release("new_checkout")
     flag.refresh_from_db()
     assert (flag.enabled, flag.rules) == (False, staff)
 
@@ -115,7 +105,7 @@ def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhil
 @pytest.mark.usefixtures("flag")
 def test_change_locks_the_row_and_writes_no_other_column() -> None:
     with CaptureQueriesContext(connection) as queries:
-        set_rollout("new_checkout", 50)
+        changes.flags.set_rollout("new_checkout", 50)
     select, *_ = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert select.endswith("FOR UPDATE")
     [update] = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
@@ -134,7 +124,7 @@ def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(flag: Fea
     post_save.connect(receive, FeatureFlag)
     try:
         with pytest.raises(RuntimeError):
-            enable("new_checkout")
+            changes.flags.enable("new_checkout")
     finally:
         post_save.disconnect(receive, FeatureFlag)
     assert signals == [("new_checkout", ["changed_at", "enabled"])]
@@ -146,9 +136,9 @@ def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(flag: Fea
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: enable("new_checkout"),
-        lambda: set_rollout("new_checkout", 50),
-        lambda: set_value("payment_gateway", {"b": [1], "a": None}),
+        lambda: changes.flags.enable("new_checkout"),
+        lambda: changes.flags.set_rollout("new_checkout", 50),
+        lambda: changes.values.set("payment_gateway", {"b": [1], "a": None}),
     ],
     ids=["enable", "set_rollout", "set_value"],
 )
@@ -173,7 +163,7 @@ def test_change_repeated_writes_nothing(change: Callable[[], Changed]) -> None:
 )
 def test_set_value_compares_as_json(old: Any, new: Any, written: bool) -> None:
     row = KeyValueStore.objects.create(key="limit", value=old)
-    changed = set_value("limit", new)
+    changed = changes.values.set("limit", new)
     assert (changed.old, changed.new, changed.written) == (old, new, written)
     row.refresh_from_db()
     assert repr(row.value) == repr(new)
@@ -182,7 +172,7 @@ def test_set_value_compares_as_json(old: Any, new: Any, written: bool) -> None:
 @pytest.mark.parametrize("percent", [-1, 101, 25.0, "25", True, None, Decimal(25)], ids=repr)
 def test_set_rollout_with_invalid_percent_is_rejected(flag: FeatureFlag, percent: Any) -> None:
     with pytest.raises(InvalidChangeError) as error:
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     expected = f"the rollout percent must be a whole number from 0 to 100, not {percent!r}"
     assert str(error.value) == expected
     assert isinstance(error.value, ValueError)
@@ -215,7 +205,7 @@ def test_set_value_that_json_cannot_hold_is_rejected(
     gateway: KeyValueStore, value: Any, message: str
 ) -> None:
     with pytest.raises(InvalidChangeError) as error:
-        set_value("payment_gateway", value)
+        changes.values.set("payment_gateway", value)
     assert str(error.value).startswith(message)
     gateway.refresh_from_db()
     assert gateway.value == "stripe"
@@ -226,7 +216,7 @@ def test_database_error_does_not_contain_a_secret_value(secret: bool) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
     rejected = "the database rejected the change: .*readable_json"
     with pytest.raises(InvalidChangeError, match=rejected) as caught:
-        set_value("token", ["hunter3", *[1e300] * 4_000])
+        changes.values.set("token", ["hunter3", *[1e300] * 4_000])
     text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
     assert ("hunter3" in text) is not secret
 
@@ -235,21 +225,22 @@ def test_database_error_does_not_contain_a_secret_value(secret: bool) -> None:
 def test_change_of_unknown_key_suggests_similar_keys() -> None:
     FeatureFlag.objects.create(key="old_checkout")
     with pytest.raises(UnknownFlagError) as error:
-        enable("new_chekout")
+        changes.flags.enable("new_chekout")
     assert str(error.value) == ("there is no flag 'new_chekout'; did you mean 'new_checkout'?")
     for key in ("", "new\0checkout", "new\ud800", "x" * 300, "NEW_CHECKOUT"):
         with pytest.raises(UnknownFlagError):
-            enable(key)
+            changes.flags.enable(key)
     with pytest.raises(UnknownFlagError, match=r"no flag 'xyz'; .+ flags list. lists all keys"):
-        set_rollout("xyz", 5)
+        changes.flags.set_rollout("xyz", 5)
     with pytest.raises(UnknownValueError, match="did you mean 'payment_gateway'"):
-        set_value("payments_gateway", 1)
+        changes.values.set("payments_gateway", 1)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_change_waits_for_a_concurrent_change_and_sees_it(flag: FeatureFlag) -> None:
     changed = run_during(
-        lambda: set_rollout("new_checkout", 33), lambda: set_rollout("new_checkout", 50)
+        lambda: changes.flags.set_rollout("new_checkout", 33),
+        lambda: changes.flags.set_rollout("new_checkout", 50),
     )
     assert changed.old == 33
 
@@ -257,12 +248,15 @@ def test_change_waits_for_a_concurrent_change_and_sees_it(flag: FeatureFlag) -> 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "change",
-    [lambda: create("brand_new", enabled=True), lambda: undo("search_v2")],
+    [
+        lambda: changes.flags.create("brand_new", enabled=True),
+        lambda: changes.flags.undo("search_v2"),
+    ],
     ids=["create", "undo of a deletion"],
 )
 def test_two_concurrent_equal_changes_write_once(change: Callable[[], Changed]) -> None:
-    create("search_v2")
-    delete("search_v2")
+    changes.flags.create("search_v2")
+    changes.flags.delete("search_v2")
     first: list[Changed] = []
     second = run_during(lambda: first.append(change()), change)
     assert [first[0].written, second.written] == [True, False]
@@ -307,10 +301,10 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
     # The team is not valid either.
     shop_flags.create(key="new_checkout", hidden=True, enabled=True, rollout_percent=7, team="")
     with pytest.raises(InvalidChangeError) as error:
-        set_rollout("new_checkout", 8)
+        changes.flags.set_rollout("new_checkout", 8)
     assert str(error.value) == "rollout_percent: write a multiple of five"
-    assert disable("new_checkout").written is True
-    assert set_rollout("new_checkout", 20).written is True
+    assert changes.flags.disable("new_checkout").written is True
+    assert changes.flags.set_rollout("new_checkout", 20).written is True
     assert shop_flags.values_list("enabled", "rollout_percent").get() == (False, 20)
     assert not FeatureFlag.objects.exists()
 

@@ -51,13 +51,13 @@ def by_command() -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        pytest.param(lambda: changes.create("new", rules=RULES), id="create"),
-        pytest.param(lambda: changes.update("flag", {"rules": RULES}), id="update"),
-        pytest.param(lambda: changes.create_value("new", 1, rules=OF_VALUE), id="create a value"),
-        pytest.param(lambda: changes.update_value("value", {"rules": OF_VALUE}), id="value"),
-        pytest.param(lambda: changes.create_segment("new", [WEEK]), id="create a segment"),
+        pytest.param(lambda: changes.flags.create("new", rules=RULES), id="create"),
+        pytest.param(lambda: changes.flags.update("flag", {"rules": RULES}), id="update"),
+        pytest.param(lambda: changes.values.create("new", 1, rules=OF_VALUE), id="create a value"),
+        pytest.param(lambda: changes.values.update("value", {"rules": OF_VALUE}), id="value"),
+        pytest.param(lambda: changes.segments.create("new", [WEEK]), id="create a segment"),
         pytest.param(
-            lambda: changes.update_segment("segment", {"conditions": [WEEK]}), id="segment"
+            lambda: changes.segments.update("segment", {"conditions": [WEEK]}), id="segment"
         ),
         pytest.param(lambda: experiments.create("new", rules=RULES), id="create an experiment"),
         pytest.param(lambda: experiments.edit("draft", rules=RULES), id="experiment"),
@@ -78,7 +78,7 @@ def test_value_that_never_matches_is_refused_by_each_writer(
 def test_stored_value_that_never_matches_stops_no_other_change(rows: None) -> None:
     FeatureFlag.objects.update(rules=RULES)
     new = [*RULES, {"conditions": [condition("country", "in", "DE")]}]
-    assert changes.update("flag", {"rules": new, "description": "new"}).written
+    assert changes.flags.update("flag", {"rules": new, "description": "new"}).written
 
 
 @pytest.mark.django_db(transaction=True)
@@ -88,7 +88,7 @@ def test_stored_value_that_never_matches_stops_no_other_change(rows: None) -> No
 )
 def test_past_value_that_never_matches_stops_no_undo(undo: Callable[[str], object]) -> None:
     FeatureFlag.objects.create(key="flag", rules=RULES)
-    changes.update("flag", {"rules": [], "enabled": True, "rollout_percent": 100})
+    changes.flags.update("flag", {"rules": [], "enabled": True, "rollout_percent": 100})
     undo("flag")
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rules) == (False, RULES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff.changes import create, update
+from flagstaff import changes
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
@@ -44,12 +44,12 @@ def test_flag_is_created_and_updated_with_an_owner_tags_and_a_review_date() -> N
     rows("INSERT INTO flagstaff_featureflag (key) VALUES (%s)", KEY)
     assert stored() == NOT_OWNED
     FeatureFlag.objects.all().delete()
-    create(KEY, **OWNED)
+    changes.flags.create(KEY, **OWNED)
     assert stored() == OWNED
-    assert not update(KEY, OWNED).written
+    assert not changes.flags.update(KEY, OWNED).written
     new = {"owner": "search", "tags": ["q3"], "review_on": date(2027, 1, 1)}
     for fields in (new, NOT_OWNED):
-        assert update(KEY, fields).written
+        assert changes.flags.update(KEY, fields).written
         assert stored() == fields
 
 
@@ -66,23 +66,23 @@ def test_flag_is_created_and_updated_with_an_owner_tags_and_a_review_date() -> N
 )
 def test_unusable_field_is_refused(flag: FeatureFlag, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidChangeError) as error:
-        update(KEY, fields)
+        changes.flags.update(KEY, fields)
     assert str(error.value).startswith(message)
     assert stored() == OWNED
     with pytest.raises(InvalidChangeError) as error:
-        create("other", **fields)
+        changes.flags.create("other", **fields)
     assert str(error.value).startswith(message)
 
 
 def test_flag_with_unusable_tags_can_be_changed(flag: FeatureFlag) -> None:
     rows("UPDATE flagstaff_featureflag SET tags = %s::jsonb", '{"a": 1}')
-    assert update(KEY, {"enabled": True}).written
-    assert update(KEY, {"tags": ["a"]}).written
+    assert changes.flags.update(KEY, {"enabled": True}).written
+    assert changes.flags.update(KEY, {"tags": ["a"]}).written
 
 
 @COMMITTED
 def test_history_describes_the_three_fields(flag: FeatureFlag) -> None:
-    update(KEY, {"owner": "search", "tags": ["q3"], "review_on": None})
+    changes.flags.update(KEY, {"owner": "search", "tags": ["q3"], "review_on": None})
     FeatureFlag.objects.update(owner="web")
     of_sql, changed, created, *_ = map(describe_change, flag_history(KEY))
     assert of_sql == 'owner "search" → "web"'

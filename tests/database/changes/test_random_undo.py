@@ -187,7 +187,7 @@ class World:
             return f"value {key}", self._change_of_value(key, value)
         if flag is None:
             users = draw.sample(self.users, draw.randrange(3))
-            return key, lambda: changes.create(key, enabled=True, allowed_users=users)
+            return key, lambda: changes.flags.create(key, enabled=True, allowed_users=users)
         return key, self._change_of_flag(flag, key)
 
     def _change_of_value(self, key: str, value: KeyValueStore | None) -> Callable[[], object]:
@@ -197,7 +197,7 @@ class World:
         new = draw.choice((1, 1.0, True, "x", {"a": [1, 2.5]}))
         return draw.choice(
             (
-                lambda: changes.set_value(name, new),
+                lambda: changes.values.set(name, new),
                 lambda: rows(
                     "UPDATE flagstaff_keyvaluestore SET value = '10.5', description = %s"
                     " WHERE id = %s",
@@ -215,10 +215,10 @@ class World:
         free = not FeatureFlag.objects.filter(key=renamed).exists()
         return draw.choice(
             (
-                lambda: changes.set_rollout(key, percent),
+                lambda: changes.flags.set_rollout(key, percent),
                 lambda: FeatureFlag.objects.filter(pk=pk).update(enabled=not flag.enabled),
-                lambda: changes.enable(key),
-                lambda: changes.disable(key),
+                lambda: changes.flags.enable(key),
+                lambda: changes.flags.disable(key),
                 lambda: rows(
                     "UPDATE flagstaff_featureflag SET rollout_percent = %s, description = %s"
                     " WHERE id = %s",
@@ -228,13 +228,15 @@ class World:
                 ),
                 lambda: flag.allowed_users.add(user),
                 lambda: flag.allowed_users.remove(user),
-                lambda: changes.update(key, {"description": "d", "allowed_users": self.users}),
+                lambda: changes.flags.update(
+                    key, {"description": "d", "allowed_users": self.users}
+                ),
                 lambda: (
                     rows("UPDATE flagstaff_featureflag SET key = %s WHERE id = %s", renamed, pk)
                     if free
                     else None
                 ),
-                lambda: changes.delete(key),
+                lambda: changes.flags.delete(key),
                 lambda: delete_by_sql(pk),
             )
         )

@@ -9,8 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from flagstaff import serialization
-from flagstaff.changes import create_value, update_value
+from flagstaff import changes, serialization
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore
@@ -27,11 +26,11 @@ CHOICES = ["hunter2", "swordfish"]
 @pytest.fixture(autouse=True)
 def _secret() -> None:
     Change.objects.all().delete()
-    create_value("password", "hunter2", secret=True, choices=CHOICES)
+    changes.values.create("password", "hunter2", secret=True, choices=CHOICES)
 
 
 def change_choices() -> int:
-    version = update_value("password", {"choices": [*CHOICES, "opensesame"]}).version
+    version = changes.values.update("password", {"choices": [*CHOICES, "opensesame"]}).version
     assert version
     return version
 
@@ -45,8 +44,8 @@ def test_message_of_choices_that_do_not_fit_has_none_of_them() -> None:
     exported["values"]["password"]["type"] = "integer"
     document = serialization.read(json.dumps(exported))
     for refused in (
-        lambda: update_value("password", {"type": "integer"}),
-        lambda: update_value("password", {"choices": ["opensesame", "opensesame"]}),
+        lambda: changes.values.update("password", {"type": "integer"}),
+        lambda: changes.values.update("password", {"choices": ["opensesame", "opensesame"]}),
         lambda: serialization.apply(document),
     ):
         with pytest.raises(FlagstaffError, match=r"choice \d") as caught:
@@ -67,8 +66,8 @@ def test_terminal_prints_none_of_them() -> None:
 def test_admin_shows_none_of_them_in_pages_messages_and_its_log(admin_client: Client) -> None:
     pk = KeyValueStore.objects.get().pk
     change_choices()
-    update_value("password", {"choices": CHOICES, "description": "The mail server"})
-    update_value("password", {"description": ""})
+    changes.values.update("password", {"choices": CHOICES, "description": "The mail server"})
+    changes.values.update("password", {"description": ""})
     url = f"{VALUES}{pk}/history/"
     response = undo(admin_client, value_version("password"))
     shown = [page(admin_client, url), str(messages_of(response))]
@@ -82,7 +81,7 @@ def test_database_that_refuses_to_make_it_public_leaves_it_in_no_traceback() -> 
     rows("ALTER TABLE flagstaff_keyvaluestore ADD CONSTRAINT stays_secret CHECK (secret)")
     try:
         with pytest.raises(InvalidChangeError, match="stays_secret") as caught:
-            update_value("password", {"secret": False})
+            changes.values.update("password", {"secret": False})
     finally:
         rows("ALTER TABLE flagstaff_keyvaluestore DROP CONSTRAINT stays_secret")
     assert "hunter2" not in "".join(format_exception(caught.value))

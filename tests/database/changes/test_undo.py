@@ -13,34 +13,12 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_segment,
-    create_value,
-    delete,
-    delete_segment,
-    delete_value,
-    disable,
-    enable,
-    preview_undo,
-    remove_allowed_users,
-    set_rollout,
-    set_value,
-    undo,
-    update,
-    update_segment,
-    update_value,
-)
+from flagstaff import acting_as, changes
+from flagstaff.changes import preview_undo, undo
 from flagstaff.changes.allowed_users import AllowedUsersChange
-from flagstaff.changes.flags import restore
-from flagstaff.changes.flags import undo as undo_flag
 from flagstaff.changes.row_changes import planned_change
 from flagstaff.changes.row_changes import write_fields as write
 from flagstaff.changes.undo import Undone, entries_of_transaction, entries_of_versions, event_of
-from flagstaff.changes.values import restore as restore_value
-from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import (
     ConflictError,
     InvalidChangeError,
@@ -66,11 +44,19 @@ Step = Callable[[], Any]
 
 
 def at(percent: int, key: str = KEY) -> Step:
-    return partial(set_rollout, key, percent)
+    return partial(changes.flags.set_rollout, key, percent)
 
 
-ON, OFF, GONE, UNDO = (partial(one, KEY) for one in (enable, disable, delete, undo_flag))
-NO_RULES = partial(update, KEY, {"rules": []})
+ON, OFF, GONE, UNDO = (
+    partial(one, KEY)
+    for one in (
+        changes.flags.enable,
+        changes.flags.disable,
+        changes.flags.delete,
+        changes.flags.undo,
+    )
+)
+NO_RULES = partial(changes.flags.update, KEY, {"rules": []})
 
 
 def alice() -> User:
@@ -78,11 +64,11 @@ def alice() -> User:
 
 
 def add() -> None:
-    add_allowed_users(KEY, alice())
+    changes.flags.allow(KEY, alice())
 
 
 def remove() -> None:
-    remove_allowed_users(KEY, alice())
+    changes.flags.disallow(KEY, alice())
 
 
 @pytest.fixture
@@ -134,29 +120,29 @@ def problems(done: Iterable[Undone]) -> list[str]:
 
 
 def test_undo_of_the_newest_event_returns_what_it_changed() -> None:
-    set_rollout(KEY, 50)
-    changed = undo_flag(KEY)
+    changes.flags.set_rollout(KEY, 50)
+    changed = changes.flags.undo(KEY)
     assert (changed.old, changed.new) == ({"rollout_percent": 50}, {"rollout_percent": 10})
     assert (changed.written, changed.version) == (True, flag_version(KEY))
     assert flag().rollout_percent == 10
     # The newest event is the undo.
-    undo_flag(KEY)
+    changes.flags.undo(KEY)
     assert flag().rollout_percent == 50
 
 
 def test_undo_keeps_newer_changes_of_other_columns_and_users(users: list[User]) -> None:
-    version = set_rollout(KEY, 50).version
-    enable(KEY)
-    add_allowed_users(KEY, users[0])
-    assert undo_flag(KEY, version).new == {"rollout_percent": 10}
+    version = changes.flags.set_rollout(KEY, 50).version
+    changes.flags.enable(KEY)
+    changes.flags.allow(KEY, users[0])
+    assert changes.flags.undo(KEY, version).new == {"rollout_percent": 10}
     assert (flag().enabled, flag().rollout_percent) == (True, 10)
     assert flag().allowed_users.get() == users[0]
 
 
 def test_undo_removes_added_users_and_adds_removed_ones(users: list[User]) -> None:
-    add_allowed_users(KEY, users[:2])
-    version = update(KEY, {"allowed_users": users[1:]}).version
-    changed = undo_flag(KEY, version)
+    changes.flags.allow(KEY, users[:2])
+    version = changes.flags.update(KEY, {"allowed_users": users[1:]}).version
+    changed = changes.flags.undo(KEY, version)
     assert (changed.old, changed.new) == (
         {"allowed_users": [users[2].pk]},
         {"allowed_users": [users[0].pk]},
@@ -179,12 +165,15 @@ def test_undo_removes_added_users_and_adds_removed_ones(users: list[User]) -> No
     ],
 )
 def test_undo_and_restore_return_the_same_json(old: Any, new: Any) -> None:
-    created = create_value("limit", old).version or 0
-    changed = set_value("limit", new).version
+    created = changes.values.create("limit", old).version or 0
+    changed = changes.values.set("limit", new).version
     backs: list[tuple[Step, Step]] = [
-        (lambda: None, partial(undo_value, "limit", changed)),
-        (partial(set_value, "limit", new), partial(restore_value, "limit", to=created)),
-        (partial(delete_value, "limit"), partial(undo_value, "limit")),
+        (lambda: None, partial(changes.values.undo, "limit", changed)),
+        (
+            partial(changes.values.set, "limit", new),
+            partial(changes.values.restore, "limit", to=created),
+        ),
+        (partial(changes.values.delete, "limit"), partial(changes.values.undo, "limit")),
     ]
     for change, back in backs:
         change()
@@ -203,22 +192,25 @@ def delete_by_sql() -> None:
 def pass_on(free: str, first: str, second: str) -> list[Step]:
     """Each of two flags, and then "last", gets the key that is free."""
     keys = zip((first, second, "last"), (free, first, second), strict=True)
-    return [partial(delete, free), *(partial(update, old, {"key": new}) for old, new in keys)]
+    return [
+        partial(changes.flags.delete, free),
+        *(partial(changes.flags.update, old, {"key": new}) for old, new in keys),
+    ]
 
 
 # What one transaction changes. Before, there are also the flags "a", "b", "c" and "last".
 TRANSACTIONS: dict[str, list[Step]] = {
     "deletion of a flag with users": [at(50), GONE],
     "new flag, and the segment that it names": [
-        partial(create_segment, "beta", GERMAN),
-        partial(create, "poster", rules=[{"conditions": [{"segment": "beta"}]}]),
+        partial(changes.segments.create, "beta", GERMAN),
+        partial(changes.flags.create, "poster", rules=[{"conditions": [{"segment": "beta"}]}]),
     ],
-    "rule, and the segment that it names": [NO_RULES, partial(delete_segment, "german")],
+    "rule, and the segment that it names": [NO_RULES, partial(changes.segments.delete, "german")],
     "keys passed on": pass_on("a", "b", "c"),
     "keys passed on backwards": pass_on("c", "b", "a"),
     "keys passed on from the middle": pass_on("b", "c", "a"),
-    "key taken by a new flag": [GONE, partial(create, KEY, enabled=True)],
-    "key taken by another flag": [GONE, partial(update, "last", {"key": KEY})],
+    "key taken by a new flag": [GONE, partial(changes.flags.create, KEY, enabled=True)],
+    "key taken by another flag": [GONE, partial(changes.flags.update, "last", {"key": KEY})],
     "SQL that deletes users after their flag": [delete_by_sql],
 }
 
@@ -227,10 +219,10 @@ TRANSACTIONS: dict[str, list[Step]] = {
 def test_undo_of_a_transaction_restores_all_rows_exactly(
     steps: list[Step], users: list[User]
 ) -> None:
-    create_segment("german", GERMAN)
-    update(KEY, {"rules": GERMAN_RULE, "allowed_users": users[:2]})
+    changes.segments.create("german", GERMAN)
+    changes.flags.update(KEY, {"rules": GERMAN_RULE, "allowed_users": users[:2]})
     for key in ("a", "b", "c", "last"):
-        create(key)
+        changes.flags.create(key)
     before = state()
     with transaction.atomic():
         version = run(steps)
@@ -244,7 +236,7 @@ def test_undo_of_a_transaction_restores_all_rows_exactly(
 
 
 def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
-    version = update(KEY, {"description": "x"}).version
+    version = changes.flags.update(KEY, {"description": "x"}).version
     rows("UPDATE flagstaff_change SET old = old || '{\"colour\": 1}' WHERE id = %s", version)
     [shown] = preview_undo(entries_of_versions([version or 0]))
     assert shown.ignored == ("colour",)
@@ -254,34 +246,34 @@ def test_columns_that_the_table_lacks_are_ignored_and_named() -> None:
 
 
 def test_columns_that_an_entry_lacks_stay_or_get_their_default_at_an_insert() -> None:
-    version = update(KEY, {"rollout_percent": 50, "owner": "web"}).version or 0
-    enable(KEY)
+    version = changes.flags.update(KEY, {"rollout_percent": 50, "owner": "web"}).version or 0
+    changes.flags.enable(KEY)
     rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
-    restore(KEY, to=version)
+    changes.flags.restore(KEY, to=version)
     assert (flag().enabled, flag().rollout_percent, flag().owner) == (False, 50, "web")
-    delete(KEY)
+    changes.flags.delete(KEY)
     rows("UPDATE flagstaff_change SET old = old - ARRAY['rollout_percent', 'owner']")
-    undo_flag(KEY)
+    changes.flags.undo(KEY)
     assert (flag().rollout_percent, flag().owner) == (FeatureFlag().rollout_percent, "")
 
 
 def test_users_who_no_longer_exist_or_were_of_another_model_are_left_out(users: list[User]) -> None:
-    add_allowed_users(KEY, users[:2])
-    version = delete(KEY).version
+    changes.flags.allow(KEY, users[:2])
+    version = changes.flags.delete(KEY).version
     pk = users[0].pk
     users[0].delete()
-    assert undo_flag(KEY, version).missing == (pk,)
+    assert changes.flags.undo(KEY, version).missing == (pk,)
     assert flag().allowed_users.get() == users[1]
-    version = add_allowed_users(KEY, users[2]).version
+    version = changes.flags.allow(KEY, users[2]).version
     rows("UPDATE flagstaff_change SET new = new || '[\"ana\"]' WHERE id = %s", version)
-    undo_flag(KEY, version)
+    changes.flags.undo(KEY, version)
     assert flag().allowed_users.get() == users[1]
 
 
 # Steps of which the last is undone, and what has left nothing to undo.
 NOTHING_LEFT: list[tuple[list[Step], list[Step]]] = [
     ([at(50)], [at(10)]),
-    ([partial(create, "banner")], [partial(delete, "banner")]),
+    ([partial(changes.flags.create, "banner")], [partial(changes.flags.delete, "banner")]),
     ([GONE], [UNDO]),
     ([add, GONE, UNDO], [GONE]),
 ]
@@ -321,11 +313,23 @@ CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
     # An undo never enables a flag that a later entry has disabled.
     ([ON, OFF], [ON, OFF], "enabled was changed again and is false now"),
     ([add, remove], [add, remove], "its allowed users, 1 were added or removed again"),
-    ([partial(create, "banner")], [at(5, "banner")], "banner: it was changed since it was created"),
+    (
+        [partial(changes.flags.create, "banner")],
+        [at(5, "banner")],
+        "banner: it was changed since it was created",
+    ),
     ([at(50)], [GONE], "it was deleted since; restore it with"),
     ([add], [GONE], "it was deleted since; restore it with"),
-    ([GONE], [partial(create, KEY)], "^new_checkout: a flag has this key now; rename or delete it"),
-    ([GONE], [partial(create_value, KEY, 1)], "^new_checkout: a value has this key now; rename or"),
+    (
+        [GONE],
+        [partial(changes.flags.create, KEY)],
+        "^new_checkout: a flag has this key now; rename or delete it",
+    ),
+    (
+        [GONE],
+        [partial(changes.values.create, KEY, 1)],
+        "^new_checkout: a value has this key now; rename or",
+    ),
     ([add, GONE], [create_other_with_the_primary_key], "it was created again since"),
 ]
 
@@ -360,7 +364,7 @@ def test_undo_of_a_deleted_key_does_not_touch_the_row_with_its_primary_key(
 
 @pytest.mark.parametrize(("old", "new"), [("0.1", "0.1000000000000000055"), ("7.0", "7.00")])
 def test_undo_distinguishes_numbers_that_are_equal_as_floats(old: str, new: str) -> None:
-    version = update(KEY, {"description": "x"}).version or 0
+    version = changes.flags.update(KEY, {"description": "x"}).version or 0
     rows(
         "UPDATE flagstaff_change SET old = jsonb_set(old, '{rollout_percent}', %s::jsonb), "
         "new = jsonb_set(new, '{rollout_percent}', %s::jsonb) WHERE id = %s",
@@ -370,21 +374,23 @@ def test_undo_distinguishes_numbers_that_are_equal_as_floats(old: str, new: str)
     )
     # The present number is neither.
     with pytest.raises(ConflictError, match="rollout was changed again"):
-        undo_flag(KEY, version)
+        changes.flags.undo(KEY, version)
 
 
 def test_undo_of_a_creation_and_of_its_later_changes_deletes_the_row() -> None:
-    entries = by_ana(partial(create, "banner"), partial(set_rollout, "banner", 50))
+    entries = by_ana(
+        partial(changes.flags.create, "banner"), partial(changes.flags.set_rollout, "banner", 50)
+    )
     undo(entries)
     assert not FeatureFlag.objects.filter(key="banner").exists()
 
 
 def test_row_that_was_created_again_keeps_what_it_got(users: list[User]) -> None:
-    enable(KEY)
-    off = disable(KEY).version or 0
-    on = enable(KEY).version or 0
-    add_allowed_users(KEY, users[0])
-    deletion, pk = delete(KEY).version or 0, Change.objects.latest("id").object_pk
+    changes.flags.enable(KEY)
+    off = changes.flags.disable(KEY).version or 0
+    on = changes.flags.enable(KEY).version or 0
+    changes.flags.allow(KEY, users[0])
+    deletion, pk = changes.flags.delete(KEY).version or 0, Change.objects.latest("id").object_pk
     FeatureFlag.objects.create(pk=pk, key=KEY, enabled=False)
     entries = entries_of_versions([off, on, deletion])
     with pytest.raises(ConflictError, match="it was created again since"):
@@ -397,9 +403,9 @@ def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
     KeyValueStore.objects.all().delete()
     KeyValueStore.objects.create(pk=flag().pk, key="limit", value=1)
     with transaction.atomic():
-        set_rollout(KEY, 25)
-        version = set_value("limit", 2).version
-    set_rollout(KEY, 50)
+        changes.flags.set_rollout(KEY, 25)
+        version = changes.values.set("limit", 2).version
+    changes.flags.set_rollout(KEY, 50)
     flag_row, value = sorted(
         undo(entries_of_transaction(version or 0), skip_conflicts=True), key=str
     )
@@ -411,13 +417,13 @@ def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key() -> None:
 def test_row_that_was_deleted_and_loaded_again_in_one_transaction_is_undone(
     is_transaction: bool, users: list[User]
 ) -> None:
-    add_allowed_users(KEY, users[:2])
+    changes.flags.allow(KEY, users[:2])
     before, pk = state(), flag().pk
     with transaction.atomic():
-        delete(KEY)
+        changes.flags.delete(KEY)
         FeatureFlag.objects.create(pk=pk, key=KEY, enabled=True, rollout_percent=99)
-        add_allowed_users(KEY, users[2])
-        delete(create("short_lived").key)
+        changes.flags.allow(KEY, users[2])
+        changes.flags.delete(changes.flags.create("short_lived").key)
     version = flag_version(KEY) or 0
     undo(entries_of_transaction(version) if is_transaction else entries_of_versions([version]))
     assert state() == before
@@ -433,9 +439,12 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("old", UNWRITABLE.values(), ids=UNWRITABLE)
 def test_deleted_row_that_no_longer_fits_its_table_is_a_conflict(old: str) -> None:
-    version, other = delete(KEY).version or 0, set_value("gateway", "adyen").version or 0
-    create("banner")
-    deleted = delete("banner").version or 0
+    version, other = (
+        changes.flags.delete(KEY).version or 0,
+        changes.values.set("gateway", "adyen").version or 0,
+    )
+    changes.flags.create("banner")
+    deleted = changes.flags.delete("banner").version or 0
     rows(f"UPDATE flagstaff_change SET old = {old} WHERE id = %s", version)
     entries = entries_of_versions([version, other, deleted])
     assert [bool(one.conflicts) for one in preview_undo(entries)] == [False, False, True]
@@ -452,20 +461,20 @@ def test_deleted_row_whose_foreign_key_names_nothing_is_refused() -> None:
             "ALTER TABLE flagstaff_featureflag ADD CONSTRAINT team FOREIGN KEY (owner) "
             "REFERENCES team DEFERRABLE INITIALLY DEFERRED"
         )
-        create("banner", owner="shop")
-        delete("banner")
+        changes.flags.create("banner", owner="shop")
+        changes.flags.delete("banner")
         rows("DELETE FROM team WHERE name = 'shop'")
         with pytest.raises(InvalidChangeError, match="the database rejected the change"):
-            undo_flag("banner")
+            changes.flags.undo("banner")
     finally:
         rows("DROP TABLE team CASCADE")
 
 
 def test_rules_whose_segment_is_gone_are_a_conflict_of_their_flag_alone() -> None:
-    create_segment("german", GERMAN)
-    update(KEY, {"rules": GERMAN_RULE})
-    entries = by_ana(NO_RULES, partial(set_value, "gateway", "adyen"))
-    delete_segment("german")
+    changes.segments.create("german", GERMAN)
+    changes.flags.update(KEY, {"rules": GERMAN_RULE})
+    entries = by_ana(NO_RULES, partial(changes.values.set, "gateway", "adyen"))
+    changes.segments.delete("german")
     shown = preview_undo(entries)
     done = undo(entries, skip_conflicts=True)
     assert problems(shown) == problems(done)
@@ -501,54 +510,54 @@ def test_undo_of_a_secret_is_refused_and_of_its_other_columns_is_not(
     fields: dict[str, Any],
 ) -> None:
     choices = ["hunter2", "hunter3"]
-    created = create_value("token", "hunter2", secret=True, choices=choices).version or 0
-    changed = update_value("token", fields).version or 0
-    update_value("token", {"description": "x"})
+    created = changes.values.create("token", "hunter2", secret=True, choices=choices).version or 0
+    changed = changes.values.update("token", fields).version or 0
+    changes.values.update("token", {"description": "x"})
     refused = "token is secret, so the history says only that"
     for call in (
-        partial(undo_value, "token", changed),
+        partial(changes.values.undo, "token", changed),
         partial(undo, entries_of_transaction(changed)),
-        partial(restore_value, "token", to=created),
+        partial(changes.values.restore, "token", to=created),
     ):
         with pytest.raises(InvalidChangeError, match=refused):
             call()
-    assert undo_value("token").new == {"description": ""}
-    update_value("token", {"description": "x"})
-    restore_value("token", to=changed)
+    assert changes.values.undo("token").new == {"description": ""}
+    changes.values.update("token", {"description": "x"})
+    changes.values.restore("token", to=changed)
     row = KeyValueStore.objects.get(key="token")
     assert row.description == ""
     assert {name: getattr(row, name) for name in fields} == fields
-    delete_value("token")
+    changes.values.delete("token")
     with pytest.raises(InvalidChangeError, match="token was secret, so the history cannot bring"):
-        undo_value("token")
+        changes.values.undo("token")
     assert not KeyValueStore.objects.filter(key="token").exists()
 
 
 def test_undo_after_a_value_became_public_keeps_the_value() -> None:
-    create_value("token", "hunter2", secret=True)
-    described = update_value("token", {"description": "changed"}).version
-    marked = update_value("token", {"secret": False}).version
-    set_value("token", "hunter3")
-    undo_value("token", described)
-    undo_value("token", marked)
+    changes.values.create("token", "hunter2", secret=True)
+    described = changes.values.update("token", {"description": "changed"}).version
+    marked = changes.values.update("token", {"secret": False}).version
+    changes.values.set("token", "hunter3")
+    changes.values.undo("token", described)
+    changes.values.undo("token", marked)
     row = KeyValueStore.objects.get(key="token")
     assert (row.value, row.description, row.secret) == ("hunter3", "", True)
 
 
 @pytest.mark.parametrize("fields", [{"value": "hunter3"}, {"choices": ["hunter2"]}])
 def test_undo_never_makes_public_what_was_set_in_secret(fields: dict[str, Any]) -> None:
-    create_value("token", "hunter2")
-    marked = update_value("token", {"secret": True}).version
-    update_value("token", fields)
+    changes.values.create("token", "hunter2")
+    marked = changes.values.update("token", {"secret": True}).version
+    changes.values.update("token", fields)
     with pytest.raises(ConflictError, match="token: it was set while it was secret"):
-        undo_value("token", marked)
+        changes.values.undo("token", marked)
 
 
 def test_conflict_names_no_value_that_is_secret_now() -> None:
-    create_value("token", 1)
-    version = set_value("token", 2).version or 0
+    changes.values.create("token", 1)
+    version = changes.values.set("token", 2).version or 0
     pk = KeyValueStore.objects.get(key="token").pk
-    delete_value("token")
+    changes.values.delete("token")
     KeyValueStore.objects.create(pk=pk, key="token", value="hunter2", secret=True)
     [shown] = preview_undo(entries_of_versions([version]))
     assert shown.conflicts
@@ -561,11 +570,11 @@ def test_conflict_names_no_value_that_is_secret_now() -> None:
 def test_everything_of_a_person_is_undone_together_newest_first() -> None:
     before = state()
     entries = by_ana(
-        lambda: set_rollout(KEY, 25),
-        lambda: set_rollout(KEY, 50),
-        lambda: set_value("gateway", "adyen"),
-        lambda: create("banner"),
-        lambda: enable("banner"),
+        lambda: changes.flags.set_rollout(KEY, 25),
+        lambda: changes.flags.set_rollout(KEY, 50),
+        lambda: changes.values.set("gateway", "adyen"),
+        lambda: changes.flags.create("banner"),
+        lambda: changes.flags.enable("banner"),
     )
     done = undo(entries)
     assert state() == before
@@ -581,10 +590,10 @@ def test_everything_of_a_person_is_undone_together_newest_first() -> None:
 def test_undo_of_a_transaction_leaves_what_was_undone_already() -> None:
     before = state()
     with transaction.atomic():
-        set_rollout(KEY, 50)
-        delete_value("gateway")
-        version = create("banner").version or 0
-    undo_value("gateway")
+        changes.flags.set_rollout(KEY, 50)
+        changes.values.delete("gateway")
+        version = changes.flags.create("banner").version or 0
+    changes.values.undo("gateway")
     written = {one.key: bool(one.written) for one in undo(entries_of_transaction(version))}
     assert written == {KEY: True, "gateway": False, "banner": True}
     assert state() == before
@@ -592,11 +601,11 @@ def test_undo_of_a_transaction_leaves_what_was_undone_already() -> None:
 
 def test_entry_stands_for_the_event_that_wrote_it(users: list[User]) -> None:
     with transaction.atomic():
-        add_allowed_users(KEY, users)
-        set_value("gateway", "adyen")
-        set_rollout(KEY, 50)
+        changes.flags.allow(KEY, users)
+        changes.values.set("gateway", "adyen")
+        changes.flags.set_rollout(KEY, 50)
         with acting_as("bob"):
-            enable(KEY)
+            changes.flags.enable(KEY)
     oldest = Change.objects.order_by("id").filter(relation="m").values_list("id", flat=True)[0]
     undo(entries_of_versions([oldest]))
     assert (flag().rollout_percent, flag().enabled, flag().allowed_users.count()) == (10, True, 0)
@@ -605,12 +614,12 @@ def test_entry_stands_for_the_event_that_wrote_it(users: list[User]) -> None:
 
 def test_conflicts_are_all_named_and_refuse_all_unless_they_are_skipped() -> None:
     entries = by_ana(
-        partial(set_rollout, KEY, 25),
-        partial(set_value, "gateway", "adyen"),
-        partial(create, "banner"),
+        partial(changes.flags.set_rollout, KEY, 25),
+        partial(changes.values.set, "gateway", "adyen"),
+        partial(changes.flags.create, "banner"),
     )
-    set_rollout(KEY, 75)
-    set_value("gateway", "braintree")
+    changes.flags.set_rollout(KEY, 75)
+    changes.values.set("gateway", "braintree")
     before = state()
     with pytest.raises(ConflictError, match="rollout was changed again") as caught:
         undo(entries)
@@ -652,19 +661,19 @@ def test_event_that_another_transaction_has_split_is_undone_whole_or_kept(
         flag().allowed_users.add(users[2])
     entries = entries_of_versions([Change.objects.latest("id").pk])
     assert len(entries) == 2
-    remove_allowed_users(KEY, users[0])
-    add_allowed_users(KEY, users[0])
+    changes.flags.disallow(KEY, users[0])
+    changes.flags.allow(KEY, users[0])
     [done] = undo(entries, skip_conflicts=True)
     assert (done.entries, len(done.conflicts)) == ((), 1)
-    remove_allowed_users(KEY, users[0])
+    changes.flags.disallow(KEY, users[0])
     assert len(undo(entries)[0].entries) == 2
     assert [*flag().allowed_users.all()] == [users[1]]
 
 
 def test_event_has_no_entries_of_another_server_with_the_same_transaction() -> None:
-    enable(KEY)
+    changes.flags.enable(KEY)
     old = Change.objects.latest("id")
-    new = disable(KEY).version or 0
+    new = changes.flags.disable(KEY).version or 0
     rows(
         "UPDATE flagstaff_change SET transaction_id = new.transaction_id, at = new.at - '3 days'"
         "::interval FROM flagstaff_change AS new WHERE flagstaff_change.id = %s AND new.id = %s",
@@ -680,52 +689,55 @@ def test_event_has_no_entries_of_another_server_with_the_same_transaction() -> N
 def test_restore_undoes_all_newer_entries_as_one_change(users: list[User]) -> None:
     version = flag_version(KEY) or 0
     before = state()
-    set_rollout(KEY, 50)
-    add_allowed_users(KEY, users)
+    changes.flags.set_rollout(KEY, 50)
+    changes.flags.allow(KEY, users)
     with acting_as("ana"):
-        enable(KEY)
+        changes.flags.enable(KEY)
     with acting_as("ana", reason="back to Monday"):
-        restore(KEY, to=version)
+        changes.flags.restore(KEY, to=version)
     assert state() == before
     newest = Change.objects.latest("id")
     assert (newest.actor, newest.reason) == ("ana", "back to Monday")
-    assert restore(KEY, to=flag_version(KEY) or 0).written is False
+    assert changes.flags.restore(KEY, to=flag_version(KEY) or 0).written is False
 
 
 def test_restore_of_a_deleted_row_returns_its_state_at_the_version(users: list[User]) -> None:
-    add_allowed_users(KEY, users[0])
+    changes.flags.allow(KEY, users[0])
     before, version = state(), flag_version(KEY) or 0
-    set_rollout(KEY, 50)
-    remove_allowed_users(KEY, users[0])
-    delete(KEY)
-    assert restore(KEY, to=version).old is None
+    changes.flags.set_rollout(KEY, 50)
+    changes.flags.disallow(KEY, users[0])
+    changes.flags.delete(KEY)
+    assert changes.flags.restore(KEY, to=version).old is None
     assert state() == before
 
 
 def test_undo_and_restore_of_another_version_than_expected_are_conflicts() -> None:
     version = flag_version(KEY) or 0
-    set_rollout(KEY, 50)
-    for call in (undo_flag, partial(restore, to=version)):
+    changes.flags.set_rollout(KEY, 50)
+    for call in (changes.flags.undo, partial(changes.flags.restore, to=version)):
         with pytest.raises(ConflictError, match=f"version {version} was expected"):
             call(KEY, expect_version=version)
     assert flag().rollout_percent == 50
 
 
 def test_unknown_keys_and_versions_are_refused() -> None:
-    other = create("banner").version or 0
-    for call in (partial(restore, KEY, to=other), partial(undo_flag, KEY, other)):
+    other = changes.flags.create("banner").version or 0
+    for call in (
+        partial(changes.flags.restore, KEY, to=other),
+        partial(changes.flags.undo, KEY, other),
+    ):
         with pytest.raises(
             InvalidChangeError,
             match=f'no version {other}; see "manage.py flags history new_checkout',
         ):
             call()
     with pytest.raises(UnknownFlagError):
-        undo_flag("new_chekout")
+        changes.flags.undo("new_chekout")
     with pytest.raises(InvalidChangeError, match="the history has no version 987654321; see"):
         entries_of_versions([987654321])
-    deleted = delete("banner").version or 0
+    deleted = changes.flags.delete("banner").version or 0
     with pytest.raises(InvalidChangeError, match=f"banner did not exist at version {deleted}"):
-        restore("banner", to=deleted)
+        changes.flags.restore("banner", to=deleted)
 
 
 # Previews.
@@ -734,7 +746,9 @@ def test_unknown_keys_and_versions_are_refused() -> None:
 def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     users: list[User],
 ) -> None:
-    version = update(KEY, {"rollout_percent": 50, "allowed_users": users}).version or 0
+    version = (
+        changes.flags.update(KEY, {"rollout_percent": 50, "allowed_users": users}).version or 0
+    )
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         rows("SET TRANSACTION READ ONLY")
         [shown] = preview_undo(entries_of_versions([version]))
@@ -754,15 +768,18 @@ def change_rows(count: int) -> list[Change]:
     users = [*User.objects.all()[:2]]
     keys = [f"row_{number:02}" for number in range(count)]
     for key in keys:
-        create_segment(key, GERMAN)
-        create(key, rules=[{"conditions": [{"segment": key}], "rollout_percent": 5}])
-        create_value(f"{key}.value", 1)
-        create(f"old_{key}", allowed_users=users)
+        changes.segments.create(key, GERMAN)
+        changes.flags.create(key, rules=[{"conditions": [{"segment": key}], "rollout_percent": 5}])
+        changes.values.create(f"{key}.value", 1)
+        changes.flags.create(f"old_{key}", allowed_users=users)
     return by_ana(
-        *(partial(update, key, {"rules": [], "allowed_users": users}) for key in keys),
-        *(partial(update_value, f"{key}.value", {"description": "x"}) for key in keys),
-        *(partial(update_segment, key, {"description": "x"}) for key in keys),
-        *(partial(delete, f"old_{key}") for key in keys),
+        *(
+            partial(changes.flags.update, key, {"rules": [], "allowed_users": users})
+            for key in keys
+        ),
+        *(partial(changes.values.update, f"{key}.value", {"description": "x"}) for key in keys),
+        *(partial(changes.segments.update, key, {"description": "x"}) for key in keys),
+        *(partial(changes.flags.delete, f"old_{key}") for key in keys),
     )
 
 
@@ -794,7 +811,7 @@ def test_flag_with_many_allowed_users_returns_with_one_insert() -> None:
         f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) SELECT %s, id FROM auth_user",
         flag().pk,
     )
-    version = delete(KEY).version or 0
+    version = changes.flags.delete(KEY).version or 0
     with CaptureQueriesContext(connection) as queries:
         undo(entries_of_versions([version]))
     inserts = [one for one in queries if one["sql"].startswith(f'INSERT INTO "{ALLOWED_USERS}"')]
@@ -803,23 +820,23 @@ def test_flag_with_many_allowed_users_returns_with_one_insert() -> None:
 
 
 def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments() -> None:
-    create_segment("first", GERMAN)
-    create_segment("last", GERMAN)
+    changes.segments.create("first", GERMAN)
+    changes.segments.create("last", GERMAN)
     named = {
         key: [{"conditions": [{"segment": key}], "rollout_percent": 5}] for key in ("first", "last")
     }
-    update(KEY, {"rules": named["first"]})
-    create("banner")
-    create("poster")
+    changes.flags.update(KEY, {"rules": named["first"]})
+    changes.flags.create("banner")
+    changes.flags.create("poster")
     entries = by_ana(
-        lambda: update(KEY, {"rules": []}),
-        lambda: update_segment("last", {"description": "x"}),
+        lambda: changes.flags.update(KEY, {"rules": []}),
+        lambda: changes.segments.update("last", {"description": "x"}),
     )
     # The undo needs both segments, and so does the other transaction.
     done = run_during(
-        lambda: update("banner", {"rules": named["first"]}),
+        lambda: changes.flags.update("banner", {"rules": named["first"]}),
         lambda: undo(entries),
-        lambda: update("poster", {"rules": named["last"]}),
+        lambda: changes.flags.update("poster", {"rules": named["last"]}),
     )
     assert all(one.written for one in done)
 
@@ -828,7 +845,7 @@ def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments(
 def test_deadlock_is_retried_once_unless_a_transaction_surrounds_the_undo(
     outermost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = by_ana(lambda: set_rollout(KEY, 50))
+    entries = by_ana(lambda: changes.flags.set_rollout(KEY, 50))
     calls = []
 
     def write_after_a_deadlock(*arguments: Any, **options: Any) -> None:

@@ -10,8 +10,6 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from flagstaff import changes, get_value
-from flagstaff.changes import create_value, set_value, update_value
-from flagstaff.changes.values import undo as undo_value
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -34,7 +32,7 @@ RULES = [FIFTY, TWENTY]
 
 @pytest.fixture
 def ruled() -> KeyValueStore:
-    create_value(KEY, 10, rules=RULES)
+    changes.values.create(KEY, 10, rules=RULES)
     return KeyValueStore.objects.get(key=KEY)
 
 
@@ -42,7 +40,9 @@ def ruled() -> KeyValueStore:
 def secret() -> str:
     """The version of a secret value with rules."""
     Change.objects.all().delete()
-    return str(create_value(KEY, "hunter2", secret=True, rules=of_values("swordfish")).version)
+    return str(
+        changes.values.create(KEY, "hunter2", secret=True, rules=of_values("swordfish")).version
+    )
 
 
 def of_values(*values: object) -> list[dict[str, Any]]:
@@ -56,11 +56,11 @@ def stored() -> Any:
 
 def test_rules_are_created_and_updated_with_their_unit(ruled: KeyValueStore) -> None:
     assert stored() == (10, RULES)
-    changed = update_value(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
+    changed = changes.values.update(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
     assert changed.new == {"rules": [FIFTY], "bucket_by": "organization"}
-    assert not update_value(KEY, {"rules": [FIFTY]}).written
+    assert not changes.values.update(KEY, {"rules": [FIFTY]}).written
     with pytest.raises(ConflictError, match="max_items has changed since you read it: rules"):
-        update_value(KEY, {"rules": []}, expect={"rules": RULES})
+        changes.values.update(KEY, {"rules": []}, expect={"rules": RULES})
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_rules_that_are_not_valid_are_refused(
     fields: dict[str, Any], message: str, ruled: KeyValueStore
 ) -> None:
     for change in (
-        partial(update_value, KEY, fields),
-        partial(create_value, "other", 10, **fields),
+        partial(changes.values.update, KEY, fields),
+        partial(changes.values.create, "other", 10, **fields),
     ):
         with pytest.raises(InvalidChangeError) as caught:
             change()
@@ -95,31 +95,31 @@ def test_rules_that_are_not_valid_are_refused(
 
 
 def test_value_of_a_rule_that_breaks_the_schema_is_refused_with_its_number() -> None:
-    create_value(KEY, 10, type="integer", choices=[10, 20])
+    changes.values.create(KEY, 10, type="integer", choices=[10, 20])
     with pytest.raises(InvalidChangeError) as caught:
-        update_value(KEY, {"rules": of_values(20, "10")})
+        changes.values.update(KEY, {"rules": of_values(20, "10")})
     assert str(caught.value) == (
         "rules: rule 2: the value must be an integer, not a string; did you mean 10 without quotes?"
     )
     with pytest.raises(InvalidChangeError, match=r"^rules: rule 1: 50 is not one of 10, 20"):
-        create_value("other", 10, choices=[10, 20], rules=of_values(50))
-    update_value(KEY, {"rules": of_values(20)})
+        changes.values.create("other", 10, choices=[10, 20], rules=of_values(50))
+    changes.values.update(KEY, {"rules": of_values(20)})
     with pytest.raises(InvalidChangeError, match=r"^rules: rule 1: 20 is not one of 10, 30"):
-        update_value(KEY, {"choices": [10, 30]})
+        changes.values.update(KEY, {"choices": [10, 30]})
     with pytest.raises(InvalidChangeError, match="rule 1: the value must be a string"):
-        update_value(KEY, {"value": "10", "type": "string", "choices": []})
+        changes.values.update(KEY, {"value": "10", "type": "string", "choices": []})
     assert stored() == (10, of_values(20))
 
 
 def test_secret_value_of_a_rule_is_not_in_the_message(secret: str) -> None:
-    update_value(KEY, {"choices": ["hunter2", "swordfish"]})
+    changes.values.update(KEY, {"choices": ["hunter2", "swordfish"]})
     with pytest.raises(InvalidChangeError) as caught:
-        update_value(KEY, {"rules": of_values("opensesame")})
+        changes.values.update(KEY, {"rules": of_values("opensesame")})
     assert str(caught.value) == "rules: rule 1: the value is not one of its choices"
 
 
 def test_value_of_a_rule_that_sql_wrote_against_the_schema_is_returned() -> None:
-    create_value(KEY, 10, type="integer", choices=[10, 20])
+    changes.values.create(KEY, 10, type="integer", choices=[10, 20])
     rows("UPDATE flagstaff_keyvaluestore SET rules = %s", json.dumps(of_values("many")))
     assert get_value(KEY, user=7, context={"plan": "enterprise"}) == "many"
     assert get_value(KEY, user=7, context={"plan": "free"}) == 10
@@ -127,8 +127,8 @@ def test_value_of_a_rule_that_sql_wrote_against_the_schema_is_returned() -> None
 
 @COMMITTED
 def test_history_describes_rules() -> None:
-    create_value(KEY, 10, rules=[FIFTY])
-    update_value(KEY, {"rules": RULES})
+    changes.values.create(KEY, 10, rules=[FIFTY])
+    changes.values.update(KEY, {"rules": RULES})
     newest, first = value_history(KEY)[:2]
     assert describe_change(first) == ('created, value 10, rules rule 1: 50 if plan is "enterprise"')
     assert describe_change(newest) == (
@@ -141,17 +141,17 @@ def test_history_describes_rules() -> None:
 
 
 def test_set_value_lists_the_rules_that_keep_another_value(ruled: KeyValueStore) -> None:
-    changed = set_value(KEY, 5)
+    changed = changes.values.set(KEY, 5)
     assert changed.kept_by_rules == (
         "users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
     )
-    assert set_value(KEY, 5).kept_by_rules == changed.kept_by_rules
-    assert update_value(KEY, {"value": 50}).kept_by_rules == (
+    assert changes.values.set(KEY, 5).kept_by_rules == changed.kept_by_rules
+    assert changes.values.update(KEY, {"value": 50}).kept_by_rules == (
         "users for whom a rule decides keep another value: rule 2 → 20 for 25 %"
     )
-    assert update_value(KEY, {"description": "A page"}).kept_by_rules is None
-    update_value(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
-    assert set_value(KEY, 7).kept_by_rules is None
+    assert changes.values.update(KEY, {"description": "A page"}).kept_by_rules is None
+    changes.values.update(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
+    assert changes.values.set(KEY, 7).kept_by_rules is None
 
 
 @pytest.mark.parametrize(
@@ -159,34 +159,34 @@ def test_set_value_lists_the_rules_that_keep_another_value(ruled: KeyValueStore)
     ['"no rules"', '[{"conditions": [], "rollout_percent": 0, "value": 7}]'],
 )
 def test_set_value_says_that_unreadable_rules_may_keep_another_value(text: str) -> None:
-    create_value(KEY, 10)
+    changes.values.create(KEY, 10)
     rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
-    kept = set_value(KEY, 5).kept_by_rules
+    kept = changes.values.set(KEY, 5).kept_by_rules
     assert kept is not None
     assert kept.startswith("the rules cannot be read, so workers may keep earlier ones")
-    assert set_value(KEY, 5, everyone=True).kept_by_rules is None
+    assert changes.values.set(KEY, 5, everyone=True).kept_by_rules is None
 
 
 @COMMITTED
 def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -> None:
-    create_value(KEY, 10, rules=RULES)
-    changed = set_value(KEY, 5, everyone=True)
+    changes.values.create(KEY, 10, rules=RULES)
+    changed = changes.values.set(KEY, 5, everyone=True)
     assert (changed.new, changed.kept_by_rules) == ({"value": 5, "rules": []}, None)
     assert stored() == (5, [])
     newest, _created = value_history(KEY)[:2]
     assert newest.version == changed.version
     assert {one.field for one in newest.differences} == {"value", "rules"}
-    undo_value(KEY)
+    changes.values.undo(KEY)
     assert stored() == (10, RULES)
 
 
 @COMMITTED
 def test_set_value_works_with_unreadable_rules() -> None:
-    create_value(KEY, 10, rules=RULES)
+    changes.values.create(KEY, 10, rules=RULES)
     for text in ('[{"a": 1}]', '"no rules"', json.dumps(RULES)):
         rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
-        assert set_value(KEY, 4).written
-        assert set_value(KEY, 5, everyone=True).written
+        assert changes.values.set(KEY, 4).written
+        assert changes.values.set(KEY, 5, everyone=True).written
         assert stored() == (5, [])
 
 
@@ -195,9 +195,9 @@ def test_set_value_works_with_unreadable_rules() -> None:
 
 @COMMITTED
 def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them(secret: str) -> None:
-    changed = update_value(KEY, {"rules": of_values("opensesame")})
+    changed = changes.values.update(KEY, {"rules": of_values("opensesame")})
     assert (changed.undo, changed.hides("rules")) == (None, True)
-    kept = set_value(KEY, "letmein").kept_by_rules
+    kept = changes.values.set(KEY, "letmein").kept_by_rules
     assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
 
 
@@ -205,22 +205,22 @@ def test_change_of_secret_rules_has_no_undo_and_shows_none_of_them(secret: str) 
 
 
 def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:
-    changes.create("new_checkout")
-    create_value(KEY, 10)
+    changes.flags.create("new_checkout")
+    changes.values.create(KEY, 10)
     with pytest.raises(InvalidChangeError) as caught:
-        create_value("new_checkout", 1)
+        changes.values.create("new_checkout", 1)
     assert str(caught.value) == "new_checkout is the key of a flag; choose another key"
     with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
-        changes.create(KEY)
+        changes.flags.create(KEY)
     for row in (KeyValueStore(key="new_checkout", value=1), FeatureFlag(key=KEY)):
         with pytest.raises(ValidationError, match=r"is the key of a (flag|value)"):
             row.full_clean()
-    changes.create("old_checkout")
+    changes.flags.create("old_checkout")
     with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
-        changes.update("old_checkout", {"key": KEY})
+        changes.flags.update("old_checkout", {"key": KEY})
     # A pair that exists already can be changed.
     KeyValueStore.objects.create(key="new_checkout", value=1)
-    assert set_value("new_checkout", 2).written
-    assert changes.enable("new_checkout").written
-    assert changes.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
+    assert changes.values.set("new_checkout", 2).written
+    assert changes.flags.enable("new_checkout").written
+    assert changes.flags.update("new_checkout", {"key": "new_checkout", "enabled": False}).written
     FeatureFlag.objects.get(key="new_checkout").full_clean()

@@ -10,9 +10,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from flagstaff import get_value
-from flagstaff.changes import create_value, set_value, update_value
-from flagstaff.changes.values import undo as undo_value
+from flagstaff import changes, get_value
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import KeyValueStore
 from tests.support.sql import rows
@@ -44,16 +42,16 @@ def write_with_sql(**columns: object) -> None:
 
 def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueStore) -> None:
     with pytest.raises(InvalidChangeError) as caught:
-        set_value(KEY, "Strpie")
+        changes.values.set(KEY, "Strpie")
     assert str(caught.value) == (
         'value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
     )
     assert stored() == "Stripe"
-    assert set_value(KEY, "PayPal").written
+    assert changes.values.set(KEY, "PayPal").written
     assert stored() == "PayPal"
-    create_value("page_size", 20, type="integer")
+    changes.values.create("page_size", 20, type="integer")
     with pytest.raises(InvalidChangeError) as caught:
-        set_value("page_size", "25")
+        changes.values.set("page_size", "25")
     assert str(caught.value) == (
         "value: the value must be an integer, not a string; did you mean 25 without quotes?"
     )
@@ -73,9 +71,9 @@ def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueSto
     ],
 )
 def test_value_of_another_type_is_refused(value_type: str, value: object, other: object) -> None:
-    create_value(KEY, value, type=value_type)
+    changes.values.create(KEY, value, type=value_type)
     with pytest.raises(InvalidChangeError, match=r"^value: "):
-        set_value(KEY, other)
+        changes.values.set(KEY, other)
     assert stored() == value
 
 
@@ -95,28 +93,28 @@ def test_rule_that_is_not_valid_or_that_the_value_breaks_is_refused(
     fields: dict[str, Any], message: str, gateway: KeyValueStore
 ) -> None:
     with pytest.raises(InvalidChangeError) as caught:
-        update_value(KEY, fields)
+        changes.values.update(KEY, fields)
     assert str(caught.value).startswith(message)
     with pytest.raises(InvalidChangeError, match=r"^(value|type|choices): "):
-        create_value("other", "Stripe", **{"type": "string", **fields})
+        changes.values.create("other", "Stripe", **{"type": "string", **fields})
     assert stored() == "Stripe"
 
 
 @pytest.mark.parametrize(("choices", "value"), [([1, 2], True), ([True], 1), (["1"], 1)])
 def test_choice_has_the_type_of_the_value(choices: list[object], value: object) -> None:
-    create_value(KEY, choices[0], choices=choices)
+    changes.values.create(KEY, choices[0], choices=choices)
     with pytest.raises(InvalidChangeError):
-        set_value(KEY, value)
+        changes.values.set(KEY, value)
     # Decimals make no difference.
-    create_value("limit", 2, choices=[1, 2])
-    assert set_value("limit", 1.0).written
+    changes.values.create("limit", 2, choices=[1, 2])
+    assert changes.values.set("limit", 1.0).written
 
 
 def test_row_of_plain_sql_has_no_rule_and_its_value_can_be_anything() -> None:
     rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s)", KEY, '"a"')
     row = KeyValueStore.objects.get()
     assert (row.type, row.choices) == ("", [])
-    set_value(KEY, {"a": [1]})
+    changes.values.set(KEY, {"a": [1]})
     write_with_sql(value=False)
     assert stored() is False
 
@@ -129,8 +127,8 @@ def test_value_that_sql_wrote_against_its_schema_is_read_and_replaced(
     with pytest.raises(ValidationError):
         KeyValueStore.objects.get().full_clean()
     with pytest.raises(InvalidChangeError):
-        set_value(KEY, "Strpie")
-    assert set_value(KEY, "PayPal").written
+        changes.values.set(KEY, "Strpie")
+    assert changes.values.set(KEY, "PayPal").written
 
 
 @pytest.mark.parametrize(
@@ -148,16 +146,16 @@ def test_change_is_not_refused_because_of_what_it_leaves(
     columns: dict[str, Any], change: dict[str, Any], gateway: KeyValueStore
 ) -> None:
     write_with_sql(**columns)
-    assert update_value(KEY, change).written
+    assert changes.values.update(KEY, change).written
 
 
 @COMMITTED
 def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
-    create_value(KEY, "stripe")
-    change = set_value(KEY, "Stripe").version
-    update_value(KEY, {"choices": GATEWAYS})
+    changes.values.create(KEY, "stripe")
+    change = changes.values.set(KEY, "Stripe").version
+    changes.values.update(KEY, {"choices": GATEWAYS})
     with pytest.raises(InvalidChangeError, match='"stripe" is not one of "Stripe", "PayPal"'):
-        undo_value(KEY, change)
+        changes.values.undo(KEY, change)
     assert stored() == "Stripe"
 
 
@@ -191,7 +189,7 @@ def test_value_update_without_valid_options_is_an_error(
 
 
 def test_value_set_warns_of_a_new_type_only() -> None:
-    create_value(KEY, "25")
+    changes.values.create(KEY, "25")
     ran = run(f"value set {KEY} 25")
     assert ran.status == 0
     assert ran.err.splitlines()[-1] == (
@@ -201,9 +199,9 @@ def test_value_set_warns_of_a_new_type_only() -> None:
 
 
 def test_value_and_choices_of_a_secret_value_are_not_printed() -> None:
-    create_value(KEY, "aaa", secret=True, choices=["aaa", "bbb"])
+    changes.values.create(KEY, "aaa", secret=True, choices=["aaa", "bbb"])
     with pytest.raises(InvalidChangeError) as caught:
-        set_value(KEY, "hunter2")
+        changes.values.set(KEY, "hunter2")
     assert not {"hunter2", "aaa", "bbb"} & set(re.findall(r"\w+", str(caught.value)))
     for command in (f"value get {KEY} --json", "value list --json"):
         ran = run(command)

@@ -13,20 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
-from flagstaff.changes import (
-    Changed,
-    add_allowed_users,
-    create,
-    create_value,
-    delete,
-    delete_value,
-    enable,
-    remove_allowed_users,
-    set_rollout,
-    set_value,
-    update,
-    update_value,
-)
+from flagstaff.changes import Changed
 from flagstaff.exceptions import (
     ConflictError,
     InvalidChangeError,
@@ -49,21 +36,23 @@ pytestmark = pytest.mark.django_db
 # Every change, with a flag, a value and two users.
 
 FLAG_CHANGES: dict[str, Callable[..., Changed]] = {
-    "enable": partial(enable, "new_checkout"),
-    "set_rollout": partial(set_rollout, "new_checkout", 50),
-    "add_allowed_users": lambda **options: add_allowed_users(
+    "flags.enable": partial(changes.flags.enable, "new_checkout"),
+    "flags.set_rollout": partial(changes.flags.set_rollout, "new_checkout", 50),
+    "flags.allow": lambda **options: changes.flags.allow(
         "new_checkout", User.objects.get(username="bob"), **options
     ),
-    "remove_allowed_users": lambda **options: remove_allowed_users(
+    "flags.disallow": lambda **options: changes.flags.disallow(
         "new_checkout", User.objects.get(username="alice"), **options
     ),
-    "update": partial(update, "new_checkout", {"description": "One page", "kind": "ops"}),
-    "delete": partial(delete, "new_checkout"),
+    "flags.update": partial(
+        changes.flags.update, "new_checkout", {"description": "One page", "kind": "ops"}
+    ),
+    "flags.delete": partial(changes.flags.delete, "new_checkout"),
 }
 VALUE_CHANGES: dict[str, Callable[..., Changed]] = {
-    "set_value": partial(set_value, "gateway", "paypal"),
-    "update_value": partial(update_value, "gateway", {"value": 1, "description": "?"}),
-    "delete_value": partial(delete_value, "gateway"),
+    "values.set": partial(changes.values.set, "gateway", "paypal"),
+    "values.update": partial(changes.values.update, "gateway", {"value": 1, "description": "?"}),
+    "values.delete": partial(changes.values.delete, "gateway"),
 }
 ALL = FLAG_CHANGES | VALUE_CHANGES
 
@@ -116,12 +105,12 @@ def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -
 def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, bob: User) -> None:
     version = flag_version("new_checkout")
     with acting_as("ana"):
-        set_rollout("new_checkout", 50)
+        changes.flags.set_rollout("new_checkout", 50)
     with acting_as(alice):
-        add_allowed_users("new_checkout", bob)
+        changes.flags.allow("new_checkout", bob)
     now = flag_version("new_checkout")
     with pytest.raises(ConflictError) as error:
-        enable("new_checkout", expect_version=version)
+        changes.flags.enable("new_checkout", expect_version=version)
     # The two changes may fall into two seconds.
     by_alice, by_ana = (
         timezone.localtime(entry.at).strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -138,10 +127,10 @@ def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, 
 def test_conflict_message_has_primary_keys_if_users_cannot_be_read(alice: User) -> None:
     version = flag_version("new_checkout")
     with acting_as(alice):
-        set_rollout("new_checkout", 50)
+        changes.flags.set_rollout("new_checkout", 50)
     rows("ALTER TABLE auth_user RENAME TO hidden")
     with pytest.raises(ConflictError, match=f"changes after version {version}: {alice.pk} at "):
-        enable("new_checkout", expect_version=version)
+        changes.flags.enable("new_checkout", expect_version=version)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -158,7 +147,7 @@ def test_undo_command_of_a_change_restores_the_state(name: str) -> None:
 
 
 def test_create_makes_a_disabled_flag_with_allowed_users(alice: User) -> None:
-    changed = create("banner", description="Summer", allowed_users=[alice])
+    changed = changes.flags.create("banner", description="Summer", allowed_users=[alice])
     flag = FeatureFlag.objects.get()
     assert (flag.key, flag.description) == ("banner", "Summer")
     assert (flag.enabled, flag.rollout_percent) == (False, 0)
@@ -170,32 +159,38 @@ def test_create_makes_a_disabled_flag_with_allowed_users(alice: User) -> None:
 
 
 def test_create_twice_writes_once_and_rejects_a_different_row() -> None:
-    create("banner", rollout_percent=5)
-    assert create("banner", rollout_percent=5).written is False
+    changes.flags.create("banner", rollout_percent=5)
+    assert changes.flags.create("banner", rollout_percent=5).written is False
     with pytest.raises(InvalidChangeError, match="a flag 'banner' already exists; change it"):
-        create("banner", rollout_percent=6)
+        changes.flags.create("banner", rollout_percent=6)
     assert FeatureFlag.objects.count() == 1
-    assert create_value("limit", 5, description="a day").new["value"] == 5
-    assert create_value("limit", 5, description="a day").written is False
+    assert changes.values.create("limit", 5, description="a day").new["value"] == 5
+    assert changes.values.create("limit", 5, description="a day").written is False
     with pytest.raises(InvalidChangeError, match="a value 'limit' already exists; change it"):
-        create_value("limit", 6)
-    assert delete_value("limit").old["value"] == 5
+        changes.values.create("limit", 6)
+    assert changes.values.delete("limit").old["value"] == 5
     assert not KeyValueStore.objects.exists()
 
 
 def change_enabled(**fields: Any) -> Changed:
     """Changes a field that is valid together with others."""
-    return update("new_checkout", {"enabled": True, **fields})
+    return changes.flags.update("new_checkout", {"enabled": True, **fields})
 
 
 @pytest.mark.usefixtures("flag")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (partial(create, "new:checkout"), 'key: the key has a ":" at position 4'),
-        (partial(create, "a", rollout_percent=101), "rollout_percent: Ensure this value is less"),
-        (partial(create, "a", colour="red"), "unexpected keyword argument"),
-        (partial(create, "a", allowed_users=[77]), "no user has the primary key 77; nothing was"),
+        (partial(changes.flags.create, "new:checkout"), 'key: the key has a ":" at position 4'),
+        (
+            partial(changes.flags.create, "a", rollout_percent=101),
+            "rollout_percent: Ensure this value is less",
+        ),
+        (partial(changes.flags.create, "a", colour="red"), "unexpected keyword argument"),
+        (
+            partial(changes.flags.create, "a", allowed_users=[77]),
+            "no user has the primary key 77; nothing was",
+        ),
         (partial(change_enabled, id=7), "has no field 'id' to change"),
         (partial(change_enabled, colour="red"), "has no field 'colour' to change"),
         (
@@ -209,7 +204,7 @@ def change_enabled(**fields: Any) -> Changed:
 def test_change_with_invalid_fields_is_rejected(
     change: Callable[[], Changed], message: str
 ) -> None:
-    create("banner")
+    changes.flags.create("banner")
     before = present()
     with pytest.raises(InvalidChangeError, match=message):
         change()
@@ -219,14 +214,14 @@ def test_change_with_invalid_fields_is_rejected(
 @pytest.mark.usefixtures("flag", "gateway")
 def test_delete_of_a_key_that_never_existed_raises() -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
-        delete("new_chekout")
+        changes.flags.delete("new_chekout")
     with pytest.raises(UnknownValueError):
-        delete_value("gatewey")
+        changes.values.delete("gatewey")
 
 
 def test_update_of_the_key_keeps_the_history(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
-    changed = update("new_checkout", {"key": "checkout"}, expect_version=version)
+    changed = changes.flags.update("new_checkout", {"key": "checkout"}, expect_version=version)
     assert changed.key == "checkout"
     assert (changed.old, changed.new) == ({"key": "new_checkout"}, {"key": "checkout"})
     assert changed.undo
@@ -239,58 +234,62 @@ def allowed(flag: FeatureFlag) -> set[int]:
 
 def test_change_is_written_over_the_expected_value_only(flag: FeatureFlag) -> None:
     old = flag.rollout_percent
-    assert update(flag.key, {"rollout_percent": 80}, expect={"rollout_percent": old}).written
+    assert changes.flags.update(
+        flag.key, {"rollout_percent": 80}, expect={"rollout_percent": old}
+    ).written
     message = f"{flag.key} has changed since you read it: rollout_percent; read it again"
     with pytest.raises(ConflictError, match=message):
-        update(flag.key, {"rollout_percent": 50}, expect={"rollout_percent": old})
+        changes.flags.update(flag.key, {"rollout_percent": 50}, expect={"rollout_percent": old})
     flag.refresh_from_db()
     assert flag.rollout_percent == 80
 
 
 def test_newer_value_of_another_field_is_kept_unless_it_is_expected(flag: FeatureFlag) -> None:
-    update(flag.key, {"enabled": True})
-    update(flag.key, {"description": "One page"}, expect={"description": flag.description})
+    changes.flags.update(flag.key, {"enabled": True})
+    changes.flags.update(
+        flag.key, {"description": "One page"}, expect={"description": flag.description}
+    )
     flag.refresh_from_db()
     assert (flag.enabled, flag.description) == (True, "One page")
     with pytest.raises(ConflictError, match="enabled"):
-        update(flag.key, {"rollout_percent": 50}, expect={"enabled": False})
+        changes.flags.update(flag.key, {"rollout_percent": 50}, expect={"enabled": False})
 
 
 def test_same_change_made_meanwhile_is_no_conflict(flag: FeatureFlag) -> None:
     old = flag.rollout_percent
-    update(flag.key, {"rollout_percent": 50})
+    changes.flags.update(flag.key, {"rollout_percent": 50})
     version = flag_version(flag.key)
     expect = {"rollout_percent": old, "description": flag.description}
     fields = {"rollout_percent": 50, "description": "One page"}
-    assert update(flag.key, fields, expect=expect).new == {"description": "One page"}
-    assert not update(flag.key, fields, expect=expect).written
+    assert changes.flags.update(flag.key, fields, expect=expect).new == {"description": "One page"}
+    assert not changes.flags.update(flag.key, fields, expect=expect).written
     assert flag_version(flag.key) != version
 
 
 def test_expected_allowed_users_add_and_remove_only_what_differs() -> None:
     users = User.objects.bulk_create(User(username=f"user{number}") for number in range(4))
     stays, removed, added, by_others = (user.pk for user in users)
-    create("banner", allowed_users=[stays, removed])
+    changes.flags.create("banner", allowed_users=[stays, removed])
     flag = FeatureFlag.objects.get()
     expect = {"allowed_users": [stays, removed]}
-    update(flag.key, {"allowed_users": [stays, removed, by_others]})
-    changed = update(flag.key, {"allowed_users": [stays, added]}, expect=expect)
+    changes.flags.update(flag.key, {"allowed_users": [stays, removed, by_others]})
+    changed = changes.flags.update(flag.key, {"allowed_users": [stays, added]}, expect=expect)
     assert allowed(flag) == {stays, added, by_others}
     assert (changed.old, changed.new) == ({"allowed_users": [removed]}, {"allowed_users": [added]})
     # A user who was removed meanwhile is not added again.
-    update(flag.key, {"allowed_users": [stays]})
-    update(flag.key, {"allowed_users": [stays, removed, added]}, expect=expect)
+    changes.flags.update(flag.key, {"allowed_users": [stays]})
+    changes.flags.update(flag.key, {"allowed_users": [stays, removed, added]}, expect=expect)
     assert allowed(flag) == {stays, added}
 
 
 def test_expected_values_compare_as_json_and_are_not_shown() -> None:
-    create_value("limits", {"a": 1, "b": True})
-    update_value("limits", {"value": 2}, expect={"value": {"b": True, "a": 1}})
+    changes.values.create("limits", {"a": 1, "b": True})
+    changes.values.update("limits", {"value": 2}, expect={"value": {"b": True, "a": 1}})
     with pytest.raises(ConflictError):
-        update_value("limits", {"value": 3}, expect={"value": True})
-    create_value("token", "hunter2", secret=True)
+        changes.values.update("limits", {"value": 3}, expect={"value": True})
+    changes.values.create("token", "hunter2", secret=True)
     with pytest.raises(ConflictError) as raised:
-        update_value("token", {"value": "hunter3"}, expect={"value": "hunter1"})
+        changes.values.update("token", {"value": "hunter3"}, expect={"value": "hunter1"})
     assert "hunter" not in str(raised.value)
 
 
@@ -300,8 +299,8 @@ def test_expect_version_without_triggers_raises_no_history() -> None:
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(NoHistoryError, match='does not record "flagstaff_featureflag", so'):
-        enable("new_checkout", expect_version=flag_version("new_checkout"))
-    assert enable("new_checkout").written is True
+        changes.flags.enable("new_checkout", expect_version=flag_version("new_checkout"))
+    assert changes.flags.enable("new_checkout").written is True
 
 
 SQLITE = """
@@ -320,22 +319,23 @@ django.setup()
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from flagstaff import changes, exceptions, history
+from flagstaff import exceptions, history
+from flagstaff.changes import flags, values
 from flagstaff.models import FeatureFlag
 
 call_command("migrate", database="flags", verbosity=0)
 users = User.objects.using("flags").bulk_create([User(username=f"guest{n}") for n in range(2500)])
-print(changes.create("a").version, changes.enable("a").undo.command, changes.enable("a").written)
-print(changes.set_rollout("a", 5).written, changes.set_rollout("a", 5).written, end=" ")
+print(flags.create("a").version, flags.enable("a").undo.command, flags.enable("a").written)
+print(flags.set_rollout("a", 5).written, flags.set_rollout("a", 5).written, end=" ")
 print(FeatureFlag.objects.using("flags").values_list("enabled", "rollout_percent").get())
-print(len(changes.add_allowed_users("a", users).new), changes.add_allowed_users("a", users).written)
-print(len(changes.remove_allowed_users("a", users[1:]).old), end=" ")
-print(changes.remove_allowed_users("a", users[0]).undo.command)
-print(changes.create_value("b", 1).written, changes.set_value("b", 2).written, end=" ")
-print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delete_value("b").undo)
+print(len(flags.allow("a", users).new), flags.allow("a", users).written)
+print(len(flags.disallow("a", users[1:]).old), end=" ")
+print(flags.disallow("a", users[0]).undo.command)
+print(values.create("b", 1).written, values.set("b", 2).written, end=" ")
+print(values.set("b", 2).written, flags.delete("a").undo, values.delete("b").undo)
 for call in (
-    lambda: changes.create("c") and changes.enable("c", expect_version=0),
-    lambda: changes.flags.undo("c"), lambda: changes.flags.restore("c", to=1),
+    lambda: flags.create("c") and flags.enable("c", expect_version=0),
+    lambda: flags.undo("c"), lambda: flags.restore("c", to=1),
     lambda: history.require_history(), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:
@@ -359,10 +359,6 @@ def test_changes_are_written_without_a_history_in_the_configured_database(
     assert lines[5:] == ['history is not available in database "flags"'] * 6
 
 
-def test_public_names_are_the_changes_and_their_results() -> None:
-    of_flags = {"create", "disable", "release_to_everybody"}
-    of_segments = {f"{verb}_segment" for verb in ("create", "update", "delete")}
-    of_several = {"combined_undo", "undo", "preview_undo"}
-    results = {"Changed", "Conflict", "Undo", "Undone"}
-    expected = {*ALL, *of_flags, "create_value", *of_segments, *of_several, *results}
-    assert set(changes.__all__) == expected
+def test_public_names_are_the_kinds_the_undo_and_the_results() -> None:
+    kinds, undo = {"flags", "values", "segments"}, {"undo", "preview_undo", "combined_undo"}
+    assert set(changes.__all__) == {*kinds, *undo, "Changed", "Conflict", "Undo", "Undone"}

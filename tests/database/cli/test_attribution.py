@@ -6,8 +6,7 @@ from io import StringIO
 
 import pytest
 
-from flagstaff import acting_as
-from flagstaff.changes import set_rollout
+from flagstaff import acting_as, changes
 from flagstaff.history import flag_version
 from flagstaff.models import Change
 from tests.support.history import flag_history
@@ -49,7 +48,7 @@ def test_verb_that_writes_accepts_actor_reason_and_version(line: str) -> None:
 def test_control_characters_of_an_actor_are_replaced_in_a_refusal() -> None:
     version = flag_version("dark_mode")
     with acting_as("\x1b[2Jbob\nflags: all is well"):
-        set_rollout("dark_mode", 3)
+        changes.flags.set_rollout("dark_mode", 3)
     [message] = run(f"rollout dark_mode 5 --expect-version {version}").err.splitlines()
     assert f"changes after version {version}: \ufffd[2Jbob flags: all is well at" in message
 

@@ -39,15 +39,15 @@ def versions(
     Path("rules.json").write_text(json.dumps([{"conditions": [STAFF]}]))
     Path("known.json").write_text(json.dumps([KNOWN]))
     User.objects.filter(username="bob").update(is_staff=True)
-    changes.create_segment("team", [STAFF])
-    changes.create("by_team", enabled=True, rules=TEAM)
-    changes.create("later", rules=TEAM)
-    changes.create("half", enabled=True, rollout_percent=60)
-    changes.create("gone", enabled=True, rollout_percent=100)
-    changes.delete("gone")
+    changes.segments.create("team", [STAFF])
+    changes.flags.create("by_team", enabled=True, rules=TEAM)
+    changes.flags.create("later", rules=TEAM)
+    changes.flags.create("half", enabled=True, rollout_percent=60)
+    changes.flags.create("gone", enabled=True, rollout_percent=100)
+    changes.flags.delete("gone")
     before = flag_version("dark_mode")
     with acting_as("ana"):
-        return {"before": before, "after": changes.disable("dark_mode").version}
+        return {"before": before, "after": changes.flags.disable("dark_mode").version}
 
 
 def stored() -> list[Any]:
@@ -168,7 +168,7 @@ def change_and_agree(change: Callable[[], object]) -> Callable[[], str]:
 def test_change_after_the_question_refuses_the_write(
     line: str, key: str, versions: dict[str, int | None]
 ) -> None:
-    widen = change_and_agree(lambda: changes.update(key, {"rollout_percent": 99}))
+    widen = change_and_agree(lambda: changes.flags.update(key, {"rollout_percent": 99}))
     ran = asked(line.format(**versions), widen)
     assert (ran.status, FeatureFlag.objects.get(key=key).enabled) == (4, False)
     assert f"refused: {key} has version" in ran.err
@@ -177,7 +177,7 @@ def test_change_after_the_question_refuses_the_write(
 
 
 def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
-    other = change_and_agree(lambda: changes.update_segment("team", {"description": "One"}))
+    other = change_and_agree(lambda: changes.segments.update("team", {"description": "One"}))
     assert asked("segment conditions team known.json", other).status == 4
     assert Segment.objects.get(key="team").conditions == [STAFF]
 
@@ -193,7 +193,7 @@ def test_segment_that_is_changed_after_the_question_refuses_the_write() -> None:
 def test_import_that_users_notice_asks_first(
     flags: dict[str, Any], options: str, question: str, settings: Any
 ) -> None:
-    changes.enable("dark_mode")
+    changes.flags.enable("dark_mode")
     production(settings, "Production (EU)")
     Path("flags.json").write_text(json.dumps({"flagstaff": 1, "flags": flags}))
     before, line = stored(), f"import flags.json {options}"
@@ -217,10 +217,10 @@ def test_several_flags_that_cannot_be_counted_in_time_are_asked_about(
 
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
     with acting_as("eve"):
-        changes.set_rollout("new_checkout", 60)
-    changes.update("new_checkout", {"description": "Two"})
+        changes.flags.set_rollout("new_checkout", 60)
+    changes.flags.update("new_checkout", {"description": "Two"})
     with acting_as("eve"):
-        changes.disable("new_checkout")
+        changes.flags.disable("new_checkout")
     err = asked("undo --since 1h --by eve", "n").err
     assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 

@@ -73,7 +73,7 @@ def test_dry_run_writes_nothing_and_says_so(line: str) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_dry_run_of_an_undo_writes_nothing() -> None:
     first = flag_version("new_checkout")
-    version = changes.set_rollout("new_checkout", 50).version
+    version = changes.flags.set_rollout("new_checkout", 50).version
     before = stored()
     transaction, restore = f"undo --transaction {version}", f"restore new_checkout {first}"
     for line in ("undo new_checkout", transaction, restore):

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from flagstaff.changes import set_rollout, update
+from flagstaff import changes
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
@@ -45,7 +45,7 @@ def state() -> tuple[object, ...]:
     )
 
 
-def changes(*arguments: str) -> list[tuple[str, str]]:
+def listed(*arguments: str) -> list[tuple[str, str]]:
     return [(event["kind"], event["key"]) for event in document("history", *arguments)]
 
 
@@ -114,7 +114,7 @@ def test_history_shows_flags_and_values_newest_first(since: str) -> None:
     assert shown == [["flag", "dark_mode"], ["value", "page_size"], ["flag", "new_checkout"]]
     [newest] = document("history", "--limit", "1")
     version = str(newest["version"])
-    assert changes("--before", version, "--limit", "1") == [("value", "page_size")]
+    assert listed("--before", version, "--limit", "1") == [("value", "page_size")]
     screen = typed("flags history --limit 1")
     assert screen.endswith(f"older events: --before {version}, or a larger --limit\n")
     assert "older events" not in typed(f"flags history --since {since}")
@@ -123,16 +123,16 @@ def test_history_shows_flags_and_values_newest_first(since: str) -> None:
 def test_history_of_a_key_shows_the_flag_and_the_value_of_this_key() -> None:
     # As SQL can: a new value with the key of a flag is refused.
     KeyValueStore.objects.create(key="new_checkout", value=5)
-    kinds = [kind for kind, _key in changes("new_checkout")]
+    kinds = [kind for kind, _key in listed("new_checkout")]
     assert (kinds[0], set(kinds[1:])) == ("value", {"flag"})
-    assert changes("new_checkout", "--value") == [("value", "new_checkout")]
-    several = changes("new_checkout", "page_size", "--limit", "2")
+    assert listed("new_checkout", "--value") == [("value", "new_checkout")]
+    several = listed("new_checkout", "page_size", "--limit", "2")
     assert several == [("value", "new_checkout"), ("value", "page_size")]
     assert run("history new_checkout page_sise").status == 5
 
 
 def test_prune_deletes_old_entries() -> None:
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     Change.objects.update(at=timezone.now() - timedelta(days=100))
     count = Change.objects.count()
     assert run("history --prune --older-than 365 --yes").err == "deleted 0 history entries\n"
@@ -152,18 +152,18 @@ def test_forget_user_removes_the_user_from_the_history(pk: str) -> None:
 
 def test_history_since_a_time_has_that_time_and_until_has_not(since: str) -> None:
     newer = [("flag", "dark_mode"), ("value", "page_size"), ("flag", "new_checkout")]
-    assert changes("--since", since) == newer
+    assert listed("--since", since) == newer
     found = document("history", "--until", since, "--limit", "50")
     assert max(event["at"] for event in found) < since
-    assert changes("new_checkout", "--since", since, "--until", since) == []
+    assert listed("new_checkout", "--since", since, "--until", since) == []
     for option in ("--since", "--until"):
         assert 'such as "30m", "1h", "2d"' in run(f"history {option} soon").err
 
 
 @pytest.mark.parametrize("name", ["alice", "1"])
 def test_history_by_a_person_takes_a_username_or_a_primary_key(name: str, since: str) -> None:
-    assert changes("--by", name) == [("flag", "dark_mode"), ("flag", "new_checkout")]
-    assert changes("--by", name, "--value") == []
+    assert listed("--by", name) == [("flag", "dark_mode"), ("flag", "new_checkout")]
+    assert listed("--by", name, "--value") == []
 
 
 def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> None:
@@ -172,7 +172,7 @@ def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> 
         assert run(line) == (5, "", f"{message} 'payment_gateway'?\n")
     assert run("history search_v2 --by alice").err == "no matching entries\n"
     run("delete search_v2 --yes")
-    assert changes("search_v2", "--since", since) == [("flag", "search_v2")]
+    assert listed("search_v2", "--since", since) == [("flag", "search_v2")]
     Change.objects.all().delete()
     assert run("history new_checkout") == (0, "", "no matching entries\n")
 
@@ -250,7 +250,7 @@ def test_undo_refuses_arguments_that_do_not_fit(line: str, message: str) -> None
 
 def test_undo_and_restore_print_what_they_changed_and_whom_they_left_out() -> None:
     version = flag_version("new_checkout")
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     assert run("undo new_checkout").err.startswith("new_checkout: rollout 50 → 25 %\n")
     run("disallow new_checkout alice")
     run("rollout new_checkout 75")
@@ -260,8 +260,8 @@ def test_undo_and_restore_print_what_they_changed_and_whom_they_left_out() -> No
     assert run(restore).err.startswith("new_checkout: already up to date\n")
     User.objects.get(username="alice").delete()
     assert "skipped users that do not exist: 1" in run(restore).err
-    change = set_rollout("new_checkout", 50).version
-    update("new_checkout", {"key": "checkout"})
+    change = changes.flags.set_rollout("new_checkout", 50).version
+    changes.flags.update("new_checkout", {"key": "checkout"})
     # The former key is no other key.
     assert "the same transaction also changed" not in run(f"undo checkout {change}").err
     assert (run("undo checkout 987654").status, run("restore nothing 1").status) == (4, 5)

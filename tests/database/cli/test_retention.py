@@ -40,7 +40,7 @@ def old_changes(count: int) -> None:
     """A flag whose history has so many old entries besides those of its creation."""
     make_flag()
     for number in range(count):
-        changes.update("new_checkout", {"description": str(number)})
+        changes.flags.update("new_checkout", {"description": str(number)})
     age_history(100)
 
 
@@ -53,9 +53,9 @@ def test_nothing_is_deleted_without_a_setting() -> None:
 
 def test_history_days_delete_old_entries_but_the_newest_of_each_row(settings: Any) -> None:
     old_changes(3)
-    changes.create("later")
+    changes.flags.create("later")
     keep(settings, HISTORY_DAYS=90)
-    newest = changes.update("later", {"description": "new"}).version
+    newest = changes.flags.update("later", {"description": "new"}).version
     count = Change.objects.count()
     report = {"rows": "history", "deleted": count - 3, "error": None}
     assert document("run-jobs")["retention"] == [report]

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.test import override_settings
 
-from flagstaff.changes import set_rollout
+from flagstaff import changes
 from flagstaff.cli.verbs import jobs
 from flagstaff.contrib.webhooks import DeliveryReport, deliver, delivering
 from flagstaff.models import FeatureFlag
@@ -44,7 +44,7 @@ def test_failed_deliveries_are_an_error_until_they_are_retried_or_discarded(
     verb: str, done: str, messages: int, ops: Webhook
 ) -> None:
     ops.respond_with(410)
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     ran = flags("run-jobs")
     message = (
         "CommandError: deliveries: 1 of 1 had an error; "
@@ -60,10 +60,10 @@ def test_failed_deliveries_are_an_error_until_they_are_retried_or_discarded(
 
 
 def test_run_jobs_prints_a_line_per_receiver_and_no_address(ops: Webhook) -> None:
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     assert flags("run-jobs") == (0, f"ops\t127.0.0.1:{ops.port}\t1\t0\t0\t0\t0\t\n", "")
     ops.respond_with(500)
-    set_rollout("new_checkout", 20)
+    changes.flags.set_rollout("new_checkout", 20)
     ran = flags("run-jobs", "--json")
     for secret in ("hooks/T0", "token", "whsec_", "c2VjcmV0"):
         assert secret not in ran.out + ran.err
@@ -71,14 +71,14 @@ def test_run_jobs_prints_a_line_per_receiver_and_no_address(ops: Webhook) -> Non
 
 def test_failed_attempt_is_printed_and_is_no_error(ops: Webhook) -> None:
     ops.stop()
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     shown = f"ops\t127.0.0.1:{ops.port}\t0\t1\t0\t1\t0\tConnection refused\n"
     assert flags("run-jobs") == (0, shown, "")
 
 
 def test_deliveries_of_a_removed_receiver_are_listed_without_a_host(ops: Webhook) -> None:
     ops.stop()
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     flags("run-jobs")
     with override_settings(FLAGSTAFF={}):
         assert flags("run-jobs").out == "ops\t\t0\t0\t0\t1\t0\tConnection refused\n"
@@ -109,7 +109,7 @@ def test_missing_tables_are_an_error_that_names_migrate() -> None:
 
 
 def test_role_without_privileges_is_refused(ops: Webhook) -> None:
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     rows("SET ROLE pg_read_all_stats")
     try:
         ran = flags("run-jobs")
@@ -132,7 +132,7 @@ def test_loop_survives_a_database_error_and_prints_lines(
             return []
         if failure:
             raise failure
-        set_rollout("new_checkout", 10)
+        changes.flags.set_rollout("new_checkout", 10)
         return deliver()
 
     monkeypatch.setattr(delivering, "deliver", one_round)

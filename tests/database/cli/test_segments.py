@@ -36,8 +36,8 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def flag() -> FeatureFlag:
     """A flag whose rules name the segment "enterprise"."""
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout", rules=RULES)
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout", rules=RULES)
     return FeatureFlag.objects.get()
 
 
@@ -94,7 +94,7 @@ def test_segment_list_and_show_have_the_conditions_and_the_flags_that_use_it() -
 
 
 def test_undo_and_restore_of_a_segment_need_the_option() -> None:
-    changes.create_segment("enterprise", PAYING)
+    changes.segments.create("enterprise", PAYING)
     [creation] = document("history", "enterprise", "--segment")
     assert creation["kind"] == "segment"
     assert run("undo enterprise --segment").status == 0

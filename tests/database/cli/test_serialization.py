@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff import acting_as, serialization
-from flagstaff.changes import set_rollout
+from flagstaff import acting_as, changes, serialization
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
@@ -131,7 +130,7 @@ def test_undo_of_one_key_names_the_undo_of_the_transaction(file: Path) -> None:
     assert f"manage.py flags undo --transaction {change}" in ran.err
     assert KeyValueStore.objects.get(key="page_size").value == 50
     with acting_as("ana"):
-        set_rollout("new_checkout", 60)
+        changes.flags.set_rollout("new_checkout", 60)
     ran = run(f"undo --transaction {change}")
     assert ran.status == 4
     assert "refused: new_checkout: rollout was changed again and is 60 % now" in ran.err
@@ -209,7 +208,7 @@ def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     run(f"export --versions --file {path}")
     edit(path, NARROWER)
-    set_rollout("new_checkout", 60)
+    changes.flags.set_rollout("new_checkout", 60)
     for line in (f"import {path} --dry-run", f"import {path}"):
         ran = run(line)
         assert (ran.status, "refused: new_checkout has version" in ran.err) == (4, True)
@@ -225,7 +224,7 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
     path.write_text(file.read_text())
     shown = run(f"import {path} --delete-missing --skip-unknown --dry-run").err
     [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)
-    set_rollout("dark_mode", 60)
+    changes.flags.set_rollout("dark_mode", 60)
     # Neither --yes nor a confirmation allows another plan.
     ran = run(f"{line} --yes")
     assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
@@ -235,7 +234,7 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
         ran = run(line)
         assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
     assert percent("new_checkout") == 25
-    set_rollout("dark_mode", 100)
+    changes.flags.set_rollout("dark_mode", 100)
     assert run(f"{line} --yes").status == 0
     assert percent("new_checkout") == 5
     assert not FeatureFlag.objects.filter(key="summer_banner").exists()

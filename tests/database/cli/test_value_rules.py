@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 
-from flagstaff.changes import create_value, update_value
+from flagstaff import changes
 from flagstaff.models import KeyValueStore
 from tests.support.admin_pages import bucket_of
 from tests.support.terminals import document, flags, run, typed
@@ -28,7 +28,7 @@ KEPT = f"{KEY}: users for whom a rule decides keep another value: rule 1 → 50,
 
 @pytest.fixture
 def ruled() -> None:
-    create_value(KEY, 10, rules=RULES)
+    changes.values.create(KEY, 10, rules=RULES)
 
 
 def stored() -> Any:
@@ -105,8 +105,8 @@ def test_set_lists_the_rules_that_stay_and_everyone_removes_them(ruled: None) ->
 
 
 def test_no_command_prints_the_rules_of_a_secret_value() -> None:
-    create_value(KEY, "hunter2", secret=True, rules=[{**RULES[0], "value": "swordfish"}])
-    update_value(KEY, {"description": "The mail server"})
+    changes.values.create(KEY, "hunter2", secret=True, rules=[{**RULES[0], "value": "swordfish"}])
+    changes.values.update(KEY, {"description": "The mail server"})
     printed = [
         (run(f"value {line}"), typed(f"flags value {line}"))
         for line in (

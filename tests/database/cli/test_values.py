@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 
-from flagstaff.changes import create_value, set_value, update_value
+from flagstaff import changes
 from flagstaff.models import KeyValueStore
 from tests.support.terminals import asked, document, flags, run, undo_of
 
@@ -119,9 +119,9 @@ def test_secret_value_is_masked_in_every_output() -> None:
 @pytest.mark.parametrize("verb", ["restore token {} --value", "undo token {} --value"])
 def test_value_that_became_secret_is_masked_in_every_output(verb: str) -> None:
     run("value create token '\"hunter2\"'")
-    change = set_value("token", "hunter3").version
-    update_value("token", {"secret": True})
-    update_value("token", {"secret": False})
+    change = changes.values.set("token", "hunter3").version
+    changes.values.update("token", {"secret": True})
+    changes.values.update("token", {"secret": False})
     ran = [run(verb.format(change)), run(verb.format(change - 1 if change else 0))]
     for one in ran:
         assert "hunter" not in one.out + one.err
@@ -130,13 +130,13 @@ def test_value_that_became_secret_is_masked_in_every_output(verb: str) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("old", ["-5", "-0.5", "-1e-05", '"it\'s"', '{"a": [1, "b c"]}'])
 def test_undo_command_of_any_value_can_be_run(old: str) -> None:
-    create_value("limit", json.loads(old))
+    changes.values.create("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
     assert KeyValueStore.objects.get(key="limit").value == json.loads(old)
 
 
 def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
-    create_value("token", "hunter2", secret=True)
+    changes.values.create("token", "hunter2", secret=True)
     ran = asked("value delete token", "n")
     assert (
         "token: The value is secret, so no undo can bring it back.\nDelete token? [y/N]" in ran.err
@@ -145,7 +145,7 @@ def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brough
 
 
 def test_set_compares_types_of_values_and_not_of_what_an_object_contains() -> None:
-    create_value("hours", {"value": 1, "rules": [{"conditions": []}]})
+    changes.values.create("hours", {"value": 1, "rules": [{"conditions": []}]})
     ran = run("""value set hours '{"value": "x", "rules": []}'""")
     assert (ran.status, "warning" in ran.err) == (0, False)
     assert (

@@ -229,9 +229,9 @@ def test_flag_with_the_key_of_an_experiment_is_refused(
 ) -> None:
     problem = f"{KEY} is the key of an experiment"
     with pytest.raises(InvalidChangeError, match=problem):
-        changes.create(KEY)
+        changes.flags.create(KEY)
     with pytest.raises(InvalidChangeError, match=problem):
-        changes.create_value(KEY, 1)
+        changes.values.create(KEY, 1)
     with pytest.raises(ValidationError, match=problem):
         FeatureFlag(key=KEY).full_clean()
     response = admin_client.post(f"{FLAGS}add/", {"key": KEY, "rollout_percent": 0})
@@ -246,13 +246,13 @@ def test_flag_with_the_key_of_an_experiment_is_refused(
 def test_flag_and_value_that_have_the_key_by_sql_can_be_changed(running: Experiment) -> None:
     FeatureFlag.objects.bulk_create([FeatureFlag(key=KEY)])
     KeyValueStore.objects.create(key=KEY, value=1)
-    assert changes.enable(KEY).written
-    assert changes.set_value(KEY, 2).written
+    assert changes.flags.enable(KEY).written
+    assert changes.values.set(KEY, 2).written
 
 
 def test_flag_can_be_created_before_the_migration_of_experiments() -> None:
     rows(f"ALTER TABLE {Experiment._meta.db_table} RENAME TO hidden")
-    assert changes.create("new_flag").written
+    assert changes.flags.create("new_flag").written
 
 
 @pytest.mark.parametrize(

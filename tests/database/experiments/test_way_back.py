@@ -235,10 +235,10 @@ def test_report_of_deleted_exposures_is_kept_by_a_ship(running: Experiment) -> N
 
 
 def test_undo_to_running_is_refused_without_a_segment_of_the_rules(running: Experiment) -> None:
-    changes.create_segment("big", [{"attribute": "plan", "operator": "in", "values": ["pro"]}])
+    changes.segments.create("big", [{"attribute": "plan", "operator": "in", "values": ["pro"]}])
     Experiment.objects.update(rules=rules("big"))
     experiments.ship(KEY, "treatment")
-    changes.delete_segment("big")
+    changes.segments.delete("big")
     with pytest.raises(ExperimentError, match="'big'"):
         experiments.undo(KEY)
     assert stored().state == State.SHIPPED

@@ -10,8 +10,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import User
 
-from flagstaff import acting_as
-from flagstaff.changes import add_allowed_users, enable, update
+from flagstaff import acting_as, changes
 from flagstaff.history import as_csv, as_dicts, flag_version
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -31,7 +30,7 @@ pytestmark = [
 
 def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, bob: User) -> None:
     with acting_as(alice):
-        update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
+        changes.flags.update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
     event, users, created = flag_history("new_checkout")
     text = "rollout 25 → 50 %, added 1 allowed user, removed 1 allowed user"
     assert describe_change(event) == text
@@ -48,7 +47,7 @@ def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, 
 
 def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
     many = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
-    add_allowed_users("new_checkout", many)
+    changes.flags.allow("new_checkout", many)
     event = flag_history("new_checkout")[0]
     text = describe_change(event, names_of_users([event]))
     names = r"(guest\d{4}, ){9}guest\d{4}"
@@ -58,7 +57,7 @@ def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
 @pytest.mark.parametrize("actor", ["deploy", "007", "9" * 30, "-1", "1.0", "None"])
 def test_actor_that_is_not_a_primary_key_is_shown_unchanged(actor: str, flag: FeatureFlag) -> None:
     with acting_as(actor):
-        enable("new_checkout")
+        changes.flags.enable("new_checkout")
     event = flag_history("new_checkout")[0]
     assert names_of_actors([event]) == {}
     assert describe_actor(event, {}) == actor
@@ -72,7 +71,7 @@ def test_may_see_users_requires_the_view_permission(bob: User) -> None:
 
 def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag, alice: User) -> None:
     with acting_as(alice, reason="=1+1, \n and more"):
-        update("new_checkout", {"rollout_percent": 50, "allowed_users": []})
+        changes.flags.update("new_checkout", {"rollout_percent": 50, "allowed_users": []})
     events = flag_history("new_checkout")
     [newest, *_] = json.loads(json.dumps(as_dicts(events)))
     assert newest["version"] == flag_version("new_checkout")

@@ -14,19 +14,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flagstaff import acting_as
+from flagstaff import acting_as, changes
 from flagstaff._words.json_text import LongJson
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_segment,
-    create_value,
-    delete,
-    enable,
-    remove_allowed_users,
-    set_rollout,
-    update,
-)
 from flagstaff.contrib.webhooks.queue import by_event
 from flagstaff.history import (
     Difference,
@@ -59,9 +48,9 @@ KEY = "new_checkout"
 @pytest.fixture
 def shop() -> None:
     """A flag, a value and a segment, created in this order."""
-    create(KEY)
-    create_value("gateway", "stripe")
-    create_segment("beta", GERMAN)
+    changes.flags.create(KEY)
+    changes.values.create("gateway", "stripe")
+    changes.segments.create("beta", GERMAN)
 
 
 # What one event has.
@@ -83,20 +72,20 @@ def test_event_has_the_users_that_all_its_entries_added_and_removed(
     flag: FeatureFlag, alice: User, bob: User
 ) -> None:
     with transaction.atomic():
-        remove_allowed_users(KEY, User.objects.all())
-        add_allowed_users(KEY, bob)
+        changes.flags.disallow(KEY, User.objects.all())
+        changes.flags.allow(KEY, bob)
     event = flag_history(KEY)[0]
     assert event.differences == ()
     assert (event.added, event.removed) == (Users(1, (bob.pk,)), Users(1, (alice.pk,)))
 
 
 def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag, alice: User) -> None:
-    delete(KEY)
+    changes.flags.delete(KEY)
     event = flag_history(KEY)[0]
     assert (event.action, event.removed.pks) == ("delete", (alice.pk,))
     fields = {one.field: (one.old, one.new) for one in event.differences}
     assert (fields["rollout_percent"], fields["enabled"]) == ((25, None), (False, None))
-    create(KEY)
+    changes.flags.create(KEY)
     rows("TRUNCATE flagstaff_featureflag CASCADE")
     actions = [event.action for event in flag_history(KEY)]
     assert actions == ["delete", "create", "delete", "change", "create"]
@@ -104,11 +93,11 @@ def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag, alice: 
 
 def test_event_of_a_rolled_back_savepoint_has_no_trace(flag: FeatureFlag) -> None:
     with transaction.atomic():
-        set_rollout(KEY, 50)
+        changes.flags.set_rollout(KEY, 50)
         with transaction.atomic():
-            set_rollout(KEY, 60)
+            changes.flags.set_rollout(KEY, 60)
             transaction.set_rollback(True)
-        enable(KEY)
+        changes.flags.enable(KEY)
     fields = [(one.field, one.old, one.new) for one in flag_history(KEY)[0].differences]
     assert fields == [("enabled", False, True), ("rollout_percent", 25, 50)]
 
@@ -210,9 +199,9 @@ def test_entries_of_a_webhook_message_are_one_event(entries: list[Any]) -> None:
 
 
 def test_key_finds_the_row_that_has_it_and_rows_that_had_it(shop: None) -> None:
-    update(KEY, {"key": "checkout"})
-    create(KEY)
-    delete(KEY)
+    changes.flags.update(KEY, {"key": "checkout"})
+    changes.flags.create(KEY)
+    changes.flags.delete(KEY)
     # As SQL can: a new value with the key of a flag is refused.
     KeyValueStore.objects.create(key=KEY, value=5)
 
@@ -250,11 +239,11 @@ FOUND: dict[str, tuple[Callable[[ChangeQuerySet], ChangeQuerySet], list[str]]] =
 def test_condition_finds_the_entries(
     select: Callable[[ChangeQuerySet], ChangeQuerySet], expected: list[str], alice: User
 ) -> None:
-    create(KEY)
+    changes.flags.create(KEY)
     with acting_as(alice, reason="Ticket 7"):
-        create_value("gateway", "stripe")
+        changes.values.create("gateway", "stripe")
     with acting_as("deploy"):
-        create_segment("beta", GERMAN)
+        changes.segments.create("beta", GERMAN)
     assert [entry.key for entry in select(Change.objects.all())] == expected
 
 
@@ -272,7 +261,7 @@ def test_actor_whose_username_contains_as_is_found(
     users = [User.objects.create(username=name) for name in (operator, acted) if name]
     actor = " as ".join(str(user.pk) for user in users)
     with acting_as(actor):
-        enable(KEY)
+        changes.flags.enable(KEY)
     assert [entry.actor for entry in Change.objects.by(found)] == [actor]
 
 
@@ -301,7 +290,7 @@ def test_entries_in_batches_are_those_of_the_query(
     monkeypatch.setattr(log, "_FIRST_BATCH", 2)
     monkeypatch.setattr(log, "_MAX_BATCH", 3)
     for percent in range(1, 9):
-        set_rollout(KEY, percent)
+        changes.flags.set_rollout(KEY, percent)
     expected = [entry.pk for entry in Change.objects.newest()]
     for count in (len(expected), 2, 0):
         entries = Change.objects.filter(id__in=expected[:count])
@@ -373,12 +362,12 @@ def undone() -> dict[int, int]:
 
 
 def test_entry_is_undone_until_its_undo_is_undone(flag: FeatureFlag) -> None:
-    first = set_rollout(KEY, 50).version
-    second = set_rollout(KEY, 60).version
+    first = changes.flags.set_rollout(KEY, 50).version
+    second = changes.flags.set_rollout(KEY, 60).version
     undo = undoing([second, first], 25)
     assert undone() == {first: undo, second: undo}
     assert all_events()[0].undoes == (second, first)
-    set_rollout(KEY, 50)
+    changes.flags.set_rollout(KEY, 50)
     again = undoing([undo], 60)
     assert undone() == {undo: again}
     once_more = undoing([again], 50)

@@ -11,8 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from flagstaff import acting_as
-from flagstaff.changes import add_allowed_users, create, delete, set_rollout
+from flagstaff import acting_as, changes
 from flagstaff.history import (
     Difference,
     flag_version,
@@ -44,10 +43,10 @@ def age(days: int, version: int | None) -> None:
 def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
     flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
-    create("banner")
-    delete("banner")
+    changes.flags.create("banner")
+    changes.flags.delete("banner")
     for percent in (1, 2, 3):
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
     age(100, version)
     assert prune(timedelta(days=200)) == 0
@@ -56,7 +55,7 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
     assert flag_version("new_checkout") == version
     assert value_version("gateway")
     assert prune(timedelta(days=90)) == 0
-    set_rollout("new_checkout", 4)
+    changes.flags.set_rollout("new_checkout", 4)
     assert prune(timedelta(days=90)) == 1
     [left] = flag_history("new_checkout")
     assert left.differences == (Difference("rollout_percent", 3, 4),)
@@ -68,7 +67,7 @@ def test_prune_commits_each_batch_and_leaves_locked_entries(
     monkeypatch.setattr(retention, "_BATCH", 2)
     Change.objects.all().delete()
     for percent in range(1, 8):
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     age(100, flag_version("new_checkout"))
     with closing(connection.copy()) as other, other.cursor() as cursor:
         other.set_autocommit(False)
@@ -85,9 +84,9 @@ def test_forget_user_removes_actor_and_allowed_user(
     flag: FeatureFlag, alice: User, bob: User
 ) -> None:
     with acting_as(alice):
-        add_allowed_users("new_checkout", bob)
+        changes.flags.allow("new_checkout", bob)
     with acting_as(bob):
-        set_rollout("new_checkout", 50)
+        changes.flags.set_rollout("new_checkout", 50)
     pk = alice.pk
     alice.delete()
     assert forget_user(pk) == 3

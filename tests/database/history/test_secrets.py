@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from flagstaff.changes import create_value, delete_value, set_value, update_value
+from flagstaff import changes
 from flagstaff.history import as_csv, as_dicts, prune
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, KeyValueStore
@@ -39,7 +39,7 @@ def token() -> KeyValueStore:
 def gateway() -> KeyValueStore:
     """A value that was public, with three changes: all of a value, choices and a description."""
     row = KeyValueStore.objects.create(key="gateway", value="hunter1")
-    update_value("gateway", {"description": "For the shop"})
+    changes.values.update("gateway", {"description": "For the shop"})
     KeyValueStore.objects.update(value="hunter2", choices=["hunter2", "hunter3"])
     return row
 
@@ -55,7 +55,7 @@ def hidden() -> list[object]:
 
 
 WRITES: dict[str, tuple[Callable[[], object], list[str] | None]] = {
-    "value": (lambda: set_value("token", "hunter3"), ["value"]),
+    "value": (lambda: changes.values.set("token", "hunter3"), ["value"]),
     "value in SQL": (lambda: KeyValueStore.objects.update(value=[]), ["value"]),
     "choices": (lambda: KeyValueStore.objects.update(choices=["hunter3"]), ["choices"]),
     "no choices": (lambda: KeyValueStore.objects.update(choices=[]), ["choices"]),
@@ -86,20 +86,22 @@ def test_entry_of_a_secret_value_names_the_columns_and_stores_none(
 
 
 def test_secret_changes_are_masked_wherever_they_are_shown(token: KeyValueStore) -> None:
-    set_value("token", "hunter3")
+    changes.values.set("token", "hunter3")
     events = value_history("token")
     assert describe_change(events[0]) == "value •••••• → ••••••"
     assert describe_change(events[1]) == "created, value ••••••, secret true"
     assert "hunter" not in json.dumps(as_dicts(events)) + as_csv(events)
     # A value that is public again has its later values in the history.
-    update_value("token", {"secret": False})
-    set_value("token", "hunter2")
+    changes.values.update("token", {"secret": False})
+    changes.values.set("token", "hunter2")
     assert 'value "hunter3" → "hunter2"' in describe_change(value_history("token")[0])
 
 
 BECOMES_SECRET: dict[str, Callable[[], object]] = {
-    "update": lambda: update_value("gateway", {"secret": True}),
-    "with another value": lambda: update_value("gateway", {"secret": True, "value": "hunter3"}),
+    "update": lambda: changes.values.update("gateway", {"secret": True}),
+    "with another value": lambda: changes.values.update(
+        "gateway", {"secret": True, "value": "hunter3"}
+    ),
     "SQL": lambda: rows(BECOME_SECRET),
     "upsert": lambda: rows(
         "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '1') "
@@ -111,11 +113,11 @@ BECOMES_SECRET: dict[str, Callable[[], object]] = {
         f"UPDATE flagstaff_keyvaluestore SET id = id + 1000; {BECOME_SECRET}"
     ),
     "created again": lambda: (
-        delete_value("gateway"),
-        create_value("gateway", "hunter1", secret=True),
+        changes.values.delete("gateway"),
+        changes.values.create("gateway", "hunter1", secret=True),
     ),
     "created with the primary key": lambda: (
-        delete_value("gateway"),
+        changes.values.delete("gateway"),
         KeyValueStore.objects.create(
             pk=Change.objects.latest("id").object_pk, key="token", value="hunter1", secret=True
         ),
@@ -144,13 +146,13 @@ def test_column_that_the_history_cannot_store_blocks_no_change(gateway: KeyValue
 
 
 def test_other_values_and_rolled_back_changes_keep_their_entries(gateway: KeyValueStore) -> None:
-    create_value("limit", "hunter9")
+    changes.values.create("limit", "hunter9")
     before = stored()
     with transaction.atomic():
-        update_value("gateway", {"secret": True})
+        changes.values.update("gateway", {"secret": True})
         transaction.set_rollback(True)
     assert stored() == before
-    update_value("gateway", {"secret": True})
+    changes.values.update("gateway", {"secret": True})
     assert stored().count("hunter9") == 1
     # Of what is pruned, nothing is left to remove.
     prune(timedelta(0))
@@ -161,7 +163,7 @@ def test_other_values_and_rolled_back_changes_keep_their_entries(gateway: KeyVal
 def test_entry_of_a_transaction_that_has_just_ended_is_removed_too(gateway: KeyValueStore) -> None:
     run_during(
         lambda: KeyValueStore.objects.update(value="hunter4"),
-        lambda: update_value("gateway", {"secret": True}),
+        lambda: changes.values.update("gateway", {"secret": True}),
     )
     assert "hunter" not in stored()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from flagstaff.changes import create_value, set_value, update_value
+from flagstaff import changes
 from flagstaff.models import KeyValueStore
 from tests.support.admin_pages import VALUES, page
 from tests.support.terminals import run
@@ -26,18 +26,18 @@ def history(client: Client, key: str = KEY) -> str:
 
 
 def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
-    create_value(KEY, OLD)
-    set_value(KEY, NEW)
+    changes.values.create(KEY, OLD)
+    changes.values.set(KEY, NEW)
     html = history(admin_client)
     assert f"<strong>{PARTS}</strong>" in html
     assert "<summary>Whole values</summary>" in html
     assert '  "retries": {\n    "max": 5\n  }' in html
     for number in (0, 1):
-        set_value(KEY, {f"a{part}": number for part in range(20)})
+        changes.values.set(KEY, {f"a{part}": number for part in range(20)})
     assert "a4: 0 → 1; and 15 more" in history(admin_client)
     # What is no object or array on one side is shown as a whole.
-    create_value("gateway", "stripe")
-    set_value("gateway", ["stripe"])
+    changes.values.create("gateway", "stripe")
+    changes.values.set("gateway", ["stripe"])
     html = history(admin_client, "gateway")
     assert '<strong>"stripe" → ["stripe"]</strong>' in html
     assert "Whole values" not in html
@@ -45,9 +45,9 @@ def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
 
 def test_history_page_of_a_long_value_is_short_and_shows_its_parts(admin_client: Client) -> None:
     rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]
-    create_value(KEY, rows)
-    set_value(KEY, {"rows": rows[:200], "max": 3})
-    set_value(KEY, {"rows": rows[:200], "max": 5})
+    changes.values.create(KEY, rows)
+    changes.values.set(KEY, {"rows": rows[:200], "max": 3})
+    changes.values.set(KEY, {"rows": rows[:200], "max": 5})
     html = history(admin_client)
     assert "<strong>max: 3 → 5</strong>" in html
     # Of each whole value there is the start.
@@ -57,15 +57,15 @@ def test_history_page_of_a_long_value_is_short_and_shows_its_parts(admin_client:
 def test_secret_values_are_masked_everywhere(admin_client: Client) -> None:
     # The history of another test may have the same key.
     key = "mail_account"
-    create_value(key, OLD, secret=True)
+    changes.values.create(key, OLD, secret=True)
     ran = run(f"value set {key} '{{\"retries\": 7}}'")
-    update_value(key, {"secret": False})
+    changes.values.update(key, {"secret": False})
     for text in (history(admin_client, key), ran.err, run(f"history {key} --value").out):
         assert "retries" not in text
 
 
 def test_commands_show_the_parts_that_differ() -> None:
-    create_value(KEY, {"max": 3, "min": 1})
+    changes.values.create(KEY, {"max": 3, "min": 1})
     ran = run(f"""value set {KEY} '{{"max": 5, "min": 1}}'""")
     assert ran.err.startswith(f"{KEY}: value max: 3 → 5\n")
     assert "value max: 3 → 5" in run(f"history {KEY} --value").out

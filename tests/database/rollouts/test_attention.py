@@ -54,7 +54,7 @@ def trip() -> None:
 
 
 def be_paused_by_a_change() -> None:
-    changes.set_rollout(KEY, 7)
+    changes.flags.set_rollout(KEY, 7)
     run_plans()
     assert plan_of().state == State.PAUSED
 
@@ -115,7 +115,7 @@ def test_resume_or_another_plan_needs_no_dismissal() -> None:
 def test_changed_flag_after_a_trip_is_an_act() -> None:
     trip()
     assert acted_on([plan_of()]) == set()
-    changes.set_rollout(KEY, 3)
+    changes.flags.set_rollout(KEY, 3)
     assert acted_on([plan_of()]) == {plan_of().pk}
 
 

@@ -103,7 +103,7 @@ def test_last_step_decides_that_the_key_is_typed_and_a_newer_change_refuses_the_
     assert f"not confirmed: type {KEY} exactly; nothing was changed" in ran.err
 
     def change() -> str:
-        changes.update(KEY, {"description": "One"})
+        changes.flags.update(KEY, {"description": "One"})
         return KEY
 
     ran = asked(START, change)

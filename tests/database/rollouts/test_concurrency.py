@@ -79,7 +79,7 @@ def test_plan_that_another_driver_has_locked_is_left_to_it() -> None:
 
 def test_driver_waits_for_a_kill_that_is_not_committed_and_pauses() -> None:
     pass_step()
-    [report] = run_during(lambda: changes.disable(KEY), run_plans)
+    [report] = run_during(lambda: changes.flags.disable(KEY), run_plans)
     assert (report.event, report.state) == ("paused", "paused")
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (False, 5)
@@ -108,9 +108,9 @@ def test_undo_pauses_the_plan() -> None:
 def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     pass_step()
     with acting_as("ana"):
-        changes.disable(KEY)
-    changes.enable(KEY)
-    changes.update(KEY, {"description": "the new checkout"})
+        changes.flags.disable(KEY)
+    changes.flags.enable(KEY)
+    changes.flags.update(KEY, {"description": "the new checkout"})
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 5)
     assert report.message.startswith("ana changed the flag: turned off; ")

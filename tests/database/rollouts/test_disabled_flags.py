@@ -67,7 +67,7 @@ def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled() -> None:
     plan = rollouts.create(KEY)
     assert [step.percent for step in steps_of(plan)] == [1, 5, 25, 50, 100]
     assert StepRun.objects.get().percent == 0
-    changes.enable(KEY)
+    changes.flags.enable(KEY)
     with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
         rollouts.start(KEY, enable=True)
     rollouts.delete(KEY)
@@ -203,13 +203,13 @@ def test_status_says_where_flag_and_plan_are_if_they_differ() -> None:
     rollouts.start(KEY, STEPS, enable=True)
     assert status_of_rollout() == (None, "5 %")
     rollouts.pause(KEY)
-    changes.set_rollout(KEY, 60)
+    changes.flags.set_rollout(KEY, 60)
     text = "flag is at 60 %, plan paused at 5 %"
     assert status_of_rollout() == (text, text)
     record = plan_record(plan_of())
     assert (record["rollout"], record["percent"], record["enabled"]) == (60, 5, True)
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     assert status_of_rollout()[0] == "flag is off, plan paused at 5 %"
-    changes.delete(KEY)
+    changes.flags.delete(KEY)
     record = plan_record(plan_of())
     assert (record["rollout"], record["rollout_differs"]) == (None, None)

@@ -293,10 +293,10 @@ def test_function_guard_trips_at_all_users(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: changes.disable(KEY),
-        lambda: changes.set_rollout(KEY, 60),
+        lambda: changes.flags.disable(KEY),
+        lambda: changes.flags.set_rollout(KEY, 60),
         lambda: FeatureFlag.objects.update(rollout_percent=60),
-        lambda: changes.add_allowed_users(KEY, [User.objects.create_user("bo")]),
+        lambda: changes.flags.allow(KEY, [User.objects.create_user("bo")]),
     ],
     ids=["kill", "edit", "SQL", "allowed user"],
 )
@@ -356,7 +356,7 @@ def test_change_that_cannot_change_who_has_the_flag_is_taken_over(*, is_schedule
         {"description": "the new checkout", "kind": "ops"},
         {"owner": "ana", "tags": ["web"], "review_on": date(2027, 1, 1), "client_side": True},
     ):
-        changes.update(KEY, fields)
+        changes.flags.update(KEY, fields)
     if not is_scheduled:
         run()
         assert plan_of().flag_version == flag_version(KEY)
@@ -367,7 +367,7 @@ def test_change_that_cannot_change_who_has_the_flag_is_taken_over(*, is_schedule
 
 def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
     harm()
-    changes.set_rollout(KEY, 60)
+    changes.flags.set_rollout(KEY, 60)
     run()
     assert (plan_of().state, rollout(), plan_of().trip_run_id) == (State.PAUSED, 60, None)
     assert "; so it was not rolled back, although harm was found: errors: " in plan_of().reason
@@ -381,9 +381,12 @@ def recreate() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda: changes.delete(KEY), "the flag was deleted"),
+        (lambda: changes.flags.delete(KEY), "the flag was deleted"),
         (recreate, "the flag was deleted"),
-        (lambda: changes.update(KEY, {"key": "checkout"}), "the flag was renamed to checkout"),
+        (
+            lambda: changes.flags.update(KEY, {"key": "checkout"}),
+            "the flag was renamed to checkout",
+        ),
     ],
     ids=["deleted", "created again", "renamed"],
 )
@@ -442,7 +445,7 @@ def test_scheduled_plan_of_a_disabled_flag_is_paused() -> None:
 def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
     schedule(timedelta(hours=1))
     with acting_as("ana"):
-        changes.set_rollout(KEY, 1)
+        changes.flags.set_rollout(KEY, 1)
     Plan.objects.update(starts_at=ClockTimestamp())
     run()
     assert plan_of().reason == ("not started, ana changed the flag: rollout 0 → 1 %")

@@ -82,7 +82,7 @@ def test_edited_pending_plan_has_an_event_from_old_to_new(flag: FeatureFlag) -> 
 
 def test_first_step_of_an_edited_plan_must_raise_the_rollout(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
-    changes.set_rollout(KEY, 3)
+    changes.flags.set_rollout(KEY, 3)
     with pytest.raises(InvalidPlanError, match="begin with a higher step"):
         rollouts.edit(KEY, ["3:1h", "100"])
 
@@ -162,7 +162,7 @@ def test_edit_refuses_a_changed_flag_another_version_and_another_plan(started: P
     rollouts.edit(KEY, ["5:1h", "50:1h", "100"], expect_plan=version)
     with pytest.raises(ConflictError, match="has been changed since the question"):
         rollouts.edit(KEY, STEPS, expect_plan=version)
-    changes.set_rollout(KEY, 7)
+    changes.flags.set_rollout(KEY, 7)
     with pytest.raises(ConflictError, match=r"because .*5 → 7 %; pause it first: .* pause"):
         rollouts.edit(KEY, guards=TIGHTER)
     assert (rollout(), plan_of().guards[0]["limit"]) == (7, 2)
@@ -315,5 +315,5 @@ def test_edit_waits_for_a_kill_that_is_not_committed_and_is_refused(started: Pla
             rollouts.edit(KEY, guards=TIGHTER)
         return "refused"
 
-    assert run_during(lambda: changes.disable(KEY), edit) == "refused"
+    assert run_during(lambda: changes.flags.disable(KEY), edit) == "refused"
     assert plan_of().guards[0]["limit"] == 2

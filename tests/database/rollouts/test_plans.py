@@ -145,16 +145,16 @@ def test_plan_does_not_start_or_resume_without_a_driver(flag: FeatureFlag) -> No
 
 def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
-    changes.set_rollout(KEY, 5)
+    changes.flags.set_rollout(KEY, 5)
     with pytest.raises(
         PlanError, match="the first step is 5 %, and new_checkout is at 5 % already"
     ):
         rollouts.start(KEY)
-    changes.set_rollout(KEY, 0)
-    changes.disable(KEY)
+    changes.flags.set_rollout(KEY, 0)
+    changes.flags.disable(KEY)
     with pytest.raises(PlanError, match="the flag is disabled; enable it with"):
         rollouts.start(KEY)
-    changes.enable(KEY)
+    changes.flags.enable(KEY)
     rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(PlanError, match="the history does not record"):
         rollouts.start(KEY)
@@ -206,7 +206,7 @@ def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> 
     rollouts.jump(KEY, 25)
     before = plan_of().run_id
     rollouts.pause(KEY)
-    changes.set_rollout(KEY, 40)
+    changes.flags.set_rollout(KEY, 40)
     plan = rollouts.resume(KEY)
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 1, 25)
     assert plan.run_id not in {None, before}
@@ -225,7 +225,7 @@ def test_jump_goes_forward_and_back_to_steps_only(started: Plan) -> None:
 
 
 def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
-    changes.set_rollout(KEY, 7)
+    changes.flags.set_rollout(KEY, 7)
     with pytest.raises(
         ConflictError, match=r"5 → 7 %; pause and resume it first: .* plan .* pause"
     ):
@@ -235,7 +235,7 @@ def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
 
 def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
     # Somebody else's change does not keep the plan from it.
-    changes.set_rollout(KEY, 80)
+    changes.flags.set_rollout(KEY, 80)
     with acting_as("ana", reason="orders fail"):
         rollouts.rollback(KEY)
     plan, flag = plan_of(), FeatureFlag.objects.get()
@@ -275,7 +275,7 @@ def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: Featur
 
 
 def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
-    changes.delete(KEY)
+    changes.flags.delete(KEY)
     assert rollouts.rollback(KEY).state == State.ROLLED_BACK
     text = PlanEvent.objects.latest("id").message
     assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
@@ -299,7 +299,7 @@ def test_rollback_disables_a_flag_with_rules_and_resuming_needs_it_enabled() -> 
     assert (flag.enabled, flag.rollout_percent) == (False, 0)
     with pytest.raises(PlanError, match="the flag is disabled"):
         rollouts.resume(KEY)
-    changes.enable(KEY)
+    changes.flags.enable(KEY)
     assert rollouts.resume(KEY).state == State.RUNNING
 
 

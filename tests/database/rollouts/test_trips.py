@@ -166,7 +166,7 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
     if is_paused:
         rollouts.pause(KEY)
     with acting_as("ana"):
-        changes.set_rollout(KEY, 60)
+        changes.flags.set_rollout(KEY, 60)
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 60)
     assert report.message == (
@@ -178,7 +178,7 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
 
 @pytest.mark.usefixtures("stored")
 def test_stored_trip_survives_a_change_that_decides_nothing_and_a_rollback_by_a_person() -> None:
-    changes.update(KEY, {"description": "the new checkout"})
+    changes.flags.update(KEY, {"description": "the new checkout"})
     with transaction.atomic():
         rollouts.rollback(KEY)
         assert plan_of().trip_run_id is None

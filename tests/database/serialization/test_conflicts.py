@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils.translation import override
 
-from flagstaff.changes import delete, set_rollout
+from flagstaff import changes
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import versions_of
@@ -35,8 +35,8 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
     exported = export_text(versions=True)
     edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
-    set_rollout("new_checkout", 40)
-    set_rollout("dark_mode", 99)
+    changes.flags.set_rollout("new_checkout", 40)
+    changes.flags.set_rollout("dark_mode", 99)
     before = database_state()
     for attempt in (dry_run, import_text):
         with pytest.raises(ConflictError) as caught:
@@ -53,7 +53,7 @@ def test_change_during_the_export_is_in_the_file(
 ) -> None:
     def change_first(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
         if database_state()[0]["new_checkout"]["rollout_percent"] != 60:
-            set_rollout("new_checkout", 60)
+            changes.flags.set_rollout("new_checkout", 60)
         return versions_of(kind, pks)
 
     monkeypatch.setattr("flagstaff.serialization.versions_of", change_first)
@@ -65,14 +65,14 @@ def test_change_during_the_export_is_in_the_file(
 def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> None:
     exported = export_text(keys=["new_checkout", "page_size"], versions=True)
     edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
-    set_rollout("dark_mode", 99)
+    changes.flags.set_rollout("dark_mode", 99)
     assert len(import_text(edited).changed) == 1
     assert import_text(edited).changed == {}
 
 
 def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
     exported = export_text(keys=["dark_mode"], versions=True)
-    delete("dark_mode")
+    changes.flags.delete("dark_mode")
     with pytest.raises(ConflictError, match=r"dark_mode has version \d+ in the file, but does not"):
         import_text(exported)
 
@@ -80,7 +80,7 @@ def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
 def test_import_with_an_expected_plan_refuses_another(cli_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
     expected = dry_run(edited).plan
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     before = database_state()
     with pytest.raises(ConflictError, match=f"not {expected}, because"):
         import_text(edited, expect_plan=expected)
@@ -103,14 +103,18 @@ def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
 def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
     edited = export_text(versions=True).replace('"rollout_percent": 25', '"rollout_percent": 30')
     with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
-        run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
+        run_during(
+            lambda: changes.flags.set_rollout("new_checkout", 40), lambda: import_text(edited)
+        )
     assert database_state()[0]["new_checkout"]["rollout_percent"] == 40
 
 
 @COMMITTED
 def test_import_without_versions_waits_for_a_change_and_plans_after_it(cli_shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
-    imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
+    imported = run_during(
+        lambda: changes.flags.set_rollout("new_checkout", 40), lambda: import_text(text)
+    )
     assert summaries(imported) == {"new_checkout": "rollout 40 → 30 %"}
 
 
@@ -123,7 +127,9 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> 
     change = first.version
     assert change
     with pytest.raises(ConflictError, match="search_v2: rollout was changed again"):
-        run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
+        run_during(
+            lambda: changes.flags.set_rollout("search_v2", 40), lambda: undo_transaction(change)
+        )
     assert database_state()[0]["dark_mode"]["enabled"] is False
 
 

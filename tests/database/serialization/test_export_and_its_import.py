@@ -14,8 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flagstaff import serialization
-from flagstaff.changes import create_value, delete_value, update_value
+from flagstaff import changes, serialization
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import (
@@ -191,17 +190,17 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(cli_shop: None) -> N
     KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
     exported = export_text()
     assert not dry_run(exported).changed
-    update_value("nothing", {"value": 1})
+    changes.values.update("nothing", {"value": 1})
     [problem] = import_problems(exported)
     assert "values.nothing: value: the value is missing or null" in problem
-    delete_value("nothing")
+    changes.values.delete("nothing")
     [problem] = import_problems(exported)
     assert "values.nothing: value: the value is missing or null; write JSON" in problem
 
 
 def test_number_in_another_notation_is_unchanged(cli_shop: None) -> None:
-    create_value("much", 10**16)
-    create_value("nothing", 0.0)
+    changes.values.create("much", 10**16)
+    changes.values.create("nothing", 0.0)
     text = '{"flagstaff": 1, "values": {"much": {"value": 1e16}, "nothing": {"value": -0.0}}}'
     assert import_text(text).changed == {}
 
@@ -209,7 +208,7 @@ def test_number_in_another_notation_is_unchanged(cli_shop: None) -> None:
 def test_file_on_the_page_can_be_imported(cli_shop: None) -> None:
     [text] = code_of("how-to/export-import.md", "json")
     User.objects.create(pk=42, username="carol")
-    create_value("api_token", "hunter2", secret=True)
+    changes.values.create("api_token", "hunter2", secret=True)
     import_text(text)
     assert database_state()[0]["new_checkout"]["allowed"] == {"alice", "carol"}
     assert KeyValueStore.objects.get(key="api_token").value == "hunter2"

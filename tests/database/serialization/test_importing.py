@@ -8,8 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 
-from flagstaff import acting_as, serialization
-from flagstaff.changes import create, delete_value, set_rollout, update, update_value
+from flagstaff import acting_as, changes, serialization
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import flag_version, value_version
@@ -33,8 +32,10 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 
 
 def test_import_leaves_what_the_file_does_not_contain(cli_shop: None) -> None:
-    set_rollout("dark_mode", 70)
-    update("new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)})
+    changes.flags.set_rollout("dark_mode", 70)
+    changes.flags.update(
+        "new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)}
+    )
     before = database_state()
     imported = import_text("flagstaff: 1\nflags: {new_checkout: {bucket_by: organization}}")
     before[0]["new_checkout"]["bucket_by"] = "organization"
@@ -85,9 +86,9 @@ def test_import_of_new_rows_has_the_versions_and_undo_of_creations(cli_shop: Non
     verbs = ("delete one", "delete two", "value delete four", "value delete three")
     commands = [one.undo and one.undo.command for one in imported.changed.values()]
     assert commands == [f"python manage.py flags {verb} --yes" for verb in verbs]
-    assert imported.changed[Kind.FLAG, "one"].new == create("one_more", allowed_users=[1]).new | {
-        "key": "one"
-    }
+    assert imported.changed[Kind.FLAG, "one"].new == changes.flags.create(
+        "one_more", allowed_users=[1]
+    ).new | {"key": "one"}
 
 
 def test_import_of_new_rows_calls_the_receivers_of_the_project(cli_shop: None) -> None:
@@ -139,13 +140,13 @@ def test_unknown_users_are_reported_or_skipped(cli_shop: None) -> None:
 
 
 def test_mask_is_never_written(cli_shop: None) -> None:
-    update_value("page_size", {"value": 7})
+    changes.values.update("page_size", {"value": 7})
     import_text(export_text().replace('"value": 7', f'"value": "{MASK}"'))
     assert KeyValueStore.objects.get(key="mail_password").value == "hunter2"
     assert KeyValueStore.objects.get(key="page_size").value == 7
     # Without a row it is a problem.
     exported = export_text(keys=["mail_password"])
-    delete_value("mail_password")
+    changes.values.delete("mail_password")
     [problem] = import_problems(exported)
     assert problem.startswith("values.mail_password: value: is masked, and there is no such value")
 

@@ -58,8 +58,8 @@ def state() -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.fixture
 def stored() -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout", rules=NAMING)
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout", rules=NAMING)
 
 
 def test_export_has_segments_before_the_flags_that_name_them(stored: None) -> None:
@@ -183,25 +183,27 @@ def value_row() -> Any:
 
 
 def test_rules_of_a_value_are_exported_and_an_import_brings_them_back() -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create_value(KEY, 10, rules=VALUE_RULES, bucket_by="organization")
+    changes.segments.create("enterprise", PAYING)
+    changes.values.create(KEY, 10, rules=VALUE_RULES, bucket_by="organization")
     before, exported = value_row(), export_text()
-    changes.update_value(KEY, {"rules": [], "bucket_by": "user"})
+    changes.values.update(KEY, {"rules": [], "bucket_by": "user"})
     summary = (
         'rules no rules → rule 1: 50 if in segment "enterprise"; rule 2: 20 for 25 % of the '
         "others, bucketing unit user → organization"
     )
     assert summaries(import_text(exported)) == {KEY: summary}
     assert value_row() == before
-    changes.delete_value(KEY)
-    changes.delete_segment("enterprise")
+    changes.values.delete(KEY)
+    changes.segments.delete("enterprise")
     import_text(exported)
     assert value_row() == before
 
 
 def test_choices_and_rules_of_a_secret_value_are_masked_and_an_import_keeps_them() -> None:
     rules = [{"conditions": PAYING, "value": "swordfish"}]
-    changes.create_value(KEY, "hunter2", secret=True, choices=["hunter2", "swordfish"], rules=rules)
+    changes.values.create(
+        KEY, "hunter2", secret=True, choices=["hunter2", "swordfish"], rules=rules
+    )
     stored = KeyValueStore.objects.values("value", "choices", "rules", "secret")
     before, exported = stored.get(), export_text()
     for word in ("hunter2", "swordfish", "paid"):
@@ -209,7 +211,7 @@ def test_choices_and_rules_of_a_secret_value_are_masked_and_an_import_keeps_them
     changed = import_text(exported.replace('"description": ""', '"description": "The mail server"'))
     assert [list(change.new) for change in changed.changed.values()] == [["description"]]
     assert stored.get() == before
-    changes.delete_value(KEY)
+    changes.values.delete(KEY)
     [problem] = import_problems(exported)
     assert problem.startswith(f"values.{KEY}: value: is masked, and there is no such value")
 

@@ -54,7 +54,7 @@ READERS: dict[str, tuple[str, str, Read]] = {
     "history": (*ENTRIES, require_history),
     "undo": (*ENTRIES, lambda: changes.flags.undo("new_checkout")),
     "restore": (*ENTRIES, lambda: changes.flags.restore("new_checkout", to=1)),
-    "version": (*ENTRIES, lambda: changes.set_rollout("new_checkout", 9, expect_version=1)),
+    "version": (*ENTRIES, lambda: changes.flags.set_rollout("new_checkout", 9, expect_version=1)),
     "prune": (*ENTRIES, lambda: prune(timedelta(days=1))),
     "forget-user": (*ENTRIES, lambda: forget_user(1)),
     "usage": ("usage", "flagstaff_usage", usage),
@@ -63,8 +63,10 @@ READERS: dict[str, tuple[str, str, Read]] = {
 
 @pytest.mark.parametrize(("error", "table", "read"), READERS.values(), ids=READERS)
 def test_read_of_hidden_rows_is_refused(error: str, table: str, read: Read) -> None:
-    changes.create("new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}])
-    changes.set_rollout("new_checkout", 50)
+    changes.flags.create(
+        "new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}]
+    )
+    changes.flags.set_rollout("new_checkout", 50)
     newest = Change.objects.latest("id").pk
     hide_rows(table, f"id < {newest}" if table == "flagstaff_change" else "false")
     kind, start = ERRORS[error]
@@ -83,7 +85,9 @@ def test_read_of_hidden_rows_is_refused(error: str, table: str, read: Read) -> N
     ],
 )
 def test_users_beside_hidden_rows_are_not_counted(table: str) -> None:
-    changes.create("new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}])
+    changes.flags.create(
+        "new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}]
+    )
     flag = FeatureFlag.objects.get()
     hide_rows(table, "false")
     [effect] = impact_of_enabling([flag]).values()
@@ -91,7 +95,7 @@ def test_users_beside_hidden_rows_are_not_counted(table: str) -> None:
 
 
 def test_change_beside_hidden_entries_is_written() -> None:
-    changes.create("new_checkout", rollout_percent=5)
+    changes.flags.create("new_checkout", rollout_percent=5)
     hide_rows("flagstaff_change")
-    changes.disable("new_checkout")
+    changes.flags.disable("new_checkout")
     assert not FeatureFlag.objects.get().enabled

@@ -51,7 +51,7 @@ def shipped() -> FeatureFlag:
     Change.objects.all().delete()
     collect_usage()
     flag = make_flag()
-    changes.set_rollout(KEY, 100)
+    changes.flags.set_rollout(KEY, 100)
     age_history(41, flag)
     evaluate(KEY)
     make_flag("dark_mode")
@@ -61,7 +61,7 @@ def shipped() -> FeatureFlag:
 
 def silence(ahead: int = 10) -> None:
     """Sets a review date in the future while the flag is stale."""
-    changes.update(KEY, {"review_on": timezone.localdate() + timedelta(days=ahead)})
+    changes.flags.update(KEY, {"review_on": timezone.localdate() + timedelta(days=ahead)})
 
 
 def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
@@ -80,7 +80,7 @@ def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
 
 
 def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
-    changes.set_rollout(KEY, 50)
+    changes.flags.set_rollout(KEY, 50)
     assert "No flag is stale." in text(page(admin_client, STALE))
     FeatureFlag.objects.all().delete()
     assert "No flag is stale." in text(page(admin_client, STALE))
@@ -176,7 +176,7 @@ def test_key_owner_and_tags_are_escaped(admin_client: Client, shipped: FeatureFl
         key="<i>odd</i>", owner="<i>web</i>", tags=["<i>a</i>"]
     )
     assert "<i>" not in page(admin_client, STALE)
-    changes.update("<i>odd</i>", {"review_on": timezone.localdate() + timedelta(days=10)})
+    changes.flags.update("<i>odd</i>", {"review_on": timezone.localdate() + timedelta(days=10)})
     for url in (STALE, FLAGS, f"{FLAGS}{shipped.pk}/change/"):
         assert "<i>" not in page(admin_client, url)
 

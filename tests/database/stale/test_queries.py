@@ -42,11 +42,11 @@ def _no_usage() -> None:
 
 def test_flag_at_100_percent_is_constant_since_the_change() -> None:
     make_flag()
-    changes.set_rollout(KEY, 100)
+    changes.flags.set_rollout(KEY, 100)
     age_history(41)
     # The change is also found behind many entries.
     for number in range(30):
-        changes.update(KEY, {"description": str(number)})
+        changes.flags.update(KEY, {"description": str(number)})
     [found] = assess_one().findings
     assert (found.signal, found.days, found.is_exact) == (Signal.CONSTANT, 41, True)
     assert found.result is True
@@ -54,9 +54,9 @@ def test_flag_at_100_percent_is_constant_since_the_change() -> None:
 
 def test_flag_that_was_disabled_is_constant_since_then() -> None:
     make_flag()
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     age_history(35)
-    changes.set_rollout(KEY, 0)
+    changes.flags.set_rollout(KEY, 0)
     assert signals() == {"constant": 35}
 
 
@@ -87,7 +87,7 @@ def test_removed_rule_begins_the_period() -> None:
 
 def test_pruned_history_bounds_the_period() -> None:
     make_flag(rollout_percent=100)
-    changes.update(KEY, {"description": "a"})
+    changes.flags.update(KEY, {"description": "a"})
     age_history(40)
     prune(timedelta(days=50))
     [found] = assess_one().findings
@@ -105,7 +105,7 @@ def test_flag_that_is_older_than_the_history_is_bound_by_its_begin() -> None:
 
 def test_change_without_an_entry_makes_the_period_unknown() -> None:
     make_flag()
-    changes.set_rollout(KEY, 100)
+    changes.flags.set_rollout(KEY, 100)
     age_history(40)
     Change.objects.latest("id").delete()
     assert signals() == {}
@@ -142,7 +142,7 @@ def test_flag_that_was_deleted_and_restored_begins_anew() -> None:
     make_flag(rollout_percent=100)
     # As by another transaction: what one creates and deletes is nothing to bring back.
     Change.objects.update(transaction_id=1)
-    changes.delete(KEY)
+    changes.flags.delete(KEY)
     changes.flags.undo(KEY)
     assert signals() == {}
 
@@ -166,7 +166,7 @@ def test_flag_that_got_its_key_in_the_days_is_not_stale() -> None:
     assert signals() == {}
     # The rename is also found behind many entries.
     for number in range(30):
-        changes.update(KEY, {"description": str(number)})
+        changes.flags.update(KEY, {"description": str(number)})
     assert signals() == {}
 
 

@@ -37,7 +37,7 @@ def day(ago: int) -> str:
 def shipped() -> FeatureFlag:
     """A flag that is on for everyone since 41 days, and is evaluated."""
     flag = make_flag()
-    changes.set_rollout(KEY, 100)
+    changes.flags.set_rollout(KEY, 100)
     age_history(41)
     evaluate(KEY)
     return flag

@@ -46,7 +46,7 @@ def payments(switches: Any) -> Any:
     pk = FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100).pk
     flag = switches.create(pk=pk, key="payments", enabled=True, rollout_percent=50)
     with acting_as("alice"):
-        changes.set_rollout("payments", 60)
+        changes.flags.set_rollout("payments", 60)
     # An old process of a rolling deploy, or a clean-up script, writes to the old table.
     FeatureFlag.objects.update(rollout_percent=99)
     return flag

@@ -33,7 +33,7 @@ def flag(db: None) -> FeatureFlag:
 
 
 def set_unit(unit: object) -> changes.Changed:
-    return changes.update("new_checkout", {"bucket_by": unit})
+    return changes.flags.update("new_checkout", {"bucket_by": unit})
 
 
 def stored_unit() -> str:
@@ -48,7 +48,7 @@ def newest_description() -> str:
 
 
 def test_unit_is_created_and_updated_and_recorded() -> None:
-    changes.create("new_checkout", bucket_by="organization")
+    changes.flags.create("new_checkout", bucket_by="organization")
     assert stored_unit() == "organization"
     assert "bucketing unit organization" in newest_description()
     assert not set_unit("organization").written
@@ -62,7 +62,7 @@ def test_unit_is_created_and_updated_and_recorded() -> None:
     [("", "cannot be blank"), (None, "cannot be null"), ("groups", "bucketing unit")],
 )
 def test_unusable_unit_is_refused(flag: FeatureFlag, unit: object, message: str) -> None:
-    for write in (set_unit, lambda unit: changes.create("search", bucket_by=unit)):
+    for write in (set_unit, lambda unit: changes.flags.create("search", bucket_by=unit)):
         with pytest.raises(InvalidChangeError, match=f"^bucket_by: .*{message}"):
             write(unit)
     assert stored_unit() == "user"
@@ -71,7 +71,7 @@ def test_unusable_unit_is_refused(flag: FeatureFlag, unit: object, message: str)
 def test_unit_that_changed_since_it_was_read_is_a_conflict(flag: FeatureFlag) -> None:
     set_unit("visitor")
     with pytest.raises(ConflictError):
-        changes.update("new_checkout", {"bucket_by": "plan"}, expect={"bucket_by": "user"})
+        changes.flags.update("new_checkout", {"bucket_by": "plan"}, expect={"bucket_by": "user"})
 
 
 # Tests of projects.

@@ -35,11 +35,11 @@ def stored_rules() -> str:
 
 
 def test_rules_are_written_if_their_json_differs(flag: FeatureFlag) -> None:
-    changes.update("new_checkout", {"rules": [TRUE]})
+    changes.flags.update("new_checkout", {"rules": [TRUE]})
     [condition] = TRUE["conditions"]
     turned = {"conditions": [dict(reversed(condition.items()))]}
-    assert not changes.update("new_checkout", {"rules": [turned]}).written
-    assert changes.update("new_checkout", {"rules": [ONE]}).written
+    assert not changes.flags.update("new_checkout", {"rules": [turned]}).written
+    assert changes.flags.update("new_checkout", {"rules": [ONE]}).written
     assert "[1]" in stored_rules()
 
 

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def used() -> Iterator[None]:
     """Two segments, of which a flag uses one. Afterwards, no rule names a missing segment."""
-    changes.create_segment("enterprise", PAYING)
-    changes.create_segment("other", LARGE)
-    changes.create("new_checkout", rules=rules("enterprise"))
-    changes.create("banner")
+    changes.segments.create("enterprise", PAYING)
+    changes.segments.create("other", LARGE)
+    changes.flags.create("new_checkout", rules=rules("enterprise"))
+    changes.flags.create("banner")
     yield
     keys = {*Segment.objects.values_list("key", flat=True)}
     for model in (FeatureFlag, Experiment):
@@ -36,7 +36,7 @@ def used() -> Iterator[None]:
 
 
 def use(key: str = "other") -> None:
-    changes.update("banner", {"rules": rules(key)})
+    changes.flags.update("banner", {"rules": rules(key)})
 
 
 def create_experiment() -> None:
@@ -44,7 +44,7 @@ def create_experiment() -> None:
 
 
 def delete() -> None:
-    changes.delete_segment("other")
+    changes.segments.delete("other")
 
 
 def test_undo_of_the_creation_of_a_segment_that_is_used_meanwhile_is_refused() -> None:
@@ -72,7 +72,7 @@ def test_undo_or_restore_that_waited_for_a_deletion_of_the_segment_is_refused(
     use()
     before = flag_history("banner")[0].version
     with acting_as("bob"):
-        changes.update("banner", {"rules": []})
+        changes.flags.update("banner", {"rules": []})
     undo, restore = (
         partial(changes.flags.undo, "banner"),
         partial(changes.flags.restore, "banner", to=before),
@@ -84,9 +84,9 @@ def test_undo_or_restore_that_waited_for_a_deletion_of_the_segment_is_refused(
 
 def test_undo_of_rules_that_waited_for_other_conditions_is_written() -> None:
     use()
-    changes.update("banner", {"rules": []})
+    changes.flags.update("banner", {"rules": []})
     run_during(
-        lambda: changes.update_segment("other", {"conditions": PAYING}),
+        lambda: changes.segments.update("other", {"conditions": PAYING}),
         lambda: changes.flags.undo("banner"),
     )
     assert rules_of("banner") == rules("other")
@@ -103,8 +103,8 @@ def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
 
     def edit(key: str) -> None:
         with acting_as("ana"):
-            changes.update_segment(key, {"conditions": PAYING})
-            changes.update_segment(key, {"conditions": LARGE})
+            changes.segments.update(key, {"conditions": PAYING})
+            changes.segments.update(key, {"conditions": LARGE})
 
     for _ in range(repeats(50, 5)):
         in_threads(
@@ -115,9 +115,9 @@ def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
             ),
             partial(
                 attempt,
-                partial(changes.update, "new_checkout", {"rules": both}),
+                partial(changes.flags.update, "new_checkout", {"rules": both}),
                 partial(changes.flags.undo, "new_checkout"),
                 partial(changes.flags.restore, "new_checkout", to=newest),
             ),
-            partial(attempt, partial(changes.create_segment, "other", LARGE)),
+            partial(attempt, partial(changes.segments.create, "other", LARGE)),
         )

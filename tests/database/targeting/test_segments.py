@@ -37,14 +37,14 @@ def enterprise() -> Segment:
     # Entries of earlier tests may have the same primary keys.
     Change.objects.all().delete()
     with acting_as("alice"):
-        changes.create_segment("enterprise", PAYING)
+        changes.segments.create("enterprise", PAYING)
     return Segment.objects.get()
 
 
 def set_conditions(conditions: object) -> None:
     # Changes by different actors are separate events of one transaction.
     with acting_as("bob"):
-        changes.update_segment("enterprise", {"conditions": conditions})
+        changes.segments.update("enterprise", {"conditions": conditions})
 
 
 # Experiments.
@@ -59,14 +59,14 @@ def test_segment_of_an_experiment_is_not_deleted(enterprise: Segment) -> None:
         "the segment 'enterprise' is used by the rules of experiment 'price'; change these rules "
         "first"
     )
-    assert message_of(changes.delete_segment, "enterprise") == used
+    assert message_of(changes.segments.delete, "enterprise") == used
     with transaction.atomic():
         assert message_of(enterprise.delete) == used
     with pytest.raises(DocumentError, match="used by the rules of experiment 'price'"):
         import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
     experiments.start("price")
     experiments.ship("price", "control")
-    assert changes.delete_segment("enterprise").written
+    assert changes.segments.delete("enterprise").written
 
 
 # Changes.
@@ -76,14 +76,14 @@ FIXED = "key: the key of a segment cannot be changed, because rules name it; cre
 
 
 def test_created_segment_is_stored_once_and_can_be_undone() -> None:
-    changed = changes.create_segment("enterprise", PAYING, description="Customers who pay")
+    changed = changes.segments.create("enterprise", PAYING, description="Customers who pay")
     segment = Segment.objects.get()
     assert (segment.conditions, segment.description) == (PAYING, "Customers who pay")
     assert changed.undo
     assert changed.undo.command == "python manage.py flags segment delete enterprise --yes"
-    again = changes.create_segment("enterprise", PAYING, description="Customers who pay")
+    again = changes.segments.create("enterprise", PAYING, description="Customers who pay")
     assert not again.written
-    assert message_of(changes.create_segment, "enterprise", LARGE) == (
+    assert message_of(changes.segments.create, "enterprise", LARGE) == (
         "a segment 'enterprise' already exists; change it, or use another key"
     )
 
@@ -115,42 +115,42 @@ def test_invalid_conditions_are_rejected(
 ) -> None:
     update = {"conditions": conditions}
     for found in (
-        message_of(changes.create_segment, "other", conditions),
-        message_of(changes.update_segment, "enterprise", update),
+        message_of(changes.segments.create, "other", conditions),
+        message_of(changes.segments.update, "enterprise", update),
     ):
         assert found.startswith(f"conditions: {message}")
     assert Segment.objects.get().conditions == PAYING
 
 
 def test_invalid_or_unknown_key_of_a_segment_is_rejected(enterprise: Segment) -> None:
-    assert "white space" in message_of(changes.create_segment, "big customers", PAYING)
+    assert "white space" in message_of(changes.segments.create, "big customers", PAYING)
     with pytest.raises(UnknownSegmentError) as error:
-        changes.update_segment("enterprize", {"conditions": LARGE})
+        changes.segments.update("enterprize", {"conditions": LARGE})
     assert str(error.value) == "there is no segment 'enterprize'; did you mean 'enterprise'?"
 
 
 def test_other_key_of_a_segment_is_refused(enterprise: Segment) -> None:
     update = {"key": "large", "conditions": LARGE}
-    assert message_of(changes.update_segment, "enterprise", update) == FIXED
+    assert message_of(changes.segments.update, "enterprise", update) == FIXED
     enterprise.refresh_from_db()
     assert (enterprise.key, enterprise.conditions) == ("enterprise", PAYING)
     # The present key is no change.
     update = {"key": "enterprise", "conditions": LARGE}
-    assert changes.update_segment("enterprise", update).written
+    assert changes.segments.update("enterprise", update).written
 
 
 def test_update_with_an_old_version_is_a_conflict(enterprise: Segment) -> None:
     version = segment_version("enterprise")
     set_conditions(LARGE)
     with pytest.raises(ConflictError, match="but version"):
-        changes.update_segment("enterprise", {"description": "x"}, expect_version=version)
+        changes.segments.update("enterprise", {"description": "x"}, expect_version=version)
 
 
 def test_segment_is_deleted_once(enterprise: Segment) -> None:
-    assert changes.delete_segment("enterprise").written
-    assert not changes.delete_segment("enterprise").written
+    assert changes.segments.delete("enterprise").written
+    assert not changes.segments.delete("enterprise").written
     with pytest.raises(UnknownSegmentError, match="segment list"):
-        changes.delete_segment("never_existed")
+        changes.segments.delete("never_existed")
 
 
 # Rules that name segments.
@@ -158,20 +158,20 @@ def test_segment_is_deleted_once(enterprise: Segment) -> None:
 
 @pytest.fixture
 def flag(enterprise: Segment) -> FeatureFlag:
-    changes.create("new_checkout", rules=rules("enterprise"))
+    changes.flags.create("new_checkout", rules=rules("enterprise"))
     return FeatureFlag.objects.get()
 
 
 def test_segment_is_not_deleted_while_rules_name_it(flag: FeatureFlag) -> None:
     FeatureFlag.objects.create(key="search", rules=rules("enterprise"))
-    assert message_of(changes.delete_segment, "enterprise") == (
+    assert message_of(changes.segments.delete, "enterprise") == (
         "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
         "change these rules first"
     )
     assert "is used by" in message_of(changes.segments.undo, "enterprise")
     for key in ("new_checkout", "search"):
-        changes.update(key, {"rules": []})
-    assert changes.delete_segment("enterprise").written
+        changes.flags.update(key, {"rules": []})
+    assert changes.segments.delete("enterprise").written
 
 
 def test_segment_that_rules_name_is_not_deleted_by_the_orm(flag: FeatureFlag) -> None:
@@ -219,22 +219,22 @@ INVALID_RULES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("invalid", "message"), INVALID_RULES.values(), ids=INVALID_RULES)
 def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: object, message: str) -> None:
     for found in (
-        message_of(changes.update, "new_checkout", {"rules": invalid}),
-        message_of(changes.create, "search", rules=invalid),
+        message_of(changes.flags.update, "new_checkout", {"rules": invalid}),
+        message_of(changes.flags.create, "search", rules=invalid),
     ):
         assert found.startswith(f"rules: {message}")
     assert FeatureFlag.objects.get().rules == rules("enterprise")
 
 
 def test_tuples_are_stored_as_lists(enterprise: Segment) -> None:
-    changes.create("search", rules=tuple(rules("enterprise")))
+    changes.flags.create("search", rules=tuple(rules("enterprise")))
     assert FeatureFlag.objects.get(key="search").rules == rules("enterprise")
-    assert not changes.update("search", {"rules": tuple(rules("enterprise"))}).written
+    assert not changes.flags.update("search", {"rules": tuple(rules("enterprise"))}).written
 
 
 def test_flag_whose_rules_name_a_missing_segment_is_disabled() -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=rules("gone"))
-    assert changes.disable("new_checkout").written
+    assert changes.flags.disable("new_checkout").written
 
 
 def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None:
@@ -242,7 +242,7 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
         "INSERT INTO flagstaff_featureflag (key, rules) VALUES "
         """('a', '{"segment": "enterprise"}'), ('b', '[1, {"conditions": 2}]'), ('c', '2')"""
     )
-    assert changes.delete_segment("enterprise").written
+    assert changes.segments.delete("enterprise").written
 
 
 # The history.
@@ -266,7 +266,7 @@ def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> 
     changes.segments.restore("enterprise", to=version or 0)
     assert Segment.objects.get().conditions == PAYING
     with acting_as("carol"):
-        changes.delete_segment("enterprise")
+        changes.segments.delete("enterprise")
     changes.segments.undo("enterprise")
     again = Segment.objects.get()
     assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
@@ -281,23 +281,23 @@ GONE = (
 def test_undo_and_restore_of_rules_whose_segment_is_gone_are_refused(flag: FeatureFlag) -> None:
     version = flag_history("new_checkout")[0].version
     with acting_as("bob"):
-        changes.update("new_checkout", {"rules": []})
-        changes.delete_segment("enterprise")
+        changes.flags.update("new_checkout", {"rules": []})
+        changes.segments.delete("enterprise")
     assert message_of(changes.flags.undo, "new_checkout").endswith(GONE)
     assert message_of(changes.flags.restore, "new_checkout", to=version).endswith(GONE)
     changes.segments.undo("enterprise")
     changes.flags.undo("new_checkout")
     assert FeatureFlag.objects.get().rules == rules("enterprise")
     with acting_as("carol"):
-        changes.delete("new_checkout")
-        changes.delete_segment("enterprise")
+        changes.flags.delete("new_checkout")
+        changes.segments.delete("enterprise")
     assert message_of(changes.flags.undo, "new_checkout").endswith(GONE)
     assert not FeatureFlag.objects.exists()
 
 
 def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) -> None:
     with acting_as("bob"):
-        changes.enable("new_checkout")
+        changes.flags.enable("new_checkout")
     # Only SQL deletes a segment that rules name.
     rows("DELETE FROM flagstaff_segment")
     assert segment_history("enterprise")[0].action == "delete"
@@ -307,8 +307,8 @@ def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) ->
 
 @pytest.mark.django_db(transaction=True)
 def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout", rules=rules("enterprise"))
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout", rules=rules("enterprise"))
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
@@ -327,8 +327,8 @@ def test_restore_of_a_segment_whose_key_sql_has_changed_is_refused(enterprise: S
 
 @pytest.mark.django_db(transaction=True)
 def test_rule_is_false_while_sql_has_given_its_segment_another_key() -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout", enabled=True, rollout_percent=0, rules=rules("enterprise"))
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout", enabled=True, rollout_percent=0, rules=rules("enterprise"))
 
     def evaluated() -> bool:
         refresh()
@@ -347,10 +347,10 @@ def test_rule_is_false_while_sql_has_given_its_segment_another_key() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() -> None:
     with acting_as("alice"), transaction.atomic():
-        changes.create_segment("enterprise", PAYING)
-        changes.create("other")
+        changes.segments.create("enterprise", PAYING)
+        changes.flags.create("other")
     change = Change.objects.latest("id").pk
-    changes.create("new_checkout", rules=rules("enterprise"))
+    changes.flags.create("new_checkout", rules=rules("enterprise"))
     assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
     assert Segment.objects.exists()
     assert FeatureFlag.objects.filter(key="other").exists()
@@ -369,22 +369,22 @@ def test_pruned_history_keeps_the_version_of_a_segment(enterprise: Segment) -> N
 
 
 def use_enterprise() -> None:
-    changes.update("new_checkout", {"rules": rules("enterprise")})
+    changes.flags.update("new_checkout", {"rules": rules("enterprise")})
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "delete",
     [
-        lambda: changes.delete_segment("enterprise"),
+        lambda: changes.segments.delete("enterprise"),
         lambda: Segment.objects.all().delete(),
         lambda: import_text("flagstaff: 1\nsegments: {}", delete_missing=True),
     ],
     ids=["deletion", "deletion by the ORM", "import"],
 )
 def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout")
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout")
     with pytest.raises((InvalidChangeError, DocumentError)) as error:
         run_during(use_enterprise, delete)
     assert "'new_checkout'" in str(error.value)
@@ -393,10 +393,10 @@ def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_rules_that_name_a_segment_which_is_deleted_meanwhile_are_refused() -> None:
-    changes.create_segment("enterprise", PAYING)
-    changes.create("new_checkout")
+    changes.segments.create("enterprise", PAYING)
+    changes.flags.create("new_checkout")
     assert (
-        message_of(run_during, lambda: changes.delete_segment("enterprise"), use_enterprise)
+        message_of(run_during, lambda: changes.segments.delete("enterprise"), use_enterprise)
         == f"rules: {GONE}"
     )
     assert FeatureFlag.objects.get().rules == []

@@ -39,8 +39,8 @@ def value() -> KeyValueStore:
     User.objects.bulk_create(
         User(pk=one + 1, username=f"u{one}", is_staff=one < 3) for one in range(10)
     )
-    changes.create_segment("team", STAFF)
-    changes.create_value("max_items", 10, rules=rules("team"))
+    changes.segments.create("team", STAFF)
+    changes.values.create("max_items", 10, rules=rules("team"))
     return KeyValueStore.objects.get()
 
 
@@ -50,16 +50,16 @@ def rules_now() -> object:
 
 def test_segment_of_a_value_is_not_deleted() -> None:
     used = "the segment 'team' is used by the rules of value 'max_items'; change these rules first"
-    assert message_of(changes.delete_segment, "team") == used
+    assert message_of(changes.segments.delete, "team") == used
     with transaction.atomic():
         assert message_of(Segment.objects.get().delete) == used
-    changes.update_value("max_items", {"rules": []})
-    assert changes.delete_segment("team").written
+    changes.values.update("max_items", {"rules": []})
+    assert changes.segments.delete("team").written
 
 
 def test_rules_of_a_value_name_segments_that_exist() -> None:
     assert "the segment 'nobody', which does not exist" in message_of(
-        changes.update_value, "max_items", {"rules": rules("nobody")}
+        changes.values.update, "max_items", {"rules": rules("nobody")}
     )
 
 

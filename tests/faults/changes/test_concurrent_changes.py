@@ -12,17 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    Changed,
-    add_allowed_users,
-    create,
-    disable,
-    enable,
-    remove_allowed_users,
-    set_rollout,
-    update,
-)
+from flagstaff import acting_as, changes
+from flagstaff.changes import Changed
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag
@@ -78,21 +69,25 @@ class Writer(threading.Thread):
 
     def random_change(self, version: int) -> Changed:
         random, users = self.random, self.random.sample(self.users, 2)
-        changes: list[Callable[[], Changed]] = [
-            lambda: random.choice((enable, disable))(KEY, expect_version=version),
-            lambda: set_rollout(KEY, random.randint(0, 100), expect_version=version),
-            lambda: add_allowed_users(KEY, users, expect_version=version),
-            lambda: remove_allowed_users(KEY, users, expect_version=version),
-            lambda: update(KEY, {"description": str(random.random())}, expect_version=version),
+        several: list[Callable[[], Changed]] = [
+            lambda: random.choice((changes.flags.enable, changes.flags.disable))(
+                KEY, expect_version=version
+            ),
+            lambda: changes.flags.set_rollout(KEY, random.randint(0, 100), expect_version=version),
+            lambda: changes.flags.allow(KEY, users, expect_version=version),
+            lambda: changes.flags.disallow(KEY, users, expect_version=version),
+            lambda: changes.flags.update(
+                KEY, {"description": str(random.random())}, expect_version=version
+            ),
         ]
-        return random.choice(changes)()
+        return random.choice(several)()
 
 
 @pytest.mark.smoke
 def test_concurrent_changes_are_written_once_or_raise_conflict() -> None:
     Change.objects.all().delete()
     created = User.objects.bulk_create([User(username=f"guest{n}") for n in range(8)])
-    create(KEY)
+    changes.flags.create(KEY)
     first = flag_version(KEY)
     users = [user.pk for user in created]
     writers = [Writer(name, users, CHANGES // 2) for name in ("ana", "ben")]

@@ -70,29 +70,29 @@ class Torture:
         self._undo(draw, 6)
 
     def _create(self, draw: random.Random) -> None:
-        changes.create(draw.choice(KEYS), allowed_users=draw.sample(self.users, 2))
+        changes.flags.create(draw.choice(KEYS), allowed_users=draw.sample(self.users, 2))
 
     def _delete(self, draw: random.Random) -> None:
-        changes.delete(draw.choice(KEYS))
+        changes.flags.delete(draw.choice(KEYS))
 
     def _write(self, draw: random.Random) -> None:
         key = draw.choice(KEYS)
         rule = {"conditions": [{"segment": draw.choice(("one", "two"))}], "rollout_percent": 5}
         draw.choice(
             (
-                lambda: changes.enable(key),
-                lambda: changes.disable(key),
-                lambda: changes.set_rollout(key, draw.randrange(100)),
-                lambda: changes.update(key, {"owner": draw.choice("abc"), "rules": [rule]}),
-                lambda: changes.update(key, {"allowed_users": draw.sample(self.users, 2)}),
-                lambda: changes.update(key, {"key": draw.choice(KEYS)}),
-                lambda: changes.set_value("limit", draw.randrange(100)),
+                lambda: changes.flags.enable(key),
+                lambda: changes.flags.disable(key),
+                lambda: changes.flags.set_rollout(key, draw.randrange(100)),
+                lambda: changes.flags.update(key, {"owner": draw.choice("abc"), "rules": [rule]}),
+                lambda: changes.flags.update(key, {"allowed_users": draw.sample(self.users, 2)}),
+                lambda: changes.flags.update(key, {"key": draw.choice(KEYS)}),
+                lambda: changes.values.set("limit", draw.randrange(100)),
             )
         )()
 
     def _segment(self, draw: random.Random) -> None:
         text = draw.choice("abc")
-        changes.update_segment(draw.choice(("one", "two")), {"description": text})
+        changes.segments.update(draw.choice(("one", "two")), {"description": text})
 
 
 def stored() -> dict[tuple[str, str], object]:
@@ -145,10 +145,10 @@ def test_twenty_threads_lose_nothing_and_hardly_deadlock() -> None:
     Segment.objects.all().delete()
     Change.objects.all().delete()
     for key in ("one", "two"):
-        changes.create_segment(key, GERMAN)
-    changes.create_value("limit", 1)
+        changes.segments.create(key, GERMAN)
+    changes.values.create("limit", 1)
     for key in KEYS:
-        changes.create(key)
+        changes.flags.create(key)
     torture, before = Torture(), deadlocks()
 
     def end() -> None:

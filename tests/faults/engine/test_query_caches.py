@@ -72,7 +72,7 @@ def rollout_in_the_cache(key: str) -> int:
 
 
 def create(key: str) -> int | None:
-    return changes.create(key, enabled=True, rollout_percent=10).version
+    return changes.flags.create(key, enabled=True, rollout_percent=10).version
 
 
 def version(key: str) -> int | None:
@@ -85,7 +85,7 @@ def count_events(key: str) -> int:
 
 def set_rollout(key: str, percent: int, expect_version: int | None = None) -> Any:
     try:
-        changed = changes.set_rollout(key, percent, expect_version=expect_version)
+        changed = changes.flags.set_rollout(key, percent, expect_version=expect_version)
     except ConflictError:
         return "conflict"
     return [changed.old, changed.new, changed.written]
@@ -96,11 +96,11 @@ def undo(key: str) -> Any:
 
 
 def delete(key: str) -> bool:
-    return changes.delete(key).written
+    return changes.flags.delete(key).written
 
 
 def allow(key: str, *pks: int) -> Any:
-    changes.add_allowed_users(key, pks)
+    changes.flags.allow(key, pks)
     return command("show", key, "--json")["allowed_users"]
 
 

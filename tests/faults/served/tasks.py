@@ -16,8 +16,13 @@ from tests.faults.served.broker import application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
-from flagstaff.changes import set_rollout  # noqa: E402
+from flagstaff import (  # noqa: E402 (after setup)
+    acting_as,
+    changes,
+    flag_enabled,
+    get_value,
+    status,
+)
 from tests.support.openfeature_events import (  # noqa: E402
     add_handlers,
     events,
@@ -54,7 +59,7 @@ def read() -> dict[str, Any]:
 def change(percent: int, actor: str | None) -> int:
     """Sets a rollout, with an actor or without. Returns the process id."""
     with acting_as(actor, reason="at night") if actor else nullcontext():
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     return os.getpid()
 
 

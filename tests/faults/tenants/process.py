@@ -21,8 +21,8 @@ def shared() -> dict[str, Any]:
     found: dict[str, Any] = {}
     anna = User.objects.create(username="anna")
     with schema_context("acme"):
-        changes.create("beta", enabled=True, rollout_percent=50)
-        changes.add_allowed_users("beta", [anna.pk])
+        changes.flags.create("beta", enabled=True, rollout_percent=50)
+        changes.flags.allow("beta", [anna.pk])
         refresh()
         found["mode"] = status().mode
         found["complete"] = wait_for_workers(5).complete
@@ -32,7 +32,7 @@ def shared() -> dict[str, Any]:
                 flag_enabled("beta", f"{connection.schema_name}:{pk}") for pk in range(20)
             ]
     with schema_context("globex"):
-        changes.set_rollout("beta", 60)
+        changes.flags.set_rollout("beta", 60)
         changes.flags.undo("beta")
     found["history"] = [event.action for event in flag_history("beta")]
     found["reason"] = str(explain("beta", "acme:1").reason)

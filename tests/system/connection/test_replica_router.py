@@ -63,8 +63,8 @@ def create_users() -> None:
         for pk, name in enumerate(("boss", "anna.smith"), 1):
             User.objects.db_manager(alias).create_superuser(name, pk=pk)
     flag = FeatureFlag.objects.using("default").get(key="new_checkout")
-    changes.add_allowed_users(flag.key, [2])
-    changes.create("brand_new", rollout_percent=7)
+    changes.flags.allow(flag.key, [2])
+    changes.flags.create("brand_new", rollout_percent=7)
 
 
 def client() -> Client:
@@ -107,7 +107,7 @@ def toggle(view: str) -> str:
 
 def address_after_undo() -> str:
     """The address after the newest change of a flag that the replica does not have is undone."""
-    changes.set_rollout("brand_new", 8)
+    changes.flags.set_rollout("brand_new", 8)
     boss = client()
     history = url("brand_new", "history")
     [newest, *_] = UNDO.findall(boss.get(history).content.decode())

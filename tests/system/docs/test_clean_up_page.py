@@ -29,7 +29,7 @@ def stale_shop(monkeypatch: pytest.MonkeyPatch) -> None:
     Change.objects.all().delete()
     collect_usage()
     shipped, unused, reviewed = map(make_flag, ("new_checkout", "old_banner", "price_display"))
-    changes.set_rollout(shipped.key, 100)
+    changes.flags.set_rollout(shipped.key, 100)
     age_history(41, shipped)
     evaluate(shipped.key)
     evaluate(unused.key, 36)

@@ -69,7 +69,7 @@ def shop_request(user: Any) -> Any:
 def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
     checkout = names_of("quickstart.md", "def checkout")["checkout"]
     assert checkout(shop_request(alice)).content == b"three pages"
-    names_of("quickstart.md", "changes.create")
+    names_of("quickstart.md", "changes.flags.create")
     flag = FeatureFlag.objects.get(key="new_checkout")
     assert checkout(shop_request(alice)).content == b"three pages"
     flag.allowed_users.add(alice)

@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.db import connection
 
+from flagstaff import changes
 from flagstaff._attribution.writes import acting_as
-from flagstaff.changes import set_rollout
 from flagstaff.contrib.webhooks import deliver
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import FeatureFlag
@@ -33,7 +33,7 @@ def received(transactional_db: None, settings: Any) -> Received:
         cursor.execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
         deliver()
         with acting_as(alice, reason="a quiet week", source="admin"):
-            set_rollout("new_checkout", 50)
+            changes.flags.set_rollout("new_checkout", 50)
         deliver()
         cursor.execute("TRUNCATE flagstaff_webhooks_position, flagstaff_webhooks_delivery")
     [received] = hook.accepted

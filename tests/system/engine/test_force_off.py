@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff.changes import enable
+from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated
 from tests.support.fixtures import Query
@@ -35,7 +35,7 @@ settings.FLAGSTAFF = {{"STARTUP_TIMEOUT": {NEVER}}}
 def test_forced_off_flag_can_be_changed() -> None:
     FeatureFlag.objects.create(key=KEY)
     with forced_off([KEY]):
-        assert enable(KEY).written
+        assert changes.flags.enable(KEY).written
     assert FeatureFlag.objects.get().enabled
 
 

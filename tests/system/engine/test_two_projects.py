@@ -110,8 +110,8 @@ def change(key: str, percent: int) -> int | None:
     """Creates the flag if it does not exist, and sets its rollout. Runs in the worker."""
     with flagstaff.acting_as("7"):
         if not FeatureFlag.objects.filter(key=key).exists():
-            changes.create(key, enabled=True)
-        version = changes.set_rollout(key, percent).version
+            changes.flags.create(key, enabled=True)
+        version = changes.flags.set_rollout(key, percent).version
     connection.close()
     return version
 

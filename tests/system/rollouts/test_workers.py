@@ -22,7 +22,7 @@ USER = 1
 
 def start() -> None:
     drive_recently()
-    changes.set_rollout(KEY, 0)
+    changes.flags.set_rollout(KEY, 0)
     rollouts.start(KEY, ["5:1h"])
 
 

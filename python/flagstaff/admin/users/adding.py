@@ -89,14 +89,14 @@ def new_users(flag: Any, names: Sequence[str]) -> set[PrimaryKey]:
 def add_named_users(key: str, names: Sequence[str]) -> Added:
     """Adds the users with these primary keys or usernames to a flag. Blocks; queries.
 
-    Unknown ones are left out. Raises as `flagstaff.changes.add_allowed_users` does.
+    Unknown ones are left out. Raises as `flagstaff.changes.flags.allow` does.
     """
     found = allowed_user_table().find_many(names)
     pks: list[Any] = list(dict.fromkeys(found.values()))
     if not pks:
         return Added("", names)
     # A user may be deleted meanwhile.
-    changed = changes.add_allowed_users(key, pks, skip_unknown=True)
+    changed = changes.flags.allow(key, pks, skip_unknown=True)
     unknown = [text for text in names if text not in found or found[text] in changed.missing]
     added, sentences = len(changed.new), []
     if added:

@@ -249,7 +249,7 @@ def _remove_users(flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None
     if not pks:
         typed.problems[_SELECTED] = _("Select at least one user.")
         return "", None
-    changed = changes.remove_allowed_users(flag.key, pks)
+    changed = changes.flags.disallow(flag.key, pks)
     typed.selected = frozenset()
     count = len(changed.old)
     text = ngettext("Removed %(count)s user.", "Removed %(count)s users.", count)

@@ -210,7 +210,7 @@ class ValueFields(Part):
     @admin.display(description=gettext_lazy("value"))
     def large_value(self, row: KeyValueStore) -> SafeString:
         """The start of a value that is too large for a form, and how to change it."""
-        advice = _("Use “manage.py flags value set %(key)s -” or flagstaff.changes.set_value().")
+        advice = _("Use “manage.py flags value set %(key)s -” or changes.values.set().")
         value = json.dumps(row.value, ensure_ascii=False)
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',

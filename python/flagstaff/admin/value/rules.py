@@ -147,7 +147,7 @@ class ValueRules(RulePages):
     @admin.display(description=gettext_lazy("rules"))
     def large_rules(self, row: Any) -> str:
         """How to change rules that are too large for a form."""
-        advice = _("Use “manage.py flags value rules %(key)s FILE” or update_value().")
+        advice = _("Use “manage.py flags value rules %(key)s FILE” or changes.values.update().")
         return too_large_text(stored_in(row, RULES), advice % {"key": shlex.quote(row.key)})
 
 

@@ -35,7 +35,7 @@ class Converted:
     #: One of STATUSES, and what is different, lost or refused, as sentences.
     status: str
     notes: tuple[str, ...]
-    #: The fields of the flag, as `flagstaff.changes.create` takes them, without allowed users.
+    #: The fields of the flag, as `changes.flags.create` takes them, without allowed users.
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db import connections, transaction
 
+from flagstaff import changes
 from flagstaff._attribution.context import from_source
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import all_rows
-from flagstaff.changes import Changed, create, update
+from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.conf import conf
@@ -98,7 +99,11 @@ def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
     newest = _newest_change(key, pk)
     try:
         with transaction.atomic(using=conf.database):
-            changed = create(key, **fields) if pk is None else update(key, fields)
+            changed = (
+                changes.flags.create(key, **fields)
+                if pk is None
+                else changes.flags.update(key, fields)
+            )
             is_new = pk is None and newest is None
             is_own = newest is not None and newest.source == SOURCE
             if changed.written and not (is_new or is_own or is_overwritten):

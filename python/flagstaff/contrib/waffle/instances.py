@@ -102,7 +102,7 @@ def write_created(row: Row) -> None:
     Raises InvalidChangeError if it belongs to a row of another kind.
     """
     if not _flags(row.key).exists():
-        changes.create(row.key, **fields_of(row), allowed_users=[*row.users])
+        changes.flags.create(row.key, **fields_of(row), allowed_users=[*row.users])
         return
     for kind in WAFFLE_KINDS:
         is_shared = kind != row.kind and key_of(kind, row.name) == row.key
@@ -158,10 +158,10 @@ def _write_saved(instance: Any, update_fields: Collection[str] | None, *, create
             fields["enabled"] = is_turned_on
         if before.key != after.key:
             fields["key"] = after.key
-        changes.update(before.key, fields)
+        changes.flags.update(before.key, fields)
         if is_turned_on and kind != "sample":
             # Also for users whom other rules keep out.
-            changes.release_to_everybody(after.key)
+            changes.flags.release(after.key)
 
 
 def _merged(flag: Any, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[Any]:
@@ -178,7 +178,7 @@ def write_deleted(instance: Any, **_: Any) -> None:
     """Deletes the flag of a row; a receiver of `post_delete`."""
     if not _evaluates_itself(instance):
         with suppress(UnknownFlagError):
-            changes.delete(key_of(instance.KIND, seen_name(instance)))
+            changes.flags.delete(key_of(instance.KIND, seen_name(instance)))
 
 
 def write_related(
@@ -195,13 +195,13 @@ def write_related(
             new = fields_of(Row("flag", {}, groups=names))["rules"]
             if flag is not None:
                 old = [{"name": "groups"}]
-                changes.update(key, {"rules": _merged(flag, old, new)})
+                changes.flags.update(key, {"rules": _merged(flag, old, new)})
         elif relation == "users" and pks is None:
-            changes.update(key, {"allowed_users": []})
+            changes.flags.update(key, {"allowed_users": []})
         elif relation == "users" and is_added:
-            changes.add_allowed_users(key, [*(pks or ())], skip_unknown=True)
+            changes.flags.allow(key, [*(pks or ())], skip_unknown=True)
         elif relation == "users":
-            changes.remove_allowed_users(key, [*(pks or ())])
+            changes.flags.disallow(key, [*(pks or ())])
 
 
 def _flags(key: str) -> Any:

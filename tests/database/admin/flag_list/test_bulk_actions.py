@@ -134,7 +134,7 @@ def test_flags_that_are_all_off_or_too_many_need_no_confirmation(
 def test_failure_changes_no_flag(
     operator: Client, flags: list[FeatureFlag], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disable = changes.disable
+    disable = changes.flags.disable
 
     def fail_at_b(key: str) -> changes.Changed:
         if key == "b":
@@ -178,8 +178,8 @@ def test_turning_on_shows_the_states_and_the_users_who_gain_each_flag(
     User.objects.create_user("bob", is_staff=True)
     User.objects.filter(username="admin").update(is_staff=False)
     FeatureFlag.objects.create(key="d", rollout_percent=100)
-    changes.create("e", rules=[STAFF_RULE], allowed_users=[alice])
-    changes.create("f", bucket_by="visitor", rollout_percent=50)
+    changes.flags.create("e", rules=[STAFF_RULE], allowed_users=[alice])
+    changes.flags.create("f", bucket_by="visitor", rollout_percent=50)
     User.objects.filter(username="admin").update(is_staff=True, is_superuser=True)
     response = act(operator, "turn_on", FeatureFlag.objects.all())
     assert cells(response) == [
@@ -217,7 +217,7 @@ def test_flag_that_was_changed_since_the_page_is_shown_again_before_it_is_turned
 ) -> None:
     FeatureFlag.objects.create(key="d")
     shown = confirmed(act(operator, "turn_on", FeatureFlag.objects.all()), _reason="launch")
-    changes.set_rollout("c", 100)
+    changes.flags.set_rollout("c", 100)
     response = operator.post(FLAGS, shown)
     [problem] = problems_of(response)
     assert "have changed since the page was shown: c." in problem
@@ -234,8 +234,8 @@ def test_flag_that_was_deleted_meanwhile_is_named_and_the_others_are_written(
 ) -> None:
     FeatureFlag.objects.create(key="d")
     shown = confirmed(act(operator, action, FeatureFlag.objects.all()), owner="web")
-    changes.delete("d")
-    changes.delete("a")
+    changes.flags.delete("d")
+    changes.flags.delete("a")
     texts = messages_of(operator.post(FLAGS, shown, follow=True))
     assert texts[-1] == "2 selected flags no longer exist: a, d."
     written = {"turn_on": "1 flag is now on: c.", "turn_off": "1 flag is now off: b."}
@@ -419,11 +419,11 @@ def alice_changes() -> None:
     collect_usage()
     alice = User.objects.create_user("alice")
     fields: dict[str, Any] = {"owner": "web", "tags": ["x", "y"], "review_on": date(2099, 1, 31)}
-    changes.create("checkout", enabled=True, rollout_percent=5, **fields)
+    changes.flags.create("checkout", enabled=True, rollout_percent=5, **fields)
     evaluate("checkout")
     serve("checkout")
     with acting_as(alice):
-        changes.update("checkout", {"rollout_percent": 25, "description": "=1+1"})
+        changes.flags.update("checkout", {"rollout_percent": 25, "description": "=1+1"})
 
 
 def test_export_has_no_limit_and_a_fixed_number_of_queries(viewer: Client) -> None:
@@ -441,7 +441,7 @@ def test_export_has_no_limit_and_a_fixed_number_of_queries(viewer: Client) -> No
 @pytest.mark.thorough
 @pytest.mark.parametrize("action", [*TOGGLING, *CHANGING])
 def test_page_makes_the_same_queries_for_a_hundred_flags(operator: Client, action: str) -> None:
-    changes.create_segment("team", STAFF_RULE["conditions"])
+    changes.segments.create("team", STAFF_RULE["conditions"])
     rules = [STAFF_RULE, {"conditions": [{"segment": "team"}]}]
     for number in range(100):
         is_on = number % 2 == 0 or action == "turn_off"

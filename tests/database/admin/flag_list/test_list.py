@@ -91,9 +91,9 @@ def test_list_is_filtered_and_sorted_by_state(operator: Client) -> None:
 
 
 def test_newest_change_is_shown_with_its_actor(operator: Client, admin_user: User) -> None:
-    changes.create("a", rollout_percent=25, enabled=True)
+    changes.flags.create("a", rollout_percent=25, enabled=True)
     with acting_as(admin_user):
-        changes.set_rollout("a", 50)
+        changes.flags.set_rollout("a", 50)
     assert column(page(operator), "changed") == ["rollout 25 → 50 % admin · just now"]
     Change.objects.all().delete()
     assert column(page(operator), "changed") == ["just now"]
@@ -105,10 +105,13 @@ def test_newest_change_is_shown_with_its_actor(operator: Client, admin_user: Use
 def test_newest_change_is_described(operator: Client, alice: User) -> None:
     make_flag("a")
     made: list[tuple[Callable[[], object], str]] = [
-        (lambda: changes.disable("a"), "turned off"),
-        (lambda: changes.update("a", {"description": "x", "owner": "y"}), "description, owner"),
-        (lambda: changes.add_allowed_users("a", alice), "added 1 allowed user"),
-        (lambda: changes.create("b", rollout_percent=5), "created"),
+        (lambda: changes.flags.disable("a"), "turned off"),
+        (
+            lambda: changes.flags.update("a", {"description": "x", "owner": "y"}),
+            "description, owner",
+        ),
+        (lambda: changes.flags.allow("a", alice), "added 1 allowed user"),
+        (lambda: changes.flags.create("b", rollout_percent=5), "created"),
     ]
     for change, text in made:
         with acting_as(text):  # An event of its own.
@@ -315,7 +318,7 @@ def test_list_without_a_match_says_what_to_do(
     assert "There are no flags yet." in page(operator)
     make_flag("a")
     make_flag("old_banner")
-    changes.delete("old_banner")
+    changes.flags.delete("old_banner")
     html = page(operator, f"{FLAGS}?q=old")
     assert "No flag matches the search and the filters." in html
     [url] = re.findall(r'href="([^"]*action=delete[^"]*)"', html)

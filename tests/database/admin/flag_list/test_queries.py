@@ -33,9 +33,9 @@ def flags() -> None:
         make_flag(key, rollout_percent=100 if number else 0, owner="web", tags=["a"])
         evaluate(key)
         actor = User.objects.create_user(f"user_{number}")
-        changes.add_allowed_users(key, actor)
+        changes.flags.allow(key, actor)
         with acting_as(actor):
-            changes.update(key, {"description": "x"})
+            changes.flags.update(key, {"description": "x"})
     make_flag("stale", rollout_percent=100)
     rollouts.create("flag_0", ["5:1h"])
 

@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff.changes import delete, disable, enable, set_rollout
+from flagstaff import changes
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
@@ -105,7 +105,7 @@ def test_kill_after_newer_change_wins_changes_only_enabled_and_is_recorded(
     alice = User.objects.create(username="alice")
     flag.allowed_users.add(alice)
     data = confirmed(operator.get(toggle_url(flag, "kill")))
-    set_rollout(flag.key, 100)
+    changes.flags.set_rollout(flag.key, 100)
     flag.refresh_from_db()
     changed_at = flag.changed_at
     kill(operator, flag, **{**data, "expect_version": "1", "_reason": "orders fail"})
@@ -122,15 +122,17 @@ def test_kill_after_newer_change_wins_changes_only_enabled_and_is_recorded(
 @pytest.mark.parametrize(
     ("view", "meanwhile", "text"),
     [
-        ("kill", disable, "The flag “a” was already off."),
-        ("kill", delete, "This flag no longer exists."),
-        ("turn-on", enable, "The flag “a” was already on."),
+        ("kill", changes.flags.disable, "The flag “a” was already off."),
+        ("kill", changes.flags.delete, "This flag no longer exists."),
+        ("turn-on", changes.flags.enable, "The flag “a” was already on."),
     ],
 )
 def test_flag_that_was_changed_meanwhile_is_no_error(
     view: str, meanwhile: Any, text: str, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, change = ("disable", disable) if view == "kill" else ("enable", enable)
+    name, change = (
+        ("disable", changes.flags.disable) if view == "kill" else ("enable", changes.flags.enable)
+    )
 
     def change_after(key: str, **expected: Any) -> Any:
         monkeypatch.undo()
@@ -173,7 +175,7 @@ def test_turn_on_after_a_newer_change_is_a_conflict_that_asks_again(operator: Cl
     off = make_off(5)
     url = toggle_url(off, "turn-on", f"{FLAGS}?q=a")
     data = confirmed(operator.get(url))
-    set_rollout("a", 100)
+    changes.flags.set_rollout("a", 100)
     response = operator.post(url, data | {"_reason": "release 42"})
     [problem] = problems_of(response)
     assert problem.startswith("Not saved: a has version")

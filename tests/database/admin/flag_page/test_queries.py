@@ -35,7 +35,7 @@ def flag() -> Iterator[FeatureFlag]:
     )
     flag = make_flag(rules=RULES)
     User.objects.bulk_create([User(username=f"user{number}") for number in range(100)])
-    changes.add_allowed_users(KEY, [*User.objects.filter(username__startswith="user")])
+    changes.flags.allow(KEY, [*User.objects.filter(username__startswith="user")])
     with transaction.atomic():
         collect_usage()
     evaluate(KEY)
@@ -68,8 +68,8 @@ def test_page_takes_few_queries_whatever_the_flag_has(operator: Client, flag: Fe
         assert_few(staff(one, "view_user", name=one), url)
     before = len(queries(operator, url))
     for percent in range(60, 90):
-        changes.set_rollout(KEY, percent)
+        changes.flags.set_rollout(KEY, percent)
     FeatureFlag.objects.bulk_create([FeatureFlag(key=f"flag{number}") for number in range(50)])
     User.objects.bulk_create([User(username=f"guest{number}") for number in range(100)])
-    changes.add_allowed_users(KEY, [*User.objects.filter(username__startswith="guest")])
+    changes.flags.allow(KEY, [*User.objects.filter(username__startswith="guest")])
     assert len(queries(operator, url)) == before

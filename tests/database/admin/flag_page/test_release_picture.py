@@ -63,7 +63,7 @@ def age_newest(hours: float) -> None:
 def set_rollout(percent: int, hours: float, actor: Any = "deploy", reason: str = "") -> None:
     """A change of the rollout so many hours ago."""
     with acting_as(actor, source="admin", reason=reason or f"step {percent}"):
-        changes.set_rollout(KEY, percent)
+        changes.flags.set_rollout(KEY, percent)
     age_newest(hours)
 
 
@@ -110,9 +110,9 @@ def test_rollout_is_drawn_from_before_the_period_through_each_change(
 
 
 def test_disabled_flag_has_a_rollout_of_zero(as_admin: HttpRequest, flag: FeatureFlag) -> None:
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     age_newest(10)
-    changes.enable(KEY)
+    changes.flags.enable(KEY)
     html = section(as_admin, flag)
     assert heights(html) == [50, 0, 50]
 
@@ -121,7 +121,7 @@ def test_mark_and_row_have_actor_change_and_reason(
     as_admin: HttpRequest, flag: FeatureFlag, admin_user: User
 ) -> None:
     set_rollout(80, 30, admin_user, "INC-7 https://example.com/7")
-    changes.update(KEY, {"description": "New"})
+    changes.flags.update(KEY, {"description": "New"})
     html = section(as_admin, flag)
     other, step = titles(html)
     assert re.fullmatch(
@@ -140,7 +140,7 @@ def test_mark_and_row_have_actor_change_and_reason(
 
 def test_allowed_users_are_only_counted(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     alice = User.objects.create(username="alice")
-    changes.add_allowed_users(KEY, [alice])
+    changes.flags.allow(KEY, [alice])
     [row] = table(section(as_admin, flag))
     assert row.startswith("added 1 allowed user ")
     assert "alice" not in row
@@ -226,7 +226,7 @@ def test_entries_of_the_future_are_at_the_present(as_admin: HttpRequest, flag: F
 def test_flag_with_rules_has_a_note(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     assert "Rules decide first" not in section(as_admin, flag)
     condition = {"attribute": "is_staff", "operator": "in", "values": [True]}
-    changes.update(KEY, {"rules": [{"conditions": [condition]}]})
+    changes.flags.update(KEY, {"rules": [{"conditions": [condition]}]})
     assert "Rules decide first" in section(as_admin, flag)
 
 

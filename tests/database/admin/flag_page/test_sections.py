@@ -205,7 +205,7 @@ def test_newest_five_changes_are_shown_with_actor_reason_and_link(
 ) -> None:
     for percent in range(30, 90, 10):
         with acting_as(admin_user, reason=f"step {percent}"):
-            changes.set_rollout(KEY, percent)
+            changes.flags.set_rollout(KEY, percent)
     found = changes_of(as_admin, flag)
     assert len(found) == 5
     assert re.fullmatch(
@@ -220,7 +220,7 @@ def test_newest_five_changes_are_shown_with_actor_reason_and_link(
 def test_allowed_users_are_a_number_without_the_permission_to_view_users(
     as_admin: HttpRequest, flag: FeatureFlag, admin_user: User
 ) -> None:
-    changes.add_allowed_users(KEY, [admin_user])
+    changes.flags.allow(KEY, [admin_user])
     staff = User.objects.create_user("staff", is_staff=True)
     permit(staff, "view_featureflag")
     assert "added 1 allowed user (admin)" in changes_of(as_admin, flag)[0]

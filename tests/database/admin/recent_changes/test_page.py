@@ -17,18 +17,7 @@ from django.test.utils import override_settings
 from django.utils import timezone
 from django.utils.html import strip_tags
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_segment,
-    create_value,
-    delete,
-    enable,
-    set_rollout,
-    set_value,
-    update,
-)
+from flagstaff import acting_as, changes
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
@@ -46,9 +35,9 @@ RECENT = "/admin/flagstaff/recentchange/"
 @pytest.fixture(autouse=True)
 def shop() -> None:
     """A flag, a value and a segment."""
-    create("new_checkout")
-    create_value("gateway", "stripe")
-    create_segment("german", GERMAN)
+    changes.flags.create("new_checkout")
+    changes.values.create("gateway", "stripe")
+    changes.segments.create("german", GERMAN)
 
 
 def url(**parameters: str) -> str:
@@ -68,7 +57,7 @@ def test_changes_of_all_kinds_are_newest_first_with_links_times_and_reasons(
 ) -> None:
     ticket = "https://tickets.example.com/OPS-7"
     with acting_as("ana", reason=f"see {ticket}"):
-        enable("new_checkout")
+        changes.flags.enable("new_checkout")
     html = page(operator, RECENT)
     flag = "new_checkout"
     assert keys(html) == [flag, "german segment", "gateway value", flag]
@@ -87,8 +76,8 @@ def test_changes_of_all_kinds_are_newest_first_with_links_times_and_reasons(
 
 def test_deleted_and_renamed_keys_have_their_whole_history(operator: Client) -> None:
     pk = FeatureFlag.objects.get().pk
-    add_allowed_users("new_checkout", User.objects.create(username="alice"))
-    delete("new_checkout")
+    changes.flags.allow("new_checkout", User.objects.create(username="alice"))
+    changes.flags.delete("new_checkout")
     row = "new_checkout no longer exists"
     assert keys(page(operator, url(action="delete"))) == [row]
     html = page(operator, RECENT)
@@ -98,8 +87,8 @@ def test_deleted_and_renamed_keys_have_their_whole_history(operator: Client) -> 
     for one in (unescape(link), f"{FLAGS}{pk}/history/"):
         response = operator.get(one, follow=True)
         assert keys(response.content.decode()) == [row] * count
-    create("banner")
-    update("banner", {"key": "header"})
+    changes.flags.create("banner")
+    changes.flags.update("banner", {"key": "header"})
     found = keys(page(operator, url(key="header", exact="1")))
     assert found == ["header", "banner"]
     # A flag that never was has none.
@@ -134,9 +123,9 @@ def test_filter_selects_changes(
 ) -> None:
     ana = User.objects.create(username="ana", first_name="Ana", last_name="Schmidt")
     with acting_as(ana):
-        set_value("gateway", "adyen")
+        changes.values.set("gateway", "adyen")
     with acting_as("deploy", reason="Release 42"):
-        enable("new_checkout")
+        changes.flags.enable("new_checkout")
     assert keys(page(operator, url(**filters))) == expected
     # Changes without an actor are those of the database user.
     assert len(keys(page(operator, url(actor=connection.settings_dict["USER"])))) == 3
@@ -174,7 +163,7 @@ def test_text_that_is_no_time_is_named_and_kept(name: str, text: str, operator: 
 def test_person_who_may_not_see_users_searches_by_username_only() -> None:
     zoe = User.objects.create(username="zoe", first_name="Chloe", email="zoe@corp.example")
     with acting_as(zoe):
-        enable("new_checkout")
+        changes.flags.enable("new_checkout")
     client = staff("view_featureflag")
     for text in ("Chloe", "corp.example"):
         assert keys(page(client, url(actor=text))) == []
@@ -199,8 +188,8 @@ def test_filter_that_is_set_is_a_link_without_it_and_the_forms_keep_it(operator:
 def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Client) -> None:
     few = count_queries(operator, RECENT)
     for percent in range(1, 61):
-        set_rollout("new_checkout", percent)
-        create(f"flag_{percent}")
+        changes.flags.set_rollout("new_checkout", percent)
+        changes.flags.create(f"flag_{percent}")
     assert count_queries(operator, RECENT) <= few
     of_flag = {"key": "new_checkout"}
     first = page(operator, url(**of_flag))
@@ -216,7 +205,7 @@ def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Cli
 
 def test_csv_has_no_formulas(operator: Client) -> None:
     with acting_as("=cmd()", reason="@sum"):
-        enable("new_checkout")
+        changes.flags.enable("new_checkout")
     row = rows_of_csv(operator)[0]
     assert (row["actor"], row["reason"]) == ("'=cmd()", "'@sum")
 

@@ -13,17 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
+from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.history import undo_buttons
-from flagstaff.changes import (
-    create,
-    delete,
-    delete_value,
-    enable,
-    set_rollout,
-    set_value,
-    update_value,
-)
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS, RECENT, VALUES, count_queries, page, staff
@@ -60,14 +52,14 @@ def links(html: str) -> list[tuple[str, str]]:
 def test_event_shows_related_changes_that_the_user_may_view_and_their_button(
     operator: Client,
 ) -> None:
-    set_rollout("dark_mode", 50)
+    changes.flags.set_rollout("dark_mode", 50)
     html = page(operator, history_url("dark_mode"))
     assert (related(html), links(html)) == ([], [])
     with transaction.atomic():
-        change = set_rollout("new_checkout", 100).version
-        enable("summer_banner")
-        delete("search_v2")
-        set_value("page_size", 50)
+        change = changes.flags.set_rollout("new_checkout", 100).version
+        changes.flags.enable("summer_banner")
+        changes.flags.delete("search_v2")
+        changes.values.set("page_size", 50)
     html = page(operator, history_url("new_checkout"))
     assert related(html) == ["changed together with search_v2, summer_banner, page_size"]
     assert links(html) == [(str(change), "all 4…")]
@@ -82,9 +74,9 @@ def test_event_shows_related_changes_that_the_user_may_view_and_their_button(
 
 def test_many_related_changes_are_truncated_with_few_queries(operator: Client) -> None:
     with transaction.atomic():
-        set_rollout("new_checkout", 100)
+        changes.flags.set_rollout("new_checkout", 100)
         for number in range(12):
-            create(f"flag_{number:02}")
+            changes.flags.create(f"flag_{number:02}")
     assert count_queries(operator, history_url("new_checkout")) <= 20
     html = page(operator, history_url("new_checkout"))
     assert related(html) == [
@@ -145,14 +137,18 @@ def test_transaction_has_an_undo_unless_it_changed_or_deleted_a_secret_value(
     operator: Client,
 ) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    changes: list[tuple[str, Callable[[], object], int]] = [
-        ("new_checkout", lambda: update_value("token", {"description": "For the shop"}), 2),
-        ("dark_mode", lambda: set_value("token", "hunter3"), 0),
-        ("search_v2", lambda: delete_value("token"), 0),
+    several: list[tuple[str, Callable[[], object], int]] = [
+        (
+            "new_checkout",
+            lambda: changes.values.update("token", {"description": "For the shop"}),
+            2,
+        ),
+        ("dark_mode", lambda: changes.values.set("token", "hunter3"), 0),
+        ("search_v2", lambda: changes.values.delete("token"), 0),
     ]
-    for key, change, count in changes:
+    for key, change, count in several:
         with transaction.atomic():
-            set_rollout(key, 60)
+            changes.flags.set_rollout(key, 60)
             change()
         expected = [f"all {count}…"] if count else []
         assert [label for _, label in links(page(operator, history_url(key)))] == expected

@@ -9,8 +9,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.test import Client
 
-from flagstaff import _core, snapshot
-from flagstaff.changes import create_value, update_value
+from flagstaff import _core, changes, snapshot
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.database.contrib.ofrep.conftest import Configure
@@ -92,11 +91,11 @@ def test_browser_cannot_set_the_unit_of_a_value(
 def test_secret_value_cannot_be_client_side() -> None:
     message = "a secret value cannot be client side; choose one of the two"
     with pytest.raises(InvalidChangeError, match=message):
-        create_value("password", "hunter2", secret=True, client_side=True)
-    create_value("page_size", 20, client_side=True)
+        changes.values.create("password", "hunter2", secret=True, client_side=True)
+    changes.values.create("page_size", 20, client_side=True)
     with pytest.raises(InvalidChangeError, match=message):
-        update_value("page_size", {"secret": True})
-    update_value("page_size", {"secret": True, "client_side": False})
+        changes.values.update("page_size", {"secret": True})
+    changes.values.update("page_size", {"secret": True, "client_side": False})
     row = KeyValueStore(key="token", value="t", secret=True, client_side=True)
     with pytest.raises(ValidationError, match=message):
         row.full_clean()

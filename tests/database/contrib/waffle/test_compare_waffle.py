@@ -9,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.test import RequestFactory
 
-from flagstaff.changes import add_allowed_users, disable, set_rollout, update
+from flagstaff import changes
 from flagstaff.contrib.waffle.comparing import Person, compare, waffle_result
 from flagstaff.contrib.waffle.rows import read_kind
 from flagstaff.models import FeatureFlag
@@ -40,7 +40,7 @@ def test_imported_rows_are_equal(alice: User) -> None:
 
 def test_percentages_are_listed_and_not_compared() -> None:
     imported(flag(percent="12.5"), sample(percent="33.3"))
-    set_rollout("audit", 80)
+    changes.flags.set_rollout("audit", 80)
     ran = run("compare-waffle")
     assert ran.status == 0
     assert lines(ran) == [
@@ -60,7 +60,7 @@ def test_staff_and_superuser_are_compared_if_they_are_not_in_the_sample(
     User.objects.create(username="root", is_staff=True, is_superuser=True)
     chosen = User.objects.get(username=username)
     imported(flag(**columns))
-    update("checkout", {"rules": []})
+    changes.flags.update("checkout", {"rules": []})
     ran = run("compare-waffle --users 2")
     assert (ran.status, f"user {chosen.pk}, " in ran.out) == (6, True)
 
@@ -74,7 +74,9 @@ def test_member_of_a_group_of_either_side_is_compared() -> None:
     row.groups.add(theirs)
     imported(row)
     condition = {"attribute": "groups", "operator": "in", "values": ["ours"]}
-    update("checkout", {"rules": [{"conditions": [condition], "rollout_percent": 100}]})
+    changes.flags.update(
+        "checkout", {"rules": [{"conditions": [condition], "rollout_percent": 100}]}
+    )
     [found] = compare(1)[0]
     assert {
         (one["person"].partition(", ")[2], one["waffle"], one["flagstaff"])
@@ -84,7 +86,7 @@ def test_member_of_a_group_of_either_side_is_compared() -> None:
 
 def test_visitor_of_each_language_is_compared() -> None:
     imported(flag(languages="de, fr"))
-    update("checkout", {"rules": []})
+    changes.flags.update("checkout", {"rules": []})
     [found] = compare(1_000)[0]
     assert [one["person"] for one in found["examples"]] == [
         "anonymous, language de",
@@ -94,7 +96,7 @@ def test_visitor_of_each_language_is_compared() -> None:
 
 def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: User) -> None:
     imported(flag())
-    add_allowed_users("checkout", alice)
+    changes.flags.allow("checkout", alice)
     ran = run("compare-waffle")
     assert ran.status == 6
     assert lines(ran) == [["differs", "flag", "checkout", "off", "on", "1", f"user {alice.pk}"]]
@@ -103,7 +105,7 @@ def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: Us
 
 def test_percentage_on_one_side_only_is_a_difference() -> None:
     imported(flag(percent=10))
-    set_rollout("checkout", 100)
+    changes.flags.set_rollout("checkout", 100)
     [line] = lines(run("compare-waffle"))
     assert line[:5] == ["differs", "flag", "checkout", "by percentage", "on"]
 
@@ -111,7 +113,7 @@ def test_percentage_on_one_side_only_is_a_difference() -> None:
 def test_flag_that_is_off_here_and_on_in_waffle_is_listed_apart() -> None:
     imported(flag(everyone=True), flag("quiet"), switch(), flag("off", everyone=False))
     for key in ("checkout", "quiet", "search"):
-        disable(key)
+        changes.flags.disable(key)
     assert outcomes() == {
         "checkout": "off here",
         "quiet": "equal",
@@ -138,7 +140,7 @@ def test_users_are_spread_over_the_whole_table() -> None:
     User.objects.bulk_create(User(username=f"user{number}") for number in range(100))
     imported(flag())
     pks = [*User.objects.order_by("pk").values_list("pk", flat=True)]
-    add_allowed_users("checkout", pks)
+    changes.flags.allow("checkout", pks)
     [row], visitors = compare(4)
     people = [one["person"] for one in row["examples"]]
     places = sorted(pks.index(int(person.split()[1])) for person in people)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from waffle.models import Flag
 
-from flagstaff.changes import add_allowed_users, create, delete, disable, enable
+from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.history import flag_history
 from tests.support.sql import rows
@@ -58,7 +58,7 @@ def test_second_import_writes_what_changed_in_waffle(row: Any, alice: User, bob:
 
 
 def test_killed_flag_stays_off_after_a_second_import(row: Any) -> None:
-    disable("checkout")
+    changes.flags.disable("checkout")
     change(row, percent=40)
     ran = run("import-waffle")
     assert (ran.status, stored().enabled, stored().rollout_percent) == (4, False, 10)
@@ -76,8 +76,8 @@ def test_refused_flag_has_the_actor_the_fields_and_the_option(row: Any, bob: Use
 def test_overwrite_writes_the_values_of_waffle_to_this_flag_only(row: Any) -> None:
     flag("other", percent=10)
     run("import-waffle")
-    disable("checkout")
-    disable("other")
+    changes.flags.disable("checkout")
+    changes.flags.disable("other")
     ran = run("import-waffle --overwrite checkout")
     assert (ran.status, stored().enabled) == (4, True)
     assert not FeatureFlag.objects.get(key="other").enabled
@@ -89,19 +89,19 @@ def test_overwrite_of_an_unknown_key_is_an_error(row: Any) -> None:
 
 
 def test_change_of_allowed_users_here_is_kept(row: Any, bob: User) -> None:
-    add_allowed_users("checkout", bob)
+    changes.flags.allow("checkout", bob)
     assert statuses() == {"flag:checkout": "refused"}
     assert stored().allowed_users.count() == 2
 
 
 def test_flag_that_was_changed_here_and_is_equal_again_is_not_refused(row: Any) -> None:
-    disable("checkout")
-    enable("checkout")
+    changes.flags.disable("checkout")
+    changes.flags.enable("checkout")
     assert run("import-waffle").status == 0
 
 
 def test_flag_that_was_deleted_here_is_not_created_again(row: Any) -> None:
-    delete("checkout")
+    changes.flags.delete("checkout")
     assert notes()["flag:checkout"].startswith("its flag was deleted here")
     assert run("import-waffle").status == 4
     assert not FeatureFlag.objects.exists()
@@ -110,8 +110,8 @@ def test_flag_that_was_deleted_here_is_not_created_again(row: Any) -> None:
 
 
 def test_flag_that_was_created_again_here_is_kept(row: Any) -> None:
-    delete("checkout")
-    create("checkout", enabled=True, rollout_percent=77)
+    changes.flags.delete("checkout")
+    changes.flags.create("checkout", enabled=True, rollout_percent=77)
     assert statuses() == {"flag:checkout": "refused"}
 
 

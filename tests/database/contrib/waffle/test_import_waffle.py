@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 
-from flagstaff import experiments
-from flagstaff.changes import create
+from flagstaff import changes, experiments
 from flagstaff.contrib.waffle.importing import import_waffle
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
@@ -177,8 +176,8 @@ def test_flag_that_no_flag_can_hold_is_refused_with_the_problem() -> None:
 def test_other_flag_with_the_key_is_refused_unless_it_is_equal() -> None:
     flag(percent=10)
     switch()
-    create("checkout", enabled=True, rollout_percent=30, bucket_by="visitor")
-    create("search", enabled=True, rollout_percent=100, kind="ops")
+    changes.flags.create("checkout", enabled=True, rollout_percent=30, bucket_by="visitor")
+    changes.flags.create("search", enabled=True, rollout_percent=100, kind="ops")
     assert statuses() == {"flag:checkout": "refused", "switch:search": "exact"}
     assert stored("checkout").rollout_percent == 30
     assert run("import-waffle --overwrite checkout").status == 0

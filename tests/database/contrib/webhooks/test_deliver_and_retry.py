@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 from django.test import override_settings
 
-from flagstaff.changes import set_rollout
+from flagstaff import changes
 from flagstaff.contrib.webhooks import deliver, discard_failed, retry_failed
 from flagstaff.models import FeatureFlag
 from tests.support.sql import rows
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_receiver_back_after_an_outage_gets_its_messages_in_order(hook: Webhook) -> None:
     hook.stop()
     for percent in (10, 20, 30):
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     # One attempt, then the receiver is paused.
     assert_delivered(delivered=0, failed_attempts=1, pending=3, last_error="Connection refused")
     assert_delivered(failed_attempts=0, pending=3)
@@ -40,7 +40,7 @@ def test_refused_message_blocks_only_its_flag_and_is_repeated_with_its_id(hook: 
     hook.respond = lambda received: (500 if received.data["key"] == "new_checkout" else 204, {})
     for percent in (10, 20):
         for key in ("new_checkout", "search_v2"):
-            set_rollout(key, percent)
+            changes.flags.set_rollout(key, percent)
     assert_delivered(delivered=2, failed_attempts=1, pending=2, last_error="status 500")
     assert percents(hook, "search_v2") == [10, 20]
     hook.respond_with(200)
@@ -54,13 +54,13 @@ def test_refused_message_blocks_only_its_flag_and_is_repeated_with_its_id(hook: 
 def test_message_that_crashes_the_receiver_blocks_only_its_flag(hook: Webhook) -> None:
     # The response of a proxy whose server crashed on the message.
     hook.respond_with(503)
-    set_rollout("new_checkout", 10)
-    set_rollout("search_v2", 20)
+    changes.flags.set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("search_v2", 20)
     for _ in range(2):
         make_due()
         assert_delivered(failed_attempts=1, pending=2)
     hook.respond = lambda received: (503 if received.data["key"] == "new_checkout" else 200, {})
-    set_rollout("search_v2", 30)
+    changes.flags.set_rollout("search_v2", 30)
     make_due()
     deliver()
     make_due()
@@ -71,7 +71,7 @@ def test_message_that_crashes_the_receiver_blocks_only_its_flag(hook: Webhook) -
 def test_redirect_is_not_followed(hook: Webhook) -> None:
     with Webhook() as target:
         hook.respond_with(307, Location=target.url)
-        set_rollout("new_checkout", 10)
+        changes.flags.set_rollout("new_checkout", 10)
         assert_delivered(delivered=0, failed_attempts=1, pending=1, last_error="status 307")
         assert target.received == []
 
@@ -111,7 +111,7 @@ def test_random_failures_keep_the_order_of_each_flag(
 def test_hanging_receiver_costs_one_timeout_per_run(hook: Webhook) -> None:
     hook.hangs.set()
     for percent in range(10, 20):
-        set_rollout("new_checkout", percent)
+        changes.flags.set_rollout("new_checkout", percent)
     began = time.monotonic()
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings(timeout=0.3)}}):
         assert_delivered(failed_attempts=1, pending=10, last_error="no response within 0.3 s")
@@ -125,7 +125,7 @@ def test_hanging_receiver_does_not_delay_another(hook: Webhook) -> None:
         both = {"ops": hook.settings(timeout=2), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
             deliver()
-            set_rollout("new_checkout", 10)
+            changes.flags.set_rollout("new_checkout", 10)
             with deliver_in_thread():
                 assert other.requested.wait(5)
                 assert hook.requested.wait(5)
@@ -137,8 +137,8 @@ def test_hanging_receiver_does_not_delay_another(hook: Webhook) -> None:
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_retry_after_pauses_the_receiver(hook: Webhook, status: int) -> None:
     hook.respond_with(status, Retry_After="600")
-    set_rollout("new_checkout", 10)
-    set_rollout("search_v2", 10)
+    changes.flags.set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("search_v2", 10)
     assert_delivered(failed_attempts=1, pending=2, last_error=f"status {status}")
     [[pause]] = rows(
         "SELECT extract(epoch FROM paused_until - now()) FROM flagstaff_webhooks_position"
@@ -152,7 +152,7 @@ def test_retry_after_pauses_the_receiver(hook: Webhook, status: int) -> None:
 
 def test_status_410_gives_up_at_once_and_can_be_discarded(hook: Webhook) -> None:
     hook.respond_with(410)
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     assert_delivered(failed_attempts=1, pending=0, failed=1, last_error="status 410")
     assert discard_failed() == 1
     assert_delivered(failed=0, pending=0)
@@ -160,7 +160,7 @@ def test_status_410_gives_up_at_once_and_can_be_discarded(hook: Webhook) -> None
 
 def test_message_refused_for_three_days_is_given_up_and_can_be_retried(hook: Webhook) -> None:
     hook.respond_with(500)
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     assert_delivered(failed_attempts=1, pending=1, failed=0)
     rows("UPDATE flagstaff_webhooks_delivery SET queued_at = queued_at - interval '3 days'")
     make_due()
@@ -170,7 +170,7 @@ def test_message_refused_for_three_days_is_given_up_and_can_be_retried(hook: Web
     assert len(hook.received) == 2
     # It blocks nothing.
     hook.respond_with(200)
-    set_rollout("new_checkout", 20)
+    changes.flags.set_rollout("new_checkout", 20)
     assert_delivered(delivered=1, failed=1)
     assert retry_failed() == 1
     assert_delivered(delivered=1, failed=0)
@@ -183,8 +183,8 @@ def test_message_refused_for_three_days_is_given_up_and_can_be_retried(hook: Web
 def test_sender_killed_after_sending_sends_again_when_its_claim_expires(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_rollout("new_checkout", 10)
-    set_rollout("new_checkout", 20)
+    changes.flags.set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 20)
     with monkeypatch.context() as patch:
         patch.setattr("flagstaff.contrib.webhooks.send.delete", Mock(side_effect=SystemExit))
         with pytest.raises(SystemExit):

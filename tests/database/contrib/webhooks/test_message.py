@@ -14,18 +14,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
 
-from flagstaff import acting_as, experiments
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_segment,
-    delete,
-    set_rollout,
-    set_value,
-    update,
-    update_segment,
-    update_value,
-)
+from flagstaff import acting_as, changes, experiments
 from flagstaff.contrib.webhooks import deliver
 from flagstaff.contrib.webhooks.message import create_message
 from flagstaff.contrib.webhooks.send import signature_headers
@@ -42,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
     alice = User.objects.create(username="alice")
     with acting_as(alice, reason="a quiet week", source="code"):
-        changed = set_rollout("new_checkout", 50)
+        changed = changes.flags.set_rollout("new_checkout", 50)
     assert_delivered(delivered=1, failed_attempts=0, pending=0, failed=0, last_error=None)
     [received] = hook.accepted
     message = received.json
@@ -83,7 +72,7 @@ def test_change_by_sql_names_the_database_user(hook: Webhook) -> None:
 def test_message_without_use_tz_has_an_aware_timestamp(hook: Webhook, settings: Any) -> None:
     settings.USE_TZ = False
     hook.respond_with(503, Retry_After="60")
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     assert_delivered(failed_attempts=1, pending=1, last_error="status 503")
     at = datetime.fromisoformat(hook.received[0].json["timestamp"])
     assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
@@ -93,7 +82,7 @@ def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
     channel = {"url": hook.url, "format": "slack"}
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
         with acting_as("<deploy>", reason="release 42"):
-            set_rollout("new_checkout", 50)
+            changes.flags.set_rollout("new_checkout", 50)
         assert_delivered(delivered=1)
     [received] = hook.accepted
     assert received.json["text"] == "new_checkout: rollout 5 → 50 %, by &lt;deploy&gt;"
@@ -106,9 +95,9 @@ def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
 def test_changes_of_one_flag_in_one_transaction_are_one_message(hook: Webhook) -> None:
     bob = User.objects.create(username="bob")
     with transaction.atomic():
-        set_rollout("new_checkout", 50)
-        add_allowed_users("new_checkout", bob.pk)
-        set_rollout("search_v2", 60)
+        changes.flags.set_rollout("new_checkout", 50)
+        changes.flags.allow("new_checkout", bob.pk)
+        changes.flags.set_rollout("search_v2", 60)
     assert_delivered(delivered=2)
     first, second = (received.data for received in hook.accepted)
     assert (first["key"], first["added"]) == ("new_checkout", 1)
@@ -120,9 +109,9 @@ def test_changes_of_two_actors_in_one_transaction_are_separate_messages(hook: We
     with transaction.atomic():
         for percent, name in ((10, "alice"), (20, "bob"), (30, "alice")):
             with acting_as(name):
-                set_rollout("new_checkout", percent)
-    create("one_click")
-    delete("one_click")
+                changes.flags.set_rollout("new_checkout", percent)
+    changes.flags.create("one_click")
+    changes.flags.delete("one_click")
     assert_delivered(delivered=5)
     names = [received.data["actor_name"] for received in hook.accepted][:3]
     assert names == ["alice", "bob", "alice"]
@@ -140,14 +129,14 @@ def flag(attribute: str) -> list[Any]:
 
 
 def test_changed_segment_names_what_uses_it(hook: Webhook) -> None:
-    create_segment("team", flag("is_staff"))
+    changes.segments.create("team", flag("is_staff"))
     for key in ("new_checkout", "search_v2"):
-        update(key, {"rules": by_segment("team"), "rollout_percent": 0})
+        changes.flags.update(key, {"rules": by_segment("team"), "rollout_percent": 0})
     experiments.create("price", rules=by_segment("team"))
     assert_delivered(delivered=3)
     with acting_as("ana", reason="pilot"):
-        update_segment("team", {"conditions": flag("is_authenticated")})
-    update_segment("team", {"description": "All"})
+        changes.segments.update("team", {"conditions": flag("is_authenticated")})
+    changes.segments.update("team", {"description": "All"})
     assert_delivered(delivered=2)
     received = hook.accepted[3]
     assert received.json["type"] == "segment.changed"
@@ -160,13 +149,13 @@ def test_changed_segment_names_what_uses_it(hook: Webhook) -> None:
 
 
 def test_slack_message_about_a_segment_has_at_most_ten_keys(hook: Webhook) -> None:
-    create_segment("team", flag("is_staff"))
+    changes.segments.create("team", flag("is_staff"))
     for number in range(12):
-        create(f"f{number:02}", rules=by_segment("team"))
+        changes.flags.create(f"f{number:02}", rules=by_segment("team"))
     deliver()
     channel = {"url": hook.url, "format": "slack"}
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
-        update_segment("team", {"description": "y"})
+        changes.segments.update("team", {"description": "y"})
         deliver()
     details = hook.accepted[-1].json["blocks"][-1]["elements"][0]["text"]
     assert "used by f00, f01" in details
@@ -178,7 +167,7 @@ def test_slack_message_about_a_segment_has_at_most_ten_keys(hook: Webhook) -> No
 
 def test_link_with_site_url_leads_to_the_admin_page() -> None:
     flag = FeatureFlag.objects.get(key="new_checkout")
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     event = flag_history("new_checkout")[0]
     with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example/"}):
         page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
@@ -194,11 +183,11 @@ def test_link_with_site_url_leads_to_the_admin_page() -> None:
 
 def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
-    set_value("mail_password", "hunter3")
+    changes.values.set("mail_password", "hunter3")
     deliver()
     assert hook.accepted[-1].json["type"] == "value.changed"
-    changes = hook.accepted[-1].data["changes"]
-    assert changes["value"] == {"old": None, "new": None, "secret": True}
+    listed = hook.accepted[-1].data["changes"]
+    assert listed["value"] == {"old": None, "new": None, "secret": True}
     assert not [received for received in hook.accepted if b"hunter" in received.body]
 
 
@@ -212,8 +201,8 @@ def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) ->
     KeyValueStore.objects.create(key="mail_host", value="a")
     KeyValueStore.objects.create(key="mail_password", value="a", secret=True)
     deliver()
-    update_value("mail_host", {"rules": rules})
-    update_value("mail_password", {"rules": rules})
+    changes.values.update("mail_host", {"rules": rules})
+    changes.values.update("mail_password", {"rules": rules})
     deliver()
     shown, masked = (hook.accepted[at].data for at in (-2, -1))
     assert shown["changes"] == {"rules": {"old": [], "new": rules}}
@@ -224,7 +213,7 @@ def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) ->
 
 def test_allowed_users_are_only_counted(hook: Webhook) -> None:
     pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
-    add_allowed_users("new_checkout", pks)
+    changes.flags.allow("new_checkout", pks)
     deliver()
     assert hook.accepted[0].data["added"] == 2
     assert b"710000" not in hook.accepted[0].body
@@ -232,8 +221,8 @@ def test_allowed_users_are_only_counted(hook: Webhook) -> None:
 
 def test_pruned_event_expires_and_is_reported(hook: Webhook) -> None:
     hook.respond_with(500)
-    set_rollout("new_checkout", 50)
-    set_rollout("new_checkout", 60)
+    changes.flags.set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 60)
     assert_delivered(delivered=0, pending=2)
     prune(timedelta(0))
     hook.respond_with(200)
@@ -247,7 +236,7 @@ def test_forgotten_user_is_not_in_pending_messages(hook: Webhook) -> None:
     user = User.objects.create(pk=7100003, username="gone")
     hook.stop()
     with acting_as(user):
-        add_allowed_users("new_checkout", user.pk)
+        changes.flags.allow("new_checkout", user.pk)
     assert_delivered(failed_attempts=1)
     user.delete()
     forget_user(7100003)

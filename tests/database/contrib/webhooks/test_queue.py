@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import override_settings
 
-from flagstaff.changes import disable, set_rollout
+from flagstaff import changes
 from flagstaff.contrib.webhooks import DeliveryReport, deliver
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.models import FeatureFlag
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_new_receiver_gets_no_earlier_changes(hook: Webhook) -> None:
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"new": hook.settings()}}):
         assert [report.delivered for report in deliver() if report.host] == [0]
-        set_rollout("new_checkout", 60)
+        changes.flags.set_rollout("new_checkout", 60)
         assert [report.delivered for report in deliver() if report.host] == [1]
 
 
 def test_removed_receiver_is_reported_and_gets_nothing(hook: Webhook) -> None:
     hook.stop()
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     deliver()
     with override_settings(FLAGSTAFF={}):
         assert deliver() == [DeliveryReport("ops", "", pending=1, last_error="Connection refused")]
@@ -45,7 +45,7 @@ def test_change_of_a_table_that_is_not_watched_is_not_sent(hook: Webhook) -> Non
     )
     try:
         rows("INSERT INTO former VALUES (1, 'new_checkout')")
-        set_rollout("new_checkout", 60)
+        changes.flags.set_rollout("new_checkout", 60)
         assert_delivered(delivered=1, pending=0)
         assert percents(hook) == [60]
     finally:
@@ -69,7 +69,7 @@ def test_late_commit_with_a_lower_entry_id_is_sent(hook: Webhook) -> None:
     other = FakeWorker()
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     assert_delivered(delivered=1, pending=0)
     assert_delivered(delivered=0, pending=0)
     other.query("COMMIT")
@@ -103,13 +103,13 @@ def test_late_commit_of_the_newest_transaction_is_sent(hook: Webhook) -> None:
 
 @pytest.mark.parametrize("shift", [1_000_000_000, -1_000_000_000])
 def test_restored_history_is_not_sent_again_and_new_changes_are(hook: Webhook, shift: int) -> None:
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     deliver()
     # A dump was restored on a server with other transaction numbers.
     rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
     rows("UPDATE flagstaff_webhooks_position SET open_transactions = '[1, 2, 3]'")
     assert_delivered(delivered=0, pending=0)
-    set_rollout("new_checkout", 60)
+    changes.flags.set_rollout("new_checkout", 60)
     assert_delivered(delivered=1, pending=0)
     assert percents(hook) == [50, 60]
 
@@ -119,7 +119,7 @@ def test_restored_history_is_not_sent_again_and_new_changes_are(hook: Webhook, s
 
 def test_concurrent_runs_send_each_change_once(hook: Webhook) -> None:
     for percent in range(10, 40):
-        set_rollout(("new_checkout", "search_v2")[percent % 2], percent)
+        changes.flags.set_rollout(("new_checkout", "search_v2")[percent % 2], percent)
     gate = threading.Barrier(3)
     with deliver_in_thread(gate), deliver_in_thread(gate), deliver_in_thread(gate):
         pass
@@ -131,12 +131,12 @@ def test_concurrent_runs_send_each_change_once(hook: Webhook) -> None:
 
 def test_change_during_a_run_waits_for_no_lock_and_sends_nothing(hook: Webhook) -> None:
     hook.hangs.set()
-    set_rollout("new_checkout", 10)
+    changes.flags.set_rollout("new_checkout", 10)
     with deliver_in_thread():
         assert hook.requested.wait(5)
         # Any wait for a lock would fail.
         rows("SET lock_timeout = '1ms'")
-        disable("new_checkout")
+        changes.flags.disable("new_checkout")
         FeatureFlag.objects.filter(key="new_checkout").update(rollout_percent=11)
         idle = "state LIKE 'idle in%' AND datname = current_database()"
         assert rows(f"SELECT pid FROM pg_stat_activity WHERE {idle}") == []

@@ -11,17 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import override_settings
 
-from flagstaff import acting_as
-from flagstaff.changes import (
-    add_allowed_users,
-    create,
-    create_segment,
-    create_value,
-    delete,
-    set_rollout,
-    update,
-    update_segment,
-)
+from flagstaff import acting_as, changes
 from flagstaff.contrib.webhooks import deliver
 from tests.support.fake_workers import FakeWorker
 from tests.support.webhooks import Webhook, assert_delivered, make_due
@@ -56,7 +46,7 @@ def segment(attribute: str) -> list[Any]:
 def test_message_has_one_record_and_the_signature_of_its_body(hook: Webhook) -> None:
     alice = User.objects.create(username="alice", email="alice@example.com")
     with acting_as(alice, reason="a quiet week"):
-        changed = set_rollout("new_checkout", 50)
+        changed = changes.flags.set_rollout("new_checkout", 50)
     assert_delivered(delivered=1)
     [received] = hook.accepted
     signature = hmac.new(SECRET.encode(), received.body, "sha256").hexdigest()
@@ -80,15 +70,15 @@ def test_message_has_one_record_and_the_signature_of_its_body(hook: Webhook) -> 
 
 
 def test_created_and_deleted_flags_have_their_actions(hook: Webhook) -> None:
-    create("one_click")
-    delete("one_click")
+    changes.flags.create("one_click")
+    changes.flags.delete("one_click")
     found = [(record["action"], record["flag"]) for record in records(hook)]
     assert found == [("created", "one_click"), ("deleted", "one_click")]
 
 
 def test_retried_message_has_the_same_records(hook: Webhook) -> None:
     hook.respond_with(500)
-    set_rollout("new_checkout", 50)
+    changes.flags.set_rollout("new_checkout", 50)
     assert_delivered(failed_attempts=1)
     hook.respond_with(200)
     make_due()
@@ -100,7 +90,7 @@ def test_retried_message_has_the_same_records(hook: Webhook) -> None:
 def test_names_and_addresses_of_people_are_never_sent(hook: Webhook) -> None:
     for key, actor in (("a", "alice"), ("b", "alice@example.com")):
         with acting_as(actor, source="command"):
-            create(key)
+            changes.flags.create(key)
     psql = FakeWorker()
     psql.query("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'search_v2'")
     psql.leave()
@@ -109,13 +99,13 @@ def test_names_and_addresses_of_people_are_never_sent(hook: Webhook) -> None:
 
 
 def test_changed_conditions_of_a_segment_have_a_record_for_each_flag(hook: Webhook) -> None:
-    create_segment("team", segment("is_staff"))
+    changes.segments.create("team", segment("is_staff"))
     keys = [f"f{number:02}" for number in range(52)]
     for key in keys:
-        create(key, rules=[{"conditions": [{"segment": "team"}]}])
+        changes.flags.create(key, rules=[{"conditions": [{"segment": "team"}]}])
     deliver()
     hook.accepted.clear()
-    update_segment("team", {"conditions": segment("is_superuser")})
+    changes.segments.update("team", {"conditions": segment("is_superuser")})
     found = records(hook)
     assert [record["flag"] for record in found] == keys
     assert {record["action"] for record in found} == {"updated"}
@@ -126,21 +116,21 @@ def test_changed_conditions_of_a_segment_have_a_record_for_each_flag(hook: Webho
 
 
 def test_events_that_change_no_result_are_not_sent(hook: Webhook) -> None:
-    create_value("limit", 3)
-    create_segment("team", segment("is_staff"))
-    update("new_checkout", {"description": "The new page", "owner": "shop"})
-    update_segment("team", {"description": "Everyone"})
+    changes.values.create("limit", 3)
+    changes.segments.create("team", segment("is_staff"))
+    changes.flags.update("new_checkout", {"description": "The new page", "owner": "shop"})
+    changes.segments.update("team", {"description": "Everyone"})
     assert_delivered(delivered=0, pending=0, failed=0, expired=0)
     assert hook.received == []
 
 
 def test_added_allowed_user_is_a_change_without_the_user(hook: Webhook) -> None:
-    add_allowed_users("new_checkout", User.objects.create(pk=7100001, username="bob").pk)
+    changes.flags.allow("new_checkout", User.objects.create(pk=7100001, username="bob").pk)
     assert [record["flag"] for record in records(hook)] == ["new_checkout"]
     assert b"710000" not in hook.accepted[0].body
 
 
 def test_key_that_is_too_long_for_sentry_is_not_sent(hook: Webhook) -> None:
-    create("a" * 101)
-    create("a" * 100)
+    changes.flags.create("a" * 101)
+    changes.flags.create("a" * 100)
     assert [record["flag"] for record in records(hook)] == ["a" * 100]

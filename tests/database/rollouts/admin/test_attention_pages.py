@@ -70,7 +70,7 @@ def hold() -> None:
 
 
 def pause_by_a_change() -> None:
-    changes.set_rollout(KEY, 60)
+    changes.flags.set_rollout(KEY, 60)
     run_plans()
     assert plan_of().state == State.PAUSED
 
@@ -132,7 +132,7 @@ def test_roll_back_by_a_person_is_a_quiet_note_until_the_flag_is_changed(
     assert note in column(page(operator, FLAGS), "flag")[0]
     html = page(operator, flag_url(flag))
     assert (note in text_of(html), alarms(html)) == (True, [])
-    changes.set_rollout(KEY, 3)
+    changes.flags.set_rollout(KEY, 3)
     for url in (FLAGS, flag_url(flag)):
         assert "rolled back by ann" not in text_of(page(operator, url))
 
@@ -263,10 +263,10 @@ def test_pages_say_where_flag_and_plan_are(
     rollouts.pause(KEY)
     text = "flag is at 60 %, plan paused at 25 %"
     assert text not in text_of(page(operator, plan_url(running)))
-    changes.set_rollout(KEY, 60)
+    changes.flags.set_rollout(KEY, 60)
     for url in (PLANS, plan_url(running), FLAGS, flag_url(flag)):
         assert text in text_of(page(operator, url))
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     assert "flag is off, plan paused at 25 %" in text_of(page(operator, plan_url(running)))
 
 
@@ -276,7 +276,7 @@ def test_chart_draws_the_flag_and_the_plan_where_they_differ(
     html = page(operator, plan_url(running))
     assert ("now: 25 %" in html, "flagstaff-flag-line" in html) == (True, False)
     rollouts.pause(KEY)
-    changes.set_rollout(KEY, 60)
+    changes.flags.set_rollout(KEY, 60)
     for url in (plan_url(running), flag_url(flag)):
         html = page(operator, url)
         assert ("plan: 25 %" in html, "flag: 60 %" in html, "now: 25 %" in html) == (
@@ -290,7 +290,7 @@ def test_label_of_the_flag_is_below_the_columns_and_their_labels_are_above_its_l
     operator: Client, running: Plan
 ) -> None:
     rollouts.pause(KEY)
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     chart = chart_of(page(operator, plan_url(running)))
     height = int(re.findall(r'height="(\d+)"', chart)[0])
     [label] = re.findall(r'flagstaff-flag-label" x="[^"]+" y="(\d+)"[^>]*>flag: off<', chart)
@@ -375,11 +375,11 @@ def test_confirmation_of_several_flags_says_which_plans_are_paused(
 def test_restore_says_that_the_plan_is_paused_only_if_it_decides_about_users(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    changes.update(KEY, {"description": "first"})
+    changes.flags.update(KEY, {"description": "first"})
     first = flag_version(flag)
     rollouts.start(KEY, STEPS)
     started = flag_version(flag)
-    changes.update(KEY, {"description": "second"})
+    changes.flags.update(KEY, {"description": "second"})
     restored = operator.get(f"{FLAGS}{flag.pk}/history/?restore={first}")
     assert preview_of(restored)["plan"] == ["running", "paused"]
     assert "plan" not in preview_of(operator.get(f"{FLAGS}{flag.pk}/history/?restore={started}"))

@@ -62,7 +62,7 @@ def test_start_shows_the_state_of_the_flag_and_who_gets_it_besides(
     operator: Client, admin_user: User, pending: Plan
 ) -> None:
     FeatureFlag.objects.update(rules=LOGGED_IN)
-    changes.add_allowed_users(KEY, [admin_user.pk])
+    changes.flags.allow(KEY, [admin_user.pk])
     html = confirm_page(operator, plan_url(pending), "start")
     response = operator.post(plan_url(pending), {"_button": "start"})
     assert preview_of(response)["flag"] == ["off", "on"]
@@ -74,8 +74,8 @@ def test_start_asks_again_if_the_flag_was_changed_since_the_question(
     operator: Client, pending: Plan
 ) -> None:
     response = operator.post(plan_url(pending), {"_button": "start"})
-    changes.set_rollout(KEY, 50)
-    changes.set_rollout(KEY, 0)
+    changes.flags.set_rollout(KEY, 50)
+    changes.flags.set_rollout(KEY, 0)
     response = operator.post(plan_url(pending), confirmed(response))
     assert problems_of(response)[0].startswith("Not saved: the plan has changed")
     assert not is_on()
@@ -94,7 +94,7 @@ def test_resume_of_a_started_plan_does_not_turn_the_flag_on(
     operator: Client, pending: Plan
 ) -> None:
     press(operator, pending, "start")
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     rollouts.pause(KEY)
     html = page(operator, plan_url(pending))
     assert "The flag is off. To go on, set its rollout to 0 %, turn it on" in text_of(html)
@@ -144,10 +144,10 @@ def test_scheduled_start_that_was_confirmed_turns_the_flag_on(operator: Client) 
 def test_schedule_asks_again_if_the_flag_was_turned_off_since_the_question(
     operator: Client,
 ) -> None:
-    changes.enable(KEY)
+    changes.flags.enable(KEY)
     response = schedule(operator)
     assert "flag" not in preview_of(response)
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     response = operator.post(f"{PLANS}add/", confirmed(response))
     assert problems_of(response)[0].startswith("Not saved: the flag has changed")
     assert not Plan.objects.exists()

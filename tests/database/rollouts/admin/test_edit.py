@@ -198,7 +198,7 @@ def test_later_steps_of_a_running_plan_are_confirmed_with_their_users(
 def test_scheduled_plan_that_is_moved_asks_as_when_it_was_scheduled(
     operator: Client, admin_user: User, pending: Plan
 ) -> None:
-    changes.disable(KEY)
+    changes.flags.disable(KEY)
     response = save(operator, pending, starts_at="2031-05-01T14:30")
     assert preview_of(response)["starts at"][1].startswith("May 1, 2031, 14:30")
     assert preview_of(response)["flag"] == ["off", "on"]
@@ -231,7 +231,7 @@ def test_stale_form_is_refused_and_keeps_what_was_typed(operator: Client, pendin
 
 def test_confirmation_that_is_stale_is_refused(operator: Client, running: Plan) -> None:
     response = save(operator, running, steps__1__percent="30")
-    changes.update(KEY, {"description": "changed"})
+    changes.flags.update(KEY, {"description": "changed"})
     rollouts.jump(KEY, 25)
     html = operator.post(edit_url(running), confirmed(response)).content.decode()
     assert "Not saved: the plan or its flag has changed" in text_of(html)

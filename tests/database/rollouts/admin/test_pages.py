@@ -499,7 +499,7 @@ def test_change_that_is_refused_shows_the_reason(operator: Client, pending: Plan
     assert stored() == (State.PENDING, None, 0)
     drive_recently()
     rollouts.start(KEY)
-    changes.set_rollout(KEY, 7)
+    changes.flags.set_rollout(KEY, 7)
     # A conflict asks again.
     assert problems_of(press(operator, pending, "jump"))[0].startswith("Not saved: ")
     assert rollout() == 7

@@ -155,7 +155,7 @@ def _write_tags(row: Any, change: Callable[[list[str]], Iterable[str]]) -> Chang
         raise InvalidChangeError(
             "the tags of “{key}” would not be valid: {problem}", key=row.key, problem=problem
         )
-    return changes.update(row.key, {TAGS: tags})
+    return changes.flags.update(row.key, {TAGS: tags})
 
 
 def _add_tags(row: Row, data: Data) -> Changed:
@@ -175,7 +175,7 @@ SET_REVIEW_DATE = BulkAction(
         gettext_lazy("Review date"),
         lambda fields: date_format(fields.review_on) if fields.review_on else "",
     ),
-    write=lambda row, data: changes.update(row.key, {REVIEW_ON: data["until"]}),
+    write=lambda row, data: changes.flags.update(row.key, {REVIEW_ON: data["until"]}),
     field=REVIEW_ON,
     form=ReviewForm,
 )
@@ -185,7 +185,7 @@ ACTIONS = (
         label=gettext_lazy("Turn on selected %(verbose_name_plural)s"),
         title=gettext_lazy("Turn on flags"),
         cells=_on_cells,
-        write=lambda row, _data: changes.enable(row.key),
+        write=lambda row, _data: changes.flags.enable(row.key),
         permission="toggle",
         is_affected=lambda flag: not flag.enabled,
         checks_version=True,
@@ -208,7 +208,7 @@ ACTIONS = (
         label=gettext_lazy("Turn off selected %(verbose_name_plural)s"),
         title=gettext_lazy("Turn off flags"),
         cells=_off_cells,
-        write=lambda row, _data: changes.disable(row.key),
+        write=lambda row, _data: changes.flags.disable(row.key),
         permission="toggle",
         is_affected=lambda flag: flag.enabled,
         is_danger=True,
@@ -236,7 +236,7 @@ ACTIONS = (
         label=gettext_lazy("Set the owner of selected %(verbose_name_plural)s"),
         title=gettext_lazy("Set the owner"),
         cells=_column(gettext_lazy("Owner"), lambda fields: fields.owner),
-        write=lambda row, data: changes.update(row.key, {OWNER: data[OWNER]}),
+        write=lambda row, data: changes.flags.update(row.key, {OWNER: data[OWNER]}),
         field=OWNER,
         form=OwnerForm,
     ),

@@ -52,7 +52,7 @@ class FlagRules(RulePages):
     @admin.display(description=gettext_lazy("rules"))
     def large_rules(self, flag: Any) -> str:
         """How to change rules that are too large for a form."""
-        advice = _("Use “manage.py flags rules %(key)s FILE” or flagstaff.changes.update().")
+        advice = _("Use “manage.py flags rules %(key)s FILE” or changes.flags.update().")
         return too_large_text(stored_in(flag, RULES), advice % {"key": shlex.quote(flag.key)})
 
 

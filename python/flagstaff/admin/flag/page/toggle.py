@@ -51,8 +51,7 @@ class _Change(NamedTuple):
     action: Action
     #: Returns the fields to write.
     fields: Callable[[FlagState], Mapping[str, object]]
-    #: The function of `flagstaff.changes`.
-    write: str
+    write: Callable[..., changes.Changed]
     #: The state of `enabled` in which there is nothing to do, if there is one.
     done_if: bool | None = None
 
@@ -63,7 +62,7 @@ _KILL = _Change(
     gettext_lazy("Kill %(key)s"),
     "toggle",
     lambda _now: {"enabled": False},
-    "disable",
+    changes.flags.disable,
     done_if=False,
 )
 _TURN_ON = _Change(
@@ -72,7 +71,7 @@ _TURN_ON = _Change(
     gettext_lazy("Turn on %(key)s"),
     "toggle",
     lambda _now: {"enabled": True},
-    "enable",
+    changes.flags.enable,
     done_if=True,
 )
 _RELEASE = _Change(
@@ -85,7 +84,7 @@ _RELEASE = _Change(
         "rollout_percent": ALL_USERS,
         RULES: rules_for_everybody(now.rules),
     },
-    "release_to_everybody",
+    changes.flags.release,
 )
 
 
@@ -137,7 +136,9 @@ class TogglePages(Part):
         """Kills a flag. Returns the page that asks first, if it has to be shown."""
         if request.method == "POST":
             # Without the version of the page: a kill always wins.
-            self._report_toggled(request, flag, changes.disable(flag.key), timeout=_KILL_TIMEOUT)
+            self._report_toggled(
+                request, flag, changes.flags.disable(flag.key), timeout=_KILL_TIMEOUT
+            )
             return None
         rows = preview(*self._impact(request, flag, _KILL))
         rows += rows_of_change(self.admin, [flag])[str(flag.pk)]
@@ -172,12 +173,11 @@ class TogglePages(Part):
                 "flagstaff_typed": typed,
                 "flagstaff_problems": problems,
             }
-        write: Callable[..., changes.Changed] = getattr(changes, change.write)
         try:
-            changed = write(flag.key, expect_version=posted_version(request))
+            changed = change.write(flag.key, expect_version=posted_version(request))
         except NoHistoryError:
             # Without triggers there are no versions to compare; a system check reports that.
-            changed = write(flag.key)
+            changed = change.write(flag.key)
         self._report_toggled(request, flag, changed)
         return None
 

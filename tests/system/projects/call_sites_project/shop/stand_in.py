@@ -71,7 +71,7 @@ def kept_off(act: Callable[[Flag], object], user: User) -> bool:
     stale = Flag.objects.get(name="phones")
     assert stale.everyone
     assert is_on("phones", user)
-    changes.disable("phones")
+    changes.flags.disable("phones")
     act(stale)
     result = [waffle.flag_is_active(request_of(user), "phones"), is_on("phones", user)]
     return result == [False, False] and not flag_enabled("phones", user)
@@ -172,15 +172,15 @@ def test_unknown_leaves_killed_flag_off(
     Flag.objects.create(name="phones", everyone=everyone, staff=True)
     row = Flag.objects.get(name="phones")
     assert row.everyone is everyone
-    changes.enable("phones")
-    changes.disable("phones")
+    changes.flags.enable("phones")
+    changes.flags.disable("phones")
     act(row)
     assert not is_on("phones", user)
 
 
 def test_fixture_of_unknown_leaves_killed_flag_off(user: User) -> None:
     row = Flag.objects.create(name="phones", staff=True)
-    changes.disable("phones")
+    changes.flags.disable("phones")
     load_fixture(row)
     assert not is_on("phones", user)
 
@@ -195,14 +195,14 @@ def test_command_for_other_columns_leaves_killed_flag_off(
 ) -> None:
     Group.objects.create(name="beta")
     Flag.objects.create(name="phones", everyone=everyone)
-    changes.disable("phones")
+    changes.flags.disable("phones")
     call_command("waffle_flag", "phones", *options, "--create", stdout=StringIO())
     assert not is_on("phones", user)
 
 
 def test_command_changes_only_the_columns_that_it_names(user: User) -> None:
     row = Flag.objects.create(name="phones", percent=5, authenticated=True, superusers=False)
-    changes.set_rollout("phones", 40)
+    changes.flags.set_rollout("phones", 40)
     call_command("waffle_flag", "phones", "--staff", stdout=StringIO())
     flag = FeatureFlag.objects.get(key="phones")
     assert (flag.rollout_percent, len(flag.rules)) == (40, 2)
@@ -219,7 +219,7 @@ def test_command_changes_only_the_columns_that_it_names(user: User) -> None:
 )
 def test_order_for_everyone_turns_killed_flag_on(act: Callable[[], object]) -> None:
     Flag.objects.create(name="phones", everyone=True)
-    changes.disable("phones")
+    changes.flags.disable("phones")
     act()
     assert is_on("phones")
 
@@ -228,7 +228,7 @@ def test_commands_turn_killed_switch_and_sample_on() -> None:
     Switch.objects.create(name="shop", active=True)
     Sample.objects.create(name="audit", percent=100)
     for key in ("shop", "audit"):
-        changes.disable(key)
+        changes.flags.disable(key)
     call_command("waffle_switch", "shop", "on", stdout=StringIO())
     call_command("waffle_sample", "audit", "100", stdout=StringIO())
     assert (waffle.switch_is_active("shop"), waffle.sample_is_active("audit")) == (True, True)
@@ -236,7 +236,7 @@ def test_commands_turn_killed_switch_and_sample_on() -> None:
 
 def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
     Flag.objects.create(name="phones", everyone=True)
-    changes.delete("phones")
+    changes.flags.delete("phones")
     call_command("migrate", verbosity=0)
     assert not is_on("phones", user)
     assert not FeatureFlag.objects.filter(key="phones").exists()
@@ -245,7 +245,7 @@ def test_migration_does_not_create_deleted_flag_again(user: User) -> None:
 def test_save_writes_only_changed_columns() -> None:
     Flag.objects.create(name="sale", percent="10")
     row = Flag.objects.get(name="sale")
-    changes.set_rollout("sale", 40)
+    changes.flags.set_rollout("sale", 40)
     row.note = "soon"
     row.save()
     flag = FeatureFlag.objects.get(key="sale")
@@ -258,7 +258,7 @@ def test_cached_rows_show_flags() -> None:
     for is_on_now in (True, False):
         assert Flag.get("sale").everyone is is_on_now
         assert {row.name: row.everyone for row in Flag.get_all()}["sale"] is is_on_now
-        changes.disable("sale")
+        changes.flags.disable("sale")
 
 
 def test_save_that_failed_is_written_by_the_next_save() -> None:
@@ -274,8 +274,8 @@ def test_save_that_failed_is_written_by_the_next_save() -> None:
 def test_switch_and_sample_show_flags() -> None:
     Switch.objects.create(name="shop", active=True)
     Sample.objects.create(name="audit", percent="100")
-    changes.disable("shop")
-    changes.disable("audit")
+    changes.flags.disable("shop")
+    changes.flags.disable("audit")
     assert not Switch.objects.get(name="shop").active
     assert Sample.objects.get(name="audit").percent == 0
     with override_switch("shop", active=True), override_sample("audit", active=True):
@@ -299,7 +299,7 @@ def test_users_and_groups_are_written(user: User) -> None:
 
 def test_renamed_row_takes_its_flag_along() -> None:
     row = Flag.objects.create(name="old", everyone=True)
-    changes.disable("old")
+    changes.flags.disable("old")
     row.name = "new"
     row.save()
     assert not waffle.flag_is_active(request_of(), "new")
@@ -324,15 +324,15 @@ def test_row_that_would_share_a_flag_is_refused() -> None:
 @pytest.mark.parametrize("active", [True, False, None])
 def test_override_restores_what_was_changed_here(active: bool | None) -> None:
     Flag.objects.create(name="sale", percent="10")
-    changes.set_rollout("sale", 40)
+    changes.flags.set_rollout("sale", 40)
     with override_flag("sale", active=active):
-        changes.disable("sale")
+        changes.flags.disable("sale")
     flag = FeatureFlag.objects.get(key="sale")
     assert (flag.enabled, flag.rollout_percent) == (True, 40)
 
 
 def test_override_leaves_flag_that_was_created_here() -> None:
-    changes.create("here", enabled=True, rollout_percent=100)
+    changes.flags.create("here", enabled=True, rollout_percent=100)
     with override_flag("here", active=False):
         assert not waffle.flag_is_active(request_of(), "here")
     assert waffle.flag_is_active(request_of(), "here")
@@ -366,14 +366,14 @@ def test_kept_cookie_decides_a_percentage_until_the_day(
 ) -> None:
     settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
     Flag.objects.create(name="sale", percent="1")
-    changes.set_rollout("sale", rollout)
+    changes.flags.set_rollout("sale", rollout)
     assert waffle.flag_is_active(request_of(dwf_sale="True"), "sale") is expected
 
 
 def test_kept_cookie_does_not_turn_on_a_killed_flag(settings: Any) -> None:
     settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": "2999-12-31"}}
     Flag.objects.create(name="sale", percent="50")
-    changes.disable("sale")
+    changes.flags.disable("sale")
     assert not waffle.flag_is_active(request_of(dwf_sale="True"), "sale")
 
 
@@ -512,7 +512,7 @@ def test_row_shows_what_a_worker_has_in_memory(django_assert_num_queries: Any) -
     Flag.objects.create(name="phones", everyone=True)
     with live_engine():
         assert is_on("phones")
-        changes.disable("phones")
+        changes.flags.disable("phones")
         refresh()
         with django_assert_num_queries(0):
             row = Flag.get("phones")

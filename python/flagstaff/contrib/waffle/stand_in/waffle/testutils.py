@@ -50,7 +50,7 @@ class _Override(TestContextDecorator):
             rows._raw_delete(rows.db)  # noqa: SLF001
         if self.flag is not None:
             # The row alone does not turn it on again: Unknown leaves a flag off.
-            changes.update(self.key, self.flag)
+            changes.flags.update(self.key, self.flag)
         self.obj.flush()
 
     def update(self, value: Any) -> None:
