@@ -22,7 +22,6 @@ _Description = Annotated[str, Argument("which users the segment has")]
     Kind.SEGMENT,
     "segment conditions enterprise enterprise.json",
     label=_("Conditions"),
-    button=_("Save conditions"),
 )
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
@@ -36,7 +35,6 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     Kind.SEGMENT,
     'segment details enterprise "Customers with 100 seats"',
     label=_("Details"),
-    button=_("Save details"),
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
@@ -60,7 +58,6 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     "segment delete enterprise --yes",
     deletes=True,
     label=_("Delete"),
-    button=_("Delete segment"),
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.

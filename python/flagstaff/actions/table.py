@@ -37,8 +37,6 @@ class Action:
     examples: tuple[str, ...]
     #: The link to its page, and the heading of the page.
     label: str | Promise
-    #: What the button of its page says; the same as the label if it is empty.
-    button: str | Promise = ""
     #: Whether it takes several keys.
     many: bool = False
     #: Whether it needs no row with the key.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -18,6 +17,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.model_fields import find_field
+from flagstaff._words.rule_parts import sentence
 from flagstaff.actions import Action, Argument
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import (
@@ -28,7 +28,9 @@ from flagstaff.admin.confirmation import (
     preview_rows,
     version_text,
 )
+from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import list_link, page_url, row_links
+from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text
@@ -50,13 +52,18 @@ from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.log import Change, events, version_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
-if TYPE_CHECKING:
-    from flagstaff.admin.row_page import RowPageAdmin
-
 # Seconds for which an action that nothing may delay waits for the workers.
 _LONG_TIMEOUT = 5.0
 # The newer changes that a message lists.
 _MAX_NEWER = 5
+
+
+class AdminOfActions(AdminOfParts):
+    """Rows that are changed by the actions of their kind, and by nothing else."""
+
+    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Returns what a person should know before an action with these arguments, in sentences."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,15 @@ class _Preview:
 class Question:
     """A request to the page of an action, for a user who may do it."""
 
-    def __init__(self, admin: RowPageAdmin, request: HttpRequest, action: Action, row: Any) -> None:
+    def __init__(
+        self, admin: AdminOfActions, request: HttpRequest, action: Action, row: Any
+    ) -> None:
         """Takes the row that the action changes; None for one that creates a row."""
-        self.admin, self.request, self.action, self.row = admin, request, action, row
-        self.form = self._form()
-        # First, so that the page never shows a version that it has not counted.
+        self.admin, self.request, self.action = admin, request, action
         self.version = None if row is None else version_of(action.kind, row.pk)
+        # Read after its version: the page must not show an older row.
+        self.row = row and (action.kind.find(row.key) or row)
+        self.form = self._form()
         self.problems: list[str] = []
 
     def answer(self) -> HttpResponse:
@@ -136,8 +146,6 @@ class Question:
             with previewed():
                 changed = action.write(key, **arguments)
             require_release(self.admin.admin_site, self.request, [(action.kind, changed)])
-        except PermissionDenied:
-            raise
         except FlagstaffError as error:
             self._refuse(error)
             return None
@@ -152,7 +160,12 @@ class Question:
 
     def _refuse(self, error: FlagstaffError) -> None:
         text = visible_refusal(self.admin.admin_site, self.request, error)
-        self.form.add_error(None, text)
+        # What is wrong with a field begins with its name.
+        name, _colon, problem = text.partition(": ")
+        if name in self.form.fields:
+            self.form.add_error(name, problem)
+        else:
+            self.form.add_error(None, sentence(text))
 
     # What is asked.
 
@@ -179,10 +192,8 @@ class Question:
         actors = names_of_actors(found)
         users = names_of_users(found) if may_see_users(self.request.user) else None
         changes = (f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found)
-        text = _(
-            "Changed while this page was open: %(changes)s. Check it, and press the button again."
-        )
-        self.problems.append(text % {"changes": "; ".join(changes)})
+        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
+        self.problems += [text % {"key": self.row.key}, *changes]
 
     def _page(self, preview: _Preview | None, *, is_edited: bool) -> HttpResponse:
         action, admin, row, request = self.action, self.admin, self.row, self.request
@@ -204,23 +215,29 @@ class Question:
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and action.always_runs is not True,
             "is_danger": action.deletes,
-            "button": action.button or action.label,
+            "button": self._button(),
             "back": page_url(site, admin.model, "change", row.pk) if row else self._list_url(),
         }
         if preview is not None:
             users = impact_text(preview.impact)
-            context["notes"] = [*filter(None, [users]), *self._notes(preview)]
+            way = way_back([row]) if action.deletes else ""
+            context["notes"] = [*filter(None, [users, way]), *self._notes(preview)]
             is_change = row is not None and not action.deletes
             rows = preview_rows(request, row, preview.changed) if is_change else []
             uses = segment_rows(site, request, preview.impact)
-            context["tables"] = [(rows, _("Field")), (uses, _("Flag, value or experiment"))]
+            context["tables"] = [(rows, _("Field")), (uses, capfirst(_("used by")))]
         return admin.template_page(request, "flagstaff/question.html", context)
+
+    def _button(self) -> str:
+        if self.row is None:
+            return str(self.action.label)
+        text = _("Delete %(key)s") if self.action.deletes else _("Save %(key)s")
+        return text % {"key": self.row.key}
 
     def _notes(self, preview: _Preview) -> list[str]:
         key = preview.changed.key
         similar = case_variants_text(self.admin.model, key) if self.action.creates else ""
-        notes = self.admin.notes(self.action, preview.arguments)
-        return [*filter(None, [similar]), *notes]
+        return [*filter(None, [similar]), *self.admin.notes(self.action, preview.arguments)]
 
     # What was done.
 
@@ -236,8 +253,8 @@ class Question:
             changed = action.write(preview.changed.key, **arguments)
             if action.creates:
                 self.row = action.kind.row(changed.key)
-                admin.log_addition(request, self.row, posted_reason(request))
-            elif not action.deletes:
+                admin.log_addition(request, self.row, "")
+            elif changed.written and not action.deletes:
                 admin.log_change(request, row, describe_changed(request, changed))
         return changed
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, cast
 
+from django import forms
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
+from django.db.models import Field
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern
@@ -24,8 +26,7 @@ from flagstaff.admin.history.event_cells import without_hidden_users
 from flagstaff.admin.history.part import History
 from flagstaff.admin.history.undo_buttons import rows_with_buttons
 from flagstaff.admin.links import page_url, row_path
-from flagstaff.admin.part import AdminOfParts
-from flagstaff.admin.question import Question
+from flagstaff.admin.question import AdminOfActions, Question
 from flagstaff.admin.views import environment_context
 from flagstaff.history.log import Change, events
 
@@ -41,6 +42,8 @@ class Section:
     html: SafeString | str
     #: The names of the actions that stand beside the heading, because they change what it shows.
     actions: Sequence[str] = ()
+    #: Whether it stands beside the others, where the window has room for it.
+    is_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class _Link:
     permission: str
 
 
-class RowPageAdmin(AdminOfParts):
-    """Rows that are changed by the actions of their kind, and by nothing else."""
+class RowPageAdmin(AdminOfActions):
+    """Shows a row as text, with its actions."""
 
     # A row is deleted on its page, which says what happens then.
     actions = None
@@ -67,12 +70,6 @@ class RowPageAdmin(AdminOfParts):
         """Whether the page of a row links to an action that the user may do."""
         return True
 
-    def notes(
-        self, request: HttpRequest, action: Action, arguments: Mapping[str, Any]
-    ) -> list[str]:
-        """Returns what a person should know before an action with these arguments, in sentences."""
-        return []
-
     def may(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Whether the user may do an action. `row` is None for one that creates a row."""
         if action.creates:
@@ -80,6 +77,15 @@ class RowPageAdmin(AdminOfParts):
         if action.deletes:
             return self.has_delete_permission(request, row)
         return self.has_change_permission(request, row)
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field of an argument that is a field of the model."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return field
 
     # The URLs. Those of Django's own pages stay: links of the whole admin lead to them.
 
@@ -171,9 +177,8 @@ class RowPageAdmin(AdminOfParts):
                 site, request, shown, lambda event: may_undo and event.action == "change"
             )
         ]
-        context = {"rows": rows, "history": history}
-        html = render_to_string("flagstaff/last_changes.html", context)
-        return Section(title, html if rows else "")
+        html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
+        return Section(title, html if rows else "", is_aside=True)
 
     @cached_property
     def _actions(self) -> tuple[Action, ...]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -90,7 +91,7 @@ class SegmentAdmin(RowPageAdmin):
     @admin.display(description=gettext_lazy("used by"))
     def use(self, segment: Any) -> SafeString:
         """The number of flags, values and experiments whose rules use the segment."""
-        return labelled_cell(_("used by"), _count_text(segment.uses))
+        return labelled_cell(_("used by"), _count_text(_uses_of(segment)))
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, segment: Segment) -> SafeString:
@@ -101,23 +102,23 @@ class SegmentAdmin(RowPageAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The conditions, what uses the segment, and the rest."""
-        yield Section(_("Conditions"), conditions_html(row.conditions), (CONDITIONS,))
-        yield Section(_("Used by"), self._used_by(request, row))
-        text = _("Created on %(created)s, changed on %(changed)s.")
-        times = {
-            "created": local_time_text(row.created_at),
-            "changed": local_time_text(row.changed_at),
-        }
-        about = format_html("<p>{}</p><p>{}</p>", row.description, text % times)
+        yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
+        yield Section(capfirst(_("used by")), self._used_by(request, row))
+        times = (
+            (capfirst(label_for_field(name, Segment)), local_time_text(getattr(row, name)))
+            for name in ("created_at", "changed_at")
+        )
+        lines = format_html_join("", "<br>{}: {}", times)
+        about = format_html("<p>{}{}</p>", row.description, lines)
         yield Section(_("About"), about, ("details", "delete"))
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
-        return not (action.deletes and uses_by_segment()[row.key])
+        return not (action.deletes and _uses_of(row))
 
     def _used_by(self, request: HttpRequest, segment: Segment) -> SafeString | str:
         """What uses the segment, as links for users who may view all of it."""
-        uses = uses_by_segment()[segment.key]
+        uses = _uses_of(segment)
         site, models = self.admin_site, {use.model for use in uses}
         if not uses:
             return _("no flag")
@@ -147,6 +148,13 @@ class SegmentAdmin(RowPageAdmin):
         conditions = arguments.get(CONDITIONS, [])
         groups = missing_groups_text(conditions)
         return [*mark_texts(conditions, errors=False), *([groups] if groups else [])]
+
+
+def _uses_of(segment: Any) -> Sequence[OtherRules]:
+    """Returns what uses a segment. Reads all rules once for a page."""
+    if not hasattr(segment, "uses"):
+        segment.uses = uses_by_segment()[segment.key]
+    return cast("Sequence[OtherRules]", segment.uses)
 
 
 def _count_text(uses: Collection[OtherRules]) -> str:

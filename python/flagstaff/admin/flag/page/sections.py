@@ -91,7 +91,7 @@ def recent_changes(
         ],
         "history": history,
     }
-    return render_to_string("flagstaff/last_changes.html", context)
+    return render_to_string("flagstaff/flag_page/recent_changes.html", context)
 
 
 # Beside the form, below the panels of the optional apps.
