@@ -177,7 +177,8 @@ class Question:
             self._say_what_is_newer(shown)
         has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
         # An input of one line has no line breaks, and a page shows several blanks as one.
-        if has_asked and posted.get(TYPED_KEY, "").split() != preview.typed.split():
+        has_typed = posted.get(TYPED_KEY, "").split() == preview.typed.split()
+        if has_asked and preview.typed and not has_typed:
             text = _("Not confirmed: type “%(text)s” exactly.")
             self.problems.append(text % {"text": preview.typed})
         if has_asked and not is_always and (problem := reason_problem(self.request)):
