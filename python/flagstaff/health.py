@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib.auth import get_permission_codename
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
@@ -21,6 +20,7 @@ from flagstaff._core import start
 from flagstaff._engine import lifecycle
 from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
+from flagstaff.actions.rights import may
 from flagstaff.conf import conf
 
 __all__ = ["app_name", "details", "fresh", "live", "metrics", "ready", "urlpatterns"]
@@ -90,10 +90,8 @@ def _response(now: Status, code: int) -> HttpResponse:
 
 
 def _may_view_flags(user: Any) -> bool:
-    options = conf.flag_model._meta
-    permission = f"{options.app_label}.{get_permission_codename('view', options)}"
-    # has_perm is False for inactive users.
-    return bool(getattr(user, "is_staff", False)) and bool(user.has_perm(permission))
+    # Django's permissions are False for inactive users.
+    return bool(getattr(user, "is_staff", False)) and may(user, "view", conf.flag_model)
 
 
 app_name = "flagstaff_health"

@@ -70,6 +70,7 @@ def _usage_text(key: str, usage: RecentUsage | None) -> str:
     'kill new_checkout --reason "orders fail"',
     "kill new_checkout dark_mode",
     "kill new_checkout --no-wait",
+    right="toggle",
     many=True,
     waits=True,
     always_runs=True,
@@ -83,7 +84,13 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     return changes.flags.disable(key, expect_version=expect_version)
 
 
-@action(Kind.FLAG, "on new_checkout", "on new_checkout dark_mode --percent 5 --dry-run", many=True)
+@action(
+    Kind.FLAG,
+    "on new_checkout",
+    "on new_checkout dark_mode --percent 5 --dry-run",
+    right="toggle",
+    many=True,
+)
 def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:
     """Enable flags (their rollout and allowed users apply)."""
     if percent is None:
@@ -97,6 +104,7 @@ def on(key: str, percent: Percent | None = None, *, expect_version: int | None =
     "off new_checkout",
     "off new_checkout dark_mode",
     "off new_checkout --wait 30 --expect 12",
+    right="toggle",
     many=True,
     always_runs=True,
 )
@@ -112,6 +120,7 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rollout new_checkout 5",
     "rollout new_checkout dark_mode 25% --dry-run",
+    right="toggle",
     many=True,
     # A brake needs no question: nothing delays it.
     always_runs=lambda percent: percent == 0,
@@ -206,6 +215,7 @@ def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Ch
     "create new_search",
     'create new_search --kind ops --description "Second engine"',
     "create new_search --owner search --tag mobile --tag q3 --review-on 2027-03-01",
+    right="add",
     creates=True,
     asks_from=None,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
@@ -224,6 +234,7 @@ def create(key: str, **fields: Any) -> Changed:
     "delete new_checkout --yes",
     "delete new_checkout dark_mode --dry-run",
     many=True,
+    right="delete",
     deletes=True,
     facts=_facts,
 )

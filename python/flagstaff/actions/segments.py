@@ -45,6 +45,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     Kind.SEGMENT,
     "segment create enterprise enterprise.json",
     'segment create enterprise - --description "Customers with 100 seats"',
+    right="add",
     creates=True,
     label=_("Add segment"),
 )
@@ -56,6 +57,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
 @action(
     Kind.SEGMENT,
     "segment delete enterprise --yes",
+    right="delete",
     deletes=True,
     label=_("Delete"),
 )

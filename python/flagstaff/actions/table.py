@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Argument
+from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.history.kinds import Kind
@@ -37,6 +38,8 @@ class Action:
     examples: tuple[str, ...]
     #: The link to its page, and the heading of the page.
     label: str | Promise
+    #: What a user needs on a page for it. The terminal and code are trusted.
+    right: Right = "change"
     #: Whether it takes several keys.
     many: bool = False
     #: Whether it needs no row with the key.

@@ -102,6 +102,7 @@ def details(
     "value create mail_password - --secret < password.json",
     'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
     "value create max_items 10 --rules rules.json",
+    right="add",
     creates=True,
     asks_from=None,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
@@ -114,7 +115,9 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     return changes.values.create(key, value, **fields)
 
 
-@action(Kind.VALUE, "value delete payment_gateway --yes", deletes=True, facts=_facts)
+@action(
+    Kind.VALUE, "value delete payment_gateway --yes", right="delete", deletes=True, facts=_facts
+)
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a value, so that code gets its default.
 

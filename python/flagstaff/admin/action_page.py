@@ -21,13 +21,13 @@ from flagstaff._words.times import local_time_text
 from flagstaff.admin.base_admin import BaseAdmin, with_undo
 from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, problems_of
 from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import may
 from flagstaff.admin.views import VERSION, with_typed_reason
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
 #: A text that is translated when it is shown.
 Text: TypeAlias = Any
-PageAction: TypeAlias = Literal["view", "change", "delete"]
 
 #: The name of the buttons.
 BUTTON = "_button"
@@ -108,10 +108,6 @@ class ActionPageAdmin(BaseAdmin):
     #: The message if the row has changed since the page was opened.
     stale_text: ClassVar[Text]
 
-    def may(self, request: HttpRequest, action: PageAction, row: Any) -> bool:
-        """Whether the user may do this with a row."""
-        raise NotImplementedError
-
     def buttons(self, request: HttpRequest, row: Any) -> Sequence[Button]:
         """Returns the buttons that the state of the row allows, the most likely one first."""
         raise NotImplementedError
@@ -174,7 +170,7 @@ class ActionPageAdmin(BaseAdmin):
             return self._edit_page(request, row)
         # A link, such as that of a message, opens the confirmation of a button.
         presses = request.method == "POST" or BUTTON in request.GET
-        if not self.may(request, "change" if presses else "view", row):
+        if not may(self.admin_site, request, "change" if presses else "view", row):
             raise PermissionDenied
         if presses:
             return self._press(request, row)
@@ -185,7 +181,7 @@ class ActionPageAdmin(BaseAdmin):
         row = self.get_object(request, object_id)
         if row is None:
             raise Http404
-        if not self.may(request, "delete", row):
+        if not may(self.admin_site, request, "delete", row):
             raise PermissionDenied
         deletion = self.deletion(request, row)
         if deletion.refused:
@@ -220,7 +216,7 @@ class ActionPageAdmin(BaseAdmin):
     def was_saved(self, request: HttpRequest, row: Any, text: str) -> HttpResponse:
         """Says that a row was added or edited, and goes to its page, if the user may see it."""
         self._report(request, row, text)
-        may_view = self.may(request, "view", row)
+        may_view = may(self.admin_site, request, "view", row)
         return HttpResponseRedirect(self.url("change", row.pk) if may_view else self.url("add"))
 
     def url(self, page: str, *arguments: object) -> str:
@@ -228,7 +224,7 @@ class ActionPageAdmin(BaseAdmin):
         return page_url(self.admin_site, self.model, page, *arguments)
 
     def _edit_page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        if not self.may(request, "change", row):
+        if not may(self.admin_site, request, "change", row):
             raise PermissionDenied
         # What was typed on a page that is old must not be lost.
         if self.can_edit(row) or request.method == "POST":
@@ -237,9 +233,11 @@ class ActionPageAdmin(BaseAdmin):
         return HttpResponseRedirect(self.url("change", row.pk))
 
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        may_change = self.may(request, "change", row)
+        may_change = may(self.admin_site, request, "change", row)
         buttons = self.buttons(request, row) if may_change else ()
-        may_delete = self.may(request, "delete", row) and not self.deletion(request, row).refused
+        may_delete = (
+            may(self.admin_site, request, "delete", row) and not self.deletion(request, row).refused
+        )
         context = {
             "title": row.key,
             "original": row.key,

@@ -26,11 +26,13 @@ from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
+from flagstaff.actions.rights import may
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.filter_strip import filter_strip
 from flagstaff.admin.page import page_of
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.rights import refused_rows
 from flagstaff.admin.views import (
     REASON,
     DeletionRefusedError,
@@ -76,23 +78,31 @@ class BaseAdmin(_ModelAdmin):
         return super().media + keys_media()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """All rows of the flags' database, whatever a router or a query cache reads from."""
-        rows: QuerySet[Any] = super().get_queryset(request).using(conf.database)
-        return uncached(rows)
+        """The rows of the flags' database, whatever a router or a query cache reads from.
 
-    # Permissions. READ_ONLY removes those to write.
+        Leaves out those that the class of a project refuses to show.
+        """
+        rows: QuerySet[Any] = uncached(super().get_queryset(request).using(conf.database))
+        refused = refused_rows(self, request)
+        return rows.exclude(pk__in=refused) if refused else rows
+
+    # Permissions. A project may restrict them to single rows.
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see rows."""
+        return may(request.user, "view", self.model if obj is None else obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        return not conf.read_only and super().has_add_permission(request)
+        return may(request.user, "add", self.model)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        return not conf.read_only and super().has_change_permission(request, obj)
+        return may(request.user, "change", self.model if obj is None else obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        return not conf.read_only and super().has_delete_permission(request, obj)
+        return may(request.user, "delete", self.model if obj is None else obj)
 
     # The views of Django's admin.
 

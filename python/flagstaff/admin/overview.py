@@ -32,7 +32,7 @@ from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import filters_of
-from flagstaff.admin.recent_changes.page import readable_kinds, viewable_kinds
+from flagstaff.admin.recent_changes.page import readable_kinds, shown_entries, viewable_kinds
 from flagstaff.admin.recent_changes.urls import actor_url, day_query
 from flagstaff.admin.search import groups_of
 from flagstaff.admin.stale_page import stale_lines
@@ -191,7 +191,7 @@ def _changes_of_today(site: AdminSite, request: HttpRequest) -> Mapping[str, obj
     if not viewable_kinds(site, request) or not can_read(request, "change_table"):
         return None
     today = local_time(aware(timezone.now())).date()
-    rows = _count(readable_kinds(site, request), today)
+    rows = _count(site, request, today)
     shown, others = rows[:_MAX_ACTORS], len(rows) - _MAX_ACTORS
     actors = {row["actor"] for row in shown if row["actor"]}
     names = actor_table().names(actors) if actors else {}
@@ -201,11 +201,11 @@ def _changes_of_today(site: AdminSite, request: HttpRequest) -> Mapping[str, obj
     }
 
 
-def _count(kinds: Sequence[Kind], day: date) -> Sequence[dict[str, Any]]:
+def _count(site: AdminSite, request: HttpRequest, day: date) -> Sequence[dict[str, Any]]:
     """Returns the actors and their numbers of changes. Selects as the page of recent changes."""
     filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
     counted = (
-        filters.entries(kinds)
+        shown_entries(site, request, filters, readable_kinds(site, request))
         .values("actor", user=_USER)
         .annotate(count=Count(_EVENT, distinct=True))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django import forms
 from django.contrib.admin.views.main import ChangeList
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DbField: TypeAlias = "Field[Any, Any]"
 FormField: TypeAlias = forms.Field
-RowAction: TypeAlias = Literal["view", "add", "change", "delete"]
 #: What Django's page of a deletion lists: lines, counts, missing permissions, protected rows.
 Deleted: TypeAlias = tuple[list[Any], dict[str, int], set[str], list[Any]]
 
@@ -77,17 +76,6 @@ class Part:
     def media(self) -> forms.Media:
         """Returns the stylesheets and scripts of all pages."""
         return forms.Media()
-
-    def permits(
-        self,
-        action: RowAction,
-        request: HttpRequest,
-        row: Any,
-        *,
-        permitted: bool,
-    ) -> bool:
-        """Whether the user may do this with a row, or with rows at all."""
-        return permitted
 
     def allows_lookup(self, field: str, request: HttpRequest) -> bool:
         """Whether the URL of the list may filter by a field."""

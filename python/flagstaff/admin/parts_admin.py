@@ -22,7 +22,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from flagstaff.admin.page import page_of
-from flagstaff.admin.part import AdminOfParts, Part, RowAction
+from flagstaff.admin.part import AdminOfParts, Part
 
 if TYPE_CHECKING:
     _ChangeList = ChangeList
@@ -77,29 +77,6 @@ class PartsAdmin(AdminOfParts):
     def media(self) -> forms.Media:
         """The stylesheets and scripts, with those of the parts."""
         return sum((part.media() for part in self.bound_parts), super().media)
-
-    # Permissions.
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see rows."""
-        return self._permits("view", request, obj, super().has_view_permission(request, obj))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may create rows."""
-        return self._permits("add", request, None, super().has_add_permission(request))
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may change rows."""
-        return self._permits("change", request, obj, super().has_change_permission(request, obj))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may delete rows."""
-        return self._permits("delete", request, obj, super().has_delete_permission(request, obj))
-
-    def _permits(self, action: RowAction, request: HttpRequest, row: Any, own: bool) -> bool:  # noqa: FBT001
-        return self.ask(
-            own, lambda part, known: part.permits(action, request, row, permitted=known)
-        )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Whether the URL of the list may filter by this."""

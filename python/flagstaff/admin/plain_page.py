@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may
 from flagstaff.admin.views import keys_media
 from flagstaff.conf import conf
 from flagstaff.models import Overview
@@ -86,7 +86,7 @@ class PlainPageAdmin(BaseAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may see the page."""
-        return may(self.admin_site, request, "view")
+        return may(self.admin_site, request, "view", conf.flag_model)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """There is nothing to add, change or delete."""

@@ -32,10 +32,10 @@ from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text
-from flagstaff.admin.segment_uses import segment_rows, visible_refusal
-from flagstaff.admin.undo.permissions import require_release
+from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import environment_context, posted_reason, reason_problem
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import (
@@ -145,12 +145,12 @@ class Question:
         try:
             with previewed():
                 changed = action.write(key, **arguments)
-            require_release(self.admin.admin_site, self.request, [(action.kind, changed)])
+            before, after = states_of(action.kind, changed, row)
+            found = impact([before], [after], viewer=self.request.user)
+            require_reach(self.admin.admin_site, self.request, found)
         except FlagstaffError as error:
             self._refuse(error)
             return None
-        before, after = states_of(action.kind, changed, row)
-        found = impact([before], [after], viewer=self.request.user)
         if action.deletes:
             return _Preview(arguments, changed, found, asks=True, typed=text_for_many([key]))
         least = action.asks_from if action.is_asked_about(arguments) else None
@@ -236,8 +236,11 @@ class Question:
         return text % {"key": self.row.key}
 
     def _notes(self, preview: _Preview) -> list[str]:
-        key = preview.changed.key
-        similar = case_variants_text(self.admin.model, key) if self.action.creates else ""
+        site, model = self.admin.admin_site, self.admin.model
+        similar = ""
+        if self.action.creates:
+            hidden = hidden_rows(site, self.request, model).values()
+            similar = case_variants_text(model, preview.changed.key, hidden)
         return [*filter(None, [similar]), *self.admin.notes(self.action, preview.arguments)]
 
     # What was done.

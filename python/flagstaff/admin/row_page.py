@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib.admin.utils import unquote
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field
 from django.http import HttpRequest, HttpResponse
@@ -21,14 +20,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff.actions import Action, all_actions
+from flagstaff.actions.rights import permission
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.history.event_cells import without_hidden_users
 from flagstaff.admin.history.part import History
-from flagstaff.admin.history.undo_buttons import rows_with_buttons
+from flagstaff.admin.history.undo_buttons import right_to_undo, rows_with_buttons
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.question import AdminOfActions, Question
+from flagstaff.admin.rights import may
 from flagstaff.admin.views import environment_context
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, Event, events
 
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
@@ -70,14 +71,6 @@ class RowPageAdmin(AdminOfActions):
         """Whether the page of a row links to an action that the user may do."""
         return True
 
-    def may(self, request: HttpRequest, action: Action, row: Any) -> bool:
-        """Whether the user may do an action. `row` is None for one that creates a row."""
-        if action.creates:
-            return self.has_add_permission(request)
-        if action.deletes:
-            return self.has_delete_permission(request, row)
-        return self.has_change_permission(request, row)
-
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
@@ -104,7 +97,7 @@ class RowPageAdmin(AdminOfActions):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             return self._missing(request, object_id)
-        if not self.has_view_permission(request, row):
+        if not may(self.admin_site, request, "view", row):
             raise PermissionDenied
         return self._page(request, row)
 
@@ -125,7 +118,7 @@ class RowPageAdmin(AdminOfActions):
         return self._missing(request, object_id) if row is None else self._ask(request, action, row)
 
     def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
-        if not self.may(request, action, row):
+        if not may(self.admin_site, request, action.right, row or self.model):
             raise PermissionDenied
         return Question(self, request, action, row).answer()
 
@@ -157,10 +150,9 @@ class RowPageAdmin(AdminOfActions):
         return self.template_page(request, "flagstaff/row.html", context)
 
     def _link(self, request: HttpRequest, action: Action, row: Any) -> _Link:
-        word = "delete" if action.deletes else "change"
-        permission = f"{self.opts.app_label}.{get_permission_codename(word, self.opts)}"
         url = page_url(self.admin_site, self.model, action.name, row.pk)
-        return _Link(action, url if self.may(request, action, row) else "", permission)
+        is_allowed = may(self.admin_site, request, action.right, row)
+        return _Link(action, url if is_allowed else "", permission(action.right, row))
 
     def _last_changes(self, request: HttpRequest, row: Any) -> Section:
         title = _("Last changes")
@@ -169,13 +161,14 @@ class RowPageAdmin(AdminOfActions):
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
         shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
-        may_undo = self.has_change_permission(request, row)
         history = page_url(site, self.model, "history", row.pk)
+
+        def may_undo(event: Event) -> bool:
+            return event.action == "change" and may(site, request, right_to_undo(event), row)
+
         rows = [
             replace(one, history_url=f"{history}#version-{one.version}")
-            for one in rows_with_buttons(
-                site, request, shown, lambda event: may_undo and event.action == "change"
-            )
+            for one in rows_with_buttons(site, request, shown, may_undo)
         ]
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)

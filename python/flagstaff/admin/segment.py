@@ -22,7 +22,8 @@ from flagstaff._words.text import local_number
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.marks import mark_texts
@@ -105,7 +106,7 @@ class SegmentAdmin(RowPageAdmin):
         yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
         yield Section(capfirst(_("used by")), self._used_by(request, row))
         times = (
-            (capfirst(label_for_field(name, Segment)), local_time_text(getattr(row, name)))
+            (capfirst(str(label_for_field(name, Segment))), local_time_text(getattr(row, name)))
             for name in ("created_at", "changed_at")
         )
         lines = format_html_join("", "<br>{}: {}", times)
@@ -118,11 +119,10 @@ class SegmentAdmin(RowPageAdmin):
 
     def _used_by(self, request: HttpRequest, segment: Segment) -> SafeString | str:
         """What uses the segment, as links for users who may view all of it."""
-        uses = _uses_of(segment)
-        site, models = self.admin_site, {use.model for use in uses}
+        uses, site = _uses_of(segment), self.admin_site
         if not uses:
             return _("no flag")
-        if not all(may_view(site, request, model) for model in models):
+        if not all(may_see(site, request, use.model, use.pk) for use in uses):
             return _count_text(uses)
         urls = ((page_url(site, use.model, "change", use.pk), use.key) for use in uses[:_MAX_FLAGS])
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
@@ -141,7 +141,7 @@ class SegmentAdmin(RowPageAdmin):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         kwargs["form_class"] = ConditionRowsField
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        return field and with_editor(field, request, _EXAMPLE)
+        return field and with_editor(field, self.admin_site, request, _EXAMPLE)
 
     def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from itertools import compress
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import local_list, local_number, localized, quoted
+from flagstaff.actions.rights import lacking
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.links import admin_of, may_view
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may, may_see
 from flagstaff.changes.consequence import use_texts
 from flagstaff.changes.impact import Impact
-from flagstaff.changes.segment_use import SegmentInUseError, SegmentUse, uses_by_segment
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 
@@ -25,24 +28,22 @@ from flagstaff.history.kinds import Kind
 _MAX_ROWS = 50
 
 
-def why_not_release(
-    site: AdminSite, request: HttpRequest, keys: Iterable[str], uses: Sequence[SegmentUse]
-) -> str:
-    """Returns which flags and values the user may not change, as a reason; empty without any.
+def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> None:
+    """Refuses a change, or its preview, without the right for all flags that it reaches.
 
-    `keys` are those of segments, and `uses` what their conditions decide about. The right to change
-    segments decides about experiments.
+    Raises PermissionDenied, or InvalidChangeError with what uses a segment that changes.
     """
-    active = [use for use in uses if use.is_active]
-    missing = [use for use in active if not _may_release(site, request, use)]
+    missing = lacking(partial(may, site, request), reached)
     if not missing:
-        return ""
-    names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
-    hidden = [use.kind for use in missing if not _is_visible(site, request, use)]
-    if hidden:
+        return
+    if any((one.kind, one.row.key) in reached.rows for one in missing):
+        raise PermissionDenied
+    shown = [may_see(site, request, type(one.row), one.row.pk) for one in missing]
+    names = [quoted(one.row.key) for one in compress(missing, shown)]
+    if hidden := [one.kind for one, is_shown in zip(missing, shown, strict=True) if not is_shown]:
         names.append(_hidden_text(hidden))
-    named = {key for use in missing for key, _place in named_segments(use.row.rules)}
-    keys = [quoted(key) for key in keys if key in named]
+    used = {key for one in missing for key, _place in named_segments(one.row.rules)}
+    keys = [quoted(key) for kind, key in reached.rows if kind is Kind.SEGMENT and key in used]
     text = ngettext(
         "you need the permission to change or toggle %(flags)s, whose rules use the segment "
         "%(keys)s",
@@ -50,7 +51,7 @@ def why_not_release(
         "%(keys)s",
         len(keys),
     )
-    return text % {"flags": local_list(names), "keys": local_list(keys)}
+    raise InvalidChangeError(text % {"flags": local_list(names), "keys": local_list(keys)})
 
 
 def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError) -> str:
@@ -59,8 +60,8 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
     Queries the experiments if it says what uses a segment.
     """
     if isinstance(error, SegmentInUseError):
-        models = {owner.model for owners in uses_by_segment().values() for owner in owners}
-        if not all(may_view(site, request, model) for model in models):
+        uses = uses_by_segment()[error.key]
+        if not uses or not all(may_see(site, request, use.model, use.pk) for use in uses):
             hidden = _("flags, values and experiments that you may not see")
             error = SegmentInUseError(error.key, hidden)
     return localized(error.message)
@@ -71,7 +72,8 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
 
     Those that the user may not see are a number. Empty if no segment changes.
     """
-    visible = [use for use in found.uses if _is_visible(site, request, use)]
+    sees = partial(may_see, site, request)
+    visible = [use for use in found.uses if sees(use.model, use.row.pk)]
     numbers = {
         _("more flags, values and experiments"): len(visible) - _MAX_ROWS,
         _("flags, values and experiments that you may not see"): len(found.uses) - len(visible),
@@ -81,21 +83,9 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 
 
-def use_names(site: AdminSite, request: HttpRequest, uses: Collection[OtherRules]) -> list[str]:
-    """Returns what uses a segment, in words; as a number, what the user may not see."""
-    names = [_name(use) for use in uses if may_view(site, request, use.model)]
-    hidden = [kind_of_use(use) for use in uses if not may_view(site, request, use.model)]
-    return [*names, _hidden_text(hidden)] if hidden else names
-
-
 def kind_of_use(use: OtherRules) -> Kind | None:
     """Returns what uses the segment; None for an experiment."""
     return next((kind for kind in (Kind.FLAG, Kind.VALUE) if use.model is kind.model), None)
-
-
-def _name(use: OtherRules) -> str:
-    kind = use.model._meta.verbose_name
-    return quoted(use.key) if kind_of_use(use) is Kind.FLAG else f"{kind} {quoted(use.key)}"
 
 
 def _hidden_text(kinds: Sequence[Kind | None]) -> str:
@@ -110,18 +100,3 @@ def _hidden_text(kinds: Sequence[Kind | None]) -> str:
             "%(count)s key that you may not see", "%(count)s keys that you may not see", count
         )
     return text % {"count": local_number(count)}
-
-
-def _may_release(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
-    if use.kind is Kind.FLAG:
-        return may(site, request, "toggle", use.row)
-    if use.kind is Kind.VALUE:
-        admin = admin_of(site, use.model)
-        return admin is not None and admin.has_change_permission(request, use.row)
-    return True
-
-
-def _is_visible(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
-    if use.kind is Kind.FLAG:
-        return may(site, request, "view", use.row)
-    return may_view(site, request, use.model)

@@ -21,6 +21,7 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.bulk.actions import BACK, SET_REVIEW_DATE
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.models import StaleCount
@@ -49,6 +50,8 @@ class StaleFlagsAdmin(PlainPageAdmin):
             )
             return {"problem": f"{cannot} {advice}"}
         site = self.admin_site
+        hidden = hidden_rows(site, request, conf.flag_model)
+        flags = [flag for flag in flags if flag.facts.pk not in hidden]
         stale = _rows(site, request, [flag for flag in flags if flag.is_stale])
         silent = [flag for flag in flags if flag.findings and flag.is_silent]
         return {

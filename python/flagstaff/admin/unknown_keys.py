@@ -35,6 +35,7 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.parts.former_flags import former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 from flagstaff.validators import key_problem
@@ -221,7 +222,9 @@ def _similar_flags(
     The page is empty if the user may not open it.
     """
     model = conf.flag_model
-    pks = dict(all_rows(model).order_by("key").values_list("key", "pk"))
+    hidden = hidden_rows(site, request, model)
+    rows = all_rows(model).order_by("key").values_list("key", "pk")
+    pks = {key: pk for key, pk in rows if str(pk) not in hidden}
     has_link = may_view(site, request, model)
     return {
         key: (name, page_url(site, model, "change", pks[name]) if has_link else "")

@@ -24,8 +24,8 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
 from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.admin.permissions import needs_view_user_text
 from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.rights import hidden_rows, needs_view_user_text
 from flagstaff.admin.typed_user import TypedUser, typed_user
 from flagstaff.admin.user_values import values_of_user
 from flagstaff.admin.views import extend_template
@@ -99,9 +99,9 @@ class FlagsOfUserAdmin(PlainPageAdmin):
     def _visible_flags(self, request: HttpRequest) -> dict[str, Any]:
         """Returns the primary keys of the flags that the list shows to the user, by key."""
         model = conf.flag_model
-        flag_admin = admin_of(self.admin_site, model)
-        rows = all_rows(model) if flag_admin is None else flag_admin.get_queryset(request)
-        return dict(rows.order_by("key").values_list("key", "pk"))
+        hidden = hidden_rows(self.admin_site, request, model)
+        rows = all_rows(model).order_by("key").values_list("key", "pk")
+        return {key: pk for key, pk in rows if str(pk) not in hidden}
 
 
 def _sentence(on: int, total: int, user: TypedUser) -> str:

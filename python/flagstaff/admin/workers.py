@@ -20,8 +20,8 @@ from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, wo
 from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 
 # Seconds for which the button waits.
@@ -78,7 +78,7 @@ class WorkersAdmin(PlainPageAdmin):
 
     def _may_check(self, request: HttpRequest) -> bool:
         """Whether the user may toggle flags: a check writes, and wakes each worker."""
-        return may(self.admin_site, request, "toggle")
+        return may(self.admin_site, request, "toggle", conf.flag_model)
 
     def _check(self, request: HttpRequest) -> None:
         checked_at = clock_time(aware(timezone.now()))

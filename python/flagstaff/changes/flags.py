@@ -27,6 +27,20 @@ from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import require_percent, rule_problem
 
+__all__ = [
+    "allow",
+    "create",
+    "delete",
+    "disable",
+    "disallow",
+    "enable",
+    "release",
+    "restore",
+    "set_rollout",
+    "undo",
+    "update",
+]
+
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
     """Enables a flag. Its rollout and its allowed users stay.

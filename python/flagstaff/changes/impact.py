@@ -222,14 +222,8 @@ def impact(
     counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
     rules that read attributes of users.
     """
-    found, deadline = Impact(before, after), monotonic() + timeout
-    segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
-    found.uses = uses_of_segments(segments) if segments else ()
-    for use in found.uses:
-        if use.kind is not None:
-            state = RowState(use.kind, use.row)
-            found.before.setdefault((use.kind, use.key), state)
-            found.after.setdefault((use.kind, use.key), state)
+    deadline = monotonic() + timeout
+    found = reached(before, after)
     used = [(use.kind, use.key) for use in found.uses if use.is_active]
     keys = [key for key in dict.fromkeys([*_differing(found), *used]) if _may_differ(found, key)]
     if not keys:
@@ -244,6 +238,19 @@ def impact(
         _give_up(found, keys, error.message)
     except Exception as error:  # noqa: BLE001 (a field of the project, such as one that decrypts)
         _give_up(found, keys, place_of(error))
+    return found
+
+
+def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
+    """Returns what a change reaches, not counted: the rows, and what uses segments that change."""
+    found = Impact(before, after)
+    segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
+    found.uses = uses_of_segments(segments) if segments else ()
+    for use in found.uses:
+        if use.kind is not None:
+            state = RowState(use.kind, use.row)
+            found.before.setdefault((use.kind, use.key), state)
+            found.after.setdefault((use.kind, use.key), state)
     return found
 
 

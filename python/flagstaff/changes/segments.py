@@ -11,6 +11,14 @@ from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
+__all__ = [
+    "create",
+    "delete",
+    "restore",
+    "undo",
+    "update",
+]
+
 
 def create(key: str, conditions: object, **fields: Any) -> Changed:
     """Creates a segment. Does nothing if an equal one exists.

@@ -12,6 +12,15 @@ from flagstaff.changes.row_changes import create_row, delete_row, set_field, upd
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
+__all__ = [
+    "create",
+    "delete",
+    "restore",
+    "set",
+    "undo",
+    "update",
+]
+
 
 def set(  # noqa: A001 (as in the terminal)
     key: str, value: object, *, everyone: bool = False, expect_version: int | None = None

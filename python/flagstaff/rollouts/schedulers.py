@@ -11,6 +11,7 @@ from django.db.models.functions import Replace
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import ACTS_AS, actor_table
 from flagstaff._words.text import Text, marked
+from flagstaff.actions.rights import may_later
 from flagstaff.conf import conf
 from flagstaff.models import Change
 from flagstaff.rollouts.models import Plan, PlanEvent
@@ -56,13 +57,10 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
         return Text("run-jobs cannot read the user who scheduled it; start it yourself")
     if user is None:
         return Text("the user who scheduled it no longer exists; start it yourself")
-    # Where users schedule plans, the admin is installed.
-    from flagstaff.admin.permissions import user_may_toggle  # noqa: PLC0415
-
-    if user_may_toggle(user, flag):
+    if may_later(user, "toggle", flag):
         return None
     return Text(
-        "the user who scheduled it no longer has the permission to change or toggle the flag; "
+        "it is not certain that the user who scheduled it may still change or toggle the flag; "
         "start it yourself"
     )
 

@@ -502,7 +502,7 @@ def test_scheduled_plan_pauses_if_the_scheduler_has_lost_the_right(lost: str) ->
     assert (plan_of().state, rollout()) == (State.PAUSED, 0)
     gone = "not started, the user who scheduled it no longer exists; start it yourself"
     not_allowed = (
-        "not started, the user who scheduled it no longer has the permission to change or toggle "
+        "not started, it is not certain that the user who scheduled it may still change or toggle "
         "the flag; start it yourself"
     )
     # The text does not name the user, who may be forgotten later.

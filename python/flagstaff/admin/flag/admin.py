@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
+from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.flag.bulk.page import FlagActions
 from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
@@ -35,13 +36,15 @@ from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.flag.parts.former_flags import NewKey
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.history.part import History
+from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import has_toggle_permission
+from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.users.field import PANEL, AllowedUsersInput, AllowedUsersPanel
 from flagstaff.admin.users.page import AllowedUsersPage
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.impact import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag
 
@@ -106,6 +109,17 @@ class FeatureFlagAdmin(RowAdmin):
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change flags, or save the page of one that the user may toggle."""
+        return page_of(request).is_toggle or super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete flags. One that users have needs the right to toggle it."""
+        may_delete = super().has_delete_permission(request, obj)
+        if not may_delete or obj is None or may(self.admin_site, request, "toggle", obj):
+            return may_delete
+        return not reaches_users(RowState(Kind.FLAG, stored_row(obj)))
 
     def has_toggle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may turn flags on and off, or this one. A subclass may restrict it."""

@@ -14,10 +14,10 @@ from flagstaff._words.text import is_storable
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.history.event_cells import csv_response, missing_text, without_hidden_users
 from flagstaff.admin.history.restore import restore_page
-from flagstaff.admin.history.undo_buttons import rows_with_buttons
+from flagstaff.admin.history.undo_buttons import right_to_undo, rows_with_buttons
 from flagstaff.admin.part import Part
 from flagstaff.admin.recent_changes.urls import RESTORE, key_url, restore_url
-from flagstaff.admin.undo.permissions import may_write, write_to_undo
+from flagstaff.admin.rights import may, may_see
 from flagstaff.history.log import Change, Event, events, has_history, newest_version
 
 _PAGE_SIZE = 50
@@ -49,9 +49,10 @@ class History(Part):
         """The page with the history of a deleted row; None if there was no such row."""
         kind, pk = self.admin.row_kind, unquote(object_id)
         newest = Change.objects.of_row(kind, pk).newest().first() if is_storable(pk) else None
-        if newest is None or not self.admin.has_view_permission(request):
+        site, model = self.admin.admin_site, self.admin.model
+        if newest is None or not may_see(site, request, model, pk):
             return None
-        url = key_url(self.admin.admin_site, kind, newest.key)
+        url = key_url(site, kind, newest.key)
         return HttpResponseRedirect(url) if url else None
 
     def _context(self, request: HttpRequest, row: Row, before: int | None) -> dict[str, object]:
@@ -63,12 +64,10 @@ class History(Part):
         # What a secret value was before its newest hidden change is not known.
         hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
         lost = hidden.values_list("id", flat=True).first() or 0 if is_secret(row) else 0
-        may_change = self.admin.has_change_permission(request, row)
-        may_toggle = may_write(self.admin, request, "toggle", row)
+        may_change = may(site, request, "change", row)
 
         def may_undo(event: Event) -> bool:
-            may = may_change or (may_toggle and write_to_undo(event) == "toggle")
-            return may and event.action == "change"
+            return event.action == "change" and may(site, request, right_to_undo(event), row)
 
         def may_restore(event: Event) -> bool:
             is_known = newest != event.version >= lost

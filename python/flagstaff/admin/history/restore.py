@@ -15,12 +15,12 @@ from flagstaff._words.times import local_time_text
 from flagstaff.admin.confirmation import posted_version, preview_rows, problems_of, version_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.part import AdminOfParts
-from flagstaff.admin.segment_uses import segment_rows
+from flagstaff.admin.rights import may
+from flagstaff.admin.segment_uses import require_reach, segment_rows
 from flagstaff.admin.undo.page import change_texts, skipped_text
-from flagstaff.admin.undo.permissions import require_release
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many
-from flagstaff.changes.impact import Impact, impact
+from flagstaff.changes.impact import Impact, impact, reached, states_of
 from flagstaff.changes.undo import Undone, entries_after, preview_undo, restore_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -30,14 +30,15 @@ from flagstaff.history.log import Change
 
 def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -> HttpResponse:
     """Restores an earlier state, after a confirmation."""
-    if not admin.has_change_permission(request, row):
+    if not may(admin.admin_site, request, "change", row):
         raise PermissionDenied
     kind = admin.row_kind
     problems = problems_of(request, text_for_many([row.key]))
     try:
         shown = preview_undo(entries_after(kind, row.key, to), skip_conflicts=False)
-        effects = [(kind, changed) for one in shown if (changed := one.written)]
-        require_release(admin.admin_site, request, effects)
+        effects = [changed for one in shown if (changed := one.written)]
+        reaches = reached([one.before for one in shown], [one.after for one in shown])
+        require_reach(admin.admin_site, request, reaches)
     except FlagstaffError as error:
         text = _("Not restored: %(why)s") % {"why": localized(error.message)}
         admin.message_user(request, text, messages.ERROR)
@@ -49,7 +50,7 @@ def restore_page(admin: AdminOfParts, request: HttpRequest, row: Row, to: int) -
     # Without a confirmation they are None.
     if problems == []:
         return _restore(admin, request, shown[0], to)
-    page = {**_page(admin, request, shown[0], effects[0][1], to), "flagstaff_problems": problems}
+    page = {**_page(admin, request, shown[0], effects[0], to), "flagstaff_problems": problems}
     return admin.confirmation(request, row, page)
 
 
@@ -91,7 +92,8 @@ def _restore(admin: AdminOfParts, request: HttpRequest, shown: Undone, to: int) 
     with transaction.atomic(using=conf.database):
         version = posted_version(request)
         changed = restore_row(shown.kind, row.key, to=to, expect_version=version)
-        require_release(admin.admin_site, request, [(shown.kind, changed)])
+        before, after = states_of(shown.kind, changed, row)
+        require_reach(admin.admin_site, request, reached([before], [after]))
     text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
     text += skipped_text(changed.missing)
     admin.log_change(request, row, text)

@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.names import own_names, query
 from flagstaff._words.times import aware
+from flagstaff.actions.rights import TOGGLE_FIELDS, Right
 from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
-from flagstaff.admin.links import may_view
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
-from flagstaff.admin.undo.permissions import Write, may_write_kind
+from flagstaff.admin.rights import may, may_see
 from flagstaff.conf import conf
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Event, undone_by, undos_of
@@ -62,6 +62,24 @@ def rows_with_buttons(
     return rows
 
 
+def right_to_undo(event: Event) -> Right:
+    """Returns the right that the undo of an event needs."""
+    if event.action == "delete":
+        return "add"
+    if event.action == "create":
+        return "delete"
+    fields = {one.field for one in event.differences}
+    has_users = bool(event.added.count or event.removed.count)
+    toggles = event.kind == Kind.FLAG.value and fields <= TOGGLE_FIELDS and not has_users
+    return "toggle" if toggles else "change"
+
+
+def may_of_kind(site: AdminSite, request: HttpRequest, kind: Kind, right: Right) -> bool:
+    """Returns whether the user may view rows of a kind, and has the right for some of them."""
+    rights: tuple[Right, ...] = ("view", right)
+    return all(may(site, request, one, kind.model) for one in rights)
+
+
 class _Entry(NamedTuple):
     """What is read of an entry. A model would take most of the time of a page."""
 
@@ -80,8 +98,8 @@ class _ChangedRow(NamedTuple):
     key: str
     #: The id of its newest entry about the row.
     version: int
-    #: What an undo does to the row; None if the history does not store what it was.
-    write: Write | None
+    #: What an undo needs; None if the history does not store what the row was.
+    right: Right | None
     is_deleted: bool
 
 
@@ -97,19 +115,18 @@ def _related_changes(
     Asks for each permission once.
     """
     by_transaction = changed_rows(events)
-    visible = {kind for kind in Kind if may_view(site, request, kind.model)}
-    may_write = cache(partial(may_write_kind, site, request))
+    ask, sees = cache(partial(may_of_kind, site, request)), partial(may_see, site, request)
     related = {}
     for event in events:
         rows, is_exact = by_transaction[event.transaction_id]
         if len(rows) == 1:
             continue
         may_undo = event.version not in undone and all(
-            row.write is not None and may_write(row.kind, row.write) for row in rows
+            row.right and ask(row.kind, row.right) and sees(row.kind.model, row.pk) for row in rows
         )
         url = transaction_url(site, event.version, back) if may_undo else ""
         own = Kind(event.kind), event.object_pk
-        others = [row for row in rows if row[:2] != own and row.kind in visible]
+        others = [row for row in rows if row[:2] != own and sees(row.kind.model, row.pk)]
         keys = [
             (row.key, "" if row.is_deleted else event_url(site, row.kind, row.pk, row.version))
             for row in others[:_MAX_KEYS_SHOWN]
@@ -159,7 +176,7 @@ def _changed_row(kind: Kind, pk: str, oldest_first: Sequence[_Entry]) -> _Change
     creates = bool(rows) and rows[0].action == "insert"
     deletes = bool(rows) and rows[-1].action in {"delete", "truncate"}
     # To undo a creation is to delete, to undo a deletion is to add.
-    write: Write | None = "change" if creates is deletes else "delete" if creates else "add"
+    right: Right | None = "change" if creates is deletes else "delete" if creates else "add"
     if not creates and any(entry.is_hidden for entry in rows):
-        write = None
-    return _ChangedRow(kind, pk, newest.key, newest.id, write, deletes)
+        right = None
+    return _ChangedRow(kind, pk, newest.key, newest.id, right, deletes)

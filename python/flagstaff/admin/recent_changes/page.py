@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.dateparse import parse_datetime
@@ -23,8 +22,6 @@ from flagstaff.admin.history.event_cells import (
     missing_text,
     without_hidden_users,
 )
-from flagstaff.admin.links import admin_of
-from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, filters_of
 from flagstaff.admin.recent_changes.rows import other_kinds, other_rows, rows_of
@@ -35,9 +32,10 @@ from flagstaff.admin.recent_changes.urls import (
     list_url,
     undo_url,
 )
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.undo.page import UndoPage
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, ChangeQuerySet, events
 from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
@@ -119,7 +117,8 @@ class RecentChangesAdmin(PlainPageAdmin):
         version, until = _before(request)
         entries: list[Change] = []
         if kinds and until is None:
-            newest = filters.entries(kinds).short().newest(version, few=filters.is_short)
+            entries_shown = shown_entries(self.admin_site, request, filters, kinds)
+            newest = entries_shown.short().newest(version, few=filters.is_short)
             entries = [*newest[: _PAGE_SIZE + 1]]
         page, more = entries[:_PAGE_SIZE], entries[_PAGE_SIZE:]
         shown = [*without_hidden_users(request, events(page))]
@@ -145,7 +144,8 @@ class RecentChangesAdmin(PlainPageAdmin):
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
         entries: Iterator[Change] = iter(())
         if not filters.problems:
-            found = filters.entries(readable_kinds(self.admin_site, request))
+            site = self.admin_site
+            found = shown_entries(site, request, filters, readable_kinds(site, request))
             entries = found.in_batches(few=filters.is_short)
         return csv_response(without_hidden_users(request, events(entries)), "recent-changes.csv")
 
@@ -158,16 +158,18 @@ def readable_kinds(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
 
 def viewable_kinds(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
     """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
-    return [kind for kind in Kind if _may_view(site, request, kind)]
+    return [kind for kind in Kind if may(site, request, "view", kind.model)]
 
 
-def _may_view(site: admin.AdminSite, request: HttpRequest, kind: Kind) -> bool:
-    if kind is Kind.FLAG:
-        return may(site, request, "view")
-    if (model_admin := admin_of(site, kind.model)) is not None:
-        return model_admin.has_view_permission(request)
-    names = (get_permission_codename(action, kind.model._meta) for action in ("view", "change"))
-    return any(request.user.has_perm(f"{kind.model._meta.app_label}.{name}") for name in names)
+def shown_entries(
+    site: admin.AdminSite, request: HttpRequest, filters: Filters, kinds: Collection[Kind]
+) -> ChangeQuerySet:
+    """Returns the entries that meet the filters, without those about hidden rows."""
+    entries = filters.entries(kinds)
+    for kind in kinds:
+        if hidden := hidden_rows(site, request, kind.model):
+            entries = entries.exclude(relation__in=kind.relations, object_pk__in=[*hidden])
+    return entries
 
 
 def _before(request: HttpRequest) -> tuple[int | None, datetime | None]:

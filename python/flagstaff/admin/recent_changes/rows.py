@@ -19,11 +19,10 @@ from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.history.event_cells import EventRow, with_links
-from flagstaff.admin.history.undo_buttons import rows_with_buttons
+from flagstaff.admin.history.undo_buttons import may_of_kind, right_to_undo, rows_with_buttons
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters
 from flagstaff.admin.recent_changes.urls import event_url, key_url
-from flagstaff.admin.undo.permissions import may_write_kind, write_to_undo
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
 
@@ -34,13 +33,13 @@ def rows_of(
     """Returns the rows of events. The number of queries does not depend on that of events."""
     existing = _existing(events)
     # Asked once for each kind and action: a project's own admin may query.
-    may_write = cache(partial(may_write_kind, site, request))
+    ask = cache(partial(may_of_kind, site, request))
 
     def may_undo(event: Event) -> bool:
         is_deleted = (event.kind, event.object_pk) not in existing
         if is_deleted is not (event.action == "delete"):
             return False
-        return may_write(Kind(event.kind), write_to_undo(event))
+        return ask(Kind(event.kind), right_to_undo(event))
 
     rows = rows_with_buttons(site, request, events, may_undo, back=back)
     return [
@@ -96,7 +95,7 @@ def other_rows(
     for pages in PAGES:
         if filters.kind in {"", pages.name} and may_view(site, request, pages.model):
             problem = f"the app {pages.model._meta.app_label} cannot show its events"
-            read = partial(_events, pages, filters, limit)
+            read = partial(_events, site, request, pages, filters, limit)
             found: list[Any] = value_or_default(problem, read, [])
             events += [(pages, event) for event in found]
     if filters.action:
@@ -123,7 +122,9 @@ def other_rows(
     return sorted(rows, key=lambda row: aware(row.at), reverse=True)[:limit]
 
 
-def _events(pages: AppPages, filters: Filters, limit: int) -> list[Any]:
+def _events(
+    site: AdminSite, request: HttpRequest, pages: AppPages, filters: Filters, limit: int
+) -> list[Any]:
     """Returns the newest events of an app that meet the conditions. One query."""
     key_part = f"{pages.name}__key__icontains"
     conditions = {
@@ -138,6 +139,9 @@ def _events(pages: AppPages, filters: Filters, limit: int) -> list[Any]:
     )
     if filters.text:
         events = events.filter(Q(**{key_part: filters.text}) | Q(actor__in=filters.text_actors))
+    # The rows that their list shows.
+    shown = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
+    events = events.filter(**{f"{pages.name}__in": shown})
     return list(events.select_related(pages.name).order_by("-at", "-pk")[:limit])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.forms import BaseForm
@@ -39,7 +40,7 @@ from flagstaff.admin.rule_editor.rows import (
     row_count,
 )
 from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import segments_of
+from flagstaff.admin.rule_editor.sentences import shown_segments
 from flagstaff.conf import conf
 from flagstaff.validators import rule_problem
 
@@ -116,7 +117,8 @@ class RulePages(Part):
         """The form field: rows of inputs, or a text area with an example."""
         if db_field.name != self.rule_field:
             return field
-        return with_editor(field, request, self.rule_example, marks_url=self.marks_url)
+        site = self.admin.admin_site
+        return with_editor(field, site, request, self.rule_example, marks_url=self.marks_url)
 
     def urls(self) -> Sequence[URLPattern]:
         """The URL that returns the marks of a new row, which a script requests."""
@@ -151,6 +153,7 @@ class RulePages(Part):
 
 def with_editor(
     field: forms.Field,
+    site: AdminSite,
     request: HttpRequest,
     example: str,
     *,
@@ -164,7 +167,7 @@ def with_editor(
         return Offer(
             known_attributes(),
             sample_values(request),
-            () if of_segment else [*segments_of(request)],
+            () if of_segment else shown_segments(site, request),
             has_groups=can_read_groups(conf.database),
             marks_url=marks_url(request),
         )

@@ -23,6 +23,7 @@ from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
@@ -40,8 +41,13 @@ class SegmentKeys(dict[str, object]):
     """The primary keys of all segments by key, in order."""
 
 
-def segments_of(request: HttpRequest) -> SegmentKeys:
-    """Returns the keys of all segments. Makes one query for a page."""
+def shown_segments(site: AdminSite, request: HttpRequest) -> list[str]:
+    """Returns the keys of the segments that the user may see. Makes one query for a page."""
+    hidden = hidden_rows(site, request, segment_model())
+    return [key for key, pk in _segments_of(request).items() if str(pk) not in hidden]
+
+
+def _segments_of(request: HttpRequest) -> SegmentKeys:
     return page_of(request).once(SegmentKeys, _read_segments)
 
 
@@ -145,10 +151,13 @@ def _segment_links(rules: object, site: AdminSite, request: HttpRequest | None) 
     model, keys = segment_model(), {key for key, _place in named_segments(rules)}
     if not keys:
         return {}
-    pks = _read_segments() if request is None else segments_of(request)
+    pks = _read_segments() if request is None else _segments_of(request)
     has_link = request is not None and may_view(site, request, model)
+    hidden = {} if request is None else hidden_rows(site, request, model)
     return {
-        key: page_url(site, model, "change", pks[key]) if has_link else ""
+        key: page_url(site, model, "change", pks[key])
+        if has_link and str(pks[key]) not in hidden
+        else ""
         for key in keys.intersection(pks)
     }
 

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.text import Text, local_list, local_number, localized, quoted
+from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed, parse_version, problems_of
 from flagstaff.admin.flag.form.inputs import reassigned_text
@@ -31,13 +32,13 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.segment_uses import segment_rows, visible_refusal
-from flagstaff.admin.undo.permissions import may_write, require_release, write_of
+from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many, text_to_type
-from flagstaff.changes.impact import Impact, impact
+from flagstaff.changes.impact import Impact, impact, reached
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.undo import (
     RowId,
@@ -194,7 +195,9 @@ class UndoPage:
             self._admin.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(list_url(self._site, request))
         refusals = self._refusals(request, preview.rows, is_whole=is_whole)
-        turns_off = all(one.new == {"enabled": False} for _kind, one in _effects(preview.rows))
+        turns_off = all(
+            one.changed and one.changed.new == {"enabled": False} for one in preview.written
+        )
         needs_reason = conf.require_reason and not turns_off
         problems = problems_of(request, preview.text_to_type, needs_reason=needs_reason)
         is_possible = bool(preview.written) and not refusals
@@ -264,8 +267,9 @@ class UndoPage:
         ids = {(entry.kind, entry.object_pk) for entry in entries}
         rows = read_rows(ids, lock=False)
         for row_id in ids:
-            admin = admin_of(self._site, row_id[0].model)
-            if admin is None or not admin.has_view_permission(request, rows.get(row_id)):
+            model, row = row_id[0].model, rows.get(row_id)
+            sees = may_see(self._site, request, model, row_id[1])
+            if not sees or (row and not may(self._site, request, "view", row)):
                 raise PermissionDenied
 
     def _refusals(
@@ -279,7 +283,7 @@ class UndoPage:
         conflicts = [one.error for row in rows for one in row.conflicts] if is_whole else []
         refusals = [visible_refusal(self._site, request, error) for error in conflicts]
         try:
-            require_release(self._site, request, _effects(rows))
+            require_reach(self._site, request, _reached(rows))
         except FlagstaffError as error:
             refusals.append(localized(error.message))
         return refusals
@@ -309,7 +313,7 @@ class UndoPage:
                 raise ConflictError(text, key=done[0].key)
             # The rights may depend on the rows as they are now.
             _require_write(self._site, request, done)
-            require_release(self._site, request, _effects(done))
+            require_reach(self._site, request, _reached(done))
         written = {one.id: changed for one in done if (changed := one.written)}
         self._log(request, written)
         self._report(request, [*written.values()], preview)
@@ -393,17 +397,17 @@ def _undone_entries(rows: Iterable[Undone]) -> list[int]:
     return sorted(entry for one in rows for entry in one.entries)
 
 
-def _effects(rows: Iterable[Undone]) -> list[tuple[Kind, Changed]]:
-    return [(one.kind, changed) for one in rows if (changed := one.written)]
+def _reached(rows: Iterable[Undone]) -> Impact:
+    written = [one for one in rows if one.written]
+    return reached([one.before for one in written], [one.after for one in written])
 
 
 def _require_write(site: AdminSite, request: HttpRequest, rows: Iterable[Undone]) -> None:
     """Raises PermissionDenied unless the user may write each row. They may be viewed."""
     for one in rows:
-        admin = admin_of(site, one.kind.model)
-        if (changed := one.written) is not None and not (
-            admin and may_write(admin, request, write_of(changed), one.before.row)
-        ):
+        row = one.after.row if one.before.row is None else one.before.row
+        changed = one.written
+        if changed is not None and not may(site, request, right_of(one.kind, changed), row):
             raise PermissionDenied
 
 

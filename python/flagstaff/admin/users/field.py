@@ -22,7 +22,7 @@ from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import request_of
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.permissions import why_not_change_users
+from flagstaff.admin.rights import why_not_change_users
 from flagstaff.admin.users.listing import first_names
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.user_names import may_see_users
@@ -62,7 +62,7 @@ class AllowedUsersPanel(Part):
             if count:
                 first = first_names(cast("Row", flag), _MAX_NAMES)
                 names = local_list(first, _MAX_NAMES, total=count)
-            may_not = why_not_change_users(self.admin, request, flag)
+            may_not = why_not_change_users(self.admin.admin_site, request, flag)
             link_text = _("Show or search") if may_not else _("Add, remove or search")
             url = page_url(self.admin.admin_site, self.admin.model, "allowed_users", flag.pk)
             link = format_html('<a href="{}">{}</a>', url, link_text)

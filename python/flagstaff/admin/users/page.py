@@ -22,7 +22,7 @@ from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import may_view, page_url, row_path
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import why_not_change_users
+from flagstaff.admin.rights import why_not_change_users
 from flagstaff.admin.users.adding import (
     add_named_users,
     names_text,
@@ -94,7 +94,7 @@ class AllowedUsersPage(Part):
 
     def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
         """The link to the page, for users who may add allowed users."""
-        if why_not_change_users(self.admin, request, row):
+        if why_not_change_users(self.admin.admin_site, request, row):
             return "", ()
         return "", [(self._url("allowed_users", row.pk), _("Add users"))]
 
@@ -110,7 +110,7 @@ class AllowedUsersPage(Part):
             return HttpResponseRedirect(self._url("changelist"))
         typed = _Typed.of(request.POST)
         if request.method == "POST":
-            if why_not_change_users(self.admin, request, flag):
+            if why_not_change_users(self.admin.admin_site, request, flag):
                 raise PermissionDenied
             if _EDIT not in request.POST:
                 if question := self._change(request, flag, typed):
@@ -196,7 +196,7 @@ class AllowedUsersPage(Part):
             "max_reason": MAX_REASON_LENGTH,
             "reason_name": REASON,
             "reason_problem": typed.problems.get(REASON, ""),
-            "why_not": why_not_change_users(self.admin, request, flag),
+            "why_not": why_not_change_users(self.admin.admin_site, request, flag),
         }
         if may_see_users(request.user):
             context |= self._list(request, flag, total)

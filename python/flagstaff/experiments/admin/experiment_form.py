@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
@@ -20,7 +21,7 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.part import json_help
 from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import segments_of
+from flagstaff.admin.rule_editor.sentences import shown_segments
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
@@ -117,13 +118,14 @@ class ExperimentForm(MetricsForm):
         data: Any = None,
         *,
         request: HttpRequest,
+        site: AdminSite,
         experiment: Experiment | None = None,
         marks_url: str = "",
     ) -> None:
         initial = {} if experiment is None else _initial(experiment)
         super().__init__(data, experiment=experiment, initial=initial)
         rules = self.fields["rules"]
-        rules.widget = _ExperimentRules(request, rules.widget.attrs, marks_url)
+        rules.widget = _ExperimentRules(site, request, rules.widget.attrs, marks_url)
         self.fields[REASON] = forms.CharField(
             label=_("Reason"),
             # There is no other page that asks for it.
@@ -218,12 +220,14 @@ def _initial(experiment: Experiment) -> dict[str, Any]:
 class _ExperimentRules(RulesWidget):
     """The rows of rules. They say who takes part, so there is no rollout beside them."""
 
-    def __init__(self, request: HttpRequest, attrs: dict[str, Any], marks_url: str) -> None:
+    def __init__(
+        self, site: AdminSite, request: HttpRequest, attrs: dict[str, Any], marks_url: str
+    ) -> None:
         area = AdminTextareaWidget({**attrs, "rows": 4}).attrs
         super().__init__(
             {**area, "class": f"{area['class']} flagstaff-json flagstaff-lines"},
             of_segment=False,
-            offer=partial(_offer, request, marks_url),
+            offer=partial(_offer, site, request, marks_url),
             json_help=json_help(_RULES_EXAMPLE),
         )
 
@@ -233,12 +237,12 @@ class _ExperimentRules(RulesWidget):
         return {**context, "no_rules": _("No rules: all units take part."), "names_users": True}
 
 
-def _offer(request: HttpRequest, marks_url: str) -> Offer:
+def _offer(site: AdminSite, request: HttpRequest, marks_url: str) -> Offer:
     """What the editor offers. Makes the queries of the segments and the samples."""
     return Offer(
         known_attributes(),
         sample_values(request),
-        [*segments_of(request)],
+        shown_segments(site, request),
         has_groups=can_read_groups(conf.database),
         marks_url=marks_url,
     )

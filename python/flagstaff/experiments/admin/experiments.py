@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.times import aware
-from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageAction
+from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
 from flagstaff.admin.confirmation import PreviewRow
@@ -80,18 +80,13 @@ class ExperimentAdmin(ActionPageAdmin):
         may_edit = self.has_add_permission(request) or self.has_change_permission(request)
         if request.method != "POST" or not may_edit:
             raise PermissionDenied
-        form = ExperimentForm(request.POST, request=request)
+        form = ExperimentForm(request.POST, request=request, site=self.admin_site)
         return JsonResponse({"text": "", "marks": marks_of_rows(form, "rules")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         """All experiments of the flags' database."""
         # Frozen reports are large, and the list shows none.
         return super().get_queryset(request).defer("frozen_report").select_related("stored_verdict")
-
-    def may(self, request: HttpRequest, action: PageAction, row: Experiment) -> bool:
-        """Whether the user has Django's permission."""
-        allowed: bool = getattr(self, f"has_{action}_permission")(request, row)
-        return allowed
 
     def buttons(self, request: HttpRequest, row: Experiment) -> Sequence[Button]:
         """The buttons that the state of the experiment allows."""

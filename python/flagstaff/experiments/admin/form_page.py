@@ -49,8 +49,13 @@ class FormPage:
         return self._page(form)
 
     def _form(self, data: Any) -> ExperimentForm:
-        url = self.admin.url("marks")
-        return ExperimentForm(data, request=self.request, experiment=self.draft, marks_url=url)
+        return ExperimentForm(
+            data,
+            request=self.request,
+            site=self.admin.admin_site,
+            experiment=self.draft,
+            marks_url=self.admin.url("marks"),
+        )
 
     def _save(self, form: ExperimentForm) -> Experiment | None:
         """Creates or edits the experiment; None with an error of the form if that fails."""

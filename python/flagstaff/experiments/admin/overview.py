@@ -17,7 +17,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.rows import uncached
 from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.cells import as_of
@@ -64,8 +63,8 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns the lines, by key, if the user may see experiments. Makes one query."""
     if not may_view(site, request, Experiment) or not is_postgresql(connections[conf.database]):
         return []
-    running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
-    found = uncached(running.select_related("stored_verdict").only(*_COLUMNS))
+    shown = site.get_model_admin(Experiment).get_queryset(request)
+    found = shown.filter(state=State.RUNNING).only(*_COLUMNS)
     now = aware(timezone.now())
     return [
         OverviewLine(

@@ -22,7 +22,7 @@ from flagstaff.admin.flag.list.facts import keep_planned
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.roll_backs import (
     People,

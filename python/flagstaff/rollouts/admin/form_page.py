@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import islice, starmap
 from typing import Any, cast
 
 from django.contrib import messages
@@ -13,12 +13,12 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._tables.rows import FlagRow, all_rows, find_row
 from flagstaff._words.text import Text, local_number, localized
 from flagstaff._words.times import local_time_text
 from flagstaff.admin.action_page import ActionPageAdmin
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
-from flagstaff.admin.permissions import may, shown_flags
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.views import REASON, VERSION
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
@@ -201,7 +201,9 @@ class AddPage(FormPage):
     def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
         """Creates the plan."""
         key, at = form.cleaned_data["key"], form.cleaned_data["starts_at"]
-        if not may(self.admin.admin_site, self.request, "toggle", _flag(key)):
+        flag = _flag(key)
+        row = conf.flag_model if flag is None else flag
+        if not may(self.admin.admin_site, self.request, "toggle", row):
             raise PermissionDenied
         users = form.cleaned_data["required_users"]
         plan = plans.create(
@@ -399,19 +401,19 @@ def _flag(key: str) -> FlagRow | None:
 def _shown_flag(page: FormPage, key: str) -> FlagRow | None:
     """Returns the flag, or None if there is none that the user may see."""
     flag = _flag(key)
-    if flag is None:
-        return None
-    shown = shown_flags(page.admin.admin_site, page.request)
-    return flag if shown.filter(pk=flag.pk).exists() else None
+    is_shown = flag is not None and may(page.admin.admin_site, page.request, "view", flag)
+    return flag if is_shown else None
 
 
 def _keys(page: FormPage) -> list[str]:
     """Returns the keys of flags without an active plan, as far as the user may see them."""
     active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
     planned = set(active.values_list("key", flat=True))
-    flags = shown_flags(page.admin.admin_site, page.request)
-    keys = flags.order_by("key").values_list("key", flat=True)
-    return [key for key in keys[:_MAX_KEYS] if key not in planned]
+    left_out = planned.union(
+        hidden_rows(page.admin.admin_site, page.request, conf.flag_model).values()
+    )
+    keys = all_rows(conf.flag_model).order_by("key").values_list("key", flat=True)
+    return [*islice((key for key in keys if key not in left_out), _MAX_KEYS)]
 
 
 def _last_plan(page: FormPage, key: Any) -> Plan | None:

@@ -7,19 +7,18 @@ from datetime import datetime, timedelta
 
 from django.contrib.admin import AdminSite
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.rows import uncached
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.admin.roll_backs import People, people_of, state_sentences
-from flagstaff.rollouts.admin.texts import search_texts, state_name, time_of, with_time
+from flagstaff.rollouts.admin.texts import search_texts, state_name, time_of
 from flagstaff.rollouts.attention import (
     acted_on,
     needing_attention,
@@ -38,7 +37,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     # On SQLite, no plan starts.
     if not may_view(site, request, Plan) or not is_postgresql(connections[conf.database]):
         return []
-    plans = _plans()
+    plans = _plans(site.get_model_admin(Plan).get_queryset(request))
     changed, people = acted_on(plans), people_of(plans)
     return [
         OverviewLine(
@@ -55,18 +54,16 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     ]
 
 
-def _plans() -> list[Plan]:
-    """Returns the plans that have started, and the last ones of flags if they were rolled back.
+def _plans(plans: QuerySet[Plan]) -> list[Plan]:
+    """Returns those that have started, and the last ones of flags if they were rolled back.
 
     A roll back by a person is shown for a day, one by a guard until somebody acts.
     """
-    plans = Plan.objects.using(conf.database)
     has_started = Q(state__in=[State.RUNNING, State.HOLDING, State.PAUSED])
     has_tripped = Q(pk__in=needing_attention(plans).order_by().values("pk"))
     by_person = rolled_back_by_person(plans.filter(ended_at__gt=ClockTimestamp() - _DAY))
     is_recent = Q(pk__in=by_person.order_by().values("pk"))
-    wanted = plans.filter(has_started | has_tripped | is_recent).defer("salt")
-    return list(with_time(uncached(wanted)).order_by("key", "pk"))
+    return list(plans.filter(has_started | has_tripped | is_recent).order_by("key", "pk"))
 
 
 def _texts(plan: Plan, now: datetime, people: People) -> Iterator[tuple[Level, str, str]]:

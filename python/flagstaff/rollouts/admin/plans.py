@@ -18,11 +18,11 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageAction
+from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
 from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.page import page_of, page_of_row
-from flagstaff.admin.permissions import may, shown_flags
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
@@ -144,10 +144,9 @@ class PlanAdmin(ActionPageAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
-        shown = shown_flags(self.admin_site, request).values("pk")
-        hidden = all_rows(conf.flag_model).exclude(pk__in=shown)
-        plans_shown = super().get_queryset(request).exclude(key__in=hidden.values("key"))
-        return with_time(plans_shown.defer("salt"))
+        hidden = hidden_rows(self.admin_site, request, conf.flag_model)
+        shown = super().get_queryset(request).exclude(flag_pk__in=[*hidden])
+        return with_time(shown.defer("salt"))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -164,15 +163,15 @@ class PlanAdmin(ActionPageAdmin):
 
     # The permissions for flags decide.
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see plans."""
-        return may(self.admin_site, request, "view")
+    def has_view_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
+        """Whether the user may see plans, or the flag of this one."""
+        return may(self.admin_site, request, "view", _flag_or_model(obj))
 
     has_module_permission = has_view_permission
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may create, change and delete plans."""
-        return may(self.admin_site, request, "toggle")
+    def has_change_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
+        """Whether the user may create, change and delete plans, or that of this flag."""
+        return may(self.admin_site, request, "toggle", _flag_or_model(obj))
 
     has_add_permission = has_delete_permission = has_change_permission
 
@@ -189,11 +188,6 @@ class PlanAdmin(ActionPageAdmin):
         pks = page_of(request).once(_FirstPlans, lambda: _FirstPlans(plans_to_look_at())).pks
         first = [Case(When(pk__in=pks, then=0), default=1)] if pks else []
         return [*first, *self.ordering]
-
-    def may(self, request: HttpRequest, action: PageAction, row: Plan) -> bool:
-        """Whether the user may view or toggle the flag."""
-        flag = _facts_of(row).flag
-        return may(self.admin_site, request, "view" if action == "view" else "toggle", flag)
 
     def buttons(self, request: HttpRequest, row: Plan) -> Sequence[Button]:
         """The buttons of the newest plan of the flag: the others cannot be changed by their key."""
@@ -309,6 +303,16 @@ class PlanAdmin(ActionPageAdmin):
 def _facts_of(plan: Plan) -> _FlagOfPlan:
     page = page_of_row(plan)
     return (page and page.kept(_FlagOfPlan)) or _FlagOfPlan(None, None)
+
+
+def _flag_or_model(plan: Plan | None) -> Any:
+    """Returns the flag of a plan, or the model of flags without a plan, or without its flag."""
+    if plan is None:
+        return conf.flag_model
+    page = page_of_row(plan)
+    facts = page and page.kept(_FlagOfPlan)
+    flag = facts.flag if facts else flag_of_plan(plan)
+    return conf.flag_model if flag is None else flag
 
 
 def _is_newest(plan: Plan) -> bool:

@@ -141,7 +141,7 @@ def test_failure_changes_no_flag(
             raise FlagstaffError("b is refused")
         return disable(key)
 
-    monkeypatch.setattr(changes, "disable", fail_at_b)
+    monkeypatch.setattr(changes.flags, "disable", fail_at_b)
     response = turn_off(operator, flags, _confirmed="1")
     assert messages_of(response) == ["Not saved: b is refused"]
     assert enabled() == ["a", "b"]
@@ -376,8 +376,8 @@ def test_flags_that_the_user_may_not_change_are_named(
     operator: Client, flags: list[FeatureFlag], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "flagstaff.admin.permissions.may_toggle",
-        lambda _admin, _request, flag=None: flag is None or flag.key != "c",
+        "flagstaff.admin.FeatureFlagAdmin.has_toggle_permission",
+        lambda _admin, _request, obj=None: obj is None or obj.key != "c",
     )
     response = act(operator, "turn_on", flags)
     assert messages_of(response) == ["Nothing was changed: you may not turn on c."]

@@ -17,6 +17,7 @@ from flagstaff._tables.flag_states import FlagState, state_label
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import joined_tags
+from flagstaff.actions.rights import Right
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.flag.bulk.forms import (
     AddTagsForm,
@@ -30,7 +31,6 @@ from flagstaff.admin.flag.state import (
     class_and_label,
     forced_off_notice,
 )
-from flagstaff.admin.permissions import Action
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, impact_of_enabling
@@ -76,7 +76,7 @@ class BulkAction:
     write: Callable[[Row, Data], Changed]
     #: What the user must be allowed to do with each flag. The number of flags that are turned on
     #: or off in production is typed.
-    permission: Action = "change"
+    permission: Right = "change"
     #: The optional field that the model must have; empty for none.
     field: str = ""
     form: Callable[[Sequence[Any], Any], forms.Form] = FlagsForm

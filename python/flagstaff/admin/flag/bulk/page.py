@@ -24,8 +24,8 @@ from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import list_link
 from flagstaff.admin.part import AdminOfParts, Part
-from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.rights import may
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import read_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -11,15 +12,16 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
+from flagstaff.actions.rights import lacking
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.page import page_of
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may
 from flagstaff.admin.rule_editor.part import marks_of
 from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.impact import Impact, RowState, impact
+from flagstaff.changes.impact import Impact, RowState, impact, reached
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
@@ -41,8 +43,7 @@ class ReleaseQuestion(SaveQuestion):
             return impact([now], [now.after(form.changed_fields)], viewer=request.user)
         allowed = [user.pk for user in form.cleaned_data.get(ALLOWED) or ()]
         after = RowState(Kind.FLAG, flag, allowed)
-        reaches_users = FlagState.of(flag).reaches_users(lambda: len(allowed))
-        if reaches_users and not may(self.admin.admin_site, request, "toggle", flag):
+        if lacking(partial(may, self.admin.admin_site, request), reached([], [after])):
             text = _(
                 "users would have the new flag at once, and you do not have the permission to "
                 "change or toggle flags. Untick “Enabled”, and save again"

@@ -10,20 +10,13 @@ from django.db.models import BooleanField
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.tags import joined_tags
+from flagstaff.actions.rights import TOGGLE_FIELDS
 from flagstaff.admin.own_fields import replaced_fields
-from flagstaff.admin.page import stored_row
-from flagstaff.admin.part import AdminOfParts, DbField, Part, RowAction
-from flagstaff.admin.permissions import (
-    TOGGLE_FIELDS,
-    holds_toggle,
-    is_toggle_page,
-    mark_toggle_page,
-    may_toggle,
-)
-from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.admin.page import page_of, stored_row
+from flagstaff.admin.part import AdminOfParts, DbField, Part
+from flagstaff.admin.rights import may
 from flagstaff.validators import tags_problem
 
 if TYPE_CHECKING:
@@ -41,32 +34,19 @@ class ToggleRights(Part):
         if (flag := self.admin.get_object(request, object_id)) is not None:
             mark_toggle_page(self.admin, request, flag)
 
-    def permits(
-        self,
-        action: RowAction,
-        request: HttpRequest,
-        row: Any,
-        *,
-        permitted: bool,
-    ) -> bool:
-        """Whether the user may do this. To delete a flag that users have needs the right, too."""
-        if action == "view":
-            return permitted or holds_toggle(self.admin, request)
-        if action == "change":
-            return is_toggle_page(request) or permitted
-        if action == "delete" and permitted and row is not None:
-            flag = stored_row(row)
-            return may_toggle(self.admin, request, row) or not FlagState.of(flag).reaches_users(
-                lambda: count_allowed_users(flag)
-            )
-        return permitted
-
     def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
         """For a user who may only toggle, all other fields."""
-        if not is_toggle_page(request):
+        if not page_of(request).is_toggle:
             return ()
         fields = (*self.admin.opts.concrete_fields, *self.admin.opts.many_to_many)
         return [one.name for one in fields if one.name not in TOGGLE_FIELDS]
+
+
+def mark_toggle_page(model_admin: AdminOfParts, request: HttpRequest, flag: Any) -> None:
+    """Lets a user who may only toggle flags use this part of the form of this one."""
+    may_change = model_admin.has_change_permission(request, flag)
+    if not may_change and may(model_admin.admin_site, request, "toggle", flag):
+        page_of(request).is_toggle = True
 
 
 class ReadOnlyWords(Part):
@@ -82,11 +62,11 @@ class ReadOnlyWords(Part):
 
     def readonly_fields(self, request: HttpRequest, row: Any) -> tuple[str, ...]:
         """The words are no fields of the form."""
-        return tuple(self._words.values()) if is_toggle_page(request) else ()
+        return tuple(self._words.values()) if page_of(request).is_toggle else ()
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections, without rows that say nothing."""
-        is_toggle = is_toggle_page(request)
+        is_toggle = page_of(request).is_toggle
         if row is None or (self.admin.has_change_permission(request, row) and not is_toggle):
             return fieldsets
         others = self._others(stored_row(row))

@@ -18,7 +18,6 @@ from django.utils import timezone
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.model_fields import OWNER, TAGS
-from flagstaff._tables.rows import all_rows
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, aware_or_none
 from flagstaff.admin.fallbacks import value_or_default
@@ -85,11 +84,11 @@ class StoredOwnership:
 def stored_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> StoredOwnership:
     """Returns the owners and the tags. Reads them with the numbers, or else by a query."""
     overview_of(request, model_admin)
-    return page_of(request).once(StoredOwnership, partial(_read_ownership, model_admin.model))
+    return page_of(request).once(StoredOwnership, partial(_read_ownership, request, model_admin))
 
 
-def _read_ownership(model: type[Model]) -> StoredOwnership:
-    rows = list(all_rows(model).order_by().values_list(OWNER, TAGS))
+def _read_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> StoredOwnership:
+    rows = list(model_admin.get_queryset(request).order_by().values_list(OWNER, TAGS))
     return StoredOwnership.of((owner for owner, _tags in rows), (tags for _owner, tags in rows))
 
 

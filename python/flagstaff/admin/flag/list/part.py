@@ -48,8 +48,8 @@ from flagstaff.admin.flag.list.overview import (
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may_toggle, why_not_toggle
 from flagstaff.admin.recent_changes.urls import deleted_url
+from flagstaff.admin.rights import may, why_not_toggle
 
 #: The tags as text, in a query.
 TAGS_TEXT = "flagstaff_tags"
@@ -92,10 +92,10 @@ class FlagListPart(Part):
         changelist.show_admin_actions = overview.total > 0
         # Iterating keeps the rows, to which the numbers of allowed users are added.
         flags = list(changelist.result_list)
-        read = partial(read_facts, flags, overview.usage_since)
+        site, read = self.admin.admin_site, partial(read_facts, flags, overview.usage_since)
         shown = FlagList(
             path=request.get_full_path(),
-            toggled={str(one.pk) for one in flags if may_toggle(self.admin, request, one)},
+            toggled={str(one.pk) for one in flags if may(site, request, "toggle", one)},
             is_readable=overview.is_readable,
             facts=value_or_default(
                 "the list of flags shows no evaluations and no changes", read, _NO_FACTS
@@ -107,12 +107,13 @@ class FlagListPart(Part):
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
         """The shortcuts above the list, and why buttons are disabled."""
         overview = overview_of(request, self.admin)
-        may = may_toggle(self.admin, request)
+        site, model = self.admin.admin_site, self.admin.model
+        may_toggle = may(site, request, "toggle", model)
         return {
             "flagstaff_shortcuts": _shortcuts(request, overview, changelist.list_filter),
             "flagstaff_total": overview.total,
-            "flagstaff_deleted_url": deleted_url(self.admin.admin_site, request, changelist.query),
-            "flagstaff_why_not": "" if may else why_not_toggle(self.admin),
+            "flagstaff_deleted_url": deleted_url(site, request, changelist.query),
+            "flagstaff_why_not": "" if may_toggle else why_not_toggle(model),
         }
 
 

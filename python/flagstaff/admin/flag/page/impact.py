@@ -14,10 +14,11 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import RULES
 from flagstaff.admin.flag.form.inputs import RolloutInput
+from flagstaff.admin.flag.form.rights import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import mark_toggle_page
+from flagstaff.admin.rights import may
 from flagstaff.admin.rule_editor.part import marks_of_rows
 from flagstaff.changes.consequence import ignored_text, impact_text, share_text
 from flagstaff.changes.impact import RowState, impact, impact_of_enabling
@@ -39,7 +40,7 @@ class Impact(Part):
         flag = self.admin.get_object(request, unquote(object_id))
         if flag is None:
             raise Http404
-        if request.method != "POST" or not self.admin.has_view_permission(request, flag):
+        if request.method != "POST" or not may(self.admin.admin_site, request, "view", flag):
             raise PermissionDenied
         mark_toggle_page(self.admin, request, flag)
         form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from flagstaff._tables.model_fields import RULES
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may
 
 # The parameter of the URL, and its value.
 _WHO, _STAFF = "who", "staff"
@@ -36,7 +36,7 @@ class NewFlag(Part):
         self, request: HttpRequest, row: Any, context: Mapping[str, Any]
     ) -> Mapping[str, object]:
         """Whether the page offers the link, or has followed it."""
-        site = self.admin.admin_site
-        if row is not None or not may(site, request, "toggle"):
+        site, model = self.admin.admin_site, self.admin.model
+        if row is not None or not may(site, request, "toggle", model):
             return {}
         return {"flagstaff_new": "filled" if request.GET.get(_WHO) == _STAFF else "empty"}

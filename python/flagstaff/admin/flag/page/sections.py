@@ -29,7 +29,7 @@ from flagstaff.admin.history.event_cells import event_rows, without_hidden_users
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import AdminOfParts, Part
-from flagstaff.admin.permissions import may, may_toggle, why_not_toggle
+from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.views import environment_context
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
@@ -61,7 +61,7 @@ def head(model_admin: AdminOfParts, request: HttpRequest, flag: Any) -> Mapping[
         "attention": [*texts.attention, *filter(None, notices)],
         "notes": texts.notes,
         **_reach(request, flag),
-        "why_not": "" if may_toggle(model_admin, request, flag) else why_not_toggle(model_admin),
+        "why_not": "" if may(site, request, "toggle", flag) else why_not_toggle(model),
     }
 
 

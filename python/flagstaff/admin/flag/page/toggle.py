@@ -19,13 +19,14 @@ from flagstaff import changes
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
+from flagstaff.actions.rights import Right
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import posted_version, problems_of, version_text
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview, summary
 from flagstaff.admin.links import page_url, row_links, row_path
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import Action, may
+from flagstaff.admin.rights import may
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import anonymous_text, text_to_type
 from flagstaff.changes.flags import rules_for_everybody
@@ -48,7 +49,7 @@ class _Change(NamedTuple):
     question: Any
     label: Any
     #: The permission that it needs.
-    action: Action
+    right: Right
     #: Returns the fields to write.
     fields: Callable[[FlagState], Mapping[str, object]]
     write: Callable[..., changes.Changed]
@@ -111,7 +112,7 @@ class TogglePages(Part):
     def _answer(self, request: HttpRequest, change: _Change, pk: str) -> HttpResponse:
         site, model = self.admin.admin_site, self.admin.model
         flag = self.admin.get_object(request, pk)
-        if not may(site, request, change.action, flag):
+        if not may(site, request, change.right, model if flag is None else flag):
             raise PermissionDenied
         if flag is None:
             self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)

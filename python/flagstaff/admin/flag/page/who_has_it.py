@@ -19,7 +19,7 @@ from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.bucket_units import USER
 from flagstaff._words.text import localized
-from flagstaff.admin.permissions import needs_view_user_text
+from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.svg import anchor, chart, circle, line, rect, text
 from flagstaff.admin.typed_user import TypedUser, typed_user
 from flagstaff.history.user_names import may_see_users

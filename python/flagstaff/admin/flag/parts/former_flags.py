@@ -23,8 +23,8 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, former_rows
@@ -42,6 +42,8 @@ def former_texts(
     rows: dict[str, Change] = value_or_default(
         "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), {}
     )
+    hidden = hidden_rows(site, request, conf.flag_model) if rows else {}
+    rows = {key: row for key, row in rows.items() if row.object_pk not in hidden}
     if not rows:
         return {}
     actors = {row.actor for row in rows.values() if row.actor}
@@ -51,7 +53,7 @@ def former_texts(
     renamed = [row.object_pk for row in rows.values() if not row.is_deletion]
     flags = all_rows(conf.flag_model).filter(pk__in=renamed).values_list("pk", "key")
     present = {str(pk): key for pk, key in flags} if renamed else {}
-    may_see = may_view(site, request, RecentChange) and may(site, request, "view")
+    may_see = may_view(site, request, RecentChange) and may(site, request, "view", conf.flag_model)
     flag_admin = admin_of(site, conf.flag_model)
     may_add = may_see and flag_admin is not None and flag_admin.has_add_permission(request)
     texts = {}

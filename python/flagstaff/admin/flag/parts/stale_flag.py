@@ -22,7 +22,7 @@ from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import list_link, may_view
 from flagstaff.admin.page import Page, page_of_row, stored_row
-from flagstaff.admin.permissions import may
+from flagstaff.admin.rights import may
 from flagstaff.models import StaleFlag
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection

@@ -1,0 +1,124 @@
+"""Who may do what to a row.
+
+On a page, the project's ModelAdmin decides: its methods get this answer from their base class, and
+may refuse single rows or allow more. Without a request, such a method cannot be asked: a made-up
+request lacks what middleware adds, and "no team" may mean every team to it. So it counts as a no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from django.apps import apps
+from django.contrib.auth import get_permission_codename
+
+from flagstaff._tables.flag_states import FlagState
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.impact import Impact, RowState
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+
+#: "toggle" turns flags on and off, sets their rollout, and uses their plans.
+Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
+#: Whether somebody has a right for a row, or for the rows of a model.
+Ask: TypeAlias = "Callable[[Right, Any], bool]"
+
+#: The fields that the right to toggle writes.
+TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
+
+_INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
+    "view": ("view", "toggle", "change"),
+    "toggle": ("toggle", "change"),
+}
+# The methods by which a project restricts rights to some rows.
+_HIDING = ("get_queryset", "has_view_permission")
+_DECIDING = (*_HIDING, "has_change_permission", "has_toggle_permission")
+
+
+def may(user: Any, right: Right, row: Any) -> bool:
+    """Returns whether a user may do this to a row, or to the rows of a model.
+
+    It is the answer of READ_ONLY and of Django's permissions, also those for single rows. Whoever
+    may toggle or change a row may view it.
+    """
+    if conf.read_only and right != "view":
+        return False
+    is_model = isinstance(row, type)
+    names = [permission(one, row) for one in _INCLUDED_IN.get(right, (right,))]
+    return any(user.has_perm(name) for name in names) or (
+        not is_model and any(user.has_perm(name, row) for name in names)
+    )
+
+
+def may_later(user: Any, right: Right, row: Any) -> bool:
+    """Returns whether something that a user has stored may now happen to a row.
+
+    False if a ModelAdmin of the project decides it, whose methods need a request of the user.
+    """
+    # Not the method of the site, which may need what a middleware adds.
+    if not (user.is_active and getattr(user, "is_staff", True)) or not may(user, right, row):
+        return False
+    if not apps.is_installed("django.contrib.admin"):
+        return False
+    from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (needs the installed app)
+
+    models = ((site, type(row)) for site in all_sites)
+    admins = [site.get_model_admin(model) for site, model in models if site.is_registered(model)]
+    # The user has stored it on a page of one of them.
+    return bool(admins) and not any(map(decides_by_row, admins))
+
+
+def decides_by_row(model_admin: Any) -> bool:
+    """Returns whether the class of a project may refuse some rows."""
+    return any(overrides(model_admin, name) for name in _DECIDING)
+
+
+def hides_rows(model_admin: Any) -> bool:
+    """Returns whether the class of a project may hide some rows."""
+    return any(overrides(model_admin, name) for name in _HIDING)
+
+
+def overrides(model_admin: Any, name: str) -> bool:
+    """Returns whether a ModelAdmin has a method of its own, and not that of a base class."""
+    module = getattr(getattr(model_admin, name, None), "__module__", "flagstaff")
+    return module.partition(".")[0] not in {"django", "flagstaff"}
+
+
+def right_of(kind: Kind, changed: Changed) -> Right:
+    """Returns the right that a change of several fields needs."""
+    if changed.new is None:
+        return "delete"
+    if changed.old is None:
+        return "add"
+    toggles = kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
+    return "toggle" if toggles else "change"
+
+
+def lacking(ask: Ask, reached: Impact) -> list[RowState]:
+    """Returns the flags and values that a change reaches, without the right for them.
+
+    These are flags that come or go with their users, and what uses a segment that changes. The
+    right to change segments includes experiments. `reached` need not be counted.
+    """
+    sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]
+    states = [old or new for old, new in sides if not (old and new)]
+    found = [one for one in states if one is not None and reaches_users(one)]
+    found += [RowState(use.kind, use.row) for use in reached.uses if use.kind and use.is_active]
+    rights: dict[Kind, Right] = {Kind.FLAG: "toggle", Kind.VALUE: "change"}
+    return [one for one in found if not ask(rights[one.kind], one.row)]
+
+
+def reaches_users(state: RowState) -> bool:
+    """Returns whether it is a flag that users have. Counts its allowed users, if that decides."""
+    users = state.allowed_users
+    return state.kind is Kind.FLAG and FlagState.of(state.row).reaches_users(
+        lambda: count_allowed_users(state.row) if users is None else len(users)
+    )
+
+
+def permission(right: Right, row: Any) -> str:
+    """Returns the name of Django's permission for a row or a model."""
+    meta = row._meta
+    return f"{meta.app_label}.{get_permission_codename(right, meta)}"

@@ -1,0 +1,184 @@
+"""What the user of a request may do to a row, and which rows the pages hide from the user.
+
+The ModelAdmin of the project decides. `flagstaff.actions.rights` is the answer of its base class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.model_fields import stored_fields
+from flagstaff._tables.rows import all_rows
+from flagstaff.actions import rights
+from flagstaff.actions.rights import Right
+from flagstaff.admin.links import admin_of
+from flagstaff.admin.page import page_of
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, has_history
+from flagstaff.history.user_names import may_see_users, permission_to_see_users
+
+_DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
+
+
+def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
+    """Returns whether the user of the request may do this to a row, or to the rows of a model.
+
+    READ_ONLY counts whatever the methods of a project return, and no right includes hidden rows.
+    """
+    model, obj = (row, None) if isinstance(row, type) else (type(row), row)
+    model_admin = admin_of(site, model)
+    if model_admin is None:
+        return rights.may(request.user, right, row)
+    if conf.read_only and right != "view":
+        return False
+    # On the page of a flag, Django sees a user who may only toggle it as one who may change it.
+    if right == "change" and page_of(request).is_toggle:
+        return False
+    if obj is None:
+        return _has_permission(model_admin, request, right)
+    return (
+        _has_permission(model_admin, request, right, obj)
+        and _has_permission(model_admin, request, "view", obj)
+        and str(obj.pk) not in hidden_rows(site, request, model)
+    )
+
+
+def may_see(site: AdminSite, request: HttpRequest, model: type[Model], pk: object) -> bool:
+    """Returns whether the pages may name a row, which may be a deleted one."""
+    shows = may(site, request, "view", model)
+    return shows and str(pk) not in hidden_rows(site, request, model)
+
+
+def _has_permission(
+    model_admin: ModelAdmin[Any], request: HttpRequest, right: Right, obj: Any = None
+) -> bool:
+    if right == "add":
+        return model_admin.has_add_permission(request)
+    if right == "toggle" and not hasattr(model_admin, "has_toggle_permission"):
+        return has_toggle_permission(model_admin, request, obj)
+    if getattr(model_admin, f"has_{right}_permission")(request, obj):
+        return True
+    # Django's own class knows nothing of the permission to toggle.
+    is_known = right != "view" or rights.overrides(model_admin, "has_view_permission")
+    return not is_known and rights.may(request.user, right, obj or model_admin.model)
+
+
+def has_toggle_permission(
+    model_admin: ModelAdmin[Any], request: HttpRequest, obj: Any = None
+) -> bool:
+    """Returns whether the user may turn flags on and off, or this one.
+
+    A class that refuses to change this flag, although the user may change others, refuses it.
+    """
+    if model_admin.has_change_permission(request, obj):
+        return True
+    if not rights.may(request.user, "toggle", obj or model_admin.model):
+        return False
+    return obj is None or not model_admin.has_change_permission(request)
+
+
+# Hidden rows.
+
+
+class _Refused(dict[type[Model], list[Any]]):
+    """The primary keys of the refused rows of each model that the request has asked for."""
+
+
+class _Hidden(dict[type[Model], Mapping[str, str]]):
+    """The hidden rows of each model that the request has asked for."""
+
+
+def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any]:
+    """Returns the primary keys of the rows that the user may not see, in one query for a request.
+
+    Makes no query unless the class of a project overrides `has_view_permission`.
+    """
+    if not rights.overrides(model_admin, "has_view_permission"):
+        return []
+    found, model = page_of(request).once(_Refused, _Refused), model_admin.model
+    if model not in found:
+        may_view = partial(model_admin.has_view_permission, request)
+        found[model] = [row.pk for row in all_rows(model) if not may_view(row)]
+    return found[model]
+
+
+def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Mapping[str, str]:
+    """Returns the keys of the rows that the lists hide, by the text of their primary key.
+
+    Deleted rows are among them. Makes up to four queries for a request, and none unless the class
+    of a project may hide rows.
+    """
+    found, model_admin = page_of(request).once(_Hidden, _Hidden), admin_of(site, model)
+    if model_admin is None or not rights.hides_rows(model_admin):
+        return {}
+    if model not in found:
+        found[model] = dict(_hidden_of(model_admin, request))
+    return found[model]
+
+
+def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[tuple[str, str]]:
+    model, shown = model_admin.model, model_admin.get_queryset(request).order_by()
+    # The query set of a project need not be that of its base class.
+    seen = {*shown.values_list("pk", flat=True)}.difference(refused_rows(model_admin, request))
+    keys = dict(all_rows(model).values_list("pk", "key"))
+    yield from ((str(pk), key) for pk, key in keys.items() if pk not in seen)
+    kind = next((kind for kind in Kind if kind.model is model), None)
+    if kind is None or not has_history():
+        return
+    # A query set cannot say whether it would show a deleted row.
+    decides, present = rights.overrides(model_admin, "has_view_permission"), {*map(str, keys)}
+    deletions = Change.objects.filter(relation=kind.row_relation, action__in=_DELETIONS)
+    newest = {one.object_pk: one for one in deletions.order_by("id")}
+    for pk in newest.keys() - present:
+        row = _row_of(kind, newest[pk]) if decides else None
+        if row is None or not model_admin.has_view_permission(request, row):
+            yield pk, newest[pk].key
+
+
+def _row_of(kind: Kind, deletion: Change) -> Any:
+    """Returns a deleted row as it was; None if its model has changed since."""
+    row, stored = kind.model(), deletion.old or {}
+    try:
+        for field in stored_fields(kind.model):
+            if field.column in stored:
+                setattr(row, field.attname, field.to_python(stored[field.column]))
+    except ValidationError:
+        return None
+    return row
+
+
+# What the pages say.
+
+
+def why_not_toggle(model: type[Model]) -> str:
+    """Returns the sentence beside controls that are disabled."""
+    if conf.read_only:
+        return _("These pages are read-only: the setting READ_ONLY is True.")
+    text = _("To turn flags on or off, you need the permission “%(permission)s”.")
+    return text % {"permission": rights.permission("toggle", model)}
+
+
+def why_not_change_users(site: AdminSite, request: HttpRequest, flag: Any) -> str:
+    """Returns why the user of the request may not add and remove allowed users, or ""."""
+    if not may_see_users(request.user):
+        return needs_view_user_text()
+    if conf.read_only:
+        return _("These pages are read-only: the setting READ_ONLY is True.")
+    if not may(site, request, "change", flag):
+        return _("To add or remove users, you need the permission to change this flag.")
+    return ""
+
+
+def needs_view_user_text() -> str:
+    """Returns the sentence that names the permission to see users."""
+    text = _("To see users, you need the permission “%(name)s”.")
+    return text % {"name": permission_to_see_users()}

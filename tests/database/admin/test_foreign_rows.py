@@ -1,0 +1,239 @@
+"""A member of one team requests every page, and posts to every page, for the rows of another.
+
+The URLs are those of the admins, so a new page is requested, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest
+
+from flagstaff import changes, experiments
+from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin, SegmentAdmin
+from flagstaff.experiments.admin.experiments import ExperimentAdmin
+from flagstaff.experiments.models import ExperimentEvent
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan, PlanEvent
+from tests.support.admin_pages import page, staff
+from tests.support.rollouts import drive_recently
+from tests.support.usage_rows import add_usage
+
+# Each change is a transaction of its own, as in production: an undo reads the history.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADMINS = (FeatureFlagAdmin, KeyValueStoreAdmin, SegmentAdmin, ExperimentAdmin)
+#: What no page may name: keys, and what only the other team has written.
+SECRETS = ("topsecret", "classified")
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+LOGGED_IN = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+PERMISSIONS = [
+    f"{action}_{model}"
+    for model in ("featureflag", "keyvaluestore", "segment", "experiment")
+    for action in ("view", "add", "change", "delete")
+]
+CONFIRMED = {"_confirmed": "1", "post": "yes", "_save": "1"}
+#: The fields of all forms.
+EDITS = {
+    "rollout_percent": "100",
+    "enabled": "on",
+    "kind": "ops",
+    "bucket_by": "user",
+    "key": "another",
+    "description": "edited",
+    "value": "1",
+    "names": "staff",
+    "_add": "1",
+    "owner": "edited",
+    "tags": "edited",
+    "until": "2100-01-01",
+    "winner": "treatment",
+    "conditions": json.dumps(LOGGED_IN),
+}
+BUTTONS = ("start", "pause", "resume", "rollback", "jump", "stop", "ship", "undo", "shuffle")
+
+
+def is_ours(row: Any) -> bool:
+    return not row.key.startswith("topsecret")
+
+
+@pytest.fixture(params=["methods", "query set", "both"])
+def restricted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's classes refuse or hide the rows of the other team."""
+    for admin in ADMINS:
+        if request.param != "query set":
+            for action in ("view", "change", "delete"):
+                _refuse(monkeypatch, admin, f"has_{action}_permission")
+        if request.param != "methods":
+            _hide(monkeypatch, admin)
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, admin: type[Any], name: str) -> None:
+    inherited = getattr(admin, name)
+
+    def has_permission(self: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return (obj is None or is_ours(obj)) and inherited(self, request, obj)
+
+    monkeypatch.setattr(admin, name, has_permission)
+
+
+def _hide(monkeypatch: pytest.MonkeyPatch, admin: type[Any]) -> None:
+    inherited = admin.get_queryset
+
+    def get_queryset(self: Any, request: HttpRequest) -> Any:
+        return inherited(self, request).exclude(key__startswith="topsecret")
+
+    monkeypatch.setattr(admin, "get_queryset", get_queryset)
+
+
+@pytest.fixture
+def foreign() -> list[Model]:
+    """Rows of the other team of each kind, and rows of ours that have something to do with them."""
+    drive_recently()
+    shown: dict[str, Any] = {"description": "classified", "owner": "classified"}
+    changes.segments.create("shared", STAFF)
+    changes.segments.create("topsecret_segment", STAFF, description="classified")
+    by_segments = [{"conditions": [{"segment": key}]} for key in ("shared", "topsecret_segment")]
+    changes.flags.create(
+        "topsecret_flag", enabled=True, rollout_percent=37, rules=by_segments, **shown
+    )
+    changes.flags.create("topsecret_off", **shown)
+    changes.flags.create("topsecret_gone", enabled=True, rollout_percent=50, **shown)
+    changes.flags.create("topsecret_idle", **shown)
+    changes.values.create(
+        "topsecret_value",
+        "classified",
+        rules=[{"conditions": [{"segment": "shared"}], "value": "classified too"}],
+    )
+    changes.flags.create("ours", owner="us")
+    with transaction.atomic():
+        changes.flags.set_rollout("ours", 5)
+        changes.flags.set_rollout("topsecret_flag", 38)
+        changes.values.update("topsecret_value", {"description": "classified"})
+    plans.create("topsecret_flag", ["60:1h", "100"], required_users=77)
+    plan = plans.start("topsecret_flag")
+    plans.create("topsecret_gone", ["60:1h", "100"])
+    experiments.create("topsecret_experiment", rules=by_segments, **shown)
+    experiment = experiments.start("topsecret_experiment")
+    for key in ("topsecret_gone", "topsecret_idle"):
+        changes.flags.delete(key)
+    # Like a key of the other team.
+    add_usage("opsecret_flag", "unknown")
+    flags = FeatureFlag.objects.filter(key__startswith="topsecret")
+    return [
+        *flags,
+        KeyValueStore.objects.get(),
+        Segment.objects.get(key="topsecret_segment"),
+        plan,
+        experiment,
+    ]
+
+
+def urls(model: type[Model]) -> Iterator[str]:
+    """Yields the URLs of a model's pages; "{pk}" stands for the primary key."""
+    meta = model._meta
+    for one in site.get_model_admin(model).get_urls():
+        route = str(one.pattern).replace("<path:object_id>", "{pk}")
+        yield f"/admin/{meta.app_label}/{meta.model_name}/{route}"
+
+
+def models() -> list[type[Model]]:
+    """Returns the models whose pages belong to flagstaff."""
+    return [one for one in site._registry if one.__module__.startswith("flagstaff")]
+
+
+def addresses(foreign: list[Model]) -> Iterator[str]:
+    """Yields the URL of each page, for rows of the other team, with each parameter that it reads.
+
+    What is typed is never a whole key, because pages repeat it.
+    """
+    entries = Change.objects.filter(key__startswith="topsecret").order_by("pk")
+    versions = [*entries.values_list("pk", flat=True)]
+    ours, shared = FeatureFlag.objects.get(key="ours"), Segment.objects.get(key="shared")
+    for model in models():
+        pks = [row.pk for row in (*foreign, ours, shared) if isinstance(row, model)]
+        for url in urls(model):
+            if "{pk}" not in url:
+                yield from (f"{url}{query}" for query in ("", "?q=opsecre", "?format=csv"))
+                continue
+            for one in (url.format(pk=pk) for pk in pks):
+                yield one
+                if "history" in one:
+                    yield from (f"{one}?format=csv", f"{one}?restore={versions[0]}")
+                elif "change" in one:
+                    yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
+    plan = Plan.objects.latest("pk").pk
+    yield f"/admin/flagstaff_rollouts/plan/add/?like={plan}"
+    yield f"/admin/flagstaff/flagsofuser/?user={User.objects.get(username='staff').pk}"
+    yield "/admin/flagstaff/overview/search/?q=opsecre"
+    yield "/admin/flagstaff/overview/search/?q=lassified"
+    for name in ("undo", "undo-transaction"):
+        yield from (f"/admin/flagstaff/recentchange/?{name}={version}" for version in versions)
+    yield "/admin/flagstaff/recentchange/?key=opsecre&time=24h"
+
+
+def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
+    """Yields what is posted to a page: each button and action, for the rows of the other team."""
+    yield CONFIRMED | EDITS
+    if "/change/" in url and ("/plan/" in url or "/experiment/" in url):
+        yield from ({"_button": button, "_confirmed": "1", **EDITS} for button in BUTTONS)
+    for model in models():
+        if url == f"/admin/{model._meta.app_label}/{model._meta.model_name}/":
+            pks = [row.pk for row in foreign if isinstance(row, model)]
+            for action in (*(site.get_model_admin(model).actions or ()), "delete_selected"):
+                yield CONFIRMED | EDITS | {"action": action, "_selected_action": pks}
+
+
+def read(foreign: list[Model]) -> list[dict[str, Any]]:
+    """Returns the rows of the other team as they are stored, and the segment that they use."""
+    shared = Segment.objects.get(key="shared")
+    rows = [type(row)._base_manager.filter(pk=row.pk) for row in (*foreign, shared)]
+    return [row for found in rows for row in found.values()]
+
+
+def newest() -> list[int]:
+    """Returns the newest entry about the other team in each history."""
+    entries = Change.objects.filter(key__startswith="topsecret")
+    of_plans, of_experiments = PlanEvent.objects, ExperimentEvent.objects
+    return [rows.latest("pk").pk for rows in (entries, of_plans, of_experiments)]
+
+
+@pytest.mark.usefixtures("restricted")
+@pytest.mark.parametrize("toggle", [False, True], ids=["changes", "toggles"])
+def test_pages_name_no_row_of_another_team(toggle: bool, foreign: list[Model]) -> None:
+    client = staff(*PERMISSIONS, *(["toggle_featureflag"] if toggle else []))
+    found, requested = [], 0
+    for url in addresses(foreign):
+        response: Any = client.get(url, follow=True)
+        assert response.status_code in {200, 403, 404, 405}, url
+        text = unescape(response.getvalue().decode()).lower()
+        requested += 1
+        found += [(url, word) for word in SECRETS if word in text]
+    assert found == []
+    assert requested >= 110
+    assert "ours" in page(client)
+
+
+@pytest.mark.usefixtures("restricted")
+@pytest.mark.parametrize("toggle", [False, True], ids=["changes", "toggles"])
+def test_posts_change_no_row_of_another_team(toggle: bool, foreign: list[Model]) -> None:
+    client = staff(*PERMISSIONS, *(["toggle_featureflag"] if toggle else []))
+    before, last, found, posted = read(foreign), newest(), [], 0
+    for url in addresses(foreign):
+        for body in bodies(url, foreign):
+            response: Any = client.post(url, body, follow=True)
+            text = unescape(response.getvalue().decode()).lower()
+            posted += 1
+            found += [(url, word) for word in SECRETS if word in text]
+    assert found == []
+    assert posted >= 32
+    assert (read(foreign), newest()) == (before, last)
