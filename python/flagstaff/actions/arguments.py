@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
 from flagstaff._stored_value_schema import SECRET, is_secret
@@ -82,9 +83,9 @@ class Argument:
         """Returns the value of what was typed."""
         return typed
 
-    def form_field(self, label: str) -> forms.Field:
-        """Returns the field of a page, whose value is what the action gets."""
-        return forms.CharField(label=label, required=False)
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        """Returns the field of a page. Its value is what the action gets; None is left out."""
+        return forms.CharField(label=label, required=required)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,27 @@ class Parsed(Argument):
     def value(self, typed: Any, given: Given) -> Any:
         return None if self.clears and typed == "" else typed
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(self.parse, label=label, required=required)
+
     def _parse(self, text: str) -> Any:
         return "" if self.clears and not text else self.parse(text)
+
+
+class _ParsedField(forms.CharField):
+    """A text of a page, which a function parses as that of a command."""
+
+    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._parse = parse
+
+    def to_python(self, value: object) -> Any:
+        """Parses the text. Raises ValidationError."""
+        text = super().to_python(value)
+        try:
+            return self._parse(text) if text else None
+        except ArgumentTypeError as error:
+            raise ValidationError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,16 @@ class OneOf(Argument):
     def value(self, typed: Any, given: Given) -> Any:
         return self.choices[typed]
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        words = [*([] if required else [("", "")]), *((one, one) for one in self.choices)]
+        return forms.TypedChoiceField(
+            choices=words,
+            coerce=self.choices.__getitem__,
+            empty_value=None,
+            label=label,
+            required=required,
+        )
+
 
 @dataclass(frozen=True)
 class YesNo(Argument):
@@ -127,6 +157,9 @@ class YesNo(Argument):
 
     def parsing(self) -> dict[str, Any]:
         return {"action": BooleanOptionalAction}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return forms.NullBooleanField(label=label, required=required)
 
 
 @dataclass(frozen=True)
@@ -149,6 +182,9 @@ class JsonFile(Argument):
 
     metavar: str | None = "FILE"
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(JsonText.parse, label=label, required=required)
+
     def value(self, typed: Any, given: Given) -> Any:
         if typed.lstrip().startswith("["):
             return _parsed(typed)
@@ -163,6 +199,9 @@ class JsonText(Argument):
 
     def parsing(self) -> dict[str, Any]:
         return {"type": self.parse}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(self.parse, label=label, required=required)
 
     @staticmethod
     def parse(text: str) -> Any:

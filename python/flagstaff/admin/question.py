@@ -118,9 +118,9 @@ class Question:
     def _form(self) -> forms.Form:
         fields: dict[str, forms.Field] = {}
         if self.action.creates:
-            fields["key"] = self._field("key", Argument(""))
-        for name, (argument, _required) in self.action.arguments().items():
-            fields[name] = self._field(name, argument)
+            fields["key"] = self._field("key", Argument(""), required=True)
+        for name, (argument, required) in self.action.arguments().items():
+            fields[name] = self._field(name, argument, required=required)
         initial = {name: getattr(self.row, name) for name in fields if hasattr(self.row, name)}
         # Without fields there is nothing to wait for.
         data: Mapping[str, Any] | None = None if fields else {}
@@ -129,11 +129,12 @@ class Question:
         form: forms.Form = type("ArgumentForm", (forms.Form,), fields)(data, initial=initial)
         return form
 
-    def _field(self, name: str, argument: Argument) -> forms.Field:
+    def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = find_field(self.admin.model, name)
         field = column and self.admin.formfield_for_dbfield(column, self.request)
-        return field or argument.form_field(str(capfirst(name.replace("_", " "))))
+        label = str(capfirst(name.replace("_", " ")))
+        return field or argument.form_field(label, required=required)
 
     def _preview(self) -> _Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""

@@ -8,13 +8,17 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from flagstaff import acting_as, changes
-from flagstaff.admin import question
+from flagstaff.actions import Kind, Percent, Text, action
+from flagstaff.admin import question, row_page
+from flagstaff.admin.segment import SegmentAdmin
+from flagstaff.changes import Changed
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
@@ -582,3 +586,38 @@ def test_page_of_a_segment_that_is_gone_says_so(view: str, operator: Client) -> 
         response = operator.get(f"{SEGMENTS}{pk}/{view}/", follow=True)
         [message] = messages_of(response)
         assert f"with ID “{pk}” doesn" in message
+
+
+# Actions of apps.
+
+
+def test_action_of_an_app_has_a_page_with_its_arguments(
+    operator: Client,
+    admin_user: User,
+    segment: Segment,
+    rf: RequestFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @action(Kind.SEGMENT)
+    def limit_seats(
+        key: str, most: Percent, note: Text, *, expect_version: int | None = None
+    ) -> Changed:
+        """Limit the seats."""
+        fields = {"conditions": [condition("seats", "lt", most)], "description": note}
+        return changes.segments.update(key, fields, expect_version=expect_version)
+
+    monkeypatch.setattr(row_page, "all_actions", lambda _kind: [limit_seats])
+    [pattern, *_] = SegmentAdmin(Segment, admin.site).get_urls()
+    assert str(pattern.pattern) == "<path:object_id>/limit-seats/"
+
+    def page_after(**typed: str) -> Any:
+        request = rf.post("/", {**typed, "_rule_edit": "preview"})
+        request.user = admin_user
+        return pattern.callback(request, object_id=str(segment.pk)).context_data
+
+    shown = page_after(most="101", note="few")
+    assert shown["title"] == "Limit seats"
+    assert [field.label for field in shown["form"]] == ["Most", "Note"]
+    [problem] = shown["form"].errors["most"]
+    assert problem == "expected a whole number from 0 to 100, not '101'"
+    assert page_after(most="50%", note="few")["preview"].arguments == {"most": 50, "note": "few"}
