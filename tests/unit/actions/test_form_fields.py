@@ -1,4 +1,4 @@
-"""The field that an argument of an action has on a page: what was typed, and what the action gets."""
+"""The field that an argument of an action has on a page, and what the action gets from it."""
 
 from __future__ import annotations
 
