@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
+    from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.user_flags import UserFlagsMixin
     from flagstaff.admin.value.admin import KeyValueStoreAdmin
@@ -34,6 +35,7 @@ __all__ = [
     "KeyValueStoreAdmin",
     "Part",
     "RecentChangesAdmin",
+    "Section",
     "SegmentAdmin",
     "UserFlagsMixin",
     "load",
@@ -44,6 +46,7 @@ _MODULES = {
     "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
     "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
+    "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
     "UserFlagsMixin": "flagstaff.admin.user_flags",
 }

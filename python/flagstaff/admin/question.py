@@ -258,9 +258,9 @@ class Question:
             changed = action.write(preview.changed.key, **arguments)
             if action.creates:
                 self.row = action.kind.row(changed.key)
-                admin.log_addition(request, self.row, "")
-            elif changed.written and not action.deletes:
-                admin.log_change(request, row, describe_changed(request, changed))
+            if changed.written and not action.deletes:
+                log = admin.log_addition if action.creates else admin.log_change
+                log(request, self.row, describe_changed(request, changed))
         return changed
 
     def _done(self, preview: _Preview, changed: Changed) -> HttpResponse:

@@ -8,16 +8,15 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
-from django.test import Client, RequestFactory
-from django.urls import reverse
+from django.test import Client
+from django.urls import path, reverse
 
 from flagstaff import acting_as, changes
-from flagstaff.actions import Kind, Percent, Text, action
+from flagstaff.actions import Kind, Percent, Text, action, all_actions
 from flagstaff.admin import question, row_page
-from flagstaff.admin.segment import SegmentAdmin
 from flagstaff.changes import Changed
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
@@ -44,6 +43,7 @@ from tests.support.admin_pages import (
 from tests.support.conditions import condition
 from tests.support.form_inputs import inputs_of
 from tests.support.history import segment_history
+from tests.support.pages import names_of
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
@@ -218,8 +218,8 @@ ACTIONS: dict[str, tuple[str, dict[str, Any], int, str]] = {
 def test_action_writes_with_actor_and_reason_and_says_what_it_did(
     name: str, operator: Client, admin_user: User, segment: Segment
 ) -> None:
-    path, arguments, flag, message = ACTIONS[name]
-    url = SEGMENTS + path.format(pk=segment.pk)
+    address, arguments, flag, message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
     response = act(operator, url, _reason="pilot", **arguments)
     [first, *_] = messages_of(response)
     assert first.startswith(message)
@@ -239,8 +239,8 @@ def test_action_writes_with_actor_and_reason_and_says_what_it_did(
 def test_page_of_an_action_locks_and_writes_nothing(
     name: str, operator: Client, segment: Segment
 ) -> None:
-    path, arguments, _flag, _message = ACTIONS[name]
-    url = SEGMENTS + path.format(pk=segment.pk)
+    address, arguments, _flag, _message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
     use("enterprise", "a", enabled=True)
     data = typed(operator, url, **arguments)
 
@@ -297,8 +297,8 @@ def test_key_that_exists_is_refused(operator: Client, segment: Segment) -> None:
 def test_action_needs_a_reason_if_the_setting_says_so(
     name: str, operator: Client, segment: Segment, reason_required: None
 ) -> None:
-    path, arguments, _flag, _message = ACTIONS[name]
-    url = SEGMENTS + path.format(pk=segment.pk)
+    address, arguments, _flag, _message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
     [problem] = problems_in(act(operator, url, **arguments))
     assert problem.startswith("A reason is required.")
     assert not LogEntry.objects.exists()
@@ -588,16 +588,13 @@ def test_page_of_a_segment_that_is_gone_says_so(view: str, operator: Client) -> 
         assert f"with ID “{pk}” doesn" in message
 
 
-# Actions of apps.
+# What a project adds.
 
 
-def test_action_of_an_app_has_a_page_with_its_arguments(
-    operator: Client,
-    admin_user: User,
-    segment: Segment,
-    rf: RequestFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site with the admin of the docs, and an action of the project."""
+
     @action(Kind.SEGMENT)
     def limit_seats(
         key: str, most: Percent, note: Text, *, expect_version: int | None = None
@@ -606,19 +603,32 @@ def test_action_of_an_app_has_a_page_with_its_arguments(
         fields = {"conditions": [condition("seats", "lt", most)], "description": note}
         return changes.segments.update(key, fields, expect_version=expect_version)
 
-    monkeypatch.setattr(row_page, "all_actions", lambda _kind: [limit_seats])
-    [pattern, *_] = SegmentAdmin(Segment, admin.site).get_urls()
-    assert str(pattern.pattern) == "<path:object_id>/limit-seats/"
+    actions = (*all_actions(Kind.SEGMENT), limit_seats)
+    monkeypatch.setattr(row_page, "all_actions", lambda _kind: actions)
+    site = AdminSite()
+    site.register(Segment, names_of("how-to/admin.md", "class OwnSegmentAdmin")["OwnSegmentAdmin"])
+    settings.ROOT_URLCONF = (path("admin/", site.urls),)
 
-    def page_after(**typed: str) -> Any:
-        request = rf.post("/", {**typed, "_rule_edit": "preview"})
-        request.user = admin_user
-        monkeypatch.setattr(request, "_dont_enforce_csrf_checks", True, raising=False)
-        return pattern.callback(request, object_id=str(segment.pk)).context_data
 
-    shown = page_after(most="101", note="few")
-    assert shown["title"] == "Limit seats"
-    assert [field.label for field in shown["form"]] == ["Most", "Note"]
-    [problem] = shown["form"].errors["most"]
-    assert problem == "expected a whole number from 0 to 100, not '101'"
-    assert page_after(most="50%", note="few")["preview"].arguments == {"most": 50, "note": "few"}
+@pytest.mark.usefixtures("own_admin")
+def test_section_of_the_docs_is_on_the_page_with_its_action(
+    operator: Client, segment: Segment
+) -> None:
+    html = page(operator, url_of(segment))
+    [section] = re.findall(r"<section[^>]*>\s*<h2[^>]*>Runbook(.*?)</section>", html, re.DOTALL)
+    assert links_of(section) == ["Limit seats"]
+    assert "https://wiki.shop.example/enterprise" in section
+    assert links_of(html) == ["Conditions", "Details", "Delete", "Limit seats"]
+
+
+@pytest.mark.usefixtures("own_admin")
+def test_action_of_a_project_has_a_page_with_its_arguments(
+    operator: Client, segment: Segment
+) -> None:
+    url = url_of(segment, "limit-seats")
+    response = operator.post(url, typed(operator, url, most="101", note="few"))
+    assert [field.label for field in response.context["form"]] == ["Most", "Note"]
+    assert errors_of(response) == ["expected a whole number from 0 to 100, not '101'"]
+    act(operator, url, most="50%", note="few")
+    segment.refresh_from_db()
+    assert (segment.conditions, segment.description) == ([condition("seats", "lt", 50)], "few")
