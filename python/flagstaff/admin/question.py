@@ -126,7 +126,9 @@ class Question:
         data: Mapping[str, Any] | None = None if fields else {}
         if self.request.method == "POST":
             data = self.request.POST
-        form: forms.Form = type("ArgumentForm", (forms.Form,), fields)(data, initial=initial)
+        # The page says what is missing, as Django's forms do.
+        options = {**fields, "use_required_attribute": False}
+        form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
         return form
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:

@@ -197,6 +197,11 @@ def leave_empty(admin: Admin, kind: str, button: str = ".submit-row [name=_save]
     admin.visitor.follow(button)
 
 
+def save_conditions(admin: Admin, key: str) -> None:
+    admin.visitor.visit(f"{SEGMENTS}{admin.pks['segment'][key]}/conditions/")
+    admin.visitor.follow(".flagstaff-confirm")
+
+
 QUESTIONS: dict[str, Callable[[Admin], None]] = {
     "on": lambda admin: confirm_on(admin, "new_checkout"),
     "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
@@ -213,6 +218,7 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
     ),
     "delete flags": lambda admin: confirm_delete(admin, "flag"),
     "delete values": lambda admin: confirm_delete(admin, "value"),
+    "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
     "errors of a flag": lambda admin: leave_empty(admin, "flag"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
     "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
