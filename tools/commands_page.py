@@ -1,89 +1,102 @@
-"""Writes the tables of verbs and the sections of actions in the reference page of commands."""
+"""Writes the reference page of commands from what the verbs declare.
+
+What is written by hand stays: all before the first verb, and in the section of a verb what follows
+the line "by hand", such as the output of a command.
+"""
 
 from __future__ import annotations
 
 import os
-from argparse import Action
+import re
+from argparse import Action, _SubParsersAction
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import django
 from django.core.management.base import CommandParser
 from django.utils.module_loading import import_string
 
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Verb
+from flagstaff.cli.verb import APPS, Topic, Verb
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
-_HEADINGS = {"flag": "## ", "value": "### value ", "segment": "### segment "}
+_BY_HAND = "<!-- by hand -->\n"
 _WIDTH = 120
 # Options that most verbs have: the page describes them once.
 _COMMON = {
-    "key",
-    "keys",
-    "reason",
-    "actor",
-    "actor_name",
-    "dry_run",
-    "wait",
-    "no_wait",
-    "expect",
-    "expect_version",
-    "yes",
+    *("key", "keys", "reason", "actor", "actor_name", "dry_run", "wait", "no_wait", "expect"),
+    *("expect_version", "yes"),
 }
 
 
 def written(page: str) -> str:
     """Returns the page with its parts that the verbs give."""
-    parts = {"verbs": _tables()} | {
-        kind.value: _sections(kind) for kind in import_string("flagstaff.history.kinds.Kind")
+    begin, end = "<!-- verbs -->\n", "<!-- end of verbs -->\n"
+    intro, _, rest = page.partition(begin)
+    general, sections, old = rest.partition(end)[2].partition("<!-- sections -->\n")
+    by_hand = {
+        section.partition("\n")[0]: section.partition(_BY_HAND)[2].strip()
+        for section in re.split(r"^##+ ", old, flags=re.MULTILINE)
     }
-    for name, lines in parts.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        start = page.index(begin) + len(begin)
-        page = page[:start] + "\n" + "\n".join(lines) + "\n" + page[page.index(end) :]
-    return page
+    tables = "\n".join(["", *_tables()])
+    return (
+        f"{intro}{begin}{tables}\n{end}{general}{sections}\n"
+        + "\n\n".join(_sections(by_hand))
+        + "\n"
+    )
+
+
+def _all_verbs() -> tuple[Verb, ...]:
+    verbs: tuple[Verb, ...] = import_string("flagstaff.cli.main.all_verbs")()
+    return verbs
 
 
 def _tables() -> Iterator[str]:
     for topic in Topic:
         yield f"**{topic.value}**\n\n| verb | what it does |\n|---|---|"
-        for verb in import_string("flagstaff.cli.main.all_verbs")():
+        for verb in _all_verbs():
             for part in (verb.verbs or (verb,)) if verb.topic is topic else ():
                 name = part.name if part is verb else f"{verb.name} {part.name}"
                 yield f"| [`{name}`](#{name.replace(' ', '-')}) | {part.help} |"
         yield ""
 
 
-def _sections(kind: Any) -> Iterator[str]:
-    heading = _HEADINGS[kind.value]
-    for verb in import_string("flagstaff.cli.support.action_verbs.action_verbs")(kind):
-        yield f"{heading}{verb.name}\n"
-        text = f"{verb.help[0].upper()}{verb.help[1:]}. {verb.notes}".rstrip()
-        yield f"{fill(text, _WIDTH)}\n"
-        yield from _arguments(verb)
+def _sections(by_hand: dict[str, str]) -> Iterator[str]:
+    for verb in _all_verbs():
+        yield from _section(verb.name, verb, by_hand)
+        for part in verb.verbs:
+            yield from _section(f"{verb.name} {part.name}", part, by_hand)
+
+
+def _section(name: str, verb: Verb, by_hand: dict[str, str]) -> Iterator[str]:
+    yield f"{'###' if ' ' in name else '##'} {name}"
+    yield from (fill(one, _WIDTH) for one in verb.paragraphs)
+    if verb.name in APPS:
+        yield f'Needs `"{APPS[verb.name]}"` in `INSTALLED_APPS`.'
+    if arguments := "\n".join(_arguments(verb)):
+        yield arguments
+    if not verb.verbs:
         lines = (f"$ python manage.py flags {line}" for line in verb.examples)
-        yield "\n".join(("```sh", *lines, "```", ""))
+        yield "\n".join(("```sh", *lines, "```"))
+    if text := by_hand.get(name):
+        yield f"{_BY_HAND}\n{text}"
 
 
 def _arguments(verb: Verb) -> Iterator[str]:
     parser = CommandParser(add_help=False)
     verb.add_arguments(parser)
     # argparse has no other list of them.
-    own = [one for one in parser._actions if one.dest not in _COMMON]  # noqa: SLF001
-    for one in own:
-        text = (one.help or "").replace("%%", "%")
-        yield f"- {_name(one)}: {text}"
-    if own:
-        yield ""
+    for one in parser._actions:  # noqa: SLF001
+        if one.dest not in _COMMON and not isinstance(one, _SubParsersAction):
+            yield f"- {_name(one)}: {(one.help or '').replace('%%', '%')}"
 
 
 def _name(one: Action) -> str:
     words = one.metavar or ", ".join(map(str, one.choices or ()))
     if not one.option_strings:
         return f"`{words or one.dest}`"
+    if one.nargs == "?":
+        words = f"[{words}]"
     return ", ".join(f"`{f'{option} {words}'.rstrip()}`" for option in one.option_strings)
 
 

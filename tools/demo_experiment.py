@@ -25,10 +25,10 @@ BUTTON, PHOTOS = "checkout_button", "large_photos"
 EXPECTED = {BUTTON: "the treatment is better", PHOTOS: "no verdict: the shares are wrong"}
 START = (
     # The sample data has the button as a draft with its metrics.
-    f"experiment {BUTTON} start",
-    f"experiment {PHOTOS} create --description 'Do large photos sell more?'",
-    f"experiment {PHOTOS} metrics --primary orders --planned-units 20000",
-    f"experiment {PHOTOS} start",
+    f"experiment start {BUTTON}",
+    f"experiment create {PHOTOS} --description 'Do large photos sell more?'",
+    f"experiment metrics {PHOTOS} --primary orders --planned-units 20000",
+    f"experiment start {PHOTOS}",
 )
 
 _PK = "SELECT id FROM flagstaff_experiments_experiment WHERE key = %s"
@@ -43,7 +43,7 @@ READY = """
   1. In the shop, put something in the cart. Alice sees "Buy now", Bob sees "Check out".
   2. Ship the treatment with the button of its page, or with
      cd django_example && DATABASE_URL={url} \\
-       {python} manage.py flags experiment checkout_button ship treatment --yes
+       {python} manage.py flags experiment ship checkout_button treatment --yes
   3. Reload the cart as Bob: everyone sees "Buy now", without a deploy.
 
   Ctrl-C stops the demo and deletes its data.
@@ -95,7 +95,7 @@ def run_experiments(environment: dict[str, str]) -> None:
 
 def show_report(key: str, environment: dict[str, str]) -> bool:
     """Prints the report of an experiment. Returns whether it says what was planted."""
-    text = flags(f"experiment {key} report", environment)
+    text = flags(f"experiment report {key}", environment)
     print("\n" + indent(text, "    "), flush=True)
     is_as_planted = EXPECTED[key] in text
     if not is_as_planted:

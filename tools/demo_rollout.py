@@ -121,7 +121,7 @@ def start_command() -> str:
     """Returns the command that starts the plan."""
     steps = "".join(f" --step {step}" for step in STEPS)
     guards = "".join(f" --guard {guard}" for guard in GUARDS)
-    return f"plan {KEY} start{steps}{guards} --required-users {REQUIRED_USERS}"
+    return f"plan start {KEY}{steps}{guards} --required-users {REQUIRED_USERS}"
 
 
 def wait_for(is_done: Callable[[], bool]) -> None:

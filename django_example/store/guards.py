@@ -1,4 +1,4 @@
-"""A guard of the shop: `flags plan new_checkout start --guard function=store.guards.orders`."""
+"""A guard of the shop: `flags plan start new_checkout --guard function=store.guards.orders`."""
 
 from __future__ import annotations
 

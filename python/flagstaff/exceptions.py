@@ -96,7 +96,7 @@ class NoUsageError(FlagstaffError):
 
 
 class PlanError(FlagstaffError):
-    """the rollout plan does not allow this now; "manage.py flags plan KEY status" says why"""
+    """the rollout plan does not allow this now; "manage.py flags plan show KEY" says why"""
 
 
 class InvalidPlanError(PlanError, ValueError):
@@ -108,7 +108,7 @@ class UnknownPlanError(PlanError, LookupError):
 
 
 class ExperimentError(FlagstaffError):
-    """the experiment does not allow this now; "manage.py flags experiment KEY show" says why"""
+    """the experiment does not allow this now; "manage.py flags experiment show KEY" says why"""
 
 
 class InvalidExperimentError(ExperimentError, ValueError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
 from django.db import Error, transaction
@@ -45,6 +47,10 @@ _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
         marked('"manage.py flags segment list" lists all segments'),
     ),
 }
+
+# The keys of a model that messages do not suggest.
+_HiddenKeys: TypeAlias = "Callable[[type[Model]], Collection[str]]"
+_hidden_keys: ContextVar[_HiddenKeys] = ContextVar("hidden_keys", default=lambda _model: ())
 
 #: An int, a str, a UUID, or what else the field of a project's model reads.
 PrimaryKey: TypeAlias = Hashable
@@ -131,6 +137,16 @@ def similar_segments(key: str) -> Text | None:
     return _similar(key, _keys(segment_model()))
 
 
+@contextmanager
+def hiding(hidden_keys: _HiddenKeys) -> Iterator[None]:
+    """Suggests none of these keys in messages of the block: a person may not see them."""
+    token = _hidden_keys.set(hidden_keys)
+    try:
+        yield
+    finally:
+        _hidden_keys.reset(token)
+
+
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
     return uncached(model._base_manager.using(conf.database))
@@ -174,8 +190,12 @@ def unknown_key(key: str) -> UnknownFlagError:
 
 def case_variants(model: type[Model], key: str) -> list[str]:
     """Returns the other keys that differ from this one only in upper and lower case."""
-    found = all_rows(model).filter(key__iexact=key).exclude(key=key).order_by("key")
-    return list(found.values_list("key", flat=True)) if is_storable(key) else []
+    if not is_storable(key):
+        return []
+    found = (
+        all_rows(model).filter(key__iexact=key).exclude(key__in=[key, *_hidden_keys.get()(model)])
+    )
+    return list(found.order_by("key").values_list("key", flat=True))
 
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
@@ -187,7 +207,9 @@ def _unknown(model: type[Model], key: str) -> FlagstaffError:
 
 
 def _keys(model: type[Model]) -> list[str]:
-    return list(all_rows(model).values_list("key", flat=True))
+    hidden = _hidden_keys.get()(model)
+    keys = all_rows(model).values_list("key", flat=True)
+    return [key for key in keys if key not in hidden]
 
 
 def _readable_keys(model: type[Model]) -> list[str]:

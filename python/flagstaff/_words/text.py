@@ -6,6 +6,7 @@ show it with `localized`.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -144,6 +145,14 @@ def local_number(number: float) -> str:
 def quoted(text: object) -> str:
     """Returns a key or a name in the quotation marks of the language."""
     return gettext("“%(text)s”") % {"text": text}
+
+
+def described(function: Callable[..., object]) -> tuple[str, str, str]:
+    """Returns the name of what a function declares, its help, and the notes in paragraphs."""
+    name = function.__name__.strip("_").replace("_", "-")
+    first, *notes = inspect.cleandoc(function.__doc__ or name).split("\n\n")
+    text = f"{first[0].lower()}{first[1:].rstrip('.')}"
+    return name, text, "\n\n".join(" ".join(one.split()) for one in notes)
 
 
 def is_storable(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What operators do to flags, values and segments: a table of actions, which the terminal renders.
+"""What operators do to rows such as flags: a table of actions, which the terminal renders.
 
 An app adds its own with the hook `actions`: see `flagstaff.extensions`.
 """
@@ -11,15 +11,26 @@ from itertools import chain
 from flagstaff.actions.arguments import Argument, Percent, Text
 from flagstaff.actions.flags import FLAG_ACTIONS
 from flagstaff.actions.segments import SEGMENT_ACTIONS
-from flagstaff.actions.table import Action, action
+from flagstaff.actions.table import Action, Done, Question, action
 from flagstaff.actions.values import VALUE_ACTIONS
 from flagstaff.extensions import ACTIONS
 from flagstaff.history.kinds import Kind
 
-__all__ = ["Action", "Argument", "Kind", "Percent", "Text", "action", "all_actions"]
+__all__ = [
+    "Action",
+    "Argument",
+    "Done",
+    "Kind",
+    "Percent",
+    "Question",
+    "Text",
+    "action",
+    "all_actions",
+]
 
 
-def all_actions(kind: Kind) -> Iterator[Action]:
+def all_actions(kind: Kind | str) -> Iterator[Action]:
     """Yields the actions of one kind of row, in the order of the help, then those of apps."""
-    core = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS)
-    yield from (one for one in chain(core, *ACTIONS) if one.kind is kind)
+    # The code of apps is imported only if none of the first is taken.
+    every = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS, chain.from_iterable(ACTIONS))
+    yield from (one for one in every if one.kind == kind)

@@ -90,7 +90,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Parsed(Argument):
-    """A text that a function parses. The function raises ArgumentTypeError."""
+    """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
 
     parse: Callable[[str], Any] = str
     #: Whether an empty text stands for None.
@@ -106,7 +106,19 @@ class Parsed(Argument):
         return _ParsedField(self.parse, label=label, required=required)
 
     def _parse(self, text: str) -> Any:
-        return "" if self.clears and not text else self.parse(text)
+        try:
+            return "" if self.clears and not text else self.parse(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
+
+
+@dataclass(frozen=True)
+class Version(Parsed):
+    """A version, which is a word of the command also if it is not required."""
+
+    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
+        more: dict[str, Any] = {} if required else {"nargs": "?"}
+        parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
 
 
 class _ParsedField(forms.CharField):
@@ -188,7 +200,7 @@ class JsonFile(Argument):
     def value(self, typed: Any, given: Given) -> Any:
         if typed.lstrip().startswith("["):
             return _parsed(typed)
-        return _parsed(_text_of_file(typed))
+        return _parsed(text_of_file(typed))
 
 
 @dataclass(frozen=True)
@@ -294,7 +306,7 @@ Percent: TypeAlias = Annotated[
 
 def read_json_file(name: str) -> Any:
     """Returns the JSON of a file, or of the standard input. Raises InvalidArgumentError."""
-    return _parsed(_text_of_file(name))
+    return _parsed(text_of_file(name))
 
 
 def standard_input() -> TextIO:
@@ -310,14 +322,23 @@ def is_input_closed() -> bool:
     return sys.stdin is None or getattr(sys.stdin, "closed", False)
 
 
-def _text_of_file(name: str) -> str:
+def text_of_file(name: str) -> str:
+    """Returns the text of a file, or of the standard input. Raises InvalidArgumentError."""
     try:
-        return standard_input().read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        if name == "-":
+            stdin = standard_input()
+            # Also text is UTF-8, whatever the locale is.
+            data = getattr(stdin, "buffer", stdin).read()
+        else:
+            data = Path(name).read_bytes()
+        text: str = data if isinstance(data, str) else data.decode()
+        return text.removeprefix("\ufeff")
     except OSError as error:
         text = "cannot read {name}: {problem}"
         raise InvalidArgumentError(text, name=name, problem=str(error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise InvalidArgumentError("{name} is not UTF-8 text", name=name) from error
+        text = "{name} is not UTF-8 text: byte {number} is not valid"
+        raise InvalidArgumentError(text, name=name, number=error.start + 1) from error
 
 
 def _parsed(text: str) -> Any:
@@ -331,7 +352,7 @@ def _lines(path: str | None) -> Iterator[str]:
     """Yields the lines of a file, or the first column of a CSV file."""
     if path is None:
         return
-    text = _text_of_file(path).removeprefix("\ufeff")
+    text = text_of_file(path)
     for row in csv.reader(StringIO(text), skipinitialspace=True):
         if row and row[0].strip():
             yield row[0].strip()

@@ -15,6 +15,7 @@ from flagstaff._words.times import full_time
 from flagstaff.actions.arguments import Argument, JsonFile, Percent, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -164,7 +165,7 @@ def rules(
     return changes.flags.update(key, fields, expect_version=expect_version)
 
 
-@action(Kind.FLAG, "unit new_checkout organization")
+@action(Kind.FLAG, "unit new_checkout organization", "unit new_checkout user --dry-run")
 def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
     return changes.flags.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
@@ -172,7 +173,7 @@ def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Ch
 
 @action(
     Kind.FLAG,
-    "allow new_checkout alice 42",
+    "allow new_checkout alice bob",
     "allow new_checkout --file beta.csv --reason beta",
     # The command names the users, so only a large part of them is worth a question.
     asks_from=Consequence.MOST,
@@ -186,7 +187,12 @@ def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Chan
     return changes.flags.allow(key, users, expect_version=expect_version)
 
 
-@action(Kind.FLAG, "disallow new_checkout alice", asks_from=Consequence.MOST)
+@action(
+    Kind.FLAG,
+    "disallow new_checkout alice",
+    "disallow new_checkout --file beta.csv --skip-unknown",
+    asks_from=Consequence.MOST,
+)
 def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
     """Remove users from the allowed users of a flag.
 
@@ -197,8 +203,8 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
 
 @action(
     Kind.FLAG,
-    'details new_search --description "Second engine"',
-    'details new_search dark_mode --owner payments --review-on ""',
+    'details search_v2 --description "Second engine"',
+    'details search_v2 dark_mode --owner payments --review-on ""',
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )
@@ -213,8 +219,8 @@ def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Ch
 @action(
     Kind.FLAG,
     "create new_search",
-    'create new_search --kind ops --description "Second engine"',
-    "create new_search --owner search --tag mobile --tag q3 --review-on 2027-03-01",
+    'create search_v3 --kind ops --description "Second engine"',
+    "create search_v4 --owner search --tag mobile --tag q3 --review-on 2027-03-01",
     right="add",
     creates=True,
     asks_from=None,
@@ -251,4 +257,5 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 FLAG_ACTIONS: tuple[Action, ...] = (
     *(kill, on, off, rollout, release, rules, unit, allow, disallow),
     *(details, create, delete),
+    *undo_actions(Kind.FLAG, "new_checkout"),
 )

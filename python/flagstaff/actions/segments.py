@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff import changes
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 
@@ -21,6 +22,7 @@ _Description = Annotated[str, Argument("which users the segment has")]
 @action(
     Kind.SEGMENT,
     "segment conditions enterprise enterprise.json",
+    "segment conditions enterprise - --dry-run < enterprise.json",
     label=_("Conditions"),
 )
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
@@ -34,6 +36,7 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
 @action(
     Kind.SEGMENT,
     'segment details enterprise "Customers with 100 seats"',
+    'segment details enterprise ""',
     label=_("Details"),
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
@@ -43,8 +46,8 @@ def details(key: str, description: _Description, *, expect_version: int | None =
 
 @action(
     Kind.SEGMENT,
-    "segment create enterprise enterprise.json",
-    'segment create enterprise - --description "Customers with 100 seats"',
+    "segment create large enterprise.json",
+    'segment create small - --description "Customers with few seats" < enterprise.json',
     right="add",
     creates=True,
     label=_("Add segment"),
@@ -57,6 +60,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
 @action(
     Kind.SEGMENT,
     "segment delete enterprise --yes",
+    "segment delete enterprise --dry-run",
     right="delete",
     deletes=True,
     label=_("Delete"),
@@ -70,4 +74,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 #: In the order of the help.
-SEGMENT_ACTIONS: tuple[Action, ...] = (conditions, details, create, delete)
+SEGMENT_ACTIONS: tuple[Action, ...] = (
+    *(conditions, details, create, delete),
+    *undo_actions(Kind.SEGMENT, "enterprise"),
+)

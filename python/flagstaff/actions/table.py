@@ -11,23 +11,53 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Row
+from flagstaff._words.text import described
 from flagstaff.actions.arguments import Argument
 from flagstaff.actions.rights import Right
-from flagstaff.changes import Changed
+from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.history.kinds import Kind
 
 #: Writes one row: gets its key and the arguments of the action by name.
-Write: TypeAlias = "Callable[..., Changed]"
+Write: TypeAlias = "Callable[..., Changed | Done]"
 
 _EXPECT_VERSION = "expect_version"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an action did to a row without a history, such as a rollout plan."""
+
+    key: str
+    #: Sentences: what happened and, if no action takes it back, what to do instead.
+    messages: Sequence[str]
+    #: The row for programs.
+    record: Mapping[str, Any]
+    #: The action that takes it back.
+    undo: Undo | None = None
+    #: False if the row was like this already, so that nothing was written.
+    written: bool = True
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person confirms before an action."""
+
+    text: str
+    #: What is printed before.
+    lines: Sequence[str] = ()
+    #: What the person types in the place of "y".
+    typed: str = ""
+    #: Arguments by which `write` is refused if the row was changed since the question.
+    expected: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Action:
     """One thing that an operator does to a row."""
 
-    kind: Kind
+    #: What the row is. An app that has rows without a history names them, such as "plan".
+    kind: Kind | str
     #: As in the terminal, such as "set-for-everyone".
     name: str
     help: str
@@ -46,6 +76,8 @@ class Action:
     creates: bool = False
     #: Whether it asks always, and also takes the key of a row that was deleted already.
     deletes: bool = False
+    #: Whether it takes changes back: the question shows them, and the row may be deleted.
+    undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
     waits: bool = False
     #: Whether it needs no reason, and is never asked about, for any arguments or for these.
@@ -54,8 +86,17 @@ class Action:
     asks_from: Consequence | None = Consequence.FEWER
     #: What a person should know of each row before it happens, by key. Queries.
     facts: Callable[[Sequence[Row]], Mapping[str, str]] | None = None
+    #: For rows without a history: what a person confirms with these arguments. Queries.
+    question: Callable[..., Question | None] | None = None
+    #: Whether it asks this also outside of a terminal, so that a script has to confirm it.
+    asks_always: bool = False
     #: The fields that it sets, which depend on the project's model.
     fields: Callable[[], Mapping[str, Argument]] | None = None
+
+    @property
+    def noun(self) -> str:
+        """The kind of row as a word, such as "flag"."""
+        return self.kind.value if isinstance(self.kind, Kind) else self.kind
 
     def arguments(self) -> Mapping[str, tuple[Argument, bool]]:
         """Returns the arguments by name, and whether each is required."""
@@ -87,7 +128,7 @@ def _arguments_in(hint: object) -> Iterator[Argument]:
         yield from _arguments_in(part)
 
 
-def action(kind: Kind, *examples: str, **options: Any) -> Callable[[Write], Action]:
+def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write], Action]:
     """Declares a function as the action of its name. `options` are those of `Action`.
 
     The function gets the key, then its arguments, whose types are those of `actions.arguments`; one
@@ -101,10 +142,8 @@ def action(kind: Kind, *examples: str, **options: Any) -> Callable[[Write], Acti
     """
 
     def declare(write: Write) -> Action:
-        name = write.__name__.strip("_").replace("_", "-")
-        first, _, notes = inspect.cleandoc(write.__doc__ or name).partition("\n\n")
-        text = f"{first[0].lower()}{first[1:].rstrip('.')}"
+        name, text, notes = described(write)
         label = options.pop("label", capfirst(name.replace("-", " ")))
-        return Action(kind, name, text, " ".join(notes.split()), write, examples, label, **options)
+        return Action(kind, name, text, notes, write, examples, label, **options)
 
     return declare

@@ -12,6 +12,7 @@ from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Argument, JsonFile, StoredValue
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
@@ -39,7 +40,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     Kind.VALUE,
     "value set page_size 50",
     "value set payment_gateway '\"stripe\"'",
-    "value set opening_hours - < hours.json",
+    "value set page_size - < size.json",
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -50,7 +51,11 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     return changes.values.set(key, value, expect_version=expect_version)
 
 
-@action(Kind.VALUE, "value set-for-everyone max_items 10")
+@action(
+    Kind.VALUE,
+    "value set-for-everyone page_size 10",
+    "value set-for-everyone page_size 10 --dry-run",
+)
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
 
@@ -59,7 +64,11 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     return changes.values.set(key, value, everyone=True, expect_version=expect_version)
 
 
-@action(Kind.VALUE, "value rules max_items rules.json --bucket-by organization")
+@action(
+    Kind.VALUE,
+    "value rules page_size sizes.json --bucket-by organization",
+    "value rules page_size []",
+)
 def rules(
     key: str,
     rules: _Rules,
@@ -98,10 +107,10 @@ def details(
 
 @action(
     Kind.VALUE,
-    "value create page_size 20",
-    "value create mail_password - --secret < password.json",
-    'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
-    "value create max_items 10 --rules rules.json",
+    "value create max_items 20",
+    "value create sms_password - --secret < password.json",
+    'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
+    "value create max_results 10 --rules sizes.json",
     right="add",
     creates=True,
     asks_from=None,
@@ -116,7 +125,12 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
 
 
 @action(
-    Kind.VALUE, "value delete payment_gateway --yes", right="delete", deletes=True, facts=_facts
+    Kind.VALUE,
+    "value delete payment_gateway --yes",
+    "value delete payment_gateway --dry-run",
+    deletes=True,
+    facts=_facts,
+    right="delete",
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a value, so that code gets its default.
@@ -127,4 +141,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 #: In the order of the help.
-VALUE_ACTIONS: tuple[Action, ...] = (set_, set_for_everyone, rules, details, create, delete)
+VALUE_ACTIONS: tuple[Action, ...] = (
+    *(set_, set_for_everyone, rules, details, create, delete),
+    *undo_actions(Kind.VALUE, "page_size"),
+)

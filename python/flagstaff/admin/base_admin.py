@@ -21,7 +21,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
-from flagstaff._tables.rows import Row, uncached
+from flagstaff._tables.rows import Row, hiding, uncached
 from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
@@ -32,7 +32,7 @@ from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.filter_strip import filter_strip
 from flagstaff.admin.page import page_of
 from flagstaff.admin.recent_changes.urls import undo_url
-from flagstaff.admin.rights import refused_rows
+from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
     REASON,
     environment_context,
@@ -190,7 +190,8 @@ class BaseAdmin(_ModelAdmin):
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         remove_nul(request)
         made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
-        with attributed(lambda: made_by):
+        hidden = partial(hidden_rows, self.admin_site, request)
+        with attributed(lambda: made_by), hiding(lambda model: hidden(model).values()):
             try:
                 return view()
             except FlagstaffError as error:

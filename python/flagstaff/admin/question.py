@@ -32,7 +32,6 @@ from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
-from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
@@ -85,7 +84,7 @@ class _Preview:
         return sha256(f"{text}{self.typed}{consequence_of(self.impact)}".encode()).hexdigest()
 
 
-class Question:
+class ActionRequest:
     """A request to the page of an action, for a user who may do it."""
 
     def __init__(
@@ -93,9 +92,9 @@ class Question:
     ) -> None:
         """Takes the row that the action changes; None for one that creates a row."""
         self.admin, self.request, self.action = admin, request, action
-        self.version = None if row is None else version_of(action.kind, row.pk)
+        self.version = None if row is None else version_of(admin.row_kind, row.pk)
         # Read after its version: the page must not show an older row.
-        self.row = row and (action.kind.find(row.key) or row)
+        self.row: Any = row and (admin.row_kind.find(row.key) or row)
         self.form = self._form()
         self.problems: list[str] = []
 
@@ -147,8 +146,8 @@ class Question:
         key = row.key if row else arguments.pop("key")
         try:
             with previewed():
-                changed = action.write(key, **arguments)
-            before, after = states_of(action.kind, changed, row)
+                changed = self._run(key, arguments)
+            before, after = states_of(self.admin.row_kind, changed, row)
             found = impact([before], [after], viewer=self.request.user)
             require_reach(self.admin.admin_site, self.request, found)
         except FlagstaffError as error:
@@ -160,6 +159,10 @@ class Question:
         asks = least is not None and consequence_of(found) >= least
         typed = text_to_type(found) if asks else ""
         return _Preview(arguments, changed, found, asks=asks, typed=typed)
+
+    def _run(self, key: str, arguments: Mapping[str, Any]) -> Changed:
+        # Only rows without a history have another result.
+        return cast("Changed", self.action.write(key, **arguments))
 
     def _refuse(self, error: FlagstaffError) -> None:
         text = visible_refusal(self.admin.admin_site, self.request, error)
@@ -190,7 +193,7 @@ class Question:
 
     def _say_what_is_newer(self, shown: int | None) -> None:
         """Adds a problem: what others have changed since the page was shown."""
-        newer = Change.objects.of_row(self.action.kind, self.row.pk).filter(id__gt=shown or 0)
+        newer = Change.objects.of_row(self.admin.row_kind, self.row.pk).filter(id__gt=shown or 0)
         found = [*events(newer.short().newest()[:_MAX_NEWER])]
         self.version = found[0].version if found else self.version
         actors = names_of_actors(found)
@@ -239,11 +242,8 @@ class Question:
         return text % {"key": self.row.key}
 
     def _notes(self, preview: _Preview) -> list[str]:
-        site, model = self.admin.admin_site, self.admin.model
-        similar = ""
-        if self.action.creates:
-            hidden = hidden_rows(site, self.request, model).values()
-            similar = case_variants_text(model, preview.changed.key, hidden)
+        key, model = preview.changed.key, self.admin.model
+        similar = case_variants_text(model, key) if self.action.creates else ""
         return [*filter(None, [similar]), *self.admin.notes(self.action, preview.arguments)]
 
     # What was done.
@@ -257,9 +257,9 @@ class Question:
             if action.deletes:
                 # Only the type asks for a query set.
                 admin.log_deletions(request, cast("Any", [row]))
-            changed = action.write(preview.changed.key, **arguments)
+            changed = self._run(preview.changed.key, arguments)
             if action.creates:
-                self.row = action.kind.row(changed.key)
+                self.row = admin.row_kind.row(changed.key)
             if changed.written and not action.deletes:
                 log = admin.log_addition if action.creates else admin.log_change
                 log(request, self.row, describe_changed(request, changed))

@@ -28,7 +28,6 @@ from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Deleted
 from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.recent_changes.urls import undo_url
-from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.saving import (
     KEY_HELP,
     REVIEW_BUTTONS,
@@ -222,8 +221,7 @@ class RowAdmin(PartsAdmin):
             page.saved = self._update(obj, form)
         else:
             page.saved = create_row(self.row_kind, obj, form)
-            hidden = hidden_rows(self.admin_site, request, self.model).values()
-            warning = case_variants_text(self.model, obj.key, hidden)
+            warning = case_variants_text(self.model, obj.key)
         if warning:
             self.message_user(request, warning, messages.WARNING)
         for part in self.bound_parts:

@@ -26,7 +26,7 @@ from flagstaff.admin.history.event_cells import without_hidden_users
 from flagstaff.admin.history.part import History
 from flagstaff.admin.history.undo_buttons import right_to_undo, rows_with_buttons
 from flagstaff.admin.links import page_url, row_path
-from flagstaff.admin.question import AdminOfActions, Question
+from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may
 from flagstaff.admin.views import environment_context
 from flagstaff.history.log import Change, Event, events
@@ -120,7 +120,7 @@ class RowPageAdmin(AdminOfActions):
     def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
         if not may(self.admin_site, request, action.right, row or self.model):
             raise PermissionDenied
-        return Question(self, request, action, row).answer()
+        return ActionRequest(self, request, action, row).answer()
 
     def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         redirect = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
@@ -175,4 +175,5 @@ class RowPageAdmin(AdminOfActions):
 
     @cached_property
     def _actions(self) -> tuple[Action, ...]:
-        return tuple(all_actions(self.row_kind))
+        # The pages of changes undo and restore.
+        return tuple(one for one in all_actions(self.row_kind) if not one.undoes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Model
@@ -59,9 +59,9 @@ def newer_changes(request: HttpRequest, form: MergingForm) -> str:
     return text % {"changes": "; ".join(newer)} if events else ""
 
 
-def case_variants_text(model: type[Model], key: str, hidden: Collection[str]) -> str:
-    """Returns the sentence; empty if there is no such key but hidden ones. Makes a query."""
-    similar = [one for one in case_variants(model, key) if one not in hidden]
+def case_variants_text(model: type[Model], key: str) -> str:
+    """Returns the sentence; empty if there is no such key. Makes a query."""
+    similar = case_variants(model, key)
     if not similar:
         return ""
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")

@@ -19,12 +19,6 @@ from flagstaff.history.log import Action
 
 #: The option of a command that takes the key of a flag or, with it, of a value or a segment.
 KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",), Kind.SEGMENT: ("--segment",)}
-#: The verb that deletes a flag, a value or a segment.
-DELETE_VERBS = {
-    Kind.FLAG: ("delete",),
-    Kind.VALUE: ("value", "delete"),
-    Kind.SEGMENT: ("segment", "delete"),
-}
 # As many users as a person would type in a command, which is more than a text shows.
 _MAX_USERS = 20
 
@@ -85,17 +79,22 @@ def quoted_command(*arguments: str) -> str:
     return f'"manage.py flags {shlex.join(arguments)}"'
 
 
+def command_words(kind: Kind, *words: str) -> tuple[str, ...]:
+    """Returns the arguments of an action of a kind of row, its name first."""
+    return words if kind is Kind.FLAG else (kind.value, *words)
+
+
 # Commands that undo.
 
 
 def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
     """Returns the `undo` command for a version; None without a history."""
-    return Undo(("undo", key, str(version), *KIND_OPTIONS[kind])) if version else None
+    return Undo(command_words(kind, "undo", key, str(version))) if version else None
 
 
 def undo_of_creation(kind: Kind, key: str) -> Undo:
     """Returns the command that deletes a row."""
-    return Undo((*DELETE_VERBS[kind], key, "--yes"))
+    return Undo(command_words(kind, "delete", key, "--yes"))
 
 
 def undo_of_field(key: str, name: str, old: object) -> Undo | None:
@@ -140,7 +139,7 @@ def combined_undo(changed: Iterable[Changed]) -> Undo | None:
     written = [change for change in changed if change.written]
     if not written or any(change.undo is None or not change.version for change in written):
         return None
-    return Undo(("undo", "--transaction", str(max(change.version or 0 for change in written))))
+    return Undo(("undo-transaction", str(max(change.version or 0 for change in written))))
 
 
 # What a change wrote, in the shape of the event that it became: both are described alike.

@@ -24,6 +24,8 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
 _HALF = 50
+# The flags, values and experiments that use a segment, of which a text has a line each.
+_MAX_USES = 50
 # A smaller number of users is hidden from a person who may not view users.
 _MIN_SHOWN = 5
 
@@ -243,6 +245,22 @@ def impact_text(impact: Impact) -> str:
     """Returns the sentences that say who gains or loses what; empty if no result can change."""
     own = [key for key in impact.rows if key in impact]
     return row_text(impact, own[0]) if own[:1] == [*impact] != [] else summary_text(impact)
+
+
+def impact_lines(found: Impact) -> Iterator[str]:
+    """Yields a line for each of the first rows that use a changed segment, then the sentences."""
+    for use in found.uses[:_MAX_USES]:
+        before, after = use_texts(found, use)
+        users = after if before in {"", after} else f"{before} → {after}"
+        yield f"{use.label}: {users}"
+    if (more := len(found.uses) - _MAX_USES) > 0:
+        yield f"and {more:,} more"
+    for key in found.rows:
+        if key in found:
+            yield f"{key[1]}: {row_text(found, key)}"
+    if found.uses:
+        segments = (key for kind, key in found.rows if kind is Kind.SEGMENT)
+        yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
 def row_text(impact: Impact, key: Key) -> str:

@@ -162,6 +162,23 @@ class Impact(dict[Key, Effect]):
         #: How many different users get another result; None if they are not counted.
         self.changed: int | None = None
 
+    def as_dict(self, kind: Kind | None, key: str) -> dict[str, object] | None:
+        """Returns the effect on a row, or of a segment on all that uses it, as a dict for JSON."""
+        if not self.uses:
+            effect = self.get((kind, key))
+            return None if effect is None else effect.as_dict()
+        uses = [
+            {
+                "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
+                "key": use.key,
+                "active": use.is_active,
+                "impact": effect and effect.as_dict(),
+            }
+            for use in self.uses
+            for effect in (self.get((use.kind, use.key)),)
+        ]
+        return {"different_users": self.changed, "uses": uses}
+
 
 def impact_of_enabling(
     flags: Sequence[Any], *, timeout: float = 1.0, viewer: HasPermissions | None = None

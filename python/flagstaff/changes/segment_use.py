@@ -147,7 +147,7 @@ def _advice(key: str) -> Text:
     if deleted_pk(Kind.SEGMENT, key) is not None:
         return Text(
             'undo its deletion first with "{command}"',
-            command=f"manage.py flags undo {shlex.quote(key)} --segment",
+            command=f"manage.py flags segment undo {shlex.quote(key)}",
         )
     return similar_segments(key) or Text(
         'create it first with "{command}"', command="manage.py flags segment create"

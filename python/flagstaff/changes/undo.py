@@ -38,7 +38,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import DELETE_VERBS, KIND_OPTIONS, Changed, quoted_command
+from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
 from flagstaff.changes.fields import cleaned, differing, insert, rejections
 from flagstaff.changes.impact import RowState, copied
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
@@ -200,7 +200,7 @@ def entries_after(kind: Kind, key: str, to: int) -> list[Change]:
             "{key} did not exist at version {version}; to remove it, use {command}",
             key=key,
             version=str(to),
-            command=quoted_command(*DELETE_VERBS[kind], key),
+            command=quoted_command(*command_words(kind, "delete", key)),
         )
     return [*of_row.filter(pk__gt=to)]
 
@@ -411,7 +411,7 @@ class _Row(Undone):
         elif event.new is None:
             self._undo_deletion(event, event.old)
         elif self.cells is None:
-            command = quoted_command("restore", self.key, "VERSION", *KIND_OPTIONS[self.kind])
+            command = quoted_command(*command_words(self.kind, "restore", self.key, "VERSION"))
             text = Text("it was deleted since; restore it with {command}", command=command)
             raise self._conflict(text)
         else:

@@ -64,14 +64,6 @@ def shares(allocation: Sequence[Sequence[Any]]) -> dict[str, float]:
     return {key: number / BUCKETS for key, number in found.items()}
 
 
-def moved_share(before: Sequence[Sequence[Any]], after: Sequence[Sequence[Any]]) -> float:
-    """Returns the share of all units that get another variant than before, from 0 to 1.
-
-    Units that begin or cease to take part are not among them.
-    """
-    return sum(end - start for start, end in moved_ranges(before, [after])) / BUCKETS
-
-
 def moved_ranges(
     before: Sequence[Sequence[Any]], later: Iterable[Sequence[Sequence[Any]]]
 ) -> list[tuple[int, int]]:

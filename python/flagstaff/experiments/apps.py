@@ -21,6 +21,7 @@ class ExperimentsConfig(AppConfig):
         "forget_user": "flagstaff.experiments.privacy.forget_user",
         "jobs": "flagstaff.experiments.jobs.VERDICTS",
         "retention": "flagstaff.experiments.retention.retention",
+        "actions": "flagstaff.experiments.actions.ACTIONS",
         "verbs": "flagstaff.experiments.cli.VERBS",
         "pages": "flagstaff.experiments.admin.overview.PAGES",
     }

@@ -9,6 +9,7 @@ from typing import Any
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.rows import find_row
 from flagstaff._words.text import Text, joined, marked
+from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,
@@ -41,7 +42,7 @@ _WHOLE_NUMBERS = {
 
 
 def unknown(key: str) -> UnknownExperimentError:
-    command = f'manage.py flags experiment "{key}" create'
+    command = quoted_command("experiment", "create", key)
     return UnknownExperimentError(
         "there is no experiment {key}; create it: {command}", key=key, command=command
     )

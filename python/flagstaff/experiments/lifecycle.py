@@ -213,7 +213,7 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Repo
 def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
     return ExperimentError(
         "the report of {key} cannot be stored: {why}. Correct the metric, or ship without a "
-        "report: with_report=False, or --without-report",
+        "report: with_report=False, or --no-report",
         key=experiment.key,
         why=why,
     )

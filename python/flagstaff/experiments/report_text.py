@@ -38,7 +38,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from _verdict(verdict, report)
         yield ""
     if not report.metrics:
-        yield f"There is no metric. Set one: manage.py flags experiment {report.key} metrics"
+        yield f"There is no metric. Set one: manage.py flags experiment metrics {report.key}"
     for metric in () if report.has_mismatch else report.metrics:
         yield from _metric(metric, report)
     if note := wider_intervals_text(report):

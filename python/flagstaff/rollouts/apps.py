@@ -22,6 +22,7 @@ class RolloutsConfig(AppConfig):
         "planned_flags": "flagstaff.rollouts.hooks.planned_flags",
         "jobs": "flagstaff.rollouts.jobs.PLANS",
         "retention": "flagstaff.rollouts.jobs.retention",
+        "actions": "flagstaff.rollouts.actions.ACTIONS",
         "verbs": "flagstaff.rollouts.cli.VERBS",
         "pages": "flagstaff.rollouts.admin.overview.PAGES",
     }

@@ -21,7 +21,7 @@ from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
 _FLAG_DISABLED = marked("the flag is disabled; enable it with {command}")
 _FLAG_DISABLED_AT_START = marked(
     "the flag is disabled; enable it with {command}, or let the start enable it: pass "
-    "enable=True, or --yes to the command"
+    "enable=True, or --enable to the command"
 )
 
 # A standby and a role that is read-only by default start read-only transactions.

@@ -201,15 +201,7 @@ def _flag_of_editable(plan: Plan, expect_version: int | None, expect_plan: str |
     if plan.has_tripped:
         # The caller may not know of it: run-jobs can have stored it a moment before.
         raise _cannot_edit_tripped(plan, trip_text(plan))
-    if expect_plan not in {None, version_of_plan(plan)}:
-        raise ConflictError(
-            Text(
-                "the rollout plan of {key} has been changed since the question; run the command "
-                "again",
-                key=plan.key,
-            ),
-            key=plan.key,
-        )
+    _require_plan(plan.key, plan, expect_plan)
     flag = _flag_of(plan, expect_version)
     if plan.state in WATCHED_STATES and (change := foreign_change(plan, flag)):
         command = plan_command(plan.key, "pause")
@@ -242,7 +234,7 @@ def _due_trip(plan: Plan) -> Text | None:
 
 
 def _cannot_edit_tripped(plan: Plan, why: str) -> PlanError:
-    command = plan_command(plan.key, "status")
+    command = plan_command(plan.key, "show")
     problem = Text(
         "the rollout plan of {key} cannot be edited, because {why}; see it: {command}",
         key=plan.key,
@@ -319,7 +311,7 @@ def dismiss(key: str) -> Plan:
     with _locked_plan(key) as plan:
         state = state_text(plan.state)
         if not needs_attention(plan):
-            command = plan_command(key, "status")
+            command = plan_command(key, "show")
             raise PlanError(
                 "the rollout plan of {key} is {state} and needs no attention; see it: {command}",
                 key=key,
@@ -488,6 +480,26 @@ def _keep_workers_from_writing() -> None:
             cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 
 
+@contextmanager
+def unchanged(key: str, expected: str | None) -> Iterator[None]:
+    """Runs the block in a transaction that locks the plan of a flag.
+
+    Raises ConflictError if it is not the `expected` one: its `version_of_plan`, or "" without one.
+    None expects nothing.
+    """
+    with transaction.atomic(using=conf.database):
+        _require_plan(key, find_plan(key, lock=True), expected)
+        yield
+
+
+def _require_plan(key: str, plan: Plan | None, expected: str | None) -> None:
+    if expected not in {None, "" if plan is None else version_of_plan(plan)}:
+        text = (
+            "the rollout plan of {key} has been changed since the question; run the command again"
+        )
+        raise ConflictError(Text(text, key=key), key=key)
+
+
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
     return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
@@ -558,7 +570,7 @@ def _make_active(plan: Plan) -> None:
             of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
-        command = plan_command(plan.key, "status")
+        command = plan_command(plan.key, "show")
         problem = Text(
             "{key} has a newer rollout plan; see it: {command}", key=plan.key, command=command
         )

@@ -49,17 +49,17 @@ _WRONG_STATE = {
 
 _NEXT: dict[str, str] = {
     State.PENDING: "start",
-    State.RUNNING: "status",
-    State.HOLDING: "status",
+    State.RUNNING: "show",
+    State.HOLDING: "show",
     State.PAUSED: "resume",
-    State.DONE: "status",
+    State.DONE: "show",
     State.ROLLED_BACK: "resume",
 }
 
 
 def plan_command(key: str, action: str) -> str:
     """Returns the command for an action on the plan of a flag, in quotation marks."""
-    return quoted_command("plan", key, action)
+    return quoted_command("plan", action, key)
 
 
 def state_text(state: str) -> str:
@@ -90,5 +90,5 @@ def _possible_next(plan: Plan, action: str) -> str:
         return quoted_command("off", plan.key)
     # SQL may have written another state.
     following = _NEXT.get(plan.state, "delete")
-    is_safe = following in {"status", "delete"} or action not in {"pause", "rollback"}
-    return plan_command(plan.key, following if is_safe else "status")
+    is_safe = following in {"show", "delete"} or action not in {"pause", "rollback"}
+    return plan_command(plan.key, following if is_safe else "show")

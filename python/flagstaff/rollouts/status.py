@@ -13,7 +13,6 @@ from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import alpha_of, read_evidence
-from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.refusals import state_text
@@ -112,7 +111,6 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "required_users": plan.required_users,
         "actor": plan.actor or None,
         "evidence": _present_evidence(plan),
-        "forecast": forecast_lines(plan),
         "events": [_event(event) for event in _events(plan)],
     }
 
@@ -185,27 +183,6 @@ def _trip_record(trip: Trip | None) -> dict[str, Any]:
         for counts in (trip.failed, trip.since)
     )
     return {"tripped_at": trip.at, "failed_at_trip": at_trip, "failed_since_trip": since}
-
-
-def forecast_lines(plan: Plan) -> list[str]:
-    """Returns a sentence for each step of a plan that has not started: what the step can see.
-
-    Makes a few queries. Returns nothing for a plan that has started, or that measures nothing.
-    """
-    run = _present_run(plan) if plan.step is None else None
-    if run is None:
-        return []
-    now = database_now()
-    traffic = traffic_of(read_evidence(run, now), (now - run.started_at).total_seconds())
-    if not traffic.users_per_hour:
-        return [
-            "No user was counted yet, so there is no forecast. It needs requests with the flag."
-        ]
-    try:
-        steps, guards = steps_of(plan), guards_from_json(plan.guards)
-    except InvalidPlanError as error:
-        return [str(error)]
-    return [one.text for one in forecast(steps, guards, traffic, plan.required_users)]
 
 
 def newest_events(plan: Plan) -> list[PlanEvent]:

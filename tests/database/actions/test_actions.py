@@ -15,16 +15,23 @@ import pytest
 from django.apps import apps
 from django.db import transaction
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, experiments
 from flagstaff.actions import Kind, all_actions
-from flagstaff.changes import Changed
 from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.experiments.assigning import force, set_weights, shuffle
+from flagstaff.experiments.editing import edit
+from flagstaff.experiments.metric_settings import set_metrics
+from flagstaff.experiments.models import Experiment, ExperimentEvent
+from flagstaff.experiments.undoing import undo
 from flagstaff.history import flag_version
 from flagstaff.history.log import newest_version
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
-from tests.support.terminals import asked, run
+from tests.support.rollouts import drive_recently
+from tests.support.terminals import asked, run, undo_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -32,20 +39,80 @@ STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 RULES = [{"conditions": [STAFF]}]
 VALUE_RULES = [{"conditions": [STAFF], "value": 50}]
 FLAG, VALUE, SEGMENT = Kind.FLAG, Kind.VALUE, Kind.SEGMENT
+PLAN, EXPERIMENT = "plan", "experiment"
+KINDS: tuple[Kind | str, ...] = (*Kind, PLAN, EXPERIMENT)
+STEPS = ["50:1h", "100"]
 
 
 class Sample(NamedTuple):
     """A call of an action. {file} in the words is a file with `content`."""
 
-    kind: Kind
+    kind: Kind | str
     name: str
     key: str
     words: str
     arguments: dict[str, Any]
-    change: Callable[[], Changed]
+    change: Callable[[], object]
     #: Words that are refused, if any are.
     bad: str = ""
     content: Any = None
+    #: What has happened to a plan or an experiment.
+    before: tuple[Callable[[str], object], ...] = ()
+
+
+def undoing(kind: Kind, key: str, written: Callable[[str], object]) -> list[Sample]:
+    """The samples of undo and restore of a kind of row, after a change."""
+    public = getattr(changes, f"{kind.value}s")
+
+    def restore() -> object:
+        return public.restore(key, to=first_version(kind, key))
+
+    return [
+        Sample(kind, "undo", key, "", {}, lambda: public.undo(key), "987654321", None, (written,)),
+        Sample(
+            *(kind, "restore", key, "{first}", {}, restore, "987654321", None, (written,)),
+        ),
+    ]
+
+
+def first_version(kind: Kind, key: str) -> int:
+    """The version of a row before its change."""
+    versions = Change.objects.of_row(kind, kind.row(key).pk).order_by("id")
+    return versions.values_list("id", flat=True)[0]
+
+
+def plan(name: str, *before: Callable[[str], object]) -> Sample:
+    """The sample of an action of a plan that has the name of its function."""
+    change = getattr(plans, name.replace("-", ""))
+    words = "--yes" if name == "delete" else ""
+    key = "new_checkout"
+    return Sample(PLAN, name, key, words, {}, lambda: change(key), "--no-such-option", None, before)
+
+
+def experiment(
+    name: str,
+    words: str,
+    arguments: dict[str, Any],
+    change: Callable[..., object],
+    *before: Callable[[str], object],
+    bad: str = "--no-such-option",
+) -> Sample:
+    """The sample of an action of an experiment."""
+    return Sample(
+        EXPERIMENT, name, "button", words, arguments, lambda: change("button"), bad, None, before
+    )
+
+
+def start_plan(key: str) -> None:
+    plans.start(key, STEPS)
+
+
+def restart(key: str) -> None:
+    shuffle(key)
+
+
+def ship(key: str) -> None:
+    experiments.ship(key, "treatment")
 
 
 SAMPLES = [
@@ -170,17 +237,102 @@ SAMPLES = [
         *("delete", "enterprise", "--yes", {}),
         lambda: changes.segments.delete("enterprise"),
     ),
+    *undoing(FLAG, "new_checkout", lambda key: changes.flags.set_rollout(key, 50)),
+    *undoing(VALUE, "page_size", lambda key: changes.values.set(key, 50)),
+    *undoing(
+        SEGMENT, "enterprise", lambda key: changes.segments.update(key, {"description": "One"})
+    ),
+    Sample(
+        PLAN,
+        *("create", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
+        lambda: plans.create("new_checkout", STEPS),
+        "--step five",
+    ),
+    Sample(
+        PLAN,
+        *("start", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
+        lambda: plans.start("new_checkout", STEPS),
+        "--required-users 0",
+    ),
+    plan("pause", start_plan),
+    plan("resume", start_plan, plans.pause),
+    plan("roll-back", start_plan),
+    plan("delete", plans.create),
+    experiment(
+        *("create", "--variant a --variant b:3", {"variants": ["a", "b:3"]}),
+        lambda key: experiments.create(key, ["a", "b:3"]),
+        bad="--traffic-percent 101",
+    ),
+    experiment(
+        *("details", "--owner web --description New", {"owner": "web", "description": "New"}),
+        lambda key: edit(key, owner="web", description="New"),
+        experiments.create,
+        bad="--variant a",
+    ),
+    experiment(
+        *("metrics", "--planned-units 9 --smallest-effect 0.5"),
+        {"planned_units": 9, "smallest_effect": 0.5},
+        lambda key: set_metrics(key, planned_units=9, smallest_effect=0.5),
+        experiments.create,
+        bad="--guardrail refunds=few",
+    ),
+    experiment("start", "", {}, experiments.start, experiments.create),
+    experiment(
+        *("traffic", "50", {"percent": 50}),
+        lambda key: set_weights(key, traffic_percent=50),
+        experiments.create,
+        bad="half",
+    ),
+    experiment("restart", "--yes", {}, shuffle, experiments.create, experiments.start),
+    experiment(
+        *("force", "42 --variant treatment", {"unit": "42", "variant": "treatment"}),
+        lambda key: force(key, "42", "treatment"),
+        experiments.create,
+        bad="42 --variant other",
+    ),
+    experiment("stop", "", {}, experiments.stop, experiments.create, experiments.start),
+    experiment(
+        *("ship", "treatment --yes", {"winner": "treatment"}, ship),
+        *(experiments.create, experiments.start),
+        bad="other --yes",
+    ),
+    experiment("undo", "--yes", {}, undo, experiments.create, experiments.start, ship),
+    experiment("delete", "--yes", {}, experiments.delete, experiments.create),
 ]
-ACTIONS = {(one.kind, one.name): one for kind in Kind for one in all_actions(kind)}
+ACTIONS = {(one.kind, one.name): one for kind in KINDS for one in all_actions(kind)}
 each_sample = pytest.mark.parametrize(
-    "sample", SAMPLES, ids=[f"{one.kind.value}-{one.name}" for one in SAMPLES]
+    "sample",
+    SAMPLES,
+    indirect=True,
+    ids=[f"{ACTIONS[one.kind, one.name].noun}-{one.name}" for one in SAMPLES],
 )
+#: Those that no action takes back: the text says what to do instead.
+WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
+    (PLAN, "delete"): "plan again: ",
+    (EXPERIMENT, "details"): "to take it back, set the old values",
+    (EXPERIMENT, "metrics"): "to take it back before the start, set the old values",
+    (EXPERIMENT, "restart"): "the buckets before do not return",
+    (EXPERIMENT, "delete"): "this cannot be undone",
+}
+
+
+@pytest.fixture
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """A sample, with the plan or the experiment that it needs."""
+    drive_recently()
+    found: Sample = request.param
+    for change in found.before:
+        change(found.key)
+    if found.name == "restore" and isinstance(found.kind, Kind):
+        first = first_version(found.kind, found.key)
+        return found._replace(words=str(first), arguments={"version": first})
+    return found
 
 
 def line_of(sample: Sample, words: str, tmp_path: Path) -> str:
     file = tmp_path / "given.json"
     file.write_text(json.dumps(sample.content))
-    group = "" if sample.kind is FLAG else f"{sample.kind.value} "
+    group = "" if sample.kind is FLAG else f"{ACTIONS[sample.kind, sample.name].noun} "
     return f"{group}{sample.name} {sample.key} {words.replace('{file}', str(file))}"
 
 
@@ -190,17 +342,30 @@ def result_of(write: Callable[[], object]) -> list[Any]:
         before = newest_entry()
         with acting_as("ana", reason="test"):
             write()
-        models = (FeatureFlag, FeatureFlag.allowed_users.through, KeyValueStore, Segment)
-        times = {"id", "created_at", "changed_at"}
-        found: list[Any] = [
-            {name: value for name, value in row.items() if name not in times}
-            for model in models
-            for row in model._base_manager.order_by("pk").values()
-        ]
+        found = rows_now()
         entries = Change.objects.filter(id__gt=before).order_by("id")
         found += entries.values_list("relation", "action", "key", "actor", "reason")
         transaction.set_rollback(True)
     return found
+
+
+def rows_now() -> list[Any]:
+    """The rows of all kinds, but for their times and numbers."""
+    models = (
+        *(FeatureFlag, FeatureFlag.allowed_users.through, KeyValueStore, Segment),
+        *(Plan, PlanEvent, Experiment, ExperimentEvent),
+    )
+    unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
+    unlike |= {"guarded_until", "frozen_report"}
+    return [
+        {
+            name: value
+            for name, value in row.items()
+            if name not in unlike and not (name == "at" or name.endswith("_at"))
+        }
+        for model in models
+        for row in model._base_manager.order_by("pk").values()
+    ]
 
 
 def newest_entry() -> int:
@@ -229,14 +394,16 @@ def test_action_is_refused_for_a_missing_row_or_another_version(
     sample: Sample, tmp_path: Path
 ) -> None:
     action = ACTIONS[sample.kind, sample.name]
-    if action.creates:
-        assert not action.takes_version
+    if action.creates and not action.takes_version:
         return
     line = line_of(sample, sample.words, tmp_path)
     assert run(line.replace(sample.key, "gone", 1)).status == 5
     with pytest.raises(FlagstaffError, match="there is no"), transaction.atomic():
         action.write("gone", **sample.arguments)
-    version = newest_version(sample.kind, sample.kind.row(sample.key).pk)
+    if not action.takes_version:
+        return
+    kind = sample.kind if isinstance(sample.kind, Kind) else Kind.FLAG
+    version = newest_version(kind, kind.row(sample.key).pk)
     assert version
     assert run(f"{line} --expect-version {version + 1}").status == 4
     with pytest.raises(ConflictError), transaction.atomic():
@@ -253,11 +420,30 @@ def test_action_refuses_bad_input_and_writes_nothing(sample: Sample, tmp_path: P
     assert ran[0] in {1, 2, 4}
 
 
+@each_sample
+def test_action_says_that_workers_have_it_and_what_takes_it_back(
+    sample: Sample, tmp_path: Path
+) -> None:
+    before = rows_now()
+    ran = run(f"{line_of(sample, sample.words, tmp_path)} --wait")
+    assert ran.status == 0, ran.err
+    # The tests evaluate without workers.
+    assert "Evaluations query the database, so the change is in effect at once." in ran.err
+    if instead := WITHOUT_UNDO.get((sample.kind, sample.name)):
+        assert instead in ran.err
+        assert "undo:" not in ran.err
+        return
+    undone = run(undo_of(ran.err))
+    assert undone.status == 0, undone.err
+    if isinstance(sample.kind, Kind):
+        assert rows_now() == before
+
+
 @pytest.mark.parametrize("line", ["kill new_checkout", "off new_checkout", "rollout dark_mode 0"])
 def test_brake_is_never_asked_about_and_counts_nobody(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("flagstaff.cli.support.consequence.impact_of_changes")
+    monkeypatch.delattr("flagstaff.cli.asking.impact_of_changes")
     assert asked(line).status in {0, 3, 7}
 
 

@@ -335,7 +335,7 @@ def test_message_after_delete_of_several_names_undo(operator: Client, flag: Feat
     assert (newest.action, newest.source) == ("delete", "admin")
     assert messages_of(response)[0] == (
         "To create “new_checkout”, “banner” again, run: "
-        f"python manage.py flags undo --transaction {newest.version}"
+        f"python manage.py flags undo-transaction {newest.version}"
     )
 
 

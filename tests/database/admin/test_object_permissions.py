@@ -17,6 +17,7 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import (
+    FLAGS,
     SEGMENTS,
     act,
     flag_url,
@@ -25,6 +26,7 @@ from tests.support.admin_pages import (
     staff,
     undo_url,
 )
+from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
@@ -156,6 +158,22 @@ def test_plan_of_a_deleted_flag_is_shown_to_the_own_team_only(
     plans.create("new_checkout", ["60:1h", "100"])
     changes.flags.delete("new_checkout")
     assert ("new_checkout" in page(member, PLANS)) is is_allowed
+
+
+@THEIRS
+def test_messages_suggest_keys_of_the_own_team_only(
+    owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    url = f"{PLANS}add/"
+    misspelled = inputs_of(page(member, url), "") | {"key": "new_checkou"}
+    html = member.post(url, misspelled).content.decode()
+    assert ("did you mean" in html) is is_allowed
+    assert ("new_checkout" in html) is is_allowed
+    other = {"key": "New_checkout", "kind": "release", "rollout_percent": 0, "bucket_by": "user"}
+    html = member.post(f"{FLAGS}add/", other, follow=True).content.decode()
+    assert "“New_checkout” was added." in html
+    assert ("“new_checkout”" in html) is is_allowed
 
 
 @pytest.mark.parametrize("view", ["kill", "change"])

@@ -243,7 +243,7 @@ def test_pages_that_change_no_flag_need_no_reason(operator: Client, flag: Featur
         "create banner",
         f"delete {KEY} --yes",
         f"undo {KEY}",
-        f"plan {KEY} create --step 50:4h --step 100",
+        f"plan create {KEY} --step 50:4h --step 100",
         "value set gateway 1",
     ],
 )
@@ -261,13 +261,13 @@ def test_verb_with_a_reason_is_run(flag: FeatureFlag) -> None:
     assert (state(flag), newest_reason()) == ((True, 50), "release")
 
 
-@pytest.mark.parametrize("stop", ["pause", "rollback"])
+@pytest.mark.parametrize("stop", ["pause", "roll-back"])
 def test_verb_that_turns_off_stops_a_plan_or_only_reads_needs_no_reason(
     stop: str, flag: FeatureFlag
 ) -> None:
     drive_recently()
     rollouts.start(KEY, STEPS)
-    assert run(f"plan {KEY} {stop}").status == 0
+    assert run(f"plan {stop} {KEY}").status == 0
     assert plan_of().state == (State.PAUSED if stop == "pause" else State.ROLLED_BACK)
     for line in ("list", f"show {KEY}", f"history {KEY}", "run-jobs"):
         assert run(line).status == 0

@@ -69,8 +69,8 @@ def stored() -> list[Any]:
         ("segment conditions team known.json", "team: 1 user gains or loses something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         ("undo gone", "gone: 2 users gain the flag. Afterwards 2 of 2 users have it."),
-        ("undo --transaction {after}", f"dark_mode: {TO_BOTH}"),
-        ("undo --since 1h --by ana", "gains the flag. Undo 1 change of 1 key? [y/N]"),
+        ("undo-transaction {after}", f"dark_mode: {TO_BOTH}"),
+        ("undo-since 1h --by ana", "gains the flag. Undo 1 change of 1 key? [y/N]"),
         ("restore dark_mode {before}", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         # So do changes that take a flag or a value from users.
         ("rollout half 6", "half: 60 → 6 %: 2 users lose the flag. Afterwards 0 of 2 users"),
@@ -106,7 +106,7 @@ def test_change_that_users_notice_asks_first(
         "segment details team One",
         "on summer_banner --dry-run",
         "on summer_banner --yes",
-        "undo --since 1h --by ana --yes",
+        "undo-since 1h --by ana --yes",
     ],
 )
 def test_change_by_which_nobody_gains_a_flag_or_with_yes_is_not_asked_about(line: str) -> None:
@@ -119,7 +119,7 @@ def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:
         assert run("on summer_banner").status == 0
         # Code calls the command.
         assert typed("flags on dark_mode").startswith("dark_mode: turned on")
-    with patch("flagstaff.cli.support.change_arguments.is_terminal", lambda: False):
+    with patch("flagstaff.cli.asking.is_terminal", lambda: False):
         # The input is a pipe.
         assert asked("rollout new_checkout 100").status == 0
 
@@ -131,7 +131,7 @@ def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:
         ("on summer_banner new_checkout", "summer_banner"),
         ("on summer_banner dark_mode", "Production (EU)"),
         ("segment conditions team known.json", "team"),
-        ("undo --since 1h --by ana", "dark_mode"),
+        ("undo-since 1h --by ana", "dark_mode"),
     ],
 )
 def test_release_to_most_users_in_production_is_typed(line: str, text: str, settings: Any) -> None:
@@ -161,8 +161,8 @@ def change_and_agree(change: Callable[[], object]) -> Callable[[], str]:
         ("on summer_banner", "summer_banner"),
         ("on summer_banner search_v2", "summer_banner"),
         ("undo dark_mode", "dark_mode"),
-        ("undo --since 1h --by ana", "dark_mode"),
-        ("undo --transaction {after}", "dark_mode"),
+        ("undo-since 1h --by ana", "dark_mode"),
+        ("undo-transaction {after}", "dark_mode"),
     ],
 )
 def test_change_after_the_question_refuses_the_write(
@@ -172,7 +172,8 @@ def test_change_after_the_question_refuses_the_write(
     ran = asked(line.format(**versions), widen)
     assert (ran.status, FeatureFlag.objects.get(key=key).enabled) == (4, False)
     assert f"refused: {key} has version" in ran.err
-    advice = "run the command again" if line.startswith("on") else "read it again"
+    is_of_many = line.startswith("undo-")
+    advice = "read it again" if is_of_many else "run the command again"
     assert ran.err.endswith(f"; {advice}\n")
 
 
@@ -221,7 +222,7 @@ def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None
     changes.flags.update("new_checkout", {"description": "Two"})
     with acting_as("eve"):
         changes.flags.disable("new_checkout")
-    err = asked("undo --since 1h --by eve", "n").err
+    err = asked("undo-since 1h --by eve", "n").err
     assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 
 

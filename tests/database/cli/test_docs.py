@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,30 @@ from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
-from tests.support.terminals import open_shop, typed
+from tests.support.terminals import open_shop, run, typed
 from tests.support.waffle_rows import open_waffle
 from tools.commands_page import written
 
 PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
 PROMPT = "$ python manage.py "
 VERBS = all_verbs()
-HELPS = {verb.name: verb.help for verb in VERBS if not verb.verbs} | {
-    f"{group.name} {verb.name}": verb.help for group in VERBS for verb in group.verbs
+SINGLE = {verb.name: verb for verb in VERBS if not verb.verbs} | {
+    f"{group.name} {verb.name}": verb for group in VERBS for verb in group.verbs
+}
+HELPS = {name: verb.help for name, verb in SINGLE.items()}
+# What runs for ever, what needs an engine, and what needs a row of an optional app.
+NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment")
+IN_HELP = [
+    line for verb in SINGLE.values() for line in verb.examples if not line.startswith(NOT_RUN)
+]
+CONDITIONS = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
+# The files that examples name, besides those of the page.
+OTHER_FILES = {
+    "beta.csv": "alice,Berlin\nbob,Bern\n",
+    "enterprise.json": json.dumps(CONDITIONS),
+    "password.json": '"hunter2"',
+    "size.json": "50",
+    "sizes.json": json.dumps([{"conditions": CONDITIONS, "value": 100}]),
 }
 
 
@@ -66,8 +83,11 @@ def test_table_of_verbs_shows_their_help() -> None:
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs each test in a folder with the files that the page shows."""
-    for name, text in zip(("rules.json", "flags.json"), FILES, strict=True):
+    files = dict(zip(("rules.json", "flags.json"), FILES, strict=True))
+    for name, text in (files | OTHER_FILES).items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "frontend").mkdir()
+    (tmp_path / "backend").mkdir()
     [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "views.py").write_text(code)
@@ -85,6 +105,26 @@ def test_example_shows_the_output(line: str, after: str) -> None:
         # The page says so above these examples.
         FeatureFlag.objects.filter(key="search_v2").update(rules=json.loads(RULES))
     assert typed(line) == after
+
+
+def test_help_of_every_verb_has_two_examples() -> None:
+    assert [name for name, verb in SINGLE.items() if len(verb.examples) < 2] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("line", IN_HELP)
+def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_shop()
+    open_waffle()
+    connection.check_constraints()
+    # `references` reads what git tracks.
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    command, _, file = line.partition(" < ")
+    stdin = StringIO(Path(file).read_text() if file else "")
+    monkeypatch.setattr("sys.stdin", stdin)
+    ran = run(command)
+    # Refused are versions that do not exist; waffle's rows differ; no worker is registered.
+    assert ran.status in (0, 4, 6, 7), ran.err
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ def stored() -> list[Any]:
         "segment create free conditions.json",
         "segment details enterprise all",
         "segment delete enterprise",
-        "plan new_checkout create",
-        "experiment button create",
+        "plan create new_checkout",
+        "experiment create button",
         "forget-user 1",
         "history --prune --older-than 0",
     ],
@@ -75,7 +75,7 @@ def test_dry_run_of_an_undo_writes_nothing() -> None:
     first = flag_version("new_checkout")
     version = changes.flags.set_rollout("new_checkout", 50).version
     before = stored()
-    transaction, restore = f"undo --transaction {version}", f"restore new_checkout {first}"
+    transaction, restore = f"undo-transaction {version}", f"restore new_checkout {first}"
     for line in ("undo new_checkout", transaction, restore):
         ran = run(f"{line} --dry-run")
         assert (ran.status, ran.err.splitlines()[-1]) == (0, LAST)
@@ -88,13 +88,13 @@ def test_every_verb_with_a_reason_has_a_dry_run() -> None:
     found = [(name, set(one._option_string_actions)) for name, one in parsers(parser)]
     changing = [(name, options) for name, options in found if "--reason" in options]
     assert [name for name, options in changing if "--dry-run" not in options] == []
-    assert {"off", "undo", "set", "create", "jump"} <= {name for name, _options in changing}
+    assert {"off", "undo", "set", "create", "roll-back"} <= {name for name, _options in changing}
 
 
 def parsers(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
     """Yields the parsers of all verbs by name, also below groups."""
     for action in parser._actions:
-        if isinstance(action.choices, dict):
+        if isinstance(action.choices, Mapping):
             for name, one in action.choices.items():
                 yield name, one
                 yield from parsers(one)
@@ -142,7 +142,7 @@ def test_dry_run_does_not_wait_and_needs_no_reason(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     monkeypatch.setattr(
-        "flagstaff.cli.support.wait.wait_for_workers", lambda *_, **__: pytest.fail("it waits")
+        "flagstaff.cli.wait.wait_for_workers", lambda *_, **__: pytest.fail("it waits")
     )
     assert run("off new_checkout --wait --dry-run").status == 0
     assert run("kill new_checkout --dry-run").status == 0

@@ -239,7 +239,7 @@ def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
     found = document("on", "summer_banner", "search_v2")
     changed = {one["key"]: one["changed"] for one in found["changes"]}
     assert changed == {"summer_banner": True, "search_v2": False}
-    assert found["undo"][:2] == ["undo", "--transaction"]
+    assert found["undo"][:1] == ["undo-transaction"]
 
 
 def test_unknown_keys_are_named_together_before_anything_is_written() -> None:

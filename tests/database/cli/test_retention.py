@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff._engine import usage
-from flagstaff.cli.support import retention
-from flagstaff.cli.support.retention import RetentionJob
+from flagstaff.cli.verbs import jobs as retention
+from flagstaff.cli.verbs.jobs import RetentionJob
 from flagstaff.history import retention as history_retention
 from flagstaff.models import Change
 from tests.support.reports import register_worker

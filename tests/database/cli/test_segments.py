@@ -97,9 +97,9 @@ def test_undo_and_restore_of_a_segment_need_the_option() -> None:
     changes.segments.create("enterprise", PAYING)
     [creation] = document("history", "enterprise", "--segment")
     assert creation["kind"] == "segment"
-    assert run("undo enterprise --segment").status == 0
+    assert run("segment undo enterprise").status == 0
     assert run("segment list").err == "no segments\n"
-    assert run(f"restore enterprise {creation['version']} --segment").status == 0
+    assert run(f"segment restore enterprise {creation['version']}").status == 0
     assert Segment.objects.get().conditions == PAYING
 
 

@@ -107,7 +107,7 @@ def test_secret_value_is_masked_in_every_output() -> None:
         run("history token --value"),
         run("history token --value --json"),
         run("history token --value --csv"),
-        run("undo token --value"),
+        run("value undo token"),
         run("value delete token --yes --json"),
     ]
     assert [ran.status for ran in outputs] == [0, 0, 0, 0, 0, 4, 0]
@@ -116,7 +116,7 @@ def test_secret_value_is_masked_in_every_output() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("verb", ["restore token {} --value", "undo token {} --value"])
+@pytest.mark.parametrize("verb", ["value restore token {}", "value undo token {}"])
 def test_value_that_became_secret_is_masked_in_every_output(verb: str) -> None:
     run("value create token '\"hunter2\"'")
     change = changes.values.set("token", "hunter3").version

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from flagstaff._engine import direct
 from flagstaff._workers.wait import Propagation
-from flagstaff.cli.support import wait
+from flagstaff.cli import wait
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fake_workers import registered_worker as worker

@@ -334,7 +334,7 @@ def ended(running: Experiment) -> Experiment:
 
 def test_old_exposures_are_deleted_and_the_report_stays(ended: Experiment) -> None:
     before = experiments.report(KEY)
-    flags("experiments", "--prune", "--older-than", "365", "--yes")
+    flags("experiment", "list", "--prune", "--older-than", "365", "--yes")
     assert exposed() == []
     after = experiments.report(KEY)
     assert after["frozen_at"]

@@ -79,7 +79,7 @@ def meet_by_bucket(
 
 
 def report_text() -> str:
-    return flags("experiment", KEY, "report").out
+    return flags("experiment", "report", KEY).out
 
 
 def verdict() -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_clear_effect_is_better(better: Experiment) -> None:
     last_window = Exposure.objects.latest("at").at + DAY
     assert last_window <= datetime.fromisoformat(found["at"].replace("Z", "+00:00"))
     assert "treatment: the treatment is better" in report_text()
-    assert document("experiment", KEY, "report") == experiments.report(KEY)
+    assert document("experiment", "report", KEY) == experiments.report(KEY)
 
 
 def test_no_effect_of_a_complete_experiment_is_no_difference(experiment: Experiment) -> None:
@@ -121,7 +121,7 @@ def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: E
 
 def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
     experiments.create(KEY)
-    assert f"Set one: manage.py flags experiment {KEY} metrics" in report_text()
+    assert f"Set one: manage.py flags experiment metrics {KEY}" in report_text()
     experiments.set_metrics(KEY, primary="orders", planned_units=4000)
     experiments.start(KEY)
     assert verdict()["outcome"] == "too_early"
@@ -375,7 +375,7 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     assert found["verdicts"] == []
     assert found["metrics"][1]["treatments"][0]["newest"]["units"] == 4000
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
-    problem = "cannot be stored: the metric orders fails: data exception.*--without-report"
+    problem = "cannot be stored: the metric orders fails: data exception.*--no-report"
     with pytest.raises(ExperimentError, match=f"(?s){problem}"):
         experiments.ship(KEY, "treatment")
     assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
@@ -390,7 +390,7 @@ def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experi
     assert needs in report_text()
     with pytest.raises(ExperimentError, match="cannot be stored: the metric leaking fails"):
         experiments.ship(KEY, "treatment")
-    assert "the metric leaking fails" in flags("experiment", KEY, "ship", "treatment", "--yes").err
+    assert "the metric leaking fails" in flags("experiment", "ship", KEY, "treatment", "--yes").err
     assert Experiment.objects.get().state == State.RUNNING
 
 

@@ -110,7 +110,7 @@ def report(settings: Any) -> dict[str, Any]:
 
 def test_report_of_four_weeks_has_a_hundred_looks_and_takes_50_kilobytes(settings: Any) -> None:
     expose(settings, FOUR_WEEKS, 2)
-    text = flags("experiment", KEY, "report", "--json").out
+    text = flags("experiment", "report", KEY, "--json").out
     columns = [one["treatments"][0]["looks"] for one in json.loads(text)["metrics"]]
     assert [one["count"] for one in columns] == [FOUR_WEEKS] * 3
     assert all(48 <= len(one["units"]) <= 2 * 48 for one in columns[:2])

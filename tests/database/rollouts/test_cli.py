@@ -34,14 +34,13 @@ from tests.support.rollouts import (
     plan_of,
     rollout,
     run_of,
-    see,
     see_enough,
 )
 from tests.support.terminals import Ran, asked, document, flags, run, typed
 
 pytestmark = pytest.mark.django_db
 
-START = f"plan {KEY} start --step 5:1h --step 25:1h --step 100"
+START = f"plan start {KEY} --step 5:1h --step 25:1h --step 100"
 
 
 @pytest.fixture(autouse=True)
@@ -78,19 +77,16 @@ def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_as
     User.objects.all().delete()
     User.objects.create(username="alice")
     before = [*Plan.objects.all()]
-    for line in (START, f"{START} --at 2126-01-01", f"plan {KEY} create --at 2126-01-01"):
-        ran = asked(line, "n")
-        assert (ran.status, [*Plan.objects.all()], rollout()) == (2, before, 0)
-        question, last = ran.err.splitlines()[-2:]
-        assert question.endswith("its last step, 100 %, without another confirmation. Go on? [y/N]")
-        assert last == "cancelled; nothing was changed"
+    ran = asked(START, "n")
+    assert (ran.status, [*Plan.objects.all()], rollout()) == (2, before, 0)
+    question, last = ran.err.splitlines()[-2:]
+    assert question.endswith("its last step, 100 %, without another confirmation. Go on? [y/N]")
+    assert last == "cancelled; nothing was changed"
     assert "users at the last step, 100 %: 0 of 1 → 1 of 1\n" in ran.err
     assert asked(START, "y").status == 0
     assert rollout() == 5
-    assert asked(f"plan {KEY} jump 25", "y").status == 0
-    assert asked(f"plan {KEY} jump 100 --yes").status == 0
-    assert asked(f"plan {KEY} rollback").status == 0
-    assert asked(f"plan {KEY} resume", "y").status == 0
+    assert asked(f"plan roll-back {KEY}").status == 0
+    assert asked(f"plan resume {KEY}", "y").status == 0
     assert rollout() == 5
 
 
@@ -109,8 +105,8 @@ def test_last_step_decides_that_the_key_is_typed_and_a_newer_change_refuses_the_
     ran = asked(START, change)
     assert (ran.status, rollout(), Plan.objects.exists()) == (4, 0, False)
     assert f"refused: {KEY} has version" in ran.err
-    assert asked(f"plan {KEY} create").status == 0
-    ran = asked(f"plan {KEY} start", lambda: replace_plan("50:1h", "100"))
+    assert asked(f"plan create {KEY}").status == 0
+    ran = asked(f"plan start {KEY}", lambda: replace_plan("50:1h", "100"))
     assert (ran.status, rollout()) == (4, 0)
     assert "has been changed since the question; run the command again" in ran.err
 
@@ -125,8 +121,8 @@ def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end(
     User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
     message = ok(f"{START} --required-users 50")
     assert "a first step below 13 % can only pass if the guards rule out harm" in message
-    ok(f"plan {KEY} pause")
-    ok(f"plan {KEY} delete --yes")
+    ok(f"plan pause {KEY}")
+    ok(f"plan delete {KEY} --yes")
     FeatureFlag.objects.update(rollout_percent=0)
     assert "too few users for that" not in ok(f"{START} --required-users 20")
 
@@ -140,44 +136,25 @@ def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
     assert plan_of().actor == "deploy"
 
 
-def test_start_with_wait_waits_for_the_workers() -> None:
-    # The tests evaluate without workers.
-    assert "Evaluations query the database, so the change is in effect at once." in ok(
-        f"{START} --wait 0"
-    )
-    assert document("plan", KEY, "jump", "25", "--wait")["propagation"]["complete"] is True
-
-
-def test_start_at_a_time_schedules_the_plan() -> None:
-    ok(f'{START} --at "2126-01-01 12:00+00:00"')
-    found = document("plan", KEY, "status")
-    assert (found["state"], found["starts_at"], rollout()) == ("pending", "2126-01-01T12:00:00Z", 0)
-    ok(f"plan {KEY} delete --yes")
-    said = ok(f'{START} --at "2020-01-01 12:00"')
-    assert "the time of the start is past, so the next run of run-jobs starts the plan\n" in said
-    assert rollout() == 0
-
-
 def test_rollback_of_a_plan_that_is_done_names_the_command_that_turns_the_flag_off() -> None:
-    ok(f"plan {KEY} start --step 100")
+    ok(f"plan start {KEY} --step 100")
     flags("run-jobs")
     command = 'possible next: "manage.py flags off new_checkout"'
-    assert command in refused(f"plan {KEY} rollback").err
+    assert command in refused(f"plan roll-back {KEY}").err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "the following arguments are required: KEY"),
-        (f"{KEY} start --step 5", "step 5 % has no time"),
-        (f"{KEY} start --step five", "'five' is not a step"),
-        (f"{KEY} start --guard traffic", "'traffic' is not a guard"),
-        (f"{KEY} start --guard latency=fast", "'fast' of 'latency=fast' is not a number; write a"),
-        (f"{KEY} start --at soon", "expected a time such as"),
-        (f"{KEY} start --at 2026-13-01", "expected a time such as"),
-        (f"{KEY} start --required-users 0", "expected a whole number of at least 1, not '0'"),
-        (f"{KEY} jump 5", "has no rollout plan"),
-        (f"{KEY} halt", "there is no action 'halt'; --help lists all actions"),
+        ("start", "the following arguments are required: KEY"),
+        (f"start {KEY} --step 5", "step 5 % has no time"),
+        (f"start {KEY} --step five", "'five' is not a step"),
+        (f"start {KEY} --guard traffic", "'traffic' is not a guard"),
+        (f"start {KEY} --guard latency=fast", "'fast' of 'latency=fast' is not a number; write a"),
+        (f"start {KEY} --required-users 0", "the number of required users is 0; write a whole"),
+        (f"start {KEY} --required-users many", "argument --required-users: invalid N: 'many'"),
+        (f"pause {KEY}", "has no rollout plan"),
+        (f"halt {KEY}", "there is no action 'halt'; --help lists all actions"),
     ],
 )
 def test_invalid_argument_is_refused(arguments: str, message: str) -> None:
@@ -185,74 +162,12 @@ def test_invalid_argument_is_refused(arguments: str, message: str) -> None:
 
 
 def test_missing_driver_plan_and_flag_have_exit_statuses() -> None:
-    assert refused(f"plan {KEY}").status == 5
-    assert refused("plan new_chekout status").status == 5
+    assert refused(f"plan show {KEY}").status == 5
+    assert refused("plan show new_chekout").status == 5
     drive_recently(minutes=6)
     ran = refused(START)
     assert ran.status == 4
     assert 'start "manage.py flags run-jobs --loop" and try again' in ran.err
-
-
-def test_plan_is_created_started_paused_resumed_and_deleted() -> None:
-    ok(f"plan {KEY} create --step 5:1h --step 100")
-    assert rollout() == 0
-    ok(f"plan {KEY} start")
-    paused = ok(f'plan {KEY} pause --reason "support is busy"')
-    assert "new_checkout: paused: support is busy\n" in paused
-    assert "resumed at step 1" in ok(f"plan {KEY} resume")
-    assert "jumped to step 2: rollout 5 → 100 %" in ok(f"plan {KEY} jump 100%")
-    assert "rolled back: rollout 0 %\n" in ok(f"plan {KEY} rollback")
-    assert "not a terminal: pass --yes to confirm" in refused(f"plan {KEY} delete").err
-    assert "was deleted" in ok(f"plan {KEY} delete --yes")
-    assert not Plan.objects.exists()
-
-
-def test_edit_shows_the_changes_and_what_starts_again_and_asks() -> None:
-    ok(START)
-    line = f"plan {KEY} edit --step 5:1h --step 50:1h --step 100 --guard errors,limit=1.5"
-    ran = asked(line, "n")
-    assert (ran.status, plan_of().guards[0]["limit"]) == (2, 2)
-    assert "guard errors,limit=2,action=rollback → errors,limit=1.5,action=rollback\n" in ran.err
-    assert f"{KEY}: step 1 starts again, with new counts and its whole time\n" in ran.err
-    assert "users at the next step, 50 %:" in ran.err
-    assert asked(line, "y").status == 0
-    assert [step["percent"] for step in plan_of().steps] == [5, 50, 100]
-    assert "the plan is like this already" in ok(line)
-    ran = refused(f"plan {KEY} edit --guard errors")
-    assert ran.status == 4
-    assert "is looser than" in ran.err
-    assert "nothing to edit: pass --step" in refused(f"plan {KEY} edit").err
-
-
-def test_edit_after_a_newer_change_of_the_plan_is_refused() -> None:
-    ok(START)
-
-    def change() -> str:
-        plans.edit(KEY, ["5:1h", "60:1h", "100"])
-        return "y"
-
-    ran = asked(f"plan {KEY} edit --guard errors,limit=1.5", change)
-    assert (ran.status, plan_of().guards[0]["limit"]) == (4, 2)
-    assert "has been changed since the question" in ran.err
-
-
-def test_scheduled_plan_is_edited_before_its_start() -> None:
-    ok(f"plan {KEY} create --step 5:1h --step 100")
-    assert "start by hand → 2126-01-01" in ok(f"plan {KEY} edit --at 2126-01-01 --required-users 9")
-    assert plan_of().required_users == 9
-
-
-def test_dismiss_changes_the_attention_only() -> None:
-    ok(START)
-    assert "needs no attention" in refused(f"plan {KEY} dismiss").err
-    harm()
-    ok("run-jobs")
-    assert document("plan", KEY)["needs_attention"] is True
-    assert "dismissed while the plan is rolled back\n" in ok(f"plan {KEY} dismiss --as-name ops")
-    assert document("plan", KEY)["needs_attention"] is False
-    shown = typed(f"flags plan {KEY}")
-    assert "errors: 300 with the flag, 20 without it" in shown
-    assert "errors: 0 more with the flag, 0 more without it" in shown
 
 
 def test_status_shows_the_evidence_and_the_events() -> None:
@@ -260,25 +175,34 @@ def test_status_shows_the_evidence_and_the_events() -> None:
     see_enough()
     fail(run_of(), inside=True, users=3)
     fail(run_of(), inside=False, users=7)
-    shown = typed(f"flags plan {KEY}")
+    shown = typed(f"flags plan show {KEY}")
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines() if "  " in line)
     assert (lines["state"], lines["steps"]) == ("running", "[5 %] 25 % 100 %")
     assert (lines["unguarded"], lines["guards"]) == ("no", "errors,limit=2,action=rollback")
     assert "started: rollout 0 → 5 %" in shown
-    evidence = document("plan", KEY, "status")["evidence"]
+    evidence = document("plan", "show", KEY)["evidence"]
     failed = evidence["guards"][0]["failed"]
     assert (failed["inside"], failed["outside"], failed["left_out"]) == (3, 7, 0)
     assert evidence["users_inside"] == pytest.approx(1200, rel=0.05)
     leave_unguarded()
-    assert document("plan", KEY, "status")["unguarded"] is True
+    assert document("plan", "show", KEY)["unguarded"] is True
+
+
+def test_show_after_a_trip_has_the_failures_at_the_trip_and_since_then() -> None:
+    ok(START)
+    harm()
+    ok("run-jobs")
+    shown = typed(f"flags plan show {KEY}")
+    assert "errors: 300 with the flag, 20 without it" in shown
+    assert "errors: 0 more with the flag, 0 more without it" in shown
 
 
 def test_status_has_kinds_and_texts() -> None:
     ok(START)
-    assert document("plan", KEY, "status")["reason"] is None
+    assert document("plan", "show", KEY)["reason"] is None
     end_dwell_time()
     ok("run-jobs")
-    record = document("plan", KEY, "status")
+    record = document("plan", "show", KEY)
     text = "waits for data: no user with the flag has been seen yet"
     assert (record["reason"], record["reason_kind"], record["evidence"]["why"]) == (
         text,
@@ -290,29 +214,17 @@ def test_status_has_kinds_and_texts() -> None:
         ["created", "started", "held"],
         f"holds: {text}",
     )
-    assert re.search(f"^reason +{text}$", typed(f"flags plan {KEY}"), re.MULTILINE)
-
-
-def test_pending_plan_shows_what_each_step_can_see() -> None:
-    ok(f"plan {KEY} create --step 5:1h --step 100")
-    assert "No user was counted yet" in run(f"plan {KEY} status").out
-    see(run_of(), inside=False, users=4000)
-    shown = run(f"plan {KEY} status").out
-    assert "5 %:" in shown
-    assert "The brake rolls back at" in shown
-    assert "100 %: all users have the flag" in ok(f"plan {KEY} start")
-    assert document("plan", KEY, "status")["forecast"] == []
+    assert re.search(f"^reason +{text}$", typed(f"flags plan show {KEY}"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("broken", [{"steps": "x"}, {"step": 99}, {"guards": [{"unknown": 1}]}])
 def test_plan_that_cannot_be_read_is_shown_and_stopped(broken: dict[str, object]) -> None:
     ok(START)
     Plan.objects.update(**broken)
-    assert "create the plan again" in document("plan", KEY, "status")["evidence"]["why"]
-    ok(f"plan {KEY}")
-    assert "paused" in ok(f"plan {KEY} pause")
-    assert "rolled back: rollout 0 %" in ok(f"plan {KEY} rollback")
-    ok(f"plan {KEY} delete --yes")
+    assert "create the plan again" in document("plan", "show", KEY)["evidence"]["why"]
+    assert "paused" in ok(f"plan pause {KEY}")
+    assert "rolled back: rollout 0 %" in ok(f"plan roll-back {KEY}")
+    ok(f"plan delete {KEY} --yes")
 
 
 def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:
@@ -394,12 +306,9 @@ def test_loop_prints_a_line_for_each_event(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_plans_lists_those_that_run_first() -> None:
-    assert flags("plans") == Ran(0, "", "there is no rollout plan\n")
+    assert flags("plan", "list") == Ran(0, "", "there is no rollout plan\n")
     make_flag("a_pending")
     plans.create("a_pending", ["5:1h", "100"])
     ok(START)
-    states = [(one["key"], one["state"]) for one in document("plans")]
+    states = [(one["key"], one["state"]) for one in document("plan", "list")]
     assert states == [(KEY, "running"), ("a_pending", "pending")]
-    assert flags("plan", "list") == flags("plans")
-    make_flag("list")
-    assert "the flag list has no rollout plan" in refused("plan list").err

@@ -22,7 +22,7 @@ from tests.support.admin_pages import permit
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
-from tests.support.terminals import asked, document, run, typed
+from tests.support.terminals import asked, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -160,31 +160,26 @@ def test_scheduling_user_needs_the_right_at_the_start(permission: str, starts: b
 
 # On the terminal.
 
-START = f"plan {KEY} start --step 5:1h --step 100"
+START = f"plan start {KEY} --step 5:1h --step 100"
 
 
-def test_terminal_asks_before_it_turns_the_flag_on() -> None:
-    ran = asked(START, "n")
+def test_start_that_enables_the_flag_is_asked_about() -> None:
+    ran = asked(f"{START} --enable", "n")
     assert (ran.status, present()) == (2, (False, 60))
     assert "The flag is turned on. " in ran.err
     assert ran.err.splitlines()[-2].endswith("Go on? [y/N]")
-    ran = asked(START, "y")
+    ran = asked(f"{START} --enable", "y")
     assert (ran.status, present()) == (0, (True, 5))
     assert f"{KEY}: the flag is turned on\n{KEY}: started: rollout 0 → 5 %\n" in ran.err
 
 
-def test_script_needs_yes_to_turn_the_flag_on() -> None:
+def test_start_enables_the_flag_only_if_told_so() -> None:
     ran = run(START)
     assert (ran.status, present()) == (4, (False, 60))
-    assert "or --yes to the command" in ran.err
-    assert run(f"{START} --yes --dry-run").status == 0
+    assert "or --enable to the command" in ran.err
+    assert run(f"{START} --enable --dry-run").status == 0
     assert present() == (False, 60)
-    assert run(f"{START} --at 2126-01-01 --yes").status == 0
-    assert plan_of().enables_flag
-    assert document("plan", KEY)["enables_flag"] is True
-    run(f"plan {KEY} pause")
-    assert run(f"plan {KEY} resume").status == 4
-    assert asked(f"plan {KEY} resume", "y").status == 0
+    assert run(f"{START} --enable").status == 0
     assert present() == (True, 5)
 
 
@@ -194,7 +189,7 @@ def test_script_needs_yes_to_turn_the_flag_on() -> None:
 def status_of_rollout() -> tuple[Any, str]:
     record = plan_record(plan_of())
     differs = record["rollout_differs"]
-    lines = typed(f"flags plan {KEY}").splitlines()
+    lines = typed(f"flags plan show {KEY}").splitlines()
     [line] = [line for line in lines if line.startswith("rollout ")]
     return differs, line.removeprefix("rollout").strip()
 

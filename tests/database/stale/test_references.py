@@ -136,7 +136,7 @@ def test_references_of_given_keys_work_without_a_database(monkeypatch: pytest.Mo
     def fail(_model: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("flagstaff.cli.verbs.references.all_rows", fail)
+    monkeypatch.setattr("flagstaff.cli.verbs.cleanup.all_rows", fail)
     ran = flags("references", "known")
     assert (ran.status, len(ran.out.splitlines())) == (0, 2)
     assert "the database cannot be read" in ran.err

@@ -274,7 +274,7 @@ def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> 
 
 GONE = (
     "rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
-    'with "manage.py flags undo enterprise --segment"'
+    'with "manage.py flags segment undo enterprise"'
 )
 
 

@@ -87,7 +87,7 @@ def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     message, undo, _new_type = ran.err.splitlines()
     assert len(message) < SHORT
     assert message.endswith(" → 1")
-    assert undo.startswith("undo: python manage.py flags undo terms ")
+    assert undo.startswith("undo: python manage.py flags value undo terms ")
     assert run(undo.partition("flags ")[2]).status == 0
     assert KeyValueStore.objects.get().value == NEW
     assert json.loads(run("value set terms 1 --json").out)["old"] == NEW

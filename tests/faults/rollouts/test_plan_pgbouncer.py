@@ -25,7 +25,7 @@ def test_plan_behind_a_pooler_measures_trips_and_reaches_the_workers(
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0, enabled = true RETURNING id")
     url = at(database, pooler.port)
     flags(url, "run-jobs")
-    flags(url, "plan", KEY, "start", "--step", "50:1h", "--step", "100:1h")
+    flags(url, "plan", "start", KEY, "--step", "50:1h", "--step", "100:1h")
     with ready(url, MEASURE_INTERVAL=0.1) as worker:
         inside = set(worker.ask("survey", KEY, len(USERS)))
         users = [[user for user in USERS if (user in inside) is side] for side in (False, True)]
@@ -35,7 +35,7 @@ def test_plan_behind_a_pooler_measures_trips_and_reaches_the_workers(
         wait_for_count(query, (len(users[0]), len(users[1])), run, "r")
         out = flags(url, "run-jobs", "--json")
         worker.sees(["survey", KEY, len(USERS)], [], within=3)
-    plan = json.loads(flags(url, "plan", KEY, "status", "--json"))
+    plan = json.loads(flags(url, "plan", "show", KEY, "--json"))
     assert '"event": "tripped"' in out
     assert plan["state"] == "rolled_back"
     assert [event["kind"] for event in plan["events"]][-2:] == ["tripped", "propagated"]

@@ -42,7 +42,7 @@ def test_step_is_made_once_and_with_its_full_dwell_time_after_an_outage(
     server: Postgres, database: str, query: Query
 ) -> None:
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0 RETURNING id")
-    for command in (["run-jobs"], ["plan", "new_checkout", "start", *STEPS]):
+    for command in (["run-jobs"], ["plan", "start", "new_checkout", *STEPS]):
         run_python(database, "-m", "django", "flags", *command)
     query(SEEN)
     query(REQUESTS)

@@ -219,15 +219,15 @@ _PAST = (
 )
 _COMMANDS = (
     "run-jobs",
-    "plan slow_filter start --step 25:1h --step 100",
-    "plan slow_search start --step 5:1h --step 25:1h --step 50:1h --required-users 1",
-    "experiment checkout_button start",
-    "experiment large_photos create --description large",
-    "experiment large_photos metrics --primary orders --planned-units 20000",
-    "experiment gift_paper create --description 'Do buyers pay for gift paper?'",
-    "experiment gift_paper metrics --primary orders",
-    "experiment gift_paper start",
-    "experiment gift_paper ship treatment --yes",
+    "plan start slow_filter --step 25:1h --step 100",
+    "plan start slow_search --step 5:1h --step 25:1h --step 50:1h --required-users 1",
+    "experiment start checkout_button",
+    "experiment create large_photos --description large",
+    "experiment metrics large_photos --primary orders --planned-units 20000",
+    "experiment create gift_paper --description 'Do buyers pay for gift paper?'",
+    "experiment metrics gift_paper --primary orders",
+    "experiment start gift_paper",
+    "experiment ship gift_paper treatment --yes",
 )
 _PKS = """
     SELECT 'flag', id FROM flagstaff_featureflag WHERE key = 'new_checkout' UNION ALL

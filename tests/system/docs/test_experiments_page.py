@@ -124,10 +124,10 @@ def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
         flags(line)
     assert Experiment.objects.get().state == State.RUNNING
     expose(USERS, ORDERS, shop.models.Order)
-    [block] = code_of(PAGE, "console", "report\n")
+    [block] = code_of(PAGE, "console", "experiment report")
     command, _, expected = block.partition("\n")
     assert flags(command) == expected
-    [ship] = commands("ship treatment")
+    [ship] = commands("ship checkout_button")
     flags(ship)
     assert Experiment.objects.get().winner == "treatment"
 
@@ -198,12 +198,12 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
 
 
 def test_commands_of_the_life_do_what_the_page_says() -> None:
-    drafts = dict.fromkeys(("create", "edit"), State.DRAFT)
+    drafts = dict.fromkeys(("create", "details", "metrics"), State.DRAFT)
     states = {**drafts, "stop": State.STOPPED, "ship": State.SHIPPED}
     for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
-        action = line.split()[2]
-        flags(f"{line} --yes" if action in {"ship", "delete", "shuffle", "undo"} else line)
+        action = line.split()[1]
+        flags(f"{line} --yes" if action in {"ship", "delete", "restart", "undo"} else line)
         if action != "delete":
             assert Experiment.objects.get().state == states.get(action, State.RUNNING)
     assert not Experiment.objects.exists()
@@ -216,7 +216,7 @@ def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
     defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
-    assert set(defaults) == {"method", "planned_units", "min_days", "min_units"}
+    assert set(defaults) == {"planned_units", "min_days", "min_units"}
     assert named < set(found)
     experiment = Experiment()
     assert defaults == {name: str(getattr(experiment, name)) for name in defaults}

@@ -212,7 +212,7 @@ def test_project_leaves_waffle_by_the_page_and_goes_back_without_a_changed_resul
     assert "3 exact, 1 differs, 0 lost, 2 refused" in shop.manage(*dry_run, status=4)
     shop.append(agree)
     assert "6 rows: 5 exact, 1 differs, 0 lost, 0 refused" in shop.manage(*dry_run)
-    assert "flags undo --transaction" in shop.manage(*run_import)
+    assert "flags undo-transaction" in shop.manage(*run_import)
     assert shop.visits() == before
     assert "0 differs, 0 off here, 0 no flag" in shop.manage(*compare)
 

@@ -107,12 +107,11 @@ def test_commands_of_the_table_do_what_it_says() -> None:
     expected = {
         "pause": (State.PAUSED, 5),
         "resume": (State.RUNNING, 5),
-        "jump": (State.RUNNING, 50),
-        "rollback": (State.ROLLED_BACK, 0),
+        "roll-back": (State.ROLLED_BACK, 0),
     }
     for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
-        action = line.split()[2]
+        action = line.split()[1]
         ran = run(f"{line} --yes" if action == "delete" else line)
         assert ran.status == 0, ran.err
         if action != "delete":

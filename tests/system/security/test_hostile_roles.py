@@ -128,12 +128,12 @@ show beta
 history beta
 history
 undo beta
-undo --transaction {change}
+undo-transaction {change}
 restore beta {version}
 value create page_size 20
 value set page_size 50
 value list
-undo page_size --value
+value undo page_size
 export --versions --file {file}
 import {file}
 rollout beta 30

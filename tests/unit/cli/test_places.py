@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff.cli.support.places import (
+from flagstaff.stale.places import (
     MAX_BYTES,
     UntrackedError,
     files_below,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from flagstaff.cli.support.stopping import stop_on_signals
+from flagstaff.cli.verbs.jobs import stop_on_signals
 
 TIMES = 500
 # Another process: signals from a thread of this one do not interrupt the main thread.

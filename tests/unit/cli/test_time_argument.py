@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils.timezone import override
 
-from flagstaff.cli.support import time_argument
-from flagstaff.cli.support.time_argument import point_in_time
+from flagstaff.cli import options as time_argument
+from flagstaff.cli.options import point_in_time
 
 BERLIN = timezone(timedelta(hours=1))
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=BERLIN)

@@ -11,7 +11,6 @@ from flagstaff.experiments.allocation import (
     Allocation,
     allocate,
     moved_ranges,
-    moved_share,
     shares,
     targets,
 )
@@ -62,13 +61,6 @@ def test_each_of_many_changes_changes_the_fewest_buckets(
         # The distance of the two distributions: no assignment of buckets moves fewer.
         owners = {*old, *new}
         assert 2 * changed == sum(abs(old.count(one) - new.count(one)) for one in owners)
-
-
-def test_moved_share_counts_units_that_change_their_variant() -> None:
-    halves = allocate([], {"a": 1, "b": 1}, 100)
-    assert moved_share(halves, allocate(halves, {"a": 1, "b": 3}, 100)) == 0.25
-    assert moved_share(halves, allocate(halves, {"a": 1, "b": 1}, 20)) == 0
-    assert moved_share([], halves) == 0
 
 
 def test_moved_ranges_are_the_buckets_that_get_another_variant_in_any_later_phase() -> None:

@@ -50,7 +50,7 @@ def test_running_plan_accepts_a_tighter_guard_only(old: str, new: str) -> None:
         edited(plan(State.HOLDING, 1, new), guards=[old])
     assert str(refused.value).endswith(
         f"{old_text} is looser than {new_text}; pause it first: "
-        '"manage.py flags plan new_checkout pause"'
+        '"manage.py flags plan pause new_checkout"'
     )
     # A person has paused it.
     assert edited(plan(State.PAUSED, 1, new), guards=[old]).changes_guards

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -64,10 +65,12 @@ class History(Part):
         # What a secret value was before its newest hidden change is not known.
         hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
         lost = hidden.values_list("id", flat=True).first() or 0 if is_secret(row) else 0
-        may_change = may(site, request, "change", row)
+        # Asked once for each right: a class of the project may query.
+        ask = cache(partial(may, site, request, row=row))
+        may_change = ask("change")
 
         def may_undo(event: Event) -> bool:
-            return event.action == "change" and may(site, request, right_to_undo(event), row)
+            return event.action == "change" and ask(right_to_undo(event))
 
         def may_restore(event: Event) -> bool:
             is_known = newest != event.version >= lost

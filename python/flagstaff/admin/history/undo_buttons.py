@@ -17,7 +17,7 @@ from flagstaff._words.times import aware
 from flagstaff.actions.rights import TOGGLE_FIELDS, Right
 from flagstaff.admin.history.event_cells import EventRow, RelatedChanges, event_rows
 from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
-from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Event, undone_by, undos_of
@@ -115,18 +115,27 @@ def _related_changes(
     Asks for each permission once.
     """
     by_transaction = changed_rows(events)
-    ask, sees = cache(partial(may_of_kind, site, request)), partial(may_see, site, request)
+    ask = cache(partial(may_of_kind, site, request))
+    hidden = {
+        kind: hidden_rows(site, request, kind.model)
+        for kind in Kind
+        if may(site, request, "view", kind.model)
+    }
+
+    def sees(row: _ChangedRow) -> bool:
+        return row.kind in hidden and row.pk not in hidden[row.kind]
+
     related = {}
     for event in events:
         rows, is_exact = by_transaction[event.transaction_id]
         if len(rows) == 1:
             continue
         may_undo = event.version not in undone and all(
-            row.right and ask(row.kind, row.right) and sees(row.kind.model, row.pk) for row in rows
+            row.right and ask(row.kind, row.right) and sees(row) for row in rows
         )
         url = transaction_url(site, event.version, back) if may_undo else ""
         own = Kind(event.kind), event.object_pk
-        others = [row for row in rows if row[:2] != own and sees(row.kind.model, row.pk)]
+        others = [row for row in rows if row[:2] != own and sees(row)]
         keys = [
             (row.key, "" if row.is_deleted else event_url(site, row.kind, row.pk, row.version))
             for row in others[:_MAX_KEYS_SHOWN]

@@ -1,1 +1,1 @@
-"""The verbs of `manage.py flags`, by what they are about."""
+"""The verbs of `manage.py flags` that are no actions, by what they are about."""

@@ -1,29 +1,46 @@
-"""The periodic jobs: run-jobs."""
+"""The periodic jobs: run-jobs, and the job that deletes old rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+import signal
+import threading
+from _thread import start_new_thread
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from threading import Event
+from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
+from django.utils import timezone
 
-from flagstaff._words.cells import printable
-from flagstaff.cli.support.argument_types import seconds
-from flagstaff.cli.support.errors import FAILED
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.retention import RetentionJob
-from flagstaff.cli.support.stopping import stop_on_signals
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
+from flagstaff._core import monotonic
+from flagstaff._engine.reports import prune_reports_in_batches
+from flagstaff._engine.usage import prune_usage_in_batches
+from flagstaff._words.cells import Column, printable
+from flagstaff._words.times import aware
+from flagstaff.cli.errors import FAILED
+from flagstaff.cli.options import seconds
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, option, verb
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import JOBS, Job, JobReport
+from flagstaff.extensions import JOBS, RETENTIONS, Job, JobReport, Retention
+from flagstaff.history.retention import prune_in_batches
 from flagstaff.stale.counting import STALE
 
 _DEFAULT_PAUSE = 5.0
 _MAX_PAUSE = 86_400.0
+# A signal just before a wait does not interrupt it.
+_MAX_WAIT = 1.0
+# For the old rows of one kind: the other jobs of a loop wait for them.
+_MAX_SECONDS = 1.0
+# Nothing reads the rows of ended workers, but they help to find errors.
+_WORKER_DAYS = 1
+# After all old rows were deleted, until a loop looks for others.
+_RETENTION_PAUSE = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -31,31 +48,57 @@ class _Result:
     """What one job did, or its error."""
 
     job: Job
-    reports: Sequence[JobReport]
+    reports: Sequence[JobReport] = ()
     error: Error | FlagstaffError | None = None
 
 
-def _add_arguments(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--loop",
-        nargs="?",
-        type=seconds(_MAX_PAUSE, allow_zero=False),
-        const=_DEFAULT_PAUSE,
-        metavar="SECONDS",
-        help=f"run again and again, with a pause of SECONDS, by default {_DEFAULT_PAUSE:g}",
-    )
+@verb(
+    "run-jobs",
+    "run-jobs --loop 5",
+    "run-jobs --json",
+    topic=Topic.UPKEEP,
+    arguments=(
+        option(
+            "--loop",
+            "run again and again until Ctrl-C or SIGTERM, with a pause of SECONDS, by default "
+            f"{_DEFAULT_PAUSE:g}",
+            "SECONDS",
+            nargs="?",
+            type=seconds(_MAX_PAUSE, allow_zero=False),
+            const=_DEFAULT_PAUSE,
+        ),
+    ),
+)
+def run_jobs(options: Options, out: Output) -> None:
+    """Run all due jobs: drive rollout plans, send webhooks, delete old rows.
 
-
-def _run(options: Options, out: Output) -> None:
+    Also counts the stale flags and computes the verdicts on running experiments, once an hour. An
+    error of one job does not stop the others. With `--loop`, it prints a line for what happened.
+    """
     if options["loop"] is not None:
         _loop(options["loop"], out)
         return
     results = _run_all(Event(), RetentionJob())
-    _print_results(results, out)
+    done = [result for result in results if result.error is None]
+    records = {one.job.name: [report.as_dict() for report in one.reports] for one in done}
+    if out.is_json:
+        out.document(records)
+    else:
+        if not results:
+            out.message("no job was due")
+        for result in done:
+            out.records(result.job.columns, records[result.job.name])
     for result in results:
         if result.error is not None:
             raise result.error
-    _require_no_errors(results)
+    for result in results:
+        failed = [record for record in records[result.job.name] if record["error"]]
+        if failed:
+            raise CommandError(
+                f"{result.job.name}: {len(failed)} of {len(result.reports)} had an error; "
+                f"{result.job.advice}",
+                returncode=FAILED,
+            )
 
 
 def _run_all(stop: Event, retention: RetentionJob) -> list[_Result]:
@@ -63,29 +106,16 @@ def _run_all(stop: Event, retention: RetentionJob) -> list[_Result]:
 
     An error of one job does not keep the others from running.
     """
-    deletion = Job(retention.name, retention.run, retention.columns, is_quiet=True)
-    jobs = sorted((STALE, *JOBS, deletion), key=lambda job: job.is_slow)
-    results = [_attempt(job, partial(job.run, stop)) for job in jobs]
-    return [one for one in results if one.reports or one.error is not None or not one.job.is_quiet]
-
-
-def _attempt(job: Job, run: Callable[[], Sequence[JobReport]]) -> _Result:
-    try:
-        return _Result(job, run())
-    except (Error, FlagstaffError) as error:
-        return _Result(job, (), error)
-
-
-def _require_no_errors(results: Sequence[_Result]) -> None:
-    """Raises CommandError if a report contains an error."""
-    for result in results:
-        failed = [report for report in result.reports if report.as_dict()["error"]]
-        if failed:
-            raise CommandError(
-                f"{result.job.name}: {len(failed)} of {len(result.reports)} had an error; "
-                f"{result.job.advice}",
-                returncode=FAILED,
-            )
+    deletion = Job("retention", retention.run, retention.columns, is_quiet=True)
+    results = []
+    for job in sorted((STALE, *JOBS, deletion), key=lambda job: job.is_slow):
+        try:
+            result = _Result(job, job.run(stop))
+        except (Error, FlagstaffError) as error:
+            result = _Result(job, error=error)
+        if result.reports or result.error is not None or not job.is_quiet:
+            results.append(result)
+    return results
 
 
 def _loop(pause: float, out: Output) -> None:
@@ -104,19 +134,9 @@ def _loop(pause: float, out: Output) -> None:
                     raise result.error
                 _print_news(result.reports, out)
             close_old_connections()
-            stop.wait(pause)
-
-
-def _print_results(results: Sequence[_Result], out: Output) -> None:
-    done = [result for result in results if result.error is None]
-    records = {one.job.name: [report.as_dict() for report in one.reports] for one in done}
-    if out.is_json:
-        out.document(records)
-        return
-    if not results:
-        out.message("no job was due")
-    for result in done:
-        out.records(result.job.columns, records[result.job.name])
+            until = monotonic() + pause
+            while (left := until - monotonic()) > 0 and not stop.wait(min(left, _MAX_WAIT)):
+                pass
 
 
 def _print_news(reports: Sequence[JobReport], out: Output) -> None:
@@ -128,11 +148,103 @@ def _print_news(reports: Sequence[JobReport], out: Output) -> None:
             out.line("\t".join(map(printable, report.fields)))
 
 
-RUN_JOBS = Verb(
-    name="run-jobs",
-    help="run all due jobs: drive rollout plans, send webhooks, delete old rows",
-    examples=("run-jobs", "run-jobs --loop 5", "run-jobs --json"),
-    add_arguments=_add_arguments,
-    run=_run,
-    topic=Topic.UPKEEP,
-)
+@contextmanager
+def stop_on_signals() -> Iterator[Event]:
+    """Gives an event that SIGTERM and SIGINT set. Outside the main thread no signal sets it."""
+    stop = Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def set_stop(*_given: object) -> None:
+        # In a thread: `set` takes a lock, which the interrupted code may hold, as `Thread` does.
+        start_new_thread(stop.set, ())
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, set_stop) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class RetentionReport:
+    """What one run deleted of one kind of rows."""
+
+    #: What was deleted, such as "history".
+    rows: str
+    deleted: int
+    error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something happened."""
+        return self.deleted > 0 or self.error is not None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return self.rows, self.error or f"deleted {self.deleted:,}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+        return asdict(self)
+
+
+class RetentionJob:
+    """Deletes what is older than the settings allow, in small transactions and for a short time.
+
+    One object serves all runs of a loop: a run goes on where the one before has stopped.
+    """
+
+    columns = (
+        Column("rows"),
+        Column("deleted", align_right=True),
+        Column("error", truncate=True, style=lambda record: "WARNING" if record["error"] else None),
+    )
+
+    def __init__(self) -> None:
+        self._unfinished: dict[str, Iterator[int]] = {}
+        self._due_at: dict[str, float] = {}
+
+    def run(self, stop: Event) -> Sequence[RetentionReport]:
+        """Deletes for at most a second of each kind. Kinds that are not due have no report.
+
+        Neither have kinds without a setting of which nothing was deleted.
+        """
+        now = monotonic()
+        due = [kind for kind in _kept_rows() if self._due_at.get(kind.name, 0.0) <= now]
+        reports = [(kind, self._run_one(kind, stop)) for kind in due]
+        return [report for kind, report in reports if kind.by_setting or report.is_news]
+
+    def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
+        before = aware(timezone.now()) - timedelta(days=kept.days or 0)
+        deleted, deadline = 0, monotonic() + _MAX_SECONDS
+        error = None
+        try:
+            batches = self._unfinished.pop(kept.name, None) or kept.prune(before)
+            for count in batches:
+                deleted += count
+                if stop.is_set() or monotonic() >= deadline:
+                    self._unfinished[kept.name] = batches
+                    return RetentionReport(kept.name, deleted)
+        except FlagstaffError as problem:
+            error = str(problem)
+        except Error as problem:
+            # Only the type: the message may quote data.
+            error = type(problem).__name__
+        self._due_at[kept.name] = monotonic() + _RETENTION_PAUSE
+        return RetentionReport(kept.name, deleted, error)
+
+
+def _kept_rows() -> list[Retention]:
+    """Returns the kinds of rows whose age is limited, most of them by a setting."""
+    own = (
+        Retention("history", conf.history_days, prune_in_batches),
+        Retention("usage", conf.usage_days, prune_usage_in_batches),
+        Retention("workers", _WORKER_DAYS, prune_reports_in_batches, by_setting=False),
+    )
+    kept = (*own, *(retention() for retention in RETENTIONS))
+    return [retention for retention in kept if retention.days is not None]

@@ -1,103 +1,130 @@
-"""Values: value get, show, list, and the actions."""
+"""Values and segments: get, show and list, beside their actions."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import explain_value
 from flagstaff._stored_value_schema import RULES, SECRET_FIELDS, is_secret
-from flagstaff._tables.rows import all_rows, value_row
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.rows import all_rows, segment_row, value_row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.cells import Column, Record, as_json
-from flagstaff._words.text import MASK, MAX_VALUE, truncated
-from flagstaff.cli.support.action_verbs import action_verbs
-from flagstaff.cli.support.change_arguments import add_key
-from flagstaff.cli.support.context_argument import add_context, parse_context
-from flagstaff.cli.support.errors import FAILED
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.user_arguments import evaluated_user
-from flagstaff.cli.support.value_records import value_record
-from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff._words.cells import Column, Record, as_json, with_fields
+from flagstaff._words.text import MASK, MAX_VALUE, some, truncated
+from flagstaff.changes.segment_use import keys_that_name
+from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.errors import FAILED
+from flagstaff.cli.options import add_context, add_key, evaluated_user, parse_context
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
-_LIST_COLUMNS = (
+_add_value = partial(add_key, thing="value")
+_add_show_secret = switch("--show-secret", "print a secret value, too")
+_WHY = ("reason", "rule", "bucket", "bucket_by")
+
+
+def _number(name: str) -> Column:
+    """A column with the number of rules or conditions."""
+
+    def text(record: Record) -> str:
+        found = record[name]
+        if isinstance(found, list):
+            return str(len(found))
+        # SQL can write any JSON.
+        return MASK if found == MASK else "unreadable"
+
+    return Column(name, text, align_right=True)
+
+
+_LAST = (Column("changed_at", header="CHANGED"), Column("description", truncate=True))
+_VALUES = (
     Column("key"),
     # A pipe gets the whole value.
     Column("value", lambda record: truncated(record["value"], MAX_VALUE), truncate=True),
-    Column("rules", lambda record: _count(record["rules"]), align_right=True),
-    Column("changed_at", header="CHANGED"),
-    Column("description", truncate=True),
+    _number(RULES),
+    *_LAST,
 )
+_SEGMENTS = (Column("key"), _number("conditions"), *_LAST)
 
 
-def _add_value_key(parser: CommandParser) -> None:
-    add_key(parser, "value")
+def _record(row: Any, out: Output, *, shows_secret: bool = False) -> Record:
+    """Returns all fields of a value. Outside of --json it is JSON text, so that "1" differs from 1.
+
+    Of a secret value, the fields that hold it or its choices are masked.
+    """
+    record = with_fields(row, {"key": row.key, "value": row.value})
+    if is_secret(row) and not shows_secret:
+        empty = None if out.is_json else MASK
+        hidden = (name for name in SECRET_FIELDS if out.is_json or record.get(name))
+        return {**record, **{name: empty for name in hidden if name in record}, "value": empty}
+    return record if out.is_json else {**record, "value": as_json(row.value)}
 
 
-def _add_get(parser: CommandParser) -> None:
-    _add_value_key(parser)
-    _add_show_secret(parser)
-    users = parser.add_mutually_exclusive_group()
-    users.add_argument("--user", help="evaluate the rules for a user: a primary key or username")
-    users.add_argument(
-        "--anonymous", action="store_true", help="evaluate the rules for an anonymous user"
-    )
-    add_context(parser)
+@verb(
+    "value get payment_gateway",
+    "value get mail_password --show-secret",
+    "value get page_size --user alice --context plan=enterprise",
+    arguments=(
+        _add_value,
+        _add_show_secret,
+        one_of(
+            option("--user", "evaluate the rules for a user: a primary key or username"),
+            switch("--anonymous", "evaluate the rules for an anonymous user"),
+        ),
+        add_context,
+    ),
+)
+def get(options: Options, out: Output) -> None:
+    """Print a value as JSON, or what a user gets; a secret value is masked.
 
-
-def _add_show_secret(parser: CommandParser) -> None:
-    parser.add_argument("--show-secret", action="store_true", help="print a secret value, too")
-
-
-def _get(options: Options, out: Output) -> None:
-    row = value_row(options["key"])
-    if options["user"] is not None or options["anonymous"] or options["context"]:
-        record = _evaluated(options)
-    else:
-        record = value_record(row)
+    With `--user`, `--anonymous` or `--context`, evaluates the rules from the database, and prints
+    what this user gets; `--json` also has the reason and the number of the rule. Otherwise prints
+    the value itself; `--json` has all fields of the row.
+    """
+    key, row = options["key"], value_row(options["key"])
     is_masked = is_secret(row) and not options["show_secret"]
+    record = _record(row, out, shows_secret=options["show_secret"])
+    value = row.value
+    if options["user"] is not None or options["anonymous"] or options["context"]:
+        given = options["user"]
+        user = None if given is None else allowed_user_table().find(given)
+        with read_own_writes():
+            found = explain_value(key, evaluated_user(user), context=parse_context(options))
+        if found.error_code is not None:
+            text = f"the value {key!r} cannot be evaluated: {found.error_code}"
+            raise CommandError(text, returncode=FAILED)
+        value = found.value
+        why = {name: getattr(found, name) for name in _WHY}
+        record = {"key": key, "value": None if is_masked else value, **why}
     if is_masked:
-        out.message(f"the value {options['key']!r} is secret: pass --show-secret to print it")
+        out.message(f"the value {key!r} is secret: pass --show-secret to print it")
     if out.is_json:
-        out.document(_masked(record) if is_masked else record)
+        out.document(record)
     elif is_masked:
         out.line(MASK)
     else:
-        out.document(record["value"], indent=None)
+        out.document(value, indent=None)
 
 
-def _evaluated(options: Options) -> Record:
-    """Returns what a user gets now, and why. Evaluates from the database."""
-    key, given = options["key"], options["user"]
-    user = None if given is None else allowed_user_table().find(given)
-    with read_own_writes():
-        found = explain_value(key, evaluated_user(user), context=parse_context(options))
-    if found.error_code is not None:
-        raise CommandError(
-            f"the value {key!r} cannot be evaluated: {found.error_code}", returncode=FAILED
-        )
-    names = ("reason", "rule", "bucket", "bucket_by")
-    why = {name: getattr(found, name) for name in names}
-    return {"key": key, "value": found.value, **why}
+@verb(
+    "value show page_size",
+    "value show mail_password --show-secret",
+    arguments=(_add_value, _add_show_secret),
+)
+def show(options: Options, out: Output) -> None:
+    """Show the fields of a value, and its rules in words.
 
-
-def _add_show(parser: CommandParser) -> None:
-    _add_value_key(parser)
-    _add_show_secret(parser)
-
-
-def _show(options: Options, out: Output) -> None:
-    row = value_row(options["key"])
-    is_masked = is_secret(row) and not options["show_secret"]
-    record = _list_record(row, is_json=out.is_json, is_masked=is_masked)
-    columns = {name: Column(name) for name in record}
-    columns[RULES] = Column(RULES, _rules_text)
+    A pipe and `--json` show the rules as JSON.
+    """
+    record = _record(value_row(options["key"]), out, shows_secret=options["show_secret"])
+    columns = {name: Column(name) for name in record} | {RULES: Column(RULES, _rules_text)}
     out.record(list(columns.values()), record)
 
 
@@ -106,67 +133,51 @@ def _rules_text(record: Record) -> str:
     return MASK if rules == MASK else describe_value(rules, field=RULES)
 
 
-def _list(_options: Options, out: Output) -> None:
+@verb("value list", "value list --json")
+def list_(_options: Options, out: Output) -> None:
+    """List the values; secret values are masked.
+
+    A terminal shows the beginning of a long value.
+    """
     rows = all_rows(conf.value_model).order_by("key")
-    records = [_list_record(row, is_json=out.is_json, is_masked=is_secret(row)) for row in rows]
-    if not records:
-        out.message("no values")
-    out.records(_LIST_COLUMNS, records)
+    out.records(_VALUES, [_record(row, out) for row in rows], empty="no values")
 
 
-def _count(rules: object) -> str:
-    if isinstance(rules, list):
-        return str(len(rules))
-    # SQL can write any JSON.
-    return MASK if rules == MASK else "unreadable"
+@verb("segment list", "segment list --json", name="list")
+def list_segments(_options: Options, out: Output) -> None:
+    """List the segments."""
+    rows = all_rows(segment_model()).order_by("key")
+    records = [with_fields(row, {"key": row.key}) for row in rows]
+    out.records(_SEGMENTS, records, empty="no segments")
 
 
-def _masked(record: Record) -> Record:
-    """Returns the record of a secret value without the value, which is one of its choices."""
-    return {name: None if name in SECRET_FIELDS else field for name, field in record.items()}
-
-
-def _list_record(row: Any, *, is_json: bool, is_masked: bool) -> Record:
-    """Returns the record. Outside of --json the value is JSON text, so that "1" differs from 1."""
-    record, secret = value_record(row), is_masked
-    value = record["value"]
-    if is_json:
-        return _masked(record) if secret else record
-    text = MASK if secret else as_json(value)
-    hidden = (name for name in SECRET_FIELDS if secret and record.get(name))
-    return {**record, **dict.fromkeys(hidden, MASK), "value": text}
-
-
-_READING = (
-    Verb(
-        name="get",
-        help="print a value as JSON, or what a user gets; a secret value is masked",
-        examples=(
-            "value get payment_gateway",
-            "value get mail_password --show-secret",
-            "value get max_items --user alice --context plan=enterprise",
-        ),
-        add_arguments=_add_get,
-        run=_get,
-    ),
-    Verb(
-        name="show",
-        help="show the fields of a value, and its rules in words",
-        examples=("value show max_items", "value show mail_password --show-secret"),
-        add_arguments=_add_show,
-        run=_show,
-    ),
-    Verb(
-        name="list",
-        help="list the values; secret values are masked",
-        examples=("value list",),
-        run=_list,
-    ),
+@verb(
+    "segment show enterprise",
+    "segment show enterprise --json",
+    name="show",
+    arguments=(partial(add_key, thing="segment"),),
 )
+def show_segment(options: Options, out: Output) -> None:
+    """Show the conditions of a segment, and what uses it."""
+    row: Any = segment_row(options["key"])
+    record, used_by = with_fields(row, {"key": row.key}), keys_that_name(row.key)
+    columns = [*map(Column, record), *(Column(name, partial(_keys, name)) for name in used_by)]
+    out.record(columns, {**record, **used_by})
 
 
-def group() -> Verb:
-    """Returns the verb `value` with those that read, and those of the actions."""
-    return verb_group(
-        "value", "read and change values", *_READING, *action_verbs(Kind.VALUE), topic=Topic.VALUES
-    )
+def _keys(name: str, record: Record) -> str:
+    return some(record[name])
+
+
+value = verb_group(
+    "value",
+    "read and change values",
+    *(get, show, list_, *action_verbs(Kind.VALUE)),
+    topic=Topic.VALUES,
+)
+segment = verb_group(
+    "segment",
+    "read and change segments",
+    *(list_segments, show_segment, *action_verbs(Kind.SEGMENT)),
+    topic=Topic.VALUES,
+)

@@ -1,104 +1,91 @@
-"""Workers: status (of this process), workers."""
+"""Workers, and what they need of the database: status (of this process), workers, triggers."""
 
 from __future__ import annotations
 
-from django.core.management.base import CommandError, CommandParser
+from collections.abc import Iterator
+from contextlib import suppress
+
+from django.core.management.base import CommandError
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
-from flagstaff._engine.status import status
+from flagstaff._engine.status import status as engine_status
+from flagstaff._tables.migrating import PostgresOperation
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import some
-from flagstaff._workers.register import Worker, read_workers
+from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
-from flagstaff.cli.support.errors import FAILED
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.errors import FAILED
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.conf import conf
 
 _LATE = "the first load takes longer than --timeout; increase --timeout or check the database"
 
 
-def _add_status(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=5.0,
-        metavar="SECONDS",
-        help="the time limit for the first load, by default 5",
+def _age(name: str) -> Column:
+    """A column with seconds, or None."""
+
+    def text(record: Record) -> str:
+        return "" if record[name] is None else f"{record[name]:.3f} s"
+
+    return Column(name, text)
+
+
+_STATUS = {
+    column.name: column
+    for column in (
+        Column("mode", lambda record: f"{record['mode']} ({MODE_TEXTS[record['mode']]})"),
+        _age("age"),
+        _age("members_age"),
+        Column("problems", lambda record: "; ".join(record["problems"]) or "none"),
+        Column("forced_off", lambda record: some(record["forced_off"]) or "none"),
     )
-
-
-def _status(options: Options, out: Output) -> None:
-    loaded = ready(options["timeout"])
-    record = _status_record()
-    columns = [_STATUS_COLUMNS.get(name) or Column(name) for name in record]
-    out.record(columns, record)
-    if not loaded:
-        reason = record["last_error"] or _LATE
-        raise CommandError(f"the flags could not be loaded: {reason}", returncode=FAILED)
-
-
-def _status_record() -> Record:
-    record = status().as_dict()
-    if record["mode"] != "direct":
-        return record
-    # Nothing is loaded in this mode, so the rows are counted. Raises if a table is missing.
-    flags, values = all_rows(conf.flag_model).count(), all_rows(conf.value_model).count()
-    return {**record, "flags": flags, "values": values}
-
-
-def _mode(record: Record) -> str:
-    return f"{record['mode']} ({MODE_TEXTS[record['mode']]})"
-
-
-def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.3f} s"
-
-
-def _problems(record: Record) -> str:
-    return "; ".join(record["problems"]) or "none"
-
-
-def _forced_off(record: Record) -> str:
-    return some(record["forced_off"]) or "none"
-
-
-_STATUS_COLUMNS = {
-    "mode": Column("mode", _mode),
-    "age": Column("age", lambda record: _seconds(record["age"])),
-    "members_age": Column("members_age", lambda record: _seconds(record["members_age"])),
-    "problems": Column("problems", _problems),
-    "forced_off": Column("forced_off", _forced_off),
 }
 
 
-def _workers(_options: Options, out: Output) -> None:
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
-        raise CommandError(
-            "workers can be listed only on PostgreSQL; here every evaluation queries the database",
-            returncode=FAILED,
-        )
-    found = read_workers(connection)
-    out.message(summary(found))
-    for note in notes(found):
-        out.message(note)
-    out.records(_WORKER_COLUMNS, [_record(worker) for worker in found.registered])
+@verb(
+    "status",
+    "status --timeout 30 --json",
+    topic=Topic.INCIDENT,
+    arguments=(
+        option(
+            "--timeout",
+            "the time limit for the first load, by default 5",
+            "SECONDS",
+            type=float,
+            default=5.0,
+        ),
+    ),
+)
+def status(options: Options, out: Output) -> None:
+    """Load the flags as a worker does, and show the status.
 
-
-def _record(worker: Worker) -> Record:
-    return {**worker.as_dict(), "behind": worker.is_behind, "state": worker_label(worker)}
+    Starts the engine in this process. The exit status is 1 if the load failed, so this is a check
+    in a deployment. It shows nothing about other workers.
+    """
+    loaded = ready(options["timeout"])
+    record = engine_status().as_dict()
+    if record["mode"] == "direct":
+        # Nothing is loaded in this mode, so the rows are counted. Raises if a table is missing.
+        flags, values = (all_rows(one).count() for one in (conf.flag_model, conf.value_model))
+        record = {**record, "flags": flags, "values": values}
+    out.record([_STATUS.get(name) or Column(name) for name in record], record)
+    if not loaded:
+        reason = record["last_error"] or _LATE
+        raise CommandError(f"the flags could not be loaded: {reason}", returncode=FAILED)
 
 
 def _state_style(record: Record) -> str | None:
     return "WARNING" if record["behind"] or not record["is_expected"] else None
 
 
-_WORKER_COLUMNS = (
+_WORKERS = (
     Column("host"),
     Column("pid", align_right=True),
     Column("mode"),
@@ -108,18 +95,69 @@ _WORKER_COLUMNS = (
     Column("session", align_right=True),
 )
 
-STATUS = Verb(
-    name="status",
-    help="load the flags as a worker does, and show the status",
-    examples=("status", "status --timeout 30 --json"),
-    add_arguments=_add_status,
-    run=_status,
-    topic=Topic.INCIDENT,
-)
-WORKERS = Verb(
-    name="workers",
-    help="list the workers, and show which are behind",
-    examples=("workers", "workers --json"),
-    run=_workers,
-    topic=Topic.INCIDENT,
-)
+
+@verb("workers", "workers --json", topic=Topic.INCIDENT)
+def workers(_options: Options, out: Output) -> None:
+    """List the workers, and show which are behind.
+
+    Each worker reports the newest change token that it has applied, and the format of rules that it
+    can read. After each change, a worker that only polls is behind until its next poll. The state
+    is "unknown" if it cannot be determined, for example because triggers are missing, and "lost" if
+    the worker was killed or cannot reach the database. To be sure that a change has arrived, use
+    `--wait`.
+    """
+    found = read_workers(
+        _postgresql(
+            "workers can be listed only on PostgreSQL; here every evaluation queries the database"
+        )
+    )
+    for text in (summary(found), *notes(found)):
+        out.message(text)
+    records = [
+        {**one.as_dict(), "behind": one.is_behind, "state": worker_label(one)}
+        for one in found.registered
+    ]
+    out.records(_WORKERS, records)
+
+
+@verb("install-triggers", "install-triggers --json", topic=Topic.UPKEEP)
+def install_triggers(_options: Options, out: Output) -> None:
+    """Install the tables, functions and triggers of the applied migrations again.
+
+    In one transaction, also those that your own apps have installed with `flagstaff.operations`.
+    So it repairs what the system check reports as missing, disabled or changed. Run it as the owner
+    of the tables. It deletes nothing.
+    """
+    executor = MigrationExecutor(_postgresql("install-triggers needs PostgreSQL"))
+    state = executor.loader.project_state()
+    names = []
+    with executor.connection.schema_editor() as editor:
+        for migration, operations in _applied(executor):
+            for operation in operations:
+                # The project has deleted the model since.
+                with suppress(LookupError):
+                    operation.database_forwards(migration.app_label, editor, state, state)
+            names.append(f"{migration.app_label}.{migration.name}")
+    if out.is_json:
+        out.document({"migrations": names})
+    elif names:
+        out.line(f"installed again: {', '.join(names)}")
+    else:
+        out.line('nothing is installed yet; run "manage.py migrate"')
+
+
+def _postgresql(problem: str) -> BaseDatabaseWrapper:
+    """Returns the connection of the flags. Raises CommandError if it is not of PostgreSQL."""
+    connection = connections[conf.database]
+    if not is_postgresql(connection):
+        raise CommandError(problem, returncode=FAILED)
+    return connection
+
+
+def _applied(executor: MigrationExecutor) -> Iterator[tuple[Migration, list[PostgresOperation]]]:
+    """Yields the applied migrations that install something, in order, with these operations."""
+    loader = executor.loader
+    for migration, _ in executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True):
+        found = [one for one in migration.operations if isinstance(one, PostgresOperation)]
+        if found and (migration.app_label, migration.name) in loader.applied_migrations:
+            yield migration, found

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, verb
 from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.extensions import Column
 
@@ -15,7 +14,12 @@ _BYTES = 32
 _PREFIX = "ofrep_"
 
 
-def _run(options: Options, out: Output) -> None:
+@verb("ofrep-key", "ofrep-key --json", topic=Topic.UPKEEP)
+def ofrep_key(_options: Options, out: Output) -> None:
+    """Print a new key for a service that evaluates over HTTP, and its SHA-256.
+
+    The key contains 32 random bytes, and is not stored.
+    """
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
     out.record((Column("key"), Column("sha256")), {"key": key, "sha256": hash_of(key)})
     out.message(
@@ -24,12 +28,4 @@ def _run(options: Options, out: Output) -> None:
     )
 
 
-VERBS = (
-    Verb(
-        name="ofrep-key",
-        help="print a new key for a service that evaluates over HTTP, and its SHA-256",
-        examples=("ofrep-key", "ofrep-key --json"),
-        run=_run,
-        topic=Topic.UPKEEP,
-    ),
-)
+VERBS = (ofrep_key,)

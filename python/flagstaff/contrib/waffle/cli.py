@@ -6,21 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 from django.apps import apps
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes import combined_undo
 from flagstaff.changes.changed import as_written
-from flagstaff.cli.support.argument_types import count
-from flagstaff.cli.support.change_arguments import add_attribution
-from flagstaff.cli.support.errors import DIFFERS, FAILED, REFUSED
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_undo
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
+from flagstaff.cli.options import add_attribution, add_wait, count
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import report_undo
+from flagstaff.cli.verb import Options, Topic, option, verb
+from flagstaff.cli.wait import finish
 from flagstaff.contrib.waffle import comparing, converting
-from flagstaff.contrib.waffle.importing import Imported, import_waffle
+from flagstaff.contrib.waffle.importing import Imported
+from flagstaff.contrib.waffle.importing import import_waffle as import_rows
 from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 
@@ -53,22 +52,33 @@ def _require_waffle() -> None:
         )
 
 
-def _add_import(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--overwrite",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="write the values of waffle over the changes that were made here to this flag; may be "
-        "given several times",
-    )
-    add_attribution(parser)
-    add_wait(parser)
+@verb(
+    "import-waffle --dry-run",
+    'import-waffle --reason "leave waffle" --wait',
+    "import-waffle --overwrite checkout",
+    topic=Topic.FILES,
+    arguments=(
+        option(
+            "--overwrite",
+            "write the values of waffle over the changes that were made here to this flag; may be "
+            "given several times",
+            "KEY",
+            action="append",
+            default=[],
+        ),
+        add_attribution,
+        add_wait,
+    ),
+)
+def import_waffle(options: Options, out: Output) -> None:
+    """Import the flags, switches and samples of django-waffle, in one transaction.
 
-
-def _import(options: Options, out: Output) -> None:
+    Prints the command that undoes the import. Does not change waffle's tables. The source in the
+    history is `waffle`. The other rows are written if some are refused. A second import writes what
+    has changed in waffle, but for flags whose newest change does not come from an import.
+    """
     _require_waffle()
-    imported = import_waffle(overwrite=options["overwrite"])
+    imported = import_rows(overwrite=options["overwrite"])
     records = [_import_record(one) for one in imported]
     counts = _counts(records, "status", converting.STATUSES)
     if not out.is_json:
@@ -109,27 +119,35 @@ def _sum(counts: dict[str, int]) -> str:
     return f"{counted(sum(counts.values()), 'row')}: {numbers}"
 
 
-def _add_compare(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--users",
-        type=count(1),
-        default=_USERS,
-        metavar="N",
-        help=f"the number of users, spread over all of them; by default {_USERS:,}",
-    )
+@verb(
+    "compare-waffle",
+    "compare-waffle --users 5000 --json",
+    topic=Topic.FILES,
+    arguments=(
+        option(
+            "--users",
+            f"the number of users, spread over all of them; by default {_USERS:,}",
+            "N",
+            type=count(1),
+            default=_USERS,
+        ),
+    ),
+)
+def compare_waffle(options: Options, out: Output) -> None:
+    """Compare the results of django-waffle's rows with those of the flags here.
 
-
-def _compare(options: Options, out: Output) -> None:
+    Writes nothing. The people are an anonymous visitor, users who are spread over the whole table,
+    a member of the staff, a superuser, a member of each group that a flag names, and visitors with
+    the languages of a flag.
+    """
     _require_waffle()
     records, people = comparing.compare(options["users"])
     counts = _counts(records, "outcome", comparing.OUTCOMES)
-    if out.is_json:
-        out.document({"people": people, "counts": counts, "rows": records})
-    else:
-        # Of equal rows only those with percentages, which are not compared.
-        shown = [one for one in records if one["outcome"] != comparing.EQUAL or one["waffle"]]
-        shown.sort(key=lambda record: comparing.OUTCOMES.index(record["outcome"]))
-        out.records(_COMPARE_COLUMNS, [_compare_record(one) for one in shown])
+    # Of equal rows only those with percentages, which are not compared.
+    shown = [one for one in records if one["outcome"] != comparing.EQUAL or one["waffle"]]
+    shown.sort(key=lambda record: comparing.OUTCOMES.index(record["outcome"]))
+    document = {"people": people, "counts": counts, "rows": records}
+    out.records(_COMPARE_COLUMNS, [*map(_compare_record, shown)], document=document)
     out.message(f"{_sum(counts)}; compared for {counted(people, 'visitor')}")
     if differing := sum(counts[outcome] for outcome in comparing.DIFFERING):
         number = counted(differing, "row differs", "rows differ")
@@ -141,25 +159,4 @@ def _compare_record(one: Record) -> Record:
     return {**one, "people": one["people"] or "", "example": example}
 
 
-VERBS = (
-    Verb(
-        name="import-waffle",
-        help="import the flags, switches and samples of django-waffle, in one transaction",
-        examples=(
-            "import-waffle --dry-run",
-            'import-waffle --reason "leave waffle" --wait',
-            "import-waffle --overwrite checkout",
-        ),
-        add_arguments=_add_import,
-        run=_import,
-        topic=Topic.FILES,
-    ),
-    Verb(
-        name="compare-waffle",
-        help="compare the results of django-waffle's rows with those of the flags here",
-        examples=("compare-waffle", "compare-waffle --users 5000 --json"),
-        add_arguments=_add_compare,
-        run=_compare,
-        topic=Topic.FILES,
-    ),
-)
+VERBS = (import_waffle, compare_waffle)

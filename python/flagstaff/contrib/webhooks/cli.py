@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.contrib.webhooks.queue import discard_failed, retry_failed
 
 
-def _retry(_options: Options, out: Output) -> None:
+@verb("webhooks retry", "webhooks retry --no-color")
+def retry(_options: Options, out: Output) -> None:
+    """Send failed deliveries again in the next run."""
     out.message(f"deliveries queued again: {retry_failed():,}")
 
 
-def _discard(_options: Options, out: Output) -> None:
+@verb("webhooks discard", "webhooks discard --no-color")
+def discard(_options: Options, out: Output) -> None:
+    """Delete failed deliveries."""
     out.message(f"deliveries discarded: {discard_failed():,}")
 
 
@@ -20,8 +23,7 @@ VERBS = (
     verb_group(
         "webhooks",
         "send the failed deliveries of webhooks again, or delete them",
-        Verb("retry", "send failed deliveries again in the next run", ("webhooks retry",), _retry),
-        Verb("discard", "delete failed deliveries", ("webhooks discard",), _discard),
+        *(retry, discard),
         topic=Topic.UPKEEP,
     ),
 )

@@ -17,11 +17,10 @@ from django.core.management.base import (
 from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
-from flagstaff.cli.main import all_verbs, run
-from flagstaff.cli.support.errors import CancelledError
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import verbs_by_topic
-from flagstaff.cli.support.verb import VerbParser, add_verbs
+from flagstaff.cli.errors import CancelledError
+from flagstaff.cli.main import Verbs, run
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import VerbParser, add_verbs
 
 __all__ = ["Command"]
 
@@ -52,16 +51,15 @@ class Command(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Returns the parser of the command."""
         base = super().create_parser(prog_name, subcommand, add_help=False, **kwargs)
-        verbs = all_verbs()
         parser = VerbParser(
             parents=[base],
             prog=base.prog,
-            description=f"{base.description}\n\n{verbs_by_topic(verbs)}",
+            description=base.description,
             epilog='Each verb has its own help and examples: "manage.py flags rollout --help".',
             formatter_class=_Formatter,
             called_from_command_line=base.called_from_command_line,
         )
-        add_verbs(parser, verbs, dest="verb", is_listed=False)
+        add_verbs(parser, Verbs(), dest="verb")
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:

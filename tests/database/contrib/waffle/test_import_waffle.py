@@ -84,7 +84,7 @@ def test_report_has_each_row_once_and_adds_up() -> None:
     assert "0.1 % becomes 1 %; the bucket of the visitor decides" in notes()["flag:a b"]
     total, undo = ran.err.splitlines()
     assert total == "3 rows: 2 exact, 1 differs, 0 lost, 0 refused"
-    assert undo.startswith("undo: python manage.py flags undo --transaction ")
+    assert undo.startswith("undo: python manage.py flags undo-transaction ")
 
 
 def test_report_on_a_terminal_has_the_notes_below_the_rows(plain_terminal: None) -> None:
@@ -110,7 +110,7 @@ def test_json_has_the_rows_the_counts_and_the_undo() -> None:
     assert (row["status"], row["name"], row["key"]) == ("differs", "a b", "a_b")
     assert row["notes"][0] == "its key is a_b"
     assert shown["counts"] == {"exact": 0, "differs": 1, "lost": 0, "refused": 0}
-    assert shown["undo"][:2] == ["undo", "--transaction"]
+    assert shown["undo"][:1] == ["undo-transaction"]
     assert document("import-waffle")["undo"] is None
 
 

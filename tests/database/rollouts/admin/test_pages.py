@@ -333,7 +333,7 @@ def test_plan_that_cannot_be_read_is_stopped_and_deleted(operator: Client, runni
     press(operator, running, "rollback")
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
     Plan.objects.update(state="odd")
-    problem = r"is odd and cannot be paused; .* plan new_checkout delete"
+    problem = r"is odd and cannot be paused; .* plan delete new_checkout"
     with pytest.raises(PlanError, match=problem):
         rollouts.pause(KEY)
     assert "odd" in page(operator, f"{PLANS}{running.pk}/delete/")

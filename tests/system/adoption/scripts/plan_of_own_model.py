@@ -36,5 +36,5 @@ for number in range(USERS):
 flagstaff.close()
 counted = sum(SignalCount.objects.filter(kind="r").values_list("count", flat=True))
 call_command("flags", "run-jobs")
-call_command("flags", "plan", "new_checkout")
+call_command("flags", "plan", "show", "new_checkout")
 print(json.dumps([counted, Plan.objects.get().state, Switch.objects.get().rollout_percent]))

@@ -7,10 +7,9 @@ from argparse import ArgumentTypeError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column
-from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.experiments.statistics import (
     Design,
     SampleSize,

@@ -8,12 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import (
-    NO_PRIVILEGE,
-    error_text,
-    is_missing_table,
-    sqlstate,
-)
+from flagstaff._tables.sqlstate import NO_PRIVILEGE, error_text, is_missing_table, sqlstate
 from flagstaff._words.cells import printable
 from flagstaff._words.text import counted
 from flagstaff.exceptions import (
@@ -24,24 +19,13 @@ from flagstaff.exceptions import (
     InvalidArgumentError,
     InvalidChangeError,
     PlanError,
-    UnknownExperimentError,
-    UnknownFlagError,
-    UnknownPlanError,
-    UnknownSegmentError,
-    UnknownValueError,
 )
 
 # UNCONFIRMED: the change is committed, but a known worker has not confirmed it.
 # UNVERIFIABLE: the change is committed, but nothing is known about some workers.
 FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS, UNVERIFIABLE = 1, 2, 3, 4, 5, 6, 7
 
-_UNKNOWN = (
-    UnknownExperimentError,
-    UnknownFlagError,
-    UnknownPlanError,
-    UnknownSegmentError,
-    UnknownValueError,
-)
+_REFUSED = (ConflictError, ExperimentError, InvalidChangeError, PlanError)
 # Insufficient privilege, read-only transaction.
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
 
@@ -55,41 +39,40 @@ def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""
     try:
         yield
-    except _UNKNOWN as error:
-        raise _command_error(str(error), UNKNOWN) from error
-    except (ConflictError, ExperimentError, InvalidChangeError, PlanError) as error:
-        raise _command_error(f"refused: {error}", REFUSED) from error
-    except DocumentError as error:
-        head = f"nothing was written; {counted(len(error.problems), 'problem')}:"
-        raise _command_error(f"{head}\n{error}", USAGE) from error
-    except InvalidArgumentError as error:
-        raise _command_error(str(error), USAGE) from error
     except FlagstaffError as error:
-        raise _command_error(str(error), FAILED) from error
+        raise _error_of(error) from error
     except DatabaseError as error:
         raise _database_error(error) from error
     except UnicodeEncodeError as error:
         raise CommandError("the arguments are not valid text", returncode=USAGE) from error
 
 
+def _error_of(error: FlagstaffError) -> CommandError:
+    if isinstance(error, LookupError):
+        return _command_error(str(error), UNKNOWN)
+    if isinstance(error, _REFUSED):
+        return _command_error(f"refused: {error}", REFUSED)
+    if isinstance(error, DocumentError):
+        head = f"nothing was written; {counted(len(error.problems), 'problem')}:"
+        return _command_error(f"{head}\n{error}", USAGE)
+    status = USAGE if isinstance(error, InvalidArgumentError) else FAILED
+    return _command_error(str(error), status)
+
+
 def _command_error(message: str, status: int) -> CommandError:
     # The message may quote what other people have typed, such as control sequences.
-    lines = (printable(line) for line in message.split("\n"))
-    return CommandError("\n".join(lines), returncode=status)
+    return CommandError("\n".join(map(printable, message.split("\n"))), returncode=status)
 
 
 def _database_error(error: DatabaseError) -> CommandError:
-    names_tables = _is_forbidden(error) or is_missing_table(error)
+    # SQLite has no SQLSTATE.
+    is_forbidden = sqlstate(error) in _FORBIDDEN_STATES or "readonly database" in str(error)
+    is_missing = is_missing_table(error)
+    names_tables = is_forbidden or is_missing
     message = str(error).strip().partition("\n")[0] if names_tables else error_text(error)
     if isinstance(error, IntegrityError | DataError):
         return _command_error(f"the database rejected the change: {message}", REFUSED)
-    if _is_forbidden(error):
+    if is_forbidden:
         return _command_error(f"the database does not allow this: {message}", REFUSED)
-    if is_missing_table(error):
-        message = f'{message}; run "manage.py migrate"'
-    return _command_error(message, FAILED)
-
-
-def _is_forbidden(error: DatabaseError) -> bool:
-    # SQLite has no SQLSTATE.
-    return sqlstate(error) in _FORBIDDEN_STATES or "readonly database" in str(error)
+    advice = '; run "manage.py migrate"' if is_missing else ""
+    return _command_error(f"{message}{advice}", FAILED)

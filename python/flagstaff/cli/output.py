@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, repeat
 from unicodedata import combining, east_asian_width
 
 from django.core.management.base import OutputWrapper
@@ -56,11 +57,23 @@ class Output:
         """Prints a JSON document."""
         self.line(as_json(document, ascii_only=not self.is_unicode, indent=indent))
 
-    def records(self, columns: Sequence[Column], records: Sequence[Record]) -> None:
-        """Prints many records, one per line. Columns that the records do not have are left out."""
+    def records(
+        self,
+        columns: Sequence[Column],
+        records: Sequence[Record],
+        *,
+        document: object = None,
+        empty: str = "",
+    ) -> None:
+        """Prints many records, one per line. Columns that the records do not have are left out.
+
+        `document` is what `--json` prints in their place. `empty` is the message without records.
+        """
         columns = [column for column in columns if records and column.name in records[0]]
+        if empty and not records:
+            self.message(empty)
         if self.is_json:
-            self.document(records)
+            self.document(records if document is None else document)
         elif self.is_terminal and records:
             self._table(columns, records)
         else:
@@ -92,23 +105,23 @@ class Output:
         self._stdout.flush()
 
     def _table(self, columns: Sequence[Column], records: Sequence[Record]) -> None:
-        below = [column for column in columns if column.below]
-        if below and _is_too_wide(_cells(columns, records)):
-            columns = [column for column in columns if not column.below]
-        else:
-            below = []
-        titles, *rows = _cells(columns, records)
+        cells = [
+            [column.title for column in columns],
+            *([column.for_terminal(record) for column in columns] for record in records),
+        ]
+        below: list[int] = []
+        if _excess([max(map(_width, texts)) for texts in zip(*cells, strict=True)]) > 0:
+            below = [place for place, column in enumerate(columns) if column.below]
+        beside = [place for place in range(len(columns)) if place not in below]
+        columns = [columns[place] for place in beside]
+        titles, *rows = [[texts[place] for place in beside] for texts in cells]
         widths = _column_widths(columns, [titles, *rows])
-        header = _format_row(columns, widths, titles, titles)
-        self.line(self._in_style("MIGRATE_LABEL", header))
-        for record, row in zip(records, rows, strict=True):
-            cells = [_truncate(cell, width) for cell, width in zip(row, widths, strict=True)]
-            styled = [
-                self._styled(column, record, cell)
-                for column, cell in zip(columns, cells, strict=True)
-            ]
-            self.line(_format_row(columns, widths, cells, styled))
-            for line in _lines_below([column.for_terminal(record) for column in below]):
+        self.line(self._in_style("MIGRATE_LABEL", _format_row(columns, widths, titles, titles)))
+        for record, row, texts in zip(records, rows, cells[1:], strict=True):
+            shown = [_truncate(cell, width) for cell, width in zip(row, widths, strict=True)]
+            styled = map(self._styled, columns, repeat(record), shown)
+            self.line(_format_row(columns, widths, shown, styled))
+            for line in _lines_below([texts[place] for place in below]):
                 self.line(line)
 
     def _styled(self, column: Column, record: Record, text: str) -> str:
@@ -121,12 +134,6 @@ class Output:
     def _tabs(self, rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             self.line("\t".join(row))
-
-
-def _cells(columns: Sequence[Column], records: Sequence[Record]) -> list[list[str]]:
-    """Returns the header and the rows of a table."""
-    rows = [[column.for_terminal(record) for column in columns] for record in records]
-    return [[column.title for column in columns], *rows]
 
 
 def error_as_json(message: str, status: int, *, ascii_only: bool = True) -> str:
@@ -154,10 +161,22 @@ _MIN_WIDTH = 12
 _INDENT = " " * 4
 
 
-def _is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
-    """Returns True if a table of these rows does not fit the terminal."""
+def _column_widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Returns the widths; columns that may be truncated shrink until the row fits the terminal."""
     widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
-    return sum(widths) + len(_GAP) * (len(widths) - 1) > shutil.get_terminal_size().columns
+    for _ in range(_excess(widths)):
+        flexible = [
+            i for i, column in enumerate(columns) if column.truncate and widths[i] > _MIN_WIDTH
+        ]
+        if not flexible:
+            break
+        widths[max(flexible, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def _excess(widths: Sequence[int]) -> int:
+    """Returns by how much a row of these widths is wider than the terminal."""
+    return sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
 
 
 def _lines_below(cells: Sequence[str]) -> list[str]:
@@ -167,40 +186,19 @@ def _lines_below(cells: Sequence[str]) -> list[str]:
     return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
-def _column_widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Returns the widths; columns that may be truncated shrink until the row fits the terminal."""
-    widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
-    while excess > 0:
-        flexible = [
-            i for i, column in enumerate(columns) if column.truncate and widths[i] > _MIN_WIDTH
-        ]
-        if not flexible:
-            break
-        widths[max(flexible, key=lambda i: widths[i])] -= 1
-        excess -= 1
-    return widths
-
-
 def _truncate(text: str, width: int) -> str:
     """Returns as much of the text as fits, with "…" at the end if it was shortened."""
+    fitting = 0
     # A long text costs no more than what is shown of it.
-    used = 0
-    for end, character in enumerate(text):
-        used += _width(character)
+    for end, used in enumerate(accumulate(map(_width, text)), 1):
         if used > width:
-            return f"{_cut(text[:end], width - 1)}…"
-    return text
-
-
-def _cut(text: str, width: int) -> str:
-    while _width(text) > width:
-        text = text[:-1]
+            return f"{text[:fitting]}…"
+        fitting = end if used < width else fitting
     return text
 
 
 def _format_row(
-    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styled: Sequence[str]
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styled: Iterable[str]
 ) -> str:
     """Returns a row of a table. `styled` are the cells with colours, which take no space."""
     padded = []

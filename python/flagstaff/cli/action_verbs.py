@@ -4,41 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import zip_longest
+from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
+from django.db.models import QuerySet
 
-from flagstaff._tables.rows import Row
-from flagstaff._words.text import joined, some
-from flagstaff.actions import Action, all_actions
+from flagstaff._tables.rows import Row, all_rows
+from flagstaff._words.text import is_storable, joined, some
+from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_expected_version,
-    add_key,
-    add_yes,
-    require_confirmation,
-)
-from flagstaff.cli.support.consequence import row_of, write_confirmed
-from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report
-from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import add_wait
+from flagstaff.cli.asking import RowKey, may_ask, require_confirmation, write_confirmed
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import report, report_done
+from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
 
 
-def action_verbs(kind: Kind) -> tuple[Verb, ...]:
+def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
     """Returns a verb for each action of a kind of row."""
-    return tuple(_verb_of(action) for action in all_actions(kind))
+    return tuple(verb_of(action) for action in all_actions(kind))
 
 
 def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) -> list[Row]:
@@ -46,13 +40,13 @@ def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) 
 
     With `or_deleted`, the keys of rows that were deleted are left out.
     """
-    found = {key: kind.find(key) for key in keys}
-    unknown = [key for key, row in found.items() if row is None]
-    if or_deleted:
-        unknown = [key for key in unknown if deleted_pk(kind, key) is None]
+    rows: QuerySet[Any] = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
+    found: dict[str, Row] = {row.key: row for row in rows}
+    missing = [key for key in keys if key not in found]
+    unknown = [key for key in missing if not (or_deleted and deleted_pk(kind, key))]
     if errors := [error for key in unknown for error in _errors(kind, key)]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
-    return [row for row in found.values() if row is not None]
+    return [found[key] for key in keys if key in found]
 
 
 def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
@@ -62,24 +56,25 @@ def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
         yield error
 
 
-def _verb_of(action: Action) -> Verb:
+def verb_of(action: Action) -> Verb:
+    """Returns the verb of an action."""
     return Verb(
         action.name,
         action.help,
         action.examples,
         run=partial(_run, action),
         add_arguments=partial(_add_arguments, action),
-        topic=Topic.INCIDENT if action.waits else Topic.EVERYDAY,
+        topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
     )
 
 
 def _add_arguments(action: Action, parser: CommandParser) -> None:
     if action.many:
-        text = f"the keys of the {action.kind.value}s"
+        text = f"the keys of the {action.noun}s"
         parser.add_argument("keys", metavar="KEY", nargs="+", help=text)
     else:
-        add_key(parser, action.kind.value)
+        add_key(parser, action.noun)
     for name, (argument, required) in action.arguments().items():
         argument.add(parser, name, required=required)
     add_attribution(parser)
@@ -93,9 +88,20 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
 
 
 def _run(action: Action, options: Options, out: Output) -> None:
-    keys = _keys_of(action, options)
+    keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
+    version, kind = options.get("expect_version"), action.kind
+    if len(keys) > 1 and version is not None:
+        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
+    expected = {} if version is None else {"expect_version": version}
+    if not isinstance(kind, Kind):
+        arguments = _arguments_of(action, keys[0], (), options, out)
+        seen = _confirmed(action, keys[0], arguments, options, out)
+        done = cast("Done", action.write(keys[0], **arguments, **seen | expected))
+        report_done(done, out, options)
+        return
     # An unknown key is an error before the standard input is read.
-    rows = [] if action.creates else existing_rows(action.kind, keys, or_deleted=action.deletes)
+    or_deleted = action.deletes or action.undoes
+    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
     arguments = _arguments_of(action, keys[0], rows, options, out)
     if action.facts is not None and rows:
         for key, text in action.facts(rows).items():
@@ -103,33 +109,40 @@ def _run(action: Action, options: Options, out: Output) -> None:
                 out.message(f"{key}: {text}")
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    write = partial(_write, action, keys, rows, arguments, options.get("expect_version"))
+    ids = [(kind, str(row.pk)) for row in rows]
+    write = partial(_write, action, keys, ids, arguments | expected)
     if action.asks_from is not None and action.is_asked_about(arguments):
+        pks: list[str | None] = [pk for _kind, pk in ids]
+        if action.undoes and not rows:
+            pks = [deleted_pk(kind, keys[0])]
+        changed = [RowKey(kind, *one) for one in zip_longest(keys, pks)]
         changes = write_confirmed(
-            lambda: [row_of(action.kind, key) for key in keys],
-            write,
-            options,
-            out,
-            asks_from=action.asks_from,
+            *(changed, write, options, out), shows=action.undoes, asks_from=action.asks_from
         )
     else:
         changes = write()
-    report(action.kind, changes, out, options)
+    report(kind, changes, out, options)
 
 
-def _keys_of(action: Action, options: Options) -> list[str]:
-    if not action.many:
-        return [options["key"]]
-    keys = list(dict.fromkeys(options["keys"]))
-    if len(keys) > 1 and options["expect_version"] is not None:
-        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
-    return keys
+def _confirmed(
+    action: Action, key: str, arguments: Mapping[str, Any], options: Options, out: Output
+) -> dict[str, Any]:
+    """Asks the question of an action, and returns what the write has to expect."""
+    if action.question is None or not (action.asks_always or may_ask(options, out)):
+        return {}
+    question = action.question(key, **arguments)
+    if question is None:
+        return {}
+    for line in question.lines:
+        out.message(line)
+    require_confirmation(question.text, options, out, typed=question.typed)
+    return {**(question.expected or {})}
 
 
 def _arguments_of(
     action: Action, key: str, rows: Sequence[Row], options: Options, out: Output
 ) -> dict[str, Any]:
-    words = () if action.kind is Kind.FLAG else (action.kind.value,)
+    words = () if action.kind is Kind.FLAG else (action.noun,)
     given = Given(options, (*words, action.name, key), rows, out.message)
     declared, arguments = action.arguments(), dict[str, Any]()
     for name, (argument, _required) in declared.items():
@@ -143,15 +156,13 @@ def _arguments_of(
 def _write(
     action: Action,
     keys: Sequence[str],
-    rows: Sequence[Row],
+    ids: Sequence[tuple[Kind, str]],
     arguments: Mapping[str, Any],
-    version: int | None,
 ) -> list[Changed]:
     """Writes all rows, or none."""
-    expected = {"expect_version": version} if action.takes_version else {}
     if len(keys) == 1:
-        return [action.write(keys[0], **arguments, **expected)]
+        return [cast("Changed", action.write(keys[0], **arguments))]
     with transaction.atomic(using=conf.database):
         # In the order of an import and an undo, so that no two can deadlock.
-        read_rows(((action.kind, str(row.pk)) for row in rows), lock=not is_preview())
-        return [action.write(key, **arguments, **expected) for key in keys]
+        read_rows(ids, lock=not is_preview())
+        return [cast("Changed", action.write(key, **arguments)) for key in keys]

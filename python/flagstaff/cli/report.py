@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from django.db import Error, transaction
 
+from flagstaff._engine import forced_off
 from flagstaff._stored_value_schema import RULES, VALUE
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._tables.rows import case_variants, find_row
+from flagstaff._tables.rows import case_variants
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.similar import with_similar
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff._words.value_schema import type_of
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.actions import Done
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.changed import (
     Changed,
     Undo,
@@ -25,24 +29,22 @@ from flagstaff.changes.changed import (
     combined_undo,
     quoted_command,
 )
-from flagstaff.changes.consequence import row_text, summary_text, use_texts
-from flagstaff.changes.impact import Impact, impact_of_changes, states_of
-from flagstaff.changes.segment_use import SegmentUse
-from flagstaff.cli.support.flag_records import flag_record, flag_summary
-from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.verb import Options
-from flagstaff.cli.support.wait import finish
+from flagstaff.changes.consequence import impact_lines
+from flagstaff.changes.impact import Impact, impact_of_changes
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options
+from flagstaff.cli.wait import finish
 from flagstaff.conf import conf
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import entries_of_key, has_history
+from flagstaff.history.log import entries_of_key
 
 # The verbs whose arguments are users.
 _USERS = {"allow", "disallow"}
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
-# The flags, values and experiments that a message lists.
-_MAX_USES = 50
+_GONE = "the flag no longer exists"
+_FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
 # What a new bucketing unit does.
 _REASSIGNED = (
     "the new unit reassigns every user; where a percentage decides, some users get another result"
@@ -54,22 +56,24 @@ def report(kind: Kind, changes: Sequence[Changed], out: Output, options: Options
 
     Reads flags: which users have them now. Of a dry run, it also says who gains and who loses.
     """
-    names = readable_names_of_users(map(as_written, changes))
-    is_single = len(changes) == 1
-    undo, documents = combined_undo(changes), []
+    found = None
+    if out.is_dry_run:
+        found = impact_of_changes(((kind, one) for one in changes), timeout=_TIMEOUT)
+    names, is_single = readable_names_of_users(map(as_written, changes)), len(changes) == 1
+    undo = None if is_single else combined_undo(changes)
     for changed in changes:
         _print_messages(changed, names, out)
-        if is_single or undo is None:
+        if undo is None:
             # Without a history, each change is undone by itself.
             report_undo(changed.undo and _with_names(changed.undo, names), out)
-        document = _document(changed)
         if kind is Kind.FLAG:
-            _print_state(changed, out, prefix="" if is_single else f"{changed.key}: ")
-        elif kind is Kind.VALUE:
-            document = {**document, "kept_by_rules": changed.kept_by_rules}
-        documents.append({**document, **_print_impact(kind, changed, out)})
-        for text in _warnings(kind, changed):
-            out.message(text)
+            state = _state(changed.key, found)
+            out.message(state if state and is_single else f"{changed.key}: {state or _GONE}")
+    for line in () if found is None else impact_lines(found):
+        out.message(line)
+    for text in (text for changed in changes for text in _warnings(kind, changed)):
+        out.message(text)
+    documents = [_document(kind, changed, found) for changed in changes]
     if is_single:
         finish(documents[0], out, options, written=changes[0].written)
     else:
@@ -77,16 +81,31 @@ def report(kind: Kind, changes: Sequence[Changed], out: Output, options: Options
         _finish_all(documents, undo, out, options)
 
 
-def _print_state(changed: Changed, out: Output, prefix: str) -> None:
-    """Prints which users have the flag now."""
-    flag, allowed = find_row(conf.flag_model, changed.key), None
-    if out.is_dry_run and changed.written:
-        _, after = states_of(Kind.FLAG, changed, flag)
-        flag, allowed = after.row, after.allowed_users
-    if flag is None:
-        out.message(f"{changed.key}: the flag no longer exists")
-    else:
-        out.message(f"{prefix}{flag_summary(flag_record(flag, allowed))}")
+def report_done(done: Done, out: Output, options: Options) -> None:
+    """Prints what an action did to a row without a history, and the command that takes it back."""
+    for text in done.messages:
+        out.message(text)
+    report_undo(done.undo, out)
+    arguments = None if done.undo is None else done.undo.arguments
+    finish({**done.record, "undo": arguments}, out, options, written=done.written)
+
+
+def flag_summary(flag: Any, allowed: int) -> str:
+    """Returns the sentence that says which users have a flag."""
+    summary = state_summary(FlagState.of(flag), allowed)
+    is_forced = flag.key in forced_off.keys
+    return f"{summary} {_FORCED}" if is_forced else summary
+
+
+def _state(key: str, found: Impact | None) -> str:
+    """Returns which users have the flag now, or after what a dry run would do; "" without it."""
+    row, users = Kind.FLAG.find(key), None
+    if found is not None:
+        after = found.after.get((Kind.FLAG, key))
+        row, users = (None, None) if after is None else (after.row, after.allowed_users)
+    if row is None:
+        return ""
+    return flag_summary(row, count_allowed_users(row) if users is None else len(users))
 
 
 def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
@@ -113,16 +132,14 @@ def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
                 "code that reads it may fail"
             )
     if changed.old is None and changed.new is not None:
-        if changed.version and has_history() and _existed(kind, changed.key, changed.version):
+        entries = entries_of_key(kind, changed.key)
+        # Without a history, there is no version.
+        if changed.version and entries.filter(id__lt=changed.version).exists():
             history = quoted_command("history", changed.key)
             yield f"a {kind.value} with this key existed before; see {history}"
         if similar := case_variants(kind.model, changed.key):
             keys = some(map(repr, similar))
             yield f"keys are case-sensitive: {changed.key!r} differs from {keys} only in case"
-
-
-def _existed(kind: Kind, key: str, version: int) -> bool:
-    return entries_of_key(kind, key).filter(id__lt=version).exists()
 
 
 def report_changes(
@@ -135,7 +152,7 @@ def report_changes(
     print_changes(changes, out)
     undo = combined_undo(changes)
     report_undo(undo, out)
-    _finish_all([_document(changed) for changed in changes], undo, out, options, more)
+    _finish_all([_document(None, changed, None) for changed in changes], undo, out, options, more)
 
 
 def print_changes(changes: Sequence[Changed], out: Output) -> None:
@@ -152,9 +169,9 @@ def _finish_all(
     options: Options,
     more: Record | None = None,
 ) -> None:
-    arguments = None if undo is None else undo.arguments
     written = any(document["changed"] for document in documents)
-    finish({"changes": documents, "undo": arguments, **(more or {})}, out, options, written=written)
+    document = {"changes": documents, "undo": undo and undo.arguments, **(more or {})}
+    finish(document, out, options, written=written)
 
 
 def report_undo(undo: Undo | None, out: Output) -> None:
@@ -162,47 +179,6 @@ def report_undo(undo: Undo | None, out: Output) -> None:
     # There is nothing to undo after a dry run.
     if undo and not out.is_dry_run:
         out.message(f"undo: {undo.command}")
-
-
-def _print_impact(kind: Kind, changed: Changed, out: Output) -> Record:
-    """Prints what a dry run means for users. Returns the members of the document."""
-    if not out.is_dry_run:
-        return {}
-    found = impact_of_changes([(kind, changed)], timeout=_TIMEOUT)
-    for line in impact_lines(found):
-        out.message(line)
-    own = found.get((kind, changed.key))
-    document = None if own is None else own.as_dict()
-    if found.uses:
-        uses = [_use(found, use) for use in found.uses]
-        document = {"different_users": found.changed, "uses": uses}
-    return {"impact": document}
-
-
-def _use(found: Impact, use: SegmentUse) -> Record:
-    effect = found.get((use.kind, use.key))
-    return {
-        "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
-        "key": use.key,
-        "active": use.is_active,
-        "impact": None if effect is None else effect.as_dict(),
-    }
-
-
-def impact_lines(found: Impact) -> Iterator[str]:
-    """Yields a line for each of the first rows that use a changed segment, then the sentences."""
-    for use in found.uses[:_MAX_USES]:
-        before, after = use_texts(found, use)
-        users = after if before in {"", after} else f"{before} → {after}"
-        yield f"{use.label}: {users}"
-    if (more := len(found.uses) - _MAX_USES) > 0:
-        yield f"and {more:,} more"
-    for key in found.rows:
-        if key in found:
-            yield f"{key[1]}: {row_text(found, key)}"
-    if found.uses:
-        segments = (key for kind, key in found.rows if kind is Kind.SEGMENT)
-        yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
 def _print_messages(changed: Changed, names: Names, out: Output) -> None:
@@ -235,17 +211,20 @@ def _with_names(undo: Undo, names: Names) -> Undo:
     return Undo((verb, key, *(names.get(user, user) for user in users)))
 
 
-def _document(changed: Changed) -> Record:
-    return {
+def _document(kind: Kind | None, changed: Changed, found: Impact | None) -> Record:
+    document = {
         "key": changed.key,
         "field": changed.field or None,
         "old": _masked(changed, changed.old),
         "new": _masked(changed, changed.new),
         "changed": changed.written,
         "version": changed.version,
-        "undo": None if changed.undo is None else changed.undo.arguments,
+        "undo": changed.undo and changed.undo.arguments,
         "skipped_users": changed.missing,
     }
+    if kind is Kind.VALUE:
+        document["kept_by_rules"] = changed.kept_by_rules
+    return document if found is None else {**document, "impact": found.as_dict(kind, changed.key)}
 
 
 def _masked(changed: Changed, side: object) -> object:

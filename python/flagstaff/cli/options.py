@@ -1,0 +1,266 @@
+"""Arguments that several verbs have, and what their texts become. Types raise ArgumentTypeError."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from datetime import timezone as fixed_timezone
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime, parse_time
+
+from flagstaff._engine.typed_context import parse_pairs
+from flagstaff._tables.model_fields import OWNER, TAGS
+from flagstaff._tables.tags import with_tags
+from flagstaff._tables.user_lookup import FoundUser
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.verb import Options, one_of, option, switch, together
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+
+_MAX_DAYS = 36_500
+_MAX_WAIT = 3_600.0
+#: The seconds of --wait without a number.
+DEFAULT_WAIT = -1.0
+_UTC = fixed_timezone.utc
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
+_KINDS = {"value": Kind.VALUE, "segment": Kind.SEGMENT}
+
+
+# Types of arguments.
+
+
+def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """Returns a parser of whole numbers from `least` to `most`."""
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def parse(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if number < least or (most is not None and number > most):
+            raise ArgumentTypeError(f"expected a whole number {limits}, not {text!r}")
+        return number
+
+    return parse
+
+
+def days(text: str) -> timedelta:
+    """Parses a number of days such as "30" or "30d"."""
+    digits = text.removesuffix("d")
+    if not (digits.isascii() and digits.isdigit()):
+        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
+    return timedelta(days=min(int(digits), _MAX_DAYS))
+
+
+def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Callable[[str], float]:
+    """Returns a parser of seconds such as "5" or "0.5". `hint` follows the message for text."""
+    limits = f"{'from' if allow_zero else 'above'} 0 to {longest:g}"
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"expected a number of seconds, not {text!r}{hint}") from error
+        if not 0 <= number <= longest or not (number or allow_zero):
+            raise ArgumentTypeError(f"expected a number of seconds {limits}, not {text!r}")
+        return number
+
+    return parse
+
+
+def point_in_time(text: str) -> datetime:
+    """Parses "1h" ago, "10:00", the last one that has passed, or a date, or a date and a time.
+
+    A time without a UTC offset is in the current time zone.
+    """
+    try:
+        time = _ago(text) or _time_of_day(text) or _date_and_time(text)
+    except (ValueError, OverflowError):
+        time = None
+    if time is None:
+        raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
+    return time
+
+
+def _ago(text: str) -> datetime | None:
+    parts = _AGO.fullmatch(text.strip())
+    if parts is None:
+        return None
+    # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
+    now = _now()
+    time = now.astimezone(_UTC) - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+    return time.astimezone(now.tzinfo)
+
+
+def _time_of_day(text: str) -> datetime | None:
+    time = parse_time(text) if ":" in text and len(text) <= len("10:00:00") else None
+    if time is None:
+        return None
+    now = _now()
+    today = timezone.localdate(now)
+    # In UTC: an hour that the clocks repeat has two times of the same name.
+    times = (
+        timezone.make_aware(datetime.combine(day, time.replace(fold=fold))).astimezone(_UTC)
+        for day in (today, today - timedelta(days=1))
+        for fold in (0, 1)
+    )
+    return max(moment for moment in times if moment <= now).astimezone(now.tzinfo)
+
+
+def _date_and_time(text: str) -> datetime | None:
+    if len(text) == len("2026-11-22"):
+        return timezone.make_aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
+    time = parse_datetime(text)
+    return time if time is None or timezone.is_aware(time) else timezone.make_aware(time)
+
+
+def _now() -> datetime:
+    # Aware also with USE_TZ = False.
+    return datetime.now(timezone.get_current_timezone())
+
+
+# Arguments that select rows and events.
+
+
+def add_key(parser: Any, thing: str = "flag", *, optional: bool = False) -> None:
+    """Adds KEY. `thing` is what the key belongs to."""
+    nargs = "?" if optional else None
+    parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {thing}")
+
+
+def add_kinds(help: str) -> Callable[[Any], object]:  # noqa: A002 (as in argparse)
+    """Declares --value and --segment. `help` has %s in the place of the kind."""
+    return one_of(*(switch(f"--{name}", help % name) for name in _KINDS))
+
+
+def chosen_kind(options: Options) -> Kind | None:
+    """Returns the kind of --value or --segment; None without these options."""
+    return next((kind for name, kind in _KINDS.items() if options[name]), None)
+
+
+def add_period(things: str, since: str = "--since") -> Callable[[Any], object]:
+    """Declares --since, or TIME, and --until and --by. `things` is what they select."""
+    return together(
+        *(
+            option(name, f"{text} TIME, {_EXAMPLES}", "TIME", type=point_in_time)
+            for name, text in (
+                (since, f"only {things} from"),
+                ("--until", f"only {things} before"),
+            )
+        ),
+        option(
+            "--by",
+            'only changes of this actor: a username, primary key, or name such as "deploy"',
+            "USER",
+        ),
+    )
+
+
+add_ownership = together(
+    option("--owner", 'only flags of this owner; "" for none', "NAME"),
+    option(
+        "--tag",
+        "only flags with this tag; if repeated, only flags with all these tags",
+        "TAG",
+        dest=TAGS,
+        action="append",
+    ),
+)
+
+
+def ownership_filter(options: Options) -> Q:
+    """Returns the condition of the flags that --owner and --tag select."""
+    owner, tags = options[OWNER], options[TAGS]
+    condition = Q() if owner is None else Q(owner=owner)
+    return condition if tags is None else condition & with_tags(conf.flag_model, tags)
+
+
+add_context = option(
+    "--context",
+    'an attribute that rules read, such as country=DE, seats=5 or visitor=ID; code="5" is a '
+    "text; may be repeated",
+    "NAME=VALUE",
+    action="append",
+    default=[],
+)
+
+
+def parse_context(options: Options) -> dict[str, object]:
+    """Returns the attributes by name. Raises CommandError if one of them cannot be used."""
+    typed = parse_pairs(options["context"])
+    if typed.problems:
+        raise CommandError(f"argument --context: {'; '.join(typed.problems)}", returncode=USAGE)
+    return typed.attributes
+
+
+def evaluated_user(user: FoundUser | None) -> Any:
+    """Returns the user to evaluate for; None for an anonymous one."""
+    # Rules read the columns of the row. A primary key without a row is a user, too.
+    return user and (user.pk if user.row is None else user.row)
+
+
+# Arguments of changes.
+
+add_yes = switch("--yes", "do not ask for confirmation")
+#: `flagstaff.cli.main` rolls back everything that the verb writes.
+add_dry_run = switch("--dry-run", "show what would change, and write nothing")
+add_expected_version = option(
+    "--expect-version",
+    "refuse the change if the version is not N; `history` shows versions",
+    "N",
+    type=int,
+)
+
+
+def add_attribution(parser: Any, record: str = "history", *, dry_run: bool = True) -> None:
+    """Adds --reason, --as, --as-name and --dry-run. `record` is what stores the first three.
+
+    With REQUIRE_REASON, the verb needs a reason, unless the parser has another default.
+    """
+    parser.set_defaults(needs_reason=True)
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help=f"the reason, for the {record}"
+    )
+    actors = parser.add_mutually_exclusive_group()
+    actors.add_argument(
+        "--as",
+        dest="actor",
+        metavar="USER",
+        help=f"the actor, for the {record}: the primary key or username of a user",
+    )
+    actors.add_argument(
+        "--as-name",
+        dest="actor_name",
+        metavar="NAME",
+        help='an actor that is not a user, such as "deploy"',
+    )
+    if dry_run:
+        add_dry_run(parser)
+
+
+def add_wait(parser: Any, *, by_default: bool = False) -> None:
+    """Adds --wait and --expect, and --no-wait if the verb waits by default."""
+    waits = parser.add_mutually_exclusive_group() if by_default else parser
+    if by_default:
+        waits.add_argument("--no-wait", action="store_true", help="do not wait for the workers")
+    waits.add_argument(
+        "--wait",
+        nargs="?",
+        type=seconds(_MAX_WAIT, hint="; write KEY before --wait, or write --wait=5"),
+        const=DEFAULT_WAIT,
+        metavar="SECONDS",
+        help="wait until all workers have applied the change, by default up to 5 s, or for "
+        "POLL_INTERVAL and a second more if that is longer",
+    )
+    parser.add_argument(
+        "--expect",
+        type=count(),
+        metavar="N",
+        help="wait until N workers are registered and have applied the change",
+    )

@@ -1,1 +1,0 @@
-"""What the verbs share: arguments, output, and the messages about a change."""

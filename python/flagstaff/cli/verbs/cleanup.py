@@ -1,0 +1,383 @@
+"""What is used, and what can go: usage, stale, references."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+from django.utils import timezone
+
+from flagstaff._engine.usage import (
+    HourlyUsage,
+    Usage,
+    UsagePeriod,
+    prune_usage_in_batches,
+    require_usage,
+    unknown_keys,
+    usage_period,
+)
+from flagstaff._engine.usage import usage as counted_usage
+from flagstaff._tables.rows import all_rows
+from flagstaff._words.cells import Column, Record, printable
+from flagstaff._words.text import counted, localized, some
+from flagstaff._words.times import aware, full_time
+from flagstaff.changes.changed import command_line
+from flagstaff.cli.asking import add_prune, run_prune
+from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
+from flagstaff.cli.options import add_ownership, count, days, ownership_filter
+from flagstaff.cli.output import Output
+from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
+from flagstaff.conf import MAX_STALE_DAYS, conf
+from flagstaff.extensions import KEYS
+from flagstaff.stale.facts import assess_flags, facts_of_flags
+from flagstaff.stale.flag_rows import ALL_FLAGS, Selection
+from flagstaff.stale.places import UntrackedError, files_below, find_places, tracked_files
+from flagstaff.stale.signals import Assessment, Facts, Finding, Signal, Unknown, not_evaluated
+from flagstaff.stale.texts import date_of, finding_text, unknown_texts
+
+
+def _result_text(record: Record) -> str:
+    result: str = record["result"]
+    if not result.isdecimal():
+        return result
+    return f"rule {result}" if int(result) else "the value itself"
+
+
+_USAGE = (
+    # Left out of totals, which do not have it.
+    Column("hour"),
+    Column("key"),
+    Column("result", _result_text),
+    Column("count", align_right=True),
+    Column("last_at"),
+)
+
+
+@verb(
+    "usage",
+    "usage new_checkout --hours --days 2",
+    "usage --unknown --days 1",
+    "usage --json",
+    "usage --prune --older-than 365 --yes",
+    topic=Topic.UPKEEP,
+    arguments=(
+        option("key", "the key; by default all", "KEY", nargs="?"),
+        option("--days", "only the last N days", "N", type=days),
+        one_of(
+            switch("--hours", "show each hour separately"),
+            switch("--unknown", "only keys that are evaluated but have no flag"),
+        ),
+        add_prune,
+    ),
+)
+def usage(options: Options, out: Output) -> None:
+    """Show how often each key was evaluated, and with which result.
+
+    The result of a flag is `true` or `false`, or `bulk` or `browsers` if it was served in bulk,
+    which is not counted. That of a value with rules is the number of the rule, or 0 for the value
+    itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
+    that code still uses. The standard error says which period the counts cover.
+    """
+    key, age = options["key"], options["days"]
+    if options["prune"]:
+        run_prune(options, out, _prune, "usage")
+        return
+    if options["unknown"]:
+        if key is not None:
+            message = "--unknown lists all keys without a flag: leave out KEY"
+            raise CommandError(message, returncode=USAGE)
+        require_usage()
+        # Before the keys, which include at least what was reported until then.
+        found: Usage | UsagePeriod = usage_period()
+        hours, _number = unknown_keys(age)
+    else:
+        found = counted_usage(key, since=age)
+        hours = found.hours
+    records = [*map(vars, hours)] if options["hours"] else _totals(hours)
+    out.records(_USAGE, records, empty="no matching entries")
+    out.message(_period(found, age))
+
+
+def _prune(older_than: timedelta) -> int:
+    return sum(prune_usage_in_batches(timezone.now() - older_than))
+
+
+def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
+    """Returns one record per key and result, with the sum of its hours."""
+    totals: dict[tuple[str, str], dict[str, Any]] = {}
+    for hour in hours:
+        first = {"key": hour.key, "result": hour.result, "count": 0, "last_at": hour.last_at}
+        total = totals.setdefault((hour.key, hour.result), first)
+        total["count"] += hour.count
+        total["last_at"] = max(total["last_at"], hour.last_at)
+    return [totals[place] for place in sorted(totals)]
+
+
+def _period(found: Usage | UsagePeriod, age: timedelta | None) -> str:
+    """Says which time the counts cover."""
+    interval, since, until = conf.usage_interval, found.since, found.until
+    reports = f"workers report every {interval:g} s"
+    if not interval:
+        reports = "usage is turned off in this process: USAGE_INTERVAL is 0"
+    if since is None or until is None:
+        return f"no worker has reported its usage yet; {reports}"
+    if age is not None:
+        since = max(since, timezone.now() - age)
+    return f"counted from {full_time(since)} until {full_time(until)}; {reports}"
+
+
+_ADVICE = (
+    "remove each from the code (manage.py flags references KEY), or, if you still need it, set the "
+    "day of its next review (manage.py flags details KEY --review-on DATE)"
+)
+_SILENT_UNTIL = "silent_until"
+_STALE = (
+    Column("key"),
+    Column("signals"),
+    Column("evidence", truncate=True),
+    Column("owner"),
+    Column(_SILENT_UNTIL),
+)
+
+
+@verb(
+    "stale",
+    "stale --days 60 --owner web",
+    "stale --fail",
+    "stale --all --json",
+    topic=Topic.UPKEEP,
+    arguments=(
+        option(
+            "--days",
+            "the number of days after which a flag is stale; the default is STALE_DAYS",
+            "N",
+            type=count(1, MAX_STALE_DAYS),
+        ),
+        add_ownership,
+        switch("--all", "also list the flags that are silent until their review"),
+        switch("--fail", "exit status 1 if a flag is stale and not silent"),
+    ),
+)
+def stale(options: Options, out: Output) -> None:
+    """List the flags that are probably no longer needed, and the evidence.
+
+    On a terminal, the command follows that finds their keys in the code. The last line is the
+    number of flags that are silent until their review.
+    """
+    number = conf.stale_days if options["days"] is None else options["days"]
+    flags = assess_flags(number, Selection(ownership_filter(options)))
+    found = [flag for flag in flags if flag.is_stale]
+    silent = [flag for flag in flags if flag.findings and flag.is_silent]
+    listed = [flag for flag in flags if flag.findings] if options["all"] else found
+    unknown = [{"key": flag.facts.key, **one} for flag in flags for one in _unknown(flag)]
+    document = {
+        "days": number,
+        "flags": [_document(flag) for flag in listed],
+        "silent": len(silent),
+        "unknown": unknown,
+    }
+    records = [_record(flag, is_all=options["all"]) for flag in listed]
+    out.records(_STALE, records, document=document)
+    if not out.is_json:
+        is_selected = options["owner"] is not None or bool(options["tags"])
+        _print_messages(flags, found, out, is_selected=is_selected)
+        if silent and not options["all"]:
+            are = counted(len(silent), "flag is", "flags are")
+            out.message(f"{are} silent until the next review; --all lists them")
+    if found and options["fail"]:
+        are = counted(len(found), "flag is", "flags are")
+        raise CommandError(f"{are} stale; {_ADVICE}", returncode=FAILED)
+
+
+def _print_messages(
+    flags: Sequence[Assessment], stale: Sequence[Assessment], out: Output, *, is_selected: bool
+) -> None:
+    if stale and out.is_terminal:
+        keys = [flag.facts.key for flag in stale]
+        out.message(f"find them in the code: {command_line('references', *keys)}")
+    elif is_selected and not flags:
+        out.message("no flag matches --owner and --tag; manage.py flags list shows all flags")
+    elif not stale:
+        out.message("none of the selected flags is stale" if is_selected else "no flag is stale")
+    for line in unknown_texts(flags):
+        out.message(line)
+
+
+def _record(flag: Assessment, *, is_all: bool) -> Record:
+    record = {
+        "key": flag.facts.key,
+        "signals": ", ".join(finding.signal.value for finding in flag.findings),
+        "evidence": "; ".join(finding_text(finding) for finding in flag.findings),
+        "owner": flag.facts.owner,
+    }
+    # Without this member, the column is left out.
+    return record | {_SILENT_UNTIL: _silent_until(flag)} if is_all else record
+
+
+def _document(flag: Assessment) -> Record:
+    facts = flag.facts
+    return {
+        "key": facts.key,
+        "signals": [_finding(finding) for finding in flag.findings],
+        "unknown": _unknown(flag),
+        "kind": facts.kind,
+        "owner": facts.owner,
+        "tags": list(facts.tags),
+        "review_on": facts.review_on,
+        _SILENT_UNTIL: _silent_until(flag),
+    }
+
+
+def _silent_until(flag: Assessment) -> object:
+    return flag.facts.review_on if flag.is_silent else None
+
+
+def _unknown(flag: Assessment) -> list[Record]:
+    """Returns the signals that are not known."""
+    return [{"signal": one.signal.value, "why": one.why} for one in flag.unknown]
+
+
+def _finding(finding: Finding) -> Record:
+    result = {"result": finding.result} if finding.signal is Signal.CONSTANT else {}
+    return {
+        "signal": finding.signal.value,
+        **result,
+        "since": date_of(finding),
+        "days": finding.days,
+        "exact": finding.is_exact,
+        "text": finding_text(finding),
+    }
+
+
+# What is known about a key: the members `state` in JSON.
+_IN_CODE, _READY, _ELSEWHERE, _UNKNOWN = "in code", "ready to delete", "elsewhere", "unknown"
+
+
+@verb(
+    "references",
+    "references new_checkout",
+    "references new_checkout --in frontend --in backend",
+    "references --json",
+    topic=Topic.UPKEEP,
+    arguments=(
+        option("keys", "a key; without one, all keys", "KEY", nargs="*"),
+        option(
+            "--in",
+            "search all files below this folder instead of those that git tracks; can be repeated",
+            "FOLDER",
+            dest="folders",
+            action="append",
+        ),
+    ),
+)
+def references(options: Options, out: Output) -> None:
+    """List the lines of code that name a key, and the keys that no line names.
+
+    Reads the files that git tracks in the repository of Django's setting BASE_DIR. Without KEY,
+    looks for the keys of all flags, values and experiments. With keys, it also works without a
+    database.
+    """
+    typed, paths = list(dict.fromkeys(options["keys"])), _files(options["folders"])
+    kinds = _existing_keys(out, is_needed=not typed)
+    # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
+    found = find_places(paths, {*typed, *(kinds or ())})
+    now = aware(timezone.now())
+    flags = facts_of_flags(now, conf.stale_days, ALL_FLAGS) if kinds else ()
+    facts = {flag.key: flag for flag in flags}
+    records, missing = [], []
+    for key in typed or sorted(kinds or ()):
+        kind, places = (kinds or {}).get(key), found.places.get(key, [])
+        if kinds is not None and kind is None and not places:
+            missing.append(key)
+        flag = facts.get(key)
+        state, why = (_IN_CODE, "") if places else _without_a_place(flag, now)
+        why = "the database cannot be read" if why and kinds is None else why
+        last = None if flag is None else flag.last_use.in_use_at
+        use = {"state": state, "why": why, "last_evaluated_at": last}
+        records.append({"key": key, "kind": kind, **use, "places": [*map(vars, places)]})
+    if out.is_json:
+        out.document({"keys": records, "not_searched": found.not_searched})
+    else:
+        for place in (place for record in records for place in found.places.get(record["key"], ())):
+            out.line(printable(f"{place.path}:{place.line}: {place.code}"))
+        _print_states([one for one in records if one["key"] not in missing], out)
+        if not records:
+            out.message("nothing has a key")
+        if found.not_searched:
+            files = (f"{path} ({why})" for path, why in found.not_searched.items())
+            out.message(f"not searched: {some(files)}")
+    if missing:
+        raise CommandError(
+            f"neither the code nor the database has the key {some(missing)}; correct it",
+            returncode=UNKNOWN,
+        )
+
+
+def _files(folders: Sequence[str] | None) -> list[str]:
+    """Returns the files to search. Raises CommandError if it is not known which these are."""
+    missing = [folder for folder in folders or () if not Path(folder).is_dir()]
+    if missing:
+        raise CommandError(f"there is no folder {missing[0]}; correct --in", returncode=USAGE)
+    if folders:
+        return files_below(folders)
+    project = Path(getattr(settings, "BASE_DIR", "."))
+    try:
+        return tracked_files(project)
+    except UntrackedError as error:
+        raise CommandError(
+            f"git does not list the files of {project}: {error}; name the folders with --in FOLDER",
+            returncode=USAGE,
+        ) from error
+
+
+def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
+    """Returns what has each key; None if the database cannot be read, unless it is needed."""
+    try:
+        owners = {kind: keys for read in KEYS for kind, keys in read().items()}
+        for kind, model in (("value", conf.value_model), ("flag", conf.flag_model)):
+            owners[kind] = all_rows(model).values_list("key", flat=True)
+        return {key: kind for kind, keys in owners.items() for key in keys}
+    except DatabaseError:
+        if is_needed:
+            raise
+        out.message("the database cannot be read, so it is not known what has the keys")
+        return None
+
+
+def _without_a_place(flag: Facts | None, now: datetime) -> tuple[str, str]:
+    """Returns the state of a key that no file names, and why it is not known, if so."""
+    if flag is None:
+        return _UNKNOWN, "only evaluations of flags are counted"
+    signal = not_evaluated(flag, now, conf.stale_days)
+    if isinstance(signal, Finding):
+        return _READY, ""
+    if isinstance(signal, Unknown):
+        return _UNKNOWN, localized(signal.why)
+    last = flag.last_use.in_use_at
+    if last is not None and (now - last).days < conf.stale_days:
+        return _ELSEWHERE, ""
+    return _UNKNOWN, f"it got its key in the last {conf.stale_days} days"
+
+
+def _print_states(records: Sequence[Mapping[str, object]], out: Output) -> None:
+    """Says which keys no file names, by what is known about them."""
+    period = f"{conf.stale_days} days"
+    texts = {
+        _READY: f"ready to delete (in no file, and not evaluated for {period})",
+        _ELSEWHERE: f"in no file, but evaluated in the last {period} "
+        "(built at run time, or elsewhere)",
+        _UNKNOWN: "in no file, and its use is not known (%s)",
+    }
+    keys: dict[str, list[str]] = defaultdict(list)
+    for state, text in texts.items():
+        for one in (one for one in records if one["state"] == state):
+            name = one["key"] if one["kind"] in ("flag", None) else f"{one['kind']} {one['key']}"
+            keys[text.replace("%s", str(one["why"]))].append(str(name))
+    for text, names in keys.items():
+        out.message(f"{text}: {', '.join(names)}")

@@ -1,0 +1,208 @@
+"""Flags, values and segments as a file: export, import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from flagstaff import serialization
+from flagstaff._words.cells import Column, Record
+from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff.actions.arguments import text_of_file
+from flagstaff.changes.changed import as_written, command_line
+from flagstaff.changes.consequence import consequence_of
+from flagstaff.changes.impact import impact_of_changes
+from flagstaff.cli.asking import GO_ON, ask, may_ask
+from flagstaff.cli.errors import DIFFERS, FAILED
+from flagstaff.cli.options import add_attribution, add_wait, add_yes
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import readable_names_of_users, report_undo
+from flagstaff.cli.verb import Options, Topic, option, switch, verb
+from flagstaff.cli.wait import finish
+from flagstaff.history.describe import describe_change
+from flagstaff.serialization import Imported
+
+_MAX_KEYS_SHOWN = 20
+# Arguments of `apply`, and the options of `import` that set them.
+_SWITCHES = {
+    "delete_missing": "--delete-missing",
+    "skip_unknown_users": "--skip-unknown",
+    "ignore_versions": "--ignore-versions",
+}
+# The sign and the style of each action.
+_SIGNS = {"create": ("+", "SUCCESS"), "change": ("~", "WARNING"), "delete": ("-", "ERROR")}
+_COLUMNS = (
+    Column(
+        "action",
+        lambda record: _SIGNS[record["action"]][0],
+        header="",
+        style=lambda record: _SIGNS[record["action"]][1],
+    ),
+    Column("kind", header=""),
+    Column("key"),
+    Column("summary", header="CHANGE"),
+)
+
+
+@verb(
+    "export --file flags.json",
+    "export new_checkout page_size",
+    "export --versions --file flags.json",
+    topic=Topic.FILES,
+    arguments=(
+        option("keys", "the keys of flags, values and segments; by default all", "KEY", nargs="*"),
+        option("--file", "the file; by default the standard output", "PATH"),
+        switch(
+            "--versions", "add the versions, so that an import refuses to overwrite newer changes"
+        ),
+    ),
+)
+def export(options: Options, out: Output) -> None:
+    """Write flags, values and segments to a file, for version control or another database.
+
+    A secret value is written as `••••••`.
+    """
+    path = options["file"]
+    document = serialization.export(options["keys"] or None, versions=options["versions"])
+    if path in (None, "-"):
+        text = serialization.as_text(document, ascii_only=not out.is_unicode)
+        out.line(text.removesuffix("\n"))
+        return
+    try:
+        text = serialization.as_text(document)
+        Path(path).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+    counts = {name: len(document.get(name, ())) for name in ("flags", "values", "segments")}
+    shown = [
+        counted(count, name.removesuffix("s"))
+        for name, count in counts.items()
+        if count or name != "segments"
+    ]
+    out.message(f"{path}: {', '.join(shown[:-1])} and {shown[-1]}")
+
+
+@verb(
+    "import flags.json --dry-run",
+    'import flags.json --reason "release 42" --as-name deploy --wait',
+    "import flags.json --delete-missing --yes",
+    "import - < flags.json",
+    topic=Topic.FILES,
+    arguments=(
+        option("path", 'the file; "-" is the standard input', "FILE"),
+        switch(
+            "--delete-missing",
+            "delete flags that are not in the section `flags` of the file; likewise for "
+            "values and segments",
+        ),
+        switch(
+            "--ignore-versions", "overwrite changes that are newer than the versions in the file"
+        ),
+        switch(
+            "--dry-run",
+            "show what would change and write nothing; the exit status is 6 if something would",
+            dest="only_plan",
+        ),
+        option(
+            "--expect-plan",
+            "the id that --dry-run printed; refuse if the changes are others now",
+            "PLAN",
+        ),
+        switch(
+            "--skip-unknown",
+            "skip users that do not exist, and list them",
+            dest="skip_unknown_users",
+        ),
+        # Its own --dry-run has an exit status of its own.
+        partial(add_attribution, dry_run=False),
+        add_wait,
+        add_yes,
+    ),
+)
+def import_(options: Options, out: Output) -> None:
+    """Apply the flags, values and segments of a file, in one transaction.
+
+    Prints the command that undoes the import. Flags and fields that are not in the file do not
+    change. If rows of the file have problems, the first one of each row is listed, with its key,
+    and nothing is written.
+    """
+    document = serialization.read(text_of_file(options["path"]))
+    apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
+    expected = options["expect_plan"]
+    if options["only_plan"]:
+        planned = apply(expect_plan=expected, dry_run=True)
+        _print(planned, out)
+        _end_dry_run(planned, options, out)
+        return
+    asks = may_ask(options, out)
+    if asks or (options["delete_missing"] and not options["yes"]):
+        planned = apply(dry_run=True)
+        found = impact_of_changes((kind, one) for (kind, _), one in planned.changed.items())
+        deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
+        if deleted or (asks and consequence_of(found)):
+            text = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else GO_ON
+            ask(found, options, out, text)
+        # Also without a question: a row that is created now would be deleted without a question.
+        # --expect-plan wins over the plan that was confirmed on the terminal.
+        expected = expected or planned.plan
+    imported = apply(expect_plan=expected)
+    _print(imported, out)
+    report_undo(imported.undo, out)
+    document = {**_document(imported), "undo": imported.undo and imported.undo.arguments}
+    finish(document, out, options, written=bool(imported.changed))
+
+
+def _print(imported: Imported, out: Output) -> None:
+    """Prints the changes, except with --json."""
+    if imported.skipped_users:
+        out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
+    if not imported.changed:
+        out.message("already up to date")
+        return
+    if not out.is_json:
+        out.records(_COLUMNS, _records(imported, limit=MAX_VALUE))
+    if imported.unchanged:
+        out.message(f"{imported.unchanged:,} already up to date")
+
+
+def _document(imported: Imported) -> Record:
+    return {
+        "plan": imported.plan,
+        "changes": _records(imported, limit=None),
+        "unchanged": imported.unchanged,
+        "skipped_users": imported.skipped_users,
+    }
+
+
+def _records(imported: Imported, *, limit: int | None) -> list[Record]:
+    """Returns what is printed of each change, without secret values."""
+    written = {place: as_written(change) for place, change in imported.changed.items()}
+    names = readable_names_of_users(written.values())
+    return [
+        {
+            "kind": kind.value,
+            "key": key,
+            "action": event.action,
+            "differences": [asdict(one) for one in event.differences],
+            "added": list(event.added.pks),
+            "removed": list(event.removed.pks),
+            "summary": describe_change(event, names, limit=limit),
+        }
+        for (kind, key), event in written.items()
+    ]
+
+
+def _end_dry_run(planned: Imported, options: Options, out: Output) -> None:
+    """Prints the command that makes these changes. Raises CommandError if there are any."""
+    if out.is_json:
+        out.document({**_document(planned), "dry_run": True})
+    elif planned.changed:
+        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+        arguments = ["import", options["path"], *switches, "--expect-plan", planned.plan]
+        out.message(f"to apply exactly this: {command_line(*arguments)}")
+    if planned.changed:
+        number = counted(len(planned.changed), "change")
+        raise CommandError(f"{number} would be made", returncode=DIFFERS)

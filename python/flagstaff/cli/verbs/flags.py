@@ -1,0 +1,189 @@
+"""Shows flags: list, show."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.core.management.base import CommandError
+from django.db.models import Count, Q
+
+from flagstaff._engine import forced_off
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.flag_states import FlagState, ReleaseState, state_label, state_of
+from flagstaff._tables.model_fields import OWNER, TAGS, AnyField
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.cells import Column, Record, as_json, with_fields
+from flagstaff._words.rule_text import rules_text
+from flagstaff._words.text import MAX_SHOWN, some
+from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_users
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.cli.action_verbs import existing_rows
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.options import add_ownership, ownership_filter
+from flagstaff.cli.output import Output
+from flagstaff.cli.report import flag_summary
+from flagstaff.cli.verb import Options, option, verb
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+from flagstaff.validators import tags_problem
+
+_STYLES = {"off": None, "all": "SUCCESS"}
+# The field of a terminal.
+_USERS = "users with the flag"
+
+
+def _state_text(record: Record) -> str:
+    label = state_label(FlagState.of_fields(record), record["allowed"])
+    return f"{label} (forced off)" if record["forced_off"] else label
+
+
+def _state_style(record: Record) -> str | None:
+    return None if record["forced_off"] else _STYLES.get(record["state"], "WARNING")
+
+
+def _rules_text(record: Record) -> str:
+    return rules_text(record["rules"]) or as_json(record["rules"])
+
+
+def _tags_text(record: Record) -> str:
+    tags = record[TAGS]
+    return as_json(tags) if tags_problem(tags) else ", ".join(tags)
+
+
+def _user_names(record: Record) -> str:
+    return some((user["name"] for user in record["allowed_users"]), total=record["allowed"])
+
+
+_STATE = Column("state", _state_text, style=_state_style)
+_ROLLOUT = Column(
+    "rollout_percent",
+    lambda record: f"{record['rollout_percent']} %",
+    header="ROLLOUT",
+    align_right=True,
+)
+_UNIT = Column(BUCKET_BY, header="BUCKETING UNIT")
+_OWNER = Column(OWNER, truncate=True)
+_LAST = (Column("changed_at", header="CHANGED"), Column("description", truncate=True))
+# The fields of one flag that a terminal shows in words.
+_IN_WORDS = {
+    "state": _STATE,
+    "rules": Column("rules", _rules_text),
+    TAGS: Column(TAGS, _tags_text),
+    "allowed_users": Column("allowed_users", _user_names),
+}
+
+
+def _record(flag: Any, allowed: int) -> Record:
+    return with_fields(
+        flag,
+        {
+            "key": flag.key,
+            "state": state_of(FlagState.of(flag), allowed).value,
+            "enabled": flag.enabled,
+            "rollout_percent": flag.rollout_percent,
+            "allowed": allowed,
+            "forced_off": flag.key in forced_off.keys,
+        },
+    )
+
+
+@verb(
+    "list",
+    "list --state rollout --state no-users",
+    "list --kind ops --json",
+    "list --owner payments --tag checkout",
+    "list --search checkout",
+    arguments=(
+        option(
+            "--state",
+            "only flags in this state; may be repeated",
+            action="append",
+            choices=[state.value for state in ReleaseState],
+        ),
+        option("--kind", 'only flags of this kind, such as "release" or "ops"'),
+        add_ownership,
+        option("--search", "only flags with TEXT in the key or the description", "TEXT"),
+    ),
+)
+def list_(options: Options, out: Output) -> None:
+    """List the flags with their state.
+
+    A terminal shows the bucketing unit and the owner if a flag has another unit than "user", or an
+    owner. "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process. An
+    enabled flag with rules is `by-rules`, whatever its rollout, unless the rollout and all rules
+    are at 100 %: then it is `all`. For another order or selection, pass `--json` to `jq`.
+    """
+    text = options["search"]
+    condition = _of_kind(options["kind"]) & ownership_filter(options)
+    if text is not None:
+        condition &= Q(key__icontains=text) | Q(description__icontains=text)
+    rows = all_rows(conf.flag_model).filter(condition).order_by("key")
+    # The annotation's name must not clash with a field of the project's model.
+    flags = rows.annotate(flagstaff_allowed=Count("allowed_users"))
+    records = [_record(flag, flag.flagstaff_allowed) for flag in flags]
+    if options["state"]:
+        records = [record for record in records if record["state"] in options["state"]]
+    if forced := [record["key"] for record in records if record["forced_off"]]:
+        out.message(f"{forced_off.NOTICE}: {some(forced)}")
+    # Only if a flag needs them, and not in a pipe, whose fields have fixed places.
+    units = out.is_terminal and any(record[BUCKET_BY] != USER for record in records)
+    owners = out.is_terminal and any(record[OWNER] for record in records)
+    middle = (Column("allowed", align_right=True), Column("kind"))
+    out.records(
+        [Column("key"), _STATE, _ROLLOUT, *[_UNIT] * units, *middle, *[_OWNER] * owners, *_LAST],
+        records,
+        empty="no matching flags" if options["state"] or condition else "no flags",
+    )
+
+
+def _of_kind(kind: str | None) -> Q:
+    """Returns the condition. Raises CommandError if the model has no such kind."""
+    if kind is None:
+        return Q()
+    field = cast("AnyField", conf.flag_model._meta.get_field("kind"))
+    kinds = [str(value) for value, _label in field.flatchoices]
+    if kind not in kinds:
+        known = ", ".join(kinds)
+        raise CommandError(f"there is no kind {kind!r}: choose from {known}", returncode=USAGE)
+    return Q(kind=kind)
+
+
+@verb(
+    "show new_checkout",
+    "show new_checkout dark_mode",
+    "show new_checkout --json",
+    arguments=(option("keys", "the keys of the flags", "KEY", nargs="+"),),
+)
+def show(options: Options, out: Output) -> None:
+    """Show which users have a flag, and its fields.
+
+    A terminal shows the first ten allowed users, and the rules as sentences; a pipe and `--json`
+    show all users, and the rules as JSON.
+    """
+    keys = list(dict.fromkeys(options["keys"]))
+    flags = existing_rows(Kind.FLAG, keys)
+    records = [_shown(flag, out) for flag in flags]
+    if out.is_json:
+        out.document(records if len(flags) > 1 else records[0])
+        return
+    for number, record in enumerate(records):
+        if number:
+            out.line("")
+        fields = {name: value for name, value in record.items() if name != "summary"}
+        out.headline("summary", record["summary"])
+        out.record([_IN_WORDS.get(name) or Column(name) for name in fields], fields)
+
+
+def _shown(flag: Any, out: Output) -> Record:
+    allowed = count_allowed_users(flag)
+    # A terminal shows the first users, a program gets all of them.
+    rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
+    summary, more = flag_summary(flag, allowed), {}
+    if out.is_terminal and flag.enabled and FlagState.of(flag).has_rules:
+        # Counts them for at most a second.
+        [effect] = impact_of_enabling([flag]).values()
+        more[_USERS] = users_text(effect, effect.on[1])
+    return {"summary": summary, **_record(flag, allowed), "allowed_users": users, **more}

@@ -1,0 +1,211 @@
+"""The actions of rollout plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any, Final, cast
+
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff.actions import Action, Argument, Done, Question, action
+from flagstaff.actions.arguments import Parsed, Several, YesNo
+from flagstaff.changes import Undo
+from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.preview import rolled_back
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import version_of
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.editing import version_of_plan
+from flagstaff.rollouts.first_step import first_step_of
+from flagstaff.rollouts.guards import FUNCTION, guards_from_json
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.releasing import planned_steps
+from flagstaff.rollouts.status import newest_events, plan_record
+from flagstaff.rollouts.stored import steps_of
+
+#: The kind of row, and the verb that has the actions.
+PLAN: Final = "plan"
+_ALL = 100
+# Whoever may turn a flag on and off may use its plan.
+_action = partial(action, PLAN, right="toggle")
+
+# By the arguments of `plans.create` and `plans.start`.
+_FIELDS: dict[str, Argument] = {
+    "steps": Several(
+        'a step: its percentage and its shortest time, such as "5:1h"; can be repeated. Without '
+        "steps: 1, 5, 25, 50 and 100 percent",
+        "PERCENT:TIME",
+    ),
+    "guards": Several(
+        'a guard: "errors", "latency=0.5" or "function=shop.guards.orders", and after commas '
+        "limit=2 and tolerated=1 (both: times as often as without the flag) or action=hold; can be "
+        "repeated. Without guards: errors",
+        "GUARD",
+    ),
+    "required_users": Parsed(
+        "a step also passes after this many users with the flag, if the guards see no sign of "
+        f"harm; the default is {plans.REQUIRED_USERS:,}",
+        "N",
+        int,
+    ),
+}
+_Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
+
+
+def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Question | None:
+    """Returns what the next and the last step of a plan do to the users, if one of them gains."""
+    flag, before = flag_row(key), plans.find_plan(key)
+    seen = {
+        "expect_version": version_of(Kind.FLAG, flag.pk),
+        "expect_plan": "" if before is None else version_of_plan(before),
+    }
+    with rolled_back():
+        plan = write(key, **arguments)
+    enables = arguments.get("enable", False) and not flag.enabled
+    ahead = planned_steps(flag, steps_of(plan), plan.step or 0, enable=enables)
+    if not enables and ahead.consequence < Consequence.MORE:
+        return None
+    lines = [f"{label}: {now} → {after}" for label, now, after in ahead.rows]
+    return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, seen)
+
+
+def _done(plan: Plan, undo: Sequence[str], notes: Iterable[str] = ()) -> Done:
+    events = (f"{plan.key}: {event.message}" for event in newest_events(plan))
+    return Done(plan.key, [*notes, *events], plan_record(plan), Undo((PLAN, *undo)))
+
+
+@_action(
+    "plan create new_checkout --step 5:1h --step 50:1d --step 100",
+    "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
+    creates=True,
+    fields=lambda: _FIELDS,
+)
+def create(key: str, **fields: Any) -> Done:
+    """Create a plan for a flag without starting it.
+
+    Workers begin to measure.
+    """
+    plan = plans.create(key, **fields)
+    return _done(plan, ["delete", key, "--yes"], _notes(plan))
+
+
+@_action(
+    "plan start new_checkout",
+    "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
+    creates=True,
+    fields=lambda: _FIELDS,
+    question=partial(_question, plans.start),
+)
+def start(
+    key: str,
+    *,
+    enable: _Enable = False,
+    expect_version: int | None = None,
+    expect_plan: str | None = None,
+    **fields: Any,
+) -> Done:
+    """Start the plan of a flag, or create one and start it.
+
+    The steps and guards of a plan that exists cannot change: delete it, and create another.
+    """
+    with plans.unchanged(key, expect_plan):
+        plan = plans.start(key, enable=enable, expect_version=expect_version, **fields)
+    return _done(plan, ["roll-back", key], _notes(plan))
+
+
+@_action(
+    "plan pause new_checkout --wait",
+    'plan pause new_checkout --reason "support is busy"',
+    always_runs=True,
+)
+def pause(key: str) -> Done:
+    """Pause the plan: the rollout stays as it is, and nothing is measured."""
+    return _done(plans.pause(key), ["resume", key])
+
+
+@_action(
+    "plan resume new_checkout",
+    "plan resume new_checkout --wait",
+    question=partial(_question, plans.resume),
+)
+def resume(
+    key: str,
+    *,
+    enable: _Enable = False,
+    expect_version: int | None = None,
+    expect_plan: str | None = None,
+) -> Done:
+    """Continue a paused plan at its step, or a rolled back one at its first step.
+
+    Measuring starts again. `--enable` is for a plan that was paused before its start.
+    """
+    with plans.unchanged(key, expect_plan):
+        plan = plans.resume(key, enable=enable, expect_version=expect_version)
+    return _done(plan, ["pause", key])
+
+
+@_action(
+    "plan roll-back new_checkout",
+    'plan roll-back new_checkout --reason "orders fail" --no-wait',
+    waits=True,
+    always_runs=True,
+)
+def roll_back(key: str) -> Done:
+    """Set the rollout to 0 %, disable a flag that a rule can grant, and wait for the workers.
+
+    Nothing delays it: no question, no reason.
+    """
+    return _done(plans.rollback(key), ["resume", key])
+
+
+def _deletion(key: str) -> Question | None:
+    if plans.find_plan(key) is None:
+        return None
+    return Question(f"Delete the rollout plan of {key} and its events?")
+
+
+@_action(
+    "plan delete new_checkout --yes",
+    "plan delete new_checkout --dry-run",
+    question=_deletion,
+    asks_always=True,
+)
+def delete(key: str) -> Done:
+    """Delete the plan with its counts and events.
+
+    Pause a plan that runs first. The rollout stays as it is.
+    """
+    plans.delete(key)
+    again = quoted_command(PLAN, "create", key)
+    text = f"{key}: the rollout plan was deleted; the rollout stays as it is; plan again: {again}"
+    return Done(key, [text], {"key": key, "deleted": True})
+
+
+#: In the order of the help.
+ACTIONS: tuple[Action, ...] = (create, start, pause, resume, roll_back, delete)
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    """Yields what a person should know of a plan before its first step ends."""
+    flag, first = cast("FlagRow | None", find_row(conf.flag_model, plan.key)), steps_of(plan)[0]
+    if flag is not None and rules_can_grant(flag):
+        yield "a rule can grant the flag, so a guard that trips also disables the flag"
+    if plan.state != State.PENDING and first.percent < _ALL:
+        users = plan.required_users * _ALL // first.percent
+        yield (
+            f"without failures to compare, a step needs {plan.required_users:,} users with the "
+            f"flag: at {first.percent} %, about {users:,} users must use the site"
+        )
+        smallest = None if flag is None else first_step_of(flag, plan.required_users)
+        if smallest is not None and smallest > first.percent:
+            yield (
+                f"this site has too few users for that: a first step below {smallest} % can only "
+                f"pass if the guards rule out harm; begin with {smallest} %, or lower "
+                "--required-users"
+            )
+    has_all = steps_of(plan)[-1].percent == _ALL
+    if has_all and not any(guard.kind == FUNCTION for guard in guards_from_json(plan.guards)):
+        yield "at 100 % all users have the flag, so no guard watches the last step"
