@@ -187,6 +187,26 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     return {**data, **changes}
 
 
+def typed(client: Client, url: str, **arguments: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the page of an action after these edits.
+
+    An argument that is given as JSON replaces its rows.
+    """
+    shown = inputs_of(page(client, url), "")
+    rows = tuple(f"{name}-" for name in arguments)
+    return {name: value for name, value in shown.items() if not name.startswith(rows)} | arguments
+
+
+def act(client: Client, url: str, **arguments: Any) -> Any:
+    """Types these arguments on the page of an action, confirms it if it asks, and follows."""
+    typed_key = {name: arguments.pop(name) for name in ("_typed_key",) if name in arguments}
+    response = client.post(url, typed(client, url, **arguments), follow=True)
+    if asks(response):
+        shown = inputs_of(response.content.decode(), "")
+        response = client.post(url, shown | typed_key, follow=True)
+    return response
+
+
 def _form_of(response: Any) -> str:
     html = response.content.decode()
     forms = re.findall(r'<form method="post">(.*?)</form>', html, re.DOTALL)

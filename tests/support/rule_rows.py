@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 from django.test import Client
 
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, form_data
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.admin_pages import FLAGS, VALUES, form_data
 from tests.support.form_inputs import inputs_of
 
-_Row: TypeAlias = FeatureFlag | KeyValueStore | Segment
-_LISTS = {FeatureFlag: FLAGS, KeyValueStore: VALUES, Segment: SEGMENTS}
+_Row: TypeAlias = FeatureFlag | KeyValueStore
+_LISTS = {FeatureFlag: FLAGS, KeyValueStore: VALUES}
 
 
 def url_of(row: _Row) -> str:
@@ -24,9 +24,8 @@ def browser_form(client: Client, row: _Row, **rows: str) -> dict[str, Any]:
     """What a browser posts for the page of a row, with other values of some inputs."""
     response = client.get(url_of(row))
     data = form_data(response)
-    field = "conditions" if isinstance(row, Segment) else "rules"
-    data.pop(field)
-    found = inputs_of(response.content.decode(), f"{field}-")
+    data.pop("rules")
+    found = inputs_of(response.content.decode(), "rules-")
     return data | found | {name.replace("_", "-"): value for name, value in rows.items()}
 
 

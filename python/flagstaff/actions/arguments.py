@@ -17,6 +17,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
 from flagstaff._stored_value_schema import SECRET, is_secret
@@ -81,6 +83,10 @@ class Argument:
         """Returns the value of what was typed."""
         return typed
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        """Returns the field of a page. Its value is what the action gets; None is left out."""
+        return forms.CharField(label=label, required=required)
+
 
 @dataclass(frozen=True)
 class Parsed(Argument):
@@ -95,6 +101,9 @@ class Parsed(Argument):
 
     def value(self, typed: Any, given: Given) -> Any:
         return None if self.clears and typed == "" else typed
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(self.parse, label=label, required=required)
 
     def _parse(self, text: str) -> Any:
         try:
@@ -112,6 +121,22 @@ class Version(Parsed):
         parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
 
 
+class _ParsedField(forms.CharField):
+    """A text of a page, which a function parses as that of a command."""
+
+    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._parse = parse
+
+    def to_python(self, value: object) -> Any:
+        """Parses the text. Raises ValidationError."""
+        text = super().to_python(value)
+        try:
+            return self._parse(text) if text else None
+        except ArgumentTypeError as error:
+            raise ValidationError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class OneOf(Argument):
     """One of some words, by what each stands for."""
@@ -125,6 +150,16 @@ class OneOf(Argument):
     def value(self, typed: Any, given: Given) -> Any:
         return self.choices[typed]
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        words = [*([] if required else [("", "")]), *((one, one) for one in self.choices)]
+        return forms.TypedChoiceField(
+            choices=words,
+            coerce=self.choices.__getitem__,
+            empty_value=None,
+            label=label,
+            required=required,
+        )
+
 
 @dataclass(frozen=True)
 class YesNo(Argument):
@@ -134,6 +169,9 @@ class YesNo(Argument):
 
     def parsing(self) -> dict[str, Any]:
         return {"action": BooleanOptionalAction}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return forms.NullBooleanField(label=label, required=required)
 
 
 @dataclass(frozen=True)
@@ -156,6 +194,9 @@ class JsonFile(Argument):
 
     metavar: str | None = "FILE"
 
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(JsonText.parse, label=label, required=required)
+
     def value(self, typed: Any, given: Given) -> Any:
         if typed.lstrip().startswith("["):
             return _parsed(typed)
@@ -170,6 +211,9 @@ class JsonText(Argument):
 
     def parsing(self) -> dict[str, Any]:
         return {"type": self.parse}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(self.parse, label=label, required=required)
 
     @staticmethod
     def parse(text: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from flagstaff import changes
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action
@@ -21,6 +23,7 @@ _Description = Annotated[str, Argument("which users the segment has")]
     Kind.SEGMENT,
     "segment conditions enterprise enterprise.json",
     "segment conditions enterprise - --dry-run < enterprise.json",
+    label=_("Conditions"),
 )
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
@@ -34,6 +37,7 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     Kind.SEGMENT,
     'segment details enterprise "Customers with 100 seats"',
     'segment details enterprise ""',
+    label=_("Details"),
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
@@ -46,6 +50,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     'segment create small - --description "Customers with few seats" < enterprise.json',
     right="add",
     creates=True,
+    label=_("Add segment"),
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
     """Create a segment from its conditions."""
@@ -58,6 +63,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     "segment delete enterprise --dry-run",
     right="delete",
     deletes=True,
+    label=_("Delete"),
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.

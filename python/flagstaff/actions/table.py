@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
+from django.utils.functional import Promise
+from django.utils.text import capfirst
+
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import described
 from flagstaff.actions.arguments import Argument
@@ -63,6 +66,8 @@ class Action:
     write: Write
     #: Command lines, without "manage.py flags".
     examples: tuple[str, ...]
+    #: The link to its page, and the heading of the page.
+    label: str | Promise
     #: What a user needs on a page for it. The terminal and code are trusted.
     right: Right = "change"
     #: Whether it takes several keys.
@@ -138,6 +143,7 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
 
     def declare(write: Write) -> Action:
         name, text, notes = described(write)
-        return Action(kind, name, text, notes, write, examples, **options)
+        label = options.pop("label", capfirst(name.replace("-", " ")))
+        return Action(kind, name, text, notes, write, examples, label, **options)
 
     return declare

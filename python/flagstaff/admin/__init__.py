@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
-    from flagstaff.admin.segment.admin import SegmentAdmin
+    from flagstaff.admin.row_page import Section
+    from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.user_flags import UserFlagsMixin
     from flagstaff.admin.value.admin import KeyValueStoreAdmin
 
@@ -34,6 +35,7 @@ __all__ = [
     "KeyValueStoreAdmin",
     "Part",
     "RecentChangesAdmin",
+    "Section",
     "SegmentAdmin",
     "UserFlagsMixin",
     "load",
@@ -44,7 +46,8 @@ _MODULES = {
     "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
     "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
-    "SegmentAdmin": "flagstaff.admin.segment.admin",
+    "Section": "flagstaff.admin.row_page",
+    "SegmentAdmin": "flagstaff.admin.segment",
     "UserFlagsMixin": "flagstaff.admin.user_flags",
 }
 
@@ -65,7 +68,7 @@ if _is_used(lambda: conf.value_model is KeyValueStore):
     register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
 
 # These pages do not depend on the models of the project.
-register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
+register(Segment, "flagstaff.admin.segment.SegmentAdmin")
 register(Overview, "flagstaff.admin.overview.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(StaleFlag, "flagstaff.admin.stale_page.StaleFlagsAdmin")

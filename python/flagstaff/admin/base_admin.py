@@ -35,7 +35,6 @@ from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
     REASON,
-    DeletionRefusedError,
     environment_context,
     extend_template,
     keys_media,
@@ -199,10 +198,8 @@ class BaseAdmin(_ModelAdmin):
                 # A failed GET would redirect to itself without end.
                 if request.method != "POST":
                     raise
-                text = problem_of_post(request, error)
-                if not isinstance(error, DeletionRefusedError):
-                    # Django capitalises the first letter of a message: a key must not come first.
-                    text = _("Not saved: %(why)s") % {"why": text}
+                # Django capitalises the first letter of a message: a key must not come first.
+                text = _("Not saved: %(why)s") % {"why": problem_of_post(request, error)}
                 asks_again = isinstance(error, ConflictError) and page_of(request).can_ask_again
             if asks_again:
                 page_of(request).failed_confirmation = text

@@ -154,7 +154,7 @@ class Deletion(Part):
             "flagstaff_crumbs": crumbs if len(rows) == 1 else crumbs[:1],
             "flagstaff_question": question,
             "flagstaff_notes": [*about.get("flagstaff_notes", ()), *others],
-            "flagstaff_way_back": _way_back(rows),
+            "flagstaff_way_back": way_back(rows),
             "flagstaff_posted": _posted_from_list(rows) if is_list else _posted_from_row(request),
             "flagstaff_label": _label(keys),
             "flagstaff_danger": True,
@@ -180,7 +180,8 @@ def _others(counts: Mapping[str, int], own: str) -> list[str]:
     return [text % {"objects": local_list(others)}] if others else []
 
 
-def _way_back(rows: Sequence[Any]) -> str:
+def way_back(rows: Sequence[Any]) -> str:
+    """Returns how these rows can be brought back after their deletion; empty without a history."""
     if not has_history():
         return ""
     if any(map(is_secret, rows)):

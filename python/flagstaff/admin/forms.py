@@ -49,10 +49,6 @@ _CONFLICT = {
         "This value was changed after you opened the page. Nothing was saved. The fields that you "
         "have not edited now show the values in the database."
     ),
-    Kind.SEGMENT: gettext_lazy(
-        "This segment was changed after you opened the page. Nothing was saved. The fields that "
-        "you have not edited now show the values in the database."
-    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django import forms
 from django.contrib.admin.views.main import ChangeList
+from django.core.checks import CheckMessage, Error
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
@@ -35,6 +36,15 @@ class AdminOfParts(BaseAdmin):
     known_model: ClassVar[type[Model]]
     #: Bound to this admin, in the order in which they are asked.
     bound_parts: tuple[Part, ...]
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Returns what is wrong with the options. A list cannot merge or confirm edits."""
+        found = super().check(**kwargs)
+        if self.list_editable:
+            text = "list_editable cannot be used: a list neither merges nor confirms edits"
+            hint = "remove it, and edit rows on their pages"
+            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return found
 
     def set_options(self, **options: object) -> None:
         """Changes options of this admin, such as `list_filter`."""

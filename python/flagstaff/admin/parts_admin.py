@@ -10,7 +10,6 @@ from django import forms
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
-from django.core.checks import CheckMessage, Error
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
@@ -59,15 +58,6 @@ class PartsAdmin(AdminOfParts):
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts of this admin."""
         return self.parts
-
-    def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Returns what is wrong with the options. A list cannot merge or confirm edits."""
-        found = super().check(**kwargs)
-        if self.list_editable:
-            text = "list_editable cannot be used: a list neither merges nor confirms edits"
-            hint = "remove it, and edit rows on their pages"
-            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
-        return found
 
     def get_urls(self) -> list[URLPattern]:
         """The URLs of Django's pages, and those of the parts."""

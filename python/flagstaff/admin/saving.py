@@ -27,7 +27,6 @@ KEY_HELP: Mapping[Kind, Promise] = {
         "For another key, create a new flag."
     ),
     Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
-    Kind.SEGMENT: gettext_lazy("Rules use this key. For another key, create a new segment."),
 }
 #: The buttons that show the page again, with what was typed and without saving.
 REVIEW_BUTTONS = ("_rule_edit", "_count", "_edit")

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.text import localized
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 
 #: The name of the form field. A model may have a column "reason".
 REASON = "_reason"
@@ -24,10 +24,6 @@ MAX_REASON_LENGTH = 500
 _PARENT = "flagstaff_parent"
 # The templates of Django's admin.
 _TEMPLATES = Path(admin_package.__file__).parent
-
-
-class DeletionRefusedError(InvalidChangeError):
-    """A deletion is refused; the message is a whole sentence."""
 
 
 def reason_problem(request: HttpRequest) -> str:

@@ -31,11 +31,12 @@ class SegmentInUseError(InvalidChangeError):
     """a rule names the segment; nothing was written"""
 
     def __init__(self, key: str, flags: str) -> None:
-        super().__init__(
+        text = Text(
             "the segment {key} is used by the rules of {flags}; change these rules first",
             key=repr(key),
             flags=flags,
         )
+        super().__init__(text)
         self.key = key
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
-    SEGMENTS,
     VALUES,
     confirmed,
     flag_url,
@@ -26,13 +25,11 @@ from tests.support.admin_pages import (
 
 pytestmark = pytest.mark.django_db
 
-CONDITIONS = '[{"attribute": "is_staff", "operator": "in", "values": [true]}]'
 FIELDS = {
     FLAGS: {"rollout_percent": "0"},
     VALUES: {"value": "1"},
-    SEGMENTS: {"conditions": CONDITIONS},
 }
-MODELS: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
+MODELS: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore}
 EACH = pytest.mark.parametrize("models", list(MODELS))
 
 

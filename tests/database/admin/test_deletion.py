@@ -14,11 +14,10 @@ from django.utils.html import strip_tags
 from flagstaff import changes
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.part import Deleted
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import (
     FLAGS,
-    SEGMENTS,
     VALUES,
     asks,
     confirmed,
@@ -42,7 +41,6 @@ STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     FLAGS: (FeatureFlag, {}),
     VALUES: (KeyValueStore, {"value": 1}),
-    SEGMENTS: (Segment, {"conditions": [STAFF]}),
 }
 EACH = pytest.mark.parametrize("models", list(MODELS))
 

@@ -173,6 +173,7 @@ PAGES = [
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
+    *(SEGMENTS + view for view in ("{s1}/conditions/", "{s1}/details/", "{s2}/delete/")),
     *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES, USER_FLAGS),
     *(f"{USER_FLAGS}?user=9&context=a%3D1", f"{USER_FLAGS}?user=z9&context=9"),
     *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
@@ -458,9 +459,6 @@ NO_PAGES = {
     f"{FLAGS}marks/",
     f"{VALUES}marks/",
     f"{VALUES}<>/marks/",
-    f"{SEGMENTS}marks/",
-    f"{SEGMENTS}<>/marks/",
-    f"{SEGMENTS}<>/delete/",
     f"{PLANS}<>/history/",
     f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",

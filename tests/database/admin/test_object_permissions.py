@@ -19,6 +19,7 @@ from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
+    act,
     flag_url,
     form_data,
     page,
@@ -108,10 +109,7 @@ def test_segment_that_a_flag_uses_is_changed_by_its_team_only(
 ) -> None:
     segment = Segment.objects.create(key="team", conditions=STAFF)
     make(owner, rules=[{"conditions": [{"segment": "team"}]}])
-    url = f"{SEGMENTS}{segment.pk}/change/"
-    data = form_data(member.get(url)) | {"conditions": json.dumps(LOGGED_IN), "_confirmed": "1"}
-    data = {name: value for name, value in data.items() if not name.startswith("conditions-")}
-    member.post(url, data)
+    act(member, f"{SEGMENTS}{segment.pk}/conditions/", conditions=json.dumps(LOGGED_IN))
     segment.refresh_from_db()
     assert (segment.conditions == LOGGED_IN) is is_allowed
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.history import flag_version
@@ -18,7 +17,7 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import rule_problem
 from tests.conformance.random_rules import random_flags
 from tests.conformance.rules_oracle import exact_json
-from tests.support.admin_pages import FLAGS, SEGMENTS, page
+from tests.support.admin_pages import FLAGS, page
 from tests.support.form_inputs import inputs_of
 from tests.support.repeats import repeats
 from tests.support.rule_rows import browser_form, edit, problems, rows, save, url_of, without
@@ -326,35 +325,3 @@ def test_all_problems_are_shown_and_counted(operator: Client, flag: FeatureFlag)
     data = without(data, "rules-1-0", "rules-1-1")
     [(_name, text)] = problems(operator.post(url_of(flag), data).content.decode())
     assert text.startswith("This rule has no conditions.")
-
-
-# Segments.
-
-
-def test_segment_has_rows_of_conditions_that_are_added_and_saved(
-    operator: Client, enterprise: Segment
-) -> None:
-    html = page(operator, url_of(enterprise))
-    first = {"attribute": "country", "operator": "in", "values": "DE, AT"}
-    assert inputs_of(html, "conditions-") == {
-        "conditions-rows": "1",
-        **{f"conditions-0-0-{name}": value for name, value in first.items()},
-    }
-    assert not re.search("Add (segment|rule)", strip_tags(html))
-    data = browser_form(operator, enterprise)
-    html = edit(operator, enterprise, data, "add-condition:0")
-    second = {"attribute": "seats", "operator": "gte", "values": "100"}
-    typed = {f"conditions-0-1-{name}": value for name, value in second.items()}
-    save(operator, enterprise, data | inputs_of(html, "conditions-") | typed)
-    seats = {"attribute": "seats", "operator": "gte", "values": [100]}
-    assert enterprise.conditions == [COUNTRY, seats]
-    # One without rows is refused.
-    data = without(browser_form(operator, enterprise), "conditions-0")
-    response = operator.post(url_of(enterprise), data)
-    problem = response.context["adminform"].form.errors["conditions"]
-    assert problem == ["write at least one condition"]
-    for html in (
-        edit(operator, enterprise, data, "add-condition:0"),
-        page(operator, f"{SEGMENTS}add/"),
-    ):
-        assert inputs_of(html, "conditions-")["conditions-0-0-attribute"] == ""

@@ -16,7 +16,6 @@ from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
     FLAGS,
-    SEGMENTS,
     flag_url,
     form_data,
     messages_of,
@@ -238,28 +237,6 @@ def test_confirmation_of_other_edits_shows_no_marks(operator: Client, flag: Feat
     assert NOT_KNOWN not in html
 
 
-# Segments.
-
-
-def test_conditions_of_a_segment_are_marked_and_refused(
-    operator: Client, enterprise: Segment
-) -> None:
-    assert marks(page(operator, url_of(enterprise))) == [NOT_KNOWN]
-    data = browser_form(operator, enterprise, conditions_0_0_attribute="is_staff")
-    response = operator.post(url_of(enterprise), data)
-    assert error_of(response, "conditions") == [IMPOSSIBLE]
-    assert marks(response.content.decode()) == [IMPOSSIBLE]
-
-
-def test_confirmation_of_a_segment_shows_the_marks(operator: Client, enterprise: Segment) -> None:
-    rules = [{"conditions": [{"segment": "enterprise"}]}]
-    FeatureFlag.objects.create(key="a", enabled=True, rules=rules)
-    data = browser_form(operator, enterprise, conditions_0_0_values="DE, CH")
-    html = unescape(operator.post(url_of(enterprise), data).content.decode())
-    assert "Save these changes of “enterprise”?" in html
-    assert NOT_KNOWN in html
-
-
 # Marks while a script sends what is typed.
 
 
@@ -274,27 +251,9 @@ def test_script_gets_the_marks_of_a_flag_by_row(operator: Client, flag: FeatureF
     }
 
 
-def test_script_gets_the_marks_of_a_segment(operator: Client, enterprise: Segment) -> None:
-    url = f"{SEGMENTS}{enterprise.pk}/marks/"
-    assert f'data-flagstaff-impact="{url}"' in page(operator, url_of(enterprise))
-    response = operator.post(url, browser_form(operator, enterprise))
-    mark = {"part": "attribute", "text": NOT_KNOWN, "is_error": False}
-    assert response.json() == {"text": "", "marks": {"0-0": mark}}
-
-
-def test_marks_of_a_segment_need_a_post_and_the_permission_to_view(
-    operator: Client, enterprise: Segment
-) -> None:
-    url = f"{SEGMENTS}{enterprise.pk}/marks/"
-    assert operator.get(url).status_code == 403
-    assert staff("view_featureflag").post(url).status_code == 403
-    assert operator.post(f"{SEGMENTS}0/marks/").status_code == 404
-
-
-@pytest.mark.parametrize("base", [FLAGS, SEGMENTS])
-def test_page_of_a_new_row_says_where_a_script_gets_its_marks(base: str, operator: Client) -> None:
-    html = page(operator, f"{base}add/")
-    assert f'data-flagstaff-impact="{base}marks/"' in html
+def test_page_of_a_new_flag_says_where_a_script_gets_its_marks(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}add/")
+    assert f'data-flagstaff-impact="{FLAGS}marks/"' in html
     assert 'src="/static/flagstaff/impact.js"' in html
 
 
@@ -313,14 +272,12 @@ def test_script_gets_the_marks_of_a_new_flag_and_no_values(operator: Client) -> 
     assert not FeatureFlag.objects.exists()
 
 
-@pytest.mark.parametrize(("base", "model"), [(FLAGS, "featureflag"), (SEGMENTS, "segment")])
-def test_marks_of_a_new_row_need_a_post_and_the_permission_to_add(
-    base: str, model: str, operator: Client
-) -> None:
-    assert operator.get(f"{base}marks/").status_code == 403
-    editor = staff(f"view_{model}", f"change_{model}", name="editor")
-    assert editor.post(f"{base}marks/").status_code == 403
-    assert staff(f"add_{model}").post(f"{base}marks/").json() == {"text": "", "marks": {}}
+def test_marks_of_a_new_flag_need_a_post_and_the_permission_to_add(operator: Client) -> None:
+    url = f"{FLAGS}marks/"
+    assert operator.get(url).status_code == 403
+    editor = staff("view_featureflag", "change_featureflag", name="editor")
+    assert editor.post(url).status_code == 403
+    assert staff("add_featureflag").post(url).json() == {"text": "", "marks": {}}
 
 
 # Sample values.
@@ -458,14 +415,6 @@ def test_rule_with_only_a_name_or_a_percentage_is_refused(
     response = operator.post(url_of(flag), data)
     assert error_of(response) == ["Correct the problem that is marked below."]
     assert rows(response.content.decode())[f"rules-1-{part}"] == "5"
-
-
-def test_empty_condition_of_a_segment_is_dropped(operator: Client, enterprise: Segment) -> None:
-    before = enterprise.conditions
-    empty = {"attribute": "", "operator": "in", "values": ""}
-    data = {f"conditions-0-1-{name}": value for name, value in empty.items()}
-    save(operator, enterprise, browser_form(operator, enterprise) | data)
-    assert enterprise.conditions == before
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import flag_url, form_data
 from tests.support.rule_rows import browser_form, rows, url_of, without
 
@@ -26,7 +26,6 @@ TOO_MANY_VALUES = {**IMPOSSIBLE, "values": ["yes"] * 1_001}
         (FeatureFlag, [RULE] * 101, "101 rules are too many; use at most 100"),
         (FeatureFlag, [RULE] * 5_000, "the JSON text has more than 256 KiB"),
         (KeyValueStore, [{**RULE, "value": 2}] * 101, "101 rules are too many; use at most 100"),
-        (Segment, [IMPOSSIBLE] * 101, "101 conditions are too many; use at most 100"),
         (
             FeatureFlag,
             [{"conditions": [IMPOSSIBLE] * 101}],
@@ -37,11 +36,6 @@ TOO_MANY_VALUES = {**IMPOSSIBLE, "values": ["yes"] * 1_001}
             [{"conditions": [TOO_MANY_VALUES]}],
             "rule 1, condition 1: 1,001 values are too many; use at most 1,000",
         ),
-        (
-            Segment,
-            [TOO_MANY_VALUES],
-            "condition 1: 1,001 values are too many; use at most 1,000",
-        ),
     ],
 )
 def test_form_over_a_limit_shows_the_text_and_one_error(
@@ -50,17 +44,15 @@ def test_form_over_a_limit_shows_the_text_and_one_error(
     fields: dict[type[Any], dict[str, Any]] = {
         FeatureFlag: {},
         KeyValueStore: {"value": 1},
-        Segment: {"conditions": [{**IMPOSSIBLE, "values": [True]}]},
     }
     row = model.objects.create(key="new_checkout", **fields[model])
-    name = "conditions" if model is Segment else "rules"
     text = json.dumps(typed)
-    data = without(browser_form(operator, row), f"{name}-") | {name: text}
+    data = without(browser_form(operator, row), "rules-") | {"rules": text}
     response = operator.post(url_of(row), data)
     form = response.context["adminform"].form
-    [error] = form.errors[name]
+    [error] = form.errors["rules"]
     assert error.startswith(problem)
-    assert form[name].value() == text
+    assert form["rules"].value() == text
     assert rows(response.content.decode()) == {}
 
 

@@ -1,4 +1,4 @@
-"""The admin of segments: list, pages, the flags that use them, deletion, history, permissions."""
+"""The admin of segments: the list, the page of a segment, and its actions."""
 
 from __future__ import annotations
 
@@ -8,38 +8,51 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
+from django.urls import path, reverse
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.segment.admin import SegmentAdmin
+from flagstaff.actions import Kind, Percent, Text, action, all_actions
+from flagstaff.admin import question, row_page
+from flagstaff.changes import Changed
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
 from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
+    act,
+    asks,
     column,
     confirmed,
     count_queries,
-    errors,
-    form_data,
     messages_of,
     page,
     permit,
     preview_of,
+    production,
     restore_url,
     staff,
+    text_to_type,
+    typed,
     undo_url,
 )
+from tests.support.conditions import condition
+from tests.support.form_inputs import inputs_of
 from tests.support.history import segment_history
+from tests.support.pages import names_of
 from tests.support.sql import rows as execute
+from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
 
-PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
-LARGE = [*PAYING, {"attribute": "seats", "operator": "gte", "values": [100]}]
+PAYING = [condition("plan", "in", "paid")]
+LARGE = [*PAYING, condition("seats", "gte", 100)]
+STAFF = [condition("is_staff", "in", True)]
+SENTENCE = 'plan is "paid" and seats is at least 100'
 
 
 @pytest.fixture
@@ -49,10 +62,11 @@ def segment() -> Segment:
     return Segment.objects.get()
 
 
-def use(segment: str, *flags: str) -> None:
+def use(segment: str, *flags: str, **fields: Any) -> None:
     """Creates flags whose rules name the segment."""
     for key in flags:
-        FeatureFlag.objects.create(key=key, rules=[{"conditions": [{"segment": segment}]}])
+        rules = [{"conditions": [{"segment": segment}]}]
+        FeatureFlag.objects.create(key=key, rules=rules, **fields)
 
 
 def store(conditions: object) -> None:
@@ -64,14 +78,21 @@ def url_of(segment: Segment, view: str = "change") -> str:
     return f"{SEGMENTS}{segment.pk}/{view}/"
 
 
-def form_of(client: Client, segment: Segment, **fields: Any) -> dict[str, Any]:
-    return form_data(client.get(url_of(segment))) | fields
+def links_of(html: str) -> list[str]:
+    """Returns the actions that the page of a segment links to."""
+    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
 
 
-def save(client: Client, segment: Segment, **fields: Any) -> None:
-    response = client.post(url_of(segment), form_of(client, segment, **fields))
-    assert response.status_code == 302
-    segment.refresh_from_db()
+def problems_in(response: Any) -> list[str]:
+    """Returns why a page of an action has to be confirmed again."""
+    assert response.status_code == 200
+    return list(response.context["problems"])
+
+
+def errors_of(response: Any) -> list[str]:
+    """Returns why a page of an action was not accepted."""
+    assert response.status_code == 200
+    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 # The list.
@@ -80,29 +101,16 @@ def save(client: Client, segment: Segment, **fields: Any) -> None:
 def test_list_shows_key_conditions_and_use(operator: Client, segment: Segment) -> None:
     Segment.objects.create(key="unused", conditions=PAYING)
     use("enterprise", "a", "b")
+    rules = [{"conditions": [{"segment": "enterprise"}], "value": 50}]
+    KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
     html = page(operator, SEGMENTS)
     assert column(html, "segment") == ["enterprise With a contract", "unused"]
     assert [unescape(text) for text in column(html, "short_conditions")] == [
-        'plan is "paid" and seats is at least 100',
+        SENTENCE,
         'plan is "paid"',
     ]
-    assert column(html, "use") == ["2 flags", "-"]
+    assert column(html, "use") == ["2 flags, 1 value", "-"]
     assert len(column(page(operator, f"{SEGMENTS}?q=contract"), "segment")) == 1
-
-
-def test_values_that_use_a_segment_are_counted_linked_and_keep_it(
-    operator: Client, segment: Segment
-) -> None:
-    use("enterprise", "a")
-    rules = [{"conditions": [{"segment": "enterprise"}], "value": 50}]
-    value = KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
-    assert column(page(operator, SEGMENTS), "use") == ["1 flag, 1 value"]
-    url = reverse("admin:flagstaff_keyvaluestore_change", args=[value.pk])
-    assert f'<a href="{url}" class="flagstaff-key">max_items</a>' in page(operator, url_of(segment))
-    FeatureFlag.objects.all().delete()
-    response = operator.post(url_of(segment, "delete"), {"post": "yes"}, follow=True)
-    assert "the rules of value “max_items” use the segment" in messages_of(response)[0]
-    assert Segment.objects.exists()
 
 
 def test_list_reads_the_rules_once(operator: Client, segment: Segment) -> None:
@@ -117,37 +125,50 @@ def test_list_reads_the_rules_once(operator: Client, segment: Segment) -> None:
 # The page.
 
 
-def test_new_segment_is_created_with_actor_and_reason(operator: Client, admin_user: User) -> None:
-    data = {"conditions-rows": "1", "_rule_edit": "json"}
-    html = operator.post(f"{SEGMENTS}add/", data).content.decode()
-    [example] = re.findall(r"<pre[^>]*>(.*?)</pre>", html, re.DOTALL)
-    conditions = json.loads(unescape(example))
-    data = {"key": "paying", "conditions": json.dumps(conditions), "_reason": "pilot"}
-    assert operator.post(f"{SEGMENTS}add/", data).status_code == 302
-    assert Segment.objects.get().conditions == conditions
-    [event] = segment_history("paying")
-    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "pilot")
+def test_page_shows_what_is_the_actions_and_the_last_changes(
+    operator: Client, segment: Segment
+) -> None:
+    changes.segments.update("enterprise", {"description": "Large"}, expect_version=None)
+    html = unescape(page(operator, url_of(segment)))
+    assert SENTENCE in html
+    assert "Large" in html
+    assert "no flag" in html
+    assert links_of(html) == ["Conditions", "Details", "Delete"]
+    assert 'description <strong>"With a contract" → "Large"</strong>' in html
+    assert f'href="{undo_url(segment_version("enterprise"))}"' in html
+    assert count_queries(operator, url_of(segment)) <= 20
 
 
-def test_page_shows_conditions_as_sentence_and_as_json(operator: Client, segment: Segment) -> None:
-    response = operator.get(url_of(segment))
-    assert response.context["adminform"].form["conditions"].value() == (
-        '[\n  {"attribute": "plan", "operator": "in", "values": ["paid"]},\n'
-        '  {"attribute": "seats", "operator": "gte", "values": [100]}\n]'
-    )
+def test_page_names_the_permissions_that_its_actions_need(segment: Segment) -> None:
     html = page(staff("view_segment"), url_of(segment))
-    assert "seats is at least 100" in html
-    assert "<textarea" not in html
+    assert links_of(html) == []
+    assert html.count("(flagstaff.change_segment)") == 2
+    assert html.count("(flagstaff.delete_segment)") == 1
+
+
+def test_page_shows_unusual_conditions_escaped(operator: Client, segment: Segment) -> None:
     store([{"attribute": "<i>", "operator": "in", "values": ["<b>"]}, {"segment": "<a>"}])
-    html = page(staff("view_segment", name="other"), url_of(segment))
+    html = page(operator, url_of(segment))
     assert "&lt;i&gt; is &quot;&lt;b&gt;&quot;" in html
     assert not re.search("<[ib]>", html)
 
 
-def test_page_links_to_the_flags_that_use_it(operator: Client, segment: Segment) -> None:
+def test_conditions_that_workers_cannot_read_are_named_and_can_be_replaced(
+    operator: Client, segment: Segment
+) -> None:
+    store({"x": 1})
+    problem = condition_problem({"x": 1})
+    assert f"Workers cannot read these conditions: {problem}." in page(operator, url_of(segment))
+    assert column(page(operator, SEGMENTS), "short_conditions") == ["unreadable conditions"]
+    url = url_of(segment, "conditions")
+    assert json.loads(typed(operator, url)["conditions"]) == {"x": 1}
+    act(operator, url, conditions=json.dumps(PAYING))
+    segment.refresh_from_db()
+    assert segment.conditions == PAYING
+
+
+def test_page_links_to_what_uses_the_segment(operator: Client, segment: Segment) -> None:
     viewer = staff("view_segment")
-    assert "used_by" not in page(operator, f"{SEGMENTS}add/")
-    assert "no flag" in page(operator, url_of(segment))
     use("enterprise", "b", "a")
     html = page(operator, url_of(segment))
     links = re.findall(rf'<a href="({FLAGS}\d+/change/)" class="flagstaff-key">(.*?)</a>', html)
@@ -161,6 +182,84 @@ def test_page_links_to_the_flags_that_use_it(operator: Client, segment: Segment)
     assert "</a> and 3 more" in page(operator, url_of(segment))
 
 
+def test_value_that_uses_a_segment_is_linked(operator: Client, segment: Segment) -> None:
+    rules = [{"conditions": [{"segment": "enterprise"}], "value": 50}]
+    value = KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
+    url = reverse("admin:flagstaff_keyvaluestore_change", args=[value.pk])
+    assert f'<a href="{url}" class="flagstaff-key">max_items</a>' in page(operator, url_of(segment))
+
+
+# The actions.
+
+ACTIONS: dict[str, tuple[str, dict[str, Any], int, str]] = {
+    "create": (
+        "add/",
+        {"key": "new", "conditions": json.dumps(PAYING), "description": "New"},
+        ADDITION,
+        "“new” was added.",
+    ),
+    "conditions": (
+        "{pk}/conditions/",
+        {"conditions": json.dumps(PAYING)},
+        CHANGE,
+        f'“enterprise” was changed: conditions {SENTENCE} → plan is "paid".',
+    ),
+    "details": (
+        "{pk}/details/",
+        {"description": "Large"},
+        CHANGE,
+        '“enterprise” was changed: description "With a contract" → "Large".',
+    ),
+    "delete": ("{pk}/delete/", {}, DELETION, "“enterprise” was deleted."),
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_action_writes_with_actor_and_reason_and_says_what_it_did(
+    name: str, operator: Client, admin_user: User, segment: Segment
+) -> None:
+    address, arguments, flag, message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
+    response = act(operator, url, _reason="pilot", **arguments)
+    [first, *_] = messages_of(response)
+    assert first.startswith(message)
+    key = arguments.get("key", "enterprise")
+    [event, *_] = segment_history(key)
+    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "pilot")
+    [entry] = LogEntry.objects.all()
+    assert (entry.action_flag, entry.object_repr) == (flag, key)
+    stored = {one.key: one for one in Segment.objects.all()}
+    assert (key in stored) == (name != "delete")
+    for field, value in arguments.items():
+        found = getattr(stored[key], field)
+        assert found == (json.loads(value) if field == "conditions" else value)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_page_of_an_action_locks_and_writes_nothing(
+    name: str, operator: Client, segment: Segment
+) -> None:
+    address, arguments, _flag, _message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
+    use("enterprise", "a", enabled=True)
+    data = typed(operator, url, **arguments)
+
+    def show() -> None:
+        page(operator, url)
+        # A script asks what the arguments would change.
+        assert operator.post(url, data | {"_rule_edit": "preview"}).status_code == 200
+
+    written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
+    assert not [one for one in statements_of(show) if written.search(one)]
+    assert LogEntry.objects.count() == 0
+
+
+def test_action_that_changes_nothing_says_so(operator: Client, segment: Segment) -> None:
+    response = act(operator, url_of(segment, "details"))
+    assert messages_of(response) == ["Nothing was changed: “enterprise” already has these values."]
+    assert not LogEntry.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -170,107 +269,254 @@ def test_page_links_to_the_flags_that_use_it(operator: Client, segment: Segment)
         ("[]", "write at least one condition"),
         ("null", "write at least one condition"),
         ("[\n{]", "line 2, column 2"),
+        (json.dumps([STAFF[0]] * 101), "101 conditions are too many; use at most 100"),
+        (
+            json.dumps([{**STAFF[0], "values": ["yes"] * 1_001}]),
+            "condition 1: 1,001 values are too many; use at most 1,000",
+        ),
+        (json.dumps([{**STAFF[0], "values": ["yes"]}]), 'value 1 never matches "is_staff"'),
     ],
 )
 def test_conditions_that_workers_cannot_read_are_refused(
     text: str, problem: str, operator: Client, segment: Segment
 ) -> None:
-    data = form_of(operator, segment, conditions=text)
-    form = operator.post(url_of(segment), data).context["adminform"].form
-    assert form["conditions"].value() == text
-    [error] = form.errors["conditions"]
+    url = url_of(segment, "conditions")
+    response = operator.post(url, typed(operator, url, conditions=text))
+    assert response.context["form"]["conditions"].value() == text
+    [error] = errors_of(response)
     assert problem in error
 
 
-def test_unreadable_conditions_are_named_and_stay_in_the_form(
+def test_key_that_exists_is_refused(operator: Client, segment: Segment) -> None:
+    text = json.dumps(PAYING)
+    [error] = errors_of(act(operator, f"{SEGMENTS}add/", key="enterprise", conditions=text))
+    assert "already exists" in error
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_action_needs_a_reason_if_the_setting_says_so(
+    name: str, operator: Client, segment: Segment, reason_required: None
+) -> None:
+    address, arguments, _flag, _message = ACTIONS[name]
+    url = SEGMENTS + address.format(pk=segment.pk)
+    [problem] = problems_in(act(operator, url, **arguments))
+    assert problem.startswith("A reason is required.")
+    assert not LogEntry.objects.exists()
+    assert messages_of(act(operator, url, _reason="why not", **arguments))
+
+
+# The rows of conditions.
+
+
+def edit(client: Client, url: str, data: dict[str, Any], button: str) -> dict[str, Any]:
+    """Presses a button of the rows, and returns what a browser would post then."""
+    response = client.post(url, data | {"_rule_edit": button})
+    assert problems_in(response) == []
+    assert "errorlist" not in response.content.decode()
+    return inputs_of(response.content.decode(), "")
+
+
+def test_conditions_are_edited_as_rows(operator: Client, segment: Segment) -> None:
+    url = url_of(segment, "conditions")
+    data = typed(operator, url)
+    rows = {name: value for name, value in data.items() if name.startswith("conditions-0-")}
+    assert rows == {
+        "conditions-0-0-attribute": "plan",
+        "conditions-0-0-operator": "in",
+        "conditions-0-0-values": "paid",
+        "conditions-0-1-attribute": "seats",
+        "conditions-0-1-operator": "gte",
+        "conditions-0-1-values": "100",
+    }
+    data = edit(operator, url, data | {"_reason": "seats"}, "up:0-1")
+    data = edit(operator, url, data, "remove:0-1")
+    data = edit(operator, url, data, "add-condition:0")
+    # Empty rows are left out.
+    data = edit(operator, url, data, "add-condition:0")
+    assert data["_reason"] == "seats"
+    typed_row = {"attribute": "plan", "values": "gold"}
+    data |= {f"conditions-0-1-{name}": value for name, value in typed_row.items()}
+    assert operator.post(url, data).status_code == 302
+    segment.refresh_from_db()
+    assert segment.conditions == [LARGE[1], condition("plan", "in", "gold")]
+
+
+def test_last_condition_cannot_be_removed(operator: Client, segment: Segment) -> None:
+    url = url_of(segment, "conditions")
+    rows = {"conditions-rows": "1"}
+    assert errors_of(operator.post(url, rows)) == ["write at least one condition"]
+
+
+def test_problems_and_marks_stand_at_their_rows(operator: Client, segment: Segment) -> None:
+    url = url_of(segment, "conditions")
+    values = ("is_staf", "true", "", "1")
+    names = ("0-attribute", "0-values", "1-attribute", "1-values")
+    rows = {f"conditions-0-{name}": value for name, value in zip(names, values, strict=True)}
+    response = operator.post(url, typed(operator, url) | rows)
+    html = unescape(response.content.decode())
+    assert errors_of(response) == ["Correct the problem that is marked below."]
+    assert re.search('id="id_conditions-0-1-attribute-problem">', html)
+    assert "“is_staf” is not known here; did you mean “is_staff”?" in html
+
+
+def test_json_is_edited_as_text_and_as_rows_again(operator: Client, segment: Segment) -> None:
+    url = url_of(segment, "conditions")
+    data = edit(operator, url, typed(operator, url), "json")
+    assert json.loads(data["conditions"]) == LARGE
+    data = edit(operator, url, data, "rows")
+    assert data["conditions-0-1-values"] == "100"
+
+
+# The question.
+
+
+def ask(client: Client, segment: Segment, conditions: object) -> Any:
+    """Posts other conditions, and returns the page that asks."""
+    url = url_of(segment, "conditions")
+    response = client.post(url, typed(client, url, conditions=json.dumps(conditions)))
+    assert asks(response)
+    return response
+
+
+def answer(client: Client, response: Any, **changes: str) -> Any:
+    """Posts what a page that asks has shown, with changes."""
+    url = response.wsgi_request.path
+    shown = inputs_of(response.content.decode(), "")
+    return client.post(url, shown | changes, follow=True)
+
+
+def test_change_that_users_notice_asks_before_it_is_made(
     operator: Client, segment: Segment
 ) -> None:
-    store({"x": 1})
-    response = operator.get(url_of(segment))
-    problem = condition_problem({"x": 1})
-    assert f"Workers cannot read these conditions: {problem}." in response.content.decode()
-    assert column(page(operator, SEGMENTS), "short_conditions") == ["unreadable conditions"]
-    form = response.context["adminform"].form
-    assert json.loads(form["conditions"].value()) == {"x": 1}
-    save(operator, segment, description="y")
-    assert (segment.conditions, segment.description) == ({"x": 1}, "y")
+    use("enterprise", "a", enabled=True)
+    response = ask(operator, segment, STAFF)
+    rows = "; rules on plan, seats are not counted"
+    assert preview_of(response) == {"a": [f"0 of 1{rows}", f"1 of 1{rows}"]}
+    html = unescape(response.content.decode())
+    assert f'<td class="flagstaff-change" data-label="Now">{SENTENCE}</td>' in html
+    segment.refresh_from_db()
+    assert segment.conditions == LARGE
+    answer(operator, response)
+    segment.refresh_from_db()
+    assert segment.conditions == STAFF
 
 
-def test_large_conditions_are_no_field_and_are_kept(operator: Client, segment: Segment) -> None:
-    store([{**PAYING[0], "values": ["x" * 1_000] * 100}])
-    html = unescape(page(operator, url_of(segment)))
-    assert "Use “manage.py flags segment conditions enterprise FILE”" in html
-    save(operator, segment, description="z")
-    assert len(segment.conditions[0]["values"]) == 100
-
-
-def test_conditions_are_changed_the_key_is_fixed_and_a_conflict_shows_sentences(
+def test_other_conditions_than_those_that_were_shown_are_asked_about_again(
     operator: Client, segment: Segment
 ) -> None:
-    other = [{"attribute": "plan", "operator": "in", "values": ["gold"]}]
-    data = form_of(operator, segment, conditions=json.dumps(other))
-    save(operator, segment, conditions=json.dumps(PAYING), key="other", description="x")
+    use("enterprise", "a", enabled=True)
+    shown = ask(operator, segment, STAFF)
+    response = answer(operator, shown, conditions=json.dumps(PAYING))
+    assert asks(response)
+    assert "a" in preview_of(response)
+    segment.refresh_from_db()
+    assert segment.conditions == LARGE
+
+
+def test_heavier_consequence_than_was_shown_is_asked_about_again(
+    operator: Client, segment: Segment, settings: Any
+) -> None:
+    production(settings)
+    use("enterprise", "a", enabled=True)
+    FeatureFlag.objects.update(rules=[{**FeatureFlag.objects.get().rules[0], "rollout_percent": 0}])
+    shown = ask(operator, segment, STAFF)
+    assert text_to_type(shown) == ""
+    use("enterprise", "b", enabled=True)
+    assert text_to_type(answer(operator, shown)) == "enterprise"
+    segment.refresh_from_db()
+    assert segment.conditions == LARGE
+
+
+def test_wrong_key_is_not_accepted(operator: Client, segment: Segment, settings: Any) -> None:
+    production(settings)
+    use("enterprise", "a", enabled=True)
+    shown = ask(operator, segment, STAFF)
+    assert text_to_type(shown) == "enterprise"
+    for text in ("", "other", "ENTERPRISE"):
+        response = answer(operator, shown, _typed_key=text, _reason="pilot")
+        assert problems_in(response) == ["Not confirmed: type “enterprise” exactly."]
+        assert inputs_of(response.content.decode(), "_reason") == {"_reason": "pilot"}
+    answer(operator, shown, _typed_key=" enterprise ")
+    segment.refresh_from_db()
+    assert segment.conditions == STAFF
+
+
+def test_change_by_another_person_is_shown_and_can_be_replaced(
+    operator: Client, segment: Segment
+) -> None:
+    url = url_of(segment, "conditions")
+    data = typed(operator, url, conditions=json.dumps(STAFF))
+    with acting_as("bob"):
+        changes.segments.update("enterprise", {"conditions": PAYING})
+    response = operator.post(url, data)
+    assert problems_in(response) == [
+        "“enterprise” has changed since the page was shown. Press the button again.",
+        f'bob: conditions {SENTENCE} → plan is "paid"',
+    ]
+    assert response.context["form"]["conditions"].value() == json.dumps(STAFF)
+    segment.refresh_from_db()
     assert segment.conditions == PAYING
-    assert (segment.key, segment.description) == ("enterprise", "x")
-    [error] = errors(operator, url_of(segment), data)["conditions"]
-    text = 'Yours: plan is "gold". Now in the database: plan is "paid", changed by'
-    assert error.startswith(text)
+    answer(operator, response)
+    segment.refresh_from_db()
+    assert segment.conditions == STAFF
+
+
+@pytest.mark.parametrize("moment", ["before the row is read", "before the write"])
+def test_change_at_the_same_time_is_not_overwritten(
+    moment: str, operator: Client, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = url_of(segment, "conditions")
+    data = typed(operator, url, conditions=json.dumps(STAFF))
+    name = "version_of" if moment == "before the row is read" else "impact"
+    function = getattr(question, name)
+
+    def change_first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        changes.segments.update("enterprise", {"conditions": PAYING})
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(question, name, change_first)
+    if name == "version_of":
+        # The page shows the newer conditions, so that they may be replaced.
+        shown = inputs_of(page(operator, url), "conditions-")
+        assert shown.get("conditions-0-1-values") is None
+    else:
+        [problem, _change] = problems_in(operator.post(url, data))
+        assert "has changed since the page was shown" in problem
+        segment.refresh_from_db()
+        assert segment.conditions == PAYING
 
 
 # Deletion.
 
 
-def test_unused_segment_is_deleted_and_a_used_one_refused_with_its_flags(
+def test_deletion_types_the_key_in_production(
+    operator: Client, segment: Segment, settings: Any
+) -> None:
+    production(settings)
+    url = url_of(segment, "delete")
+    response = operator.get(url)
+    assert text_to_type(response) == "enterprise"
+    assert "You can bring it back in “Recent changes”" in response.content.decode()
+    assert problems_in(answer(operator, response))
+    answer(operator, response, _typed_key="enterprise")
+    assert not Segment.objects.exists()
+
+
+def test_used_segment_is_not_deleted_and_its_flags_are_named(
     operator: Client, segment: Segment
 ) -> None:
     url = url_of(segment, "delete")
-    assert "enterprise" in page(operator, url)
+    shown = operator.get(url)
     use("enterprise", "a", "b")
-    for method in (operator.get, operator.post):
-        response = method(url, {"post": "yes"}, follow=True)
-        [message] = messages_of(response)
-        assert message == (
-            "the rules of “a”, “b” use the segment “enterprise”. Change these rules first; "
-            "nothing was deleted."
-        )
-        assert response.redirect_chain == [(url_of(segment), 302)]
+    refusal = "The segment 'enterprise' is used by the rules of 'a', 'b'; change these rules first."
+    for response in (operator.get(url), answer(operator, shown)):
+        assert errors_of(response) == [refusal]
+        assert not asks(response)
     assert Segment.objects.exists()
-    FeatureFlag.objects.all().delete()
-    response = operator.post(url, {"post": "yes"}, follow=True)
-    assert not Segment.objects.exists()
-    assert any("create “enterprise” again" in message for message in messages_of(response))
-
-
-def test_several_segments_are_deleted_unless_one_is_used(
-    operator: Client, segment: Segment
-) -> None:
-    pks = [segment.pk, Segment.objects.create(key="other", conditions=PAYING).pk]
-    data = {"action": "delete_selected", "_selected_action": pks}
-    assert operator.post(SEGMENTS, data).status_code == 200
-    use("enterprise", "a")
-    for posted in (data, data | {"post": "yes"}):
-        [message] = messages_of(operator.post(SEGMENTS, posted, follow=True))
-        assert message.startswith("the rules of “a” use the segment “enterprise”")
-    assert Segment.objects.count() == 2
-    FeatureFlag.objects.all().delete()
-    operator.post(SEGMENTS, data | {"post": "yes"})
-    assert not Segment.objects.exists()
-
-
-def test_segment_that_a_rule_names_meanwhile_is_not_deleted(
-    operator: Client, segment: Segment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The page has found no flag, and then a rule is written."""
-    delete = SegmentAdmin.delete_model
-
-    def use_first(*args: Any) -> None:
-        use("enterprise", "a")
-        delete(*args)
-
-    monkeypatch.setattr(SegmentAdmin, "delete_model", use_first)
-    response = operator.post(url_of(segment, "delete"), {"post": "yes"})
-    assert response.status_code == 302
-    assert Segment.objects.exists()
+    assert "Delete" not in links_of(page(operator, url_of(segment)))
+    [hidden] = errors_of(staff("delete_segment", "view_segment").get(url))
+    assert "flags, values and experiments that you may not see" in hidden
 
 
 # The history.
@@ -278,19 +524,18 @@ def test_segment_that_a_rule_names_meanwhile_is_not_deleted(
 
 def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> None:
     version, url = segment_version("enterprise"), url_of(segment, "history")
-    sentence = 'plan is "paid" and seats is at least 100'
     for name in ("undo", "restore"):
         with acting_as("bob"):
             changes.segments.update("enterprise", {"conditions": PAYING})
         shown = unescape(page(operator, url))
-        assert f'conditions <strong>{sentence} → plan is "paid"</strong>' in shown
+        assert f'conditions <strong>{SENTENCE} → plan is "paid"</strong>' in shown
         newest = segment_version("enterprise")
         address = undo_url(newest) if name == "undo" else restore_url(url, version)
         viewer = staff("view_segment", name=f"viewer_{name}")
         assert viewer.post(address, {"_confirmed": "1"}).status_code == 403
         response = operator.get(address)
         if name == "restore":
-            assert list(preview_of(response).values()) == [['plan is "paid"', sentence]]
+            assert list(preview_of(response).values()) == [['plan is "paid"', SENTENCE]]
         operator.post(address, confirmed(response, _reason="wrong"))
         segment.refresh_from_db()
         assert segment.conditions == LARGE
@@ -307,22 +552,83 @@ def test_undo_of_creation_of_a_used_segment_is_refused(operator: Client, segment
     assert Segment.objects.exists()
 
 
-# Permissions and registration.
+# Permissions.
+
+OF_A_ROW = ("change", "history", "conditions", "details", "delete")
+VIEWS = ("", "add/", *(f"{{pk}}/{view}/" for view in OF_A_ROW))
 
 
 @pytest.mark.parametrize(
-    ("permission", "statuses"),
+    ("permission", "allowed"),
     [
-        ("view_featureflag", (403, 403, 403, 403, 403)),
-        ("view_segment", (200, 403, 200, 403, 200)),
-        ("change_segment", (200, 403, 200, 403, 200)),
-        ("add_segment", (403, 200, 403, 403, 403)),
-        ("delete_segment", (403, 403, 403, 200, 403)),
+        ("view_featureflag", ()),
+        ("view_segment", ("", "change", "history")),
+        ("change_segment", ("", "change", "history", "conditions", "details")),
+        ("add_segment", ("add",)),
+        ("delete_segment", ()),
     ],
 )
+@pytest.mark.parametrize("method", ["get", "post"])
 def test_pages_need_a_permission(
-    permission: str, statuses: tuple[int, ...], segment: Segment
+    method: str, permission: str, allowed: tuple[str, ...], segment: Segment
 ) -> None:
     client = staff(permission)
-    views = ("", "add/", *(f"{segment.pk}/{view}/" for view in ("change", "delete", "history")))
-    assert tuple(client.get(SEGMENTS + view).status_code for view in views) == statuses
+    urls = {view: SEGMENTS + view.format(pk=segment.pk) for view in VIEWS}
+    statuses = {view: getattr(client, method)(url).status_code for view, url in urls.items()}
+    found = {view.strip("/").rpartition("/")[2] for view, code in statuses.items() if code != 403}
+    assert found == {*allowed}
+    assert {*statuses.values()} <= {200, 302, 403}
+
+
+@pytest.mark.parametrize("view", OF_A_ROW)
+def test_page_of_a_segment_that_is_gone_says_so(view: str, operator: Client) -> None:
+    for pk in ("0", "x"):
+        response = operator.get(f"{SEGMENTS}{pk}/{view}/", follow=True)
+        [message] = messages_of(response)
+        assert f"with ID “{pk}” doesn" in message
+
+
+# What a project adds.
+
+
+@pytest.fixture
+def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site with the admin of the docs, and an action of the project."""
+
+    @action(Kind.SEGMENT)
+    def limit_seats(
+        key: str, most: Percent, note: Text, *, expect_version: int | None = None
+    ) -> Changed:
+        """Limit the seats."""
+        fields = {"conditions": [condition("seats", "lt", most)], "description": note}
+        return changes.segments.update(key, fields, expect_version=expect_version)
+
+    actions = (*all_actions(Kind.SEGMENT), limit_seats)
+    monkeypatch.setattr(row_page, "all_actions", lambda _kind: actions)
+    site = AdminSite()
+    site.register(Segment, names_of("how-to/admin.md", "class OwnSegmentAdmin")["OwnSegmentAdmin"])
+    settings.ROOT_URLCONF = (path("admin/", site.urls),)
+
+
+@pytest.mark.usefixtures("own_admin")
+def test_section_of_the_docs_is_on_the_page_with_its_action(
+    operator: Client, segment: Segment
+) -> None:
+    html = page(operator, url_of(segment))
+    [section] = re.findall(r"<section[^>]*>\s*<h2[^>]*>Runbook(.*?)</section>", html, re.DOTALL)
+    assert links_of(section) == ["Limit seats"]
+    assert "https://wiki.shop.example/enterprise" in section
+    assert links_of(html) == ["Conditions", "Details", "Delete", "Limit seats"]
+
+
+@pytest.mark.usefixtures("own_admin")
+def test_action_of_a_project_has_a_page_with_its_arguments(
+    operator: Client, segment: Segment
+) -> None:
+    url = url_of(segment, "limit-seats")
+    response = operator.post(url, typed(operator, url, most="101", note="few"))
+    assert [field.label for field in response.context["form"]] == ["Most", "Note"]
+    assert errors_of(response) == ["expected a whole number from 0 to 100, not '101'"]
+    act(operator, url, most="50%", note="few")
+    segment.refresh_from_db()
+    assert (segment.conditions, segment.description) == ([condition("seats", "lt", 50)], "few")

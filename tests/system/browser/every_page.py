@@ -100,6 +100,8 @@ PAGES = {
     "segment-list": Page(SEGMENTS),
     "segment-add": Page(f"{SEGMENTS}add/"),
     "segment": Page(f"{SEGMENTS}{{segment}}/change/"),
+    "segment-conditions": Page(f"{SEGMENTS}{{segment}}/conditions/"),
+    "segment-details": Page(f"{SEGMENTS}{{segment}}/details/"),
     "segment-delete": Page(f"{SEGMENTS}{{segment}}/delete/"),
     "segment-history": Page(f"{SEGMENTS}{{segment}}/history/"),
     "plan-list": Page(PLANS),

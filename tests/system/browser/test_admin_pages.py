@@ -192,9 +192,14 @@ def confirm_delete(admin: Admin, kind: str) -> None:
         )
 
 
-def leave_empty(admin: Admin, kind: str) -> None:
+def leave_empty(admin: Admin, kind: str, button: str = ".submit-row [name=_save]") -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}add/")
-    admin.visitor.follow(".submit-row [name=_save]")
+    admin.visitor.follow(button)
+
+
+def save_conditions(admin: Admin, key: str) -> None:
+    admin.visitor.visit(f"{SEGMENTS}{admin.pks['segment'][key]}/conditions/")
+    admin.visitor.follow(".flagstaff-confirm")
 
 
 QUESTIONS: dict[str, Callable[[Admin], None]] = {
@@ -213,10 +218,10 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
     ),
     "delete flags": lambda admin: confirm_delete(admin, "flag"),
     "delete values": lambda admin: confirm_delete(admin, "value"),
-    "delete used segments": lambda admin: confirm_delete(admin, "segment"),
+    "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
     "errors of a flag": lambda admin: leave_empty(admin, "flag"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
-    "errors of a segment": lambda admin: leave_empty(admin, "segment"),
+    "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
 }
 
 

@@ -248,12 +248,14 @@ def test_buttons_stop_at_the_most_rows_of_a_form(flag: str, visitor: Visitor, sh
 def test_conditions_of_a_segment_are_edited(visitor: Visitor, shop: Shop) -> None:
     [[pk]] = shop.query("SELECT id FROM flagstaff_segment WHERE key = 'customers'")
     try:
-        open_page(visitor, f"{SEGMENTS}{pk}/change/")
+        open_page(visitor, f"{SEGMENTS}{pk}/conditions/")
         press(visitor, "add-condition:0")
         second = ".flagstaff-condition:nth-child(2)"
         visitor.write(f"{second} .flagstaff-attribute", "plan")
         visitor.write(f"{second} .flagstaff-values", "paid")
-        visitor.follow(".submit-row [name=_save]")
+        # The script shows what it would change, so that one button confirms it.
+        visitor.wait_for_text(".flagstaff-preview", "beta_reviews")
+        visitor.follow(".flagstaff-confirm")
         visitor.wait_for_text(".messagelist", "customers")
         [[found]] = shop.query("SELECT conditions FROM flagstaff_segment WHERE key = 'customers'")
         plan = {"attribute": "plan", "operator": "in", "values": ["paid"]}

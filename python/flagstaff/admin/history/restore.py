@@ -16,7 +16,7 @@ from flagstaff.admin.confirmation import posted_version, preview_rows, problems_
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.rights import may
-from flagstaff.admin.segment.plan import require_reach, segment_rows
+from flagstaff.admin.segment_uses import require_reach, segment_rows
 from flagstaff.admin.undo.page import change_texts, skipped_text
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many

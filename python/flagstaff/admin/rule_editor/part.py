@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from django import forms
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.forms import BaseForm
@@ -54,14 +55,13 @@ _NEGATE = format_html("<code>{}</code>", '"negate": true')
 
 
 class RulePages(Part):
-    """The rules of a flag, or the conditions of a segment."""
+    """The rules of a flag or a value."""
 
-    #: The field: "rules" of a flag, or "conditions" of a segment.
+    #: The field.
     rule_field: ClassVar[str]
     #: The methods of a subclass for what is stored, for what is too large for a form, and for what
     #: Python cannot decode.
     displays: ClassVar[tuple[str, str]]
-    rule_form_field: ClassVar[type[RuleRowsField | ConditionRowsField]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
 
@@ -71,17 +71,8 @@ class RulePages(Part):
             return
         if texts := marks_of(form, self.rule_field):
             self.admin.message_user(request, " ".join(texts), messages.WARNING)
-        rules = form.cleaned_data[self.rule_field]
-        if missing := missing_groups(groups_of(rules), conf.database):
-            names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
-            text = ngettext(
-                "No user is in this group, because it does not exist: %(names)s. Create it, or "
-                "correct its name.",
-                "No user is in these groups, because they do not exist: %(names)s. Create them, or "
-                "correct their names.",
-                len(missing),
-            )
-            self.admin.message_user(request, text % {"names": names}, messages.WARNING)
+        if text := missing_groups_text(form.cleaned_data[self.rule_field]):
+            self.admin.message_user(request, text, messages.WARNING)
 
     def problem_of(self, stored: object) -> str | None:
         """Returns why workers cannot read what is stored."""
@@ -117,35 +108,17 @@ class RulePages(Part):
         return (self.rule_field,) if stored in (None, []) else (sentences, self.rule_field)
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
-        """Makes the field a list of rules or conditions."""
+        """Makes the field a list of rules."""
         if db_field.name != self.rule_field:
             return {}
-        return {"form_class": self.rule_form_field, "help_text": self.rule_help}
+        return {"form_class": RuleRowsField, "help_text": self.rule_help}
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field: rows of inputs, or a text area with an example."""
         if db_field.name != self.rule_field:
             return field
-        attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
-        widget = RulesWidget(
-            attrs,
-            of_segment=self.rule_form_field.of_segment,
-            offer=partial(self._offer, request),
-            json_help=json_help(self.rule_example),
-        )
-        set_widget(field, widget)
-        return field
-
-    def _offer(self, request: HttpRequest) -> Offer:
-        """What the editor of a page offers. Makes the queries of the segments and the samples."""
         site = self.admin.admin_site
-        return Offer(
-            known_attributes(),
-            sample_values(request),
-            () if self.rule_form_field.of_segment else shown_segments(site, request),
-            has_groups=can_read_groups(conf.database),
-            marks_url=self.marks_url(request),
-        )
+        return with_editor(field, site, request, self.rule_example, marks_url=self.marks_url)
 
     def urls(self) -> Sequence[URLPattern]:
         """The URL that returns the marks of a new row, which a script requests."""
@@ -176,6 +149,47 @@ class RulePages(Part):
     def impact_text(self, request: HttpRequest, form: MergingForm) -> str:
         """Returns a sentence about the users of a form that is edited; empty if there is none."""
         return ""
+
+
+def with_editor(
+    field: forms.Field,
+    site: AdminSite,
+    request: HttpRequest,
+    example: str,
+    *,
+    marks_url: Callable[[HttpRequest], str] = lambda _request: "",
+) -> forms.Field:
+    """Returns a form field with the editor: rows of inputs, or a text area with an example."""
+    of_segment = isinstance(field, ConditionRowsField)
+
+    def offer() -> Offer:
+        # Makes the queries of the segments and the samples.
+        return Offer(
+            known_attributes(),
+            sample_values(request),
+            () if of_segment else shown_segments(site, request),
+            has_groups=can_read_groups(conf.database),
+            marks_url=marks_url(request),
+        )
+
+    attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
+    widget = RulesWidget(attrs, of_segment=of_segment, offer=offer, json_help=json_help(example))
+    set_widget(field, widget)
+    return field
+
+
+def missing_groups_text(rules: object) -> str:
+    """Returns the sentence about groups that do not exist; empty without any. Queries."""
+    missing = missing_groups(groups_of(rules), conf.database)
+    text = ngettext(
+        "No user is in this group, because it does not exist: %(names)s. Create it, or correct its "
+        "name.",
+        "No user is in these groups, because they do not exist: %(names)s. Create them, or correct "
+        "their names.",
+        len(missing),
+    )
+    names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
+    return text % {"names": names} if missing else ""
 
 
 def json_help(example: str) -> SafeString:

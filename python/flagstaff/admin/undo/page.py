@@ -33,7 +33,7 @@ from flagstaff.admin.recent_changes.urls import (
     undo_url,
 )
 from flagstaff.admin.rights import may, may_see
-from flagstaff.admin.segment.plan import require_reach, segment_rows, visible_refusal
+from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed

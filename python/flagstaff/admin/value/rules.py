@@ -29,7 +29,6 @@ from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, request_of, stored_row
 from flagstaff.admin.part import DbField, FormField
-from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
@@ -71,7 +70,6 @@ class ValueRules(RulePages):
 
     rule_field = RULES
     displays = ("saved_rules", "large_rules")
-    rule_form_field = RuleRowsField
     rule_help = gettext_lazy(
         "The first rule that matches decides. Users outside its percentage, and users whom no rule "
         "matches, get the value itself."

@@ -14,7 +14,6 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._words.text import local_number
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.page import request_of
-from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import rules_html
 from flagstaff.validators import rule_problem
@@ -37,7 +36,6 @@ class FlagRules(RulePages):
 
     rule_field = RULES
     displays = ("saved_rules", "large_rules")
-    rule_form_field = RuleRowsField
     rule_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import compress
 
@@ -83,22 +83,9 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 
 
-def use_names(site: AdminSite, request: HttpRequest, uses: Collection[OtherRules]) -> list[str]:
-    """Returns what uses a segment, in words; as a number, what the user may not see."""
-    sees = partial(may_see, site, request)
-    names = [_name(use) for use in uses if sees(use.model, use.pk)]
-    hidden = [kind_of_use(use) for use in uses if not sees(use.model, use.pk)]
-    return [*names, _hidden_text(hidden)] if hidden else names
-
-
 def kind_of_use(use: OtherRules) -> Kind | None:
     """Returns what uses the segment; None for an experiment."""
     return next((kind for kind in (Kind.FLAG, Kind.VALUE) if use.model is kind.model), None)
-
-
-def _name(use: OtherRules) -> str:
-    kind = use.model._meta.verbose_name
-    return quoted(use.key) if kind_of_use(use) is Kind.FLAG else f"{kind} {quoted(use.key)}"
 
 
 def _hidden_text(kinds: Sequence[Kind | None]) -> str:

@@ -1,0 +1,179 @@
+"""The page of a row: what is, in sections, and the actions that change it, each with its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
+from typing import Any, cast
+
+from django import forms
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Field
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.actions import Action, all_actions
+from flagstaff.actions.rights import permission
+from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.history.event_cells import without_hidden_users
+from flagstaff.admin.history.part import History
+from flagstaff.admin.history.undo_buttons import right_to_undo, rows_with_buttons
+from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.question import ActionRequest, AdminOfActions
+from flagstaff.admin.rights import may
+from flagstaff.admin.views import environment_context
+from flagstaff.history.log import Change, Event, events
+
+# The newest events, among a few entries.
+_COUNT, _MAX_ENTRIES = 5, 20
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the page of a row, and what is below it."""
+
+    title: str | Promise
+    html: SafeString | str
+    #: The names of the actions that stand beside the heading, because they change what it shows.
+    actions: Sequence[str] = ()
+    #: Whether it stands beside the others, where the window has room for it.
+    is_aside: bool = False
+
+
+@dataclass(frozen=True)
+class _Link:
+    """An action on the page of a row; without a URL, the user lacks the permission."""
+
+    action: Action
+    url: str
+    permission: str
+
+
+class RowPageAdmin(AdminOfActions):
+    """Shows a row as text, with its actions."""
+
+    # A row is deleted on its page, which says what happens then.
+    actions = None
+    object_history_template = "flagstaff/history.html"
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """Yields what the page of a row shows; those without HTML are left out."""
+        raise NotImplementedError
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """Whether the page of a row links to an action that the user may do."""
+        return True
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field of an argument that is a field of the model."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return field
+
+    # The URLs. Those of Django's own pages stay: links of the whole admin lead to them.
+
+    def get_urls(self) -> list[URLPattern]:
+        """The URL of each action, and those of Django's pages."""
+        own = (one for one in self._actions if not (one.creates or one.deletes))
+        return [
+            *(row_path(self, one.name, partial(self._action_view, one)) for one in own),
+            *super().get_urls(),
+        ]
+
+    def show_form(self, request: HttpRequest, object_id: str | None, *_args: Any) -> HttpResponse:
+        """The page of a row, or the action that creates one."""
+        if object_id is None:
+            return self._ask(request, next(one for one in self._actions if one.creates), None)
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            return self._missing(request, object_id)
+        if not may(self.admin_site, request, "view", row):
+            raise PermissionDenied
+        return self._page(request, row)
+
+    def show_deletion(self, request: HttpRequest, object_id: str, *_args: Any) -> HttpResponse:
+        """The action that deletes a row."""
+        return self._show(request, next(one for one in self._actions if one.deletes), object_id)
+
+    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """The history of a row."""
+        response = super().show_history(request, object_id, *args)
+        return cast("HttpResponse", History(self).history_response(request, object_id, response))
+
+    def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.attributed_view(request, self._show, action, object_id)
+
+    def _show(self, request: HttpRequest, action: Action, object_id: str) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        return self._missing(request, object_id) if row is None else self._ask(request, action, row)
+
+    def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
+        if not may(self.admin_site, request, action.right, row or self.model):
+            raise PermissionDenied
+        return ActionRequest(self, request, action, row).answer()
+
+    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        redirect = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        return cast("HttpResponse", redirect)
+
+    # The page.
+
+    def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
+        offered = (one for one in self._actions if not one.creates and self.is_offered(one, row))
+        links = {one.name: self._link(request, one, row) for one in offered}
+        found = [*self.sections(request, row), self._last_changes(request, row)]
+        sections = [
+            (one, [links.pop(name) for name in one.actions if name in links])
+            for one in found
+            if one.html
+        ]
+        context = {
+            "title": row.key,
+            "subtitle": None,
+            "original": row,
+            "has_view_permission": True,
+            "sections": sections,
+            # Those of apps.
+            "links": links.values(),
+            **environment_context(),
+        }
+        return self.template_page(request, "flagstaff/row.html", context)
+
+    def _link(self, request: HttpRequest, action: Action, row: Any) -> _Link:
+        url = page_url(self.admin_site, self.model, action.name, row.pk)
+        is_allowed = may(self.admin_site, request, action.right, row)
+        return _Link(action, url if is_allowed else "", permission(action.right, row))
+
+    def _last_changes(self, request: HttpRequest, row: Any) -> Section:
+        title = _("Last changes")
+        if not can_read(request, "change_table"):
+            return Section(title, "")
+        site, kind = self.admin_site, self.row_kind
+        newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
+        shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
+        history = page_url(site, self.model, "history", row.pk)
+
+        def may_undo(event: Event) -> bool:
+            return event.action == "change" and may(site, request, right_to_undo(event), row)
+
+        rows = [
+            replace(one, history_url=f"{history}#version-{one.version}")
+            for one in rows_with_buttons(site, request, shown, may_undo)
+        ]
+        html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
+        return Section(title, html if rows else "", is_aside=True)
+
+    @cached_property
+    def _actions(self) -> tuple[Action, ...]:
+        # The pages of changes undo and restore.
+        return tuple(one for one in all_actions(self.row_kind) if not one.undoes)

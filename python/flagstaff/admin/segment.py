@@ -1,0 +1,168 @@
+"""The admin of segments: their conditions in sentences, what uses them, and their actions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Field
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._words.rule_text import conditions_text
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_time_text
+from flagstaff.actions import Action
+from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import may_see
+from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.admin.rule_editor.fields import ConditionRowsField
+from flagstaff.admin.rule_editor.marks import mark_texts
+from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
+from flagstaff.admin.rule_editor.sentences import conditions_html
+from flagstaff.admin.segment_uses import kind_of_use
+from flagstaff.changes.segment_use import uses_by_segment
+from flagstaff.extensions import OtherRules
+from flagstaff.history.kinds import Kind
+from flagstaff.models import Segment
+from flagstaff.validators import condition_problem
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _ListDisplayT
+    from django.utils.datastructures import _ListOrTuple
+
+CONDITIONS = "conditions"
+_MAX_LENGTH_SHOWN = 150
+# The flags that the page of a segment links to.
+_MAX_FLAGS = 50
+_EXAMPLE = """\
+[
+  {"attribute": "plan", "operator": "in", "values": ["enterprise", "business"]},
+  {"attribute": "seats", "operator": "gte", "values": [100]}
+]"""
+
+
+class SegmentAdmin(RowPageAdmin):
+    """Segments: key, conditions, description, and the flags and experiments that use them."""
+
+    row_kind = Kind.SEGMENT
+    known_model = Segment
+    docs_page = "how-to/targeting/"
+
+    list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
+    list_display_links = ("segment",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    ordering = ("key",)
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
+
+    # The list.
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with what uses each segment of the page. Reads all rules once."""
+        found = super().get_changelist_instance(request)
+        uses = uses_by_segment()
+        for segment in found.result_list:
+            segment.uses = uses[segment.key]
+        return found
+
+    @admin.display(description=gettext_lazy("segment"), ordering="key")
+    def segment(self, segment: Segment) -> SafeString:
+        """The key and the description."""
+        return key_cell(segment)
+
+    @admin.display(description=gettext_lazy("conditions"))
+    def short_conditions(self, segment: Segment) -> str:
+        """The conditions as a sentence, truncated."""
+        text = conditions_text(segment.conditions)
+        if text is None or condition_problem(segment.conditions):
+            return _("unreadable conditions")
+        return Truncator(text).chars(_MAX_LENGTH_SHOWN)
+
+    @admin.display(description=gettext_lazy("used by"))
+    def use(self, segment: Any) -> SafeString:
+        """The number of flags, values and experiments whose rules use the segment."""
+        return labelled_cell(_("used by"), _count_text(_uses_of(segment)))
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, segment: Segment) -> SafeString:
+        """The time since the last change. The tooltip has the date and time."""
+        return labelled_cell(_("changed"), changed_cell(segment))
+
+    # The page.
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """The conditions, what uses the segment, and the rest."""
+        yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
+        yield Section(capfirst(_("used by")), self._used_by(request, row))
+        times = (
+            (capfirst(str(label_for_field(name, Segment))), local_time_text(getattr(row, name)))
+            for name in ("created_at", "changed_at")
+        )
+        lines = format_html_join("", "<br>{}: {}", times)
+        about = format_html("<p>{}{}</p>", row.description, lines)
+        yield Section(_("About"), about, ("details", "delete"))
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """A segment that a rule uses cannot be deleted."""
+        return not (action.deletes and _uses_of(row))
+
+    def _used_by(self, request: HttpRequest, segment: Segment) -> SafeString | str:
+        """What uses the segment, as links for users who may view all of it."""
+        uses, site = _uses_of(segment), self.admin_site
+        if not uses:
+            return _("no flag")
+        if not all(may_see(site, request, use.model, use.pk) for use in uses):
+            return _count_text(uses)
+        urls = ((page_url(site, use.model, "change", use.pk), use.key) for use in uses[:_MAX_FLAGS])
+        links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
+        if (more := len(uses) - _MAX_FLAGS) <= 0:
+            return links
+        text = ngettext("{links} and {count} more", "{links} and {count} more", more)
+        return format_html(text, links=links, count=local_number(more))
+
+    # The pages of the actions.
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field; for the conditions, an editor."""
+        if db_field.name != CONDITIONS:
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        kwargs["form_class"] = ConditionRowsField
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        return field and with_editor(field, self.admin_site, request, _EXAMPLE)
+
+    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Attributes that are not known, and groups that do not exist."""
+        conditions = arguments.get(CONDITIONS, [])
+        groups = missing_groups_text(conditions)
+        return [*mark_texts(conditions, errors=False), *([groups] if groups else [])]
+
+
+def _uses_of(segment: Any) -> Sequence[OtherRules]:
+    """Returns what uses a segment. Reads all rules once for a page."""
+    if not hasattr(segment, "uses"):
+        segment.uses = uses_by_segment()[segment.key]
+    return cast("Sequence[OtherRules]", segment.uses)
+
+
+def _count_text(uses: Collection[OtherRules]) -> str:
+    kinds = [*map(kind_of_use, uses)]
+    flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
+    texts = (
+        (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),
+        (values, ngettext("%(count)s value", "%(count)s values", values)),
+        (others, ngettext("%(count)s experiment", "%(count)s experiments", others)),
+    )
+    return ", ".join(text % {"count": local_number(count)} for count, text in texts if count)

@@ -1,0 +1,65 @@
+"""The field that an argument of an action has on a page, and what the action gets from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from flagstaff.actions.arguments import (
+    Argument,
+    JsonFile,
+    JsonText,
+    OneOf,
+    Parsed,
+    YesNo,
+    percent,
+)
+
+TEXT = Argument("a text")
+PERCENT = Parsed("a number", "PERCENT", percent)
+WORD = OneOf("a word", choices={"any": None, "whole": int})
+BOTH = YesNo("yes or no")
+
+
+@pytest.mark.parametrize(
+    ("argument", "typed", "value"),
+    [
+        (TEXT, "a b", "a b"),
+        (TEXT, "", ""),
+        (PERCENT, "25%", 25),
+        (PERCENT, "0", 0),
+        (PERCENT, "", None),
+        (WORD, "whole", int),
+        (WORD, "", None),
+        (BOTH, "true", True),
+        (BOTH, "false", False),
+        (BOTH, "unknown", None),
+        (JsonFile("rules"), "[1]", [1]),
+        (JsonFile("rules"), "[]", []),
+        (JsonText("choices"), '{"a": 1}', {"a": 1}),
+    ],
+)
+def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value: Any) -> None:
+    found = argument.form_field("Label", required=False).clean(typed)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("argument", "typed", "problem"),
+    [
+        (TEXT, "", "required"),
+        (PERCENT, "101", "a whole number from 0 to 100, not '101'"),
+        (PERCENT, "", "required"),
+        (WORD, "half", "not one of the available choices"),
+        (JsonFile("rules"), "[", "not valid JSON"),
+        (JsonText("choices"), '{"a": 1, "a": 2}', "not valid JSON"),
+    ],
+)
+def test_field_refuses_what_the_action_cannot_get(
+    argument: Argument, typed: str, problem: str
+) -> None:
+    with pytest.raises(ValidationError) as error:
+        argument.form_field("Label", required=True).clean(typed)
+    assert problem in " ".join(error.value.messages)
