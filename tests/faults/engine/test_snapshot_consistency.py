@@ -23,7 +23,7 @@ from tests.support.repeats import repeats
 from tests.support.sql import insert_users
 from tests.support.workers import Worker
 
-SECONDS = repeats(60, 10)
+SECONDS = repeats(60, 15)
 ROUNDS = 6
 WRITERS = 6
 POLL_INTERVAL = 0.3
