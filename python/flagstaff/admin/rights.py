@@ -67,9 +67,10 @@ def _has_permission(
         return has_toggle_permission(model_admin, request, obj)
     if getattr(model_admin, f"has_{right}_permission")(request, obj):
         return True
-    # Django's own class knows nothing of the permission to toggle.
-    is_known = right != "view" or rights.overrides(model_admin, "has_view_permission")
-    return not is_known and rights.may(request.user, right, _row_or_model(model_admin, obj))
+    # Django's own method knows nothing of the permission to toggle.
+    is_djangos = type(model_admin).has_view_permission is ModelAdmin.has_view_permission
+    row = _row_or_model(model_admin, obj)
+    return right == "view" and is_djangos and rights.may(request.user, right, row)
 
 
 def has_toggle_permission(
