@@ -32,9 +32,9 @@ _INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
     "view": ("view", "toggle", "change"),
     "toggle": ("toggle", "change"),
 }
-# The methods by which a project restricts rights to some rows.
-_HIDING = ("get_queryset", "has_view_permission")
-_DECIDING = (*_HIDING, "has_change_permission", "has_toggle_permission")
+#: The methods of a ModelAdmin that hide rows, and all that decide about single rows.
+HIDING = ("get_queryset", "has_view_permission")
+DECIDING = (*HIDING, "has_change_permission", "has_toggle_permission")
 
 
 def may(user: Any, right: Right, row: Any) -> bool:
@@ -45,11 +45,9 @@ def may(user: Any, right: Right, row: Any) -> bool:
     """
     if conf.read_only and right != "view":
         return False
-    is_model = isinstance(row, type)
+    rows = [None] if isinstance(row, type) else [None, row]
     names = [permission(one, row) for one in _INCLUDED_IN.get(right, (right,))]
-    return any(user.has_perm(name) for name in names) or (
-        not is_model and any(user.has_perm(name, row) for name in names)
-    )
+    return any(user.has_perm(name, one) for one in rows for name in names)
 
 
 def may_later(user: Any, right: Right, row: Any) -> bool:
@@ -67,23 +65,14 @@ def may_later(user: Any, right: Right, row: Any) -> bool:
     models = ((site, type(row)) for site in all_sites)
     admins = [site.get_model_admin(model) for site, model in models if site.is_registered(model)]
     # The user has stored it on a page of one of them.
-    return bool(admins) and not any(map(decides_by_row, admins))
+    return bool(admins) and not any(overrides(one, *DECIDING) for one in admins)
 
 
-def decides_by_row(model_admin: Any) -> bool:
-    """Returns whether the class of a project may refuse some rows."""
-    return any(overrides(model_admin, name) for name in _DECIDING)
-
-
-def hides_rows(model_admin: Any) -> bool:
-    """Returns whether the class of a project may hide some rows."""
-    return any(overrides(model_admin, name) for name in _HIDING)
-
-
-def overrides(model_admin: Any, name: str) -> bool:
-    """Returns whether a ModelAdmin has a method of its own, and not that of a base class."""
-    module = getattr(getattr(model_admin, name, None), "__module__", "flagstaff")
-    return module.partition(".")[0] not in {"django", "flagstaff"}
+def overrides(model_admin: Any, *names: str) -> bool:
+    """Returns whether a ModelAdmin has one of these methods from the code of a project."""
+    methods = (getattr(model_admin, name, None) for name in names)
+    modules = (getattr(method, "__module__", "") for method in methods if method is not None)
+    return any(module.partition(".")[0] not in {"django", "flagstaff"} for module in modules)
 
 
 def right_of(kind: Kind, changed: Changed) -> Right:

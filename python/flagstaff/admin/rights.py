@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -67,9 +67,10 @@ def _has_permission(
         return has_toggle_permission(model_admin, request, obj)
     if getattr(model_admin, f"has_{right}_permission")(request, obj):
         return True
-    # Django's own class knows nothing of the permission to toggle.
-    is_known = right != "view" or rights.overrides(model_admin, "has_view_permission")
-    return not is_known and rights.may(request.user, right, obj or model_admin.model)
+    # Django's own method knows nothing of the permission to toggle.
+    is_djangos = type(model_admin).has_view_permission is ModelAdmin.has_view_permission
+    row = _row_or_model(model_admin, obj)
+    return right == "view" and is_djangos and rights.may(request.user, right, row)
 
 
 def has_toggle_permission(
@@ -81,9 +82,13 @@ def has_toggle_permission(
     """
     if model_admin.has_change_permission(request, obj):
         return True
-    if not rights.may(request.user, "toggle", obj or model_admin.model):
+    if not rights.may(request.user, "toggle", _row_or_model(model_admin, obj)):
         return False
     return obj is None or not model_admin.has_change_permission(request)
+
+
+def _row_or_model(model_admin: ModelAdmin[Any], obj: Any) -> Any:
+    return model_admin.model if obj is None else obj
 
 
 # Hidden rows.
@@ -118,7 +123,7 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
     of a project may hide rows.
     """
     found, model_admin = page_of(request).once(_Hidden, _Hidden), admin_of(site, model)
-    if model_admin is None or not rights.hides_rows(model_admin):
+    if model_admin is None or not rights.overrides(model_admin, *rights.HIDING):
         return {}
     if model not in found:
         found[model] = dict(_hidden_of(model_admin, request))
@@ -139,21 +144,21 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     deletions = Change.objects.filter(relation=kind.row_relation, action__in=_DELETIONS)
     newest = {one.object_pk: one for one in deletions.order_by("id")}
     for pk in newest.keys() - present:
-        row = _row_of(kind, newest[pk]) if decides else None
-        if row is None or not model_admin.has_view_permission(request, row):
+        if not (decides and _shows_deleted(model_admin, request, newest[pk])):
             yield pk, newest[pk].key
 
 
-def _row_of(kind: Kind, deletion: Change) -> Any:
-    """Returns a deleted row as it was; None if its model has changed since."""
-    row, stored = kind.model(), deletion.old or {}
+def _shows_deleted(model_admin: ModelAdmin[Any], request: HttpRequest, deletion: Change) -> bool:
+    """Returns whether the user may see a deleted row, as it was."""
+    row, secret = model_admin.model(), deletion.hidden or ()
     try:
-        for field in stored_fields(kind.model):
-            if field.column in stored:
-                setattr(row, field.attname, field.to_python(stored[field.column]))
-    except ValidationError:
-        return None
-    return row
+        for field in stored_fields(model_admin.model):
+            if field.column not in secret:
+                setattr(row, field.attname, field.to_python(deletion.old[field.column]))
+        return model_admin.has_view_permission(request, row)
+    # The model has changed since, or what the row refers to was deleted, too.
+    except (KeyError, TypeError, ValidationError, ObjectDoesNotExist):
+        return False
 
 
 # What the pages say.

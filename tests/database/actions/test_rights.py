@@ -12,6 +12,7 @@ from flagstaff.actions.rights import Right, may, may_later
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import permit
+from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -85,3 +86,10 @@ def test_right_for_later_is_refused_where_the_project_decides_by_a_request(
     permit(user, "toggle_featureflag")
     monkeypatch.setattr(FeatureFlagAdmin, method, lambda *_arguments: pytest.fail("was called"))
     assert may_later(user, "toggle", FeatureFlag(key="new_checkout")) is False
+
+
+@pytest.mark.usefixtures("cli_shop", "plain_terminal")
+def test_terminal_kills_a_flag_with_read_only(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    run("kill new_checkout")
+    assert FeatureFlag.objects.get(key="new_checkout").enabled is False
