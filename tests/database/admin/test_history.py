@@ -19,7 +19,6 @@ from tests.support.admin_pages import (
     asks,
     confirmed,
     events_of,
-    form_data,
     kill,
     messages_of,
     page,
@@ -239,19 +238,6 @@ def test_invalid_version_is_not_found(version: str, operator: Client, flag: Feat
 # Saves.
 
 
-def test_save_records_actor_source_and_reason_once(
-    operator: Client, admin_user: User, flag: FeatureFlag
-) -> None:
-    assert 'name="_reason"' in page(staff("change_featureflag"), url(flag, "change"))
-    form_of_page = form_data(operator.get(url(flag, "change")))
-    for _ in range(2):  # It is sent twice.
-        data = {**form_of_page, "rollout_percent": 50, "_reason": "release 42"}
-        assert post_confirmed(operator, url(flag, "change"), data).status_code == 302
-    event, _created = flag_history("new_checkout")
-    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "release 42")
-    assert [difference.field for difference in event.differences] == ["rollout_percent"]
-
-
 def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -265,26 +251,6 @@ def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
         turn_on(operator, flag)
     assert state(flag) == (True, 50)
     assert text.startswith('Not saved: the history does not record "flagstaff_featureflag"')
-
-
-@pytest.mark.usefixtures("unused")
-def test_add_and_delete_record_actor(operator: Client, admin_user: User) -> None:
-    alice = User.objects.create(username="alice")
-    data = form(allowed_users=[alice.pk], _reason="new")
-    post_confirmed(operator, f"{FLAGS}add/", data)
-    flag, admin = FeatureFlag.objects.get(), str(admin_user.pk)
-    assert list(flag.allowed_users.all()) == [alice]
-    response = operator.post(url(flag, "delete"), {"post": "yes"}, follow=True)
-    deleted, created = flag_history("new_checkout")
-    assert (deleted.action, deleted.actor, deleted.source) == ("delete", admin, "admin")
-    assert (created.action, created.actor, created.reason) == ("create", admin, "new")
-    line = f"python manage.py flags undo new_checkout {deleted.version}"
-    assert messages_of(response)[-2:] == [
-        f"To create “new_checkout” again, run: {line}",
-        "The flag “new_checkout” was deleted successfully.",
-    ]
-    changes.flags.undo("new_checkout")
-    assert len(events_of(page(operator, url(flag)))) == 3
 
 
 # Values.

@@ -114,9 +114,10 @@ RULES = '[{"conditions": [{"attribute": "age", "operator": "gt", "values": [%s]}
         (FLAGS % r'"a\u0000": {}', r"flags.'a\x00': "),
         (FLAGS % r'"a": {"description": "\ud800"}', "flags.a: description: contains a NUL"),
         (FLAGS % '"a": {}, "a": {}', 'invalid JSON: an object has the name "a" twice'),
+        ('{"flagstaff": 1, "flags": []}', "flags: must be a mapping"),
         ("#" * (16 * 2**20 + 1), "the file is larger than 16,777,216 bytes; import it in"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_invalid_text_is_rejected(cli_shop: None, text: str, problem: str) -> None:
     before = database_state()

@@ -57,12 +57,6 @@ def test_segment_of_a_value_is_not_deleted() -> None:
     assert changes.segments.delete("team").written
 
 
-def test_rules_of_a_value_name_segments_that_exist() -> None:
-    assert "the segment 'nobody', which does not exist" in message_of(
-        changes.values.update, "max_items", {"rules": rules("nobody")}
-    )
-
-
 def test_import_does_not_delete_the_segment_of_a_value() -> None:
     with pytest.raises(DocumentError, match="used by the rules of value 'max_items'"):
         import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
@@ -94,10 +88,6 @@ def test_change_of_a_segment_that_changes_no_value_has_no_consequence() -> None:
     found = impact_of(NOBODY)
     assert consequence_of(found) is Consequence.NONE
     assert impact_text(found) == "No user gains or loses anything."
-
-
-def test_change_for_most_users_is_the_largest_consequence() -> None:
-    assert consequence_of(impact_of([condition("is_staff", "in", True, False)])) is Consequence.MOST
 
 
 def test_changes_of_a_segment_and_of_the_value_that_uses_it_are_counted_together() -> None:
