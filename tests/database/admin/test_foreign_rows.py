@@ -225,8 +225,8 @@ def named(response: Any) -> list[str]:
 def read(foreign: list[Model]) -> list[dict[str, Any]]:
     """Returns the rows of the other team as they are stored, and the conditions that they use."""
     rows = [type(row)._base_manager.filter(pk=row.pk) for row in foreign]
-    shared = Segment.objects.filter(key="shared").values("conditions")
-    return [*(row for found in rows for row in found.values()), *shared]
+    shared = {"conditions": Segment.objects.get(key="shared").conditions}
+    return [*(row for found in rows for row in found.values()), shared]
 
 
 def newest() -> list[int]:
