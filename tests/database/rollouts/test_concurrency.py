@@ -122,7 +122,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     pass_step()
-    owner = {"record": advance, "set_rollout": changes}.get(after, transitions)
+    owner = {"record": advance, "set_rollout": changes.flags}.get(after, transitions)
     original = getattr(owner, after)
 
     def killed(*arguments: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff.models import FeatureFlag, Segment
-from tests.support.admin_pages import FLAGS, SEGMENTS, form_data, messages_of
+from tests.support.admin_pages import FLAGS, SEGMENTS, act, form_data, messages_of
 from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
@@ -101,5 +101,5 @@ def test_admin_warns_of_missing_groups_of_changed_rules(
 
 
 def test_admin_warns_of_missing_groups_of_a_segment(segment: Segment, admin_client: Client) -> None:
-    url = f"{SEGMENTS}{segment.pk}/change/"
-    assert MESSAGE in messages_after(admin_client, url, conditions=json.dumps(reads("bta")))
+    url = f"{SEGMENTS}{segment.pk}/conditions/"
+    assert MESSAGE in messages_of(act(admin_client, url, conditions=json.dumps(reads("bta"))))

@@ -124,7 +124,7 @@ def test_invalid_field_is_refused_with_its_name(
             {"value": "25"},
             "value: the value must be an integer, not a string; did you mean 25 without quotes?",
         ),
-        ({"value": 2, "type": "integer"}, {"value": 2.5}, "value: 2.5 is not an integer"),
+        ({"value": 2, "type": "integer"}, {"value": 2.5}, "value: the value must be an integer"),
         ({"value": 2, "type": "integer"}, {"value": True}, "value: the value must be an integer"),
         ({"value": False, "type": "boolean"}, {"value": 0}, "value: the value must be true or"),
         ({"value": {}, "type": "object"}, {"value": []}, "value: the value must be an object"),
