@@ -251,8 +251,14 @@ class Conf:
     )
     pool_size = _whole("Number of short connections of a process", 2, high=16, fixed=True)
     pool_idle = _seconds("Time until an idle short connection closes", 0.0, low=0, high=_HOUR)
-    usage_interval = _seconds(
-        "Time between two flushes of usage; 0 turns usage off", 60.0, low=0, high=_HOUR
+    # Each flush writes to the database, so a worker has at most one in a second.
+    usage_interval: Setting[float] = Setting(
+        "Time between two flushes of usage; 0 turns usage off",
+        60.0,
+        f"0, or a number of seconds from 1 to {_HOUR:,}",
+        lambda value: is_number(value, 0, 0) or is_number(value, 1, _HOUR),
+        float,
+        fixed=True,
     )
     measure_interval = _seconds(
         "Time between two flushes of what plans and experiments measure", 5.0, low=0.1, high=60

@@ -188,6 +188,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("STARTUP_TIMEOUT", [-1, "1"], f"{SECONDS} 0 to 60"),
     ("POOL_SIZE", [0, 2.0], "a whole number from 1 to 16"),
     ("POOL_IDLE", [-1, "15", True], f"{SECONDS} 0 to 3,600"),
+    ("USAGE_INTERVAL", [0.01, -1, True], "0, or a number of seconds from 1 to 3,600"),
     ("UNKNOWN_KEY", ["shout", {}], '"ignore", "warn" or "raise"'),
     ("CLIENT_ADDRESS", [True, "address"], CLIENT_ADDRESS),
     (

@@ -80,7 +80,8 @@ class Action:
     undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
     waits: bool = False
-    #: Whether it needs no reason, and is never asked about, for any arguments or for these.
+    #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
+    #: reason.
     always_runs: bool | Callable[..., bool] = False
     #: The least consequence that is asked about; None asks about none.
     asks_from: Consequence | None = Consequence.FEWER

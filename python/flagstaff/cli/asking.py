@@ -73,7 +73,7 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
         answer = []
     if typed and answer not in ([], typed.split()):
         raise CommandError(f"not confirmed: type {typed} exactly; {_UNCHANGED}", returncode=USAGE)
-    if not answer or not (typed or answer[0].lower() in {"y", "yes"}):
+    if not answer or not (typed or " ".join(answer).lower() in {"y", "yes"}):
         raise CancelledError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 

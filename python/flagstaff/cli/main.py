@@ -134,7 +134,8 @@ def _attributed(options: Options, out: Output) -> Iterator[None]:
     # `import` has a --dry-run of its own.
     is_dry_run = out.is_dry_run or options.get("only_plan", False)
     needs_reason = options["needs_reason"] and not is_dry_run
-    if conf.require_reason and needs_reason and not options["reason"].strip():
+    # A wrong setting does not stop a kill, either.
+    if needs_reason and conf.require_reason and not options["reason"].strip():
         raise CommandError(
             "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",
             returncode=USAGE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
@@ -72,9 +72,24 @@ def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Questio
     return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, seen)
 
 
-def _done(plan: Plan, undo: Sequence[str], notes: Iterable[str] = ()) -> Done:
-    events = (f"{plan.key}: {event.message}" for event in newest_events(plan))
-    return Done(plan.key, [*notes, *events], plan_record(plan), Undo((PLAN, *undo)))
+def _done(
+    plan: Plan, undo: str, *options: str, notes: Iterable[str] = (), instead: str = ""
+) -> Done:
+    """Returns what was done, and the action that takes it back.
+
+    `instead` says what that action does, if it does not bring back the flag as it was.
+    """
+    texts = [*notes, *(f"{plan.key}: {event.message}" for event in newest_events(plan))]
+    if instead:
+        texts.append(f"{plan.key}: {quoted_command(PLAN, undo, plan.key)} {instead}")
+    command = None if instead else Undo((PLAN, undo, plan.key, *options))
+    return Done(plan.key, texts, plan_record(plan), command)
+
+
+def _unless_new(flag: FlagRow) -> str:
+    """Returns what a roll back does, unless it leaves the flag as it is before the start."""
+    is_new = flag.enabled and not flag.rollout_percent and not rules_can_grant(flag)
+    return "" if is_new else "sets the rollout to 0 %"
 
 
 @_action(
@@ -89,7 +104,7 @@ def create(key: str, **fields: Any) -> Done:
     Workers begin to measure.
     """
     plan = plans.create(key, **fields)
-    return _done(plan, ["delete", key, "--yes"], _notes(plan))
+    return _done(plan, "delete", "--yes", notes=_notes(plan))
 
 
 @_action(
@@ -112,8 +127,9 @@ def start(
     The steps and guards of a plan that exists cannot change: delete it, and create another.
     """
     with plans.unchanged(key, expect_plan):
+        instead = _unless_new(flag_row(key))
         plan = plans.start(key, enable=enable, expect_version=expect_version, **fields)
-    return _done(plan, ["roll-back", key], _notes(plan))
+    return _done(plan, "roll-back", notes=_notes(plan), instead=instead)
 
 
 @_action(
@@ -123,7 +139,9 @@ def start(
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
-    return _done(plans.pause(key), ["resume", key])
+    plan = plans.pause(key)
+    # Nothing schedules a plan again that was paused before its start.
+    return _done(plan, "resume", instead="" if plan.step is not None else "starts it at once")
 
 
 @_action(
@@ -143,8 +161,12 @@ def resume(
     Measuring starts again. `--enable` is for a plan that was paused before its start.
     """
     with plans.unchanged(key, expect_plan):
+        before = plans.find_plan(key)
+        instead = _unless_new(flag_row(key))
         plan = plans.resume(key, enable=enable, expect_version=expect_version)
-    return _done(plan, ["pause", key])
+    if before is not None and before.step is not None and before.state == State.PAUSED:
+        return _done(plan, "pause")
+    return _done(plan, "roll-back", instead=instead)
 
 
 @_action(
@@ -158,7 +180,11 @@ def roll_back(key: str) -> Done:
 
     Nothing delays it: no question, no reason.
     """
-    return _done(plans.rollback(key), ["resume", key])
+    plan = plans.rollback(key)
+    flag = cast("FlagRow | None", find_row(conf.flag_model, key))
+    is_as_before = plan.step == 0 and flag is not None and flag.enabled
+    instead = "" if is_as_before else "begins it again at its first step"
+    return _done(plan, "resume", instead=instead)
 
 
 def _deletion(key: str) -> Question | None:

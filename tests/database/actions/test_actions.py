@@ -308,6 +308,7 @@ each_sample = pytest.mark.parametrize(
 )
 #: Those that no action takes back: the text says what to do instead.
 WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
+    (PLAN, "start"): "sets the rollout to 0 %",
     (PLAN, "delete"): "plan again: ",
     (EXPERIMENT, "details"): "to take it back, set the old values",
     (EXPERIMENT, "metrics"): "to take it back before the start, set the old values",

@@ -129,7 +129,7 @@ def test_verb_that_deletes_asks_once_and_needs_yes_without_a_terminal(line: str)
     refused = run(line)
     assert (refused.status, refused.out) == (2, "")
     assert refused.err.endswith("CommandError: not a terminal: pass --yes to confirm\n")
-    for answer in ("n", control_d):
+    for answer in ("n", "y n", control_d):
         ran = asked(line, answer)
         assert ran.status == 2
         assert ran.err.endswith("[y/N]\ncancelled; nothing was changed\n")
@@ -237,3 +237,6 @@ def test_required_reason_holds_for_all_changes_but_a_kill_and_a_dry_run(
         assert run(f"{line} --dry-run").status in {0, 6}
     assert run("on summer_banner --reason launch").status == 0
     assert run("kill dark_mode").status == 0
+    # A setting that cannot be read stops no kill.
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": "yes"}
+    assert run("kill new_checkout").status == 0

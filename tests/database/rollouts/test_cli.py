@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
 
@@ -36,7 +38,7 @@ from tests.support.rollouts import (
     run_of,
     see_enough,
 )
-from tests.support.terminals import Ran, asked, document, flags, run, typed
+from tests.support.terminals import Ran, asked, document, flags, run, typed, undo_of
 
 pytestmark = pytest.mark.django_db
 
@@ -115,6 +117,46 @@ def replace_plan(*steps: str) -> str:
     plans.delete(KEY)
     plans.create(KEY, steps)
     return KEY
+
+
+PAUSE, RESUME, ROLL_BACK = (f"plan {action} {KEY}" for action in ("pause", "resume", "roll-back"))
+TO_ZERO, AGAIN = "sets the rollout to 0 %", "begins it again at its first step"
+
+
+def schedule() -> None:
+    plans.create(KEY, starts_at=datetime.now(timezone.utc) + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "before", "line", "instead"),
+    [
+        ({}, [], START, ""),
+        ({"rollout_percent": 3}, [], START, TO_ZERO),
+        ({"rules": RULES}, [], START, TO_ZERO),
+        ({"enabled": False}, [], f"{START} --enable", TO_ZERO),
+        ({}, [lambda: ok(START)], PAUSE, ""),
+        ({}, [schedule], PAUSE, "starts it at once"),
+        ({}, [lambda: ok(START), lambda: ok(PAUSE)], RESUME, ""),
+        ({}, [schedule, lambda: ok(PAUSE)], RESUME, ""),
+        ({}, [lambda: ok(START), lambda: ok(ROLL_BACK)], RESUME, ""),
+        ({}, [lambda: ok(START)], ROLL_BACK, ""),
+        ({}, [lambda: ok(START), pass_step, lambda: ok("run-jobs")], ROLL_BACK, AGAIN),
+        ({"rules": RULES}, [lambda: ok(START)], ROLL_BACK, AGAIN),
+    ],
+)
+def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_command_does(
+    fields: dict[str, Any], before: list[Callable[[], object]], line: str, instead: str
+) -> None:
+    FeatureFlag.objects.update(**fields)
+    for step in before:
+        step()
+    [old] = FeatureFlag.objects.values("enabled", "rollout_percent")
+    messages = ok(line)
+    assert instead in messages
+    assert ("undo: " in messages) is not bool(instead)
+    if not instead:
+        ok(undo_of(messages))
+        assert [*FeatureFlag.objects.values("enabled", "rollout_percent")] == [old]
 
 
 def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end() -> None:

@@ -52,6 +52,7 @@ def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value:
         (TEXT, "", "required"),
         (PERCENT, "101", "a whole number from 0 to 100, not '101'"),
         (PERCENT, "", "required"),
+        (Parsed("users", "N", int), "many", "invalid N: 'many'"),
         (WORD, "half", "not one of the available choices"),
         (JsonFile("rules"), "[", "not valid JSON"),
         (JsonText("choices"), '{"a": 1, "a": 2}', "not valid JSON"),
