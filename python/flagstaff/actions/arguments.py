@@ -103,7 +103,7 @@ class Parsed(Argument):
         return None if self.clears and typed == "" else typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(self.parse, label=label, required=required)
+        return _ParsedField(self._parse, label=label, required=required)
 
     def _parse(self, text: str) -> Any:
         try:
