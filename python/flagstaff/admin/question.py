@@ -120,7 +120,9 @@ class ActionRequest:
             fields["key"] = self._field("key", Argument(""), required=True)
         for name, (argument, required) in self.action.arguments().items():
             fields[name] = self._field(name, argument, required=required)
-        initial = {name: getattr(self.row, name) for name in fields if hasattr(self.row, name)}
+        # Not its methods, which Django would call for the initial value, such as `delete`.
+        columns = [name for name in fields if self.row and find_field(self.admin.model, name)]
+        initial = {name: getattr(self.row, name) for name in columns}
         # Without fields there is nothing to wait for.
         data: Mapping[str, Any] | None = None if fields else {}
         if self.request.method == "POST":
