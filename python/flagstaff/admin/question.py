@@ -181,7 +181,8 @@ class ActionRequest:
         """Whether the page has asked, and a person has confirmed what is known now."""
         posted, shown = self.request.POST, posted_version(self.request)
         is_always = self.action.always_runs is True
-        if not is_always and shown is not None and shown != self.version:
+        is_stale = self.row is not None and shown is not None and shown != self.version
+        if is_stale and not is_always:
             self._say_what_is_newer(shown)
         has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
         # An input of one line has no line breaks, and a page shows several blanks as one.
@@ -256,13 +257,13 @@ class ActionRequest:
         if action.takes_version and action.always_runs is not True:
             arguments["expect_version"] = posted_version(request)
         with transaction.atomic(using=conf.database):
-            if action.deletes:
-                # Only the type asks for a query set.
-                admin.log_deletions(request, cast("Any", [row]))
             changed = self._run(preview.changed.key, arguments)
             if action.creates:
                 self.row = admin.row_kind.row(changed.key)
-            if changed.written and not action.deletes:
+            if changed.written and action.deletes:
+                # Only the type asks for a query set.
+                admin.log_deletions(request, cast("Any", [row]))
+            elif changed.written:
                 log = admin.log_addition if action.creates else admin.log_change
                 log(request, self.row, describe_changed(request, changed))
         return changed

@@ -254,6 +254,13 @@ def test_page_of_an_action_locks_and_writes_nothing(
     assert LogEntry.objects.count() == 0
 
 
+@pytest.mark.parametrize("version", ["0", "1", "9" * 19])
+def test_version_of_a_row_that_is_created_is_ignored(version: str, operator: Client) -> None:
+    _address, arguments, _flag, message = ACTIONS["create"]
+    response = act(operator, f"{SEGMENTS}add/", **arguments, expect_version=version)
+    assert messages_of(response)[0].startswith(message)
+
+
 def test_action_that_changes_nothing_says_so(operator: Client, segment: Segment) -> None:
     response = act(operator, url_of(segment, "details"))
     assert messages_of(response) == ["Nothing was changed: “enterprise” already has these values."]
@@ -503,6 +510,22 @@ def test_deletion_types_the_key_in_production(
     assert not Segment.objects.exists()
 
 
+def test_deletion_after_another_one_is_not_logged(
+    operator: Client, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = operator.get(url_of(segment, "delete"))
+
+    def delete_first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        changes.segments.delete("enterprise")
+        return question.impact(*arguments, **options)
+
+    monkeypatch.setattr(question, "impact", delete_first)
+    assert answer(operator, shown).status_code == 200
+    assert not Segment.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
 def test_used_segment_is_not_deleted_and_its_flags_are_named(
     operator: Client, segment: Segment
 ) -> None:
@@ -597,9 +620,9 @@ def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     @action(Kind.SEGMENT)
     def limit_seats(
-        key: str, most: Percent, note: Text, *, expect_version: int | None = None
+        key: str, most: Percent, note: Text, delete: Text = "", *, expect_version: int | None = None
     ) -> Changed:
-        """Limit the seats."""
+        """Limit the seats. An argument has the name of a method."""
         fields = {"conditions": [condition("seats", "lt", most)], "description": note}
         return changes.segments.update(key, fields, expect_version=expect_version)
 
@@ -626,9 +649,14 @@ def test_action_of_a_project_has_a_page_with_its_arguments(
     operator: Client, segment: Segment
 ) -> None:
     url = url_of(segment, "limit-seats")
-    response = operator.post(url, typed(operator, url, most="101", note="few"))
-    assert [field.label for field in response.context["form"]] == ["Most", "Note"]
-    assert errors_of(response) == ["expected a whole number from 0 to 100, not '101'"]
+    for most, problem in {
+        "101": "expected a whole number from 0 to 100, not '101'",
+        # Python refuses to parse so many digits.
+        "9" * 5000: f"invalid PERCENT: '{'9' * 5000}'",
+    }.items():
+        response = operator.post(url, typed(operator, url, most=most, note="few"))
+        assert [field.label for field in response.context["form"]] == ["Most", "Note", "Delete"]
+        assert errors_of(response) == [problem]
     act(operator, url, most="50%", note="few")
     segment.refresh_from_db()
     assert (segment.conditions, segment.description) == ([condition("seats", "lt", 50)], "few")
