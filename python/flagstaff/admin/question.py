@@ -32,6 +32,7 @@ from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.rights import may
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
@@ -278,8 +279,14 @@ class ActionRequest:
             admin.message_user(request, text % key, messages.INFO)
         elif action.creates or action.deletes:
             text = _("“%(key)s” was added.") if action.creates else _("“%(key)s” was deleted.")
-            versions = [changed.version] if changed.version else []
-            url = undo_url(admin.admin_site, versions)
+            site = admin.admin_site
+            may_undo = (
+                may(site, request, "delete", self.row)
+                if action.creates
+                else may(site, request, "add", admin.model)
+            )
+            versions = [changed.version] if changed.version and may_undo else []
+            url = undo_url(site, versions)
             admin.report_applied(request, text % key, timeout=timeout, undo_url=url)
         else:
             users = impact_text(preview.impact)

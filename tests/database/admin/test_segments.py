@@ -18,6 +18,7 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions
 from flagstaff.admin import question, row_page
 from flagstaff.changes import Changed
+from flagstaff.changes.impact import impact
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
@@ -39,6 +40,7 @@ from tests.support.admin_pages import (
     text_to_type,
     typed,
     undo_url,
+    undo_urls,
 )
 from tests.support.conditions import condition
 from tests.support.form_inputs import inputs_of
@@ -518,7 +520,7 @@ def test_deletion_after_another_one_is_not_logged(
     def delete_first(*arguments: Any, **options: Any) -> Any:
         monkeypatch.undo()
         changes.segments.delete("enterprise")
-        return question.impact(*arguments, **options)
+        return impact(*arguments, **options)
 
     monkeypatch.setattr(question, "impact", delete_first)
     assert answer(operator, shown).status_code == 200
@@ -603,6 +605,18 @@ def test_pages_need_a_permission(
     assert {*statuses.values()} <= {200, 302, 403}
 
 
+@pytest.mark.parametrize(("name", "right"), [("create", "delete"), ("delete", "add")])
+@pytest.mark.parametrize("may_undo", [False, True])
+def test_message_links_to_an_undo_that_the_user_may_do(
+    name: str, right: str, may_undo: bool, segment: Segment
+) -> None:
+    own = {"create": "add", "delete": "delete"}[name]
+    client = staff("view_segment", f"{own}_segment", *([f"{right}_segment"] if may_undo else []))
+    address, arguments, _flag, _message = ACTIONS[name]
+    response = act(client, SEGMENTS + address.format(pk=segment.pk), **arguments)
+    assert len(undo_urls(response)) == may_undo
+
+
 @pytest.mark.parametrize("view", OF_A_ROW)
 def test_page_of_a_segment_that_is_gone_says_so(view: str, operator: Client) -> None:
     for pk in ("0", "x"):
@@ -620,10 +634,18 @@ def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     @action(Kind.SEGMENT)
     def limit_seats(
-        key: str, most: Percent, note: Text, delete: Text = "", *, expect_version: int | None = None
+        key: str,
+        most: Percent,
+        note: Text,
+        delete: Text = "nobody",
+        *,
+        expect_version: int | None = None,
     ) -> Changed:
         """Limit the seats. An argument has the name of a method."""
-        fields = {"conditions": [condition("seats", "lt", most)], "description": note}
+        fields = {
+            "conditions": [condition("seats", "lt", most)],
+            "description": f"{note}, {delete}",
+        }
         return changes.segments.update(key, fields, expect_version=expect_version)
 
     actions = (*all_actions(Kind.SEGMENT), limit_seats)
@@ -659,4 +681,6 @@ def test_action_of_a_project_has_a_page_with_its_arguments(
         assert errors_of(response) == [problem]
     act(operator, url, most="50%", note="few")
     segment.refresh_from_db()
-    assert (segment.conditions, segment.description) == ([condition("seats", "lt", 50)], "few")
+    assert segment.conditions == [condition("seats", "lt", 50)]
+    # What is not typed has its default.
+    assert segment.description == "few, nobody"
