@@ -85,7 +85,7 @@ class Argument:
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         """Returns the field of a page. Its value is what the action gets; None is left out."""
-        return forms.CharField(label=label, required=required)
+        return forms.CharField(label=label, required=required, empty_value=None)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -189,8 +190,10 @@ class ActionPageAdmin(BaseAdmin):
             return HttpResponseRedirect(self.url("change", row.pk))
         if request.method != "POST" or CONFIRMED not in request.POST:
             return self._ask_to_delete(request, row, deletion)
-        self.log_change(request, row, deletion.done)
+        # Django takes the primary key away.
+        deleted = copy(row)
         self.delete(row)
+        self.log_change(request, deleted, deletion.done)
         self.message_user(request, deletion.done, messages.SUCCESS)
         return HttpResponseRedirect(self.url("changelist"))
 

@@ -32,6 +32,7 @@ from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.rights import may
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
@@ -120,7 +121,9 @@ class ActionRequest:
             fields["key"] = self._field("key", Argument(""), required=True)
         for name, (argument, required) in self.action.arguments().items():
             fields[name] = self._field(name, argument, required=required)
-        initial = {name: getattr(self.row, name) for name in fields if hasattr(self.row, name)}
+        # Not its methods, which Django would call for the initial value, such as `delete`.
+        columns = [name for name in fields if self.row and find_field(self.admin.model, name)]
+        initial = {name: getattr(self.row, name) for name in columns}
         # Without fields there is nothing to wait for.
         data: Mapping[str, Any] | None = None if fields else {}
         if self.request.method == "POST":
@@ -179,7 +182,8 @@ class ActionRequest:
         """Whether the page has asked, and a person has confirmed what is known now."""
         posted, shown = self.request.POST, posted_version(self.request)
         is_always = self.action.always_runs is True
-        if not is_always and shown is not None and shown != self.version:
+        is_stale = self.row is not None and shown is not None and shown != self.version
+        if is_stale and not is_always:
             self._say_what_is_newer(shown)
         has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
         # An input of one line has no line breaks, and a page shows several blanks as one.
@@ -254,13 +258,13 @@ class ActionRequest:
         if action.takes_version and action.always_runs is not True:
             arguments["expect_version"] = posted_version(request)
         with transaction.atomic(using=conf.database):
-            if action.deletes:
-                # Only the type asks for a query set.
-                admin.log_deletions(request, cast("Any", [row]))
             changed = self._run(preview.changed.key, arguments)
             if action.creates:
                 self.row = admin.row_kind.row(changed.key)
-            if changed.written and not action.deletes:
+            if changed.written and action.deletes:
+                # Only the type asks for a query set.
+                admin.log_deletions(request, cast("Any", [row]))
+            elif changed.written:
                 log = admin.log_addition if action.creates else admin.log_change
                 log(request, self.row, describe_changed(request, changed))
         return changed
@@ -275,8 +279,14 @@ class ActionRequest:
             admin.message_user(request, text % key, messages.INFO)
         elif action.creates or action.deletes:
             text = _("“%(key)s” was added.") if action.creates else _("“%(key)s” was deleted.")
-            versions = [changed.version] if changed.version else []
-            url = undo_url(admin.admin_site, versions)
+            site = admin.admin_site
+            may_undo = (
+                may(site, request, "delete", self.row)
+                if action.creates
+                else may(site, request, "add", admin.model)
+            )
+            versions = [changed.version] if changed.version and may_undo else []
+            url = undo_url(site, versions)
             admin.report_applied(request, text % key, timeout=timeout, undo_url=url)
         else:
             users = impact_text(preview.impact)

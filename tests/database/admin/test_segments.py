@@ -18,6 +18,7 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions
 from flagstaff.admin import question, row_page
 from flagstaff.changes import Changed
+from flagstaff.changes.impact import impact
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
@@ -39,6 +40,7 @@ from tests.support.admin_pages import (
     text_to_type,
     typed,
     undo_url,
+    undo_urls,
 )
 from tests.support.conditions import condition
 from tests.support.form_inputs import inputs_of
@@ -252,6 +254,13 @@ def test_page_of_an_action_locks_and_writes_nothing(
     written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
     assert not [one for one in statements_of(show) if written.search(one)]
     assert LogEntry.objects.count() == 0
+
+
+@pytest.mark.parametrize("version", ["0", "1", "9" * 19])
+def test_version_of_a_row_that_is_created_is_ignored(version: str, operator: Client) -> None:
+    _address, arguments, _flag, message = ACTIONS["create"]
+    response = act(operator, f"{SEGMENTS}add/", **arguments, expect_version=version)
+    assert messages_of(response)[0].startswith(message)
 
 
 def test_action_that_changes_nothing_says_so(operator: Client, segment: Segment) -> None:
@@ -503,6 +512,22 @@ def test_deletion_types_the_key_in_production(
     assert not Segment.objects.exists()
 
 
+def test_deletion_after_another_one_is_not_logged(
+    operator: Client, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = operator.get(url_of(segment, "delete"))
+
+    def delete_first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        changes.segments.delete("enterprise")
+        return impact(*arguments, **options)
+
+    monkeypatch.setattr(question, "impact", delete_first)
+    assert answer(operator, shown).status_code == 200
+    assert not Segment.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
 def test_used_segment_is_not_deleted_and_its_flags_are_named(
     operator: Client, segment: Segment
 ) -> None:
@@ -580,6 +605,18 @@ def test_pages_need_a_permission(
     assert {*statuses.values()} <= {200, 302, 403}
 
 
+@pytest.mark.parametrize(("name", "right"), [("create", "delete"), ("delete", "add")])
+@pytest.mark.parametrize("may_undo", [False, True])
+def test_message_links_to_an_undo_that_the_user_may_do(
+    name: str, right: str, may_undo: bool, segment: Segment
+) -> None:
+    own = {"create": "add", "delete": "delete"}[name]
+    client = staff("view_segment", f"{own}_segment", *([f"{right}_segment"] if may_undo else []))
+    address, arguments, _flag, _message = ACTIONS[name]
+    response = act(client, SEGMENTS + address.format(pk=segment.pk), **arguments)
+    assert len(undo_urls(response)) == may_undo
+
+
 @pytest.mark.parametrize("view", OF_A_ROW)
 def test_page_of_a_segment_that_is_gone_says_so(view: str, operator: Client) -> None:
     for pk in ("0", "x"):
@@ -597,10 +634,18 @@ def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     @action(Kind.SEGMENT)
     def limit_seats(
-        key: str, most: Percent, note: Text, *, expect_version: int | None = None
+        key: str,
+        most: Percent,
+        note: Text,
+        delete: Text = "nobody",
+        *,
+        expect_version: int | None = None,
     ) -> Changed:
-        """Limit the seats."""
-        fields = {"conditions": [condition("seats", "lt", most)], "description": note}
+        """Limit the seats. An argument has the name of a method."""
+        fields = {
+            "conditions": [condition("seats", "lt", most)],
+            "description": f"{note}, {delete}",
+        }
         return changes.segments.update(key, fields, expect_version=expect_version)
 
     actions = (*all_actions(Kind.SEGMENT), limit_seats)
@@ -626,9 +671,16 @@ def test_action_of_a_project_has_a_page_with_its_arguments(
     operator: Client, segment: Segment
 ) -> None:
     url = url_of(segment, "limit-seats")
-    response = operator.post(url, typed(operator, url, most="101", note="few"))
-    assert [field.label for field in response.context["form"]] == ["Most", "Note"]
-    assert errors_of(response) == ["expected a whole number from 0 to 100, not '101'"]
+    for most, problem in {
+        "101": "expected a whole number from 0 to 100, not '101'",
+        # Python refuses to parse so many digits.
+        "9" * 5000: f"invalid PERCENT: '{'9' * 5000}'",
+    }.items():
+        response = operator.post(url, typed(operator, url, most=most, note="few"))
+        assert [field.label for field in response.context["form"]] == ["Most", "Note", "Delete"]
+        assert errors_of(response) == [problem]
     act(operator, url, most="50%", note="few")
     segment.refresh_from_db()
-    assert (segment.conditions, segment.description) == ([condition("seats", "lt", 50)], "few")
+    assert segment.conditions == [condition("seats", "lt", 50)]
+    # What is not typed has its default.
+    assert segment.description == "few, nobody"

@@ -255,13 +255,15 @@ def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
             found = parse_datetime(text)
         else:
             found = datetime.combine(day + timedelta(days=1) if end else day, time.min)
+        if found is not None:
+            found = found if timezone.is_aware(found) else timezone.make_aware(found)
+            # PostgreSQL knows no offset of 16 hours or more, which is a valid one of Python.
+            return found.astimezone(timezone.get_default_timezone())
     except (ValueError, OverflowError):  # No day follows 9999-12-31.
-        found = None
-    if found is None:
-        problem = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
-        problems.append(problem % {"text": text})
-        return None
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+        pass
+    problem = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
+    problems.append(problem % {"text": text})
+    return None
 
 
 def _made_by(actors: Collection[str], name: str) -> Q:

@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.utils import override_settings
 from django.utils import timezone
 from django.utils.html import strip_tags
+from django.utils.timezone import get_fixed_timezone
 
 from flagstaff import acting_as, changes
 from flagstaff.models import Change, FeatureFlag
@@ -147,7 +148,20 @@ def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Cl
     assert keys(page(operator, url(to=f"{noon - minute:{local}}"))) == []
 
 
-@pytest.mark.parametrize(("name", "text"), [("from", "yesterday"), ("to", "9999-12-31")])
+@pytest.mark.parametrize(("days", "count"), [(-1, 3), (1, 0)])
+def test_time_with_an_offset_that_postgresql_does_not_know_is_that_time(
+    days: int, count: int, operator: Client
+) -> None:
+    offset = get_fixed_timezone(timedelta(hours=23, minutes=59))
+    since = timezone.now().astimezone(offset) + timedelta(days=days)
+    html = page(operator, url(**{"time": "range", "from": since.isoformat()}))
+    assert len(keys(html)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("from", "yesterday"), ("to", "9999-12-31"), ("from", "0001-01-01T00:00:00+23:59")],
+)
 def test_text_that_is_no_time_is_named_and_kept(name: str, text: str, operator: Client) -> None:
     html = page(operator, url(**{"time": "range", name: text}))
     expected = f"“{text}” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22."

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
@@ -529,6 +530,24 @@ def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, runni
     response = operator.post(url, {"_confirmed": "1"}, follow=True)
     assert messages_of(response) == [f"The plan of “{KEY}” was deleted. The flag stays as it is."]
     assert (Plan.objects.count(), rollout()) == (0, 5)
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(running)]
+
+
+def test_deletion_that_is_refused_is_not_logged(
+    operator: Client, running: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollouts.pause(KEY)
+    delete = rollouts.delete
+
+    def resume_first(key: str) -> None:
+        rollouts.resume(key)
+        delete(key)
+
+    monkeypatch.setattr("flagstaff.rollouts.plans.delete", resume_first)
+    response = operator.post(f"{PLANS}{running.pk}/delete/", {"_confirmed": "1"}, follow=True)
+    assert messages_of(response)[0].startswith("Not saved: ")
+    assert plan_of().state == State.RUNNING
+    assert not LogEntry.objects.exists()
 
 
 # The list and the page of flags.
