@@ -27,7 +27,7 @@ BOTH = YesNo("yes or no")
     ("argument", "typed", "value"),
     [
         (TEXT, "a b", "a b"),
-        (TEXT, "", ""),
+        (TEXT, "", None),
         (PERCENT, "25%", 25),
         (PERCENT, "0", 0),
         (PERCENT, "", None),
