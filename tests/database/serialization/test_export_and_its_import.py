@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -134,7 +135,8 @@ FLAG = st.fixed_dictionaries(
         "rules": st.lists(RULE, max_size=2),
         "owner": st.sampled_from(["", "payments", "on"]),
         "tags": st.lists(st.sampled_from(["checkout", "on", "1.5"]), unique=True),
-        "review_on": st.none() | st.dates(),
+        # The years that the database accepts.
+        "review_on": st.none() | st.dates(date(2, 1, 1), date(8999, 12, 31)),
     }
 )
 FLAGS = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(FLAG, USERS), max_size=4)
