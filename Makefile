@@ -16,9 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests/conftest.py puts the longest files first, so that all processes end at the same time.
 pytest = $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
 PYTEST = $(call pytest,2)
-# Tests of processes and browsers wait for half of their time, those of faults for two thirds.
+# Tests of processes, browsers and faults wait for half of their time.
 WAITING_PYTEST = $(call pytest,4)
-FAULTS_PYTEST = $(call pytest,6)
 # Without processes and browsers, and one test of each kind of the others.
 QUICK = -m 'smoke or not (system or thorough)' tests/unit tests/database tests/conformance $(shell grep -l -r 'mark\.smoke' tests/system --include='test_*.py')
 # The fault tests: all of them, or FAULTS=smoke for one of each family.
@@ -60,7 +59,7 @@ test-all: test-rust build ## Run all tests but those of faults: also processes, 
 test-faults: build ## Run the fault tests: crashes, forks, poolers, replicas; FAULTS=smoke runs one of each family
 	TEST_STEPS=2000 $(RANDOM_STEPS)
 	cargo build --quiet --profile quick $(LOCKED) $(POSTGRES) --example engines
-	$(FAULTS_PYTEST) --timeout=180 $(FAULT_TESTS)
+	$(WAITING_PYTEST) --timeout=180 $(FAULT_TESTS)
 
 lint: lint-rust lint-python docs ## Run all static checks
 

@@ -18,7 +18,7 @@ from tools.postgres import Postgres
 LOAD = "tests.faults.evaluation_load"
 RATE = 10_000
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-OUTAGE = repeats(60, 10)
+OUTAGE = repeats(60, 20)
 MAX_ATTEMPTS = repeats(40, 20)
 MAX_SWITCHES = 10
 CRASHES = 5

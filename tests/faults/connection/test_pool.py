@@ -23,8 +23,8 @@ from tests.support.workers import Worker
 from tools.postgres import Postgres
 from tools.replica import Replica
 
-TURNS = repeats(1000, 20)
-FORKS = repeats(1000, 25)
+TURNS = repeats(1000, 40)
+FORKS = repeats(1000, 50)
 POOL_SIZE = 2
 REFUSED = "this worker cannot write the counts of rollout plans"
 TERMINATE = (

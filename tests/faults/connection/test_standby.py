@@ -18,7 +18,7 @@ from tools.replica import Replica
 
 OpenToAll = Callable[[], None]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-TURNS = repeats(200, 50)
+TURNS = repeats(200, 100)
 
 
 def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:

@@ -35,7 +35,7 @@ ONLY_AT_THE_END = 60
 MAX_WAITING, MAX_FLUSHED = 100_000, 10_000
 
 WORKERS = 8
-CALLS = repeats(1_000_000, 100_000)
+CALLS = repeats(1_000_000, 200_000)
 #: Each worker meets units of a window. The windows overlap, and the first one begins alone.
 UNITS = CALLS // 5
 WINDOW = UNITS // 4

@@ -14,7 +14,7 @@ from tests.support.repeats import repeats
 from tests.support.sessions import Sessions, only_session, within
 from tests.support.workers import Worker
 
-TIMES = repeats(200, 20)
+TIMES = repeats(200, 40)
 EXITS = ["sys.exit", "os._exit", "kill"]
 GATEWAY = ["get_value", "gateway"]
 

@@ -9,7 +9,7 @@ from tests.support.python_processes import run_python
 from tests.support.repeats import repeats
 
 pytestmark = pytest.mark.timeout(1800)
-REPEATS = repeats(full=1000, reduced=15)
+REPEATS = repeats(full=1000, reduced=30)
 
 
 @pytest.mark.smoke

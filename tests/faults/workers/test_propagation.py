@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(180)
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 WORKERS = 10
-CHANGES = repeats(200, 30)
+CHANGES = repeats(200, 60)
 
 # What keeps workers from writing their rows, and what status() says then.
 FAULTS = {
@@ -145,7 +145,7 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
     wrong, took = 0, []
     with psycopg.connect(database) as early:
-        for number in range(repeats(100, 15)):
+        for number in range(repeats(100, 30)):
             enabled = number % 2 == 0
             # This session gets its token first, and commits last.
             early.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [100 * enabled])
