@@ -133,8 +133,7 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
     """Declares a function as the action of its name. `options` are those of `Action`.
 
     The function gets the key, then its arguments, whose types are those of `actions.arguments`; one
-    without a default is required. Its docstring is the help, and what
-    else to know.
+    without a default is required. Its docstring is the help, and what else to know.
 
         @action(Kind.FLAG, "archive search_v2", many=True)
         def archive(key: str, owner: Text, *, expect_version: int | None = None) -> Changed:

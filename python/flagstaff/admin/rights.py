@@ -142,7 +142,9 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     # A query set cannot say whether it would show a deleted row.
     decides, present = rights.overrides(model_admin, "has_view_permission"), {*map(str, keys)}
     deletions = Change.objects.filter(relation=kind.row_relation, action__in=_DELETIONS)
-    newest = {one.object_pk: one for one in deletions.order_by("id")}
+    # Of each row, the newest one only, and what it held only for a class that is asked.
+    found = deletions.order_by("object_pk", "-id").distinct("object_pk")
+    newest = {one.object_pk: one for one in (found if decides else found.defer("old", "new"))}
     for pk in newest.keys() - present:
         if not (decides and _shows_deleted(model_admin, request, newest[pk])):
             yield pk, newest[pk].key

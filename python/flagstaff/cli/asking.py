@@ -89,8 +89,8 @@ def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
     """Writes, on a terminal after a question if users notice the change. Blocks until the answer.
 
     `rows` are what `write` changes, in the order of its results. With `shows`, the question also
-    shows the changes. Raises CommandError if the
-    answer is no, and ConflictError if one of the rows has been changed since the question.
+    shows the changes. Raises CommandError if the answer is no, and ConflictError if one of the rows
+    has been changed since the question.
     """
     if not may_ask(options, out):
         return write()

@@ -218,6 +218,10 @@ class _Parsers(Mapping[str, CommandParser]):
     def __len__(self) -> int:
         return len(self._verbs)
 
+    def __contains__(self, name: object) -> bool:
+        # The default builds the parser.
+        return name in self._verbs
+
     def __getitem__(self, name: str) -> CommandParser:
         verb = self._verbs[name]
         parser = VerbParser(
