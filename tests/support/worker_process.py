@@ -228,6 +228,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "problems": lambda: sorted(flagstaff.status().problems),
     "mode": lambda: flagstaff.status().mode,
     "failed": lambda times: flagstaff.status().failures >= times,
+    "last_error_has": lambda text: text in (flagstaff.status().last_error or ""),
     "fresh": lambda age: (flagstaff.status().age or 0) <= age,
     "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=30.0: flagstaff.refresh(timeout),

@@ -123,9 +123,10 @@ def test_status_and_log_follow_an_outage(server: Postgres, worker: Worker) -> No
     server.stop()
     worker.sees(["failed", 2], True, within=3)
     worker.sees(["fresh", live["age"] + 0.2], False, within=2)
+    # The first attempts may still find the server that stops, and are refused by it.
+    worker.sees(["last_error_has", "connect: the server cannot be reached ("], True, within=5)
     down = worker.ask("status")
     assert (down["ready"], down["version"], down["token"]) == (True, live["version"], live["token"])
-    assert down["last_error"].startswith("connect: the server cannot be reached (")
     assert not any(text in down["last_error"] for text in ("127.0.0.1", str(server.port)))
     worker.sees(["has_logged", 1], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
@@ -135,7 +136,7 @@ def test_status_and_log_follow_an_outage(server: Postgres, worker: Worker) -> No
     assert back["age"] < down["age"]
     assert back["loads"] == live["loads"] + 1
     # Not reset. It may be the error of a later attempt, while the server was starting.
-    assert back["last_error"].startswith("connect: the server cannot be reached (")
+    assert back["last_error"].startswith("connect: ")
     worker.sees(["has_logged", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     [[_, went_down], [_, went_up]] = worker.ask("logged")
