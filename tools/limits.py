@@ -2,14 +2,16 @@
 
 A wait ends with its event, so a limit only matters where something failed, or where the machine is
 slow. All limits grow with one factor: the speed of the machine, measured once for each process,
-times the processes that compete for each core at the time of the wait.
+times the processes that compete for each core: in the last minute, or now if these are more.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 __all__ = ["CHILD", "SERVER", "factor", "seconds"]
 
@@ -33,8 +35,11 @@ def seconds(limit: float) -> float:
 
 def factor() -> float:
     """Returns by how much waits may be longer than on a quiet machine, at least 1."""
-    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return _slowness() * max(1.0, waiting)
+    waiting = os.getloadavg()[0]
+    # The average of a minute hardly shows that many processes have just started.
+    with suppress(OSError):
+        waiting = max(waiting, int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]))
+    return _slowness() * max(1.0, waiting / (os.cpu_count() or 1))
 
 
 @cache

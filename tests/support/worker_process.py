@@ -24,6 +24,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 import flagstaff
+from tools.limits import factor, seconds
 
 Command = list[Any]
 
@@ -39,6 +40,8 @@ class _ListHandler(logging.Handler):
 
 
 def set_up() -> None:
+    # Measures the machine before a test measures this process.
+    factor()
     logging.getLogger("flagstaff").addHandler(_ListHandler())
     django.setup()
     # A busy machine must not fail a test by a late first load.
@@ -51,10 +54,14 @@ def run(command: Command) -> Any:
 
 
 def until(command: Command, expected: Any, limit: float) -> float | None:
-    """Waits for a result, and returns the seconds that it took; None after the time limit."""
+    """Waits for a result, and returns the seconds that it took.
+
+    Returns None after the limit of a quiet machine.
+    """
     started = time.monotonic()
     while run(command) != expected:
-        if time.monotonic() - started > limit:
+        # The machine may have become busy meanwhile.
+        if time.monotonic() - started > seconds(limit):
             return None
         time.sleep(0.001)
     return time.monotonic() - started
@@ -63,6 +70,14 @@ def until(command: Command, expected: Any, limit: float) -> float | None:
 def survey(key: str, users: int) -> list[int]:
     """The primary keys from 0 on that have the flag."""
     return [user for user in range(users) if flagstaff.flag_enabled(key, user)]
+
+
+def ready(timeout: float | None = None) -> bool:
+    """Waits for the first load, and for its mode, which the engine sets a moment later."""
+    is_ready = flagstaff.ready(timeout)
+    while is_ready and flagstaff.status().mode == "starting":
+        time.sleep(0.001)
+    return is_ready
 
 
 def has_logged(times: int) -> bool:
@@ -77,7 +92,8 @@ def follow(command: Command) -> None:
     It ends with `followed`, or with `watched`, which returns only the distinct results.
     """
     _stop.clear()
-    _followed.clear()
+    # Before the thread starts, which may be after the change that the test makes.
+    _followed[:] = [[time.monotonic(), run(command)]]
 
     def repeat() -> None:
         over = False
@@ -85,7 +101,7 @@ def follow(command: Command) -> None:
             # Read before the last run, so that a result at the time of the stop is recorded.
             over = _stop.is_set()
             found = run(command)
-            if not _followed or _followed[-1][1] != found:
+            if _followed[-1][1] != found:
                 _followed.append([time.monotonic(), found])
             time.sleep(0.0002)
 
@@ -213,7 +229,17 @@ def create_enabled_flag(key: str) -> None:
 
 
 _BY_NAME: list[Callable[..., Any]] = [
-    *(until, survey, has_logged, follow, last_followed, followed, watched, reload_constantly),
+    *(
+        until,
+        survey,
+        ready,
+        has_logged,
+        follow,
+        last_followed,
+        followed,
+        watched,
+        reload_constantly,
+    ),
     *(in_threads, in_fork, continue_in_fork, in_pool, migrate, create_enabled_flag),
 ]
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -230,7 +256,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "failed": lambda times: flagstaff.status().failures >= times,
     "last_error_has": lambda text: text in (flagstaff.status().last_error or ""),
     "fresh": lambda age: (flagstaff.status().age or 0) <= age,
-    "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=30.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
     "watch": follow,

@@ -89,11 +89,10 @@ class Worker:
 
         `within` is in seconds of a quiet machine.
         """
-        limit = seconds(within)
-        took = self.ask("until", command, expected, limit)
+        took = self.ask("until", command, expected, within)
         if took is None:
             found, status = self.ask(*command), self.ask("status")
-            message = f"{command}: {found!r} after {limit:.1f} s, not {expected!r}; {status}"
+            message = f"{command}: {found!r} after {within} s, not {expected!r}; {status}"
             raise AssertionError(message)
         return float(took)
 
