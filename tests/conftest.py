@@ -48,6 +48,20 @@ def _fast_flush() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient_counts() -> Iterator[None]:
+    """Gives counts of users a minute for each second of a page, because machines are busy."""
+    from flagstaff.admin.rule_editor import samples
+    from flagstaff.changes import impact
+    from flagstaff.experiments import planning
+
+    limited = impact.limited
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (impact, samples, planning):
+            patch.setattr(module, "limited", lambda seconds: limited(60 * seconds))
+        yield
+
+
 def pytest_collection_finish() -> None:
     """Leaves the collected tests out of the garbage collections of all later ones."""
     gc.collect()

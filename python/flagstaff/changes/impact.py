@@ -238,7 +238,6 @@ def impact(
     counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
     rules that read attributes of users.
     """
-    deadline = monotonic() + timeout
     found = reached(before, after)
     used = [(use.kind, use.key) for use in found.uses if use.is_active]
     keys = [key for key in dict.fromkeys([*_differing(found), *used]) if _may_differ(found, key)]
@@ -247,7 +246,7 @@ def impact(
     hides_small = viewer is not None and not may_see_users(viewer)
     found |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
     try:
-        with limited(deadline):
+        with limited(timeout) as deadline:
             _require_all_rows()
             _count(found, keys, deadline)
     except FlagstaffError as error:
@@ -476,19 +475,20 @@ def _table_pages(model: type[Model]) -> int | None:
 
 
 @contextmanager
-def limited(deadline: float) -> Iterator[None]:
+def limited(seconds: float) -> Iterator[float]:
     """Ends a statement that waits or takes too long; an open transaction can go on.
 
-    Raises FlagstaffError for all errors of the database.
+    Yields the time at which the seconds are over. Raises FlagstaffError for all errors of the
+    database.
     """
-    connection = connections[conf.database]
-    milliseconds = max(1, int((deadline - monotonic()) * 1000))
+    connection, deadline = connections[conf.database], monotonic() + seconds
+    milliseconds = max(1, int(seconds * 1000))
     try:
         with transaction.atomic(using=connection.alias):
             if is_postgresql(connection):
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
-            yield
+            yield deadline
             # Nothing was written, and this takes back the limit.
             transaction.set_rollback(True, using=connection.alias)
     except DatabaseError as error:

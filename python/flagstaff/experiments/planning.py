@@ -13,7 +13,6 @@ from django.contrib.auth import get_user_model
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 
-from flagstaff._core import monotonic
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.changes.impact import limited
@@ -89,7 +88,7 @@ def traffic_of(bucket_by: str) -> Traffic | None:
     Without one, users who logged in lately. Makes at most three queries, for half a second.
     """
     try:
-        with limited(monotonic() + _TIMEOUT):
+        with limited(_TIMEOUT):
             return _counted(bucket_by) or (_logged_in() if bucket_by == USER else None)
     except FlagstaffError:
         return None
@@ -107,7 +106,7 @@ def baseline_of(metric: str) -> Baseline | None:
     # The others would take most of the time.
     newest.other_metrics, newest.guardrails = [], {}
     try:
-        with limited(monotonic() + _TIMEOUT):
+        with limited(_TIMEOUT):
             found = report_of(newest).metrics[0]
     except (FlagstaffError, IndexError):
         return None

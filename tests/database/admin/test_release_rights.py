@@ -72,7 +72,7 @@ NOW_MOST = "8 users gain the flag. Afterwards 10 of 11 users have it."
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No users can be counted in time."""
-    monkeypatch.setattr(impact_module, "monotonic", iter([0, 0, *[2] * 99]).__next__)
+    monkeypatch.setattr(impact_module, "monotonic", iter([0, *[1_000] * 99]).__next__)
 
 
 def may(*permissions: str) -> None:

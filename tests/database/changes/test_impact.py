@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timezone
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -19,7 +18,14 @@ from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import NotReadyError
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of
-from flagstaff.changes.impact import HIDDEN, Effect, Impact, RowState
+from flagstaff.changes.impact import (
+    HIDDEN,
+    Effect,
+    Impact,
+    RowState,
+    impact,
+    impact_of_enabling,
+)
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.conformance import rules_oracle as oracle
@@ -32,9 +38,6 @@ User: Any = get_user_model()
 ON_POSTGRESQL = connection.vendor == "postgresql"
 NAMES = ("ann", "bob", "cy", "dora", "eve")
 UTC = timezone.utc
-# A busy machine may need more than the default of one second.
-impact = partial(impact_module.impact, timeout=60)
-impact_of_enabling = partial(impact_module.impact_of_enabling, timeout=60)
 
 
 @pytest.fixture

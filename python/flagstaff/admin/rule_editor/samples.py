@@ -12,7 +12,6 @@ from django.db.models import CharField, IntegerField, TextField
 from django.db.models.functions import Left
 from django.http import HttpRequest
 
-from flagstaff._core import monotonic
 from flagstaff._tables.group_lookup import group_names
 from flagstaff._tables.known_attributes import GROUPS, Attribute, AttributeType, known_attributes
 from flagstaff._tables.model_fields import AnyField
@@ -55,7 +54,7 @@ def sample_values(request: HttpRequest) -> Samples:
         if one.field is not None and not found[name] and _may_offer(one.field)
     }
     if columns:
-        with suppress(FlagstaffError), limited(monotonic() + _TIMEOUT):
+        with suppress(FlagstaffError), limited(_TIMEOUT):
             rows = _read(columns.values())
             found.update(zip(columns, map(_common, zip(*rows, strict=True)), strict=False))
     return {name: values for name, values in found.items() if values}
