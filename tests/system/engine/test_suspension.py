@@ -55,8 +55,8 @@ def served(kind: str) -> list[Any]:
 @pytest.fixture
 def polling(database: str) -> Iterator[Worker]:
     """A worker that polls often and has evaluated in a request."""
-    # A child waits for a load of its own for at most this time.
-    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0.2) as worker:
+    # A child does not wait for a load of its own.
+    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0) as worker:
         assert worker.ask("ready", 30)
         assert worker.ask("call", SERVED, "sync")[0] == "stripe"
         yield worker
