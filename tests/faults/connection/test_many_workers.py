@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -12,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from tests.faults.engines import Engines
 from tests.support.fixtures import Query
 from tests.support.repeats import quietest
+from tests.support.sessions import within
 from tools.postgres import Postgres
 
 COUNT = 60
@@ -24,7 +26,7 @@ LOGGED = {"log_connections": "on", "log_line_prefix": "%n "}
 RECEIVED = re.compile(r"^(\d+\.\d+) LOG:  connection received", re.MULTILINE)
 TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
+    WHERE datname = current_database() AND application_name LIKE 'flagstaff %'
 """
 
 
@@ -98,13 +100,21 @@ def test_workers_without_a_connection_make_few_attempts_and_connect_when_there_i
     shop: str, query: Query
 ) -> None:
     with Engines(shop, COUNT) as engines:
+        started = time.monotonic()
+
+        def waiting() -> list[dict[str, Any]]:
+            return [report for report in engines.reports() if report["mode"] != "live"]
+
+        def have_been_refused() -> bool:
+            refused = [one["last_error"] for one in waiting()]
+            return refused == [FULL] * (COUNT - ADMITTED)
+
         time.sleep(SPAN)
-        reports = engines.reports()
+        # On a busy machine, the first attempt of some comes later.
+        assert within(SPAN, have_been_refused), waiting()
+        spans = (time.monotonic() - started) / SPAN
+        reports = waiting()
         query("ALTER ROLE shop CONNECTION LIMIT -1")
         engines.are_live(within=60)
-    waiting = [report for report in reports if report["mode"] != "live"]
-    assert len(waiting) == COUNT - ADMITTED
-    assert {(one["mode"], one["last_error"], one["age"]) for one in waiting} == {
-        ("down", FULL, None)
-    }
-    assert max(report["failures"] for report in waiting) <= MAX_ATTEMPTS
+    assert {(one["mode"], one["age"]) for one in reports} == {("down", None)}
+    assert max(report["failures"] for report in reports) <= MAX_ATTEMPTS * spans
