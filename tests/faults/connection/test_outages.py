@@ -45,7 +45,7 @@ def test_outage_of_a_minute_affects_only_the_age(
         evaluations, switches = worker.ask("call", f"{LOAD}.count_voluntary_switches", 2)
         assert worker.ask("survey", "new_checkout", 1_000) == surveyed
         # Waits for the rest of the outage.
-        time.sleep(stopped + OUTAGE - time.monotonic())
+        time.sleep(max(0.0, stopped + OUTAGE - time.monotonic()))
         last, last_at = worker.ask("status"), time.monotonic()
         attempts = len(proxy.connections) - connected
 
