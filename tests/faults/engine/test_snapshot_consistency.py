@@ -125,13 +125,14 @@ def test_equal_token_sets_mean_equal_rows(slots: str) -> None:
         reading = [threads.submit(reader.read, known, lock) for reader in readers]
         try:
             write_for(SECONDS / 2, writers)
+            # On a busy machine it takes longer until there is something to compare: token sets
+            # that were read more than once.
+            while (count := len(known)) <= 100 or sum(one.reads for one in readers) <= count + 10:
+                write_for(0.5, writers)
         finally:
             for reader in readers:
                 reader.stop()
         assert [done.result() for done in reading] == [[], []]
-    assert len(known) > 100
-    # Token sets were read more than once, so there was something to compare.
-    assert sum(reader.reads for reader in readers) > len(known) + 10
     close(writers, at_least=100)
 
 
