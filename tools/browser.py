@@ -11,6 +11,7 @@ from typing import Any, final
 from selenium import webdriver
 from selenium.common.exceptions import ElementNotInteractableException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -24,6 +25,7 @@ PASSWORD = "flagstaff"  # noqa: S105
 
 # The width below which Django's admin is laid out for a phone.
 _DESKTOP = 768
+_HAS_PAINTED = "return performance.getEntriesByType('paint').length > 0"
 OPTIONS = """
     --headless=new --no-sandbox --disable-dev-shm-usage --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
@@ -85,7 +87,17 @@ class Visitor:
             field.clear()
             field.send_keys(text)
 
+        self.wait_until_painted()
         self.when_interactable(write)
+
+    def press_keys(self, *keys: str) -> None:
+        """Presses keys, wherever the focus is."""
+        self.wait_until_painted()
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def wait_until_painted(self) -> None:
+        """Waits for the first picture of the page: the browser drops keys that it gets before."""
+        self.wait_until(lambda: self.driver.execute_script(_HAS_PAINTED), expected=True)
 
     def click(self, selector: str) -> None:
         self.when_interactable(lambda: self.find(selector).click())

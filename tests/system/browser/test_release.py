@@ -91,6 +91,7 @@ def test_flag_is_created_rolled_out_killed_and_brought_back(
 
 def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
     visitor.visit(page_of(shop))
+    visitor.wait_until_painted()
     body = visitor.find("body")
     for _ in range(MAX_TABS):
         body.send_keys(Keys.TAB)
@@ -101,7 +102,7 @@ def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
         body.send_keys(Keys.ENTER)
     # The button that confirms has the focus.
     with visitor.leaving_page():
-        visitor.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        visitor.press_keys(Keys.ENTER)
     visitor.wait_for_text(MESSAGE, "is now off")
     assert state(shop) == (False, 5)
 
