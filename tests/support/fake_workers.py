@@ -13,9 +13,15 @@ from django.db import connection
 
 from flagstaff._core import RULE_FORMAT
 from flagstaff._workers.register import Worker
+from tests.support.sessions import within
 from tests.support.sql import rows
+from tools.limits import SERVER
 
 NEWEST = "SELECT id, nonce FROM flagstaff_token ORDER BY id DESC LIMIT 1"
+_SESSIONS = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'flagstaff%'
+"""
 _REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -98,6 +104,8 @@ Join = Callable[..., FakeWorker]
 @pytest.fixture
 def join() -> Iterator[Join]:
     """Connects a fake worker, which has applied no token, or does not report at all."""
+    # The session of an engine may end some time after its test, and would count as a worker.
+    assert within(SERVER, lambda: rows(_SESSIONS) == [])
     workers: list[FakeWorker] = []
 
     def join(*arguments: Any, reports: bool = True, **named: Any) -> FakeWorker:
