@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import islice
 
-from tools.ports import free_port
+import pytest
+
+from tools import ports
 
 
-def test_processes_with_the_same_seed_choose_different_ports() -> None:
-    chosen = []
+@pytest.fixture
+def restarted() -> Iterator[None]:
+    """The module as in a process that has chosen no port."""
+    yield
+    ports._ports.cache_clear()
+
+
+def chosen(count: int) -> list[int]:
+    ports._ports.cache_clear()
+    return list(islice(ports._ports(), count))
+
+
+@pytest.mark.usefixtures("restarted")
+def test_processes_of_a_run_choose_different_ports_and_none_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for number in range(4):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
+        found += chosen(300)
+    assert len(set(found)) == len(found) == 1_200
+
+
+@pytest.mark.usefixtures("restarted")
+def test_ports_do_not_depend_on_the_seed_of_a_run() -> None:
+    lists = []
     for _ in range(2):
         random.seed(1)
-        chosen.append([free_port() for _ in range(5)])
-    assert chosen[0] != chosen[1]
+        lists.append(chosen(5))
+    assert lists[0] != lists[1]
