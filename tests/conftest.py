@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +63,14 @@ def _patient_counts() -> Iterator[None]:
         # Users are read by ranges of pages, of which the dead rows of other tests make more.
         patch.setattr(impact, "_PAGES", 1_000_000)
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Begins no test at the end of an hour, which may be that of a day, a month or a year."""
+    left = -time.time() % 3600
+    if left < seconds(10):
+        time.sleep(left)
 
 
 def pytest_collection_finish() -> None:
