@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.limits import seconds
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Options with which a warning is an error.
 STRICT = ("-W", "error")
@@ -17,6 +19,13 @@ def environment(database: str, **variables: str) -> dict[str, str]:
     project = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | project | {"PYTHONPATH": path} | variables
+
+
+def end_patiently() -> None:
+    """Gives the last report of this process the second of a quiet machine."""
+    from flagstaff._engine import lifecycle
+
+    lifecycle._SHUTDOWN_TIMEOUT = seconds(lifecycle._SHUTDOWN_TIMEOUT)
 
 
 def run_python(

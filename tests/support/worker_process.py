@@ -24,7 +24,8 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 import flagstaff
-from tools.limits import factor, seconds
+from tests.support.python_processes import end_patiently
+from tools.limits import seconds
 
 Command = list[Any]
 
@@ -40,8 +41,8 @@ class _ListHandler(logging.Handler):
 
 
 def set_up() -> None:
-    # Measures the machine before a test measures this process.
-    factor()
+    # First: it measures the machine, and a test may measure this process.
+    end_patiently()
     logging.getLogger("flagstaff").addHandler(_ListHandler())
     django.setup()
     # A busy machine must not fail a test by a late first load.

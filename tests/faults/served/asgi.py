@@ -8,6 +8,7 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 
 from flagstaff import aclose, aready
+from tools.limits import seconds
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 
@@ -22,5 +23,5 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     while (await receive())["type"] != "lifespan.shutdown":
         await aready(timeout=10)
         await send({"type": "lifespan.startup.complete"})
-    await aclose()
+    await aclose(seconds(1))
     await send({"type": "lifespan.shutdown.complete"})

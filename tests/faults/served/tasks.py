@@ -28,7 +28,9 @@ from tests.support.openfeature_events import (  # noqa: E402
     events,
     set_provider,
 )
+from tests.support.python_processes import end_patiently  # noqa: E402
 
+end_patiently()
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
 if os.environ.get("EVALUATE_AT_IMPORT"):

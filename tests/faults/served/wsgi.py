@@ -6,9 +6,12 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from tests.support.python_processes import end_patiently
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 
 application = get_wsgi_application()
+end_patiently()
 
 if os.environ.get("EVALUATE_AT_IMPORT"):
     from flagstaff import flag_enabled, get_value

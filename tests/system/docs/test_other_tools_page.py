@@ -26,6 +26,7 @@ from flagstaff.testing import live_engine, override_flag, override_value
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of, names_of
 from tests.support.views import request_of, with_flags
+from tools.limits import SERVER, seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -111,11 +112,11 @@ def test_consumer_evaluates_for_the_user_of_its_scope(alice: User) -> None:
         scope = {"type": "websocket", "path": "/chat/", "user": user}
         socket = ApplicationCommunicator(chat.as_asgi(), scope)
         await socket.send_input({"type": "websocket.connect"})
-        assert (await socket.receive_output())["type"] == "websocket.accept"
+        assert (await socket.receive_output(seconds(SERVER)))["type"] == "websocket.accept"
         await socket.send_input({"type": "websocket.receive", "text": "{}"})
-        answer = json.loads((await socket.receive_output())["text"])
+        answer = json.loads((await socket.receive_output(seconds(SERVER)))["text"])
         await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-        await socket.wait()
+        await socket.wait(seconds(SERVER))
         return answer
 
     with live_engine():
