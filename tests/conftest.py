@@ -19,6 +19,7 @@ from django.db import connections
 from tests.support.flush import install
 from tests.support.migrated_database import create_migrated_database
 from tests.support.parameters import split_by_parameters
+from tests.support.python_processes import count_patiently
 from tools.database_url import parse_database_url
 from tools.limits import CHILD, seconds
 from tools.postgres import Postgres
@@ -51,15 +52,10 @@ def _fast_flush() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_counts() -> Iterator[None]:
-    """Gives counts of users a minute for each second of a page, because machines are busy."""
-    from flagstaff.admin.rule_editor import samples
     from flagstaff.changes import impact
-    from flagstaff.experiments import planning
 
-    limited = impact.limited
+    count_patiently()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (impact, samples, planning):
-            patch.setattr(module, "limited", lambda seconds: limited(60 * seconds))
         # Users are read by ranges of pages, of which the dead rows of other tests make more.
         patch.setattr(impact, "_PAGES", 1_000_000)
         yield

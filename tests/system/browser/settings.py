@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
 
 from shop.settings import *  # noqa: F403
 from shop.settings import FLAGSTAFF, MIDDLEWARE
+from tests.support.python_processes import count_patiently
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 # Fast, because each test file logs in.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-MIDDLEWARE = ["tests.system.browser.content_security_policy.strict_policy", *MIDDLEWARE]
+MIDDLEWARE = [
+    "tests.system.browser.content_security_policy.strict_policy",
+    f"{__name__}.patient",
+    *MIDDLEWARE,
+]
+
+
+def patient(get_response: GetResponse) -> GetResponse:
+    """A middleware that does nothing: here the apps are ready."""
+    count_patiently()
+    return get_response
 
 
 def seconds_of(request: HttpRequest) -> int | None:
