@@ -119,7 +119,7 @@ class Action:
         """Whether a person may have to confirm it with these arguments."""
         runs = self.always_runs
         always = runs(**arguments) if callable(runs) else runs
-        return not (always or self.deletes or self.asks_from is None)
+        return not (always or self.creates or self.deletes or self.asks_from is None)
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:

@@ -48,6 +48,11 @@ class Output:
         """Prints a message for a person to the standard error."""
         self._stderr.write(_encodable(printable(text), self._stderr), str)
 
+    def messages(self, texts: Iterable[str]) -> None:
+        """Prints several messages."""
+        for text in texts:
+            self.message(text)
+
     def error(self, message: str, status: int) -> None:
         """Prints an error as one line of JSON to the standard error."""
         text = error_as_json(message, status, ascii_only=not _is_unicode(self._stderr))

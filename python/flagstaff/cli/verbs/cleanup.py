@@ -28,10 +28,10 @@ from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.text import counted, localized, some
 from flagstaff._words.times import aware, full_time
 from flagstaff.changes.changed import command_line
-from flagstaff.cli.asking import add_prune, run_prune
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, days, ownership_filter
 from flagstaff.cli.output import Output
+from flagstaff.cli.question import add_prune, run_prune
 from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS

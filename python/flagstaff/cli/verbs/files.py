@@ -15,13 +15,12 @@ from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import as_written, command_line
 from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
-from flagstaff.cli.asking import GO_ON, ask, may_ask
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import readable_names_of_users, report_undo
+from flagstaff.cli.question import GO_ON, ask, may_ask
+from flagstaff.cli.report import finish, readable_names_of_users, report_undo
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
-from flagstaff.cli.wait import finish
 from flagstaff.history.describe import describe_change
 from flagstaff.serialization import Imported
 

@@ -14,7 +14,6 @@ from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact
 from flagstaff.changes.undo import (
@@ -24,7 +23,6 @@ from flagstaff.changes.undo import (
     preview_undo,
     undo,
 )
-from flagstaff.cli.asking import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -38,9 +36,9 @@ from flagstaff.cli.options import (
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import print_changes, report_changes
+from flagstaff.cli.question import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
+from flagstaff.cli.report import Changes, finish, print_changes, report
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
-from flagstaff.cli.wait import finish
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import Event, Kind, as_csv, as_dicts, events, prune, unreadable_kinds
 from flagstaff.history import forget_user as forget
@@ -200,7 +198,7 @@ def undo_transaction(options: Options, out: Output) -> None:
     field has been changed again since then, nothing is written, and the message lists it.
     """
     done = _undone(entries_of_transaction(options["version"]), options, out)
-    report_changes(_changes(done), out, options)
+    report(_changes(done), out, options, undone={})
 
 
 @verb(
@@ -229,7 +227,7 @@ def undo_since(options: Options, out: Output) -> None:
         for one in done
         for conflict in one.conflicts
     ]
-    report_changes(_changes(done), out, options, more={"conflicts": conflicts})
+    report(_changes(done), out, options, undone={"conflicts": conflicts})
 
 
 def _selected(options: Options, out: Output) -> Sequence[Change]:
@@ -288,8 +286,8 @@ def _ask(shown: Sequence[Undone], options: Options, out: Output, *, asks_always:
     ask(found, options, out, text)
 
 
-def _changes(done: Sequence[Undone]) -> list[Changed]:
-    return [one.changed for one in done if one.changed is not None]
+def _changes(done: Sequence[Undone]) -> Changes:
+    return [(one.kind, one.changed) for one in done if one.changed is not None]
 
 
 def _print_conflicts(done: Sequence[Undone], out: Output) -> None:
