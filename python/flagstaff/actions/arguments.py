@@ -52,6 +52,8 @@ class Argument:
 
     help: str
     metavar: str | None = "TEXT"
+    #: Whether it is a word of the command also if it is not required.
+    is_word: bool = field(default=False, kw_only=True)
 
     def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
         """Adds it to the parser of a verb."""
@@ -60,6 +62,8 @@ class Argument:
             more["metavar"] = self.metavar
         if required:
             parser.add_argument(name, help=self.help, **more)
+        elif self.is_word:
+            parser.add_argument(name, help=self.help, nargs="?", **more)
         else:
             parser.add_argument(self.option(name), dest=name, help=self.help, **more)
 
@@ -110,15 +114,6 @@ class Parsed(Argument):
             return "" if self.clears and not text else self.parse(text)
         except ValueError as error:
             raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
-
-
-@dataclass(frozen=True)
-class Version(Parsed):
-    """A version, which is a word of the command also if it is not required."""
-
-    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
-        more: dict[str, Any] = {} if required else {"nargs": "?"}
-        parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
 
 
 class _ParsedField(forms.CharField):
