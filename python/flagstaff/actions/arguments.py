@@ -193,9 +193,12 @@ class JsonFile(Argument):
         return _ParsedField(JsonText.parse, label=label, required=required)
 
     def value(self, typed: Any, given: Given) -> Any:
-        if typed.lstrip().startswith("["):
-            return _parsed(typed)
-        return _parsed(text_of_file(typed))
+        text = typed if typed.lstrip().startswith("[") else text_of_file(typed)
+        try:
+            return parse_json(text)
+        except ValueError as error:
+            text = "not valid JSON: {problem}"
+            raise InvalidArgumentError(text, problem=str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -234,19 +237,14 @@ class StoredValue(Argument):
             problem = "an object has a name twice" if secret else str(error)
             raise InvalidArgumentError("{problem}; remove one", problem=problem) from None
         except ValueError as error:
-            raise InvalidArgumentError(
-                "not valid JSON: {problem}{advice}",
-                problem=str(error),
-                advice=self._advice(text.strip(), given.words, secret=secret),
-            ) from error
-
-    @staticmethod
-    def _advice(text: str, words: Sequence[str], *, secret: bool) -> str:
-        """Returns how to pass the text as a string, if it looks like one."""
-        if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
-            return ""
-        quoted = json.dumps("…" if secret else text, ensure_ascii=False)
-        return f"; to pass a string: manage.py flags {shlex.join([*words, quoted])}"
+            advice, text = "", text.strip()
+            # How to pass the text as a string, if it looks like one.
+            if text[:1] not in _STARTS_OF_JSON and len(text) <= _MAX_RETYPED:
+                quoted = json.dumps("…" if secret else text, ensure_ascii=False)
+                line = shlex.join([*given.words, quoted])
+                advice = f"; to pass a string: manage.py flags {line}"
+            problem = "not valid JSON: {problem}{advice}"
+            raise InvalidArgumentError(problem, problem=str(error), advice=advice) from error
 
 
 @dataclass(frozen=True)
@@ -329,13 +327,6 @@ def text_of_file(name: str) -> str:
     except UnicodeDecodeError as error:
         text = "{name} is not UTF-8 text: byte {number} is not valid"
         raise InvalidArgumentError(text, name=name, number=error.start + 1) from error
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise InvalidArgumentError("not valid JSON: {problem}", problem=str(error)) from error
 
 
 def _lines(path: str | None) -> Iterator[str]:

@@ -92,10 +92,10 @@ def run_jobs(options: Options, out: Output) -> None:
         if result.error is not None:
             raise result.error
     for result in results:
-        failed = [record for record in records[result.job.name] if record["error"]]
+        failed = sum(1 for record in records[result.job.name] if record["error"])
         if failed:
             raise CommandError(
-                f"{result.job.name}: {len(failed)} of {len(result.reports)} had an error; "
+                f"{result.job.name}: {failed} of {len(result.reports)} had an error; "
                 f"{result.job.advice}",
                 returncode=FAILED,
             )
@@ -230,11 +230,10 @@ class RetentionJob:
                 if stop.is_set() or monotonic() >= deadline:
                     self._unfinished[kept.name] = batches
                     return RetentionReport(kept.name, deleted)
-        except FlagstaffError as problem:
-            error = str(problem)
-        except Error as problem:
-            # Only the type: the message may quote data.
-            error = type(problem).__name__
+        except (Error, FlagstaffError) as problem:
+            # Of a database error only the type: the message may quote data.
+            is_ours = isinstance(problem, FlagstaffError)
+            error = str(problem) if is_ours else type(problem).__name__
         self._due_at[kept.name] = monotonic() + _RETENTION_PAUSE
         return RetentionReport(kept.name, deleted, error)
 
