@@ -190,7 +190,7 @@ class JsonFile(Argument):
     metavar: str | None = "FILE"
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(JsonText.parse, label=label, required=required)
+        return _ParsedField(json_value, label=label, required=required)
 
     def value(self, typed: Any, given: Given) -> Any:
         text = typed if typed.lstrip().startswith("[") else text_of_file(typed)
@@ -199,27 +199,6 @@ class JsonFile(Argument):
         except ValueError as error:
             text = "not valid JSON: {problem}"
             raise InvalidArgumentError(text, problem=str(error)) from error
-
-
-@dataclass(frozen=True)
-class JsonText(Argument):
-    """JSON as a word."""
-
-    metavar: str | None = "JSON"
-
-    def parsing(self) -> dict[str, Any]:
-        return {"type": self.parse}
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(self.parse, label=label, required=required)
-
-    @staticmethod
-    def parse(text: str) -> Any:
-        """Parses JSON. Raises ArgumentTypeError."""
-        try:
-            return parse_json(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"not valid JSON: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -287,6 +266,14 @@ def percent(text: str) -> int:
     if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_PERCENT):
         raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
     return int(digits)
+
+
+def json_value(text: str) -> Any:
+    """Parses JSON. Raises ArgumentTypeError."""
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"not valid JSON: {error}") from error
 
 
 #: A text.
