@@ -16,7 +16,7 @@ from flagstaff._words.text import is_storable, joined, some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview, previewed
@@ -109,11 +109,11 @@ def _run(action: Action, options: Options, out: Output) -> None:
     versions: Versions = dict.fromkeys(keys, expected)
     if action.is_asked_about(arguments) and may_ask(options, out):
         # Before the preview: then newer changes are a conflict.
-        seen = {key: _seen(kind, key, rows) | expected for key in keys}
+        seen = {key: _seen(action, kind, key, rows) | expected for key in keys}
         with previewed():
             changes = write(versions)
         found = impact_of_changes(changes)
-        if consequence_of(found) >= (action.asks_from or Consequence.NONE):
+        if consequence_of(found) >= action.asks_from:
             if action.undoes:
                 print_changes(changes, out)
             ask(found, options, out)
@@ -121,8 +121,10 @@ def _run(action: Action, options: Options, out: Output) -> None:
     report(write(versions), out, options)
 
 
-def _seen(kind: Kind, key: str, rows: Sequence[Row]) -> dict[str, int]:
+def _seen(action: Action, kind: Kind, key: str, rows: Sequence[Row]) -> dict[str, int]:
     """Returns the version of a row, or of a deleted one; nothing without a row or a history."""
+    if not action.takes_version:
+        return {}
     with suppress(NoHistoryError):
         require_history()
         require_triggers(kind)

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import acting_as, changes
+from flagstaff.actions import Kind, action
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from tests.support.admin_pages import production
@@ -162,6 +163,19 @@ def test_change_after_the_question_refuses_the_write(
     ran = asked(line.format(**versions), change_and_agree)
     assert (ran.status, stored()) == (4, meanwhile)
     assert f"refused: {key} has version" in ran.err
+
+
+def test_action_that_takes_no_version_is_written_after_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @action(Kind.FLAG, "widen new_checkout")
+    def widen(key: str) -> changes.Changed:
+        """Widen a flag."""
+        return changes.flags.set_rollout(key, 60)
+
+    monkeypatch.setattr("flagstaff.cli.main.all_actions", lambda _kind: [widen])
+    assert asked("widen new_checkout", "y").status == 0
+    assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 60
 
 
 def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None:
