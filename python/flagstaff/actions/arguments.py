@@ -190,15 +190,33 @@ class JsonFile(Argument):
     metavar: str | None = "FILE"
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(json_value, label=label, required=required)
+        return _ParsedField(JsonText.parse, label=label, required=required)
 
     def value(self, typed: Any, given: Given) -> Any:
-        text = typed if typed.lstrip().startswith("[") else text_of_file(typed)
+        if typed.lstrip().startswith("["):
+            return _parsed(typed)
+        return _parsed(text_of_file(typed))
+
+
+@dataclass(frozen=True)
+class JsonText(Argument):
+    """JSON as a word."""
+
+    metavar: str | None = "JSON"
+
+    def parsing(self) -> dict[str, Any]:
+        return {"type": self.parse}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _ParsedField(self.parse, label=label, required=required)
+
+    @staticmethod
+    def parse(text: str) -> Any:
+        """Parses JSON. Raises ArgumentTypeError."""
         try:
             return parse_json(text)
         except ValueError as error:
-            text = "not valid JSON: {problem}"
-            raise InvalidArgumentError(text, problem=str(error)) from error
+            raise ArgumentTypeError(f"not valid JSON: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -268,14 +286,6 @@ def percent(text: str) -> int:
     return int(digits)
 
 
-def json_value(text: str) -> Any:
-    """Parses JSON. Raises ArgumentTypeError."""
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"not valid JSON: {error}") from error
-
-
 #: A text.
 Text: TypeAlias = Annotated[str, Argument("a text")]
 #: A whole number from 0 to 100.
@@ -314,6 +324,13 @@ def text_of_file(name: str) -> str:
     except UnicodeDecodeError as error:
         text = "{name} is not UTF-8 text: byte {number} is not valid"
         raise InvalidArgumentError(text, name=name, number=error.start + 1) from error
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise InvalidArgumentError("not valid JSON: {problem}", problem=str(error)) from error
 
 
 def _lines(path: str | None) -> Iterator[str]:

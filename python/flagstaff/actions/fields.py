@@ -25,11 +25,11 @@ from flagstaff.actions.arguments import (
     Argument,
     Given,
     JsonFile,
+    JsonText,
     OneOf,
     Parsed,
     Several,
     YesNo,
-    json_value,
 )
 from flagstaff.exceptions import InvalidArgumentError
 
@@ -100,7 +100,7 @@ def _value(field: AnyField, text: str) -> Any:
     if field.null and not text:
         return None
     if isinstance(field, JSONField):
-        return json_value(text)
+        return JsonText.parse(text)
     # Django reads "True" only.
     return field.to_python(text.capitalize() if isinstance(field, BooleanField) else text)
 
@@ -121,8 +121,9 @@ def _argument(field: AnyField) -> Argument:
         return Several(f'{text}; can be repeated, replaces all, "" for none', "TAG")
     if isinstance(field, JSONField):
         # The rules are long, so a file may have them.
-        file = JsonFile(f"{text}; JSON, or a file with it")
-        return file if field.name == RULES else Parsed(text, "JSON", json_value)
+        return (
+            JsonFile(f"{text}; JSON, or a file with it") if field.name == RULES else JsonText(text)
+        )
     if field.choices and field.blank:
         return OneOf(text, choices={str(value) or _ANY: value for value, _ in field.flatchoices})
     return Argument(text)

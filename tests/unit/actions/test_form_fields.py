@@ -10,10 +10,10 @@ from django.core.exceptions import ValidationError
 from flagstaff.actions.arguments import (
     Argument,
     JsonFile,
+    JsonText,
     OneOf,
     Parsed,
     YesNo,
-    json_value,
     percent,
 )
 
@@ -38,7 +38,7 @@ BOTH = YesNo("yes or no")
         (BOTH, "unknown", None),
         (JsonFile("rules"), "[1]", [1]),
         (JsonFile("rules"), "[]", []),
-        (Parsed("choices", "JSON", json_value), '{"a": 1}', {"a": 1}),
+        (JsonText("choices"), '{"a": 1}', {"a": 1}),
     ],
 )
 def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value: Any) -> None:
@@ -55,7 +55,7 @@ def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value:
         (Parsed("users", "N", int), "many", "invalid N: 'many'"),
         (WORD, "half", "not one of the available choices"),
         (JsonFile("rules"), "[", "not valid JSON"),
-        (Parsed("choices", "JSON", json_value), '{"a": 1, "a": 2}', "not valid JSON"),
+        (JsonText("choices"), '{"a": 1, "a": 2}', "not valid JSON"),
     ],
 )
 def test_field_refuses_what_the_action_cannot_get(
