@@ -172,7 +172,7 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
 def _row(model: type[Model], key: str, *, lock: bool) -> Row:
     row = find_row(model, key, lock=lock)
     if row is None:
-        raise _unknown(model, key)
+        raise unknown_row(model, key)
     return row
 
 
@@ -198,8 +198,11 @@ def case_variants(model: type[Model], key: str) -> list[str]:
     return list(found.order_by("key").values_list("key", flat=True))
 
 
-def _unknown(model: type[Model], key: str) -> FlagstaffError:
-    """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
+def unknown_row(model: type[Model], key: str) -> FlagstaffError:
+    """Returns the error for a key without a row, with similar keys. Reads all keys.
+
+    So only for a message that is shown.
+    """
     kinds = {segment_model(): "segment", conf.value_model: "value"}
     error, text, others = _UNKNOWN[kinds.get(model, "flag")]
     similar = _in_other_table(key, model) or _similar(key, _keys(model))

@@ -52,6 +52,8 @@ class Argument:
 
     help: str
     metavar: str | None = "TEXT"
+    #: Whether it is a word of the command also if it is not required.
+    is_word: bool = field(default=False, kw_only=True)
 
     def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
         """Adds it to the parser of a verb."""
@@ -60,6 +62,8 @@ class Argument:
             more["metavar"] = self.metavar
         if required:
             parser.add_argument(name, help=self.help, **more)
+        elif self.is_word:
+            parser.add_argument(name, help=self.help, nargs="?", **more)
         else:
             parser.add_argument(self.option(name), dest=name, help=self.help, **more)
 
@@ -110,15 +114,6 @@ class Parsed(Argument):
             return "" if self.clears and not text else self.parse(text)
         except ValueError as error:
             raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
-
-
-@dataclass(frozen=True)
-class Version(Parsed):
-    """A version, which is a word of the command also if it is not required."""
-
-    def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
-        more: dict[str, Any] = {} if required else {"nargs": "?"}
-        parser.add_argument(name, help=self.help, metavar=self.metavar, **self.parsing(), **more)
 
 
 class _ParsedField(forms.CharField):
@@ -239,19 +234,14 @@ class StoredValue(Argument):
             problem = "an object has a name twice" if secret else str(error)
             raise InvalidArgumentError("{problem}; remove one", problem=problem) from None
         except ValueError as error:
-            raise InvalidArgumentError(
-                "not valid JSON: {problem}{advice}",
-                problem=str(error),
-                advice=self._advice(text.strip(), given.words, secret=secret),
-            ) from error
-
-    @staticmethod
-    def _advice(text: str, words: Sequence[str], *, secret: bool) -> str:
-        """Returns how to pass the text as a string, if it looks like one."""
-        if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
-            return ""
-        quoted = json.dumps("…" if secret else text, ensure_ascii=False)
-        return f"; to pass a string: manage.py flags {shlex.join([*words, quoted])}"
+            advice, text = "", text.strip()
+            # How to pass the text as a string, if it looks like one.
+            if text[:1] not in _STARTS_OF_JSON and len(text) <= _MAX_RETYPED:
+                quoted = json.dumps("…" if secret else text, ensure_ascii=False)
+                line = shlex.join([*given.words, quoted])
+                advice = f"; to pass a string: manage.py flags {line}"
+            problem = "not valid JSON: {problem}{advice}"
+            raise InvalidArgumentError(problem, problem=str(error), advice=advice) from error
 
 
 @dataclass(frozen=True)

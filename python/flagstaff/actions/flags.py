@@ -223,7 +223,6 @@ def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Ch
     "create search_v4 --owner search --tag mobile --tag q3 --review-on 2027-03-01",
     right="add",
     creates=True,
-    asks_from=None,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
 )
 def create(key: str, **fields: Any) -> Changed:

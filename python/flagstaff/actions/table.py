@@ -83,8 +83,8 @@ class Action:
     #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
     #: reason.
     always_runs: bool | Callable[..., bool] = False
-    #: The least consequence that is asked about; None asks about none.
-    asks_from: Consequence | None = Consequence.FEWER
+    #: The least consequence that is asked about.
+    asks_from: Consequence = Consequence.FEWER
     #: What a person should know of each row before it happens, by key. Queries.
     facts: Callable[[Sequence[Row]], Mapping[str, str]] | None = None
     #: For rows without a history: what a person confirms with these arguments. Queries.
@@ -119,7 +119,7 @@ class Action:
         """Whether a person may have to confirm it with these arguments."""
         runs = self.always_runs
         always = runs(**arguments) if callable(runs) else runs
-        return not (always or self.deletes or self.asks_from is None)
+        return not (always or self.creates or self.deletes)
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flagstaff.actions.arguments import Version
+from flagstaff.actions.arguments import Parsed
 from flagstaff.actions.table import Action, action
 from flagstaff.changes import Changed
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
-_Version = Annotated[int, Version("a version that `history` shows", "VERSION", int)]
+_Version = Annotated[int, Parsed("a version that `history` shows", "VERSION", int, is_word=True)]
 
 
 def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:

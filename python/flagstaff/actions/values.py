@@ -114,7 +114,6 @@ def details(
     "value create max_results 10 --rules sizes.json",
     right="add",
     creates=True,
-    asks_from=None,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
 )
 def create(key: str, value: _Json, **fields: Any) -> Changed:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import zip_longest
 from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.db.models import QuerySet
 
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Row, all_rows, unknown_row
 from flagstaff._words.text import is_storable, joined, some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.changes import Changed
+from flagstaff.changes.consequence import consequence_of
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.locking import read_rows
-from flagstaff.changes.preview import is_preview
-from flagstaff.cli.asking import RowKey, may_ask, require_confirmation, write_confirmed
+from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import report, report_done
+from flagstaff.cli.question import ask, may_ask, require_confirmation
+from flagstaff.cli.report import Changes, print_changes, report, report_done
 from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk
+from flagstaff.history.log import deleted_pk, newest_version, require_history, require_triggers
+
+# The version that each row must have, as an argument by key; none for any.
+Versions = Mapping[str, Mapping[str, int]]
 
 
 def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
@@ -42,18 +47,11 @@ def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) 
     """
     rows: QuerySet[Any] = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
     found: dict[str, Row] = {row.key: row for row in rows}
-    missing = [key for key in keys if key not in found]
+    missing = (key for key in keys if key not in found)
     unknown = [key for key in missing if not (or_deleted and deleted_pk(kind, key))]
-    if errors := [error for key in unknown for error in _errors(kind, key)]:
+    if errors := [unknown_row(kind.model, key) for key in unknown]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
     return [found[key] for key in keys if key in found]
-
-
-def _errors(kind: Kind, key: str) -> Iterator[FlagstaffError]:
-    try:
-        kind.row(key)
-    except FlagstaffError as error:
-        yield error
 
 
 def verb_of(action: Action) -> Verb:
@@ -104,24 +102,56 @@ def _run(action: Action, options: Options, out: Output) -> None:
     rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
     arguments = _arguments_of(action, keys[0], rows, options, out)
     if action.facts is not None and rows:
-        for key, text in action.facts(rows).items():
-            if text:
-                out.message(f"{key}: {text}")
+        out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    ids = [(kind, str(row.pk)) for row in rows]
-    write = partial(_write, action, keys, ids, arguments | expected)
-    if action.asks_from is not None and action.is_asked_about(arguments):
-        pks: list[str | None] = [pk for _kind, pk in ids]
-        if action.undoes and not rows:
-            pks = [deleted_pk(kind, keys[0])]
-        changed = [RowKey(kind, *one) for one in zip_longest(keys, pks)]
-        changes = write_confirmed(
-            *(changed, write, options, out), shows=action.undoes, asks_from=action.asks_from
-        )
-    else:
-        changes = write()
-    report(kind, changes, out, options)
+    write = partial(_write, action, kind, rows, arguments)
+    versions: Versions = dict.fromkeys(keys, expected)
+    if action.is_asked_about(arguments) and may_ask(options, out):
+        # Before the preview: then newer changes are a conflict.
+        seen = {key: _seen(action, kind, key, rows) | expected for key in keys}
+        with previewed():
+            changes = write(versions)
+        found = impact_of_changes(changes)
+        if consequence_of(found) >= action.asks_from:
+            if action.undoes:
+                print_changes(changes, out)
+            ask(found, options, out)
+            versions = seen
+    report(write(versions), out, options)
+
+
+def _seen(action: Action, kind: Kind, key: str, rows: Sequence[Row]) -> dict[str, int]:
+    """Returns the version of a row, or of a deleted one; nothing without a row or a history."""
+    if not action.takes_version:
+        return {}
+    with suppress(NoHistoryError):
+        require_history()
+        require_triggers(kind)
+        pk = next((row.pk for row in rows if row.key == key), None) or deleted_pk(kind, key)
+        return {} if pk is None else {"expect_version": newest_version(kind, pk)}
+    # A system check reports it.
+    return {}
+
+
+def _write(
+    action: Action,
+    kind: Kind,
+    rows: Sequence[Row],
+    arguments: Mapping[str, Any],
+    versions: Versions,
+) -> Changes:
+    """Writes all rows, or none."""
+
+    def write(key: str) -> tuple[Kind, Changed]:
+        return kind, cast("Changed", action.write(key, **arguments, **versions[key]))
+
+    if len(versions) == 1:
+        return [*map(write, versions)]
+    with transaction.atomic(using=conf.database):
+        # In the order of an import and an undo, so that no two can deadlock.
+        read_rows(((kind, str(row.pk)) for row in rows), lock=not is_preview())
+        return [*map(write, versions)]
 
 
 def _confirmed(
@@ -133,8 +163,7 @@ def _confirmed(
     question = action.question(key, **arguments)
     if question is None:
         return {}
-    for line in question.lines:
-        out.message(line)
+    out.messages(question.lines)
     require_confirmation(question.text, options, out, typed=question.typed)
     return {**(question.expected or {})}
 
@@ -151,18 +180,3 @@ def _arguments_of(
         names = [argument.option(name) for name, (argument, _required) in declared.items()]
         raise CommandError(f"pass at least one of {', '.join(names)}", returncode=USAGE)
     return arguments
-
-
-def _write(
-    action: Action,
-    keys: Sequence[str],
-    ids: Sequence[tuple[Kind, str]],
-    arguments: Mapping[str, Any],
-) -> list[Changed]:
-    """Writes all rows, or none."""
-    if len(keys) == 1:
-        return [cast("Changed", action.write(keys[0], **arguments))]
-    with transaction.atomic(using=conf.database):
-        # In the order of an import and an undo, so that no two can deadlock.
-        read_rows(ids, lock=not is_preview())
-        return [cast("Changed", action.write(key, **arguments)) for key in keys]

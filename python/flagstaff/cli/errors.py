@@ -39,40 +39,37 @@ def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""
     try:
         yield
-    except FlagstaffError as error:
-        raise _error_of(error) from error
-    except DatabaseError as error:
-        raise _database_error(error) from error
-    except UnicodeEncodeError as error:
-        raise CommandError("the arguments are not valid text", returncode=USAGE) from error
+    except (FlagstaffError, DatabaseError, UnicodeEncodeError) as error:
+        message, status = _described(error)
+        # It may quote what other people have typed, such as control sequences.
+        lines = map(printable, message.split("\n"))
+        raise CommandError("\n".join(lines), returncode=status) from error
 
 
-def _error_of(error: FlagstaffError) -> CommandError:
+def _described(error: Exception) -> tuple[str, int]:
+    """Returns the message and the exit status."""
+    if isinstance(error, DatabaseError):
+        return _described_database_error(error)
     if isinstance(error, LookupError):
-        return _command_error(str(error), UNKNOWN)
+        return str(error), UNKNOWN
     if isinstance(error, _REFUSED):
-        return _command_error(f"refused: {error}", REFUSED)
+        return f"refused: {error}", REFUSED
     if isinstance(error, DocumentError):
         head = f"nothing was written; {counted(len(error.problems), 'problem')}:"
-        return _command_error(f"{head}\n{error}", USAGE)
-    status = USAGE if isinstance(error, InvalidArgumentError) else FAILED
-    return _command_error(str(error), status)
+        return f"{head}\n{error}", USAGE
+    if isinstance(error, UnicodeEncodeError):
+        return "the arguments are not valid text", USAGE
+    return str(error), USAGE if isinstance(error, InvalidArgumentError) else FAILED
 
 
-def _command_error(message: str, status: int) -> CommandError:
-    # The message may quote what other people have typed, such as control sequences.
-    return CommandError("\n".join(map(printable, message.split("\n"))), returncode=status)
-
-
-def _database_error(error: DatabaseError) -> CommandError:
+def _described_database_error(error: DatabaseError) -> tuple[str, int]:
     # SQLite has no SQLSTATE.
     is_forbidden = sqlstate(error) in _FORBIDDEN_STATES or "readonly database" in str(error)
     is_missing = is_missing_table(error)
     names_tables = is_forbidden or is_missing
     message = str(error).strip().partition("\n")[0] if names_tables else error_text(error)
     if isinstance(error, IntegrityError | DataError):
-        return _command_error(f"the database rejected the change: {message}", REFUSED)
+        return f"the database rejected the change: {message}", REFUSED
     if is_forbidden:
-        return _command_error(f"the database does not allow this: {message}", REFUSED)
-    advice = '; run "manage.py migrate"' if is_missing else ""
-    return _command_error(f"{message}{advice}", FAILED)
+        return f"the database does not allow this: {message}", REFUSED
+    return f'{message}; run "manage.py migrate"' if is_missing else message, FAILED

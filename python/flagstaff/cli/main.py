@@ -22,8 +22,8 @@ from flagstaff.changes.preview import previewed, rolled_back
 from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
+from flagstaff.cli.report import check_wait
 from flagstaff.cli.verb import Options, Topic, Verb, print_help
-from flagstaff.cli.wait import check_wait
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
 from flagstaff.history.kinds import Kind

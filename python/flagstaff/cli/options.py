@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime, time, timedelta
 from datetime import timezone as fixed_timezone
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime, parse_time
+from django.utils.dateparse import parse_datetime
 
 from flagstaff._engine.typed_context import parse_pairs
 from flagstaff._tables.model_fields import OWNER, TAGS
@@ -30,6 +30,7 @@ DEFAULT_WAIT = -1.0
 _UTC = fixed_timezone.utc
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_TIME_OF_DAY = re.compile("[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
 _KINDS = {"value": Kind.VALUE, "segment": Kind.SEGMENT}
 
@@ -79,45 +80,26 @@ def point_in_time(text: str) -> datetime:
 
     A time without a UTC offset is in the current time zone.
     """
+    now = _now()
     try:
-        time = _ago(text) or _time_of_day(text) or _date_and_time(text)
+        if ago := _AGO.fullmatch(text.strip()):
+            # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
+            return now.astimezone(_UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if _TIME_OF_DAY.fullmatch(text):
+            clock = time.fromisoformat(text)
+            dates = (now.date(), now.date() - timedelta(days=1))
+            times = (_aware(datetime.combine(one, clock)) for one in dates)
+            return next(moment for moment in times if moment <= now)
+        moment = parse_datetime(text)
     except (ValueError, OverflowError):
-        time = None
-    if time is None:
+        moment = None
+    if moment is None:
         raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
-    return time
+    return _aware(moment)
 
 
-def _ago(text: str) -> datetime | None:
-    parts = _AGO.fullmatch(text.strip())
-    if parts is None:
-        return None
-    # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
-    now = _now()
-    time = now.astimezone(_UTC) - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
-    return time.astimezone(now.tzinfo)
-
-
-def _time_of_day(text: str) -> datetime | None:
-    time = parse_time(text) if ":" in text and len(text) <= len("10:00:00") else None
-    if time is None:
-        return None
-    now = _now()
-    today = timezone.localdate(now)
-    # In UTC: an hour that the clocks repeat has two times of the same name.
-    times = (
-        timezone.make_aware(datetime.combine(day, time.replace(fold=fold))).astimezone(_UTC)
-        for day in (today, today - timedelta(days=1))
-        for fold in (0, 1)
-    )
-    return max(moment for moment in times if moment <= now).astimezone(now.tzinfo)
-
-
-def _date_and_time(text: str) -> datetime | None:
-    if len(text) == len("2026-11-22"):
-        return timezone.make_aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
-    time = parse_datetime(text)
-    return time if time is None or timezone.is_aware(time) else timezone.make_aware(time)
+def _aware(moment: datetime) -> datetime:
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 def _now() -> datetime:
@@ -139,9 +121,9 @@ def add_kinds(help: str) -> Callable[[Any], object]:  # noqa: A002 (as in argpar
     return one_of(*(switch(f"--{name}", help % name) for name in _KINDS))
 
 
-def chosen_kind(options: Options) -> Kind | None:
-    """Returns the kind of --value or --segment; None without these options."""
-    return next((kind for name, kind in _KINDS.items() if options[name]), None)
+def chosen_kinds(options: Options) -> list[Kind]:
+    """Returns the kind of --value or --segment; all without these options."""
+    return [kind for name, kind in _KINDS.items() if options[name]] or [*Kind]
 
 
 def add_period(things: str, since: str = "--since") -> Callable[[Any], object]:

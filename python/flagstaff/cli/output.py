@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, repeat
+from typing import Any
 from unicodedata import combining, east_asian_width
 
-from django.core.management.base import OutputWrapper
-from django.core.management.color import Style
+from django.core.management.base import BaseCommand, OutputWrapper
 
 from flagstaff._words.cells import Column, Record, as_json, printable
 
@@ -17,27 +17,18 @@ from flagstaff._words.cells import Column, Record, as_json, printable
 class Output:
     """Prints data to the standard output and messages to the standard error."""
 
-    def __init__(  # noqa: PLR0913 (the streams, and how the command was started)
-        self,
-        stdout: OutputWrapper,
-        stderr: OutputWrapper,
-        style: Style,
-        *,
-        is_json: bool,
-        is_dry_run: bool = False,
-        is_process: bool = False,
+    def __init__(
+        self, command: BaseCommand, options: Mapping[str, Any], *, is_process: bool
     ) -> None:
-        self._stdout = stdout
-        self._stderr = stderr
-        self._style = style
-        self.is_json = is_json
+        self._stdout, self._stderr, self._style = command.stdout, command.stderr, command.style
+        self.is_json: bool = options.get("json", False)
         #: True if everything is rolled back at the end.
-        self.is_dry_run = is_dry_run
-        self.is_terminal = not is_json and stdout.isatty()
+        self.is_dry_run: bool = options.get("dry_run", False)
+        self.is_terminal = not self.is_json and self._stdout.isatty()
         #: True if a person reads the output.
-        self.is_interactive = stdout.isatty() or stderr.isatty()
+        self.is_interactive = self._stdout.isatty() or self._stderr.isatty()
         #: True if the command is a process of its own, and a person reads its messages.
-        self.is_attended = is_process and stderr.isatty()
+        self.is_attended = is_process and self._stderr.isatty()
 
     @property
     def is_unicode(self) -> bool:
@@ -47,6 +38,11 @@ class Output:
     def message(self, text: str) -> None:
         """Prints a message for a person to the standard error."""
         self._stderr.write(_encodable(printable(text), self._stderr), str)
+
+    def messages(self, texts: Iterable[str]) -> None:
+        """Prints several messages."""
+        for text in texts:
+            self.message(text)
 
     def error(self, message: str, status: int) -> None:
         """Prints an error as one line of JSON to the standard error."""

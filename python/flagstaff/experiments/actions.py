@@ -207,11 +207,13 @@ def force(
 ) -> Done:
     """Give a unit a certain variant, which is not recorded.
 
-    Without `--variant`, its bucket decides again.
+    Without `--variant`, its bucket decides again. A unit that begins with "-" comes last, after
+    `--`: `experiment force checkout_button --variant treatment -- -a7`.
     """
     before = find(key).overrides.get(unit)
     option = () if before is None else ("--variant", before)
-    return _done(lambda: assigning.force(key, unit, variant), key, "force", key, unit, *option)
+    words = (*option, "--", unit) if unit.startswith("-") else (unit, *option)
+    return _done(lambda: assigning.force(key, unit, variant), key, "force", key, *words)
 
 
 @action(

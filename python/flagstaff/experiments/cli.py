@@ -7,9 +7,9 @@ from functools import partial
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._words.text import some
 from flagstaff.cli.action_verbs import action_verbs
-from flagstaff.cli.asking import add_prune, run_prune
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
+from flagstaff.cli.question import add_prune, run_prune
 from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT

@@ -75,11 +75,6 @@ def test_page_has_what_the_verbs_say_of_themselves() -> None:
     assert written(PAGE) == PAGE, "run: python -m tools.commands_page"
 
 
-def test_table_of_verbs_shows_their_help() -> None:
-    table = dict(re.findall(r"^\| \[`(.+?)`\]\(#\S+\) \| (.+) \|$", PAGE, re.MULTILINE))
-    assert table == HELPS
-
-
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs each test in a folder with the files that the page shows."""

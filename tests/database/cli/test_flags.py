@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.history import flag_version
-from flagstaff.models import Change, FeatureFlag
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows
@@ -90,11 +91,21 @@ def test_list_has_the_flags_that_its_options_select(
     assert ran.err == ("" if keys else "no matching flags\n")
 
 
-def test_list_without_flags_prints_a_message_to_stderr() -> None:
-    FeatureFlag.objects.all().delete()
-    assert flags("list") == (0, "", "no flags\n")
-    assert flags("list", "--json").out == "[]\n"
-    assert typed("flags list") == "no flags\n"
+@pytest.mark.parametrize(
+    ("model", "line", "message"),
+    [
+        (FeatureFlag, "list", "no flags\n"),
+        (KeyValueStore, "value list", "no values\n"),
+        (Segment, "segment list", "no segments\n"),
+    ],
+)
+def test_list_without_rows_prints_a_message_to_stderr(
+    model: type[Model], line: str, message: str
+) -> None:
+    model._base_manager.all().delete()
+    assert run(line) == (0, "", message)
+    assert run(f"{line} --json").out == "[]\n"
+    assert typed(f"flags {line}") == message
 
 
 def test_list_on_a_terminal_has_units_and_owners_if_a_flag_has_them() -> None:

@@ -89,6 +89,7 @@ DARK_MODE = ("flag", "dark_mode")
         ("--since {since}", [DARK_MODE, PAGE_SIZE, NEW_CHECKOUT]),
         ("--before {newest} --limit 1", [PAGE_SIZE]),
         ("--since {since} --value", [PAGE_SIZE]),
+        ("--since {since} --segment", []),
         ("--by alice", [DARK_MODE, NEW_CHECKOUT]),
         ("--by 1", [DARK_MODE, NEW_CHECKOUT]),
         ("--by alice --value", []),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db.models import JSONField, Value
 
 from flagstaff import changes
@@ -185,13 +184,6 @@ def test_rules_are_json_a_file_or_the_standard_input(
     assert "the new unit reassigns every user; where a percentage decides" in ran.err
 
 
-def test_rules_warn_of_groups_that_do_not_exist(ruled: None) -> None:
-    condition = {"attribute": "groups", "operator": "in", "values": ["editors", "beta"]}
-    Group.objects.create(name="editors")
-    ran = flags("value", "rules", KEY, json.dumps([{"conditions": [condition], "value": 5}]))
-    assert "groups that do not exist: 'beta'; create them" in ran.err
-
-
 def test_show_and_list_have_the_rules(ruled: None) -> None:
     assert f"rules        {SENTENCES}\n" in typed(f"flags value show {KEY}")
     assert document("value", "show", KEY)["rules"] == RULES
@@ -241,21 +233,3 @@ def test_segment_list_and_show_have_the_conditions_and_the_flags_that_use_it() -
     # SQL can write any JSON.
     Segment.objects.update(conditions=Value(None, JSONField()))
     assert "unreadable" in typed("flags segment list")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_segment_is_created_from_the_standard_input_and_undone_and_restored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    conditions = [{"attribute": "seats", "operator": "gte", "values": [100]}]
-    monkeypatch.setattr("sys.stdin", StringIO(json.dumps(conditions)))
-    printed = run("segment create Enterprise - --description Large").err
-    assert undo_of(printed) == "segment delete Enterprise --yes"
-    assert "only in case" in printed
-    [creation] = document("history", "Enterprise", "--segment")
-    assert creation["kind"] == "segment"
-    assert run("segment undo Enterprise").status == 0
-    assert [one["key"] for one in document("segment", "list")] == ["enterprise"]
-    assert run(f"segment restore Enterprise {creation['version']}").status == 0
-    segment = Segment.objects.get(key="Enterprise")
-    assert (segment.conditions, segment.description) == (conditions, "Large")

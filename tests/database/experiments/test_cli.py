@@ -12,7 +12,7 @@ from flagstaff import experiments
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.statistics import Design, sample_size_of_means
 from tests.support.forced_off import forced_off
-from tests.support.terminals import asked, document, flags, rows, typed
+from tests.support.terminals import asked, document, flags, rows, run, typed, undo_of
 
 pytestmark = pytest.mark.django_db
 
@@ -87,6 +87,15 @@ def test_undo_asks_and_takes_back_a_stop_and_another_winner() -> None:
     assert stored().winner == "treatment"
     change("undo", "--yes")
     assert "the last change is “started in phase 1”" in refusal("undo", "--yes", status=4)
+
+
+def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash() -> None:
+    change("create")
+    assert flags("experiment", "force", KEY, "--variant", "control", "--", "-a7").status == 0
+    ran = flags("experiment", "force", KEY, "--", "-a7")
+    assert stored().overrides == {}
+    assert run(undo_of(ran.err)).status == 0
+    assert stored().overrides == {"-a7": "control"}
 
 
 def test_required_reason_holds_for_all_changes_but_a_stop(settings: Any) -> None:

@@ -13,8 +13,8 @@ from django.db import IntegrityError, connection, connections
 from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff._engine.retention import RetentionJob, RetentionReport
 from flagstaff._tables.names import engine_names
-from flagstaff.cli.verbs.jobs import RetentionJob, RetentionReport
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.text import counted, localized, some
 from flagstaff._words.times import aware, full_time
 from flagstaff.changes.changed import command_line
-from flagstaff.cli.asking import add_prune, run_prune
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, days, ownership_filter
 from flagstaff.cli.output import Output
+from flagstaff.cli.question import add_prune, run_prune
 from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
@@ -88,10 +88,10 @@ def usage(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, _prune, "usage")
         return
+    if options["unknown"] and key is not None:
+        message = "--unknown lists all keys without a flag: leave out KEY"
+        raise CommandError(message, returncode=USAGE)
     if options["unknown"]:
-        if key is not None:
-            message = "--unknown lists all keys without a flag: leave out KEY"
-            raise CommandError(message, returncode=USAGE)
         require_usage()
         # Before the keys, which include at least what was reported until then.
         found: Usage | UsagePeriod = usage_period()
@@ -110,13 +110,18 @@ def _prune(older_than: timedelta) -> int:
 
 def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
     """Returns one record per key and result, with the sum of its hours."""
-    totals: dict[tuple[str, str], dict[str, Any]] = {}
+    by_place = defaultdict[tuple[str, str], list[HourlyUsage]](list)
     for hour in hours:
-        first = {"key": hour.key, "result": hour.result, "count": 0, "last_at": hour.last_at}
-        total = totals.setdefault((hour.key, hour.result), first)
-        total["count"] += hour.count
-        total["last_at"] = max(total["last_at"], hour.last_at)
-    return [totals[place] for place in sorted(totals)]
+        by_place[hour.key, hour.result].append(hour)
+    return [
+        {
+            "key": key,
+            "result": result,
+            "count": sum(hour.count for hour in of_place),
+            "last_at": max(hour.last_at for hour in of_place),
+        }
+        for (key, result), of_place in sorted(by_place.items())
+    ]
 
 
 def _period(found: Usage | UsagePeriod, age: timedelta | None) -> str:
@@ -175,18 +180,25 @@ def stale(options: Options, out: Output) -> None:
     found = [flag for flag in flags if flag.is_stale]
     silent = [flag for flag in flags if flag.findings and flag.is_silent]
     listed = [flag for flag in flags if flag.findings] if options["all"] else found
+    documents = [_document(flag) for flag in listed]
+    records = [
+        {
+            "key": one["key"],
+            "signals": ", ".join(finding["signal"] for finding in one["signals"]),
+            "evidence": "; ".join(finding["text"] for finding in one["signals"]),
+            "owner": one["owner"],
+            _SILENT_UNTIL: one[_SILENT_UNTIL],
+        }
+        for one in documents
+    ]
     unknown = [{"key": flag.facts.key, **one} for flag in flags for one in _unknown(flag)]
-    document = {
-        "days": number,
-        "flags": [_document(flag) for flag in listed],
-        "silent": len(silent),
-        "unknown": unknown,
-    }
-    records = [_record(flag, is_all=options["all"]) for flag in listed]
-    out.records(_STALE, records, document=document)
+    counts = {"silent": len(silent), "unknown": unknown}
+    document = {"days": number, "flags": documents, **counts}
+    # Without --all the last column would be empty.
+    out.records(_STALE if options["all"] else _STALE[:-1], records, document=document)
     if not out.is_json:
         is_selected = options["owner"] is not None or bool(options["tags"])
-        _print_messages(flags, found, out, is_selected=is_selected)
+        out.messages(_messages(flags, found, out, is_selected=is_selected))
         if silent and not options["all"]:
             are = counted(len(silent), "flag is", "flags are")
             out.message(f"{are} silent until the next review; --all lists them")
@@ -195,29 +207,17 @@ def stale(options: Options, out: Output) -> None:
         raise CommandError(f"{are} stale; {_ADVICE}", returncode=FAILED)
 
 
-def _print_messages(
+def _messages(
     flags: Sequence[Assessment], stale: Sequence[Assessment], out: Output, *, is_selected: bool
-) -> None:
+) -> Iterator[str]:
     if stale and out.is_terminal:
         keys = [flag.facts.key for flag in stale]
-        out.message(f"find them in the code: {command_line('references', *keys)}")
+        yield f"find them in the code: {command_line('references', *keys)}"
     elif is_selected and not flags:
-        out.message("no flag matches --owner and --tag; manage.py flags list shows all flags")
+        yield "no flag matches --owner and --tag; manage.py flags list shows all flags"
     elif not stale:
-        out.message("none of the selected flags is stale" if is_selected else "no flag is stale")
-    for line in unknown_texts(flags):
-        out.message(line)
-
-
-def _record(flag: Assessment, *, is_all: bool) -> Record:
-    record = {
-        "key": flag.facts.key,
-        "signals": ", ".join(finding.signal.value for finding in flag.findings),
-        "evidence": "; ".join(finding_text(finding) for finding in flag.findings),
-        "owner": flag.facts.owner,
-    }
-    # Without this member, the column is left out.
-    return record | {_SILENT_UNTIL: _silent_until(flag)} if is_all else record
+        yield "none of the selected flags is stale" if is_selected else "no flag is stale"
+    yield from unknown_texts(flags)
 
 
 def _document(flag: Assessment) -> Record:
@@ -230,12 +230,8 @@ def _document(flag: Assessment) -> Record:
         "owner": facts.owner,
         "tags": list(facts.tags),
         "review_on": facts.review_on,
-        _SILENT_UNTIL: _silent_until(flag),
+        _SILENT_UNTIL: facts.review_on if flag.is_silent else None,
     }
-
-
-def _silent_until(flag: Assessment) -> object:
-    return flag.facts.review_on if flag.is_silent else None
 
 
 def _unknown(flag: Assessment) -> list[Record]:
@@ -290,21 +286,25 @@ def references(options: Options, out: Output) -> None:
     now = aware(timezone.now())
     flags = facts_of_flags(now, conf.stale_days, ALL_FLAGS) if kinds else ()
     facts = {flag.key: flag for flag in flags}
-    records, missing = [], []
+    records: list[dict[str, Any]] = []
     for key in typed or sorted(kinds or ()):
-        kind, places = (kinds or {}).get(key), found.places.get(key, [])
-        if kinds is not None and kind is None and not places:
-            missing.append(key)
-        flag = facts.get(key)
+        places, flag = found.places.get(key, []), facts.get(key)
         state, why = (_IN_CODE, "") if places else _without_a_place(flag, now)
-        why = "the database cannot be read" if why and kinds is None else why
-        last = None if flag is None else flag.last_use.in_use_at
-        use = {"state": state, "why": why, "last_evaluated_at": last}
-        records.append({"key": key, "kind": kind, **use, "places": [*map(vars, places)]})
+        record = {
+            "key": key,
+            "kind": (kinds or {}).get(key),
+            "state": state,
+            "why": "the database cannot be read" if why and kinds is None else why,
+            "last_evaluated_at": None if flag is None else flag.last_use.in_use_at,
+            "places": [*map(vars, places)],
+        }
+        records.append(record)
+    unknown = [] if kinds is None else [one for one in records if one["kind"] is None]
+    missing = [one["key"] for one in unknown if not one["places"]]
     if out.is_json:
         out.document({"keys": records, "not_searched": found.not_searched})
     else:
-        for place in (place for record in records for place in found.places.get(record["key"], ())):
+        for place in (place for one in records for place in found.places.get(one["key"], ())):
             out.line(printable(f"{place.path}:{place.line}: {place.code}"))
         _print_states([one for one in records if one["key"] not in missing], out)
         if not records:

@@ -139,8 +139,7 @@ def _print(
     ]
     if not text.endswith("."):
         text = f"{text} {_user_text(user)}{_unit_text(found)}"
-    if not out.is_json:
-        out.headline("result", text)
+    out.headline("result", text)
     document = {**asdict(found), **members, "user": user and user.as_dict(), "steps": steps}
     out.records(_STEPS, steps, document=document)
 

@@ -15,13 +15,12 @@ from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import as_written, command_line
 from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
-from flagstaff.cli.asking import GO_ON, ask, may_ask
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import readable_names_of_users, report_undo
+from flagstaff.cli.question import GO_ON, ask, may_ask
+from flagstaff.cli.report import finish, readable_names_of_users, report_undo
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
-from flagstaff.cli.wait import finish
 from flagstaff.history.describe import describe_change
 from flagstaff.serialization import Imported
 
@@ -131,14 +130,9 @@ def import_(options: Options, out: Output) -> None:
     """
     document = serialization.read(text_of_file(options["path"]))
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
-    expected = options["expect_plan"]
-    if options["only_plan"]:
-        planned = apply(expect_plan=expected, dry_run=True)
-        _print(planned, out)
-        _end_dry_run(planned, options, out)
-        return
-    asks = may_ask(options, out)
-    if asks or (options["delete_missing"] and not options["yes"]):
+    expected, is_dry_run = options["expect_plan"], options["only_plan"]
+    asks = not is_dry_run and may_ask(options, out)
+    if asks or (options["delete_missing"] and not (is_dry_run or options["yes"])):
         planned = apply(dry_run=True)
         found = impact_of_changes((kind, one) for (kind, _), one in planned.changed.items())
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
@@ -148,33 +142,34 @@ def import_(options: Options, out: Output) -> None:
         # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan
-    imported = apply(expect_plan=expected)
-    _print(imported, out)
-    report_undo(imported.undo, out)
-    document = {**_document(imported), "undo": imported.undo and imported.undo.arguments}
-    finish(document, out, options, written=bool(imported.changed))
-
-
-def _print(imported: Imported, out: Output) -> None:
-    """Prints the changes, except with --json."""
+    imported = apply(expect_plan=expected, dry_run=is_dry_run)
+    changes = _records(imported, limit=None if out.is_json else MAX_VALUE)
     if imported.skipped_users:
         out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
-    if not imported.changed:
-        out.message("already up to date")
-        return
-    if not out.is_json:
-        out.records(_COLUMNS, _records(imported, limit=MAX_VALUE))
-    if imported.unchanged:
-        out.message(f"{imported.unchanged:,} already up to date")
-
-
-def _document(imported: Imported) -> Record:
-    return {
+    if changes and not out.is_json:
+        out.records(_COLUMNS, changes)
+    if imported.unchanged or not changes:
+        number = f"{imported.unchanged:,} " if changes else ""
+        out.message(f"{number}already up to date")
+    result = {
         "plan": imported.plan,
-        "changes": _records(imported, limit=None),
+        "changes": changes,
         "unchanged": imported.unchanged,
         "skipped_users": imported.skipped_users,
     }
+    if not is_dry_run:
+        report_undo(imported.undo, out)
+        result["undo"] = imported.undo and imported.undo.arguments
+        finish(result, out, options, written=bool(changes))
+        return
+    if out.is_json:
+        out.document({**result, "dry_run": True})
+    if changes:
+        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+        line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
+        out.messages([] if out.is_json else [f"to apply exactly this: {line}"])
+        number = counted(len(changes), "change")
+        raise CommandError(f"{number} would be made", returncode=DIFFERS)
 
 
 def _records(imported: Imported, *, limit: int | None) -> list[Record]:
@@ -193,16 +188,3 @@ def _records(imported: Imported, *, limit: int | None) -> list[Record]:
         }
         for (kind, key), event in written.items()
     ]
-
-
-def _end_dry_run(planned: Imported, options: Options, out: Output) -> None:
-    """Prints the command that makes these changes. Raises CommandError if there are any."""
-    if out.is_json:
-        out.document({**_document(planned), "dry_run": True})
-    elif planned.changed:
-        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
-        arguments = ["import", options["path"], *switches, "--expect-plan", planned.plan]
-        out.message(f"to apply exactly this: {command_line(*arguments)}")
-    if planned.changed:
-        number = counted(len(planned.changed), "change")
-        raise CommandError(f"{number} would be made", returncode=DIFFERS)

@@ -12,9 +12,8 @@ from django.db import Error, transaction
 
 from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.cells import Column, Record
+from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact
 from flagstaff.changes.undo import (
@@ -24,7 +23,6 @@ from flagstaff.changes.undo import (
     preview_undo,
     undo,
 )
-from flagstaff.cli.asking import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -34,13 +32,13 @@ from flagstaff.cli.options import (
     add_period,
     add_wait,
     add_yes,
-    chosen_kind,
+    chosen_kinds,
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import print_changes, report_changes
+from flagstaff.cli.question import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
+from flagstaff.cli.report import Changes, finish, print_changes, report
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
-from flagstaff.cli.wait import finish
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import Event, Kind, as_csv, as_dicts, events, prune, unreadable_kinds
 from flagstaff.history import forget_user as forget
@@ -104,43 +102,9 @@ def history(options: Options, out: Output) -> None:
     if options["csv"]:
         out.line(as_csv(shown).rstrip("\r\n"))
         return
-    document = as_dicts(shown) if out.is_json else None
-    records = [] if out.is_json else [*_records(shown)]
-    out.records(_COLUMNS, records, document=document, empty="" if shown else "no matching entries")
-    if out.is_terminal and len(found) > len(shown):
-        oldest = shown[-1].entries[-1].pk
-        out.message(f"older events: --before {oldest}, or a larger --limit")
-
-
-def _events(options: Options, out: Output) -> list[Event]:
-    """Returns the newest events, one more than the limit if there are more."""
-    kinds = _chosen_kinds(options)
-    unreadable = unreadable_kinds() if has_history() else []
-    if hidden := [kind for kind in kinds if kind in unreadable]:
-        names = " and ".join(f"{kind.value}s" for kind in hidden)
-        out.message(f"{names} are left out: this database user may not read them")
-    kinds = [kind for kind in kinds if kind not in hidden]
-    require_history()
-    entries = _matching(options, kinds)
-    for key in options["keys"]:
-        if options["before"] is None and not entries.of_keys(kinds, [key]).exists():
-            _require_key(key, kinds)
-    if options["keys"]:
-        entries = entries.of_keys(kinds, options["keys"])
-    if options["before"] is not None:
-        entries = entries.filter(id__lt=options["before"])
-    # A program gets whole values and all users, a person the start.
-    entries = entries if options["csv"] or out.is_json else entries.short()
-    found = list(islice(events(entries.in_batches()), options["limit"] + 1))
-    if not found:
-        _print_similar_actor(options["by"], out)
-    return found
-
-
-def _records(shown: Sequence[Event]) -> Iterator[Record]:
-    actors = names_of_actors(shown)
-    for event in shown:
-        yield {
+    actors = {} if out.is_json else names_of_actors(shown)
+    records = [
+        {
             "version": event.version,
             "at": event.at,
             "kind": event.kind,
@@ -150,11 +114,38 @@ def _records(shown: Sequence[Event]) -> Iterator[Record]:
             "source": event.source,
             "reason": event.reason,
         }
+        for event in shown
+    ]
+    document = as_dicts(shown) if out.is_json else None
+    out.records(_COLUMNS, records, document=document, empty="no matching entries")
+    if out.is_terminal and len(found) > len(shown):
+        oldest = shown[-1].entries[-1].pk
+        out.message(f"older events: --before {oldest}, or a larger --limit")
 
 
-def _chosen_kinds(options: Options) -> list[Kind]:
-    kind = chosen_kind(options)
-    return list(Kind) if kind is None else [kind]
+def _events(options: Options, out: Output) -> list[Event]:
+    """Returns the newest events, one more than the limit if there are more."""
+    kinds, keys, before = chosen_kinds(options), options["keys"], options["before"]
+    hidden = {*kinds}.intersection(unreadable_kinds() if has_history() else ())
+    if hidden:
+        names = " and ".join(f"{kind.value}s" for kind in kinds if kind in hidden)
+        out.message(f"{names} are left out: this database user may not read them")
+    kinds = [kind for kind in kinds if kind not in hidden]
+    require_history()
+    entries = _matching(options, kinds)
+    for key in keys if before is None else ():
+        if not entries.of_keys(kinds, [key]).exists():
+            _require_key(key, kinds)
+    if keys:
+        entries = entries.of_keys(kinds, keys)
+    if before is not None:
+        entries = entries.filter(id__lt=before)
+    # A program gets whole values and all users, a person the start.
+    entries = entries if options["csv"] or out.is_json else entries.short()
+    found = list(islice(events(entries.in_batches()), options["limit"] + 1))
+    if not found:
+        _print_similar_actor(options["by"], out)
+    return found
 
 
 def _matching(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
@@ -200,7 +191,7 @@ def undo_transaction(options: Options, out: Output) -> None:
     field has been changed again since then, nothing is written, and the message lists it.
     """
     done = _undone(entries_of_transaction(options["version"]), options, out)
-    report_changes(_changes(done), out, options)
+    report(_changes(done), out, options, undone={})
 
 
 @verb(
@@ -223,18 +214,18 @@ def undo_since(options: Options, out: Output) -> None:
     """
     entries = _selected(options, out)
     done = _undone(entries, options, out, asks_always=True) if entries else []
-    _print_conflicts(done, out)
+    out.messages(_conflicts(done))
     conflicts = [
         {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
         for one in done
         for conflict in one.conflicts
     ]
-    report_changes(_changes(done), out, options, more={"conflicts": conflicts})
+    report(_changes(done), out, options, undone={"conflicts": conflicts})
 
 
 def _selected(options: Options, out: Output) -> Sequence[Change]:
     """Returns the entries since a time. Prints a message if there are none."""
-    key, kinds = options["key"], _chosen_kinds(options)
+    key, kinds = options["key"], chosen_kinds(options)
     found = _matching(options, kinds)
     if key is not None:
         found = found.of_keys(kinds, [key])
@@ -264,8 +255,15 @@ def _undone(
     try:
         if asks_always or may_ask(options, out):
             shown = preview_undo(entries, skip_conflicts=skip)
-            _ask(shown, options, out, asks_always=asks_always)
             expect = {one.id: one.version for one in shown}
+            written = [one for one in shown if one.written]
+            found = impact([one.before for one in written], [one.after for one in written])
+            if asks_always or consequence_of(found) >= Consequence.FEWER:
+                print_changes(_changes(shown), out)
+                out.messages(_conflicts(shown))
+                number = sum(len(one.entries) for one in shown)
+                text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
+                ask(found, options, out, text if asks_always else GO_ON)
         return undo(entries, skip_conflicts=skip, expect=expect)
     except (ConflictError, InvalidChangeError):
         if "skip_conflicts" in options:
@@ -273,28 +271,12 @@ def _undone(
         raise
 
 
-def _ask(shown: Sequence[Undone], options: Options, out: Output, *, asks_always: bool) -> None:
-    """Shows an undo, and asks if users notice it. Raises CommandError if the answer is no."""
-    written = [one for one in shown if one.written]
-    found = impact([one.before for one in written], [one.after for one in written])
-    if not asks_always and consequence_of(found) < Consequence.FEWER:
-        return
-    print_changes(_changes(shown), out)
-    _print_conflicts(shown, out)
-    text = GO_ON
-    if asks_always:
-        number = sum(len(one.entries) for one in shown)
-        text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
-    ask(found, options, out, text)
+def _changes(done: Sequence[Undone]) -> Changes:
+    return [(one.kind, one.changed) for one in done if one.changed is not None]
 
 
-def _changes(done: Sequence[Undone]) -> list[Changed]:
-    return [one.changed for one in done if one.changed is not None]
-
-
-def _print_conflicts(done: Sequence[Undone], out: Output) -> None:
-    for conflict in (conflict for one in done for conflict in one.conflicts):
-        out.message(f"conflict: {conflict.error}")
+def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
+    return (f"conflict: {conflict.error}" for one in done for conflict in one.conflicts)
 
 
 @verb(

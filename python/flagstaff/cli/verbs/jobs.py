@@ -1,4 +1,4 @@
-"""The periodic jobs: run-jobs, and the job that deletes old rows."""
+"""The periodic jobs: run-jobs."""
 
 from __future__ import annotations
 
@@ -7,40 +7,27 @@ import threading
 from _thread import start_new_thread
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import dataclass
 from threading import Event
-from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
-from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._engine.reports import prune_reports_in_batches
-from flagstaff._engine.usage import prune_usage_in_batches
-from flagstaff._words.cells import Column, printable
-from flagstaff._words.times import aware
+from flagstaff._engine.retention import RetentionJob
+from flagstaff._words.cells import printable
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.options import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, verb
-from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import JOBS, RETENTIONS, Job, JobReport, Retention
-from flagstaff.history.retention import prune_in_batches
+from flagstaff.extensions import JOBS, Job, JobReport
 from flagstaff.stale.counting import STALE
 
 _DEFAULT_PAUSE = 5.0
 _MAX_PAUSE = 86_400.0
 # A signal just before a wait does not interrupt it.
 _MAX_WAIT = 1.0
-# For the old rows of one kind: the other jobs of a loop wait for them.
-_MAX_SECONDS = 1.0
-# Nothing reads the rows of ended workers, but they help to find errors.
-_WORKER_DAYS = 1
-# After all old rows were deleted, until a loop looks for others.
-_RETENTION_PAUSE = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -92,10 +79,10 @@ def run_jobs(options: Options, out: Output) -> None:
         if result.error is not None:
             raise result.error
     for result in results:
-        failed = [record for record in records[result.job.name] if record["error"]]
+        failed = sum(1 for record in records[result.job.name] if record["error"])
         if failed:
             raise CommandError(
-                f"{result.job.name}: {len(failed)} of {len(result.reports)} had an error; "
+                f"{result.job.name}: {failed} of {len(result.reports)} had an error; "
                 f"{result.job.advice}",
                 returncode=FAILED,
             )
@@ -167,84 +154,3 @@ def stop_on_signals() -> Iterator[Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class RetentionReport:
-    """What one run deleted of one kind of rows."""
-
-    #: What was deleted, such as "history".
-    rows: str
-    deleted: int
-    error: str | None = None
-
-    @property
-    def is_news(self) -> bool:
-        """Whether something happened."""
-        return self.deleted > 0 or self.error is not None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.rows, self.error or f"deleted {self.deleted:,}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
-        return asdict(self)
-
-
-class RetentionJob:
-    """Deletes what is older than the settings allow, in small transactions and for a short time.
-
-    One object serves all runs of a loop: a run goes on where the one before has stopped.
-    """
-
-    columns = (
-        Column("rows"),
-        Column("deleted", align_right=True),
-        Column("error", truncate=True, style=lambda record: "WARNING" if record["error"] else None),
-    )
-
-    def __init__(self) -> None:
-        self._unfinished: dict[str, Iterator[int]] = {}
-        self._due_at: dict[str, float] = {}
-
-    def run(self, stop: Event) -> Sequence[RetentionReport]:
-        """Deletes for at most a second of each kind. Kinds that are not due have no report.
-
-        Neither have kinds without a setting of which nothing was deleted.
-        """
-        now = monotonic()
-        due = [kind for kind in _kept_rows() if self._due_at.get(kind.name, 0.0) <= now]
-        reports = [(kind, self._run_one(kind, stop)) for kind in due]
-        return [report for kind, report in reports if kind.by_setting or report.is_news]
-
-    def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
-        before = aware(timezone.now()) - timedelta(days=kept.days or 0)
-        deleted, deadline = 0, monotonic() + _MAX_SECONDS
-        error = None
-        try:
-            batches = self._unfinished.pop(kept.name, None) or kept.prune(before)
-            for count in batches:
-                deleted += count
-                if stop.is_set() or monotonic() >= deadline:
-                    self._unfinished[kept.name] = batches
-                    return RetentionReport(kept.name, deleted)
-        except FlagstaffError as problem:
-            error = str(problem)
-        except Error as problem:
-            # Only the type: the message may quote data.
-            error = type(problem).__name__
-        self._due_at[kept.name] = monotonic() + _RETENTION_PAUSE
-        return RetentionReport(kept.name, deleted, error)
-
-
-def _kept_rows() -> list[Retention]:
-    """Returns the kinds of rows whose age is limited, most of them by a setting."""
-    own = (
-        Retention("history", conf.history_days, prune_in_batches),
-        Retention("usage", conf.usage_days, prune_usage_in_batches),
-        Retention("workers", _WORKER_DAYS, prune_reports_in_batches, by_setting=False),
-    )
-    kept = (*own, *(retention() for retention in RETENTIONS))
-    return [retention for retention in kept if retention.days is not None]

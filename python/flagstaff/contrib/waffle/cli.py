@@ -14,9 +14,8 @@ from flagstaff.changes.changed import as_written
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
 from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import report_undo
+from flagstaff.cli.report import finish, report_undo
 from flagstaff.cli.verb import Options, Topic, option, verb
-from flagstaff.cli.wait import finish
 from flagstaff.contrib.waffle import comparing, converting
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows

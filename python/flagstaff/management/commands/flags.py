@@ -76,25 +76,16 @@ class Command(BaseCommand):
     @in_english
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs the verb."""
-        is_json = options.get("json", False)
-        is_dry_run = options.get("dry_run", False)
         is_process = getattr(self, "_called_from_command_line", False)
-        out = Output(
-            self.stdout,
-            self.stderr,
-            self.style,
-            is_json=is_json,
-            is_dry_run=is_dry_run,
-            is_process=is_process,
-        )
+        out = Output(self, options, is_process=is_process)
         try:
             run(options, out)
         except CommandError as error:
             # From Python, and with --traceback, the error itself is wanted.
             is_cancelled = isinstance(error, CancelledError)
-            if not (is_process and (is_json or is_cancelled)) or options["traceback"]:
+            if not (is_process and (out.is_json or is_cancelled)) or options["traceback"]:
                 raise
-            if is_json:
+            if out.is_json:
                 out.error(str(error), error.returncode)
             else:
                 # No error: a person has decided.

@@ -7,43 +7,24 @@ needs --yes: scripts are trusted, and must not wait for an answer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import NamedTuple
 
 from django.core.management.base import CommandError
-from django.db import transaction
 
 from flagstaff._words.text import counted
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
-from flagstaff.changes.impact import Impact, impact_of_changes
-from flagstaff.changes.locking import read_rows, require_version
-from flagstaff.changes.preview import previewed
+from flagstaff.changes.consequence import impact_lines, text_to_type
+from flagstaff.changes.impact import Impact
 from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.options import add_dry_run, add_yes, days
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import print_changes
+from flagstaff.cli.report import finish
 from flagstaff.cli.verb import Options, option, switch, together
-from flagstaff.cli.wait import finish
-from flagstaff.conf import conf
-from flagstaff.exceptions import NoHistoryError
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import newest_version, require_history, require_triggers
 
 #: The question after the sentences about the users.
 GO_ON = "Go on?"
 _UNCHANGED = "nothing was changed"
-
-
-class RowKey(NamedTuple):
-    """A row that a write changes."""
-
-    kind: Kind
-    key: str
-    #: None for a row that is created.
-    pk: str | None
 
 
 def is_terminal() -> bool:
@@ -77,60 +58,15 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
         raise CancelledError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 
-def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
-    rows: Sequence[RowKey],
-    write: Callable[[], list[Changed]],
-    options: Options,
-    out: Output,
-    *,
-    shows: bool = False,
-    asks_from: Consequence = Consequence.FEWER,
-) -> list[Changed]:
-    """Writes, on a terminal after a question if users notice the change. Blocks until the answer.
-
-    `rows` are what `write` changes, in the order of its results. With `shows`, the question also
-    shows the changes. Raises CommandError if the answer is no, and ConflictError if one of the rows
-    has been changed since the question.
-    """
-    if not may_ask(options, out):
-        return write()
-    # Before the preview: then newer changes are a conflict.
-    seen = {row: _seen_version(row) for row in rows}
-    with previewed():
-        changes = write()
-    found = impact_of_changes((row.kind, one) for row, one in zip(seen, changes, strict=True))
-    if consequence_of(found) < asks_from:
-        return write()
-    if shows:
-        print_changes(changes, out)
-    ask(found, options, out)
-    with transaction.atomic(using=conf.database):
-        read_rows(((row.kind, row.pk) for row in seen if row.pk is not None), lock=True)
-        for (kind, key, pk), version in seen.items():
-            require_version(kind, key, pk, version, "run the command again")
-        return write()
-
-
 def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None:
     """Prints what happens to the users, and asks. Blocks until the answer.
 
     Raises CommandError if the answer is no.
     """
     lines = [*impact_lines(found)]
-    for line in lines[:-1]:
-        out.message(line)
+    out.messages(lines[:-1])
     question = " ".join([*lines[-1:], text])
     require_confirmation(question, options, out, typed=text_to_type(found))
-
-
-def _seen_version(row: RowKey) -> int | None:
-    """Returns the version of a row; None if it cannot be known, which a system check reports."""
-    try:
-        require_history()
-        require_triggers(row.kind)
-    except NoHistoryError:
-        return None
-    return None if row.pk is None else newest_version(row.kind, row.pk)
 
 
 # `--prune --older-than DAYS`.
