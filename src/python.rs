@@ -44,8 +44,6 @@ mod _core {
     #[pymodule_export]
     const BUCKETS: u16 = crate::bucket::POSITIONS;
     #[pymodule_export]
-    const LATENCY_BUCKETS: u8 = crate::watch::LATENCY_BUCKETS;
-    #[pymodule_export]
     const MAX_UNIT_BYTES: usize = crate::assign::MAX_UNIT;
     #[pymodule_export]
     const MAX_VARIANTS: usize = crate::allocation::MAX_VARIANTS;

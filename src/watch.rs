@@ -27,10 +27,6 @@ pub type GuardNumber = i16;
 /// The number of the guard that counts errors.
 pub const ERRORS: GuardNumber = 0;
 
-/// The number of latency buckets. Bucket `b` holds what took longer than 2^(b/2) ms, and at most
-/// 2^((b+1)/2) ms; the first one and the last one also hold what is faster and slower.
-pub const LATENCY_BUCKETS: u8 = 40;
-
 /// How a request or task ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -55,7 +51,6 @@ struct Side {
     requests: Tally,
     /// By the position of the guard.
     failed: Box<[Tally]>,
-    latency: Box<[Tally]>,
     dropped: Tally,
     seen: SeenUsers,
     left_out: OnceLock<SeenUsers>,
@@ -80,8 +75,6 @@ pub enum CountKind {
     Requests,
     /// Those that failed the guard with this number.
     Failed(GuardNumber),
-    /// Those in the latency bucket with this number.
-    Latency(i16),
     /// Users who were left out, because memory is bounded.
     Dropped,
 }
@@ -93,7 +86,6 @@ impl CountKind {
         match self {
             Self::Requests => ('r', 0),
             Self::Failed(guard) => ('f', guard),
-            Self::Latency(bucket) => ('l', bucket),
             Self::Dropped => ('d', 0),
         }
     }
@@ -174,7 +166,6 @@ impl Watch {
     pub(crate) fn count(&self, visit: Visit, outcome: Outcome) {
         let side = &self.sides[usize::from(visit.inside)];
         side.requests.count();
-        side.latency[usize::from(latency_bucket(outcome.took))].count();
         let admit = |network| self.arrivals.get_or_init(Arrivals::new).admit(visit.unit, network);
         let counts = visit.network.is_none_or(admit);
         let seen = if counts { &side.seen } else { side.left_out.get_or_init(SeenUsers::new) };
@@ -239,11 +230,9 @@ impl Guard {
 
 impl Side {
     fn new(guards: usize) -> Self {
-        let tallies = |number| (0..number).map(|_| Tally::new()).collect();
         Self {
             requests: Tally::new(),
-            failed: tallies(guards),
-            latency: tallies(LATENCY_BUCKETS.into()),
+            failed: (0..guards).map(|_| Tally::new()).collect(),
             dropped: Tally::new(),
             seen: SeenUsers::new(),
             left_out: OnceLock::new(),
@@ -253,28 +242,18 @@ impl Side {
     fn take(&self, guards: &[Guard]) -> Vec<(CountKind, u64)> {
         let failed = guards.iter().zip(&self.failed);
         let failed = failed.map(|(guard, count)| (CountKind::Failed(guard.number), count.take()));
-        let latency = (0..).zip(&self.latency);
-        let latency = latency.map(|(bucket, count)| (CountKind::Latency(bucket), count.take()));
         let others = [
             (CountKind::Requests, self.requests.take()),
             (CountKind::Dropped, self.dropped.take()),
         ];
-        others.into_iter().chain(failed).chain(latency).collect()
+        others.into_iter().chain(failed).collect()
     }
 
     fn reset(&self) {
-        let all = self.failed.iter().chain(&self.latency).chain([&self.requests, &self.dropped]);
+        let all = self.failed.iter().chain([&self.requests, &self.dropped]);
         all.for_each(Tally::reset);
         [&self.seen].into_iter().chain(self.left_out.get()).for_each(SeenUsers::reset);
     }
-}
-
-/// The latency bucket of a request.
-fn latency_bucket(took: Duration) -> u8 {
-    // 2^(b/2) ms < took  ⟺  10⁶ · 2^b < took² in µs²
-    let square = took.as_micros().min(u32::MAX.into()).pow(2);
-    let bucket = (square.saturating_sub(1) / 1_000_000).checked_ilog2().unwrap_or_default();
-    u8::try_from(bucket).unwrap_or(u8::MAX).min(LATENCY_BUCKETS - 1)
 }
 
 #[cfg(test)]
@@ -424,7 +403,6 @@ mod tests {
         let kinds = [
             (CountKind::Requests, ('r', 0)),
             (CountKind::Failed(3), ('f', 3)),
-            (CountKind::Latency(5), ('l', 5)),
             (CountKind::Dropped, ('d', 0)),
         ];
         for (kind, code) in kinds {
@@ -461,14 +439,5 @@ mod tests {
             failed.take().iter().map(|one| (one.unit, one.inside)).collect::<Vec<_>>(),
             expected
         );
-    }
-
-    #[test]
-    fn latency_buckets_grow_by_the_root_of_two() {
-        let bucket = |micros| latency_bucket(Duration::from_micros(micros));
-        assert_eq!([0, 1, 999, 1000, 1414].map(bucket), [0; 5]);
-        assert_eq!([1415, 2000, 2001, 2828, 2829].map(bucket), [1, 1, 2, 2, 3]);
-        assert_eq!(bucket(1_024_000), 19);
-        assert_eq!(latency_bucket(Duration::from_secs(86_400)), 39);
     }
 }

@@ -10,7 +10,6 @@ from flagstaff.typing import Context, UserLike
 
 __all__ = [
     "BUCKETS",
-    "LATENCY_BUCKETS",
     "MAX_UNIT_BYTES",
     "MAX_VARIANTS",
     "REGISTERS",
@@ -63,7 +62,6 @@ _T = TypeVar("_T")
 BUCKETS: int
 """The number of buckets of an experiment."""
 
-LATENCY_BUCKETS: int
 """The number of buckets of latencies. Bucket b ends at 2^((b+1)/2) ms, but the last has no end."""
 
 """The longest JSON text of rules or conditions that workers read."""

@@ -6,9 +6,11 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from django.db import transaction
+
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.models import (
     DriverRun,
     FailedUnit,
@@ -17,6 +19,8 @@ from flagstaff.rollouts.models import (
     SeenRegister,
     SignalCount,
 )
+from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.transitions import enter_step
 from tests.support.reports import register_worker
 
 KEY = "new_checkout"
@@ -63,6 +67,15 @@ def events(key: str = KEY) -> list[str]:
 def end_dwell_time(key: str = KEY) -> None:
     """Makes the present step due."""
     Plan.objects.filter(key=key).update(due_at=ClockTimestamp() - timedelta(seconds=1))
+
+
+def go_to(percent: int, key: str = KEY) -> Plan:
+    """Lets the plan enter the step with this percentage, as the driver does."""
+    with transaction.atomic():
+        plan = plan_of(key)
+        index = [step.percent for step in steps_of(plan)].index(percent)
+        enter_step(plan, index, database_now())
+    return plan
 
 
 def leave_unguarded() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
+from flagstaff.rollouts.alpha import RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
@@ -29,8 +28,8 @@ _NUMBERS = (0, 2, 3)
 _REQUIRED_USERS = 1000
 # Below this part of them an estimate hardly ever reaches them.
 _ROUGHLY = 0.92
-# After so many minutes a person edits or resumes the plan.
-_MINUTES_TO_EDIT = 20
+# After so many minutes a person pauses and resumes the plan.
+_MINUTES_TO_RESUME = 20
 # Estimates of so few users are whole numbers.
 _FEW = 200
 
@@ -42,15 +41,15 @@ class Course:
     site: Site
     harm: float = 1.0
     dwell_minutes: int = 60
-    #: So many minutes after which a person jumps to the next step; None for never.
-    jump_after: int | None = 90
+    #: So many minutes after which a person takes the next step; None for never.
+    forced_after: int | None = 90
     #: A plan without an end is stopped here.
     minutes: int = 24 * 60
     #: The index of the first step.
     first: int = 0
     #: A worker is lost all the time.
     lost_workers: int = 0
-    #: How often a person edits or resumes each step, which starts it again; 20 minutes apart.
+    #: How often a person resumes each step, which starts it again; 20 minutes apart.
     restarts: int = 0
 
 
@@ -65,10 +64,10 @@ class Result:
     #: All users who failed inside, if nothing tripped.
     failed_inside: int = 0
     looks: int = 0
-    #: Steps that passed, those of them without data, and those that a person jumped over.
+    #: Steps that passed, those of them without data, and those that a person left.
     passes: int = 0
     blind_passes: int = 0
-    jumps: int = 0
+    forced: int = 0
     #: The percentage at the end.
     percent: int = 0
 
@@ -108,9 +107,7 @@ class _Run:
         # Users who failed inside in steps before this one.
         self.earlier = 0
         self.began = self.index = self.restarts = 0
-        # An edited plan begins with fewer guards, and gets another step and loses it again.
-        self.guards: Sequence[Guard] = _GUARDS[:1] if course.restarts else _GUARDS
-        self.given, self.smallest = RunAlpha(0.0, 0.0), GUARDS_ALPHA
+        self.given = RunAlpha(0.0, 0.0)
         self.begin(course.first, 0)
 
     def begin(self, index: int, at: int) -> None:
@@ -118,19 +115,15 @@ class _Run:
         self.index, self.began, self.restarts = index, at, self.course.restarts
         self._measure()
 
-    def edit(self, at: int) -> None:
-        """Starts the present step again, after an edit of the steps or of the guards."""
+    def resume(self, at: int) -> None:
+        """Starts the present step again."""
         self.began, self.restarts = at, self.restarts - 1
-        self.guards = _GUARDS[: min(len(self.guards) + 1, len(_GUARDS))]
-        percents = (*PERCENTS, 75, 100) if self.restarts % 2 else (*PERCENTS, 100)
-        self.steps = [Step(percent, self.steps[0].seconds) for percent in percents]
         self.earlier = self.result.failed_inside
         self._measure()
 
     def _measure(self) -> None:
         index = self.index
-        self.alpha = alpha_of_next_run(self.steps, index, self.guards, self.given, self.smallest)
-        self.smallest = min(self.smallest, self.alpha.guards / len(self.guards))
+        self.alpha = alpha_of_next_run(self.steps, index, _GUARDS, self.given)
         self.given = RunAlpha(
             self.given.guards + self.alpha.guards, self.given.brake + self.alpha.brake
         )
@@ -155,7 +148,7 @@ class _Run:
             return None
         self.result.looks += 1
         evidence, users = self._evidence(), _REQUIRED_USERS
-        verdict = judge(self.steps, self.index, self.guards, evidence, users, self.alpha)
+        verdict = judge(self.steps, self.index, _GUARDS, evidence, users, self.alpha)
         self._trip("verdict", holds=verdict.trip is not None)
         self.result.guard = verdict.trip
         return verdict
@@ -172,9 +165,9 @@ class _Run:
             self.result.passes += 1
             self.result.blind_passes += self._is_blind()
             return True
-        jumps = self.course.jump_after is not None and minutes >= self.course.jump_after
-        self.result.jumps += jumps
-        return jumps
+        forced = self.course.forced_after is not None and minutes >= self.course.forced_after
+        self.result.forced += forced
+        return forced
 
     def _is_blind(self) -> bool:
         """Returns whether there is too little to pass, by what is stored and not by estimates."""
@@ -207,8 +200,8 @@ def run_plan(seed: str, course: Course) -> Result:
         verdict = run.look(at)
         if len(run.result.trips) == len(RULES):
             break
-        if run.restarts and at + 1 - run.began == _MINUTES_TO_EDIT:
-            run.edit(at + 1)
+        if run.restarts and at + 1 - run.began == _MINUTES_TO_RESUME:
+            run.resume(at + 1)
         elif run.goes_on(at, verdict):
             run.earlier = run.result.failed_inside
             if run.index + 1 == len(PERCENTS):

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 
 from tools.simulation.plan import PERCENTS, RULES, Result
 from tools.simulation.sampling import share_bound
-from tools.simulation.scenarios import EDITED, EDITED_HARM, EDITED_OFTEN, LOST, NO_HARM
+from tools.simulation.scenarios import LOST, NO_HARM, RESUMED, RESUMED_HARM, RESUMED_OFTEN
 
 __all__ = ["Figures", "as_json", "broken_bounds", "figures_of", "report"]
 
 _MOST_FALSE_TRIPS = 0.05
-_LEAST_FOUND = {"5 times": 0.95, EDITED_HARM: 0.95}
+_LEAST_FOUND = {"5 times": 0.95, RESUMED_HARM: 0.95}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Figures:
     guards: dict[str, int]
     passes: int
     blind_passes: int
-    jumps: int
+    forced: int
     #: Plans by percentage at the end.
     ended_at: dict[int, int]
 
@@ -59,7 +59,7 @@ def figures_of(results: Sequence[Result]) -> Figures:
         guards=dict(guards.most_common()),
         passes=sum(result.passes for result in results),
         blind_passes=sum(result.blind_passes for result in results),
-        jumps=sum(result.jumps for result in results),
+        forced=sum(result.forced for result in results),
         ended_at=dict(sorted(Counter(result.percent for result in results).items())),
     )
 
@@ -67,7 +67,7 @@ def figures_of(results: Sequence[Result]) -> Figures:
 def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE_TRIPS) -> list[str]:
     """Returns what is wrong with the figures."""
     problems = []
-    for name in (NO_HARM, EDITED, EDITED_OFTEN):
+    for name in (NO_HARM, RESUMED, RESUMED_OFTEN):
         if name not in found:
             continue
         verdict = found[name].rules["verdict"]
@@ -99,7 +99,8 @@ def report(found: Mapping[str, Figures]) -> str:
         lines += [f"  trips by guard: {_pairs(figures.guards)}"] if figures.guards else []
         lines += [
             f"  steps passed {figures.passes:,}, without data {figures.blind_passes:,}",
-            f"  steps jumped {figures.jumps:,}; plans by last step: {_pairs(figures.ended_at)}",
+            f"  steps that a person left {figures.forced:,}",
+            f"  plans by last step: {_pairs(figures.ended_at)}",
             "",
         ]
     return "\n".join(lines)

@@ -13,13 +13,13 @@ from tools.simulation.plan import PERCENTS, Course, Result, run_plan
 from tools.simulation.users import Site
 
 __all__ = [
-    "EDITED",
-    "EDITED_HARM",
-    "EDITED_OFTEN",
     "HARMS",
     "LOST",
     "LOW",
     "NO_HARM",
+    "RESUMED",
+    "RESUMED_HARM",
+    "RESUMED_OFTEN",
     "Scenario",
     "courses",
     "run_all",
@@ -28,8 +28,8 @@ __all__ = [
 
 #: Names of scenarios.
 NO_HARM, LOW, LOST = "no harm", "low traffic", "lost worker"
-EDITED, EDITED_OFTEN = "no harm, edited in each step", "no harm, edited ten times in each step"
-EDITED_HARM = "5 times, edited in each step"
+RESUMED, RESUMED_OFTEN = "no harm, resumed in each step", "no harm, resumed ten times in each step"
+RESUMED_HARM = "5 times, resumed in each step"
 #: How many times as many errors inside.
 HARMS = {"1.5 times": 1.5, "2 times": 2.0, "5 times": 5.0}
 
@@ -57,14 +57,14 @@ def scenarios(no_harm: int, others: int) -> list[Scenario]:
     found += [
         Scenario(name, others, course=replace(_COURSE, harm=harm)) for name, harm in HARMS.items()
     ]
-    patient = replace(_COURSE, jump_after=None)
+    patient = replace(_COURSE, forced_after=None)
     lost = replace(patient, lost_workers=1, minutes=4 * 60)
-    edited, often = (replace(_COURSE, restarts=restarts) for restarts in (3, 10))
+    resumed, often = (replace(_COURSE, restarts=restarts) for restarts in (3, 10))
     return [
         *found,
-        Scenario(EDITED, max(no_harm // 8, 1), course=edited),
-        Scenario(EDITED_OFTEN, max(no_harm // 8, 1), course=often),
-        Scenario(EDITED_HARM, others, course=replace(edited, harm=5.0)),
+        Scenario(RESUMED, max(no_harm // 8, 1), course=resumed),
+        Scenario(RESUMED_OFTEN, max(no_harm // 8, 1), course=often),
+        Scenario(RESUMED_HARM, others, course=replace(resumed, harm=5.0)),
         Scenario(LOW, max(others // 3, 1), users=(2, 300), course=patient, any_step=True),
         Scenario(LOST, max(others // 6, 1), course=lost),
     ]

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from flagstaff.rollouts.plans import (
         create,
         delete,
-        dismiss,
-        edit,
-        jump,
         pause,
         resume,
         rollback,
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "create",
     "delete",
-    "dismiss",
-    "edit",
-    "jump",
     "pause",
     "resume",
     "rollback",

@@ -18,7 +18,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.editing import version_of_plan
 from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.guards import FUNCTION, guards_from_json
 from flagstaff.rollouts.models import Plan, State
@@ -60,7 +59,7 @@ def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Questio
     flag, before = flag_row(key), plans.find_plan(key)
     seen = {
         "expect_version": version_of(Kind.FLAG, flag.pk),
-        "expect_plan": "" if before is None else version_of_plan(before),
+        "expect_plan": "" if before is None else before.version,
     }
     with rolled_back():
         plan = write(key, **arguments)

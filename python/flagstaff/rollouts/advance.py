@@ -187,7 +187,6 @@ def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) ->
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
         plan.reason, plan.reason_kind = str(transitions.trip_text(plan)), ReasonKind.TRIPPED
-        plan.dismissed_at = None
         transitions.save(plan, now)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
@@ -212,7 +211,7 @@ def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]
     is_news = plan.state != State.HOLDING or _without_figures(plan.reason) != _without_figures(why)
     if is_news:
         plan.state, plan.reason, plan.reason_kind = State.HOLDING, why, ReasonKind.HELD
-        plan.dismissed_at, plan.guarded_until = None, now + GUARDED_FOR
+        plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
             record(plan, PlanEvent.Kind.HELD, Text("holds: {why}", why=decision.why), figures)

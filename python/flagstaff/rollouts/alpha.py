@@ -12,9 +12,8 @@ nothing left, a run takes half of the unused share of the reserve, times what is
 decrease as 1/n², not as 2⁻ⁿ, so after a hundred restarts a trip still needs only 3.5 times as many
 failures as at the start.
 
-Boole's inequality needs parts that do not depend on what was seen. Many users fail again in the
-next run: who has seen which guard looks worst could remove the others and give it all that remains.
-So no guard is ever given more than any guard had in a run before, whatever is edited.
+Boole's inequality needs parts that do not depend on what was seen: steps and guards of a plan do
+not change, so a part depends only on how many runs were before.
 
 After a trip by these guards a plan has all 5 % again: a plan without harm that has tripped is one
 of the 5 % already.
@@ -65,13 +64,11 @@ def alpha_of_next_run(
     index: int,
     guards: Sequence[Guard],
     given: RunAlpha,
-    smallest: float = GUARDS_ALPHA,
 ) -> RunAlpha:
     """Returns what a run of the step with this index is given; `given` is the sum of those before.
 
     What remains is divided by the number of steps from this one to the last, so a plan whose steps
-    begin once gives each step the same part. No guard is given more than `smallest`, the smallest
-    part that a guard had in a run before.
+    begin once gives each step the same part.
 
         >>> steps = [Step(5, 3600), Step(25, 3600), Step(50, 3600), Step(100, 0)]
         >>> alpha_of_next_run(steps, 1, [Guard("errors")], RunAlpha(0.02, 0.004))
@@ -84,9 +81,8 @@ def alpha_of_next_run(
     watched = len(numbered(guards)) if steps[index].percent < _ALL else 0
     brakes = steps[index].percent <= BRAKE_PERCENT
     reserve = RESERVE_ALPHA * _OF_GUARDS
-    of_guards = _part(GUARDS_ALPHA - given.guards, compared, reserve) if watched else 0.0
     return RunAlpha(
-        min(of_guards, watched * smallest),
+        _part(GUARDS_ALPHA - given.guards, compared, reserve) if watched else 0.0,
         _part(BRAKE_ALPHA - given.brake, braked, RESERVE_ALPHA - reserve) if brakes else 0.0,
     )
 

@@ -1,7 +1,6 @@
 """Whether a plan needs a person: after a trip, and while it holds or is paused by the driver.
 
-It does until somebody acts (resumes it, jumps, edits its guards, changes the flag after a rollback,
-creates another plan) or dismisses it.
+It does until somebody acts: resumes it, changes the flag after a rollback, creates another plan.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def needs_attention(plan: Plan) -> bool:
 
     For a list, begin with `needing_attention`, and leave out those of `acted_on`.
     """
-    return plan.dismissed_at is None and plan.reason_kind != ""
+    return plan.reason_kind != ""
 
 
 def was_rolled_back_by_person(plan: Plan) -> bool:
@@ -33,7 +32,7 @@ def was_rolled_back_by_person(plan: Plan) -> bool:
 def needing_attention(plans: QuerySet[Plan]) -> QuerySet[Plan]:
     """Returns those of the plans that need attention, without those that have a newer plan."""
     is_newest = ~Q(state=State.ROLLED_BACK) | ~_has_newer()
-    return plans.filter(is_newest, ~Q(reason_kind=""), dismissed_at=None)
+    return plans.filter(is_newest, ~Q(reason_kind=""))
 
 
 def rolled_back_by_person(plans: QuerySet[Plan]) -> QuerySet[Plan]:

@@ -143,10 +143,6 @@ class Plan(models.Model):
     enables_flag: models.Field[Any, bool] = models.BooleanField(
         _("turns the flag on"), default=False, db_default=False
     )
-    #: When a person has dismissed what needed attention; None again once something else does.
-    dismissed_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("dismissed at"), null=True, blank=True
-    )
     created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )
@@ -166,7 +162,6 @@ class Plan(models.Model):
                 "due_at",
                 "starts_at",
                 "guarded_until",
-                "dismissed_at",
                 "created_at",
                 "changed_at",
                 "ended_at",
@@ -180,6 +175,12 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return f"plan {self.pk} of {self.key}"
+
+    @property
+    def version(self) -> str:
+        """A text that differs for another plan, state, step or start, and after a trip."""
+        parts = (self.pk, self.state, self.step, self.run_id, self.trip_run_id, self.starts_at)
+        return "-".join(map(str, parts))
 
     @property
     def has_tripped(self) -> bool:
@@ -206,10 +207,6 @@ class StepRun(models.Model):
     brake_alpha: models.Field[Any, float | None] = models.FloatField(
         _("alpha of the brake"), null=True
     )
-    #: The part of one guard. None before the start, and if nothing is compared.
-    guard_alpha: models.Field[Any, float | None] = models.FloatField(
-        _("alpha of each guard"), null=True
-    )
 
     class Meta:
         verbose_name = _("step run")
@@ -234,13 +231,10 @@ class PlanEvent(models.Model):
         CONTINUED = "continued", _("continued")
         PAUSED = "paused", _("paused")
         RESUMED = "resumed", _("resumed")
-        JUMPED = "jumped", _("jumped")
-        EDITED = "edited", _("edited")
         TRIPPED = "tripped", _("tripped")
         ROLLED_BACK = "rolled_back", _("rolled back")
         PROPAGATED = "propagated", _("propagated")
         DONE = "done", _("done")
-        DISMISSED = "dismissed", _("dismissed")
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
     at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
@@ -282,7 +276,6 @@ class SignalCount(models.Model):
     class Kind(models.TextChoices):
         REQUESTS = "r", _("requests and tasks")
         FAILED = "f", _("failed a guard")
-        LATENCY = "l", _("latency bucket")
         DROPPED = "d", _("dropped")
 
     run = models.ForeignKey(StepRun, models.CASCADE, related_name="counts")

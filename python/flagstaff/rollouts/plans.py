@@ -1,4 +1,6 @@
-"""What a person does with a rollout plan: create, start, edit, pause, resume, jump, roll back.
+"""What a person does with a rollout plan: create, start, pause, resume, roll back, delete.
+
+What has started does not change: another course is another plan.
 
 Each function locks the plan and then the flag, and is one transaction or part of the surrounding
 one. `acting_as` and the middleware set the actor and the reason.
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal, NamedTuple, cast
+from typing import cast
 
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
@@ -27,7 +29,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
@@ -38,18 +39,10 @@ from flagstaff.rollouts.conditions import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.editing import (
-    Edit,
-    edit_of,
-    valid_users,
-    version_of_plan,
-)
-from flagstaff.rollouts.evidence import alpha_of, read_evidence
-from flagstaff.rollouts.flag_changes import foreign_change, see_flag, what_decides
+from flagstaff.rollouts.flag_changes import see_flag, what_decides
 from flagstaff.rollouts.guards import (
     Guard,
     guards_as_json,
-    guards_from_json,
     latency_limits,
     valid_guards,
 )
@@ -60,18 +53,17 @@ from flagstaff.rollouts.models import (
     Plan,
     PlanEvent,
     State,
-    StepRun,
 )
-from flagstaff.rollouts.refusals import exists_already, plan_command, state_text, wrong_state
+from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.transitions import record, trip_text
-from flagstaff.rollouts.verdict import judge
+from flagstaff.rollouts.transitions import record
 
 # The source of what users do in the admin.
 _ADMIN = "admin"
 # The table rejects later times.
 _MAX_YEAR = 9000
+_MAX_USERS = 2_000_000_000
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
@@ -141,191 +133,6 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         return plan
 
 
-class Edited(NamedTuple):
-    """What an edit did."""
-
-    plan: Plan
-    #: What differs, from old to new. Empty if nothing does: then nothing was written.
-    changes: tuple[Text, ...]
-    #: What starts again, such as the present step with new evidence; None if nothing does.
-    starts_again: Text | None
-
-
-def edit(  # noqa: PLR0913 (the parts of a plan, and the conditions)
-    key: str,
-    steps: Iterable[Step | str] | None = None,
-    *,
-    guards: Iterable[Guard | str] | None = None,
-    required_users: int | None = None,
-    starts_at: datetime | Literal["unchanged"] | None = "unchanged",
-    enable: bool = False,
-    expect_version: int | None = None,
-    expect_plan: str | None = None,
-) -> Edited:
-    """Edits a plan that has not ended. `steps` and `guards` replace all; None keeps them.
-
-    Past steps must stay. While the plan is running or holding, the present step must stay, too,
-    guards can only be tightened and required users only be raised. Other guards start the present
-    step again, with new evidence. `starts_at` can be set or removed before the start only; `enable`
-    works as in `start`. `expect_plan` is `editing.version_of_plan` of the plan that was read.
-
-    Raises UnknownPlanError, UnknownFlagError, InvalidPlanError, PlanError if the state does not
-    allow the edit, or the plan has tripped or will for what is counted, or ConflictError if
-    somebody has changed the flag while the plan runs, or if flag or plan have another version than
-    expected.
-    """
-    with _locked_plan(key) as plan:
-        flag = _flag_of_editable(plan, expect_version, expect_plan)
-        edited = edit_of(plan, steps, guards, required_users)
-        if plan.step is None and edited.steps != steps_of(plan):
-            problem = problem_of_first_step(flag, edited.steps[0])
-            if problem:
-                raise InvalidPlanError(problem)
-        if edited.changes_guards and (why := _due_trip(plan)):
-            raise _cannot_edit_tripped(plan, why)
-        changes = edited.changes
-        if starts_at != "unchanged":
-            # A confirmation is about the flag as it was.
-            may_enable = plan.enables_flag and foreign_change(plan, flag) is None
-            enables = enable or may_enable
-            changes += _edit_start(plan, starts_at, expect_version, enable=enables)
-        if not changes:
-            return Edited(plan, (), None)
-        return Edited(plan, changes, _write_edit(plan, flag, edited, changes))
-
-
-def _flag_of_editable(plan: Plan, expect_version: int | None, expect_plan: str | None) -> FlagRow:
-    """Returns the flag of a plan that can be edited, locked. Raises the errors of `edit`."""
-    if plan.state not in ACTIVE_STATES:
-        raise wrong_state(plan, "edit")
-    if plan.has_tripped:
-        # The caller may not know of it: run-jobs can have stored it a moment before.
-        raise _cannot_edit_tripped(plan, trip_text(plan))
-    _require_plan(plan.key, plan, expect_plan)
-    flag = _flag_of(plan, expect_version)
-    if plan.state in WATCHED_STATES and (change := foreign_change(plan, flag)):
-        command = plan_command(plan.key, "pause")
-        problem = Text(
-            "the rollout plan of {key} cannot be edited, because {why}; pause it first: {command}",
-            key=plan.key,
-            why=change,
-            command=command,
-        )
-        raise ConflictError(problem, key=plan.key)
-    return flag
-
-
-def _due_trip(plan: Plan) -> Text | None:
-    """Returns that run-jobs will roll the plan back for what is counted; None if it will not.
-
-    An edit that begins another run would drop these counts.
-    """
-    run = StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
-    if plan.step is None or run is None:
-        return None
-    steps, guards = steps_of(plan), guards_from_json(plan.guards)
-    evidence = read_evidence(run, database_now())
-    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
-    return (
-        Text("run-jobs will roll it back: {why}", why=verdict.why)
-        if verdict.trip_action == "rollback"
-        else None
-    )
-
-
-def _cannot_edit_tripped(plan: Plan, why: str) -> PlanError:
-    command = plan_command(plan.key, "show")
-    problem = Text(
-        "the rollout plan of {key} cannot be edited, because {why}; see it: {command}",
-        key=plan.key,
-        why=why,
-        command=command,
-    )
-    return PlanError(problem)
-
-
-def _edit_start(
-    plan: Plan, starts_at: datetime | None, expect_version: int | None, *, enable: bool
-) -> tuple[Text, ...]:
-    """Sets or removes the time of the start, and returns the change. The plan is not saved."""
-    if plan.state != State.PENDING:
-        state = state_text(plan.state)
-        raise PlanError(
-            "the plan of {key} is {state}, so its start cannot be changed",
-            key=plan.key,
-            state=state,
-        )
-    old, was_enabling = plan.starts_at, plan.enables_flag
-    if starts_at is None:
-        plan.starts_at, plan.scheduled_by, plan.enables_flag = None, None, False
-    else:
-        _set_start(plan, starts_at, expect_version, enable=enable)
-    if (plan.starts_at, plan.enables_flag) == (old, was_enabling):
-        return ()
-    texts = [_start_text(at) for at in (old, plan.starts_at)]
-    return (Text("start {old} → {new}", old=texts[0], new=texts[1]),)
-
-
-def _start_text(at: datetime | None) -> str:
-    return Text("by hand") if at is None else at.isoformat(timespec="seconds")
-
-
-def _write_edit(plan: Plan, flag: FlagRow, edited: Edit, changes: tuple[Text, ...]) -> Text | None:
-    """Writes an edit with its event, and returns what starts again."""
-    now, starts_again = database_now(), None
-    plan.steps, plan.guards = steps_as_json(edited.steps), guards_as_json(edited.guards)
-    plan.latency_limits = latency_limits(edited.guards)
-    plan.required_users = edited.required_users
-    plan.save(
-        using=conf.database, update_fields=["steps", "guards", "latency_limits", "required_users"]
-    )
-    if edited.changes_guards and plan.state in WATCHED_STATES:
-        index = cast("int", plan.step)
-        require(plan.key, problem_of_driver())
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
-        starts_again = Text(
-            "step {number} starts again, with new counts and its whole time", number=index + 1
-        )
-    elif edited.changes_guards and plan.run_id is not None:
-        transitions.end_run(plan, now)
-        transitions.measure_before_start(plan, present_rollout(flag))
-        starts_again = Text("measuring before the start begins again")
-    transitions.save(plan, now)
-    everything = [*changes, *([starts_again] if starts_again else [])]
-    figures = {"changes_guards": edited.changes_guards}
-    record(
-        plan,
-        PlanEvent.Kind.EDITED,
-        Text("edited: {changes}", changes=joined(everything, "; ")),
-        figures,
-    )
-    return starts_again
-
-
-def dismiss(key: str) -> Plan:
-    """Says that what needs attention was seen: a trip, a hold, or a pause by the driver.
-
-    The plan and the flag go on as they are; the next event can need attention again. Raises
-    UnknownPlanError, or PlanError if nothing needs attention.
-    """
-    with _locked_plan(key) as plan:
-        state = state_text(plan.state)
-        if not needs_attention(plan):
-            command = plan_command(key, "show")
-            raise PlanError(
-                "the rollout plan of {key} is {state} and needs no attention; see it: {command}",
-                key=key,
-                state=state,
-                command=command,
-            )
-        plan.dismissed_at = database_now()
-        transitions.save(plan, plan.dismissed_at)
-        record(
-            plan, PlanEvent.Kind.DISMISSED, Text("dismissed while the plan is {state}", state=state)
-        )
-        return plan
-
-
 def pause(key: str) -> Plan:
     """Pauses a plan until `resume`. The rollout stays as it is.
 
@@ -380,58 +187,6 @@ def resume(key: str, *, enable: bool = False, expect_version: int | None = None)
         return plan
 
 
-def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
-    """Goes to the step with this percentage at once, forward or back. Measuring starts again.
-
-    Raises UnknownPlanError, InvalidPlanError without such a step, ConflictError if somebody has
-    changed the flag or if it has another version than expected, or PlanError if the plan is not
-    running or has tripped.
-    """
-    with _locked_plan(key) as plan:
-        if plan.state not in WATCHED_STATES:
-            raise wrong_state(plan, "jump")
-        if plan.has_tripped:
-            # The caller may not know of it: run-jobs can have stored it a moment before.
-            raise PlanError(_cannot_jump(key, trip_text(plan)))
-        percents = [step.percent for step in steps_of(plan)]
-        if percent not in percents:
-            steps = [Text("{percent} %", percent=of_step) for of_step in percents]
-            raise InvalidPlanError(
-                "the plan of {key} has no step of {percent} %; choose one of {steps}",
-                key=key,
-                percent=str(percent),
-                steps=joined(steps),
-            )
-        flag = _flag_of(plan, expect_version)
-        if change := foreign_change(plan, flag):
-            raise ConflictError(_cannot_jump(key, change), key=key)
-        require(key, problem_of_driver(), problem_of_flag(flag))
-        index, old = percents.index(percent), flag.rollout_percent
-        transitions.enter_step(plan, index, database_now(), expect_version=plan.flag_version)
-        record(
-            plan,
-            PlanEvent.Kind.JUMPED,
-            Text(
-                "jumped to step {number}: rollout {old} → {new} %; measuring starts again",
-                number=index + 1,
-                old=old,
-                new=percent,
-            ),
-        )
-        return plan
-
-
-def _cannot_jump(key: str, why: str) -> Text:
-    command = plan_command(key, "pause")
-    return Text(
-        "the rollout plan of {key} cannot jump, because {why}; pause and resume it first: "
-        "{command}",
-        key=key,
-        why=why,
-        command=command,
-    )
-
-
 def rollback(key: str) -> Plan:
     """Sets the rollout to 0 % at once, and ends the plan until `resume`.
 
@@ -484,20 +239,18 @@ def _keep_workers_from_writing() -> None:
 def unchanged(key: str, expected: str | None) -> Iterator[None]:
     """Runs the block in a transaction that locks the plan of a flag.
 
-    Raises ConflictError if it is not the `expected` one: its `version_of_plan`, or "" without one.
+    Raises ConflictError if it is not the `expected` one: its `version`, or "" without one.
     None expects nothing.
     """
     with transaction.atomic(using=conf.database):
-        _require_plan(key, find_plan(key, lock=True), expected)
+        plan = find_plan(key, lock=True)
+        if expected not in {None, "" if plan is None else plan.version}:
+            text = (
+                "the rollout plan of {key} has been changed since the question; run the command "
+                "again"
+            )
+            raise ConflictError(Text(text, key=key), key=key)
         yield
-
-
-def _require_plan(key: str, plan: Plan | None, expected: str | None) -> None:
-    if expected not in {None, "" if plan is None else version_of_plan(plan)}:
-        text = (
-            "the rollout plan of {key} has been changed since the question; run the command again"
-        )
-        raise ConflictError(Text(text, key=key), key=key)
 
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
@@ -532,7 +285,7 @@ def _create(
         steps=steps_as_json(plan_steps),
         guards=guards_as_json(plan_guards),
         latency_limits=latency_limits(plan_guards),
-        required_users=valid_users(required_users),
+        required_users=_valid_users(required_users),
         seen_flag=what_decides(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
         actor=current_actor(),
@@ -545,6 +298,16 @@ def _create(
     )
     record(plan, PlanEvent.Kind.CREATED, message)
     return plan
+
+
+def _valid_users(number: object) -> int:
+    if type(number) is int and 1 <= number <= _MAX_USERS:
+        return number
+    raise InvalidPlanError(
+        "the number of required users is {value}; write a whole number from 1 to {limit}",
+        value=repr(number),
+        limit=_MAX_USERS,
+    )
 
 
 def _insert(plan: Plan) -> None:
@@ -591,7 +354,7 @@ def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None, *, en
     """Lets the driver start the plan, with an event."""
     _set_start(plan, starts_at, expect_version, enable=enable)
     transitions.save(plan, database_now())
-    time = _start_text(plan.starts_at)
+    time = starts_at.isoformat(timespec="seconds")
     message = Text("starts at {time}", time=time)
     if plan.enables_flag:
         what = enabling_message(flag_row(plan.key))

@@ -33,14 +33,8 @@ _WRONG_STATE = {
     "resume": marked(
         "the rollout plan of {key} is {state} and cannot be resumed; possible next: {command}"
     ),
-    "jump": marked(
-        "the rollout plan of {key} is {state} and cannot jump; possible next: {command}"
-    ),
     "rollback": marked(
         "the rollout plan of {key} is {state} and cannot be rolled back; possible next: {command}"
-    ),
-    "edit": marked(
-        "the rollout plan of {key} is {state} and cannot be edited; possible next: {command}"
     ),
     "delete": marked(
         "the rollout plan of {key} is {state} and cannot be deleted; possible next: {command}"
@@ -76,7 +70,7 @@ def exists_already(plan: Plan) -> PlanError:
 
 
 def wrong_state(plan: Plan, action: str) -> PlanError:
-    """Returns the error of an action, such as "jump", that a plan in this state does not allow."""
+    """Returns the error of an action, such as "pause", that a plan in this state does not allow."""
     template, state = _WRONG_STATE[action], state_text(plan.state)
     command = _possible_next(plan, action)
     return PlanError(Text(template, key=plan.key, state=state, command=command))

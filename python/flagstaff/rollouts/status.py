@@ -124,7 +124,6 @@ def plan_summary(plan: Plan, *, unguarded: bool) -> dict[str, Any]:
         "reason_kind": plan.reason_kind or None,
         "unguarded": unguarded,
         "needs_attention": needs_attention(plan),
-        "dismissed_at": plan.dismissed_at,
         "step": None if plan.step is None else plan.step + 1,
         "steps": plan.steps,
         "due_at": plan.due_at,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Min, Sum
+from django.db.models import Sum
 
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
@@ -17,15 +17,15 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import Text
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
+from flagstaff.rollouts.alpha import RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
-from flagstaff.rollouts.guards import guards_from_json, numbered
+from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 
-# Only an edit writes the others, so an invalid one does not keep a person from stopping the plan.
+# Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
     "state",
     "step",
@@ -33,7 +33,6 @@ _CHANGING = (
     "starts_at",
     "scheduled_by",
     "enables_flag",
-    "dismissed_at",
     "flag_version",
     "seen_flag",
     "run_id",
@@ -108,7 +107,7 @@ def enter_step(
         changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan, now)
     guards = guards_from_json(plan.guards)
-    alpha = alpha_of_next_run(steps, index, guards, *_given_alpha(plan))
+    alpha = alpha_of_next_run(steps, index, guards, _given_alpha(plan))
     run = StepRun.objects.using(conf.database).create(
         plan_id=plan.pk,
         step=index,
@@ -116,11 +115,10 @@ def enter_step(
         started_at=now,
         guards_alpha=alpha.guards,
         brake_alpha=alpha.brake,
-        guard_alpha=alpha.guards / len(numbered(guards)) if alpha.guards else None,
     )
     plan.run_id, plan.step = run.pk, index
     plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
-    plan.due_at, plan.dismissed_at = now + timedelta(seconds=step.seconds), None
+    plan.due_at = now + timedelta(seconds=step.seconds)
     see_flag(plan, changed.version)
     forget_trip(plan)
     plan.guarded_until = now + GUARDED_FOR
@@ -134,10 +132,8 @@ def measure_before_start(plan: Plan, rollout: int) -> None:
     plan.run_id = run.pk
 
 
-def _given_alpha(plan: Plan) -> tuple[RunAlpha, float]:
-    """Returns what the runs since the last trip were given, and the smallest part of a guard.
-
-    Makes two queries.
+def _given_alpha(plan: Plan) -> RunAlpha:
+    """Returns what the runs since the last trip were given. Makes two queries.
 
     A trip by a guard of the project is none of the 5 %.
     """
@@ -149,11 +145,8 @@ def _given_alpha(plan: Plan) -> tuple[RunAlpha, float]:
         if isinstance(figures, dict) and figures.get("by_statistics"):
             runs = runs.filter(started_at__gt=at)
             break
-    found = runs.aggregate(
-        guards=Sum("guards_alpha"), brake=Sum("brake_alpha"), smallest=Min("guard_alpha")
-    )
-    given = RunAlpha(found["guards"] or 0.0, found["brake"] or 0.0)
-    return given, found["smallest"] or GUARDS_ALPHA
+    found = runs.aggregate(guards=Sum("guards_alpha"), brake=Sum("brake_alpha"))
+    return RunAlpha(found["guards"] or 0.0, found["brake"] or 0.0)
 
 
 def trip_text(plan: Plan) -> str:
@@ -176,7 +169,7 @@ def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
     else:
         reason = trip_text(plan)
     plan.state, plan.reason = State.PAUSED, str(reason)
-    plan.due_at = plan.guarded_until = plan.dismissed_at = None
+    plan.due_at = plan.guarded_until = None
     save(plan, now)
     message = Text("paused: {why}", why=reason) if reason else Text("paused")
     record(plan, PlanEvent.Kind.PAUSED, message)
@@ -207,6 +200,6 @@ def roll_back(
         changed = changed or at_zero
     end_run(plan, now)
     plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, str(reason), now
-    plan.due_at = plan.guarded_until = plan.dismissed_at = None
+    plan.due_at = plan.guarded_until = None
     save(plan, now)
     return changed

@@ -27,11 +27,11 @@ _SLOWER_TIMES = marked(
 )
 _USERS_LEFT_OUT = marked(
     "{left_out} of {users} users were left out, because others of their networks came first; "
-    "check CLIENT_ADDRESS, or jump to the next step"
+    "check CLIENT_ADDRESS, or set the rollout by hand"
 )
 _FAILING_USERS_LEFT_OUT = marked(
     "{left_out} of {users} failing users were left out, because others of their networks came "
-    "first; check CLIENT_ADDRESS, or jump to the next step"
+    "first; check CLIENT_ADDRESS, or set the rollout by hand"
 )
 
 _EXACT = 10
@@ -144,8 +144,8 @@ def hold_text(results: Sequence[GuardResult], evidence: StepEvidence, required_u
     if evidence.users_inside >= required_users:
         return Text(
             "signs of harm, not certain yet: {guard}, {inside} of {users_inside} users with the "
-            "flag, {outside} of {users_outside} without it; find the cause, or jump to the next "
-            "step",
+            "flag, {outside} of {users_outside} without it; find the cause, or set the "
+            "rollout by hand",
             **_counts(worst, evidence),
         )
     seen = round(evidence.users_inside)

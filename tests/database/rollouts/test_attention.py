@@ -1,4 +1,4 @@
-"""Plans that need attention, until somebody acts or dismisses it."""
+"""Plans that need attention, until somebody acts."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from typing import Any
 import pytest
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff.exceptions import PlanError, UnknownPlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.attention import acted_on, needing_attention, needs_attention
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record
 from tests.support.rollouts import (
     KEY,
     STEPS,
     end_dwell_time,
-    events,
     harm,
     plan_of,
-    rollout,
     run_of,
-    see_enough,
 )
 
 pytestmark = pytest.mark.django_db
@@ -62,27 +58,11 @@ def be_paused_by_a_change() -> None:
 @pytest.mark.parametrize(
     ("prepare", "kind"), [(hold, "held"), (trip, "tripped"), (be_paused_by_a_change, "paused")]
 )
-def test_what_the_driver_has_stopped_needs_attention_until_it_is_dismissed(
-    prepare: Any, kind: str
-) -> None:
+def test_what_the_driver_has_stopped_needs_attention(prepare: Any, kind: str) -> None:
     assert not needs()
     prepare()
     assert needs()
     assert plan_record(plan_of())["reason_kind"] == kind
-    before, percent = plan_of(), rollout()
-    with acting_as("ana"):
-        plan = rollouts.dismiss(KEY)
-    assert not needs()
-    assert (plan.state, plan.reason, rollout()) == (before.state, before.reason, percent)
-    event = PlanEvent.objects.latest("id")
-    assert (event.kind, event.actor, event.message) == (
-        "dismissed",
-        "ana",
-        f"dismissed while the plan is {before.state.replace('_', ' ')}",
-    )
-    assert plan_record(plan)["dismissed_at"] == plan.dismissed_at
-    with pytest.raises(PlanError, match="needs no attention"):
-        rollouts.dismiss(KEY)
 
 
 def test_stored_trip_needs_attention() -> None:
@@ -103,7 +83,7 @@ def test_what_a_person_has_stopped_needs_none(reason: str) -> None:
             assert (record["reason"], record["reason_kind"]) == (reason or None, None)
 
 
-def test_resume_or_another_plan_needs_no_dismissal() -> None:
+def test_resume_or_another_plan_is_an_act() -> None:
     trip()
     rollouts.create(KEY, STEPS)
     assert [*needing_attention(Plan.objects.all())] == []
@@ -117,22 +97,3 @@ def test_changed_flag_after_a_trip_is_an_act() -> None:
     assert acted_on([plan_of()]) == set()
     changes.flags.set_rollout(KEY, 3)
     assert acted_on([plan_of()]) == {plan_of().pk}
-
-
-def test_hold_with_other_figures_stays_dismissed_and_another_reason_does_not() -> None:
-    hold()
-    rollouts.dismiss(KEY)
-    run_plans()
-    assert not needs()
-    see_enough()
-    Plan.objects.update(required_users=100_000)
-    run_plans()
-    assert needs()
-    assert events().count("held") == 2
-
-
-def test_plan_that_does_not_exist_is_not_dismissed() -> None:
-    rollouts.pause(KEY)
-    rollouts.delete(KEY)
-    with pytest.raises(UnknownPlanError):
-        rollouts.dismiss(KEY)

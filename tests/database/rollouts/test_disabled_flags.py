@@ -134,19 +134,6 @@ def test_confirmation_holds_for_the_flag_as_it_was() -> None:
     assert (plan_of().state, present()) == (State.PAUSED, (False, 60))
 
 
-def test_moved_start_keeps_the_confirmation_and_a_removed_one_drops_it() -> None:
-    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
-    assert rollouts.edit(KEY, starts_at=LATER + timedelta(days=1)).plan.enables_flag
-    assert not rollouts.edit(KEY, starts_at=None).plan.enables_flag
-    assert rollouts.edit(KEY, starts_at=LATER, enable=True).plan.enables_flag
-
-
-def test_moved_start_of_a_changed_flag_needs_another_confirmation() -> None:
-    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
-    FeatureFlag.objects.update(rules=RULES)
-    assert not rollouts.edit(KEY, starts_at=LATER + timedelta(days=1)).plan.enables_flag
-
-
 @pytest.mark.parametrize(("permission", "starts"), [("toggle", True), ("view", False)])
 def test_scheduling_user_needs_the_right_at_the_start(permission: str, starts: bool) -> None:
     ana = User.objects.create_user("ana", is_staff=True)

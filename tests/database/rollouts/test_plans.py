@@ -17,7 +17,6 @@ from flagstaff._engine.retention import RetentionJob, RetentionReport
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
-    ConflictError,
     InvalidPlanError,
     PlanError,
     UnknownFlagError,
@@ -35,6 +34,7 @@ from tests.support.rollouts import (
     STEPS,
     drive_recently,
     events,
+    go_to,
     leave_unguarded,
     make_flag,
     plan_of,
@@ -203,7 +203,7 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
 
 
 def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> None:
-    rollouts.jump(KEY, 25)
+    go_to(25)
     before = plan_of().run_id
     rollouts.pause(KEY)
     changes.flags.set_rollout(KEY, 40)
@@ -213,22 +213,6 @@ def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> 
     assert plan.flag_version == flag_history(KEY)[0].version
     text = "resumed at step 2: rollout 40 → 25 %; measuring starts again"
     assert PlanEvent.objects.latest("id").message == text
-
-
-def test_jump_goes_forward_and_back_to_steps_only(started: Plan) -> None:
-    assert (rollouts.jump(KEY, 100).step, rollout()) == (2, 100)
-    assert (rollouts.jump(KEY, 5).step, rollout()) == (0, 5)
-    assert events()[-2:] == ["jumped", "jumped"]
-    assert StepRun.objects.filter(ended_at=None).count() == 1
-    with pytest.raises(InvalidPlanError, match="choose one of 5 %, 25 %, 100 %"):
-        rollouts.jump(KEY, 50)
-
-
-def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
-    changes.flags.set_rollout(KEY, 7)
-    with pytest.raises(ConflictError, match=r"5 → 7 %; pause and resume it first: .* plan pause"):
-        rollouts.jump(KEY, 25)
-    assert rollout() == 7
 
 
 def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
@@ -280,7 +264,7 @@ def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
 
 
 def test_rolled_back_plan_is_resumed_at_the_first_step_only(started: Plan) -> None:
-    rollouts.jump(KEY, 25)
+    go_to(25)
     rollouts.rollback(KEY)
     for change in (rollouts.pause, rollouts.rollback):
         with pytest.raises(PlanError, match=r"is rolled back and cannot be .* show"):

@@ -128,17 +128,6 @@ def test_python_of_the_page_starts_a_plan() -> None:
     assert tuple(Step(**one) for one in plan_of().steps) == STEPS
 
 
-@pytest.mark.django_db
-def test_jump_to_the_present_step_begins_it_anew() -> None:
-    make_flag()
-    drive_recently()
-    rollouts.start(KEY, STEPS)
-    before = plan_of()
-    rollouts.jump(KEY, 5)
-    assert plan_of().step == before.step == 0
-    assert plan_of().run_id != before.run_id
-
-
 def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:
     """The guard of the page, in a shop with so many recent orders."""
 

@@ -23,7 +23,6 @@ from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.texts import NONE, state_name
 from flagstaff.rollouts.admin.warnings import nothing_to_compare, too_few_users
-from flagstaff.rollouts.attention import acted_on, needs_attention
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 from flagstaff.rollouts.releasing import planned_steps
@@ -41,14 +40,6 @@ def buttons_of(
 
     The users are counted as the `viewer` may see them.
     """
-    buttons = _buttons(plan, flag, flag_version, viewer=viewer)
-    is_open = needs_attention(plan) and not acted_on([plan], [flag] if flag else [])
-    return (*buttons, _DISMISS) if is_open else buttons
-
-
-def _buttons(
-    plan: Plan, flag: FlagRow | None, flag_version: int | None, *, viewer: HasPermissions | None
-) -> tuple[Button, ...]:
     if problem_of_plan(plan):
         return _stopping(plan)
     state = State(plan.state)
@@ -66,7 +57,7 @@ def _buttons(
         return (asking(_starting(start, plans.resume, flag, flag_version), 0),)
     if state is State.ROLLED_BACK:
         return (asking(_AGAIN, 0),) if is_on else ()
-    return (*_jump(plan, asking), _PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
+    return (_PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
 
 
 def _rolled_back(flag: FlagRow | None) -> Any:
@@ -153,23 +144,6 @@ def _place(index: int, count: int) -> str:
     return _("%(step)s of %(steps)s") % {"step": index + 1, "steps": count}
 
 
-def _jump(plan: Plan, asking: Callable[[Button, int], Button]) -> tuple[Button, ...]:
-    steps, index = steps_of(plan), (plan.step or 0) + 1
-    if index >= len(steps):
-        return ()
-    percent = steps[index].percent
-    button = Button(
-        "jump",
-        _("Jump to %(percent)s %%") % {"percent": percent},
-        lambda key, _form: plans.jump(key, percent),
-        gettext_lazy("The plan of “%(key)s” jumped to the next step."),
-        gettext_lazy(
-            "Jump to the next step of “%(key)s”, without waiting for the result of this one?"
-        ),
-    )
-    return (asking(button, index),)
-
-
 def _run(change: Callable[[str], Plan]) -> Callable[[str, Any], Plan]:
     return lambda key, _form: change(key)
 
@@ -213,11 +187,4 @@ _ROLL_BACK = Button(
     gettext_lazy("The plan of “%(key)s” was rolled back."),
     weight="danger",
     is_brake=True,
-)
-_DISMISS = Button(
-    "dismiss",
-    gettext_lazy("Dismiss"),
-    _run(plans.dismiss),
-    gettext_lazy("The plan of “%(key)s” is no longer shown as a problem."),
-    weight="secondary",
 )

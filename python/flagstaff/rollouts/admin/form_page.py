@@ -1,20 +1,19 @@
-"""The page that creates a plan, and the one that edits it."""
+"""The page that creates a plan."""
 
 from __future__ import annotations
 
 from itertools import islice, starmap
 from typing import Any, cast
 
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
-from flagstaff._words.text import Text, local_number, localized
+from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.admin.action_page import ActionPageAdmin
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
@@ -27,29 +26,18 @@ from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import turned_on_row
 from flagstaff.rollouts.admin.forms import (
-    BOXES,
     GuardRows,
     PlanForm,
     StepRows,
     boxes_and_rows,
     guard_rows,
-    minute_of,
     step_rows,
     usual_steps,
 )
-from flagstaff.rollouts.admin.loosened import mark_loosened
-from flagstaff.rollouts.admin.texts import (
-    NONE,
-    capitalized,
-    guard_sentence,
-    state_sentence,
-    time_of,
-)
 from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
-from flagstaff.rollouts.editing import version_of_plan
 from flagstaff.rollouts.first_step import first_step_of, usual_required_users
 from flagstaff.rollouts.guards import ERRORS, Guard, guards_from_json
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import flag_of_plan
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
@@ -75,9 +63,6 @@ class _ConfirmationNeededError(Exception):
 class FormPage:
     """The form of a new plan, and the question that a plan with a time asks."""
 
-    #: The field that shows a refusal.
-    refused_field: str | None = "key"
-
     def __init__(self, admin: ActionPageAdmin, request: HttpRequest) -> None:
         self.admin = admin
         self.request = request
@@ -86,42 +71,30 @@ class FormPage:
         """Returns the form, or saves the plan and goes to its page."""
         request = self.request
         if request.method != "POST":
-            return self._page(*self.initial())
+            return self._page(*self._initial())
         if _MORE in request.POST or _EDIT in request.POST:
             return self._same_form()
-        form, steps, guards = self.forms(request.POST)
+        form, steps, guards = self._forms(request.POST)
         if all([form.is_valid(), steps.is_valid(), guards.is_valid()]):
             try:
                 with transaction.atomic(using=conf.database):
-                    response = self.save(form, steps, guards)
+                    plan = self._save(form, steps, guards)
             except _ConfirmationNeededError as needed:
                 return needed.page
             except InvalidPlanError as error:
                 form.add_error(None, localized(error.message))
             except FlagstaffError as error:
-                form.add_error(self.refused_field, localized(error.message))
+                form.add_error("key", localized(error.message))
             else:
-                if response is not None:
-                    return response
+                text = _("The rollout plan of “%(key)s” was created.") % {"key": plan.key}
+                return self.admin.was_saved(request, plan, text)
         return self._page(form, steps, guards)
 
-    def initial(self) -> tuple[PlanForm, StepRows, GuardRows]:
-        """Returns the form that a GET shows."""
-        raise NotImplementedError
-
-    def forms(self, data: Any) -> tuple[PlanForm, StepRows, GuardRows]:
+    def _forms(self, data: Any) -> tuple[PlanForm, StepRows, GuardRows]:
         """Returns the form with what was posted."""
         return PlanForm(data, keys=_keys(self)), step_rows(data), guard_rows(data)
 
-    def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
-        """Saves the valid form. Returns None to show the form with its errors."""
-        raise NotImplementedError
-
-    def context(self, form: PlanForm) -> dict[str, object]:
-        """Returns what the template shows besides the form."""
-        raise NotImplementedError
-
-    def ask(self, row: object, ahead_text: str, context: dict[str, object]) -> None:
+    def _ask(self, row: object, ahead_text: str, context: dict[str, object]) -> None:
         """Raises _ConfirmationNeededError, unless the page that asks was posted."""
         # The form has checked the reason.
         problems = problems_of(self.request, ahead_text, needs_reason=False)
@@ -156,7 +129,7 @@ class FormPage:
         total = data.get(name, "")
         if total.isascii() and total.isdigit() and len(total) <= len("100"):
             data[name] = str(int(total) + _MORE_ROWS)
-        return self._page(*self.forms(data), shows_errors=False)
+        return self._page(*self._forms(data), shows_errors=False)
 
     def _page(
         self, form: PlanForm, steps: StepRows, guards: GuardRows, *, shows_errors: bool = True
@@ -173,15 +146,11 @@ class FormPage:
             "errors": is_bound and not (form.is_valid() and steps.is_valid() and guards.is_valid()),
             "time_zone": timezone.get_current_timezone_name(),
             "is_folded": not has_folded_errors,
-            **self.context(form),
+            **self._context(form),
         }
         return self.admin.form_page(self.request, "flagstaff/rollouts/form.html", context)
 
-
-class AddPage(FormPage):
-    """The page that creates a plan."""
-
-    def initial(self) -> tuple[PlanForm, StepRows, GuardRows]:
+    def _initial(self) -> tuple[PlanForm, StepRows, GuardRows]:
         """Returns the usual plan, or one like the last plan that the URL names."""
         key = self.request.GET.get("flag", "")
         flag, last = _shown_flag(self, key), _plan(self, self.request.GET.get("like", ""))
@@ -198,7 +167,7 @@ class AddPage(FormPage):
         form = PlanForm(initial={**initial, **boxes}, keys=_keys(self))
         return form, step_rows(steps=steps), guard_rows(guards=rows)
 
-    def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
+    def _save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> Plan:
         """Creates the plan."""
         key, at = form.cleaned_data["key"], form.cleaned_data["starts_at"]
         flag = _flag(key)
@@ -219,8 +188,7 @@ class AddPage(FormPage):
         if flag is not None and plan.starts_at is not None:
             # The plan starts without a confirmation, so this is the release.
             self._ask_for_schedule(plan, flag, plan.starts_at)
-        text = _("The rollout plan of “%(key)s” was created.") % {"key": plan.key}
-        return self.admin.was_saved(self.request, plan, text)
+        return plan
 
     def _ask_for_schedule(self, plan: Plan, flag: FlagRow, at: Any) -> None:
         """Asks for the next and for the last step."""
@@ -241,9 +209,9 @@ class AddPage(FormPage):
             "flagstaff_label": _("Schedule"),
             "flagstaff_version": str(version_of(Kind.FLAG, flag.pk)),
         }
-        self.ask(flag, ahead.text_to_type, context)
+        self._ask(flag, ahead.text_to_type, context)
 
-    def context(self, form: PlanForm) -> dict[str, object]:
+    def _context(self, form: PlanForm) -> dict[str, object]:
         """The flag of the form, and the last plan."""
         flag = _shown_flag(self, str(form["key"].value() or ""))
         return {
@@ -255,135 +223,10 @@ class AddPage(FormPage):
         }
 
 
-class EditPage(FormPage):
-    """The page that edits a plan."""
-
-    refused_field = None
-
-    def __init__(self, admin: ActionPageAdmin, request: HttpRequest, plan: Plan) -> None:
-        super().__init__(admin, request)
-        self._plan = plan
-        self._version = request.POST.get(VERSION, admin.version(plan))
-        self._runs = plan.state in WATCHED_STATES
-
-    def initial(self) -> tuple[PlanForm, StepRows, GuardRows]:
-        """Returns the plan as it is."""
-        return self.forms(None)
-
-    def forms(self, data: Any) -> tuple[PlanForm, StepRows, GuardRows]:
-        """Returns the form without what cannot be changed now."""
-        plan = self._plan
-        initial = {"starts_at": minute_of(plan.starts_at), "required_users": plan.required_users}
-        form = PlanForm(data, initial=initial)
-        # A box has no numbers that could be tightened.
-        hidden = ["key", *BOXES, *(["starts_at"] if plan.state != State.PENDING else [])]
-        for name in hidden:
-            del form.fields[name]
-        steps = step_rows(data, steps_of(plan), fixed=self._begun)
-        return form, steps, guard_rows(data, guards_from_json(plan.guards))
-
-    @property
-    def _begun(self) -> int:
-        """The number of the steps that stay as they are: the past ones, and one that runs."""
-        return (self._plan.step or 0) + self._runs
-
-    def save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> HttpResponse | None:
-        """Edits the plan."""
-        plan, present = self._plan, self.admin.version(self._plan)
-        if self._version != present:
-            text = _(
-                "Not saved: the plan or its flag has changed since you opened the form. The plan "
-                "now: %(state)s Check what you have typed, and save again."
-            )
-            form.add_error(None, text % {"state": state_sentence(plan, time_of(plan))})
-            self._version = present
-            return None
-        if mark_loosened(plan, form, guards):
-            return None
-        at = form.cleaned_data.get("starts_at")
-        is_moved = "starts_at" in form.fields and at != minute_of(plan.starts_at)
-        edited = plans.edit(
-            *(plan.key, steps.steps()),
-            guards=guards.guards(),
-            required_users=form.cleaned_data["required_users"],
-            starts_at=at if is_moved else "unchanged",
-            # What it turns on is confirmed below.
-            enable=is_moved,
-            expect_plan=version_of_plan(plan),
-        )
-        if not edited.changes:
-            text = _("Nothing was changed: the plan already has these values.")
-            self.admin.message_user(self.request, text, messages.WARNING)
-            return HttpResponseRedirect(self.admin.url("change", plan.pk))
-        self._ask_for_edit(edited.plan, edited.starts_again, is_moved=is_moved)
-        text = _("The rollout plan of “%(key)s” was edited.") % {"key": plan.key}
-        return self.admin.was_saved(self.request, plan, text)
-
-    def _ask_for_edit(self, new: Plan, starts_again: Text | None, *, is_moved: bool) -> None:
-        """Asks if something starts again, or if the plan goes on without another confirmation."""
-        goes_on, flag = self._runs or new.starts_at is not None, flag_of_plan(new)
-        if not (starts_again or goes_on) or flag is None:
-            return
-        rows = _changed_rows(self._plan, new)
-        notes = [capitalized(localized(starts_again)) + "."] if starts_again else []
-        typed = ""
-        if goes_on and (is_moved or new.steps != self._plan.steps):
-            steps = steps_of(new)
-            index = min(self._begun, len(steps) - 1)
-            ahead = planned_steps(
-                flag,
-                steps,
-                index,
-                enable=new.enables_flag,
-                viewer=self.request.user,
-            )
-            rows += _ahead_rows(new, ahead)
-            notes, typed = [*notes, *ahead.notes], ahead.text_to_type
-        context: dict[str, object] = {
-            "title": _("Edit the plan of %(key)s") % {"key": new.key},
-            "flagstaff_question": _("Save these changes of the plan of “%(key)s”?")
-            % {"key": new.key},
-            "flagstaff_rows": rows,
-            "flagstaff_notes": notes,
-            "flagstaff_label": _("Save"),
-            # That of the form is posted again.
-            "flagstaff_version": None,
-        }
-        self.ask(new, typed, context)
-
-    def context(self, form: PlanForm) -> dict[str, object]:
-        """What can be changed, and the way back."""
-        plan = self._plan
-        return {
-            **_flag_context(flag_of_plan(plan)),
-            "title": _("Edit the plan of %(key)s") % {"key": plan.key},
-            "save_label": _("Save"),
-            "add": False,
-            "original": plan.key,
-            "version": self._version,
-            "back_url": self.admin.url("change", plan.pk),
-            "runs": self._runs,
-        }
-
-
 def _ahead_rows(plan: Plan, ahead: PlannedSteps) -> list[PreviewRow]:
     """Returns what the steps do to the users, and that the start turns the flag on if it does."""
     first = [turned_on_row()] if plan.enables_flag else []
     return [*first, *starmap(PreviewRow, ahead.rows)]
-
-
-def _changed_rows(old: Plan, new: Plan) -> list[PreviewRow]:
-    """Returns what differs between a plan and the same plan after an edit."""
-    labels = (_("steps"), _("guards"), _("required users"), _("starts at"))
-    sides = zip(labels, _parts(old), _parts(new), strict=True)
-    return [PreviewRow(*row) for row in sides if row[1] != row[2]]
-
-
-def _parts(plan: Plan) -> tuple[str, str, str, str]:
-    steps = ", ".join(localized(step.text) for step in steps_of(plan))
-    guards = "; ".join(map(guard_sentence, guards_from_json(plan.guards)))
-    at = NONE if plan.starts_at is None else local_time_text(plan.starts_at)
-    return steps, guards or NONE, local_number(plan.required_users), at
 
 
 def _flag_context(flag: FlagRow | None) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -41,8 +40,6 @@ _ACTIONS: tuple[tuple[str, str | Promise], ...] = (
     ("rollback", gettext_lazy("rolls back")),
     ("hold", gettext_lazy("holds the plan")),
 )
-#: The fields of the usual guards, which need no row.
-BOXES = ("watch_errors", "watch_latency", "latency_seconds")
 _ALL = 100
 _DEFAULT_LIMIT, _DEFAULT_TOLERATED = Guard.limit, Guard.tolerated
 _SECONDS = "1"
@@ -236,25 +233,17 @@ class GuardRows(_Rows):
         return [guard for row in self.forms if (guard := row.guard()) is not None]
 
 
-def step_rows(data: Any = None, steps: Sequence[Step] = (), fixed: int = 0) -> StepRows:
-    """Returns the rows of the steps: those posted, or these. The first `fixed` are these always."""
+def step_rows(data: Any = None, steps: Sequence[Step] = ()) -> StepRows:
+    """Returns the rows of the steps: those posted, or these."""
     initial = []
     for step in steps:
         unit = next((one for one in (86_400, 3600, 60) if step.seconds % one == 0), 1)
         time = f"{step.seconds / unit:.15g}"
         initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
     found: StepRows = _formset(StepRow, StepRows, 0 if steps else 1)(
-        data, prefix="steps", initial=initial if data is None else initial[:fixed]
+        data, prefix="steps", initial=initial
     )
-    for row in found.forms[:fixed]:
-        for field in row.fields.values():
-            field.disabled = True
     return found
-
-
-def minute_of(at: datetime | None) -> datetime | None:
-    """Returns a time without what the field of a time does not show."""
-    return at and at.replace(second=0, microsecond=0)
 
 
 def usual_steps(above: int, least: int) -> list[Step]:

@@ -15,7 +15,6 @@ from flagstaff._words.times import duration, local_time_text
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems, side_text
-from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
 from flagstaff.rollouts.admin.roll_backs import people_of, state_sentences
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import (
@@ -27,6 +26,7 @@ from flagstaff.rollouts.admin.texts import (
     ratio_text,
     state_label,
     time_of,
+    users_text,
 )
 from flagstaff.rollouts.admin.trips import difference_text, since_text, trip_sentence
 from flagstaff.rollouts.admin.warnings import too_few_users, warnings_of
@@ -36,6 +36,8 @@ from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
 from flagstaff.rollouts.results import GuardCounts
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
 from flagstaff.rollouts.trip_figures import Trip, trip_of
+
+_DAY, _ALL = 86_400, 100
 
 
 def page_context(
@@ -88,9 +90,6 @@ def _readable_context(plan: Plan, flag: FlagRow | None, now: datetime) -> dict[s
 def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
     if figures is None:
         return {"figures": None}
-    forecasts: list[ForecastRow] = []
-    if plan.state == State.PENDING:
-        forecasts = forecast_rows(plan, figures)
     verdict = figures.verdict
     # An ended measurement waits for nothing: only its trip is still true.
     if verdict and figures.run.ended_at and not verdict.trip:
@@ -104,8 +103,25 @@ def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
         "verdict": capitalized(localized(verdict.why)) if verdict else "",
         "smallest_harm": None if harm is None else ratio_text(harm),
         "problems": problems(figures.evidence) if plan.run_id else [],
-        "forecasts": forecasts,
-        "has_traffic": figures.evidence.users_inside + figures.evidence.users_outside > 0,
+        "traffic": _traffic_text(plan, figures) if plan.step is None else "",
+    }
+
+
+def _traffic_text(plan: Plan, figures: Figures) -> str:
+    """Returns how many users the first step will meet; empty if none was counted."""
+    step, seen = steps_of(plan)[0], figures.evidence.users_inside + figures.evidence.users_outside
+    if not seen:
+        return ""
+    per_day = seen * _DAY / figures.seconds
+    text = _(
+        "About %(users)s users a day evaluate this flag. At %(percent)s %% about %(inside)s of "
+        "them have it; the step needs %(required)s."
+    )
+    return text % {
+        "users": users_text(per_day),
+        "percent": step.percent,
+        "inside": users_text(per_day * step.percent / _ALL),
+        "required": local_number(plan.required_users),
     }
 
 
@@ -149,7 +165,7 @@ def _guard_rows(plan: Plan, figures: Figures | None, trip: Trip | None) -> list[
     """
     guards = guards_from_json(plan.guards)
     numbers = {guard: number for number, guard in numbered(guards)}
-    seen = {one.number: one for one in figures.guards} if figures else {}
+    seen = figures.guards if figures else {}
     rows: list[dict[str, object]] = []
     for guard in guards:
         number = numbers.get(guard, -1)

@@ -29,7 +29,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import buttons_of
-from flagstaff.rollouts.admin.form_page import AddPage, EditPage
+from flagstaff.rollouts.admin.form_page import FormPage
 from flagstaff.rollouts.admin.page import page_context
 from flagstaff.rollouts.admin.roll_backs import People, people_of, reason_note
 from flagstaff.rollouts.admin.texts import (
@@ -44,11 +44,9 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.admin.trips import attention_text, difference_text, trip_sentence
 from flagstaff.rollouts.attention import plans_to_look_at
-from flagstaff.rollouts.editing import version_of_plan
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
 from flagstaff.rollouts.status import flag_of_plan
-from flagstaff.rollouts.stored import problem_of_plan
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -198,7 +196,7 @@ class PlanAdmin(ActionPageAdmin):
 
     def version(self, row: Plan) -> str:
         """A text that differs whenever the plan or its flag has changed."""
-        return f"{version_of_plan(row)}-{_facts_of(row).version}"
+        return f"{row.version}-{_facts_of(row).version}"
 
     def page_context(self, request: HttpRequest, row: Plan) -> Mapping[str, object]:
         """The state, steps, guards and figures."""
@@ -237,16 +235,7 @@ class PlanAdmin(ActionPageAdmin):
 
     def add_page(self, request: HttpRequest) -> HttpResponse:
         """The form of a new plan."""
-        return AddPage(self, request).answer()
-
-    def can_edit(self, row: Plan) -> bool:
-        """Whether the plan is the newest one of its flag, has not ended and can be read."""
-        is_open = row.state in ACTIVE_STATES and not row.has_tripped
-        return is_open and problem_of_plan(row) is None and _is_newest(row)
-
-    def edit_page(self, request: HttpRequest, row: Plan) -> HttpResponse:
-        """The form of an existing plan."""
-        return EditPage(self, request, row).answer()
+        return FormPage(self, request).answer()
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, plan: Plan) -> SafeString:

@@ -25,7 +25,6 @@ from flagstaff.rollouts.verdict_text import percent, times
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
 
-_MILLION = 1_000_000
 _CSS_CLASSES: dict[str, str] = {
     State.PENDING: "none",
     State.RUNNING: "on",
@@ -135,15 +134,6 @@ def guard_passes(guard: Guard) -> str:
     return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}
 
 
-def guard_sentence(guard: Guard) -> str:
-    """Returns all that a guard says, such as before and after an edit."""
-    return _("%(guard)s: %(action)s on harm; a step passes if %(passes)s") % {
-        "guard": guard_label(guard),
-        "action": action_text(guard),
-        "passes": guard_passes(guard),
-    }
-
-
 def ratio_text(ratio: float) -> str:
     """Returns a ratio with two significant digits."""
     if math.isinf(ratio):
@@ -154,13 +144,6 @@ def ratio_text(ratio: float) -> str:
 def limit_text(limit: float) -> str:
     """Returns a limit of a ratio, as exact as it was written."""
     return _number(limit)
-
-
-def evidence_text(e_value: float) -> str:
-    """Returns an e-value. Beyond a million it only matters that it is large."""
-    if e_value > _MILLION:
-        return _("over %(number)s") % {"number": local_number(_MILLION)}
-    return ratio_text(e_value)
 
 
 def share_text(part: float, whole: float) -> str:

@@ -48,7 +48,7 @@ def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeStr
             found.append(
                 _(
                     "The plan cannot start at its time: the flag is off, and was on when the plan "
-                    "was scheduled. Start the plan now, or edit it and write another time."
+                    "was scheduled. Start the plan now, or delete it and plan the rollout again."
                 )
             )
     elif flag is not None and not flag.enabled:

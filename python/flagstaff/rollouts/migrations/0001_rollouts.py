@@ -153,10 +153,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "dismissed_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="dismissed at"),
-                ),
-                (
                     "created_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
@@ -185,8 +181,6 @@ class Migration(migrations.Migration):
                             ("changed_at__year__lt", 9000),
                             ("created_at__year__gt", 1),
                             ("created_at__year__lt", 9000),
-                            ("dismissed_at__year__gt", 1),
-                            ("dismissed_at__year__lt", 9000),
                             ("due_at__year__gt", 1),
                             ("due_at__year__lt", 9000),
                             ("ended_at__year__gt", 1),
@@ -237,13 +231,10 @@ class Migration(migrations.Migration):
                             ("continued", "continued"),
                             ("paused", "paused"),
                             ("resumed", "resumed"),
-                            ("jumped", "jumped"),
-                            ("edited", "edited"),
                             ("tripped", "tripped"),
                             ("rolled_back", "rolled back"),
                             ("propagated", "propagated"),
                             ("done", "done"),
-                            ("dismissed", "dismissed"),
                         ],
                         max_length=16,
                         verbose_name="kind",
@@ -296,7 +287,6 @@ class Migration(migrations.Migration):
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended at")),
                 ("guards_alpha", models.FloatField(null=True, verbose_name="alpha of the guards")),
                 ("brake_alpha", models.FloatField(null=True, verbose_name="alpha of the brake")),
-                ("guard_alpha", models.FloatField(null=True, verbose_name="alpha of each guard")),
                 (
                     "plan",
                     models.ForeignKey(
@@ -341,7 +331,6 @@ class Migration(migrations.Migration):
                         choices=[
                             ("r", "requests and tasks"),
                             ("f", "failed a guard"),
-                            ("l", "latency bucket"),
                             ("d", "dropped"),
                         ],
                         max_length=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from operator import le
 from typing import Any
 
 import pytest
@@ -17,19 +18,16 @@ from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.texts import NONE
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
-from tests.support.action_pages import button_names, press
+from flagstaff.rollouts.models import FailedUnit, Plan, State
 from tests.support.admin_pages import (
     FLAGS,
     column,
     count_queries,
     flag_url,
-    messages_of,
     page,
     preview_of,
     save_flag,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import PLANS, plan_url, table, text_of
 from tests.support.rollouts import (
     KEY,
@@ -137,19 +135,12 @@ def test_roll_back_by_a_person_is_a_quiet_note_until_the_flag_is_changed(
         assert "rolled back by ann" not in text_of(page(operator, url))
 
 
-def test_roll_back_is_no_note_after_the_next_plan_or_a_dismissed_trip(
-    operator: Client, running: Plan
-) -> None:
+def test_roll_back_is_no_note_after_the_next_plan(operator: Client, running: Plan) -> None:
     rollouts.rollback(KEY)
     make_flag("other")
     Plan.objects.create(
         flag_pk=running.flag_pk, key=KEY, state=State.DONE, steps=plan_of().steps, step=1
     )
-    assert "rolled back" not in text_of(page(operator, FLAGS))
-    Plan.objects.exclude(pk=running.pk).delete()
-    rollouts.resume(KEY)
-    trip()
-    rollouts.dismiss(KEY)
     assert "rolled back" not in text_of(page(operator, FLAGS))
 
 
@@ -205,31 +196,6 @@ def test_broken_plan_does_not_hide_the_others(operator: Client, running: Plan) -
     assert len(red(page(operator, FLAGS))) == len(red(page(operator, PLANS))) == 2
 
 
-def test_button_dismisses_until_the_next_event(operator: Client, running: Plan) -> None:
-    assert "dismiss" not in button_names(page(operator, plan_url(running)))
-    trip()
-    assert button_names(page(operator, plan_url(running))) == ["resume", "dismiss"]
-    response = press(operator, plan_url(running), "dismiss")
-    assert messages_of(response) == [f"The plan of “{KEY}” is no longer shown as a problem."]
-    assert PlanEvent.objects.latest("id").kind == "dismissed"
-    assert red(page(operator, FLAGS)) == red(page(operator, PLANS)) == []
-    assert button_names(page(operator, plan_url(running))) == ["resume"]
-
-
-def test_dismissal_of_an_outdated_page_does_nothing(operator: Client, running: Plan) -> None:
-    hold()
-    data = inputs_of(page(operator, plan_url(running)), "")
-    trip()
-    response = operator.post(plan_url(running), {**data, "_button": "dismiss"}, follow=True)
-    assert messages_of(response)[0].startswith("Not saved: the plan has changed")
-    assert plan_of().dismissed_at is None
-
-
-def test_unguarded_plan_cannot_be_dismissed(operator: Client, running: Plan) -> None:
-    leave_unguarded()
-    assert "dismiss" not in button_names(page(operator, plan_url(running)))
-
-
 def test_plans_that_need_attention_come_first(operator: Client, running: Plan) -> None:
     trip()
     for key in ("later", "last"):
@@ -237,7 +203,7 @@ def test_plans_that_need_attention_come_first(operator: Client, running: Plan) -
         rollouts.create(key, STEPS)
     keys = [one.split()[0] for one in column(page(operator, PLANS), "flag")]
     assert keys == [KEY, "last", "later"]
-    rollouts.dismiss(KEY)
+    changes.flags.set_rollout(KEY, 3)
     assert column(page(operator, PLANS), "flag") == ["last", "later", KEY]
 
 
@@ -250,8 +216,9 @@ def test_pages_of_flags_make_no_further_query_for_attention(
     for url in urls:
         assert "rolled back at 25 %" in page(operator, url)
     with_attention = [count_queries(operator, url) for url in urls]
-    rollouts.dismiss(KEY)
-    assert [count_queries(operator, url) for url in urls] == with_attention
+    # As if a person had rolled it back.
+    Plan.objects.update(reason_kind="")
+    assert all(map(le, with_attention, [count_queries(operator, url) for url in urls]))
 
 
 # Where flag and plan differ.
@@ -321,7 +288,7 @@ def test_figures_at_the_trip_are_apart_from_those_since_then(
     for number, is_inside in ((500, True), (501, True), (502, False)):
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=is_inside, unit=number)
     html = page(operator, plan_url(running))
-    name, inside, outside, _result = table(html, ">Guards<")[0]
+    name, inside, outside, _ratio, _result = table(html, ">Guards<")[0]
     assert "Counted since then: 2 more with the flag, 1 more without it." in name
     assert re.search(r"· 20 of (39|40|41) users", inside)
     assert re.search(r"0 % · 0 of \d+ users", outside)

@@ -186,5 +186,6 @@ def test_few_users_are_named_where_a_step_cannot_reach_the_required_number(
     )
     assert text in text_of(page(operator, plan_url(plan)))
     assert text in text_of(confirm_page(operator, plan_url(plan), "start"))
-    rollouts.edit(KEY, ["50:1h", "100"])
+    rollouts.delete(KEY)
+    plan = rollouts.create(KEY, ["50:1h", "100"], required_users=30)
     assert "fewer than the required" not in page(operator, plan_url(plan))
