@@ -111,15 +111,15 @@ PICTURES = {
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
     "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",), _paste),
-    "stale-flags": Picture("/admin/flagstaff/staleflag/", ("#content > *",)),
+    "stale-flags": Picture("/admin/flagstaff/featureflag/stale/", ("#content > *",)),
     "recent-changes": Picture(
-        "/admin/flagstaff/recentchange/?time=1h",
+        "/admin/flagstaff/featureflag/changes/?time=1h",
         ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
         width=_WIDE,
     ),
     "value": Picture(f"{_VALUES}{{delivery_times}}/change/", ("#content > *",), _mistype),
-    "unknown-keys": Picture("/admin/flagstaff/unknownkey/", ("#content > *",)),
-    "workers": Picture("/admin/flagstaff/connectedworker/", ("#content > *",), _ask_workers),
+    "unknown-keys": Picture("/admin/flagstaff/featureflag/unknown-keys/", ("#content > *",)),
+    "workers": Picture("/admin/flagstaff/featureflag/workers/", ("#content > *",), _ask_workers),
     # The last one: it changes the rollout.
     "crowd": Picture("/", before=_watch, parts=("body",), width=_WIDE),
 }

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.extensions import Hook
+
+if TYPE_CHECKING:
+    from flagstaff.admin.flag.parts.app_panels import AppPart
 
 
 class Level(Enum):
@@ -37,8 +40,8 @@ class OverviewLine:
     text: str
     level: Level
     url: str = ""
-    #: The state in a few words.
-    label: str = ""
+    #: The state as a coloured label, such as `admin.words.badge` returns.
+    label: SafeString | str = ""
     #: What has the key, such as "rollout plan".
     kind: str = ""
 

@@ -15,12 +15,12 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
-OVERVIEW = "/admin/flagstaff/overview/"
-RECENT = "/admin/flagstaff/recentchange/"
-STALE = "/admin/flagstaff/staleflag/"
-UNKNOWN = "/admin/flagstaff/unknownkey/"
-WORKERS = "/admin/flagstaff/connectedworker/"
-USER_FLAGS = "/admin/flagstaff/flagsofuser/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
+STALE = "/admin/flagstaff/featureflag/stale/"
+UNKNOWN = "/admin/flagstaff/featureflag/unknown-keys/"
+WORKERS = "/admin/flagstaff/featureflag/workers/"
+USER_FLAGS = "/admin/flagstaff/featureflag/user/"
 
 BULK_ACTIONS = (
     "turn_on",

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser.conftest import Visitor
 
 FLAGS = "/admin/flagstaff/featureflag/"
-OVERVIEW = "/admin/flagstaff/overview/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
 FOCUSED = "return document.activeElement.id"
 DIALOGS = "return document.querySelectorAll('dialog[open]').length"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.translation import gettext_lazy
 
 from flagstaff.actions.rights import reaches_users
@@ -37,6 +38,7 @@ from flagstaff.admin.flag.parts.former_flags import NewKey
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.history.part import History
 from flagstaff.admin.page import page_of, stored_row
+from flagstaff.admin.pages import page_urls
 from flagstaff.admin.part import Part
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_admin import RowAdmin
@@ -105,6 +107,10 @@ class FeatureFlagAdmin(RowAdmin):
     class Media:
         names = ("admin", "lists", "charts", "recent_changes", "flag_page")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
+
+    def get_urls(self) -> list[URLPattern]:
+        """The URLs of flags, and of the pages that are about no single row."""
+        return [*page_urls(self), *super().get_urls()]
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""

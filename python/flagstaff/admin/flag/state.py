@@ -12,7 +12,6 @@ from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
     FlagState,
-    ReleaseState,
     state_label,
     state_of,
     state_summary,
@@ -20,6 +19,7 @@ from flagstaff._tables.flag_states import (
 from flagstaff._tables.model_fields import RULES
 from flagstaff._words.text import local_number, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
+from flagstaff.admin.words import COLOURS
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
@@ -28,15 +28,6 @@ from flagstaff.models import FeatureFlag
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
-_CSS_CLASSES = {
-    ReleaseState.OFF: "off",
-    ReleaseState.ROLLOUT: "partial",
-    # For some users, like a rollout.
-    ReleaseState.BY_RULES: "partial",
-    ReleaseState.ALL: "on",
-    ReleaseState.ALLOWED_USERS: "partial",
-    ReleaseState.NO_USERS: "none",
-}
 
 
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
@@ -46,7 +37,7 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     if state.bucket_by != USER:
         # The column of the rollout shows the unit: a phone has no room for both.
         state = replace(state, bucket_by=USER)
-    return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
+    return COLOURS[state_of(state, allowed).value], state_label(state, allowed)
 
 
 def preview(impact: Impact, key: Key) -> list[PreviewRow]:

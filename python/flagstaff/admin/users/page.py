@@ -31,7 +31,7 @@ from flagstaff.admin.users.adding import (
     unknown_problem,
 )
 from flagstaff.admin.users.listing import listed_users
-from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, keys_media, reason_problem
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_problem
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks, count_allowed_users
 from flagstaff.changes.consequence import (
     Consequence,
@@ -186,7 +186,6 @@ class AllowedUsersPage(Part):
         total = count_allowed_users(flag)
         text = ngettext("%(count)s allowed user.", "%(count)s allowed users.", total)
         context = {
-            "keys": keys_media(),
             "title": _("Allowed users of %(key)s") % {"key": flag.key},
             "flag": flag,
             "flag_url": self._url("change", flag.pk),

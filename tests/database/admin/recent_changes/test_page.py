@@ -30,7 +30,7 @@ from tests.support.sql import without_table
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 
 
 @pytest.fixture(autouse=True)

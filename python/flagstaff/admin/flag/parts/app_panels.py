@@ -12,20 +12,9 @@ from django.http import HttpRequest
 
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import list_link, may_view
+from flagstaff.admin.menu import menu_links
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import AdminOfParts, Part
-from flagstaff.models import (
-    ConnectedWorker,
-    FlagsOfUser,
-    Overview,
-    RecentChange,
-    StaleFlag,
-    UnknownKey,
-)
-
-# The pages to which the list of flags links.
-_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker, StaleFlag)
 
 
 class AppPart(Part):
@@ -101,9 +90,7 @@ class AppPanels(Part):
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
         """Links to flagstaff's own pages."""
-        site = self.admin.admin_site
-        links = [list_link(site, model) for model in _PAGES if may_view(site, request, model)]
-        return {"flagstaff_links": links}
+        return {"flagstaff_links": menu_links(self.admin.admin_site, request).values()}
 
 
 def app_panels(admin: AdminOfParts, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Model, Q
-from django.forms import Media
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -20,10 +19,10 @@ from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
-from flagstaff.admin.links import list_link, may_view
+from flagstaff.admin.menu import PAGES, page_link
 from flagstaff.admin.page import Page, page_of_row, stored_row
 from flagstaff.admin.rights import may
-from flagstaff.models import StaleFlag
+from flagstaff.admin.words import badge
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.signals import Assessment
@@ -43,10 +42,6 @@ class StaleSignals(AppPart):
     app_label = "flagstaff"
     panel_title = gettext_lazy("Clean-up")
 
-    def media(self) -> Media:
-        """The stylesheet of the panel and of the notes."""
-        return Media(css={"all": ("flagstaff/stale.css",)})
-
     def notes(self, flags: Sequence[Any]) -> Mapping[str, str]:
         """The signals of those flags that are stale. A number of queries for all of them."""
         if not flags:
@@ -62,12 +57,11 @@ class StaleSignals(AppPart):
         is_listed = any(one.is_stale for one in found)
         if is_listed and may(site, request, "change", flag):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
-        links = [list_link(site, StaleFlag)] if may_view(site, request, StaleFlag) else []
+        url = page_link(site, request, "stale")
         return format_html(
-            '<div class="flagstaff-panel flagstaff-stale-panel">{}'
-            '<p class="flagstaff-line">{}</p></div>',
+            '<div class="flagstaff-panel">{}<p class="flagstaff-line">{}</p></div>',
             format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
-            format_html_join("", '<a href="{}">{}</a>', links),
+            format_html('<a href="{}">{}</a>', url, PAGES["stale"].title) if url else "",
         )
 
 
@@ -115,8 +109,7 @@ def _note(flag: Assessment) -> str:
 def _lines(flag: Assessment) -> list[str | SafeString]:
     lines: list[str | SafeString] = [f"{text}." for text in evidence_of(flag)]
     if flag.is_stale:
-        label = '<span class="flagstaff-state flagstaff-partial">{}</span> {}'
-        lines[0] = format_html(label, _("stale"), lines[0])
+        lines[0] = format_html("{} {}", badge("stale", _("stale")), lines[0])
     elif lines and flag.facts.review_on is not None:
         text = _("The flag is not listed as stale until its review on %(date)s.")
         lines.append(text % {"date": date_format(flag.facts.review_on)})
