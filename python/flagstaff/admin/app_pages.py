@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model
@@ -13,9 +13,6 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from flagstaff.extensions import Hook
-
-if TYPE_CHECKING:
-    from flagstaff.admin.flag.parts.app_panels import AppPart
 
 
 class Level(Enum):
@@ -60,8 +57,8 @@ class AppPages:
     #: Returns what the overview shows to the user of the request. Makes few queries, whose number
     #: depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
-    #: What the app adds to the admin of flags.
-    flag_part: type[AppPart] | None = None
+    #: What the app adds to the admin of flags: a subclass of `AppPart`.
+    flag_part: type[Any] | None = None
 
     @property
     def label(self) -> str:

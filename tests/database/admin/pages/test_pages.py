@@ -9,17 +9,17 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
-from django.test import Client, RequestFactory
+from django.test import Client
 from django.test.utils import isolate_apps
 from django.urls import path, resolve
 
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.menu import with_pages
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, page, staff
 from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.pages import names_of
 from tests.support.plan_pages import INLINE
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
@@ -129,16 +129,18 @@ def test_list_of_flags_links_to_the_pages(operator: Client) -> None:
         assert f'href="{url(name)}"' in html
 
 
-def test_site_that_adds_the_pages_has_them_once(admin_user: User) -> None:
-    request = RequestFactory().get("/")
-    request.user = admin_user
-    site: Any = AdminSite()
+def test_site_of_the_documentation_lists_the_pages_once_in_its_index_and_its_menu(
+    admin_user: User, client: Client, settings: Any
+) -> None:
+    site = names_of("how-to/admin.md", "ShopAdminSite")["ShopAdminSite"]()
     site.register(FeatureFlag, FeatureFlagAdmin)
-    twice = [{"app_label": "flagstaff", "name": "x", "models": [{"admin_url": FLAGS}]}]
-    for _ in range(2):
-        twice = with_pages(site, request, twice)
-    urls = [one["admin_url"] for one in twice[0]["models"]]  # type: ignore[index]
-    assert len(urls) == len({*urls}) == len(PAGES)
+    patterns = [path("admin/", site.urls)]
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
+    client.force_login(admin_user)
+    for one in ("/admin/", url("workers")):
+        links = menu(client.get(one))["flagstaff"]
+        assert links == [url("overview"), FLAGS, *(url(name) for name in PAGES[1:-1])]
+    assert f'href="{url("workers")}"' in page(client, "/admin/")
 
 
 # A project's own flag model.
