@@ -12,6 +12,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.app_pages import PAGES as PAGES_OF_APPS
@@ -46,12 +47,12 @@ class _Entry:
 
 #: By the name in the URL.
 PAGES: Mapping[str, _Entry] = {
-    "overview": _Entry(gettext_lazy("Overview"), _views_anything),
-    "changes": _Entry(gettext_lazy("Recent changes"), _views_changes),
-    "user": _Entry(gettext_lazy("Flags of a user")),
-    "unknown_keys": _Entry(gettext_lazy("Unknown keys")),
-    "workers": _Entry(gettext_lazy("Workers")),
-    "stale": _Entry(gettext_lazy("Stale flags")),
+    "overview": _Entry(gettext_lazy("overview"), _views_anything),
+    "changes": _Entry(gettext_lazy("recent changes"), _views_changes),
+    "user": _Entry(gettext_lazy("flags of a user")),
+    "unknown_keys": _Entry(gettext_lazy("unknown keys")),
+    "workers": _Entry(gettext_lazy("workers")),
+    "stale": _Entry(gettext_lazy("stale flags")),
     "search": _Entry(gettext_lazy("Search"), _views_anything, is_in_menu=False),
 }
 
@@ -70,10 +71,15 @@ def page_link(site: AdminSite, request: HttpRequest, name: str) -> str:
     return page_path(site, name) if PAGES[name].may_open(site, request) else ""
 
 
+def page_title(name: str) -> str:
+    """Returns the title of a page."""
+    return str(capfirst(PAGES[name].title))
+
+
 def menu_links(site: AdminSite, request: HttpRequest) -> dict[str, tuple[str, str]]:
     """Returns the URL and the title of each page that the user may open, by its name."""
     links = {name: page_link(site, request, name) for name, one in PAGES.items() if one.is_in_menu}
-    return {name: (url, str(PAGES[name].title)) for name, url in links.items() if url}
+    return {name: (url, page_title(name)) for name, url in links.items() if url}
 
 
 def with_pages(

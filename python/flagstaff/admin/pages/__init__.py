@@ -12,7 +12,7 @@ from django.urls import URLPattern
 from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import list_path
-from flagstaff.admin.menu import PAGES
+from flagstaff.admin.menu import PAGES, page_title
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.stale import StaleFlags
@@ -45,7 +45,7 @@ def _view(flag_admin: BaseAdmin, name: str, page: type[Page], request: HttpReque
     def answer(request: HttpRequest) -> HttpResponse:
         if not PAGES[name].may_open(flag_admin.admin_site, request):
             raise PermissionDenied
-        made = page(flag_admin, request, str(PAGES[name].title))
+        made = page(flag_admin, request, page_title(name))
         return made.post() if request.method == "POST" else made.get()
 
     return flag_admin.attributed_view(request, answer)

@@ -27,8 +27,7 @@ from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.menu import PAGES as OWN_PAGES
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.recent_changes.filters import filters_of
 from flagstaff.admin.recent_changes.page import shown_entries, viewable_kinds
 from flagstaff.admin.recent_changes.urls import actor_url, day_query
@@ -109,7 +108,7 @@ class Overview(Page):
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}
         for page, read in own.items():
             if url := page_link(self.site, self.request, page):
-                title = str(OWN_PAGES[page].title)
+                title = page_title(page)
                 yield title, partial(read, title, url)
 
     def _changes_of_today(self) -> Table | None:

@@ -95,12 +95,11 @@ def _sentence() -> str:
     text = ngettext(
         "Each of these flags has had the same result for all users for at least %(days)s day, was "
         "not evaluated for at least %(days)s day, or is past its review date. Remove its key from "
-        "your code and delete it. If you still need it, set a review date: it is not listed until "
-        "then.",
+        "your code and delete it.",
         "Each of these flags has had the same result for all users for at least %(days)s days, was "
         "not evaluated for at least %(days)s days, or is past its review date. Remove its key from "
-        "your code and delete it. If you still need it, set a review date: it is not listed until "
-        "then.",
+        "your code and delete it.",
         conf.stale_days,
     )
-    return text % {"days": conf.stale_days}
+    advice = _("If you still need it, set a review date: it is not listed until then.")
+    return f"{text % {'days': conf.stale_days}} {advice}"

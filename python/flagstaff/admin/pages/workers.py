@@ -47,7 +47,7 @@ class WorkersPage(Page):
         found = read_workers(connection)
         state = _STATES[found.is_behind]
         modes = dict.fromkeys(worker.mode for worker in found.registered)
-        text = _("State at %(time)s.") % {"time": local_time_text(timezone.now())}
+        text = _("State at %(at)s.") % {"at": local_time_text(timezone.now())}
         return Content(
             sentence=format_html(
                 *("{} {} {}", badge(state, localized(state_label(found.is_behind)))),

@@ -19,7 +19,7 @@ from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
-from flagstaff.admin.menu import PAGES, page_link
+from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.page import Page, page_of_row, stored_row
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import badge
@@ -59,9 +59,9 @@ class StaleSignals(AppPart):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
         url = page_link(site, request, "stale")
         return format_html(
-            '<div class="flagstaff-panel">{}<p class="flagstaff-line">{}</p></div>',
+            '<div>{}<p class="flagstaff-line">{}</p></div>',
             format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
-            format_html('<a href="{}">{}</a>', url, PAGES["stale"].title) if url else "",
+            format_html('<a href="{}">{}</a>', url, page_title("stale")) if url else "",
         )
 
 
