@@ -77,10 +77,10 @@ def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
         visitor.visit("/crowd/")
         visitor.wait_for_text("body", "4 workers")
         visitor.driver.get(page)
-        return "4 workers: " in " ".join(visitor.texts(".flagstaff-workers"))
+        return "workers: 4." in " ".join(visitor.texts(".flagstaff-summary"))
 
     visitor.wait_until(are_listed, expected=True)
-    visitor.press("[name=_check]")
+    visitor.press("form[method=post] .flagstaff-button")
 
 
 def _watch(visitor: Visitor, environment: dict[str, str]) -> None:

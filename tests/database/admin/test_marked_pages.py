@@ -308,7 +308,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "value-delete": (VALUES + "{v1}/delete/", {"post": "yes"}),
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
-    "workers-check": (WORKERS, {"_check": "1"}),
+    "workers-check": (WORKERS, {}),
 }
 
 
