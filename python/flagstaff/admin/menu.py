@@ -73,7 +73,7 @@ def page_link(site: AdminSite, request: HttpRequest, name: str) -> str:
 
 def page_title(name: str) -> str:
     """Returns the title of a page."""
-    return str(capfirst(PAGES[name].title))
+    return capfirst(str(PAGES[name].title))
 
 
 def menu_links(site: AdminSite, request: HttpRequest) -> dict[str, tuple[str, str]]:
