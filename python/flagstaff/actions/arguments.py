@@ -207,7 +207,9 @@ class JsonField(forms.JSONField):
     }
     # Texts, lists and objects without contents are values, too.
     empty_values = [None]
-    empty_value: Any = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"empty_value": None, **options})
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
         """Returns the attributes of the text area."""

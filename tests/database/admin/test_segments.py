@@ -26,14 +26,18 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     act,
+    answer,
     asks,
     column,
     confirmed,
     count_queries,
+    errors_of,
+    links_of,
     messages_of,
     page,
     permit,
     preview_of,
+    problems_in,
     production,
     restore_url,
     staff,
@@ -78,23 +82,6 @@ def store(conditions: object) -> None:
 
 def url_of(segment: Segment, view: str = "change") -> str:
     return f"{SEGMENTS}{segment.pk}/{view}/"
-
-
-def links_of(html: str) -> list[str]:
-    """Returns the actions that the page of a segment links to."""
-    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
-
-
-def problems_in(response: Any) -> list[str]:
-    """Returns why a page of an action has to be confirmed again."""
-    assert response.status_code == 200
-    return list(response.context["problems"])
-
-
-def errors_of(response: Any) -> list[str]:
-    """Returns why a page of an action was not accepted."""
-    assert response.status_code == 200
-    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 # The list.
@@ -385,13 +372,6 @@ def ask(client: Client, segment: Segment, conditions: object) -> Any:
     response = client.post(url, typed(client, url, conditions=json.dumps(conditions)))
     assert asks(response)
     return response
-
-
-def answer(client: Client, response: Any, **changes: str) -> Any:
-    """Posts what a page that asks has shown, with changes."""
-    url = response.wsgi_request.path
-    shown = inputs_of(response.content.decode(), "")
-    return client.post(url, shown | changes, follow=True)
 
 
 def test_change_that_users_notice_asks_before_it_is_made(
