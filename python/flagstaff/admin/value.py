@@ -92,21 +92,6 @@ _RULES_HELP = gettext_lazy(
     "The first rule that matches decides. Users outside its percentage, and users whom no rule "
     "matches, get the value itself."
 )
-_EXAMPLE = """\
-[
-  {
-    "conditions": [
-      {"segment": "enterprise"}
-    ],
-    "value": 50
-  },
-  {
-    "name": "a quarter of the others",
-    "conditions": [],
-    "rollout_percent": 25,
-    "value": 20
-  }
-]"""
 # The id of the newest entry of a value: a write by SQL does not set `changed_at`.
 _NEWEST = Subquery(
     Change.objects.of_kinds([Kind.VALUE])
@@ -233,10 +218,14 @@ class KeyValueStoreAdmin(RowPageAdmin):
     ) -> forms.Field | None:
         """The form field; for the rules, an editor."""
         if db_field.name == RULES:
-            kwargs |= {"form_class": RuleRowsField, "help_text": _RULES_HELP}
+            return RulesField(
+                Offer(self.admin_site, request),
+                values=RuleValues(),
+                no_rules=_("No rules: everyone gets the value itself."),
+                label=capfirst(db_field.verbose_name),
+                help_text=_RULES_HELP,
+            )
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == RULES:
-            return with_editor(field, self.admin_site, request, _EXAMPLE)
         if field and db_field.name == BUCKET_BY:
             field.widget = UnitInput(field.widget.attrs)
         if field and db_field.name == VALUE:
@@ -265,7 +254,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if VALUE in fields:
             _prepare_value(form, row, has_schema=CHOICES in fields)
         if RULES in fields:
-            fields[RULES].widget.values = RuleValues(value_schema_of(row), type_of(row.value))
+            fields[RULES].widget.values, fields[RULES].required = RuleValues.of(row), False
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """A new type, attributes that are not known, and groups that do not exist."""
