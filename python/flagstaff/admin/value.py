@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
@@ -50,11 +51,10 @@ from flagstaff.admin.cells import (
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
-from flagstaff.admin.rule_editor.marks import mark_texts
-from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
-from flagstaff.admin.rule_editor.rule_values import RuleValues
-from flagstaff.admin.rule_editor.sentences import results_html
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.forms import RuleValues
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.changed import command_line
@@ -92,13 +92,17 @@ _RULES_HELP = gettext_lazy(
     "The first rule that matches decides. Users outside its percentage, and users whom no rule "
     "matches, get the value itself."
 )
-# The id of the newest entry of a value: a write by SQL does not set `changed_at`.
-_NEWEST = Subquery(
-    Change.objects.of_kinds([Kind.VALUE])
-    .filter(object_pk=Cast(OuterRef("pk"), TextField()))
-    .order_by("-id")
-    .values("id")[:1]
-)
+
+
+def _newest_entry() -> Subquery:
+    """Returns the id of the newest entry of a value: SQL does not set `changed_at`."""
+    entries = Change.objects.of_kinds([Kind.VALUE])
+    of_row = entries.filter(object_pk=Cast(OuterRef("pk"), TextField()))
+    return Subquery(of_row.order_by("-id").values("id")[:1])
+
+
+# The settings say which table the entries are about.
+_NEWEST: Any = SimpleLazyObject(_newest_entry)
 
 
 class KeyValueStoreAdmin(RowPageAdmin):
@@ -242,7 +246,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if is_secret(row):
             if RULES in fields:
                 raise PermissionDenied(_terminal_text(row.key))
-            form.initial |= dict.fromkeys(SECRET_FIELDS)
+            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
             if SECRET in fields:
                 fields[VALUE].help_text = _(
                     "The value is secret. Leave this empty to keep the value, or type a new one."

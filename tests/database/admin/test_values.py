@@ -19,7 +19,7 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.admin import KeyValueStoreAdmin, question
 from flagstaff.history import value_version
-from flagstaff.models import Change, KeyValueStore
+from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.admin_pages import (
     RECENT,
     VALUES,
@@ -43,8 +43,8 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.form_inputs import inputs_of
-from tests.support.models_of_others import value_model_of
 from tests.support.history import value_history
+from tests.support.models_of_others import value_model_of
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
@@ -132,7 +132,8 @@ def test_list_of_more_values_needs_no_more_queries(operator: Client) -> None:
 
 def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -> None:
     User.objects.create_user("bea")
-    value = value_of({"a": 1}, description="Who pays", rules=RULES)
+    with acting_as("ana"):
+        value = value_of({"a": 1}, description="Who pays", rules=RULES)
     changes.values.update(KEY, {"description": "Who takes the money"})
     html = page(operator, url_of(value))
     text = text_of(html)
@@ -207,7 +208,7 @@ ACTIONS: dict[str, tuple[str, dict[str, Any], int, str]] = {
         "{pk}/set-for-everyone/",
         {"value": '"adyen"'},
         CHANGE,
-        '“gateway” was changed: value "stripe" → "adyen", rules rule 1: "paypal" if is_staff is true → ',
+        '“gateway” was changed: value "stripe" → "adyen", rules rule 1: "paypal" if is_staff',
     ),
     "rules": (
         "{pk}/rules/",
@@ -408,6 +409,36 @@ def test_schema_is_changed_together_with_the_value_and_cleared(operator: Client)
     act(operator, url, type="", choices="")
     value.refresh_from_db()
     assert (value.value, value.type, value.choices) == ("Adyen", "", [])
+
+
+def test_rules_are_edited_as_rows_with_the_input_of_the_type(
+    operator: Client, enterprise: Segment
+) -> None:
+    segment = {"conditions": [{"segment": enterprise.key}], "value": 50}
+    value = value_of(10, type="integer", rules=[segment])
+    url = url_of(value, "rules")
+    html = page(operator, url)
+    assert re.search(r'<input type="number" name="rules-0-value" value="50"', html)
+    act(operator, url, **{"rules-0-value": "60", "rules-0-name": "large"})
+    value.refresh_from_db()
+    assert value.rules == [{"name": "large", **segment, "value": 60}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"conditions": [{"segment": "enterprize"}], "value": 1}, "'enterprize'"),
+        ({"conditions": [STAFF], "value": "1"}, "the value must be an integer, not a string"),
+        ({"conditions": [STAFF]}, "value"),
+    ],
+)
+def test_rules_that_cannot_be_used_are_refused(
+    rule: object, problem: str, operator: Client
+) -> None:
+    url = url_of(value_of(10, type="integer"), "rules")
+    response = operator.post(url, typed(operator, url, rules=json.dumps([rule])))
+    assert problem in errors_of(response)[0]
+    assert inputs_of(response.content.decode(), "rules") == {"rules": json.dumps([rule])}
 
 
 def test_value_cannot_be_left_empty_with_other_details(
