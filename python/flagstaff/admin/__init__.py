@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flagstaff.admin.part import Part
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
-    from flagstaff.admin.value.admin import KeyValueStoreAdmin
+    from flagstaff.admin.value import KeyValueStoreAdmin
 
 __all__ = [
     "FeatureFlagAdmin",
@@ -33,7 +33,7 @@ __all__ = [
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
-    "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
+    "KeyValueStoreAdmin": "flagstaff.admin.value",
     "Part": "flagstaff.admin.part",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
@@ -55,6 +55,6 @@ def _is_used(condition: Callable[[], bool]) -> bool:
 if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_used(lambda: conf.value_model is KeyValueStore):
-    register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
+    register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.model_fields import find_field
 from flagstaff._words.rule_parts import sentence
 from flagstaff.actions import Action, Argument
+from flagstaff.actions.fields import OwnFields
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -33,7 +34,7 @@ from flagstaff.admin.links import list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
-from flagstaff.admin.rule_editor.edits import EDIT
+from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import environment_context, posted_reason, reason_problem
@@ -61,9 +62,15 @@ _MAX_NEWER = 5
 class AdminOfActions(AdminOfParts):
     """Rows that are changed by the actions of their kind, and by nothing else."""
 
-    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Returns what a person should know before an action with these arguments, in sentences."""
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Returns what a person should know before an action with these arguments, in sentences.
+
+        `row` is None for an action that creates one.
+        """
         return []
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Adapts the form of an action to its row, which is None for one that creates a row."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,9 @@ class ActionRequest:
         if self.action.creates:
             fields["key"] = self._field("key", Argument(""), required=True)
         for name, (argument, required) in self.action.arguments().items():
-            fields[name] = self._field(name, argument, required=required)
+            # The columns of a project share an option of the terminal.
+            names = argument.columns if isinstance(argument, OwnFields) else [name]
+            fields |= {one: self._field(one, argument, required=required) for one in names}
         # Not its methods, which Django would call for the initial value, such as `delete`.
         columns = [name for name in fields if self.row and find_field(self.admin.model, name)]
         initial = {name: getattr(self.row, name) for name in columns}
@@ -131,21 +140,32 @@ class ActionRequest:
         # The page says what is missing, as Django's forms do.
         options = {**fields, "use_required_attribute": False}
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
+        self.admin.prepare_form(form, self.action, self.row)
         return form
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = find_field(self.admin.model, name)
-        field = column and self.admin.formfield_for_dbfield(column, self.request)
-        label = str(capfirst(name.replace("_", " ")))
-        return field or argument.form_field(label, required=required)
+        field = self.admin.formfield_for_dbfield(column, self.request) if column else None
+        if field is None:
+            label = str(capfirst(name.replace("_", " ")))
+            return argument.form_field(label, required=required)
+        # A field that a model may leave empty, such as a value, can be what an action is about.
+        field.required = field.required or required
+        return field
 
     def _preview(self) -> _Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
         form, action, row = self.form, self.action, self.row
         if not form.is_valid():
             return None
-        arguments = {name: value for name, value in form.cleaned_data.items() if value is not None}
+        shown = form.initial
+        # What was shown and is empty now is cleared; else an empty field is no argument.
+        arguments = {
+            name: value
+            for name, value in form.cleaned_data.items()
+            if value is not None or shown.get(name) is not None
+        }
         key = row.key if row else arguments.pop("key")
         try:
             with previewed():
@@ -159,7 +179,8 @@ class ActionRequest:
         if action.deletes:
             return _Preview(arguments, changed, found, asks=True, typed=text_for_many([key]))
         least = action.asks_from if action.is_asked_about(arguments) else None
-        asks = least is not None and consequence_of(found) >= least
+        is_heavy = least is not None and consequence_of(found) >= least
+        asks = is_heavy or changed.kept_by_rules is not None
         typed = text_to_type(found) if asks else ""
         return _Preview(arguments, changed, found, asks=asks, typed=typed)
 
@@ -248,7 +269,10 @@ class ActionRequest:
     def _notes(self, preview: _Preview) -> list[str]:
         key, model = preview.changed.key, self.admin.model
         similar = case_variants_text(model, key) if self.action.creates else ""
-        return [*filter(None, [similar]), *self.admin.notes(self.action, preview.arguments)]
+        kept = preview.changed.kept_by_rules
+        texts = [similar, sentence(kept) if kept else ""]
+        own = self.admin.notes(self.action, self.row, preview.arguments)
+        return [*filter(None, texts), *own]
 
     # What was done.
 

@@ -14,11 +14,10 @@ from django.utils.html import strip_tags
 from flagstaff import changes
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.part import Deleted
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import (
     FLAGS,
-    VALUES,
     asks,
     confirmed,
     flag_url,
@@ -40,7 +39,6 @@ pytestmark = pytest.mark.django_db
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     FLAGS: (FeatureFlag, {}),
-    VALUES: (KeyValueStore, {"value": 1}),
 }
 EACH = pytest.mark.parametrize("models", list(MODELS))
 
@@ -104,14 +102,6 @@ def test_blanks_that_a_page_does_not_show_need_not_be_typed(
         url = f"{FLAGS}{row.pk}/delete/"
         operator.post(url, confirmed(operator.post(url, {"post": "yes"}), _typed_key=typed))
         assert count(FLAGS) == 0
-
-
-def test_page_of_a_deletion_says_that_a_secret_value_cannot_be_brought_back(
-    operator: Client,
-) -> None:
-    value = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    html = operator.get(f"{VALUES}{value.pk}/delete/").content.decode()
-    assert "A secret value cannot be brought back" in html
 
 
 @EACH

@@ -171,6 +171,8 @@ PAGES = [
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
+    *(VALUES + "{v1}/" + view for view in ("set/", "set-for-everyone/", "rules/", "details/")),
+    VALUES + "{v2}/details/",
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
     *(SEGMENTS + view for view in ("{s1}/conditions/", "{s1}/details/", "{s2}/delete/")),
@@ -300,7 +302,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         )
         for name in BULK_ACTIONS
     },
-    "value-add-errors": (f"{VALUES}add/", {"_save": "1"}),
+    "value-add-errors": (f"{VALUES}add/", {}),
     "value-add-json": (f"{VALUES}add/", {"key": "v9", "value": '{"a1": 1, "a1": 2}'}),
     "value-add-text": (f"{VALUES}add/", {"key": "v9", "value": "[1,"}),
     "value-add-null": (f"{VALUES}add/", {"key": "v9", "value": "null"}),
@@ -457,8 +459,6 @@ def test_each_page_of_the_admin_is_checked() -> None:
 NO_PAGES = {
     f"{FLAGS}<>/impact/",
     f"{FLAGS}marks/",
-    f"{VALUES}marks/",
-    f"{VALUES}<>/marks/",
     f"{PLANS}<>/history/",
     f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",

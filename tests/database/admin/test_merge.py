@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import unescape
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from django.test import Client
 from flagstaff import acting_as, changes
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.history import flag_version
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, form_data, messages_of, post_confirmed
 from tests.support.history import flag_history
 from tests.support.history_fixtures import disabled_triggers
@@ -181,31 +180,3 @@ def test_unreadable_record_of_shown_fields_is_rejected(
     }
     flag.refresh_from_db()
     assert flag.rollout_percent == 25
-
-
-def test_value_conflict_shows_both_as_json_and_a_description_keeps_the_newer_value(
-    operator: Client,
-) -> None:
-    row = KeyValueStore.objects.create(key="gateway", value={"a": 1, "b": True})
-    data = opened(operator, row)
-    with acting_as("ana"):
-        changes.values.set("gateway", ["paypal"] * 1000)
-    saved(operator, row, {**data, "description": "Who takes the money"})
-    assert (row.value, row.description) == (["paypal"] * 1000, "Who takes the money")
-    response = rejected(operator, row, {**data, "value": '"adyen"'})
-    [error] = errors_of(response)["value"]
-    assert error.startswith('Yours: "adyen". Now in the database: ["paypal", "paypal",')
-    assert len(error) < 400
-    # The present value is a list, so the string has another type.
-    saved(operator, row, {**form_data(response), "_new_type": "string"})
-    assert row.value == "adyen"
-
-
-def test_secret_value_is_masked_in_conflict(operator: Client) -> None:
-    row = KeyValueStore.objects.create(key="token", value="hunter1", secret=True)
-    data = opened(operator, row)
-    changes.values.update("token", {"value": "hunter2"})
-    response = rejected(operator, row, {**data, "value": '"hunter3"'})
-    [error] = errors_of(response)["value"]
-    assert error.startswith("Yours: ••••••. Now in the database: ••••••, changed by")
-    assert "hunter2" not in unescape(response.content.decode())

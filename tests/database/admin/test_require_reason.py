@@ -14,7 +14,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
-    VALUES,
     asks,
     confirmed,
     flag_url,
@@ -124,21 +123,10 @@ def test_page_that_confirms_a_save_asks_for_the_reason_that_the_form_lacks(
 
 
 def test_new_rows_need_a_reason(operator: Client) -> None:
-    for url, edit in (
-        (f"{FLAGS}add/", {"key": "a", "rollout_percent": 0, "kind": "release"}),
-        (f"{VALUES}add/", {"key": "b", "value": "1"}),
-    ):
+    for url, edit in ((f"{FLAGS}add/", {"key": "a", "rollout_percent": 0, "kind": "release"}),):
         data: dict[str, Any] = form_data(operator.get(url)) | edit
         assert form_errors(operator.post(url, data)) == {"_reason": [REQUIRED]}
         assert operator.post(url, data | {"_reason": "why not"}).status_code == 302
-
-
-def test_page_that_confirms_a_new_value_needs_a_reason(operator: Client) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    url = f"{VALUES}{value.pk}/change/"
-    response = operator.post(url, form_data(operator.get(url)) | {"value": '"paypal"'})
-    assert problems_of(operator.post(url, confirmed(response))) == [REQUIRED]
-    assert operator.post(url, confirmed(response, _reason="why not")).status_code == 302
 
 
 # The pages.

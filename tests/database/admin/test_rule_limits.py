@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url, form_data
 from tests.support.rule_rows import browser_form, rows, url_of, without
 
@@ -25,7 +25,6 @@ TOO_MANY_VALUES = {**IMPOSSIBLE, "values": ["yes"] * 1_001}
     [
         (FeatureFlag, [RULE] * 101, "101 rules are too many; use at most 100"),
         (FeatureFlag, [RULE] * 5_000, "the JSON text has more than 256 KiB"),
-        (KeyValueStore, [{**RULE, "value": 2}] * 101, "101 rules are too many; use at most 100"),
         (
             FeatureFlag,
             [{"conditions": [IMPOSSIBLE] * 101}],
@@ -41,11 +40,7 @@ TOO_MANY_VALUES = {**IMPOSSIBLE, "values": ["yes"] * 1_001}
 def test_form_over_a_limit_shows_the_text_and_one_error(
     model: type[Any], typed: list[Any], problem: str, operator: Client
 ) -> None:
-    fields: dict[type[Any], dict[str, Any]] = {
-        FeatureFlag: {},
-        KeyValueStore: {"value": 1},
-    }
-    row = model.objects.create(key="new_checkout", **fields[model])
+    row = model.objects.create(key="new_checkout")
     text = json.dumps(typed)
     data = without(browser_form(operator, row), "rules-") | {"rules": text}
     response = operator.post(url_of(row), data)

@@ -217,10 +217,9 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
         admin, "undo-transaction", "value", "megabyte"
     ),
     "delete flags": lambda admin: confirm_delete(admin, "flag"),
-    "delete values": lambda admin: confirm_delete(admin, "value"),
     "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
     "errors of a flag": lambda admin: leave_empty(admin, "flag"),
-    "errors of a value": lambda admin: leave_empty(admin, "value"),
+    "errors of a value": lambda admin: leave_empty(admin, "value", ".flagstaff-confirm"),
     "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
 }
 

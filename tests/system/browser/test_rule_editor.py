@@ -94,6 +94,10 @@ def names(visitor: Visitor) -> list[str]:
     return list(found)
 
 
+def focused(visitor: Visitor) -> Any:
+    return visitor.driver.switch_to.active_element.get_attribute("name")
+
+
 def labels(visitor: Visitor, selector: str) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.ariaLabel)"
     return list(visitor.driver.execute_script(script, selector))
@@ -249,10 +253,10 @@ def test_conditions_of_a_segment_are_edited(visitor: Visitor, shop: Shop) -> Non
     [[pk]] = shop.query("SELECT id FROM flagstaff_segment WHERE key = 'customers'")
     try:
         open_page(visitor, f"{SEGMENTS}{pk}/conditions/")
-        press(visitor, "add-condition:0")
-        second = ".flagstaff-condition:nth-child(2)"
-        visitor.write(f"{second} .flagstaff-attribute", "plan")
-        visitor.write(f"{second} .flagstaff-values", "paid")
+        visitor.click("[name=_edit][value='attribute:0']")
+        visitor.wait_until(lambda: focused(visitor), "conditions-0-1-attribute")
+        visitor.write("[name=conditions-0-1-attribute]", "plan")
+        visitor.write("[name=conditions-0-1-values]", "paid")
         # The script shows what it would change, so that one button confirms it.
         visitor.wait_for_text(".flagstaff-preview", "beta_reviews")
         visitor.follow(".flagstaff-confirm")
@@ -273,16 +277,18 @@ def test_value_for_a_segment_and_for_a_part_of_the_others(
     shop.query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('max_items', '10')")
     try:
         [[pk]] = shop.query("SELECT id FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
-        open_page(visitor, f"{VALUES}{pk}/change/")
-        press(visitor, "add-rule:others", script=script)
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "20")
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-percent input", "25")
-        # The rule for all others stays below it.
-        press(visitor, "add-rule:segment", script=script)
-        choose(visitor, ".flagstaff-rule-list .flagstaff-segment", "customers")
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "50")
-        visitor.follow(".submit-row [name=_save]")
-        assert visitor.texts("table .flagstaff-own-value") != []
+        open_page(visitor, f"{VALUES}{pk}/rules/")
+        for button, value in ("others", "20"), ("segment", "50"):
+            selector = f"[name=_edit][value={button}]"
+            (visitor.click if script else visitor.follow)(selector)
+            if button == "segment":
+                # The rule for all others stays below it.
+                choose(visitor, "[name=rules-0-0-segment]", "customers")
+            else:
+                visitor.write("[name=rules-0-rollout_percent]", "25")
+            visitor.write("[name=rules-0-value]", value)
+        visitor.follow(".flagstaff-confirm")
+        assert "The value changes for" in visitor.text(".flagstaff-notice")
         visitor.follow(".flagstaff-confirm")
         [[rules]] = shop.query("SELECT rules FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
         assert rules == [

@@ -15,7 +15,7 @@ from flagstaff._words.text import local_number
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
-from flagstaff.admin.rule_editor.sentences import rules_html
+from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.validators import rule_problem
 
 _EXAMPLE = """\
