@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.text import capfirst
+
+from flagstaff.conf import conf
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
@@ -34,6 +37,15 @@ def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) ->
     name = f"{site.name}:{meta.app_label}_{meta.model_name}_{page}"
     # A primary key may be any text.
     return reverse(name, args=[quote(one) for one in arguments])
+
+
+def page_path(site: AdminSite, name: str, query: Mapping[str, str] | None = None) -> str:
+    """Returns the URL of a page; "" if flags have an admin without the pages, or none."""
+    try:
+        url = page_url(site, conf.flag_model, name)
+    except NoReverseMatch:
+        return ""
+    return f"{url}?{urlencode(query)}" if query else url
 
 
 def row_links(site: AdminSite, row: Any) -> list[tuple[str, str]]:

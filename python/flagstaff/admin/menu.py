@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from django.apps import apps as django_apps
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.urls import NoReverseMatch
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.app_pages import PAGES as PAGES_OF_APPS
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import may_view, page_path
 from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -57,15 +55,6 @@ PAGES: Mapping[str, _Entry] = {
 }
 
 
-def page_path(site: AdminSite, name: str, query: Mapping[str, str] | None = None) -> str:
-    """Returns the URL of a page; "" if flags have an admin without the pages, or none."""
-    try:
-        url = page_url(site, conf.flag_model, name)
-    except NoReverseMatch:
-        return ""
-    return f"{url}?{urlencode(query)}" if query else url
-
-
 def page_link(site: AdminSite, request: HttpRequest, name: str) -> str:
     """Returns the URL of a page; "" if the user may not open it."""
     return page_path(site, name) if PAGES[name].may_open(site, request) else ""
@@ -95,14 +84,14 @@ def with_pages(
     ]
     if not pages or any(one["admin_url"] == pages[0]["admin_url"] for one in models):
         return apps
-    is_first = pages[0]["object_name"] == "overview"
+    # Whoever may open a page may open the overview.
+    overview, *others = pages
     block = own or {
         "name": django_apps.get_app_config(_APP).verbose_name,
         "app_label": _APP,
-        "app_url": pages[0]["admin_url"],
+        "app_url": overview["admin_url"],
         "has_module_perms": True,
     }
-    first, others = (pages[:1], pages[1:]) if is_first else ([], pages)
-    block = {**block, "models": [*first, *models, *others]}
+    block = {**block, "models": [overview, *models, *others]}
     every = [*(one for one in apps if one is not own), block]
     return sorted(every, key=lambda one: str(one["name"]).lower())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlencode
 
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -25,7 +23,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import aware, local_days
+from flagstaff._words.times import local_days
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.menu import page_link
@@ -73,7 +71,7 @@ class UnknownKeys(Page):
                     "Without a flag, a call returns its default. A flag that you create here is "
                     "off, so the call then returns False."
                 ),
-                *filter(None, (period_text(_within(period)), reports_text())),
+                *filter(None, (period_text(period), reports_text())),
                 _("Only keys of flags are counted, not keys of values."),
             ],
         )
@@ -148,14 +146,6 @@ def _sentence(total: int, period: UsagePeriod) -> str:
     if not total:
         text = _("Every key that was evaluated in the last %(days)s has a flag.")
     return text % {"days": local_days(_DAYS), "count": local_number(total)}
-
-
-def _within(period: UsagePeriod) -> UsagePeriod:
-    """The same period, which does not begin before the days of the page."""
-    if period.since is None:
-        return period
-    first: datetime = aware(timezone.now()) - timedelta(days=_DAYS)
-    return replace(period, since=max(period.since, first))
 
 
 def _problem(key: str, kind: str) -> str:

@@ -26,8 +26,8 @@ from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
-from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.admin.menu import page_link, page_path
+from flagstaff.admin.links import admin_of, may_view, page_path, page_url
+from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import hidden_rows, needs_view_user_text
 from flagstaff.admin.table import (
     PAGE,

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
-from flagstaff.admin.links import page_url
-from flagstaff.admin.menu import page_link, page_path
+from flagstaff.admin.links import page_path, page_url
+from flagstaff.admin.menu import page_link
 from flagstaff.history.kinds import Kind
 
 #: The parameter of a history: the version to restore.

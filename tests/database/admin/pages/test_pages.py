@@ -141,6 +141,7 @@ def test_site_of_the_documentation_lists_the_pages_once_in_its_index_and_its_men
         links = menu(client.get(one))["flagstaff"]
         assert links == [url("overview"), FLAGS, *(url(name) for name in PAGES[1:-1])]
     assert f'href="{url("workers")}"' in page(client, "/admin/")
+    assert client.get("/admin/auth/").status_code == 404
 
 
 # A project's own flag model.
