@@ -62,10 +62,18 @@ def rows_of(html: str) -> list[str]:
     return [unescape(" ".join(strip_tags(row).split())) for row in rows]
 
 
+def event_keys(html: str) -> list[str]:
+    """Returns the key of each event of a page, and its kind unless it is a flag."""
+    found = re.findall(
+        r'<li class="flagstaff-event[ "][^>]*>(.*?)<span class="flagstaff-change', html, re.DOTALL
+    )
+    return [unescape(" ".join(strip_tags(event).split())) for event in found]
+
+
 def events_of(html: str) -> list[str]:
     """Returns the text of each event of a page, from top to bottom, without its buttons."""
     events = re.findall(r'<li class="flagstaff-event[ "].*?</li>', html, re.DOTALL)
-    texts = (event.partition('<div class="flagstaff-buttons">')[0] for event in events)
+    texts = (event.partition('<div class="flagstaff-links">')[0] for event in events)
     return [unescape(" ".join(strip_tags(text).split())) for text in texts]
 
 
@@ -126,7 +134,7 @@ def undo_url(*versions: int | None) -> str:
 
 def undo_all_url(version: int | None) -> str:
     """Returns the URL of the page that undoes the transaction of an event."""
-    return f"{RECENT}?undo-transaction={version}"
+    return f"{RECENT}?transaction={version}&undo=all"
 
 
 def undo(client: Client, *versions: int | None, **data: str) -> Any:
@@ -135,9 +143,19 @@ def undo(client: Client, *versions: int | None, **data: str) -> Any:
     return client.post(url, confirmed(client.get(url), **data), follow=True)
 
 
-def restore_url(history: str, version: int | None) -> str:
-    """Returns the URL of the page that restores a version, from that of the history."""
-    return f"{history}?restore={version}"
+def restore_url(version: int | None) -> str:
+    """Returns the URL of the page that restores a version."""
+    return f"{RECENT}?restore={version}"
+
+
+def history(client: Client, row: Any) -> str:
+    """Returns the page with the changes of a flag, a value or a segment."""
+    meta = row._meta
+    response = client.get(
+        f"/admin/{meta.app_label}/{meta.model_name}/{row.pk}/history/", follow=True
+    )
+    assert response.status_code == 200
+    return str(response.getvalue().decode())
 
 
 def state(flag: Any) -> tuple[bool, int]:
@@ -183,7 +201,8 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for tag in tags:
         found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
+        if "name" in found:
+            data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
     return {**data, **changes}
 
 

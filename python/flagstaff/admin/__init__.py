@@ -22,9 +22,9 @@ from flagstaff.models import (
 )
 
 if TYPE_CHECKING:
+    from flagstaff.admin.changes.page import RecentChangesAdmin
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.part import Part
-    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.user_flags import UserFlagsMixin
@@ -45,7 +45,7 @@ _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
     "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
     "Part": "flagstaff.admin.part",
-    "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
+    "RecentChangesAdmin": "flagstaff.admin.changes.page",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
     "UserFlagsMixin": "flagstaff.admin.user_flags",
@@ -73,5 +73,5 @@ register(Overview, "flagstaff.admin.overview.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(StaleFlag, "flagstaff.admin.stale_page.StaleFlagsAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
-register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")
+register(RecentChange, "flagstaff.admin.changes.page.RecentChangesAdmin")
 register(FlagsOfUser, "flagstaff.admin.user_flags.FlagsOfUserAdmin")

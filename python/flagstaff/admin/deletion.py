@@ -18,10 +18,9 @@ from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.admin.base_admin import with_undo
 from flagstaff.admin.confirmation import problems_of
-from flagstaff.admin.links import row_links
+from flagstaff.admin.links import row_links, undo_url
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted, Part
-from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import Changed, Undo
 from flagstaff.changes.consequence import text_for_many
 from flagstaff.conf import conf

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
@@ -12,6 +13,12 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
+
+from flagstaff.history.kinds import Kind
+from flagstaff.models import RecentChange
+
+#: The parameters of an undo: its changes, and the query of the list to return to.
+UNDO, BACK = "undo", "back"
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
@@ -66,3 +73,25 @@ def list_path(
         model_admin.admin_site.admin_view(view),
         name=f"{meta.app_label}_{meta.model_name}_{page}",
     )
+
+
+def changes_url(site: AdminSite, filters: Mapping[str, object]) -> str:
+    """Returns the URL of the page of changes with these filters; "" if the site has none."""
+    if admin_of(site, RecentChange) is None:
+        return ""
+    return f"{page_url(site, RecentChange, 'changelist')}?{urlencode(filters, doseq=True)}"
+
+
+def history_url(site: AdminSite, kind: Kind, key: str) -> str:
+    """Returns the URL of the whole history of a key, which also a deleted row has."""
+    return changes_url(site, {"key": key, "exact": 1, "kind": kind.value})
+
+
+def undo_url(site: AdminSite, versions: Iterable[int], back: str | None = None) -> str:
+    """Returns the URL of the page that undoes these events; "" without any.
+
+    `back` is the query of the page of changes to return to.
+    """
+    undone = [*versions]
+    way_back = {} if back is None else {BACK: back}
+    return changes_url(site, {UNDO: undone, **way_back}) if undone else ""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
@@ -14,7 +13,7 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.db.models import Case, Count, F, Func, Model, TextField, Value, When
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.text import Truncator, capfirst
@@ -28,12 +27,11 @@ from flagstaff._words.times import aware, local_time
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
+from flagstaff.admin.changes.filters import Filters
+from flagstaff.admin.changes.page import readable_kinds, shown_entries, viewable_kinds
 from flagstaff.admin.fallbacks import can_read, value_or_default
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import changes_url, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
-from flagstaff.admin.recent_changes.filters import filters_of
-from flagstaff.admin.recent_changes.page import readable_kinds, shown_entries, viewable_kinds
-from flagstaff.admin.recent_changes.urls import actor_url, day_query
 from flagstaff.admin.search import groups_of
 from flagstaff.admin.stale_page import stale_lines
 from flagstaff.admin.unknown_keys import DAYS, count_sentence
@@ -203,7 +201,7 @@ def _changes_of_today(site: AdminSite, request: HttpRequest) -> Mapping[str, obj
 
 def _count(site: AdminSite, request: HttpRequest, day: date) -> Sequence[dict[str, Any]]:
     """Returns the actors and their numbers of changes. Selects as the page of recent changes."""
-    filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
+    filters = Filters({"from": f"{day}", "to": f"{day}"}, {}, may_see_users=False)
     counted = (
         shown_entries(site, request, filters, readable_kinds(site, request))
         .values("actor", user=_USER)
@@ -220,5 +218,5 @@ def _shown(
     return {
         "name": Truncator(text).chars(_MAX_NAME),
         "count": local_number(row["count"]),
-        "url": actor_url(site, user if name is None else name, day),
+        "url": changes_url(site, {"actor": name or user, "from": day, "to": day}),
     }

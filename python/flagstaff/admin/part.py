@@ -9,7 +9,7 @@ from django import forms
 from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
 from django.db.models import Field, Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
@@ -189,9 +189,3 @@ class Part:
         self, request: HttpRequest, deleted: Sequence[Changed], undo: Undo | None
     ) -> None:
         """Reports what was deleted."""
-
-    def history_response(
-        self, request: HttpRequest, object_id: str, response: HttpResponse
-    ) -> HttpResponseBase:
-        """Returns the page of the history, given Django's."""
-        return response

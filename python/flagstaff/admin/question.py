@@ -29,9 +29,8 @@ from flagstaff.admin.confirmation import (
     version_text,
 )
 from flagstaff.admin.deletion import way_back
-from flagstaff.admin.links import list_link, page_url, row_links
+from flagstaff.admin.links import list_link, page_url, row_links, undo_url
 from flagstaff.admin.part import AdminOfParts
-from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.rule_editor.edits import EDIT
 from flagstaff.admin.saving import case_variants_text

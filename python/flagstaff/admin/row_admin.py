@@ -21,13 +21,13 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.text import localized
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
+from flagstaff.admin.changes.page import history_redirect
 from flagstaff.admin.forms import SUBMITTED, MergingForm
 from flagstaff.admin.json_fields import set_widget
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, undo_url
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Deleted
 from flagstaff.admin.parts_admin import PartsAdmin
-from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.saving import (
     KEY_HELP,
     REVIEW_BUTTONS,
@@ -59,7 +59,6 @@ class RowAdmin(PartsAdmin):
     """
 
     form: type[MergingForm]
-    object_history_template = "flagstaff/history.html"
 
     def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
         """Returns the page that adds or changes a row."""
@@ -344,9 +343,6 @@ class RowAdmin(PartsAdmin):
             part.after_delete(request, deleted, undo)
 
     def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        """Returns the history of a row, as the parts show it."""
-        # Checks that the object exists, and that the user may view it.
-        response = super().show_history(request, object_id, *args)
-        return self.ask(
-            response, lambda part, page: part.history_response(request, object_id, page)
-        )
+        """Goes to the changes of a row. Without a history, shows those of Django's log."""
+        redirect = history_redirect(self, self.row_kind, request, object_id)
+        return redirect or super().show_history(request, object_id, *args)

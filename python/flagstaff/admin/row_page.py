@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, cast
@@ -21,15 +21,14 @@ from django.utils.translation import gettext as _
 
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.rights import permission
+from flagstaff.admin.changes.events import event_rows, without_hidden_users
+from flagstaff.admin.changes.page import history_redirect
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.history.event_cells import without_hidden_users
-from flagstaff.admin.history.part import History
-from flagstaff.admin.history.undo_buttons import right_to_undo, rows_with_buttons
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may
 from flagstaff.admin.views import environment_context
-from flagstaff.history.log import Change, Event, events
+from flagstaff.history.log import Change, events
 
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
@@ -61,7 +60,6 @@ class RowPageAdmin(AdminOfActions):
 
     # A row is deleted on its page, which says what happens then.
     actions = None
-    object_history_template = "flagstaff/history.html"
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Yields what the page of a row shows; those without HTML are left out."""
@@ -106,9 +104,9 @@ class RowPageAdmin(AdminOfActions):
         return self._show(request, next(one for one in self._actions if one.deletes), object_id)
 
     def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        """The history of a row."""
-        response = super().show_history(request, object_id, *args)
-        return cast("HttpResponse", History(self).history_response(request, object_id, response))
+        """Goes to the changes of a row. Without a history, shows those of Django's log."""
+        redirect = history_redirect(self, self.row_kind, request, object_id)
+        return redirect or super().show_history(request, object_id, *args)
 
     def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.attributed_view(request, self._show, action, object_id)
@@ -161,15 +159,7 @@ class RowPageAdmin(AdminOfActions):
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
         shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
-        history = page_url(site, self.model, "history", row.pk)
-
-        def may_undo(event: Event) -> bool:
-            return event.action == "change" and may(site, request, right_to_undo(event), row)
-
-        rows = [
-            replace(one, history_url=f"{history}#version-{one.version}")
-            for one in rows_with_buttons(site, request, shown, may_undo)
-        ]
+        rows = event_rows(site, request, shown, lambda _event: True, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
 

@@ -311,7 +311,7 @@ def test_history_restore_and_undo_say_that_users_are_reassigned(
     version, url = flag_version("new_checkout"), flag_url(flag, "history")
     changes.flags.update("new_checkout", {"bucket_by": "visitor"})
     assert "bucketing unit <strong>user → visitor</strong>" in page(operator, url)
-    response = operator.get(restore_url(url, version))
+    response = operator.get(restore_url(version))
     assert preview_of(response) == {"bucketing unit": ["visitor", "user"]}
     assert "This reassigns every user at once." in response.content.decode()
     for warns in (True, False):

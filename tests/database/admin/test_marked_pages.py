@@ -14,9 +14,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 
 from flagstaff import changes, experiments, rollouts
-from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind

@@ -226,7 +226,7 @@ def test_toggler_can_neither_undo_another_change_nor_restore(
     for fields in others:
         before, version = flag_version(flag.key), changes.flags.update(flag.key, fields).version
         assert not re.search("(undo|restore|undo-transaction)=", page(toggler, url))
-        pages = undo_url(version), undo_all_url(version), restore_url(url, before)
+        pages = undo_url(version), undo_all_url(version), restore_url(before)
         for address in pages:
             assert toggler.get(address).status_code == 403
             assert toggler.post(address, {"_confirmed": "1"}).status_code == 403
@@ -281,7 +281,7 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
         (flag_url(flag, "kill"), {}),
         (flag_url(flag, "turn-on"), {}),
         (flag_url(flag, "delete"), {"post": "yes"}),
-        (restore_url(flag_url(flag, "history"), version), {}),
+        (restore_url(version), {}),
         (flag_url(flag, "allowed-users"), {"names": "admin", "_add": "1"}),
         (undo_url(version), {}),
         (undo_all_url(version), {}),

@@ -267,7 +267,7 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: S
     url = {
         "undo": undo_url(newest),
         "undo all": undo_all_url(version),
-        "restore": restore_url(segment_url(team, "history"), first),
+        "restore": restore_url(first),
     }[page]
     data = {"_confirmed": "1"}
     response = client.post(url, data, follow=True)

@@ -151,7 +151,7 @@ def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: Featu
     url = {
         "undo": undo_url(version),
         "undo all": undo_all_url(version),
-        "restore": restore_url(flag_url(flag, "history"), before),
+        "restore": restore_url(before),
     }[page]
     response = operator.post(url, confirmed(operator.get(url)))
     assert problems_of(response) == [REQUIRED]

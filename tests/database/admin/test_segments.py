@@ -555,7 +555,7 @@ def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> No
         shown = unescape(page(operator, url))
         assert f'conditions <strong>{SENTENCE} → plan is "paid"</strong>' in shown
         newest = segment_version("enterprise")
-        address = undo_url(newest) if name == "undo" else restore_url(url, version)
+        address = undo_url(newest) if name == "undo" else restore_url(version)
         viewer = staff("view_segment", name=f"viewer_{name}")
         assert viewer.post(address, {"_confirmed": "1"}).status_code == 403
         response = operator.get(address)

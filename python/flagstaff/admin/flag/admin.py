@@ -35,7 +35,6 @@ from flagstaff.admin.flag.parts.app_panels import AppPanels
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
 from flagstaff.admin.flag.parts.former_flags import NewKey
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
-from flagstaff.admin.history.part import History
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.rights import has_toggle_permission, may
@@ -68,7 +67,6 @@ class FeatureFlagAdmin(RowAdmin):
         StaleSignals,
         FlagInputs,
         FlagRules,
-        History,
         NewKey,
         NewFlag,
         ReleaseQuestion,
@@ -103,7 +101,7 @@ class FeatureFlagAdmin(RowAdmin):
     fieldsets: ClassVar[_FieldsetSpec] = FIELDSETS
 
     class Media:
-        names = ("admin", "lists", "charts", "recent_changes", "flag_page")
+        names = ("admin", "lists", "charts", "console", "flag_page")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
     def part_classes(self) -> Iterable[type[Part]]:

@@ -38,7 +38,6 @@ from flagstaff.admin.cells import (
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.forms import was_submitted
-from flagstaff.admin.history.part import History
 from flagstaff.admin.json_fields import (
     IndentedField,
     ListField,
@@ -235,7 +234,6 @@ class KeyValueStoreAdmin(RowAdmin):
         ValueFields,
         ValueRules,
         ValueQuestion,
-        History,
         Deletion,
     )
     form = ValueForm

@@ -22,9 +22,8 @@ from flagstaff.admin.flag.bulk.actions import ACTIONS, BACK, NONE, BulkAction
 from flagstaff.admin.flag.bulk.export import flags_as_csv
 from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
-from flagstaff.admin.links import list_link
+from flagstaff.admin.links import list_link, undo_url
 from flagstaff.admin.part import AdminOfParts, Part
-from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.views import VERSION
 from flagstaff.changes.changed import Changed

@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time, local_time_text
 from flagstaff.admin.cells import time_cell
+from flagstaff.admin.changes.events import with_links
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.flag.page.release_chart import Mark, release_chart
 from flagstaff.admin.flag.page.release_data import (
@@ -29,7 +30,6 @@ from flagstaff.admin.flag.page.release_data import (
     release_history,
 )
 from flagstaff.admin.flag.page.release_period import PARAMETER, PERIODS, Period, period_of
-from flagstaff.admin.history.event_cells import with_links
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from flagstaff._tables.flag_states import FlagState
+from flagstaff.admin.changes.events import event_rows, without_hidden_users
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.who_has_it import who_has_it
@@ -25,7 +25,6 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     summary,
 )
-from flagstaff.admin.history.event_cells import event_rows, without_hidden_users
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import AdminOfParts, Part
@@ -34,7 +33,7 @@ from flagstaff.admin.views import environment_context
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events, undone_by
+from flagstaff.history.log import Change, events
 
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
@@ -84,13 +83,8 @@ def recent_changes(
     newest = [*Change.objects.of_row(Kind.FLAG, flag.pk).short().newest()[:_MAX_ENTRIES]]
     shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
     history = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
-    context = {
-        "rows": [
-            replace(row, history_url=f"{history}#version-{row.version}")
-            for row in event_rows(request, shown, undone_by(newest))
-        ],
-        "history": history,
-    }
+    rows = event_rows(model_admin.admin_site, request, shown, lambda _event: True, row=flag)
+    context = {"rows": rows, "history": history}
     return render_to_string("flagstaff/flag_page/recent_changes.html", context)
 
 

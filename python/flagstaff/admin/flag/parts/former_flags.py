@@ -20,10 +20,9 @@ from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.links import admin_of, may_view
+from flagstaff.admin.links import admin_of, history_url, may_view, undo_url
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
-from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -58,7 +57,7 @@ def former_texts(
     may_add = may_see and flag_admin is not None and flag_admin.has_add_permission(request)
     texts = {}
     for key, row in rows.items():
-        links = [(key_url(site, Kind.FLAG, key), _("History"))] if may_see else []
+        links = [(history_url(site, Kind.FLAG, key), _("History"))] if may_see else []
         if with_way_back and may_add and row.is_deletion:
             links.append((undo_url(site, [row.pk]), _("Bring back…")))
         text = _text(row, names, present.get(row.object_pk, ""))
