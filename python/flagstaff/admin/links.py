@@ -12,13 +12,16 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import capfirst
 
 from flagstaff.history.kinds import Kind
 from flagstaff.models import RecentChange
 
-#: The parameters of an undo: its changes, and the query of the list to return to.
-UNDO, BACK = "undo", "back"
+#: The parameter of the page of changes with what is undone.
+UNDO = "undo"
+#: The parameter with the path to which a page returns.
+BACK = "back"
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
@@ -49,6 +52,13 @@ def row_links(site: AdminSite, row: Any) -> list[tuple[str, str]]:
         list_link(site, row._meta.model),
         (page_url(site, row._meta.model, "change", row.pk), row.key),
     ]
+
+
+def back_url(request: HttpRequest) -> str:
+    """Returns the path of this site to which a page returns; empty without one."""
+    back = request.GET.get(BACK, "")
+    is_own = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+    return back if is_own else ""
 
 
 def list_link(site: AdminSite, model: type[Model]) -> tuple[str, str]:
@@ -87,11 +97,7 @@ def history_url(site: AdminSite, kind: Kind, key: str) -> str:
     return changes_url(site, {"key": key, "exact": 1, "kind": kind.value})
 
 
-def undo_url(site: AdminSite, versions: Iterable[int], back: str | None = None) -> str:
-    """Returns the URL of the page that undoes these events; "" without any.
-
-    `back` is the query of the page of changes to return to.
-    """
-    undone = [*versions]
-    way_back = {} if back is None else {BACK: back}
+def undo_url(site: AdminSite, versions: Iterable[int], back: str = "") -> str:
+    """Returns the URL of the page that undoes these events; "" without any."""
+    undone, way_back = [*versions], {BACK: back} if back else {}
     return changes_url(site, {UNDO: undone, **way_back}) if undone else ""

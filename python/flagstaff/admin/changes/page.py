@@ -38,9 +38,9 @@ from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, UndoRequest
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, hidden_kinds, value_or_default
 from flagstaff.admin.links import (
-    BACK,
     UNDO,
     admin_of,
+    back_url,
     changes_url,
     history_url,
     may_view,
@@ -94,10 +94,10 @@ class RecentChangesAdmin(PlainPageAdmin):
             return None
         if not {UNDO, RESTORE}.isdisjoint(request.GET):
             return UndoRequest(self, request).answer()
-        if BACK in request.GET:
+        if url := back_url(request):
             text = _("First select the changes that you want to undo.")
             self.message_user(request, text, messages.WARNING)
-            return HttpResponseRedirect(f"{request.path}?{request.GET[BACK]}")
+            return HttpResponseRedirect(url)
         return self._csv(request) if request.GET.get("format") == "csv" else None
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
@@ -111,7 +111,7 @@ class RecentChangesAdmin(PlainPageAdmin):
             "form": filters,
             "query": filters.query(),
             # To which an undo returns.
-            "way_back": f"&{urlencode({BACK: filters.query()})}",
+            "back": request.get_full_path(),
             "quick": [*times, (_("Mine"), filters.query(actor=username))],
         }
         if not can_read(request, "change_table"):

@@ -29,18 +29,16 @@ from flagstaff.admin.confirmation import (
     parse_version,
     posted_version,
 )
-from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import (
-    BACK,
     UNDO,
     admin_of,
+    back_url,
     changes_url,
     history_url,
-    list_link,
     page_url,
     undo_url,
 )
-from flagstaff.admin.part import AdminOfParts
+from flagstaff.admin.question import AdminOfActions
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import environment_context, posted_reason, reason_problem
@@ -162,7 +160,7 @@ class UndoRequest:
                 "why": visible_refusal(self.site, self.request, error)
             }
             self.admin.message_user(self.request, text, messages.ERROR)
-            return HttpResponseRedirect(self.way_back(())[-1][0])
+            return HttpResponseRedirect(self._back_url(()))
         return self._page(preview, entries)
 
     # What is undone.
@@ -264,17 +262,18 @@ class UndoRequest:
     # The page.
 
     def _page(self, preview: _Preview, entries: Sequence[Change]) -> HttpResponse:
-        found, crumbs = [*events(entries)], self.way_back(preview.rows)
-        rows = {row for one in preview.rows if (row := one.before.row or one.after.row)}
+        found = [*events(entries)]
+        title = capfirst(RecentChange._meta.verbose_name_plural)
         versions = [one.version for one in preview.rows]
         label = self._label(preview, len(found))
         context = {
             **environment_context(),
             "title": label,
             "subtitle": None,
-            "original": next(iter(rows)) if len(preview.rows) == 1 and rows else None,
-            "crumbs": crumbs,
-            "back": crumbs[-1][0],
+            "original": None,
+            "subject": preview.rows[0].key if len(preview.rows) == 1 else "",
+            "crumbs": [(changes_url(self.site, {}), title)],
+            "back": self._back_url(preview.rows),
             "problems": self.problems,
             "notes": [*self._notes(preview)],
             "lines": [*self._lines(preview, found)],
@@ -353,13 +352,13 @@ class UndoRequest:
         admin = admin_of(self.site, conf.flag_model)
         changed = (one.before.row for one in preview.written)
         flags = [row for row in changed if row and (Kind.FLAG, row.key) in preview.impact]
-        if not flags or not isinstance(admin, AdminOfParts):
+        if not flags or not isinstance(admin, AdminOfActions):
             return []
-        found = rows_of_change(admin, flags)
+        lines = admin.lines(self.request, flags, preview.impact)
         return [
-            replace(row, field=f"{flag.key}: {row.field}")
+            replace(line, field=f"{flag.key}: {line.field}")
             for flag in flags
-            for row in found[str(flag.pk)]
+            for line in lines.get(str(flag.pk), ())
         ]
 
     def _writes(self, one: Undone) -> str:
@@ -378,23 +377,19 @@ class UndoRequest:
         others = [one.version for one in found if one.version not in preview.conflicts]
         if not preview.conflicts or self.is_restore or len(others) > _MAX_EVENTS:
             return ""
-        return undo_url(self.site, others, self.request.GET.get(BACK))
+        return undo_url(self.site, others, back_url(self.request))
 
-    def way_back(self, rows: Sequence[Undone], *, is_done: bool = False) -> list[tuple[str, str]]:
-        """The URLs and the texts of the pages above: of the only row, or of the changes."""
-        query = self.request.GET.get(BACK)
-        if query is not None or len(rows) != 1:
-            url = changes_url(self.site, {})
-            title = RecentChange._meta.verbose_name_plural
-            return [(f"{url}{query or ''}", str(capfirst(title)))]
-        [one] = rows
-        kept = one.after.row if is_done else one.before.row
-        if admin_of(self.site, one.kind.model) is None:
-            return [(history_url(self.site, one.kind, one.key), one.key)]
-        links = [list_link(self.site, one.kind.model)]
-        if kept is not None:
-            links.append((page_url(self.site, one.kind.model, "change", kept.pk), kept.key))
-        return links
+    def _back_url(self, rows: Sequence[Undone], *, is_done: bool = False) -> str:
+        """The page that the person came from: else of the only row, or of the changes."""
+        if url := back_url(self.request):
+            return url
+        only = rows[0] if len(rows) == 1 else None
+        if only is None or admin_of(self.site, only.kind.model) is None:
+            return changes_url(self.site, {})
+        row = only.after.row if is_done else only.before.row
+        if row is None:
+            return page_url(self.site, only.kind.model, "changelist")
+        return page_url(self.site, only.kind.model, "change", row.pk)
 
     # What was done.
 
@@ -423,7 +418,7 @@ class UndoRequest:
         if len(versions) > _MAX_EVENTS:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
         self.admin.report_applied(self.request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
-        return HttpResponseRedirect(self.way_back(preview.rows, is_done=True)[-1][0])
+        return HttpResponseRedirect(self._back_url(preview.rows, is_done=True))
 
     def _undone_text(self, changed: Changed) -> str:
         key = {"key": changed.key}
