@@ -38,8 +38,8 @@ def permit(user: User, *permissions: str) -> None:
 
 
 def page(client: Client, url: str = FLAGS) -> str:
-    """Returns the HTML of a page, or a CSV."""
-    response: Any = client.get(url)
+    """Returns the HTML of a page, or a CSV. The history of a row is the page of its changes."""
+    response: Any = client.get(url, follow="/history/" in url)
     assert response.status_code == 200
     return str(response.getvalue().decode())
 
@@ -139,23 +139,20 @@ def undo_all_url(version: int | None) -> str:
 
 def undo(client: Client, *versions: int | None, **data: str) -> Any:
     """Opens the page that undoes events, confirms it, and returns the page after it."""
-    url = undo_url(*versions)
-    return client.post(url, confirmed(client.get(url), **data), follow=True)
+    return undo_at(client, undo_url(*versions), **data)
+
+
+def undo_at(client: Client, url: str, **data: str) -> Any:
+    """Opens a page that undoes, confirms it if it can be, and returns the page after it."""
+    response = client.get(url)
+    return (
+        client.post(url, confirmed(response, **data), follow=True) if asks(response) else response
+    )
 
 
 def restore_url(version: int | None) -> str:
     """Returns the URL of the page that restores a version."""
     return f"{RECENT}?restore={version}"
-
-
-def history(client: Client, row: Any) -> str:
-    """Returns the page with the changes of a flag, a value or a segment."""
-    meta = row._meta
-    response = client.get(
-        f"/admin/{meta.app_label}/{meta.model_name}/{row.pk}/history/", follow=True
-    )
-    assert response.status_code == 200
-    return str(response.getvalue().decode())
 
 
 def state(flag: Any) -> tuple[bool, int]:
@@ -235,7 +232,7 @@ def _form_of(response: Any) -> str:
 
 def preview_of(response: Any) -> dict[str, list[str]]:
     """Returns the two cells of each line of the last table of a page that asks: now, and after."""
-    *_, table = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
+    *_, table = re.findall(r"<tbody>(.*?)</tbody>", response.content.decode(), re.DOTALL)
     lines = re.findall(
         r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
     )
@@ -244,13 +241,15 @@ def preview_of(response: Any) -> dict[str, list[str]]:
 
 def notes_of(response: Any) -> list[str]:
     """Returns the sentences about the users on a page that asks."""
-    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', _form_of(response), re.DOTALL)
+    html = response.content.decode()
+    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', html, re.DOTALL)
     return [unescape(note) for note in found]
 
 
 def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
-    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', _form_of(response), re.DOTALL)
+    html = response.content.decode()
+    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', html, re.DOTALL)
     return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
 
 

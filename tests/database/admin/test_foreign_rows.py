@@ -26,7 +26,7 @@ from flagstaff.experiments.models import ExperimentEvent
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
-from tests.support.admin_pages import asks, page, staff
+from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
 from tests.support.usage_rows import add_usage
@@ -181,18 +181,16 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
                 continue
             for one in (url.format(pk=pk) for pk in pks):
                 yield one
-                if "history" in one:
-                    yield from (f"{one}?format=csv", f"{one}?restore={versions[0]}")
-                elif "change" in one:
+                if "change" in one:
                     yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
     plan = Plan.objects.latest("pk").pk
     yield f"/admin/flagstaff_rollouts/plan/add/?like={plan}"
     yield f"/admin/flagstaff/flagsofuser/?user={User.objects.get(username='staff').pk}"
     yield "/admin/flagstaff/overview/search/?q=opsecre"
     yield "/admin/flagstaff/overview/search/?q=lassified"
-    for name in ("undo", "undo-transaction"):
-        yield from (f"/admin/flagstaff/recentchange/?{name}={version}" for version in versions)
-    yield "/admin/flagstaff/recentchange/?key=opsecre&time=24h"
+    for query in ("undo={}", "restore={}", "transaction={}", "transaction={}&undo=all"):
+        yield from (f"{RECENT}?{query.format(version)}" for version in versions)
+    yield f"{RECENT}?key=opsecre&time=24h"
 
 
 def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:

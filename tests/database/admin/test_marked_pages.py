@@ -14,9 +14,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
-from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 
 from flagstaff import changes, experiments, rollouts
+from flagstaff.admin.links import changes_url, history_url, undo_url
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
@@ -29,6 +29,7 @@ from tests.support.admin_pages import (
     VALUES,
     asks,
     confirmed,
+    page,
     production,
     shown_form,
     staff,
@@ -338,13 +339,13 @@ def test_form_of_a_flag_shows_only_marked_texts(operator: Client, rows: dict[str
     follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
 
 
-@pytest.mark.parametrize("name", ["undo", "restore", "undo-transaction"])
+@pytest.mark.parametrize("name", ["undo", "restore"])
 def test_link_of_a_history_shows_only_marked_texts(
     name: str, operator: Client, rows: dict[str, Any]
 ) -> None:
     for key, model in (("f1", FLAGS), ("v1", VALUES)):
-        html = operator.get(f"{model}{rows[key]}/history/").content.decode()
-        urls = re.findall(rf'href="([^"]*\?{name}=\d+)"', html)
+        html = page(operator, f"{model}{rows[key]}/history/")
+        urls = re.findall(rf'href="([^"]*\?{name}=\d+)[&"]', html)
         for url in {urls[0], urls[-1]}:
             response = operator.get(url)
             check(response)
@@ -359,9 +360,9 @@ def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[st
     for url in (
         undo_url(site, [version]),
         undo_url(site, [first, last]),
-        transaction_url(site, last),
-        transaction_url(site, first),
-        key_url(site, Kind.FLAG, "f3"),
+        changes_url(site, {"transaction": last}),
+        changes_url(site, {"transaction": first, "undo": "all"}),
+        history_url(site, Kind.FLAG, "f3"),
     ):
         response = operator.get(url, follow=True)
         check(response)

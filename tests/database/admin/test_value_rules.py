@@ -277,7 +277,7 @@ def test_value_for_everyone_removes_the_rules_in_one_change(operator: Client) ->
     value.refresh_from_db()
     assert (value.value, value.rules) == (15, [])
     [newest, _created] = events_of(page(operator, f"{VALUES}{value.pk}/history/"))
-    assert newest.startswith("10 → 15, rules rule 1: 50 if is_staff is true → no rules")
+    assert newest.startswith("key value 10 → 15, rules rule 1: 50 if is_staff is true → no rules")
 
 
 @pytest.mark.parametrize("secret", [False, True])

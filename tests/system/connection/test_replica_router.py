@@ -33,7 +33,7 @@ BEHIND = """
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
 """
 ROLLOUT = re.compile(r'name="rollout_percent" value="(\d+)"')
-UNDO = re.compile(r'href="([^"]*\?undo=\d+)"')
+UNDO = re.compile(r'href="([^"]*\?undo=\d+)[&"]')
 
 
 @pytest.fixture

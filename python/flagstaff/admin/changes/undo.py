@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.text import local_list, local_number, localized, quoted, some
+from flagstaff._words.times import local_time_text
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.changes.filters import KIND_LABELS
@@ -209,7 +210,8 @@ class UndoRequest:
         try:
             require_reach(self.site, self.request, reached(*sides))
         except FlagstaffError as error:
-            refusals.append(localized(error.message))
+            text = _("This cannot be undone: %(why)s")
+            refusals.append(text % {"why": localized(error.message)})
         found = impact(*sides, viewer=self.request.user)
         is_deletion = any(one.after.row is None for one, _changed in written)
         keys = [one.key for one, _changed in written]
@@ -274,7 +276,7 @@ class UndoRequest:
             "subject": preview.rows[0].key if len(preview.rows) == 1 else "",
             "crumbs": [(changes_url(self.site, {}), title)],
             "back": self._back_url(preview.rows),
-            "problems": self.problems,
+            "problems": [*self.problems, *preview.refusals],
             "notes": [*self._notes(preview)],
             "lines": [*self._lines(preview, found)],
             "tables": [
@@ -301,7 +303,11 @@ class UndoRequest:
         return label % {"count": local_number(count)}
 
     def _notes(self, preview: _Preview) -> Iterator[str]:
-        yield from preview.refusals
+        if self.is_restore:
+            version = parse_version(self.request.GET[RESTORE])
+            at = Change.objects.values_list("at", flat=True).get(pk=version)
+            text = _("All changes after that of %(time)s are undone.")
+            yield text % {"time": local_time_text(at)}
         if not preview.written and not preview.conflicts:
             yield _("There is nothing to undo.")
         if preview.conflicts:

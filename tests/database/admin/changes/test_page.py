@@ -31,7 +31,7 @@ from tests.support.admin_pages import (
     count_queries,
     event_keys,
     events_of,
-    history,
+    flag_url,
     page,
     restore_url,
     staff,
@@ -132,7 +132,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
         assert f'href="{undo_url(back)}' in html
         assert f'href="{undo_url(change)}' not in html
         assert f'value="{change}"' not in html
-    html = history(operator, FeatureFlag.objects.get())
+    html = page(operator, flag_url(FeatureFlag.objects.get(), "history"))
     assert f'href="{restore_url(change)}' in html
     assert f'href="{restore_url(back)}' not in html
     # Also if its undo is on the page before.
@@ -143,7 +143,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
 def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     changes.values.set("token", "hunter3")
-    html = history(operator, row)
+    html = page(operator, f"{VALUES}{row.pk}/history/")
     changed, created = events_of(html)
     assert "created, value ••••••, secret true " in created
     assert "•••••• → •••••• " in changed

@@ -19,10 +19,10 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
+    VALUES,
     asks,
     confirmed,
     flag_url,
-    history,
     kill,
     messages_of,
     notes_of,
@@ -36,6 +36,7 @@ from tests.support.admin_pages import (
     text_to_type,
     undo,
     undo_all_url,
+    undo_at,
     undo_url,
     undo_urls,
 )
@@ -71,11 +72,6 @@ def cells(response: Any) -> list[list[str]]:
         [text_of(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)]
         for row in rows
     ]
-
-
-def undo_at(client: Client, url: str, **data: str) -> Any:
-    """Opens a page that undoes, confirms it, and returns the page after it."""
-    return client.post(url, confirmed(client.get(url), **data), follow=True)
 
 
 def stored() -> tuple[int, object]:
@@ -209,7 +205,9 @@ def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Clien
         for version in ("x", "-1", "9" * 5000, "\0", "all"):
             assert operator.get(RECENT, {name: version}).status_code == 404
     # Nothing is selected: the filters are kept.
-    response = operator.get(f"{RECENT}?back=/admin/flagstaff/recentchange/%3Fkind%3Dflag", follow=True)
+    response = operator.get(
+        f"{RECENT}?back=/admin/flagstaff/recentchange/%3Fkind%3Dflag", follow=True
+    )
     assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
     assert "First select the changes that you want to undo." in str(messages_of(response))
 
@@ -352,7 +350,7 @@ def test_restore_undoes_what_came_after_a_version_with_a_reason(
     changes.flags.allow(KEY, User.objects.create(username="alice"))
     changes.flags.update(KEY, {"rollout_percent": 50, "description": "<b>One</b> page"})
     url = restore_url(version)
-    assert f'href="{url}&amp;' in history(operator, flag)
+    assert f'href="{url}&amp;' in page(operator, flag_url(flag, "history"))
     response = operator.get(url)
     assert "<b>One" not in response.content.decode()
     [line] = cells(response)
@@ -370,7 +368,7 @@ def test_versions_are_restored_only_where_the_values_are_stored(operator: Client
     changes.values.update("token", {"description": "For the shop"})
     changes.values.set("token", "hunter3")
     changes.values.update("token", {"description": "For the new shop"})
-    [version] = re.findall(r"\?restore=(\d+)&", history(operator, row))
+    [version] = re.findall(r"\?restore=(\d+)&", page(operator, f"{VALUES}{row.pk}/history/"))
     undo_at(operator, restore_url(int(version)))
     row.refresh_from_db()
     assert (row.value, row.description) == ("hunter3", "For the shop")
@@ -528,7 +526,7 @@ def test_undo_of_any_entry_of_a_creation_needs_the_permission_to_delete() -> Non
     changes.flags.create(KEY, allowed_users=[alice])
     flag = FeatureFlag.objects.get()
     editor = staff("change_featureflag")
-    assert "?undo=" not in history(editor, flag)
+    assert "?undo=" not in page(editor, flag_url(flag, "history"))
     for entry in Change.objects.filter(object_pk=flag.pk):
         assert editor.post(undo_url(entry.pk), {"_confirmed": "1"}).status_code == 403
     assert flag.allowed_users.get() == alice

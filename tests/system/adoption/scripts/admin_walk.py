@@ -20,6 +20,7 @@ from django.test import Client
 
 from common.models import FeatureFlag, KeyValueStore
 from flagstaff import ready
+from tests.support.admin_pages import confirmed
 from tests.support.history import flag_history, value_history
 
 call_command("check")
@@ -41,7 +42,7 @@ def page(response: Any) -> str:
 
 
 def get(path: str) -> str:
-    return page(client.get(f"/admin/common/{path}"))
+    return page(client.get(f"/admin/common/{path}", follow=True))
 
 
 def post(path: str, data: dict[str, Any]) -> str:
@@ -49,11 +50,8 @@ def post(path: str, data: dict[str, Any]) -> str:
 
 
 def undo(version: int) -> None:
-    page(
-        client.post(
-            f"/admin/flagstaff/recentchange/?undo={version}", {"_confirmed": "1"}, follow=True
-        )
-    )
+    url = f"/admin/flagstaff/recentchange/?undo={version}"
+    page(client.post(url, confirmed(client.get(url)), follow=True))
 
 
 def fields(html: str) -> list[str]:
