@@ -98,9 +98,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     second = value_version("catalogue")
     changes.values.set("catalogue", {**MEGABYTE, "more": False})
     for address in (restore_url(second), undo_all_url(second)):
-        response = operator.get(address)
-        assert_readable(response)
-        assert "more characters)" in response.content.decode()
+        assert_readable(operator.get(address))
     assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
     data = {"action": "delete_selected", "_selected_action": rows[VALUES].pk}
     assert_readable(operator.post(VALUES, data))

@@ -22,6 +22,7 @@ from flagstaff.history import as_dicts, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
     FLAGS,
+    RECENT,
     SEGMENTS,
     VALUES,
     column,

@@ -39,6 +39,7 @@ _MAX_VERSION = 2**63 - 1
 # The entries that say what happened to a row.
 _ACTIONS = {"create": ["insert"], "delete": ["delete", "truncate"]}
 _SHORT = timedelta(days=7)
+_SEARCH = gettext_lazy("Search keys, people, reasons")
 KIND_LABELS = {
     Kind.FLAG: gettext_lazy("flag"),
     Kind.VALUE: gettext_lazy("value"),
@@ -91,9 +92,15 @@ class Filters(forms.Form):
     """The filters of a request. Those that are empty select everything."""
 
     q = forms.CharField(
-        label=gettext_lazy("Search keys, people, reasons"),
         required=False,
-        widget=forms.TextInput(attrs={"type": "search", "id": "searchbar"}),
+        widget=forms.TextInput(
+            attrs={
+                "type": "search",
+                "id": "searchbar",
+                "placeholder": _SEARCH,
+                "aria-label": _SEARCH,
+            }
+        ),
     )
     actor = forms.CharField(
         label=gettext_lazy("Person"),

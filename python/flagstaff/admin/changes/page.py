@@ -120,6 +120,8 @@ class RecentChangesAdmin(PlainPageAdmin):
         if filters.errors:
             return context
         kinds, readable = viewable_kinds(site, request), readable_kinds(site, request)
+        if filters.exact_key:
+            context["title"] = _("Changes of %(key)s") % {"key": filters.exact_key}
         of_row = _row_of(filters)
         rows, older = self._rows(request, filters, readable, of_row)
         together = [int(row.version) for row in rows if row.may_undo]

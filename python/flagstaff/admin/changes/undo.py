@@ -266,14 +266,16 @@ class UndoRequest:
     def _page(self, preview: _Preview, entries: Sequence[Change]) -> HttpResponse:
         found = [*events(entries)]
         title = capfirst(RecentChange._meta.verbose_name_plural)
+        rows = [one.before.row or one.after.row for one in preview.rows]
+        only = rows[0] if len(rows) == 1 else None
         versions = [one.version for one in preview.rows]
         label = self._label(preview, len(found))
         context = {
             **environment_context(),
             "title": label,
             "subtitle": None,
-            "original": None,
-            "subject": preview.rows[0].key if len(preview.rows) == 1 else "",
+            "original": only,
+            "subject": only.key if only else "",
             "crumbs": [(changes_url(self.site, {}), title)],
             "back": self._back_url(preview.rows),
             "problems": [*self.problems, *preview.refusals],

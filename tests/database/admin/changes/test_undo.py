@@ -205,9 +205,7 @@ def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Clien
         for version in ("x", "-1", "9" * 5000, "\0", "all"):
             assert operator.get(RECENT, {name: version}).status_code == 404
     # Nothing is selected: the filters are kept.
-    response = operator.get(
-        f"{RECENT}?back=/admin/flagstaff/recentchange/%3Fkind%3Dflag", follow=True
-    )
+    response = operator.get(RECENT, {"back": f"{RECENT}?kind=flag"}, follow=True)
     assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
     assert "First select the changes that you want to undo." in str(messages_of(response))
 
