@@ -30,6 +30,7 @@ from flagstaff.admin.confirmation import (
     parse_version,
     posted_version,
 )
+from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import (
     UNDO,
     admin_of,
@@ -39,7 +40,7 @@ from flagstaff.admin.links import (
     page_url,
     undo_url,
 )
-from flagstaff.admin.question import AdminOfActions
+from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import environment_context, posted_reason, reason_problem
@@ -358,15 +359,15 @@ class UndoRequest:
     def _rows_of_apps(self, preview: _Preview) -> list[PreviewRow]:
         """Returns what becomes of the rollout plans of flags whose users change."""
         admin = admin_of(self.site, conf.flag_model)
-        changed = (one.before.row for one in preview.written)
+        changed = (one.before.row for one in preview.written if one.after.row)
         flags = [row for row in changed if row and (Kind.FLAG, row.key) in preview.impact]
-        if not flags or not isinstance(admin, AdminOfActions):
+        if not flags or not isinstance(admin, AdminOfParts):
             return []
-        lines = admin.lines(self.request, flags, preview.impact)
+        found = rows_of_change(admin, flags)
         return [
             replace(line, field=f"{flag.key}: {line.field}")
             for flag in flags
-            for line in lines.get(str(flag.pk), ())
+            for line in found[str(flag.pk)]
         ]
 
     def _writes(self, one: Undone) -> str:
