@@ -159,13 +159,12 @@ def toggle_url(flag: Any, view: str, back: str = "") -> str:
 
 def kill(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Confirms the page that kills a flag, and returns the page after it."""
-    url = toggle_url(flag, "kill", back)
-    return client.post(url, {"_confirmed": "1", **data}, follow=True)
+    return client.post(toggle_url(flag, "kill", back), data, follow=True)
 
 
 def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Opens the page that turns a flag on, confirms it, and returns the page after it."""
-    url = toggle_url(flag, "turn-on", back)
+    url = toggle_url(flag, "on", back)
     return client.post(url, confirmed(client.get(url), **data), follow=True)
 
 
@@ -183,7 +182,8 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for tag in tags:
         found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
+        if "name" in found:
+            data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
     return {**data, **changes}
 
 
@@ -233,6 +233,18 @@ def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
     found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', _form_of(response), re.DOTALL)
     return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
+
+
+def problems_in(response: Any) -> list[str]:
+    """Returns why a page of an action has to be confirmed again."""
+    assert response.status_code == 200
+    return list(response.context["problems"])
+
+
+def errors_of(response: Any) -> list[str]:
+    """Returns why a page of an action was not accepted."""
+    assert response.status_code == 200
+    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 def text_to_type(response: Any) -> str:

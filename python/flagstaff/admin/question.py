@@ -192,10 +192,10 @@ class ActionRequest:
             names = argument.columns if isinstance(argument, OwnFields) else (name,)
             for one in (one for one in names if one not in readonly):
                 field = fields[one] = self._field(one, argument, required=required)
-                if self.rows and not required and self._column(one):
-                    # Only what a person changes is written.
-                    field.show_hidden_initial = True
-                    field.required = field.required and self.row is not None
+                # Only what a person changes is written of the fields that need not be given.
+                field.show_hidden_initial = bool(self.rows and not required and self._column(one))
+                if field.show_hidden_initial and self.row is None:
+                    field.required = False
         initial = self._initial(fields)
         initial |= {name: _from_url(fields[name], given[name]) for name in fields.keys() & given}
         columns = [*filter(self._column, fields)]
@@ -265,9 +265,8 @@ class ActionRequest:
                 typed = keys[0] if self.row else str(len(keys))
             return _Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
-        # The list has shown no preview.
-        is_new = self.is_of_list or any(one.kept_by_rules for one in changed)
-        asks = least is not None and (is_new or consequence_of(found) >= least)
+        is_kept = any(one.kept_by_rules for one in changed)
+        asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
         return _Preview(arguments, changed, found, asks=asks, typed=typed)
 

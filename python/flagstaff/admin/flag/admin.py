@@ -131,7 +131,7 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
     show_full_result_count = False
 
     class Media:
-        names = ("admin", "lists", "charts", "flag_page")
+        names = ("admin", "lists", "charts")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
     def part_classes(self) -> Iterable[type[Part]]:
@@ -275,7 +275,10 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
         """Who has the flags before and after, and what changes in the apps."""
         of_apps = rows_of_change(self, rows) if found else {}
         return {
-            str(row.pk): [*users_with_flag(found, (Kind.FLAG, row.key)), *of_apps[str(row.pk)]]
+            str(row.pk): [
+                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(rows) == 1),
+                *of_apps[str(row.pk)],
+            ]
             for row in rows
             if (Kind.FLAG, row.key) in found
         }

@@ -15,10 +15,10 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.html import strip_tags
+from flagstaff.admin.flag.page.sections import recent_changes
 
 from flagstaff import acting_as, changes
 from flagstaff.admin.flag.page.release import release
-from flagstaff.admin.flag.page.sections import recent_changes
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, events_of, permit
 from tests.support.sql import rows as execute
