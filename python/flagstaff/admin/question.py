@@ -39,7 +39,7 @@ from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
-from flagstaff.admin.rule_editor.edits import EDIT
+from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import (

@@ -64,7 +64,7 @@ from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
-from flagstaff.admin.rule_editor.sentences import rules_html
+from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.users.page import AllowedUsersPage
 from flagstaff.admin.users.panel import allowed_users_panel
