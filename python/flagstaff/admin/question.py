@@ -13,6 +13,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
+from django.db.models import JSONField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -197,7 +198,7 @@ class ActionRequest:
                 if field.show_hidden_initial and self.row is None:
                     field.required = False
         initial = self._initial(fields)
-        initial |= {name: _from_url(fields[name], given[name]) for name in fields.keys() & given}
+        initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
         columns = [*filter(self._column, fields)]
         is_given = not columns and all(one in given for one in fields if fields[one].required)
         data = self.request.POST if self.is_answered else given if is_given else None
@@ -217,12 +218,15 @@ class ActionRequest:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = self._column(name)
         field = column and self.admin.formfield_for_dbfield(column, self.request)
-        if field is None:
-            label = str(capfirst(name.replace("_", " ")))
-            return argument.form_field(label, required=required)
-        # A field that a model may leave empty, such as a value, can be what an action is about.
-        field.required = field.required or required
-        return field
+        label = str(capfirst(name.replace("_", " ")))
+        return field or argument.form_field(label, required=required)
+
+    def _from_url(self, name: str, text: str) -> Any:
+        """Returns the initial value of a field that a link fills in."""
+        if isinstance(self._column(name), JSONField):
+            with suppress(ValueError):
+                return json.loads(text)
+        return text
 
     def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
         """Returns what all rows have in the columns."""
@@ -506,14 +510,6 @@ class ActionRequest:
         if not admin.has_view_permission(self.request):
             return reverse("admin:index", current_app=site.name)
         return page_url(site, admin.model, "changelist")
-
-
-def _from_url(field: forms.Field, text: str) -> Any:
-    """Returns the initial value of a field that a link fills in."""
-    if isinstance(field, forms.JSONField):
-        with suppress(ValueError):
-            return json.loads(text)
-    return text
 
 
 def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:

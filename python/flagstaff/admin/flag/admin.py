@@ -61,9 +61,8 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
-from flagstaff.admin.rule_editor.fields import RuleRowsField
-from flagstaff.admin.rule_editor.marks import mark_texts
-from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.users.page import AllowedUsersPage
@@ -92,17 +91,6 @@ _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "valu
 _RULES_HELP = gettext_lazy(
     "The first rule that matches decides. If no rule matches, the rollout decides."
 )
-_EXAMPLE = """\
-[
-  {
-    "name": "beta in DACH",
-    "conditions": [
-      {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
-      {"segment": "enterprise", "negate": true}
-    ],
-    "rollout_percent": 25
-  }
-]"""
 
 
 class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
@@ -239,16 +227,21 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
     ) -> forms.Field | None:
         """The form field: an editor for the rules, and a line for the tags."""
         if db_field.name == RULES:
-            kwargs |= {"form_class": RuleRowsField, "help_text": _RULES_HELP}
+            label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
+            return RulesField(offer, label=label, help_text=_RULES_HELP, required=False)
         if db_field.name == TAGS:
             help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == RULES:
-            return with_editor(field, self.admin_site, request, _EXAMPLE)
         if field and db_field.name == BUCKET_BY:
             field.widget = UnitInput(field.widget.attrs)
         return field
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Shows the rollout below the rules, which it follows."""
+        if action.name == "rules":
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = row.rollout_percent
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """What a kill keeps; attributes that are not known, and groups that do not exist."""
