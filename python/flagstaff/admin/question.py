@@ -20,6 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import sentence
@@ -35,7 +36,6 @@ from flagstaff.admin.confirmation import (
     parse_version,
     preview_rows,
 )
-from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
@@ -61,7 +61,7 @@ from flagstaff.changes.impact import Impact, impact, reached, states_of
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.log import Change, events, has_history, versions_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -401,7 +401,7 @@ class ActionRequest:
         return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
 
     def _notes_before(self, preview: _Preview) -> list[str]:
-        way = way_back(self.rows) if self.action.deletes else ""
+        way = _way_back(self.rows) if self.action.deletes else ""
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
         facts = self._facts(preview)
@@ -439,7 +439,11 @@ class ActionRequest:
             changed = []
             for place, one in enumerate(preview.changed):
                 expect = {"expect_version": shown[place]} if shown else {}
-                changed.append(self._run(one.key, {**preview.arguments, **expect}))
+                try:
+                    changed.append(self._run(one.key, {**preview.arguments, **expect}))
+                except NoHistoryError:
+                    # Without triggers there are no versions: a system check reports that.
+                    changed.append(self._run(one.key, preview.arguments))
             if action.creates:
                 self.rows = [kind.row(changed[0].key)]
             pairs = zip(self.rows, changed, strict=True)
@@ -510,6 +514,19 @@ class ActionRequest:
         if not admin.has_view_permission(self.request):
             return reverse("admin:index", current_app=site.name)
         return page_url(site, admin.model, "changelist")
+
+
+def _way_back(rows: Sequence[Any]) -> str:
+    """Returns how these rows can be brought back after their deletion; empty without a history."""
+    if not has_history():
+        return ""
+    if any(map(is_secret, rows)):
+        return _("A secret value cannot be brought back: the history does not store what it was.")
+    return ngettext(
+        "You can bring it back in “Recent changes”.",
+        "You can bring them back in “Recent changes”.",
+        len(rows),
+    )
 
 
 def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:

@@ -319,7 +319,7 @@ def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
     production(settings)
     html = page(operator, flag_url(flag, "kill"))
     assert re.search(r"<button [^>]*flagstaff-danger[^>]*autofocus>Kill new_checkout<", html)
-    assert "Its rollout, rules and allowed users stay as they are." in html
+    assert "Rollout, rules and allowed users stay as they are." in html
     assert "_typed_key" not in html
     assert state(flag) == (True, 25)
 

@@ -244,9 +244,7 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
             form.initial["rollout"] = row.rollout_percent
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """What a kill keeps; attributes that are not known, and groups that do not exist."""
-        if action.name == "kill":
-            return [_("Its rollout, rules and allowed users stay as they are.")]
+        """Attributes that are not known, and groups that do not exist."""
         rules = arguments.get(RULES, [])
         groups = missing_groups_text(rules)
         return [*mark_texts(rules, errors=False), *([groups] if groups else [])]
@@ -259,6 +257,8 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
             return [*key_texts(self.admin_site, request, keys[0])]
         if action.deletes:
             return [*facts_of_deletion(request, keys)]
+        if action.name == "kill":
+            return [_("Rollout, rules and allowed users stay as they are.")]
         after = [one.row for key, one in found.after.items() if key in found.rows]
         return [text for row in after for text in partial_rule_notices(FlagState.of(row))]
 
