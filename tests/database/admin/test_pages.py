@@ -233,7 +233,7 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
     )
     by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     row = by_url[models].objects.get()
-    own = {FLAGS: ["kill", "allowed-users", "release"]}.get(models, [])
+    own = {FLAGS: ["kill", "allowed-users", "release", "rules"]}.get(models, [])
     for view in ("change", "history", "delete", *own):
         shown = title(page(operator, f"{models}{row.pk}/{view}/"))
         assert shown.startswith("Production | ")
@@ -244,7 +244,7 @@ def test_page_about_several_rows_has_no_key_in_its_title(operator: Client) -> No
     for key in ("key_1", "key_2"):
         changes.flags.create(key, enabled=True)
     pks = list(FeatureFlag.objects.values_list("pk", flat=True))
-    for action in ("delete_selected", "turn_off"):
+    for action in ("delete", "kill"):
         data = {"action": action, "_selected_action": pks}
         assert "key_1" not in title(operator.post(FLAGS, data).content.decode())
 

@@ -111,7 +111,8 @@ def test_each_page_opens(variant: str, operator: Client, rows: dict[str, Any]) -
     for models, row in rows.items():
         for view in ("", "add/", "{}/change/", "{}/delete/", "{}/history/"):
             assert page(operator, models + view.format(row.pk))
-        data = {"action": "delete_selected", "_selected_action": row.pk}
+        action = "delete" if models == FLAGS else "delete_selected"
+        data = {"action": action, "_selected_action": row.pk}
         assert operator.post(models, data).status_code == 200
 
 

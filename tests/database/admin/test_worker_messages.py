@@ -61,7 +61,7 @@ def test_flag_deleted_while_the_page_waits_was_killed_before(
 
     monkeypatch.setattr(base_admin, "wait_for_workers", wait_for_workers)
     [killed, gone] = messages_of(kill(operator, flag))
-    assert killed.startswith("The flag “new_checkout” is now off.")
+    assert killed.startswith("“new_checkout” was changed: turned off.")
     assert "exist. Perhaps it was deleted?" in gone
 
 
@@ -110,7 +110,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     replace_wait(monkeypatch, outcome)
     response = kill(operator, flag)
     [message] = messages_of(response)
-    done = "The flag “new_checkout” is now off. Off for all users. "
+    done = "“new_checkout” was changed: turned off. Off for all users. "
     assert re.fullmatch(f"{done}{text}", message)
     assert levels_of(response) == ["warning"]
     assert state(flag) == (False, 25)
@@ -153,7 +153,7 @@ def test_nothing_is_said_if_evaluations_query_the_database_or_the_request_is_ato
     calls = replace_wait(monkeypatch, ALL if is_atomic else Propagation(complete=True, direct=True))
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", is_atomic)
     [message] = messages_of(kill(operator, flag))
-    assert message == "The flag “new_checkout” is now off. Off for all users."
+    assert message == "“new_checkout” was changed: turned off. Off for all users."
     assert len(calls) == (0 if is_atomic else 1)
     replace_wait(monkeypatch, ALL)
     with transaction.atomic():

@@ -32,7 +32,7 @@ BEHIND = """
         VALUES ('new_checkout', false, 10);
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
 """
-ROLLOUT = re.compile(r'aria-current="true">(\d+) %<')
+ROLLOUT = re.compile(r"<dd>(\d+) %")
 UNDO = re.compile(r'href="([^"]*\?undo=\d+)"')
 
 
