@@ -473,9 +473,10 @@ class ActionRequest:
             keys = local_list(map(quoted, same))
             admin.message_user(request, text % {"keys": keys}, messages.INFO)
         if len(written) == 1 and not (action.creates or action.deletes):
-            row = admin.row_kind.find(written[0].key)
-            texts = impact_text(preview.impact), admin.summary(row) if row else ""
-            users = " ".join(filter(None, texts))
+            users = impact_text(preview.impact)
+            if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
+                # The users were not counted.
+                users = admin.summary(row)
             admin.report_change(request, written[0], users=users, timeout=timeout)
         elif written:
             self._report(written, timeout)
