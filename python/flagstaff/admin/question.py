@@ -217,9 +217,13 @@ class ActionRequest:
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = self._column(name)
-        field = column and self.admin.formfield_for_dbfield(column, self.request)
-        label = str(capfirst(name.replace("_", " ")))
-        return field or argument.form_field(label, required=required)
+        field = self.admin.formfield_for_dbfield(column, self.request) if column else None
+        if field is None:
+            label = str(capfirst(name.replace("_", " ")))
+            return argument.form_field(label, required=required)
+        # A field that a model may leave empty, such as a value, can be what an action is about.
+        field.required = field.required or required
+        return field
 
     def _from_url(self, name: str, text: str) -> Any:
         """Returns the initial value of a field that a link fills in."""

@@ -277,16 +277,18 @@ def test_value_for_a_segment_and_for_a_part_of_the_others(
     shop.query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('max_items', '10')")
     try:
         [[pk]] = shop.query("SELECT id FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
-        open_page(visitor, f"{VALUES}{pk}/change/")
-        press(visitor, "add-rule:others", script=script)
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "20")
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-percent input", "25")
-        # The rule for all others stays below it.
-        press(visitor, "add-rule:segment", script=script)
-        choose(visitor, ".flagstaff-rule-list .flagstaff-segment", "customers")
-        visitor.write(".flagstaff-rule-list .flagstaff-rule-value", "50")
-        visitor.follow(".submit-row [name=_save]")
-        assert visitor.texts("table .flagstaff-own-value") != []
+        open_page(visitor, f"{VALUES}{pk}/rules/")
+        for button, value in ("others", "20"), ("segment", "50"):
+            selector = f"[name=_edit][value={button}]"
+            (visitor.click if script else visitor.follow)(selector)
+            if button == "segment":
+                # The rule for all others stays below it.
+                choose(visitor, "[name=rules-0-0-segment]", "customers")
+            else:
+                visitor.write("[name=rules-0-rollout_percent]", "25")
+            visitor.write("[name=rules-0-value]", value)
+        visitor.follow(".flagstaff-confirm")
+        assert "The value changes for" in visitor.text(".flagstaff-notice")
         visitor.follow(".flagstaff-confirm")
         [[rules]] = shop.query("SELECT rules FROM flagstaff_keyvaluestore WHERE key = 'max_items'")
         assert rules == [
