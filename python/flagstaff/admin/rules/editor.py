@@ -303,9 +303,12 @@ class RulesWidget(forms.Textarea):
             rows.insert(at, row)
         if self.values:
             rules.sort(key=lambda rule: len(rule) == 1)
-        return "-".join(
-            [f"{word}:{at}"] if rows is rules else [f"{word}:{numbers[0]}", f"{at - 1}"]
-        )
+        # The first row has no button up, and the last one none down.
+        at = min(at, len(rows) - 1)
+        if word in _STEPS and at in {first, len(rows) - 1}:
+            word = "down" if at == first else "up"
+        place = f"{at}" if rows is rules else f"{numbers[0]}-{at - 1}"
+        return f"{word}:{place}"
 
 
 class RulesField(ValueField):
