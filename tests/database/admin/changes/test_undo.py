@@ -20,6 +20,7 @@ from tests.support.admin_pages import (
     FLAGS,
     RECENT,
     VALUES,
+    act,
     asks,
     confirmed,
     flag_url,
@@ -34,6 +35,7 @@ from tests.support.admin_pages import (
     staff,
     state,
     text_to_type,
+    turn_on,
     undo,
     undo_all_url,
     undo_at,
@@ -232,12 +234,19 @@ def test_long_texts_are_truncated_in_the_message_and_the_reason(
     assert flag_history(KEY)[0].reason == "why" + "x" * 497
 
 
-def test_undo_without_triggers_is_refused(operator: Client, flag: FeatureFlag) -> None:
+def test_actions_without_triggers_are_written_and_an_undo_is_not(
+    operator: Client, flag: FeatureFlag
+) -> None:
     change = changes.flags.set_rollout(KEY, 30).version
     with disabled_triggers():
         [text] = messages_of(undo(operator, change))
+        assert state(flag) == (True, 30)
+        act(operator, flag_url(flag, "rollout"), percent="50")
+        kill(operator, flag)
+        assert state(flag) == (False, 50)
+        turn_on(operator, flag)
+    assert state(flag) == (True, 50)
     assert text.startswith('Not undone: the history does not record "flagstaff_featureflag"')
-    assert state(flag) == (True, 30)
 
 
 # Creations and deletions.
