@@ -91,7 +91,9 @@ PAGES = {
     "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),
     "flag-turn-on": Page(f"{FLAGS}{{off}}/on/"),
     "flag-restore": Page(f"{FLAGS}{{flag}}/history/", ("a[href*='?restore=']",)),
-    "flag-undo-all": Page(f"{FLAGS}{{flag}}/history/", ("a[href*=undo-transaction]",)),
+    "flag-undo-all": Page(
+        f"{FLAGS}{{flag}}/history/", ("a[href*='?transaction=']", "a[href*='undo=all']")
+    ),
     "value-list": Page(VALUES),
     "value-add": Page(f"{VALUES}add/"),
     "value-add-errors": Page(f"{VALUES}add/", (".flagstaff-confirm",)),
@@ -146,7 +148,7 @@ PAGES = {
     "recent-changes-bring-back": Page(
         f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
     ),
-    "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
+    "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),

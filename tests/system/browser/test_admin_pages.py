@@ -210,11 +210,11 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
         admin, "restore", "segment", f"segment_{LONG}"
     ),
     "restore value": lambda admin: follow_in_history(admin, "restore", "value", "megabyte"),
-    "undo all of flag": lambda admin: follow_in_history(
-        admin, "undo-transaction", "flag", f"flag_{LONG}"
+    "transaction of flag": lambda admin: follow_in_history(
+        admin, "transaction", "flag", f"flag_{LONG}"
     ),
-    "undo all of value": lambda admin: follow_in_history(
-        admin, "undo-transaction", "value", "megabyte"
+    "transaction of value": lambda admin: follow_in_history(
+        admin, "transaction", "value", "megabyte"
     ),
     "delete flags": lambda admin: confirm_delete(admin, "flag", "delete"),
     "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
