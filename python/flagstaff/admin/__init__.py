@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.menu import with_pages
     from flagstaff.admin.pages.user import UserFlagsMixin
-    from flagstaff.admin.part import Part
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.value import KeyValueStoreAdmin
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FeatureFlagAdmin",
     "KeyValueStoreAdmin",
-    "Part",
     "Section",
     "SegmentAdmin",
     "UserFlagsMixin",
@@ -34,7 +32,6 @@ __all__ = [
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
     "KeyValueStoreAdmin": "flagstaff.admin.value",
-    "Part": "flagstaff.admin.part",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
     "UserFlagsMixin": "flagstaff.admin.pages.user",

@@ -29,9 +29,9 @@ from flagstaff.actions.rights import may
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.filter_strip import filter_strip
+from flagstaff.admin.links import undo_url
 from flagstaff.admin.menu import with_pages
 from flagstaff.admin.page import page_of
-from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
     REASON,

@@ -456,7 +456,7 @@ def test_change_at_the_same_time_is_not_overwritten(
 ) -> None:
     url = url_of(segment, "conditions")
     data = typed(operator, url, conditions=json.dumps(STAFF))
-    name = "version_of" if moment == "before the row is read" else "impact"
+    name = "versions_of" if moment == "before the row is read" else "impact"
     function = getattr(question, name)
 
     def change_first(*arguments: Any, **options: Any) -> Any:
@@ -528,19 +528,18 @@ def test_used_segment_is_not_deleted_and_its_flags_are_named(
 
 
 def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> None:
-    version, url = segment_version("enterprise"), url_of(segment, "history")
+    version = segment_version("enterprise")
     for name in ("undo", "restore"):
         with acting_as("bob"):
             changes.segments.update("enterprise", {"conditions": PAYING})
-        shown = unescape(page(operator, url))
+        shown = unescape(page(operator, url_of(segment, "history")))
         assert f'conditions <strong>{SENTENCE} → plan is "paid"</strong>' in shown
         newest = segment_version("enterprise")
-        address = undo_url(newest) if name == "undo" else restore_url(url, version)
+        address = undo_url(newest) if name == "undo" else restore_url(version)
         viewer = staff("view_segment", name=f"viewer_{name}")
         assert viewer.post(address, {"_confirmed": "1"}).status_code == 403
         response = operator.get(address)
-        if name == "restore":
-            assert list(preview_of(response).values()) == [['plan is "paid"', SENTENCE]]
+        assert f'plan is "paid" → {SENTENCE}' in unescape(response.content.decode())
         operator.post(address, confirmed(response, _reason="wrong"))
         segment.refresh_from_db()
         assert segment.conditions == LARGE
@@ -548,10 +547,6 @@ def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> No
 
 def test_undo_of_creation_of_a_used_segment_is_refused(operator: Client, segment: Segment) -> None:
     use("enterprise", "a")
-    flag, url = FeatureFlag.objects.get(), url_of(segment, "history")
-    # The histories link flags and segments of one transaction.
-    assert url in page(operator, f"{FLAGS}{flag.pk}/history/")
-    assert f"{FLAGS}{flag.pk}/history/" in page(operator, url)
     html = unescape(page(operator, undo_url(segment_version("enterprise"))))
     assert "cannot be undone:</strong> the segment 'enterprise' is used by the rules of 'a'" in html
     assert Segment.objects.exists()

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from flagstaff.admin.changes.events import others_of
 from flagstaff.admin.flag.list.facts import read_facts
-from flagstaff.admin.history.undo_buttons import changed_rows
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import events, former_rows
 from flagstaff.models import Change, FeatureFlag
@@ -111,5 +111,5 @@ def test_changes_of_transactions_are_found_by_their_number() -> None:
     one_transaction()
     FeatureFlag.objects.create(key="flag")
     newest = [*events(Change.objects.newest()[:30])]
-    found = indexes_of(lambda: changed_rows(newest), "wanted (transaction_id")
+    found = indexes_of(lambda: others_of(newest), "wanted (transaction_id")
     assert found == {"flagstaff_change_transaction"}

@@ -124,7 +124,7 @@ def delete_page(key: str) -> int:
 def pages(key: str) -> list[Any]:
     """The number of changes on the history page, and the states in the list."""
     flag, boss = FeatureFlag.objects.get(key=key), client()
-    history = boss.get(f"{FLAGS}{flag.pk}/history/").content.decode()
+    history = page(boss, f"{FLAGS}{flag.pk}/history/")
     return [history.count('id="version-'), column(page(boss, f"{FLAGS}?q={key}"), "flag")]
 
 

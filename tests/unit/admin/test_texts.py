@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagstaff.admin.history.event_cells import with_links
+from flagstaff.admin.changes.events import with_links
 from flagstaff.admin.pages.unknown_keys import similar_keys
 from flagstaff.admin.users.adding import names_text, parse_names
 

@@ -11,6 +11,7 @@ from django.urls import URLPattern
 
 from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.links import list_path
 from flagstaff.admin.menu import PAGES, page_title
 from flagstaff.admin.pages.overview import Overview
@@ -19,7 +20,6 @@ from flagstaff.admin.pages.stale import StaleFlags
 from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.recent_changes.page import RecentChanges
 from flagstaff.admin.table import Page
 
 _CLASSES: Mapping[str, type[Page]] = {

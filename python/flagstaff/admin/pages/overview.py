@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django.apps import apps
 from django.db import connections
 from django.db.models import Case, Count, F, Func, TextField, Value, When
-from django.http import QueryDict
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -26,11 +24,11 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.cells import as_of
+from flagstaff.admin.changes.filters import Filters
+from flagstaff.admin.changes.page import shown_entries, viewable_kinds
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.recent_changes.filters import filters_of
-from flagstaff.admin.recent_changes.page import shown_entries, viewable_kinds
-from flagstaff.admin.recent_changes.urls import actor_url, day_query
 from flagstaff.admin.table import Column, Content, Page, Table, lines, link
 from flagstaff.admin.words import badge, key_link
 from flagstaff.conf import conf
@@ -121,7 +119,7 @@ class Overview(Page):
             return None
         day = today()
         # Selects as the page of recent changes, to which the numbers are links.
-        filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
+        filters = Filters({"from": f"{day}", "to": f"{day}"}, {}, may_see_users=False)
         counted = (
             shown_entries(self.site, self.request, filters, kinds)
             .values("actor", user=_USER)
@@ -142,7 +140,7 @@ class Overview(Page):
     def _actor(self, row: dict[str, Any], names: Mapping[str, str], day: date) -> Sequence[str]:
         user, name = row["user"], names.get(row["actor"], row["actor"])
         text = _("%(user)s (database user)") % {"user": user} if name is None else name
-        url = actor_url(self.site, user if name is None else name, day)
+        url = changes_url(self.site, {"actor": name or user, "from": day, "to": day})
         return link(url, Truncator(text).chars(_MAX_NAME)), local_number(row["count"])
 
 

@@ -25,9 +25,8 @@ from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days
 from flagstaff.admin.cells import time_cell
-from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.links import admin_of, history_url, may_view, page_url
 from flagstaff.admin.menu import page_link
-from flagstaff.admin.recent_changes.urls import key_url
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.table import Column, Content, Page, Table, lines, link, page_links, page_number
 from flagstaff.admin.usage_period import period_text, reports_text
@@ -118,7 +117,7 @@ class UnknownKeys(Page):
         hidden = hidden_rows(self.site, self.request, conf.flag_model)
         has_link, text = page_link(self.site, self.request, "changes"), _("A flag had this key.")
         return {
-            key: link(key_url(self.site, Kind.FLAG, key) if has_link else "", text)
+            key: link(history_url(self.site, Kind.FLAG, key) if has_link else "", text)
             for key, row in former_rows(Kind.FLAG, names).items()
             if row.object_pk not in hidden
         }

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -46,10 +47,12 @@ from flagstaff.admin.flag.list.overview import (
     overview_of,
 )
 from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.links import changes_url
+from flagstaff.admin.menu import page_link
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
-from flagstaff.admin.recent_changes.urls import deleted_url
 from flagstaff.admin.rights import may, why_not_toggle
+from flagstaff.history.kinds import Kind
 
 #: The tags as text, in a query.
 TAGS_TEXT = "flagstaff_tags"
@@ -112,9 +115,16 @@ class FlagListPart(Part):
         return {
             "flagstaff_shortcuts": _shortcuts(request, overview, changelist.list_filter),
             "flagstaff_total": overview.total,
-            "flagstaff_deleted_url": deleted_url(site, request, changelist.query),
+            "flagstaff_deleted_url": _deleted_url(site, request, changelist.query),
             "flagstaff_why_not": "" if may_toggle else why_not_toggle(model),
         }
+
+
+def _deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
+    """Returns the URL of the deleted flags whose key has this text; "" without a text."""
+    if not text or not page_link(site, request, "changes"):
+        return ""
+    return changes_url(site, {"key": text, "kind": Kind.FLAG.value, "action": "delete"})
 
 
 def _is_whole(flags: QuerySet[Any], every: QuerySet[Any]) -> bool:
