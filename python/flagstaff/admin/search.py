@@ -21,8 +21,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.list.facts import count_missing
-from flagstaff.admin.flag.state import class_and_label
+from flagstaff.admin.flag.state import class_and_label, count_missing
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value

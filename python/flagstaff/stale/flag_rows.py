@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from flagstaff.stale.past import configuration_of
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
-#: A flag with the number of its allowed users.
-CountedRow = tuple[Any, int]
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,6 @@ class Selection:
 
     condition: Q
     pks: Collection[object] | None = None
-    #: Flags that were read already; nothing else is looked at.
-    rows: Sequence[CountedRow] | None = None
-    #: The primary keys of those that an app is about to change; None if that is not known.
-    planned: Collection[str] | None = None
-    #: Whether the tables of the evidence are known to be readable.
-    is_readable: bool = False
 
 
 ALL_FLAGS = Selection(Q())
@@ -60,9 +52,7 @@ class AssessedFlag:
 
 
 def read_flags(selection: Selection) -> list[AssessedFlag]:
-    """Returns the selected flags, by key. One query, or none for rows that were read already."""
-    if selection.rows is not None:
-        return [_flag(row, allowed) for row, allowed in selection.rows]
+    """Returns the selected flags, by key. One query."""
     rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
     rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})

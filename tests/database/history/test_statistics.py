@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-
 from flagstaff.admin.flag.list.facts import read_facts
+
 from flagstaff.admin.history.undo_buttons import changed_rows
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import events, former_rows

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
+from django.db.models import (
+    Case,
+    Count,
+    ManyToManyField,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import IsNull
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -17,12 +33,14 @@ from flagstaff._tables.flag_states import (
     state_of,
     state_summary,
 )
-from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import RULES, through_model
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import local_number, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
-from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
@@ -37,6 +55,42 @@ _CSS_CLASSES = {
     ReleaseState.ALLOWED_USERS: "partial",
     ReleaseState.NO_USERS: "none",
 }
+
+
+def with_allowed_count(flags: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the flags with the number of their allowed users, as ALLOWED_COUNT."""
+    # Not a join, which a query that counts the flags would make, too.
+    links, flag = _links_of_flag(flags.model)
+    number = links.order_by().values(flag).annotate(number=Count("pk")).values("number")
+    return flags.annotate(**{ALLOWED_COUNT: Coalesce(Subquery(number), 0)})
+
+
+def count_missing(flags: Sequence[Any]) -> None:
+    """Counts the allowed users of flags of which they were not read. No query if all were."""
+    missing = {flag.pk: flag for flag in flags if not hasattr(flag, ALLOWED_COUNT)}
+    if not missing:
+        return
+    rows = with_allowed_count(all_rows(conf.flag_model)).filter(pk__in=missing).order_by()
+    counts = dict(rows.values_list("pk", ALLOWED_COUNT))
+    for pk, flag in missing.items():
+        # Without a number, the flag was deleted meanwhile.
+        setattr(flag, ALLOWED_COUNT, counts.get(pk, 0))
+
+
+def only_allowed_users(model: type[Model]) -> Case:
+    """Returns whether a flag has allowed users; False if they do not decide about its state."""
+    links, _flag = _links_of_flag(model)
+    # A subquery of one row: the server would read all links for EXISTS.
+    first = IsNull(Subquery(links.values("pk")[:1]), False)  # noqa: FBT003
+    at_zero = Q(enabled=True, rollout_percent__lte=0, rules=[])
+    return Case(When(at_zero, then=first), default=Value(False))  # noqa: FBT003
+
+
+def _links_of_flag(model: type[Model]) -> tuple[QuerySet[Model], str]:
+    """The rows between users and the flag of a query, and the name of their key of the flag."""
+    field = cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED))
+    name = field.m2m_field_name()
+    return through_model(field)._base_manager.filter(**{name: OuterRef("pk")}), name
 
 
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.list.facts import keep_planned
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
@@ -50,7 +49,6 @@ class FlagPlan(AppPart):
 
     app_label = "flagstaff_rollouts"
     panel_title = gettext_lazy("Rollout plan")
-    keeps_planned = True
 
     def media(self) -> Media:
         """The stylesheets of the panel."""
@@ -67,7 +65,6 @@ class FlagPlan(AppPart):
         """
         found = _plans_of(flags).by_flag
         active = {pk: plan for pk, plan in found.items() if plan.state in ACTIVE_STATES}
-        keep_planned(flags, active.keys())
         quiet = active.keys() - self.attention(flags).keys()
         by_pk = {str(flag.pk): flag for flag in flags}
         return {

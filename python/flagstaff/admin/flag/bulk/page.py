@@ -11,17 +11,16 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._words.text import Text, local_list, local_number, localized, some
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.bulk.actions import ACTIONS, BACK, NONE, BulkAction
-from flagstaff.admin.flag.bulk.export import flags_as_csv
-from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
+from flagstaff.admin.flag.state import count_missing
 from flagstaff.admin.links import list_link
 from flagstaff.admin.part import AdminOfParts, Part
 from flagstaff.admin.recent_changes.urls import undo_url
@@ -230,13 +229,11 @@ _Method = Callable[[object, HttpRequest, QuerySet[Any]], HttpResponse | None]
 class FlagActions(Part):
     """The actions for several flags."""
 
-    actions: tuple[str, ...] = ("export_csv",)
-
     def __init__(self, admin: AdminOfParts) -> None:
         super().__init__(admin)
         for action in ACTIONS:
             setattr(self, action.name, self._method(action))
-        self.actions = (*(action.name for action in ACTIONS), *self.actions)
+        self.actions = tuple(action.name for action in ACTIONS)
 
     def _method(self, action: BulkAction) -> _Method:
         @admin.action(description=action.label, permissions=[action.permission])
@@ -246,13 +243,3 @@ class FlagActions(Part):
         # Django takes it for the name of the action.
         run.__name__ = action.name
         return run
-
-    @admin.action(
-        description=gettext_lazy("Export selected %(verbose_name_plural)s as CSV"),
-        permissions=["view"],
-    )
-    def export_csv(
-        self, _admin: object, _request: HttpRequest, queryset: QuerySet[Any]
-    ) -> StreamingHttpResponse:
-        """Sends any number of flags as CSV, while they are read."""
-        return flags_as_csv(queryset)

@@ -18,9 +18,8 @@ from flagstaff._tables.model_fields import through_model
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.deletion import Deletion
-from flagstaff.admin.flag.list.facts import count_missing
 from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag
-from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, rules_cell
+from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, count_missing, rules_cell
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted
 from flagstaff.changes.allowed_users import ALLOWED
