@@ -342,7 +342,7 @@ def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:
             # The text of the present choice; empty if the filter is not set.
             "chosen": next(chosen, "…" if is_set else ""),
             "choices": choices,
-            "html": admin_list_filter(changelist, spec) if is_own else "",
+            "html": admin_list_filter(changelist, cast("Any", spec)) if is_own else "",
         }
 
 

@@ -143,7 +143,7 @@ class SegmentAdmin(RowPageAdmin):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         return field and with_editor(field, self.admin_site, request, _EXAMPLE)
 
-    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
         conditions = arguments.get(CONDITIONS, [])
         groups = missing_groups_text(conditions)

@@ -1,10 +1,11 @@
--- The newest entry of each flag, of its row or of its allowed users: its id and its time.
+-- The newest entry of each flag, of its row or of its allowed users: its id, and its time in seconds,
+-- which are read faster than a timestamp.
 -- Entries are found by a range of rows, not by `object_pk =` and the order of the ids: while the
 -- statistics say that nearly all entries are of one flag, or that there are none, the planner expects
 -- to find those of any flag among the newest ids, and would read the whole history for each flag.
 -- The relation is no part of the range: with a histogram of it, PostgreSQL fails to plan a range of
 -- the type "char".
-SELECT flag.pk, newest.id, newest.at
+SELECT flag.pk, newest.id, extract(epoch FROM newest.at)::float8
 FROM pg_catalog.unnest(%(pks)s::text[]) AS flag (pk)
 CROSS JOIN LATERAL (
     SELECT entry.id, entry.at

@@ -21,6 +21,7 @@ from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
+from tests.support.forced_off import forced_off
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
 from tests.support.terminals import delete_usage
@@ -79,9 +80,9 @@ def use_admin(settings: Any, own: type[FeatureFlagAdmin]) -> None:
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "rollout": ("rollout 25 %", {"rollout_percent": 25}),
     "by-rules": ("by rules 50 % · 1 rule", {"rollout_percent": 50, "rules": RULES}),
-    "allowed-users": ("allowed users only 0 % · 1 allowed user", {"rollout_percent": 0}),
-    "all": ("on for all 100 %", {"rollout_percent": 100}),
-    "no-users": ("on for no users 0 %", {"rollout_percent": 0}),
+    "allowed-users": ("allowed users only 1 user", {"rollout_percent": 0}),
+    "all": ("on for all", {"rollout_percent": 100}),
+    "no-users": ("on for no users", {"rollout_percent": 0}),
     "off": ("off 50 % · 1 rule", {"enabled": False, "rollout_percent": 50, "rules": RULES}),
 }
 
@@ -164,6 +165,12 @@ def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
     use_admin(settings, Own)
     assert cells(operator, "flag") == ["a rolled <b>back</b>", "b plan: running · Text."]
     assert "rolled <b>" not in page(operator)
+
+
+def test_flag_that_is_forced_off_needs_attention(operator: Client) -> None:
+    FeatureFlag.objects.create(key="a")
+    with forced_off(["a"]):
+        assert cells(operator, "flag") == ["a Forced off in this process by FLAGSTAFF_FORCE_OFF."]
 
 
 def test_flag_past_its_review_date_says_so(operator: Client) -> None:
@@ -415,12 +422,11 @@ def test_columns_filters_and_order_of_a_project_are_kept(operator: Client, setti
 
 
 def test_selection_of_all_flags_has_those_of_the_filters(operator: Client) -> None:
-    for key in ("a", "b"):
-        FeatureFlag.objects.create(key=key, enabled=key == "a")
-    data = {"action": "turn_off", "select_across": "1", "_selected_action": "0"}
-    html = operator.post(f"{FLAGS}?state=on", data).content.decode()
-    assert ">a<" in html
-    assert ">b<" not in html
+    for key, owner in (("a", "web"), ("b", "shop"), ("c", "")):
+        FeatureFlag.objects.create(key=key, enabled=True, owner=owner)
+    data = {"action": "kill", "select_across": "1", "_selected_action": "0"}
+    html = operator.post(f"{FLAGS}?owner=web", data).content.decode()
+    assert listed_keys(html) == ["a"]
 
 
 @pytest.mark.parametrize("table", ["flagstaff_usage", "flagstaff_change"])

@@ -476,7 +476,7 @@ def test_change_at_the_same_time_is_not_overwritten(
 ) -> None:
     url = url_of(segment, "conditions")
     data = typed(operator, url, conditions=json.dumps(STAFF))
-    name = "version_of" if moment == "before the row is read" else "impact"
+    name = "versions_of" if moment == "before the row is read" else "impact"
     function = getattr(question, name)
 
     def change_first(*arguments: Any, **options: Any) -> Any:

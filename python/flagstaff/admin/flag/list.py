@@ -15,7 +15,8 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet, Value
+from django.db.models.functions import NullIf
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -25,6 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine import forced_off
 from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._tables.flag_states import FlagState, ReleaseState, state_of
@@ -44,7 +46,7 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     with_allowed_count,
 )
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import BACK, page_url
 from flagstaff.admin.page import page_of
 from flagstaff.admin.recent_changes.urls import deleted_url
 from flagstaff.admin.rights import may, why_not_toggle
@@ -76,17 +78,15 @@ _STATES = [
     *(ReleaseState.ROLLOUT, ReleaseState.BY_RULES, ReleaseState.ALLOWED_USERS),
     *(ReleaseState.ALL, ReleaseState.NO_USERS, ReleaseState.OFF),
 ]
-_COLUMNS = (
-    *("pk", "key", "enabled", "rollout_percent", "rules", "bucket_by", "owner", "tags"),
-    *("created_at", "changed_at"),
-)
+_COLUMNS = ("pk", "key", "enabled", "rollout_percent", "bucket_by", "owner")
 # The id of the sentence that says why buttons are disabled.
 _WHY_NOT = "flagstaff-why-not"
 _MAX_PARTS, _MAX_TAGS, _MAX_ACTOR = 3, 5, 40
 _ALERT = SafeString(' class="flagstaff-alert"')
 
 
-_NO_TEXTS = AppTexts()
+# An event, with the names of actors.
+_Newest = tuple[Event, Mapping[str, str]]
 
 
 @dataclass(eq=False)
@@ -97,37 +97,33 @@ class ListedFlag:
     key: str
     enabled: bool
     rollout_percent: int
-    rules: Any
     bucket_by: str
     owner: str
+    rules: Any
     tags: Any
-    created_at: datetime
-    #: The time of its newest entry in the history, or else that of the row.
-    changed_at: datetime
     #: Whether there are allowed users, of a flag that nobody else has.
     has_users: bool
-    texts: AppTexts = _NO_TEXTS
+    state: ReleaseState = ReleaseState.OFF
+    #: The time of its newest entry in the history, or else that of the row, in seconds.
+    changed: float = 0.0
+    #: What a person should look at, and what is good to know.
+    alerts: Sequence[SafeString | str] = ()
+    notes: Sequence[SafeString | str] = ()
     #: The id of the newest entry in the history.
     version: int | None = None
-    # What only a row that is shown has: that entry, with the names of actors.
-    event: tuple[Event, Mapping[str, str]] | None = None
+    # What only a row that is shown has.
+    event: _Newest | None = None
     usage: KeyUsage = NOT_USED
     may_toggle: bool = False
     #: The path of the list, with its search, filters and page.
     path: str = ""
 
-    @cached_property
-    def state(self) -> ReleaseState:
-        """The state in one word."""
-        return state_of(FlagState.of(self), self.has_users)
-
-    @cached_property
-    def alerts(self) -> Sequence[SafeString | str]:
-        """What a person should look at."""
-        own = (*partial_rule_notices(FlagState.of(self)), forced_off_notice(self))
-        return [*self.texts.attention, *filter(None, own)]
+    def __post_init__(self) -> None:
+        if self.rules is None:
+            self.rules = []
 
 
+_NO_TEXTS = AppTexts()
 _Test = Callable[[ListedFlag], bool]
 _Options = Mapping[str, tuple[str, _Test]]
 
@@ -138,24 +134,38 @@ class Flags:
     def __init__(self, request: HttpRequest, admin: Any) -> None:
         """Reads the flags, their newest entries, and what the apps say of them."""
         self.request, self.admin = request, admin
-        rows: QuerySet[Any] = admin.get_queryset(request).order_by()
-        found = rows.values_list(*_COLUMNS, only_allowed_users(rows.model))
-        self.all = [ListedFlag(*row) for row in found]
+        self._rows: QuerySet[Any] = admin.get_queryset(request).order_by()
+        # Most flags have neither, and JSON is slow to read.
+        rules, tags = (NullIf(name, Value([], JSONField())) for name in ("rules", "tags"))
+        has_users = only_allowed_users(admin.model)
+        self.all = [
+            ListedFlag(*row) for row in self._rows.values_list(*_COLUMNS, rules, tags, has_users)
+        ]
         page_of(request).show(self.all)
         texts = texts_by_flag(admin, self.all)
-        newest = value_or_default("the history of flags cannot be read", self._newest, {})
+        newest = self._newest()
         for flag in self.all:
-            flag.texts = texts[str(flag.pk)]
-            flag.version, flag.changed_at = newest.get(str(flag.pk), (None, aware(flag.changed_at)))
+            pk, state = str(flag.pk), FlagState.of(flag)
+            said = texts.get(pk, _NO_TEXTS)
+            flag.state = state_of(state, flag.has_users)
+            flag.version, flag.changed = newest[pk]
+            flag.notes = said.notes
+            # Most flags have none of these.
+            if said.attention or state.partial_rules or flag.key in forced_off.keys:
+                own = (*partial_rule_notices(state), forced_off_notice(flag))
+                flag.alerts = [*said.attention, *filter(None, own)]
 
-    def _newest(self) -> dict[str, tuple[int, datetime]]:
-        connection = connections[conf.database]
-        if not is_postgresql(connection):
-            return {}
-        table = connection.ops.quote_name(conf.flag_model._meta.db_table)
-        given = {"pks": [str(flag.pk) for flag in self.all], "table": table}
-        rows = query(connection, "newest_entries_v1", own_names(connection), given)
-        return {pk: (version, aware(at)) for pk, version, at in rows}
+    def _newest(self) -> dict[str, tuple[int | None, float]]:
+        """The newest entries and their times; of flags without an entry, that of the row."""
+        pks = [str(flag.pk) for flag in self.all]
+        read = partial(newest_entries, pks)
+        found: dict[str, tuple[int | None, float]] = value_or_default(
+            "the history of flags cannot be read", read, {}
+        )
+        if len(found) < len(pks):
+            rows = self._rows.values_list("pk", "changed_at")
+            found = {str(pk): (None, aware(at).timestamp()) for pk, at in rows} | found
+        return found
 
     @cached_property
     def usage(self) -> Mapping[str, KeyUsage]:
@@ -175,7 +185,7 @@ class Flags:
             "flag": lambda flag: flag.key,
             "state": lambda flag: (_STATES.index(flag.state), flag.rollout_percent),
             "usage": lambda flag: self.last_use(flag) or _NEVER,
-            "changed": lambda flag: -flag.changed_at.timestamp(),
+            "changed": lambda flag: -flag.changed,
             "owned_by": lambda flag: (flag.owner.casefold(), flag.key),
         }
 
@@ -183,7 +193,7 @@ class Flags:
         """Returns the rows of a page, with all that its columns show."""
         usage, admin = _usage_of(flags), self.admin
         read = partial(_events_of, [flag.version for flag in flags if flag.version])
-        found = value_or_default("entries cannot be read", read, {})
+        found: Mapping[int, _Newest] = value_or_default("entries cannot be read", read, {})
         rows = with_allowed_count(admin.get_queryset(self.request)).in_bulk(
             [flag.pk for flag in flags]
         )
@@ -227,7 +237,7 @@ class Flags:
 
     def tags(self) -> _Options:
         """The tags."""
-        tags = {tag for flag in self.all for tag in usable_tags(flag.tags)}
+        tags = {tag for flag in self.all if flag.tags for tag in usable_tags(flag.tags)}
         return {tag: (tag, partial(_has_tag, tag)) for tag in sorted(tags, key=str.casefold)}
 
     def changes(self) -> _Options:
@@ -238,31 +248,33 @@ class Flags:
             f"{count}d": (text % {"days": local_days(count)}, count * _DAY) for count in (7, LONG)
         }
         unchanged = _("not in the last %(days)s") % {"days": local_days(LONG)}
+        periods: _Options = {
+            name: (label, partial(_was_changed, now - period))
+            for name, (label, period) in (hours | days).items()
+        }
         return {
-            **{
-                name: (label, partial(_was_changed, now - period))
-                for name, (label, period) in (hours | days).items()
-            },
-            UNCHANGED: (unchanged, lambda flag: flag.changed_at < now - LONG * _DAY),
+            **periods,
+            UNCHANGED: (unchanged, lambda flag: not _was_changed(now - LONG * _DAY, flag)),
         }
 
     def unused(self) -> _Options:
         """Periods without an evaluation, and the flags that are probably no longer needed."""
         now, text = aware(timezone.now()), _("not in the last %(days)s")
-        periods = {
-            f"{days}d": (
-                text % {"days": local_days(days)},
-                partial(self._is_unused, since=now - days * _DAY),
-            )
-            for days in (7, LONG)
-        }
-        never = {"never": (_("never"), lambda flag: self.last_use(flag) is None)}
-        counted = {**periods, **never} if is_counted() else {}
-        return {**counted, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
+        found: dict[str, tuple[str, _Test]] = {}
+        if is_counted():
+            for days in (7, LONG):
+                test = partial(self._is_unused, since=now - days * _DAY)
+                found[f"{days}d"] = text % {"days": local_days(days)}, test
+            found["never"] = _("never"), lambda flag: self.last_use(flag) is None
+        return {**found, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
 
     def _is_unused(self, flag: ListedFlag, since: datetime) -> bool:
         last = self.last_use(flag)
-        return aware(flag.created_at) < since and (last is None or last < since)
+        return self._created[flag.pk] < since and (last is None or last < since)
+
+    @cached_property
+    def _created(self) -> Mapping[Any, datetime]:
+        return {pk: aware(at) for pk, at in self._rows.values_list("pk", "created_at")}
 
     @cached_property
     def _stale(self) -> set[str]:
@@ -282,12 +294,22 @@ def _has_tag(tag: str, flag: ListedFlag) -> bool:
 
 
 def _was_changed(since: datetime, flag: ListedFlag) -> bool:
-    return flag.changed_at >= since
+    return flag.changed >= since.timestamp()
 
 
 def _hours_text(count: int) -> str:
     text = ngettext("in the last %(count)s hour", "in the last %(count)s hours", count)
     return text % {"count": count}
+
+
+def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
+    """Returns the id and the time of the newest entry of each flag that has one. One query."""
+    connection = connections[conf.database]
+    if not is_postgresql(connection):
+        return {}
+    given = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
+    rows = query(connection, "newest_entries_v1", own_names(connection), given)
+    return {pk: (version, at) for pk, version, at in rows}
 
 
 def is_counted() -> bool:
@@ -302,7 +324,7 @@ def _usage_of(flags: Sequence[ListedFlag]) -> Mapping[str, KeyUsage]:
     return value_or_default("the usage of flags cannot be read", read, {})
 
 
-def _events_of(versions: Sequence[int]) -> dict[int, tuple[Event, Mapping[str, str]]]:
+def _events_of(versions: Sequence[int]) -> Mapping[int, _Newest]:
     """Returns the events of entries, each with the names of actors. Two queries."""
     if not versions:
         return {}
@@ -363,7 +385,7 @@ class FlagChangeList(ChangeList):
         by_pk = {flag.pk: flag for flag in flags.all}
         found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
         if ORDER_VAR not in self.params:
-            found.sort(key=lambda flag: (bool(flag.alerts), flag.changed_at), reverse=True)
+            found.sort(key=lambda flag: (bool(flag.alerts), flag.changed), reverse=True)
         else:
             # The last one first. Django has sorted by other columns, such as those of a project.
             names = dict(enumerate(self.list_display))
@@ -428,7 +450,7 @@ class FlagListAdmin(BaseAdmin):
         is_due = flag.review_on is not None and flag.review_on < today()
         review = _("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]}
         texts = (
-            *listed.texts.notes,
+            *listed.notes,
             review if is_due else "",
             Truncator(flag.description).chars(MAX_DESCRIPTION),
         )
@@ -486,7 +508,7 @@ class FlagListAdmin(BaseAdmin):
         """The newest change, its actor and its time; without a history, the time only."""
         listed: ListedFlag = flag.listed
         if listed.event is None:
-            return time_cell(listed.changed_at)
+            return time_cell(flag.changed_at)
         event, names = listed.event
         actor = Truncator(describe_actor(event, names)).chars(_MAX_ACTOR)
         text = _change_text(event)
@@ -505,7 +527,7 @@ class FlagListAdmin(BaseAdmin):
         page, label, name = (
             ("kill", _("Kill…"), _("Kill… %(key)s"))
             if flag.enabled
-            else ("turn_on", _("Turn on…"), _("Turn on… %(key)s"))
+            else ("on", _("Turn on…"), _("Turn on… %(key)s"))
         )
         name %= {"key": flag.key}
         if not flag.listed.may_toggle:
@@ -515,7 +537,7 @@ class FlagListAdmin(BaseAdmin):
                 *(name, _WHY_NOT, label),
             )
         # Afterwards the browser returns to this row of the same list.
-        back = urlencode({"back": f"{flag.listed.path}#{_anchor(flag)}"})
+        back = urlencode({BACK: f"{flag.listed.path}#{_anchor(flag)}"})
         url = page_url(self.admin_site, self.model, page, flag.pk)
         return format_html(
             '<a class="button flagstaff-button" href="{}?{}" aria-label="{}">{}</a>',

@@ -85,7 +85,7 @@ def _app_parts(admin: AdminOfParts) -> list[AppPart]:
 
 def texts_about(admin: AdminOfParts, flag: Any) -> AppTexts:
     """Returns what the apps say about one flag, for its page. Each makes a query or a few."""
-    return texts_by_flag(admin, [flag])[str(flag.pk)]
+    return texts_by_flag(admin, [flag]).get(str(flag.pk), AppTexts())
 
 
 def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
@@ -96,7 +96,10 @@ def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, li
 
 
 def texts_by_flag(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, AppTexts]:
-    """Returns what the apps say about flags, by primary key. Calls each app once for all."""
+    """Returns what the apps say about flags, by primary key; those without a text are absent.
+
+    Calls each app once for all.
+    """
     parts = _app_parts(admin)
     notes = {part: part.call("notes", flags, default={}) for part in parts}
     attention = {part: part.call("attention", flags, default={}) for part in parts}
@@ -104,5 +107,5 @@ def texts_by_flag(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, App
     def texts(of_parts: Mapping[AppPart, Mapping[str, str]], pk: str) -> list[str]:
         return [text for part in parts if (text := of_parts[part].get(pk, ""))]
 
-    pks = [str(flag.pk) for flag in flags]
+    pks = {pk for by_pk in (*notes.values(), *attention.values()) for pk in by_pk}
     return {pk: AppTexts(texts(attention, pk), texts(notes, pk)) for pk in pks}
