@@ -13,12 +13,14 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
+from django.db.models import JSONField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import sentence
@@ -34,12 +36,11 @@ from flagstaff.admin.confirmation import (
     parse_version,
     preview_rows,
 )
-from flagstaff.admin.deletion import way_back
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
-from flagstaff.admin.rule_editor.edits import EDIT
+from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import (
@@ -60,7 +61,7 @@ from flagstaff.changes.impact import Impact, impact, reached, states_of
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.log import Change, events, has_history, versions_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -192,12 +193,12 @@ class ActionRequest:
             names = argument.columns if isinstance(argument, OwnFields) else (name,)
             for one in (one for one in names if one not in readonly):
                 field = fields[one] = self._field(one, argument, required=required)
-                if self.rows and not required and self._column(one):
-                    # Only what a person changes is written.
-                    field.show_hidden_initial = True
-                    field.required = field.required and self.row is not None
+                # Only what a person changes is written of the fields that need not be given.
+                field.show_hidden_initial = bool(self.rows and not required and self._column(one))
+                if field.show_hidden_initial and self.row is None:
+                    field.required = False
         initial = self._initial(fields)
-        initial |= {name: _from_url(fields[name], given[name]) for name in fields.keys() & given}
+        initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
         columns = [*filter(self._column, fields)]
         is_given = not columns and all(one in given for one in fields if fields[one].required)
         data = self.request.POST if self.is_answered else given if is_given else None
@@ -217,12 +218,15 @@ class ActionRequest:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = self._column(name)
         field = column and self.admin.formfield_for_dbfield(column, self.request)
-        if field is None:
-            label = str(capfirst(name.replace("_", " ")))
-            return argument.form_field(label, required=required)
-        # A field that a model may leave empty, such as a value, can be what an action is about.
-        field.required = field.required or required
-        return field
+        label = str(capfirst(name.replace("_", " ")))
+        return field or argument.form_field(label, required=required)
+
+    def _from_url(self, name: str, text: str) -> Any:
+        """Returns the initial value of a field that a link fills in."""
+        if isinstance(self._column(name), JSONField):
+            with suppress(ValueError):
+                return json.loads(text)
+        return text
 
     def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
         """Returns what all rows have in the columns."""
@@ -265,9 +269,8 @@ class ActionRequest:
                 typed = keys[0] if self.row else str(len(keys))
             return _Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
-        # The list has shown no preview.
-        is_new = self.is_of_list or any(one.kept_by_rules for one in changed)
-        asks = least is not None and (is_new or consequence_of(found) >= least)
+        is_kept = any(one.kept_by_rules for one in changed)
+        asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
         return _Preview(arguments, changed, found, asks=asks, typed=typed)
 
@@ -398,7 +401,7 @@ class ActionRequest:
         return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
 
     def _notes_before(self, preview: _Preview) -> list[str]:
-        way = way_back(self.rows) if self.action.deletes else ""
+        way = _way_back(self.rows) if self.action.deletes else ""
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
         facts = self._facts(preview)
@@ -436,7 +439,11 @@ class ActionRequest:
             changed = []
             for place, one in enumerate(preview.changed):
                 expect = {"expect_version": shown[place]} if shown else {}
-                changed.append(self._run(one.key, {**preview.arguments, **expect}))
+                try:
+                    changed.append(self._run(one.key, {**preview.arguments, **expect}))
+                except NoHistoryError:
+                    # Without triggers there are no versions: a system check reports that.
+                    changed.append(self._run(one.key, preview.arguments))
             if action.creates:
                 self.rows = [kind.row(changed[0].key)]
             pairs = zip(self.rows, changed, strict=True)
@@ -509,12 +516,17 @@ class ActionRequest:
         return page_url(site, admin.model, "changelist")
 
 
-def _from_url(field: forms.Field, text: str) -> Any:
-    """Returns the initial value of a field that a link fills in."""
-    if isinstance(field, forms.JSONField):
-        with suppress(ValueError):
-            return json.loads(text)
-    return text
+def _way_back(rows: Sequence[Any]) -> str:
+    """Returns how these rows can be brought back after their deletion; empty without a history."""
+    if not has_history():
+        return ""
+    if any(map(is_secret, rows)):
+        return _("A secret value cannot be brought back: the history does not store what it was.")
+    return ngettext(
+        "You can bring it back in “Recent changes”.",
+        "You can bring them back in “Recent changes”.",
+        len(rows),
+    )
 
 
 def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:

@@ -94,6 +94,10 @@ def names(visitor: Visitor) -> list[str]:
     return list(found)
 
 
+def focused(visitor: Visitor) -> Any:
+    return visitor.driver.switch_to.active_element.get_attribute("name")
+
+
 def labels(visitor: Visitor, selector: str) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.ariaLabel)"
     return list(visitor.driver.execute_script(script, selector))
@@ -249,10 +253,10 @@ def test_conditions_of_a_segment_are_edited(visitor: Visitor, shop: Shop) -> Non
     [[pk]] = shop.query("SELECT id FROM flagstaff_segment WHERE key = 'customers'")
     try:
         open_page(visitor, f"{SEGMENTS}{pk}/conditions/")
-        press(visitor, "add-condition:0")
-        second = ".flagstaff-condition:nth-child(2)"
-        visitor.write(f"{second} .flagstaff-attribute", "plan")
-        visitor.write(f"{second} .flagstaff-values", "paid")
+        visitor.click("[name=_edit][value='attribute:0']")
+        visitor.wait_until(lambda: focused(visitor), "conditions-0-1-attribute")
+        visitor.write("[name=conditions-0-1-attribute]", "plan")
+        visitor.write("[name=conditions-0-1-values]", "paid")
         # The script shows what it would change, so that one button confirms it.
         visitor.wait_for_text(".flagstaff-preview", "beta_reviews")
         visitor.follow(".flagstaff-confirm")

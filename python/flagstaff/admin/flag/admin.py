@@ -52,10 +52,9 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
-from flagstaff.admin.rule_editor.fields import RuleRowsField
-from flagstaff.admin.rule_editor.marks import mark_texts
-from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
-from flagstaff.admin.rule_editor.sentences import rules_html
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.users.page import AllowedUsersPage
 from flagstaff.admin.users.panel import allowed_users_panel
@@ -78,17 +77,6 @@ _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "valu
 _RULES_HELP = gettext_lazy(
     "The first rule that matches decides. If no rule matches, the rollout decides."
 )
-_EXAMPLE = """\
-[
-  {
-    "name": "beta in DACH",
-    "conditions": [
-      {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
-      {"segment": "enterprise", "negate": true}
-    ],
-    "rollout_percent": 25
-  }
-]"""
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
@@ -101,7 +89,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     parts: ClassVar[tuple[type[Part], ...]] = (StaleSignals, AllowedUsersPage)
 
     class Media:
-        names = ("admin", "lists", "charts", "flag_page")
+        names = ("admin", "lists", "charts")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
     def part_classes(self) -> Iterable[type[Part]]:
@@ -214,21 +202,24 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     ) -> forms.Field | None:
         """The form field: an editor for the rules, and a line for the tags."""
         if db_field.name == RULES:
-            kwargs |= {"form_class": RuleRowsField, "help_text": _RULES_HELP}
+            label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
+            return RulesField(offer, label=label, help_text=_RULES_HELP, required=False)
         if db_field.name == TAGS:
             help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == RULES:
-            return with_editor(field, self.admin_site, request, _EXAMPLE)
         if field and db_field.name == BUCKET_BY:
             field.widget = UnitInput(field.widget.attrs)
         return field
 
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Shows the rollout below the rules, which it follows."""
+        if action.name == "rules":
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = row.rollout_percent
+
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """What a kill keeps; attributes that are not known, and groups that do not exist."""
-        if action.name == "kill":
-            return [_("Its rollout, rules and allowed users stay as they are.")]
+        """Attributes that are not known, and groups that do not exist."""
         rules = arguments.get(RULES, [])
         groups = missing_groups_text(rules)
         return [*mark_texts(rules, errors=False), *([groups] if groups else [])]
@@ -241,6 +232,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
             return [*key_texts(self.admin_site, request, keys[0])]
         if action.deletes:
             return [*facts_of_deletion(request, keys)]
+        if action.name == "kill":
+            return [_("Rollout, rules and allowed users stay as they are.")]
         after = [one.row for key, one in found.after.items() if key in found.rows]
         return [text for row in after for text in partial_rule_notices(FlagState.of(row))]
 
@@ -250,7 +243,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
         """Who has the flags before and after, and what changes in the apps."""
         of_apps = rows_of_change(self, rows) if found else {}
         return {
-            str(row.pk): [*users_with_flag(found, (Kind.FLAG, row.key)), *of_apps[str(row.pk)]]
+            str(row.pk): [
+                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(rows) == 1),
+                *of_apps[str(row.pk)],
+            ]
             for row in rows
             if (Kind.FLAG, row.key) in found
         }

@@ -104,14 +104,14 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
 
 
-def users_with_flag(impact: Impact, key: Key) -> list[PreviewRow]:
-    """Returns which users have a flag before and after a change, and how many."""
-    sides = [side[key] for side in impact.sides if key in side]
+def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+    """Returns how many users have a flag before and after a change; of one flag, also which."""
+    counted = PreviewRow(_("users with the flag"), *on_texts(found[key]))
+    if not is_one:
+        return [counted]
+    sides = [side[key] for side in found.sides if key in side]
     texts = [state_summary(FlagState.of(one.row), _allowed(one)) for one in sides]
-    return [
-        PreviewRow(_("who has the flag"), texts[0], texts[-1]),
-        PreviewRow(_("users with the flag"), *on_texts(impact[key])),
-    ]
+    return [PreviewRow(_("who has the flag"), texts[0], texts[-1]), counted]
 
 
 def on_texts(effect: Effect) -> tuple[str, str]:

@@ -40,7 +40,7 @@ from flagstaff.admin.rule_editor.rows import (
     row_count,
 )
 from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import shown_segments
+from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.conf import conf
 from flagstaff.validators import rule_problem
 

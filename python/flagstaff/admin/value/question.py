@@ -16,7 +16,7 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.page import page_of
 from flagstaff.admin.rule_editor.part import marks_of
-from flagstaff.admin.rule_editor.sentences import results_html
+from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.admin.value.form import EVERYONE
 from flagstaff.admin.value.rules import DECIDING

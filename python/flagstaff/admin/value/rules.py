@@ -30,7 +30,7 @@ from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, request_of, stored_row
 from flagstaff.admin.part import DbField, FormField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
-from flagstaff.admin.rule_editor.sentences import results_html
+from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import impact_text

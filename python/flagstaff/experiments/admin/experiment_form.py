@@ -21,7 +21,7 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
 from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.part import json_help
 from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import shown_segments
+from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
