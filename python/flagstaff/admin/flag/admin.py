@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.utils import display_for_field
 from django.db.models import Field, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -27,8 +28,6 @@ from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag.deletion import facts_of_deletion, is_in_use
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.page.release import release
-from flagstaff.admin.flag.page.who_has_it import who_has_it
 from flagstaff.admin.flag.parts.app_panels import (
     app_panels,
     rows_of_change,
@@ -36,6 +35,7 @@ from flagstaff.admin.flag.parts.app_panels import (
 )
 from flagstaff.admin.flag.parts.former_flags import key_texts
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
+from flagstaff.admin.flag.sections import evaluations, who_has_it
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
@@ -45,6 +45,7 @@ from flagstaff.admin.flag.state import (
     users_with_flag,
     with_allowed_count,
 )
+from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.json_fields import TagsField
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import page_of
@@ -56,8 +57,6 @@ from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.admin.users.page import AllowedUsersPage
-from flagstaff.admin.users.panel import allowed_users_panel
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
@@ -86,7 +85,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     known_model = AbstractFeatureFlag
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
-    parts: ClassVar[tuple[type[Part], ...]] = (StaleSignals, AllowedUsersPage)
+    parts: ClassVar[tuple[type[Part], ...]] = (StaleSignals,)
 
     class Media:
         names = ("admin", "lists", "charts")
@@ -95,6 +94,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page of the allowed users, and the others."""
+        return [users_path(self), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The flags; on a page with the number of allowed users. The list counts its own rows."""
@@ -156,8 +159,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
         yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
-        yield Section(_("Who has it?"), who_has_it(self, request, row))
-        yield Section(_("Rollout and evaluations"), release(self, request, row))
+        yield who_has_it(request, row)
+        yield evaluations(request, row)
         for title, html in app_panels(self, request, row):
             yield Section(title, html)
         yield Section(_("About"), self._about(row), ("details", "delete"))
@@ -173,7 +176,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
         by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
         rest = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
-            (_("Allowed users"), allowed_users_panel(self, request, flag)),
+            (_("Allowed users"), allowed_users_line(self, request, flag)),
             *([(_("Rules"), rules)] if rules else []),
             (_("Everyone else"), rest),
         )

@@ -38,6 +38,7 @@ from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.cells import MAX_DESCRIPTION, time_cell
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag
+from flagstaff.admin.flag.sections import percent_true
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
@@ -632,14 +633,11 @@ def _share(usage: KeyUsage) -> SafeString:
     count = usage.true_count + usage.false_count
     if not count:
         return SafeString()
-    # Not rounded to 0 or 100 unless it is exactly that.
-    percent = round(100 * usage.true_count / count)
-    percent = min(max(percent, int(usage.true_count > 0)), 100 - int(usage.false_count > 0))
     text = ngettext(
         "%(count)s evaluation in %(hours)s hours",
         "%(count)s evaluations in %(hours)s hours",
         count,
     )
     title = text % {"count": local_number(count), "hours": 24}
-    shown = _("%(percent)s %% true") % {"percent": percent}
+    shown = _("%(percent)s %% true") % {"percent": percent_true(usage.true_count, count)}
     return format_html('<span title="{}">{}</span>', title, shown)
