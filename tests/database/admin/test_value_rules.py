@@ -333,7 +333,7 @@ def test_flags_of_a_user_show_the_values_of_rules(operator: Client) -> None:
     changes.values.create("plain", 1)
     changes.values.create("items", 10, rules=[{"name": "team", "conditions": [STAFF], "value": 50}])
     changes.values.create("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
-    url = "/admin/flagstaff/flagsofuser/?user="
+    url = "/admin/flagstaff/featureflag/user/?user="
     assert rows_of(page(operator, f"{url}ana")) == ["items 50 rule 1 “team”", "token •••••• rule 1"]
     assert rows_of(page(operator, url)) == [
         "items 10 no rule matches",

@@ -29,7 +29,7 @@ from tests.support.admin_pages import (
 pytestmark = pytest.mark.django_db
 
 KEY = "payment_gateway"
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 GATEWAYS = ["Stripe", "PayPal"]
 NO_CHOICE = '"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
 

@@ -7,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
 
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 FLAGS = "/admin/flagstaff/featureflag/"
 LONG = "checkout_payment_retry_policy_" * 8
 MESSAGE = ".messagelist"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flagstaff.admin.history.event_cells import with_links
-from flagstaff.admin.unknown_keys import similar_keys
+from flagstaff.admin.pages.unknown_keys import similar_keys
 
 
 def link(address: str) -> str:

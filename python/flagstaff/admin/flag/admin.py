@@ -49,6 +49,7 @@ from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.json_fields import TagsField
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import page_of
+from flagstaff.admin.pages import page_urls
 from flagstaff.admin.part import Part
 from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
@@ -96,8 +97,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
     def get_urls(self) -> list[URLPattern]:
-        """The page of the allowed users, and the others."""
-        return [users_path(self), *super().get_urls()]
+        """The pages that are about no single row, the page of the allowed users, and the others."""
+        return [*page_urls(self), users_path(self), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The flags; on a page with the number of allowed users. The list counts its own rows."""

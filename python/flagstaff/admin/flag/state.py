@@ -28,7 +28,6 @@ from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
     FlagState,
-    ReleaseState,
     state_label,
     state_of,
     state_summary,
@@ -37,6 +36,7 @@ from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import localized
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.words import COLOURS
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
@@ -46,15 +46,6 @@ from flagstaff.validators import rule_problem
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
-_CSS_CLASSES = {
-    ReleaseState.OFF: "off",
-    ReleaseState.ROLLOUT: "partial",
-    # For some users, like a rollout.
-    ReleaseState.BY_RULES: "partial",
-    ReleaseState.ALL: "on",
-    ReleaseState.ALLOWED_USERS: "partial",
-    ReleaseState.NO_USERS: "none",
-}
 
 
 def with_allowed_count(flags: QuerySet[Any]) -> QuerySet[Any]:
@@ -101,7 +92,7 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     if state.bucket_by != USER:
         # The column of the rollout shows the unit: a phone has no room for both.
         state = replace(state, bucket_by=USER)
-    return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
+    return COLOURS[state_of(state, allowed).value], state_label(state, allowed)
 
 
 def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:

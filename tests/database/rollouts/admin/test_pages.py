@@ -198,7 +198,7 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
         assert ["angehalten", why] in [row[1:3] for row in table(html, ">Ereignisse<")]
         assert f"Schritt 1 von 3, 5 % \N{EN DASH} {why}" in text_of(html)
         assert why in text_of(page(operator, PLANS))
-        shown = text_of(page(operator, "/admin/flagstaff/recentchange/"))
+        shown = text_of(page(operator, "/admin/flagstaff/featureflag/changes/"))
         assert f"angehalten: {why}" in shown
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
-from django.forms import Media
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -15,20 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.flag.parts.app_panels import AppPart
-from flagstaff.admin.links import list_link, may_view
+from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.rights import may
-from flagstaff.models import StaleFlag
+from flagstaff.admin.words import badge
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.signals import Assessment
 from flagstaff.stale.texts import evidence_of, unknown_lines
-
-
-@dataclass(frozen=True)
-class _Assessments:
-    """The signals of the flag of a page."""
-
-    found: list[Assessment]
 
 
 class StaleSignals(AppPart):
@@ -36,10 +27,6 @@ class StaleSignals(AppPart):
 
     app_label = "flagstaff"
     panel_title = gettext_lazy("Clean-up")
-
-    def media(self) -> Media:
-        """The stylesheet of the panel and of the notes."""
-        return Media(css={"all": ("flagstaff/stale.css",)})
 
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
         """The signals of a flag, and a link to the page of stale flags."""
@@ -51,20 +38,18 @@ class StaleSignals(AppPart):
         is_listed = any(one.is_stale for one in found)
         if is_listed and may(site, request, "change", flag):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
-        links = [list_link(site, StaleFlag)] if may_view(site, request, StaleFlag) else []
+        url = page_link(site, request, "stale")
         return format_html(
-            '<div class="flagstaff-panel flagstaff-stale-panel">{}'
-            '<p class="flagstaff-line">{}</p></div>',
+            '<div>{}<p class="flagstaff-line">{}</p></div>',
             format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
-            format_html_join("", '<a href="{}">{}</a>', links),
+            format_html('<a href="{}">{}</a>', url, page_title("stale")) if url else "",
         )
 
 
 def _lines(flag: Assessment) -> list[str | SafeString]:
     lines: list[str | SafeString] = [f"{text}." for text in evidence_of(flag)]
     if flag.is_stale:
-        label = '<span class="flagstaff-state flagstaff-partial">{}</span> {}'
-        lines[0] = format_html(label, _("stale"), lines[0])
+        lines[0] = format_html("{} {}", badge("stale", _("stale")), lines[0])
     elif lines and flag.facts.review_on is not None:
         text = _("The flag is not listed as stale until its review on %(date)s.")
         lines.append(text % {"date": date_format(flag.facts.review_on)})

@@ -6,36 +6,26 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.admin import site
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils.html import strip_tags
 
 from flagstaff._engine import direct
-from flagstaff.admin import workers
-from flagstaff.models import ConnectedWorker, FeatureFlag
-from tests.support.admin_pages import FLAGS, count_queries, messages_of, page, staff
+from flagstaff.admin.pages import workers
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import FLAGS, count_queries, messages_of, page, rows_of, staff
 from tests.support.fake_workers import Join, join, let_pass
 from tests.support.plan_pages import text_of
-from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 __all__ = ["join"]
 
-WORKERS = "/admin/flagstaff/connectedworker/"
+WORKERS = f"{FLAGS}workers/"
 
 
 def text(html: str) -> str:
     return text_of(html.partition('id="content"')[2].replace("<", " <"))
-
-
-def rows(html: str) -> list[str]:
-    """The rows of the table as text."""
-    body = html.partition("<tbody>")[2].partition("</tbody>")[0]
-    found = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
-    return [" ".join(strip_tags(row.replace("<", " <")).split()) for row in found]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +46,7 @@ def test_page_without_workers_says_so_and_has_nothing_to_check(operator: Client)
     assert "No worker is registered." in shown
     assert "A worker registers after its first evaluation." in shown
     # This process evaluates by queries.
-    [message] = messages_of(operator.post(WORKERS, {"_check": ""}, follow=True))
+    [message] = messages_of(operator.post(WORKERS, follow=True))
     assert message == "There is nothing to check: evaluations query the database."
 
 
@@ -69,10 +59,10 @@ def test_workers_that_are_up_to_date_are_one_sentence(
         join("web-1", pid=number).load()
     html = page(operator, WORKERS)
     assert "Registered workers: 4. All are up to date." in text(html)
-    shown = [re.sub(r" date .* ago live ", " date live ", row) for row in rows(html)]
+    shown = [re.sub(r" date .* ago live ", " date live ", row) for row in rows_of(html)]
     row = "up to date live just now this version"
     assert shown == [f"web-1 pid {number} {row}" for number in range(4)]
-    assert "live : notified of each change, and polls as well" in text(html)
+    assert "live: notified of each change, and polls as well" in text(html)
 
 
 def test_worker_that_is_behind_comes_first_with_its_time(operator: Client, join: Join) -> None:
@@ -84,21 +74,21 @@ def test_worker_that_is_behind_comes_first_with_its_time(operator: Client, join:
     quick.load()
     html = page(operator, WORKERS)
     assert "1 of 2 workers behind: web-2 (pid 7) for 12 min." in text(html)
-    assert rows(html)[0].startswith("web-2 pid 7 behind for 12 min")
-    assert rows(html)[1].startswith("web-1 pid 8 up to date")
-    assert "run manage.py flags status on its host, and restart it" in text(html)
+    assert rows_of(html)[0].startswith("web-2 pid 7 behind for 12 min")
+    assert rows_of(html)[1].startswith("web-1 pid 8 up to date")
+    assert "run “manage.py flags status” on its host, and restart it" in text(html)
 
 
 def test_worker_of_an_older_version_or_that_reloads_is_named(operator: Client, join: Join) -> None:
     join("web-1", 7, "reload").load()
     html = page(operator, WORKERS)
     assert "It is not known whether these are up to date: web-1 (pid 7)." in text(html)
-    assert "reload : cannot see which table has changed" in text(html)
+    assert "reload: cannot see which table has changed" in text(html)
     join("web-2", pid=8, rule_format=1).load()
     html = page(operator, WORKERS)
     older = "An older version, which cannot read format 2 of rules: web-2 (pid 8)."
     assert f"{older} Deploy this version there." in text(html)
-    assert any(row.endswith("older version") for row in rows(html))
+    assert any(row.endswith("older version") for row in rows_of(html))
 
 
 def test_workers_that_are_lost_or_do_not_report_are_named_and_hosts_escaped(
@@ -116,7 +106,7 @@ def test_workers_that_are_lost_or_do_not_report_are_named_and_hosts_escaped(
 @pytest.mark.usefixtures("can_wait")
 def test_check_lists_the_workers_that_have_not_applied(operator: Client, join: Join) -> None:
     join("web-1", pid=7).load()
-    [message] = messages_of(operator.post(WORKERS, {"_check": ""}, follow=True))
+    [message] = messages_of(operator.post(WORKERS, follow=True))
     assert re.match(
         r"Checked at .+, \d\d:\d\d:\d\d \w+ with a test change, which changes no flag\. "
         r"Applied by 0 of 1 workers within 0\.\d+ s\. Not applied yet: web-1 \(pid 7\)\.",
@@ -131,9 +121,9 @@ def test_user_who_may_toggle_flags_can_check_with_atomic_requests(
 ) -> None:
     client = staff(f"{permission}_featureflag")
     join("job-1", 7, "poll").load()
-    assert 'name="_check"' in page(client, WORKERS)
+    assert ">Check now</button>" in page(client, WORKERS)
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    [message] = messages_of(client.post(WORKERS, {"_check": ""}, follow=True))
+    [message] = messages_of(client.post(WORKERS, follow=True))
     assert message.startswith("Checked at ")
     assert "Not applied yet: job-1 (pid 7)." in message
 
@@ -146,42 +136,16 @@ def test_check_by_a_viewer_or_with_read_only_is_refused(
     client: Client = request.getfixturevalue("operator" if is_read_only else "viewer")
     if is_read_only:
         request.getfixturevalue("read_only")
-    assert 'name="_check"' not in page(client, WORKERS)
+    assert ">Check now</button>" not in page(client, WORKERS)
     with CaptureQueriesContext(connection) as queries:
-        assert client.post(WORKERS, {"_check": ""}).status_code == 403
+        assert client.post(WORKERS).status_code == 403
     assert not any("flagstaff_barrier" in one["sql"] for one in queries)
 
 
-def test_no_setting_at_import_puts_the_page_into_a_transaction(settings: Any) -> None:
-    settings.FLAGSTAFF = {"DATABASE": "nowhere"}
-    [url] = site.get_model_admin(ConnectedWorker).get_urls()
-    view: Any = url.callback
-    assert view._non_atomic_requests == {"default"}
-
-
-def test_page_needs_the_permission_and_check_the_token_of_the_session(
-    operator: Client,
-) -> None:
-    client = staff("view_keyvaluestore")
-    assert client.get(WORKERS).status_code == 403
-    assert client.post(WORKERS, {"_check": ""}).status_code == 403
+def test_check_needs_the_token_of_the_session(operator: Client) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = operator.cookies
-    assert strict.post(WORKERS, {"_check": ""}).status_code == 403
-
-
-def test_page_is_linked_and_says_without_postgresql_or_the_tables(
-    operator: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for url in ("/admin/", FLAGS):
-        html = page(operator, url)
-        assert f'href="{WORKERS}"' in html
-        assert "Workers" in html
-    with without_table("flagstaff_token"):
-        assert "The workers cannot be listed." in text(page(operator, WORKERS))
-    monkeypatch.setattr(connection, "vendor", "sqlite")
-    expected = "Workers can be listed only on PostgreSQL. Here, every evaluation queries"
-    assert expected in text(page(operator, WORKERS))
+    assert strict.post(WORKERS).status_code == 403
 
 
 def test_page_makes_the_same_queries_for_many_workers(operator: Client, join: Join) -> None:

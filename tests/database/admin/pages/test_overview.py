@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import strip_tags
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments, rollouts
@@ -28,12 +27,13 @@ from tests.support.admin_pages import (
     count_queries,
     events_of,
     page,
+    rows_of,
     staff,
 )
 from tests.support.conditions import condition
 from tests.support.experiment_pages import experiment_url
 from tests.support.fake_workers import Join, join
-from tests.support.plan_pages import INLINE, plan_url, text_of
+from tests.support.plan_pages import plan_url, text_of
 from tests.support.rollouts import (
     KEY,
     STEPS,
@@ -52,7 +52,7 @@ pytestmark = pytest.mark.django_db
 
 __all__ = ["join"]
 
-OVERVIEW = "/admin/flagstaff/overview/"
+OVERVIEW = f"{FLAGS}overview/"
 NOTHING = "Nothing needs attention."
 
 
@@ -82,11 +82,9 @@ def experiment() -> Experiment:
 
 def block(html: str, heading: str) -> list[str]:
     """The rows of the table of a block as text; none if the page has no such block."""
-    for part in html.split('<section class="flagstaff-overview">')[1:]:
-        if f"<h2>{heading}</h2>" in part and "<tbody>" in part:
-            body = part.partition("<tbody>")[2].partition("</tbody>")[0]
-            found = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
-            return [" ".join(strip_tags(row.replace("<", " <")).split()) for row in found]
+    for part in html.split("</section>"):
+        if f">{heading}</h2>" in part and "<tbody>" in part:
+            return rows_of(part)
     return []
 
 
@@ -120,20 +118,7 @@ def test_quiet_page_says_that_nothing_needs_attention(operator: Client) -> None:
 
     assert text_of(html).count(NOTHING) == 1
     assert "No flag, value or segment was changed today." in text_of(html)
-    assert "<h2>Running</h2>" not in html
-
-
-def test_page_is_listed_in_the_index_and_first_above_the_flags(operator: Client) -> None:
-    assert f'href="{OVERVIEW}"' in page(operator, "/admin/")
-    response: Any = operator.get(FLAGS)
-    assert response.context["flagstaff_links"][0] == (OVERVIEW, "Overview")
-
-
-def test_page_keeps_a_strict_policy(operator: Client, plan: Plan, experiment: Experiment) -> None:
-    content = page(operator, OVERVIEW).partition('id="content"')[2].partition("<footer")[0]
-
-    assert "<tbody>" in content
-    assert INLINE.search(content) is None
+    assert "Running</h2>" not in html
 
 
 def test_page_is_german(operator: Client, experiment: Experiment) -> None:
@@ -164,7 +149,7 @@ def test_sqlite_leaves_out_what_needs_postgresql(
     html = page(operator, OVERVIEW)
 
     assert NOTHING in text_of(html)
-    assert "<h2>Changes of today</h2>" not in html
+    assert "Changes of today</h2>" not in html
     assert running(html) == []
 
 
@@ -230,10 +215,6 @@ def test_tripped_plans_of_flags_whose_rules_name_segments_need_no_more_query(
 # Permissions.
 
 
-def test_user_without_a_permission_may_not_open_the_page() -> None:
-    assert staff().get(OVERVIEW).status_code == 403
-
-
 def test_user_sees_only_the_parts_that_the_permissions_allow(
     plan: Plan, experiment: Experiment
 ) -> None:
@@ -241,7 +222,7 @@ def test_user_sees_only_the_parts_that_the_permissions_allow(
     html = page(staff("view_experiment"), OVERVIEW)
 
     assert [row.split()[0] for row in running(html)] == ["button"]
-    assert "<h2>Changes of today</h2>" not in html
+    assert "Changes of today</h2>" not in html
 
 
 def test_user_who_may_view_values_sees_no_plans_and_counts_only_values(plan: Plan) -> None:
@@ -355,7 +336,7 @@ def test_undecided_experiment_only_runs(operator: Client, experiment: Experiment
     [
         ("mismatch", "no verdict: the shares are wrong", "flagstaff-tripped"),
         ("harm", "stop: a guardrail got worse", "flagstaff-tripped"),
-        ("better", "the treatment is better", "flagstaff-partial"),
+        ("better", "the treatment is better", "flagstaff-on"),
     ],
 )
 def test_verdict_to_act_on_needs_attention(
@@ -421,7 +402,7 @@ def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None
 
     [row] = attention(html)
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of \d\d:00\.", row)
-    assert 'href="/admin/flagstaff/staleflag/"' in html.partition('id="content"')[2]
+    assert 'href="/admin/flagstaff/featureflag/stale/"' in html.partition('id="content"')[2]
 
 
 def test_stale_flags_that_were_never_counted_are_a_sentence(operator: Client) -> None:
@@ -439,7 +420,7 @@ def test_unknown_keys_of_the_last_day_are_counted(operator: Client) -> None:
 
     sentence = "In the last 24 hours, your code evaluated 2 keys that have no flag."
     assert attention(html) == [f"Unknown keys 2 {sentence}"]
-    assert 'href="/admin/flagstaff/unknownkey/?days=1"' in html
+    assert 'href="/admin/flagstaff/featureflag/unknown-keys/"' in html
 
 
 @pytest.mark.django_db(transaction=True)
@@ -456,7 +437,7 @@ def test_worker_that_is_behind_needs_attention(operator: Client, join: Join) -> 
 
     [row] = attention(html)
     assert row.startswith("Workers behind 1 of 1 workers behind: web-2 (pid 7) for ")
-    assert 'href="/admin/flagstaff/connectedworker/"' in html.partition('id="content"')[2]
+    assert 'href="/admin/flagstaff/featureflag/workers/"' in html.partition('id="content"')[2]
 
 
 # Changes of today.
