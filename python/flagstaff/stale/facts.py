@@ -136,7 +136,7 @@ _TABLES = ("change_table", "usage_table")
 def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:
     """Yields what is known about the selected flags, by key."""
     flags = read_flags(selection)
-    is_readable = _are_readable()
+    is_readable = selection.is_readable or _are_readable()
     since = now - timedelta(days=days)
     evaluations = evaluations_of(
         [flag.key for flag in flags], since=since, now=now, is_readable=is_readable

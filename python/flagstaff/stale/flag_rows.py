@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ class Selection:
 
     condition: Q
     pks: Collection[object] | None = None
+    #: Flags that were read already, with the numbers of their allowed users.
+    rows: Sequence[tuple[Any, int]] | None = None
+    #: Whether the tables of the evidence are known to be readable.
+    is_readable: bool = False
 
 
 ALL_FLAGS = Selection(Q())
@@ -52,7 +56,9 @@ class AssessedFlag:
 
 
 def read_flags(selection: Selection) -> list[AssessedFlag]:
-    """Returns the selected flags, by key. One query."""
+    """Returns the selected flags, by key. One query, or none for rows that were read already."""
+    if selection.rows is not None:
+        return [_flag(row, allowed) for row, allowed in selection.rows]
     rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
     rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})

@@ -12,7 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import badge
@@ -30,7 +32,12 @@ class StaleSignals(AppPart):
 
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
         """The signals of a flag, and a link to the page of stale flags."""
-        found, site = assess_flags(selection=Selection(Q(), pks=[flag.pk])), self.admin.admin_site
+        selection = Selection(
+            Q(),
+            rows=[(flag, getattr(flag, ALLOWED_COUNT))],
+            is_readable=can_read(request, "change_table", "usage_table"),
+        )
+        found, site = assess_flags(selection=selection), self.admin.admin_site
         lines = [line for one in found for line in _lines(one)]
         lines += unknown_lines(found)
         if not lines:
