@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.menu import with_pages
     from flagstaff.admin.pages.user import UserFlagsMixin
-    from flagstaff.admin.part import Part
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
-    from flagstaff.admin.value.admin import KeyValueStoreAdmin
+    from flagstaff.admin.value import KeyValueStoreAdmin
 
 __all__ = [
     "FeatureFlagAdmin",
     "KeyValueStoreAdmin",
-    "Part",
     "Section",
     "SegmentAdmin",
     "UserFlagsMixin",
@@ -33,8 +31,7 @@ __all__ = [
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
-    "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
-    "Part": "flagstaff.admin.part",
+    "KeyValueStoreAdmin": "flagstaff.admin.value",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
     "UserFlagsMixin": "flagstaff.admin.pages.user",
@@ -55,6 +52,6 @@ def _is_used(condition: Callable[[], bool]) -> bool:
 if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_used(lambda: conf.value_model is KeyValueStore):
-    register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
+    register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")

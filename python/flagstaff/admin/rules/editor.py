@@ -303,13 +303,18 @@ class RulesWidget(forms.Textarea):
             rows.insert(at, row)
         if self.values:
             rules.sort(key=lambda rule: len(rule) == 1)
-        return "-".join(
-            [f"{word}:{at}"] if rows is rules else [f"{word}:{numbers[0]}", f"{at - 1}"]
-        )
+        # The first row has no button up, and the last one none down.
+        at = min(at, len(rows) - 1)
+        if word in _STEPS and at in {first, len(rows) - 1}:
+            word = "down" if at == first else "up"
+        place = f"{at}" if rows is rules else f"{numbers[0]}-{at - 1}"
+        return f"{word}:{place}"
 
 
-class RulesField(forms.Field):
+class RulesField(ValueField):
     """The rules of a flag, a value or an experiment, or the conditions of a segment."""
+
+    default_error_messages = {"required": gettext_lazy("write at least one condition")}
 
     def __init__(
         self,
@@ -322,18 +327,24 @@ class RulesField(forms.Field):
     ) -> None:
         """Takes what rules of a value can give, and what a page says without rules."""
         widget = RulesWidget(offer, values, no_rules, of_segment=of_segment)
-        messages = {"required": _("write at least one condition")}
-        super().__init__(widget=widget, error_messages=messages, **options)
+        super().__init__(widget=widget, **options)
+
+    def prepare_value(self, value: object) -> Any:
+        """What the widget shows: JSON, or what was typed."""
+        return value
+
+    def bound_data(self, data: object, initial: object) -> Any:
+        """What was typed."""
+        return data
 
     def to_python(self, value: Any) -> Any:
         """Returns the JSON. Raises ValidationError if a row or the text has a problem."""
         if not isinstance(value, Editor):
-            rules = _JSON.clean(value)
+            rules = super().to_python(value)
             return [] if rules is None else rules
-        rules = value.json
-        if rules is None:
+        if value.json is None:
             raise ValidationError(_("Correct what is marked below."), code="rows")
-        return rules
+        return value.json
 
 
 def _buttons(form: RuleForm | _Condition, *, is_first: bool, is_last: bool) -> list[_Button]:

@@ -36,7 +36,10 @@ document.addEventListener("DOMContentLoaded", () => {
         }
     };
     const press = async (button) => {
+        // What is typed or pressed now would be lost.
+        form.inert = true;
         const page = await ask(button.value).catch(() => null);
+        form.inert = false;
         if (page) {
             form.replaceChildren(...page.querySelector("[data-arguments]").closest("form").childNodes);
             form.querySelector("[autofocus]")?.focus();
