@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import display_for_field
-from django.db.models import Field, QuerySet
+from django.db.models import Field, Model
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
@@ -43,15 +44,12 @@ from flagstaff.admin.flag.state import (
     holds_users_back,
     partial_rule_notices,
     users_with_flag,
-    with_allowed_count,
 )
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.json_fields import TagsField
 from flagstaff.admin.links import page_url
-from flagstaff.admin.page import page_of
 from flagstaff.admin.pages import page_urls
 from flagstaff.admin.part import Part
-from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
@@ -79,7 +77,7 @@ _RULES_HELP = gettext_lazy(
 )
 
 
-class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
+class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
@@ -92,6 +90,15 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
         names = ("admin", "lists", "charts")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self.bound_parts = [part(self) for part in self.part_classes()]
+
+    @property
+    def media(self) -> forms.Media:
+        """The stylesheets and scripts, with those of the parts."""
+        return sum((part.media() for part in self.bound_parts), super().media)
+
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
@@ -99,11 +106,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin, PartsAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
         return [*page_urls(self), users_path(self), *super().get_urls()]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The flags; on a page with the number of allowed users. The list counts its own rows."""
-        flags = super().get_queryset(request)
-        return flags if page_of(request).is_list else with_allowed_count(flags)
 
     # Rights.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
@@ -22,8 +23,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine import forced_off
@@ -82,6 +83,7 @@ _STATES = [
 _COLUMNS = ("pk", "key", "enabled", "rollout_percent", "bucket_by", "owner")
 # The id of the sentence that says why buttons are disabled.
 _WHY_NOT = "flagstaff-why-not"
+_CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
 _MAX_PARTS, _MAX_TAGS, _MAX_ACTOR = 3, 5, 40
 _ALERT = SafeString(' class="flagstaff-alert"')
 
@@ -195,9 +197,7 @@ class Flags:
         usage, admin = _usage_of(flags), self.admin
         read = partial(_events_of, [flag.version for flag in flags if flag.version])
         found: Mapping[int, _Newest] = value_or_default("entries cannot be read", read, {})
-        rows = with_allowed_count(admin.get_queryset(self.request)).in_bulk(
-            [flag.pk for flag in flags]
-        )
+        rows = admin.get_queryset(self.request).in_bulk([flag.pk for flag in flags])
         for flag in flags:
             if (row := rows.get(flag.pk)) is None:
                 continue
@@ -421,6 +421,10 @@ class FlagListAdmin(BaseAdmin):
     search_help_text = gettext_lazy("Key, description, owner, tag")
     ordering = ("-changed_at",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The flags, with the number of allowed users where the query reads it."""
+        return with_allowed_count(super().get_queryset(request))
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list."""
         return FlagChangeList
@@ -443,6 +447,11 @@ class FlagListAdmin(BaseAdmin):
         }
 
     # The columns.
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """The box that selects a row. Django renders three templates for each."""
+        label = format_html(gettext("Select this object for an action - {}"), str(obj))
+        return format_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: Any) -> SafeString:
