@@ -19,7 +19,7 @@ from tests.support.sql import statements_of
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 
 
 def staff(*permissions: str, name: str = "staff") -> Client:
@@ -38,8 +38,8 @@ def permit(user: User, *permissions: str) -> None:
 
 
 def page(client: Client, url: str = FLAGS) -> str:
-    """Returns the HTML of a page, or a CSV."""
-    response: Any = client.get(url)
+    """Returns the HTML of a page, or a CSV. The history of a row is the page of its changes."""
+    response: Any = client.get(url, follow="/history/" in url)
     assert response.status_code == 200
     return str(response.getvalue().decode())
 
@@ -59,13 +59,21 @@ def rows_of(html: str) -> list[str]:
     """Returns the text of each row of the table of a page."""
     [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)
     rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
-    return [unescape(" ".join(strip_tags(row).split())) for row in rows]
+    return [unescape(" ".join(strip_tags(row.replace("<", " <")).split())) for row in rows]
+
+
+def event_keys(html: str) -> list[str]:
+    """Returns the key of each event of a page, and its kind unless it is a flag."""
+    found = re.findall(
+        r'<li class="flagstaff-event[ "][^>]*>(.*?)<span class="flagstaff-change', html, re.DOTALL
+    )
+    return [unescape(" ".join(strip_tags(event).split())) for event in found]
 
 
 def events_of(html: str) -> list[str]:
     """Returns the text of each event of a page, from top to bottom, without its buttons."""
     events = re.findall(r'<li class="flagstaff-event[ "].*?</li>', html, re.DOTALL)
-    texts = (event.partition('<div class="flagstaff-buttons">')[0] for event in events)
+    texts = (event.partition('<div class="flagstaff-links">')[0] for event in events)
     return [unescape(" ".join(strip_tags(text).split())) for text in texts]
 
 
@@ -73,20 +81,6 @@ def listed_keys(html: str) -> list[str]:
     """Returns the keys in a list of flags, from top to bottom."""
     keys = re.findall(r'<span class="flagstaff-key"[^>]*>([^<]*)<', html)
     return [unescape(key) for key in keys]
-
-
-def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str]]:
-    """Posts a form and returns its errors by field."""
-    response = client.post(url, data)
-    assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
-
-
-def form_data(response: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the form of a page."""
-    form = response.context["adminform"].form
-    values = {field.html_name: field.value() for field in form}
-    return {name: value for name, value in values.items() if value not in (None, False)}
 
 
 def messages_of(response: Any) -> list[str]:
@@ -126,18 +120,25 @@ def undo_url(*versions: int | None) -> str:
 
 def undo_all_url(version: int | None) -> str:
     """Returns the URL of the page that undoes the transaction of an event."""
-    return f"{RECENT}?undo-transaction={version}"
+    return f"{RECENT}?transaction={version}&undo=all"
 
 
 def undo(client: Client, *versions: int | None, **data: str) -> Any:
     """Opens the page that undoes events, confirms it, and returns the page after it."""
-    url = undo_url(*versions)
-    return client.post(url, confirmed(client.get(url), **data), follow=True)
+    return undo_at(client, undo_url(*versions), **data)
 
 
-def restore_url(history: str, version: int | None) -> str:
-    """Returns the URL of the page that restores a version, from that of the history."""
-    return f"{history}?restore={version}"
+def undo_at(client: Client, url: str, **data: str) -> Any:
+    """Opens a page that undoes, confirms it if it can be, and returns the page after it."""
+    response = client.get(url)
+    return (
+        client.post(url, confirmed(response, **data), follow=True) if asks(response) else response
+    )
+
+
+def restore_url(version: int | None) -> str:
+    """Returns the URL of the page that restores a version."""
+    return f"{RECENT}?restore={version}"
 
 
 def state(flag: Any) -> tuple[bool, int]:
@@ -159,13 +160,12 @@ def toggle_url(flag: Any, view: str, back: str = "") -> str:
 
 def kill(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Confirms the page that kills a flag, and returns the page after it."""
-    url = toggle_url(flag, "kill", back)
-    return client.post(url, {"_confirmed": "1", **data}, follow=True)
+    return client.post(toggle_url(flag, "kill", back), data, follow=True)
 
 
 def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Opens the page that turns a flag on, confirms it, and returns the page after it."""
-    url = toggle_url(flag, "turn-on", back)
+    url = toggle_url(flag, "on", back)
     return client.post(url, confirmed(client.get(url), **data), follow=True)
 
 
@@ -183,7 +183,8 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for tag in tags:
         found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
+        if "name" in found:
+            data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
     return {**data, **changes}
 
 
@@ -207,16 +208,43 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     return response
 
 
+def answer(client: Client, response: Any, **changes: str) -> Any:
+    """Posts what a page that asks has shown, with changes, and follows."""
+    url = response.wsgi_request.path
+    shown = inputs_of(response.content.decode(), "")
+    return client.post(url, shown | changes, follow=True)
+
+
+def links_of(html: str) -> list[str]:
+    """Returns the actions that the page of a row links to."""
+    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
+
+
+def problems_in(response: Any) -> list[str]:
+    """Returns why a page of an action has to be confirmed again."""
+    assert response.status_code == 200
+    return list(response.context["problems"])
+
+
+def errors_of(response: Any) -> list[str]:
+    """Returns why a page of an action was not accepted."""
+    assert response.status_code == 200
+    return [str(one) for found in response.context["form"].errors.values() for one in found]
+
+
 def _form_of(response: Any) -> str:
-    html = response.content.decode()
-    forms = re.findall(r'<form method="post">(.*?)</form>', html, re.DOTALL)
-    found = [form for form in forms if 'name="_confirmed"' in form]
+    found = [form for form in _forms_in(response) if 'name="_confirmed"' in form]
     return found[0] if found else ""
+
+
+def _forms_in(response: Any) -> list[str]:
+    return re.findall(r'<form method="post">(.*?)</form>', response.content.decode(), re.DOTALL)
 
 
 def preview_of(response: Any) -> dict[str, list[str]]:
     """Returns the two cells of each line of the last table of a page that asks: now, and after."""
-    *_, table = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
+    [form] = [one for one in _forms_in(response) if "flagstaff-confirm" in one]
+    *_, table = re.findall(r"<tbody>(.*?)</tbody>", form, re.DOTALL)
     lines = re.findall(
         r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
     )
@@ -225,13 +253,15 @@ def preview_of(response: Any) -> dict[str, list[str]]:
 
 def notes_of(response: Any) -> list[str]:
     """Returns the sentences about the users on a page that asks."""
-    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', _form_of(response), re.DOTALL)
+    html = response.content.decode()
+    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', html, re.DOTALL)
     return [unescape(note) for note in found]
 
 
 def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
-    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', _form_of(response), re.DOTALL)
+    html = response.content.decode()
+    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', html, re.DOTALL)
     return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
 
 
@@ -245,21 +275,3 @@ def post_confirmed(client: Client, url: str, data: dict[str, Any], **options: An
     """Posts a form, confirms if a page asks, and returns the response."""
     response = client.post(url, data, **options)
     return client.post(url, confirmed(response), **options) if asks(response) else response
-
-
-def browser_form(client: Client, flag: Any, **changes: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the page of a flag after these edits."""
-    data = shown_form(client.get(flag_url(flag))) | changes
-    return {name: value for name, value in data.items() if value is not None}
-
-
-def shown_form(response: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the page of a flag, with the rows of its rules."""
-    data = form_data(response)
-    data.pop("rules", None)
-    return data | inputs_of(response.content.decode(), "rules-")
-
-
-def save_flag(client: Client, flag: Any, **changes: Any) -> Any:
-    """Saves the page of a flag after these edits; None unchecks a box."""
-    return client.post(flag_url(flag), browser_form(client, flag, **changes))

@@ -1,4 +1,4 @@
-"""Form fields for JSON: of values, of rules, and of the conditions of segments."""
+"""Form fields for JSON: any value, and a line of tags."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import re
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import (
     DuplicateNameError,
     object_of_pairs,
     why_undecodable,
 )
-from flagstaff._words.rule_json import rules_json
-from flagstaff._words.text import local_number
+from flagstaff.validators import validate_tags
 
-# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
-_MAX_EDITABLE = 64_000
 _TRAILING_COMMA = re.compile(r",\s*[}\]]")
 _PYTHON = re.compile(r"(True|False|None)\b")
 # What to do about a mistake.
@@ -92,80 +87,28 @@ class ValueField(forms.JSONField):
             raise self._error("unstorable")
 
 
-class IndentedField(ValueField):
-    """The JSON of a value, with objects and arrays over several lines."""
+class TagsField(forms.JSONField):
+    """A line of tags with commas between them."""
 
-    #: Whether the form shows only what was typed into it, and keeps the value if that is nothing.
-    is_masked = False
+    default_validators = [validate_tags]
 
-    def text_of(self, value: object) -> str:
-        """The JSON, indented unless that is too long."""
-        if self.is_masked:
-            return ""
-        if isinstance(value, dict | list):
-            text = json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
-            if len(text) <= _MAX_EDITABLE:
-                return text
-        return super().text_of(value)
-
-
-class ListField(ValueField):
-    """A JSON list, such as the choices of a value. An empty text is an empty list."""
-
-    def text_of(self, value: object) -> str:
-        """The JSON; empty for an empty list."""
-        return "" if value == [] else super().text_of(value)
+    def prepare_value(self, value: object) -> Any:
+        """The line: as it was typed, or of the stored tags."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
 
     def to_python(self, value: object) -> Any:
-        """Parses the text."""
-        parsed = super().to_python(value)
-        return [] if parsed is None else parsed
+        """Parses the line, or a list in JSON."""
+        try:
+            given = value if isinstance(value, list) else json.loads(str(value))
+        except (ValueError, RecursionError):
+            given = None
+        if isinstance(given, list):
+            return given
+        return [tag for part in str(value or "").split(",") if (tag := part.strip())]
 
-
-class RulesField(ListField):
-    """The JSON of rules, one condition a line. An empty text means no rules."""
-
-    def text_of(self, value: object) -> str:
-        """The JSON, indented; empty without rules."""
-        return "" if value == [] else rules_json(value)
-
-
-class ConditionsField(ValueField):
-    """The JSON of the conditions of a segment, one a line."""
-
-    default_error_messages = {"required": _("write at least one condition")}
-
-    def text_of(self, value: object) -> str:
-        """The JSON, indented."""
-        return rules_json(value)
-
-
-def as_json_area(field: forms.Field, rows: int = 4, css_class: str = "") -> forms.Field:
-    """Returns the field as a text area with the attributes of the theme's."""
-    attrs = field.widget.attrs
-    classes = " ".join([*attrs.get("class", "").split(), "flagstaff-json", *css_class.split()])
-    set_widget(field, AdminTextareaWidget({**attrs, "rows": rows, "class": classes}))
-    return field
-
-
-def is_editable(value: object) -> bool:
-    """Whether the JSON of a value is short enough for a form."""
-    return len(_as_text(value)) <= _MAX_EDITABLE
-
-
-def too_large_text(value: object, advice: str) -> str:
-    """Returns the text of a page instead of JSON that is too large for its form."""
-    count = len(_as_text(value))
-    text = ngettext(
-        "%(count)s character, too large to edit here. %(advice)s",
-        "%(count)s characters, too large to edit here. %(advice)s",
-        count,
-    )
-    return text % {"count": local_number(count), "advice": advice}
-
-
-def _as_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    def bound_data(self, data: object, initial: object) -> object:
+        """The line as the user has typed it."""
+        return initial if self.disabled else data
 
 
 def _advice(text: str, error: json.JSONDecodeError) -> Promise:
@@ -189,9 +132,3 @@ def _is_storable(value: object) -> bool:
     except ValueError:
         return False
     return not _NUL.search(text)
-
-
-def set_widget(field: forms.Field, widget: forms.Widget) -> None:
-    """Replaces the widget of a form field."""
-    widget.is_required = field.required
-    field.widget = widget

@@ -233,7 +233,12 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
     if effect is None:
         text = _("not running") if use.kind is None else _("off")
         return text, text
-    if use.kind is Kind.FLAG:
+    return effect_texts(effect, use.kind)
+
+
+def effect_texts(effect: Effect, kind: Kind | None) -> tuple[str, str]:
+    """Returns how many users have a flag, before and after, or get another result."""
+    if kind is Kind.FLAG:
         return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
     users = users_text(effect, effect.changed)
     return "", _("another result: %(users)s") % {"users": users}

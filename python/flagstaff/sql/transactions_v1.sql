@@ -1,6 +1,8 @@
--- The first entries of transactions, which may have changed all flags. After a restore, another server
--- may have used the same number at a different time.
-SELECT c.transaction_id, c.object_pk, c.id, c.relation::text, c.key, c.action, c.hidden IS NOT NULL
+-- How many rows transactions have changed, among the first entries of each, and how many entries these
+-- are. After a restore, another server may have used the same number at a different time.
+SELECT c.transaction_id,
+    pg_catalog.count(DISTINCT pg_catalog.concat(pg_catalog.translate(c.relation::text, 'm', 'f'), c.object_pk)),
+    pg_catalog.count(*)
 FROM ROWS FROM (
     pg_catalog.unnest(%(transactions)s::int8[]), pg_catalog.unnest(%(times)s::timestamptz[])
 ) AS wanted (transaction_id, at)
@@ -17,4 +19,4 @@ WHERE c.at OPERATOR(pg_catalog.>) (wanted.at OPERATOR(pg_catalog.-) '1 day'::int
     AND c.object_table::oid OPERATOR(pg_catalog.=) ANY (ARRAY(
         SELECT pg_catalog.to_regclass(t)::oid FROM pg_catalog.unnest(%(tables)s::text[]) AS t
     ))
-ORDER BY c.id
+GROUP BY c.transaction_id

@@ -26,7 +26,7 @@ from flagstaff.experiments.models import ExperimentEvent
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
-from tests.support.admin_pages import asks, page, staff
+from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
 from tests.support.usage_rows import add_usage
@@ -58,7 +58,10 @@ EDITS = {
     "_add": "1",
     "owner": "edited",
     "tags": "edited",
-    "until": "2100-01-01",
+    "review_on": "2100-01-01",
+    "percent": "100",
+    "users": "staff",
+    "_reason": "edited",
     "winner": "treatment",
     "conditions": json.dumps(LOGGED_IN),
 }
@@ -181,18 +184,19 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
                 continue
             for one in (url.format(pk=pk) for pk in pks):
                 yield one
-                if "history" in one:
-                    yield from (f"{one}?format=csv", f"{one}?restore={versions[0]}")
-                elif "change" in one:
+                if "change" in one:
                     yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
     plan = Plan.objects.latest("pk").pk
     yield f"/admin/flagstaff_rollouts/plan/add/?like={plan}"
-    yield f"/admin/flagstaff/flagsofuser/?user={User.objects.get(username='staff').pk}"
-    yield "/admin/flagstaff/overview/search/?q=opsecre"
-    yield "/admin/flagstaff/overview/search/?q=lassified"
-    for name in ("undo", "undo-transaction"):
-        yield from (f"/admin/flagstaff/recentchange/?{name}={version}" for version in versions)
-    yield "/admin/flagstaff/recentchange/?key=opsecre&time=24h"
+    yield f"/admin/flagstaff/featureflag/user/?user={User.objects.get(username='staff').pk}"
+    yield "/admin/flagstaff/featureflag/search/?q=opsecre"
+    yield "/admin/flagstaff/featureflag/search/?q=lassified"
+    for query in ("undo={}", "restore={}", "transaction={}", "transaction={}&undo=all"):
+        yield from (f"{RECENT}?{query.format(version)}" for version in versions)
+    yield f"{RECENT}?key=opsecre&time=24h"
+
+
+ACTIONS = ("delete_selected", "kill", "on", "rollout", "release", "details", "delete")
 
 
 def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
@@ -203,7 +207,7 @@ def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
     for model in models():
         if url == f"/admin/{model._meta.app_label}/{model._meta.model_name}/":
             pks = [row.pk for row in foreign if isinstance(row, model)]
-            for action in (*(site.get_model_admin(model).actions or ()), "delete_selected"):
+            for action in ACTIONS:
                 yield CONFIRMED | EDITS | {"action": action, "_selected_action": pks}
 
 

@@ -15,7 +15,7 @@ from flagstaff._words.json_text import ExactDecoder
 from flagstaff.contrib.webhooks.message import create_message
 from flagstaff.contrib.webhooks.slack import as_slack
 from flagstaff.models import Change, KeyValueStore
-from tests.support.admin_pages import VALUES, page
+from tests.support.admin_pages import RECENT, VALUES, page
 from tests.support.history import value_history
 from tests.support.terminals import run, typed
 from tools.limits import seconds
@@ -68,7 +68,7 @@ def test_history_page_reads_only_the_beginning_of_a_long_value(admin_client: Cli
         html = page(admin_client, f"{VALUES}{pk}/history/")
     assert max(read) < SHORT
     assert html.count("(99,702 more characters)") == 3
-    table: Any = admin_client.get(f"{VALUES}{pk}/history/?format=csv")
+    table: Any = admin_client.get(f"{RECENT}?format=csv")
     assert OLD in table.getvalue().decode()
 
 

@@ -15,12 +15,12 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
-OVERVIEW = "/admin/flagstaff/overview/"
-RECENT = "/admin/flagstaff/recentchange/"
-STALE = "/admin/flagstaff/staleflag/"
-UNKNOWN = "/admin/flagstaff/unknownkey/"
-WORKERS = "/admin/flagstaff/connectedworker/"
-USER_FLAGS = "/admin/flagstaff/flagsofuser/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
+STALE = "/admin/flagstaff/featureflag/stale/"
+UNKNOWN = "/admin/flagstaff/featureflag/unknown-keys/"
+WORKERS = "/admin/flagstaff/featureflag/workers/"
+USER_FLAGS = "/admin/flagstaff/featureflag/user/"
 
 BULK_ACTIONS = (
     "turn_on",
@@ -67,32 +67,40 @@ PAGES = {
     "flag-list-delete": Page(
         FLAGS,
         ("#changelist .actions button",),
-        ("#action-toggle", "select[name=action] option[value=delete_selected]"),
+        ("#action-toggle", "select[name=action] option[value=delete]"),
     ),
     "flag-list-no-match": Page(f"{FLAGS}?q=no-such-flag"),
     "flag-add": Page(f"{FLAGS}add/"),
-    "flag-add-errors": Page(f"{FLAGS}add/", ("[name=_save]",)),
+    "flag-add-errors": Page(f"{FLAGS}add/", (".flagstaff-confirm",)),
     "flag": Page(f"{FLAGS}{{flag}}/change/"),
     "flag-with-rules": Page(f"{FLAGS}{{ruled}}/change/"),
     "flag-as-release": Page(f"{FLAGS}{{ruled}}/change/", user="release"),
-    "flag-rules-as-json": Page(f"{FLAGS}{{ruled}}/change/", ("button[value=json]",)),
+    "flag-rules": Page(f"{FLAGS}{{ruled}}/rules/"),
+    "flag-details": Page(f"{FLAGS}{{flag}}/details/"),
+    "flag-rollout": Page(f"{FLAGS}{{flag}}/rollout/?percent=50"),
+    "flag-release": Page(f"{FLAGS}{{flag}}/release/"),
+    "flag-unit": Page(f"{FLAGS}{{flag}}/unit/"),
+    "flag-allow": Page(f"{FLAGS}{{flag}}/allow/"),
     "flag-off": Page(f"{FLAGS}{{off}}/change/"),
     "flag-who-has-it": Page(f"{FLAGS}{{ruled}}/change/?user=alice&context=country%3DDE"),
     "flag-who-errors": Page(f"{FLAGS}{{flag}}/change/?user=alcie&context=country"),
     "flag-allowed-users": Page(f"{FLAGS}{{flag}}/allowed-users/"),
-    "flag-allowed-users-errors": Page(f"{FLAGS}{{flag}}/allowed-users/", ("[name=_add]",)),
     "flag-delete": Page(f"{FLAGS}{{ruled}}/delete/"),
     "flag-history": Page(f"{FLAGS}{{flag}}/history/"),
     "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),
-    "flag-turn-on": Page(f"{FLAGS}{{off}}/turn-on/"),
-    "flag-save": Page(f"{FLAGS}{{off}}/change/", ("[name=_save]",), ("#id_enabled",)),
+    "flag-turn-on": Page(f"{FLAGS}{{off}}/on/"),
     "flag-restore": Page(f"{FLAGS}{{flag}}/history/", ("a[href*='?restore=']",)),
-    "flag-undo-all": Page(f"{FLAGS}{{flag}}/history/", ("a[href*=undo-transaction]",)),
+    "flag-undo-all": Page(
+        f"{FLAGS}{{flag}}/history/", ("a[href*='?transaction=']", "a[href*='undo=all']")
+    ),
     "value-list": Page(VALUES),
     "value-add": Page(f"{VALUES}add/"),
-    "value-add-errors": Page(f"{VALUES}add/", (".submit-row [name=_save]",)),
+    "value-add-errors": Page(f"{VALUES}add/", (".flagstaff-confirm",)),
     "value": Page(f"{VALUES}{{value}}/change/"),
-    "value-choices": Page(f"{VALUES}{{chosen}}/change/"),
+    "value-set": Page(f"{VALUES}{{value}}/set/"),
+    "value-rules": Page(f"{VALUES}{{value}}/rules/"),
+    "value-details": Page(f"{VALUES}{{chosen}}/details/"),
+    "value-choices": Page(f"{VALUES}{{chosen}}/set/"),
     "value-object": Page(f"{VALUES}{{object}}/change/"),
     "value-object-history": Page(f"{VALUES}{{object}}/history/"),
     "value-delete": Page(f"{VALUES}{{value}}/delete/"),
@@ -139,13 +147,13 @@ PAGES = {
     "recent-changes-bring-back": Page(
         f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
     ),
-    "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
+    "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
     "workers": Page(WORKERS),
-    "workers-check": Page(WORKERS, ("[name=_check]",)),
+    "workers-check": Page(WORKERS, ("form[method=post] .flagstaff-button",)),
     "user-flags": Page(f"{USER_FLAGS}?user=alice&context=country%3DDE"),
     "user-flags-errors": Page(f"{USER_FLAGS}?user=alcie&context=country"),
     "user-flags-as-release": Page(USER_FLAGS, user="release"),

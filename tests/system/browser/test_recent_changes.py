@@ -7,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
 
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 FLAGS = "/admin/flagstaff/featureflag/"
 LONG = "checkout_payment_retry_policy_" * 8
 MESSAGE = ".messagelist"
@@ -37,24 +37,23 @@ width = plain_windows(*ROWS)
 def test_change_of_the_last_hour_is_found_and_undone(
     visitor: Visitor, width: int, shop: Shop
 ) -> None:
-    visitor.visit(FLAGS)
-    visitor.follow(f".flagstaff-pages a[href='{RECENT}']")
+    visitor.visit(RECENT)
     assert_fits(visitor)
-    visitor.follow(".flagstaff-shortcuts a[href$='time=1h']")
-    visitor.find("summary:has(+ form #id_actor)").click()
+    visitor.follow(".flagstaff-filters a[href$='time=1h']")
+    visitor.find(".flagstaff-filters summary").click()
     visitor.write("#id_actor", "deploy")
-    visitor.follow("form:has(#id_actor) [type=submit]")
+    visitor.follow("details:has(#id_actor) [type=submit]")
     visitor.write("#searchbar", "CHECKOUT")
     with visitor.leaving_page():
         visitor.find("#searchbar").send_keys(Keys.ENTER)
     assert_fits(visitor)
-    assert visitor.texts(".flagstaff-event-change a") == ["new_checkout"]
+    assert visitor.texts(".flagstaff-event .flagstaff-key") == ["new_checkout"]
     assert "rollout 5 → 80 %" in visitor.text(".flagstaff-change")
-    visitor.follow(".flagstaff-event a.flagstaff-button")
+    visitor.follow(".flagstaff-event .flagstaff-links a")
     assert_fits(visitor)
     assert "rollout 80 → 5 %" in visitor.text(".flagstaff-preview")
     visitor.follow(".flagstaff-confirm")
     assert "was undone: rollout 80 → 5 %" in visitor.text(MESSAGE)
     assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
-    chips = visitor.texts(".flagstaff-shortcuts [aria-current]")
+    chips = visitor.texts(".flagstaff-filters [aria-current]")
     assert chips == ["Person: deploy ✕", "Last hour ✕"]

@@ -1,123 +1,43 @@
-"""What is known about a key that no flag has: evaluations, and the flag that had it before."""
+"""What is known about the key of a new flag: evaluations, and the flag that had it before."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.usage import recent_usage
-from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
-from flagstaff._words.times import local_days, local_time_text
+from flagstaff._words.times import local_days
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.links import admin_of, may_view
-from flagstaff.admin.page import page_of
-from flagstaff.admin.part import Part
-from flagstaff.admin.recent_changes.urls import key_url, undo_url
-from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.links import history_url
+from flagstaff.admin.menu import page_link
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, former_rows
-from flagstaff.models import RecentChange
 
 
-def former_texts(
-    site: AdminSite, request: HttpRequest, keys: Collection[str], *, with_way_back: bool = True
-) -> dict[str, str]:
-    """Returns a sentence with links for each key that a flag had before.
-
-    The links are those that the user may open: to the history of the key and, with
-    `with_way_back`, to the page that brings the flag back. Makes up to five queries.
-    """
-    rows: dict[str, Change] = value_or_default(
-        "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), {}
-    )
-    hidden = hidden_rows(site, request, conf.flag_model) if rows else {}
-    rows = {key: row for key, row in rows.items() if row.object_pk not in hidden}
-    if not rows:
-        return {}
-    actors = {row.actor for row in rows.values() if row.actor}
-    names: dict[str, str] = value_or_default(
-        "the names of actors cannot be read", lambda: actor_table().names(actors), {}
-    )
-    renamed = [row.object_pk for row in rows.values() if not row.is_deletion]
-    flags = all_rows(conf.flag_model).filter(pk__in=renamed).values_list("pk", "key")
-    present = {str(pk): key for pk, key in flags} if renamed else {}
-    may_see = may_view(site, request, RecentChange) and may(site, request, "view", conf.flag_model)
-    flag_admin = admin_of(site, conf.flag_model)
-    may_add = may_see and flag_admin is not None and flag_admin.has_add_permission(request)
-    texts = {}
-    for key, row in rows.items():
-        links = [(key_url(site, Kind.FLAG, key), _("History"))] if may_see else []
-        if with_way_back and may_add and row.is_deletion:
-            links.append((undo_url(site, [row.pk]), _("Bring back…")))
-        text = _text(row, names, present.get(row.object_pk, ""))
-        html = format_html_join(" · ", '<a href="{}">{}</a>', links)
-        texts[key] = format_html("{} {}", text, html) if html else text
-    return texts
-
-
-def _text(row: Change, names: dict[str, str], present: str) -> str:
-    if present:
-        text = _("The flag “%(flag)s” had this key before.")
-        return text % {"flag": present}
-    if not row.is_deletion:
-        return _("A flag had this key before.")
-    actor = row.actor and names.get(row.actor, row.actor)
-    by = actor or _("%(user)s (database user)") % {"user": row.session_user}
-    text = _("A flag with this key was deleted on %(time)s by %(actor)s.")
-    return text % {"time": local_time_text(row.at), "actor": by}
-
-
-@dataclass(frozen=True)
-class _Former:
-    """The flags that had the key of a new one before."""
-
-    texts: Mapping[str, str]
-
-
-class NewKey(Part):
-    """What is known about the key of a new flag."""
-
-    def open_new(self, request: HttpRequest, initial: Mapping[str, Any]) -> None:
-        """Shows messages about the key of the URL."""
-        if key := initial.get("key"):
-            for text in self._texts(request, str(key)):
-                self.admin.message_user(request, text, messages.WARNING)
-
-    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
-        """Finds the flag that had the key before: while the new one exists, it is not found."""
-        if form.instance._state.adding:
-            # The deleted flag cannot be brought back while its key is in use.
-            site, keys = self.admin.admin_site, [form.instance.key]
-            texts = former_texts(site, request, keys, with_way_back=False)
-            page_of(request).keep(_Former(texts))
-
-    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
-        """Shows a message about that flag."""
-        former = page_of(request).kept(_Former)
-        for text in former.texts.values() if is_new and former else ():
-            self.admin.message_user(request, text, messages.WARNING)
-
-    def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
-        usage = recent_usage([key])
-        if usage is not None and (found := usage.keys.get(key)) and found.count:
-            text = ngettext(
-                "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
-                "call returns its default; while the new flag is off, it returns False.",
-                "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
-                "call returns its default; while the new flag is off, it returns False.",
-                found.count,
-            )
-            yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
-        yield from former_texts(self.admin.admin_site, request, [key]).values()
+def key_texts(site: AdminSite, request: HttpRequest, key: str) -> Iterator[str]:
+    """Yields sentences, with a link to the history of the key. Makes a few queries."""
+    usage = recent_usage([key])
+    if usage is not None and (found := usage.keys.get(key)) and found.count:
+        text = ngettext(
+            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            found.count,
+        )
+        yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
+    problem = "the earlier flag of a key cannot be read"
+    rows: dict[str, Change] = value_or_default(problem, lambda: former_rows(Kind.FLAG, [key]), {})
+    row = rows.get(key)
+    if row is not None and row.object_pk not in hidden_rows(site, request, conf.flag_model):
+        text, url = _("A flag had this key before."), history_url(site, Kind.FLAG, key)
+        has_link = page_link(site, request, "changes")
+        yield format_html('{} <a href="{}">{}</a>', text, url, _("History")) if has_link else text

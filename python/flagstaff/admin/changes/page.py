@@ -1,0 +1,383 @@
+"""The page of changes of flags, values and segments, and of the events of apps, and its CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain, islice
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, TextField, Value
+from django.db.models.functions import Cast
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._stored_value_schema import is_secret
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import is_storable, local_number
+from flagstaff._words.times import aware, local_time_text
+from flagstaff.admin.app_pages import PAGES, AppPages
+from flagstaff.admin.changes.events import EventRow, event_rows, with_links, without_hidden_users
+from flagstaff.admin.changes.filters import KIND_LABELS, TIMES, Filters
+from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, UndoRequest
+from flagstaff.admin.confirmation import parse_version
+from flagstaff.admin.fallbacks import can_read, hidden_kinds, value_or_default
+from flagstaff.admin.links import (
+    UNDO,
+    admin_of,
+    back_url,
+    changes_url,
+    history_url,
+    may_view,
+    page_url,
+    undo_url,
+)
+from flagstaff.admin.rights import hidden_rows, may, may_see
+from flagstaff.admin.table import Page
+from flagstaff.history.export import csv_lines
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import (
+    Change,
+    ChangeQuerySet,
+    Event,
+    events,
+    has_history,
+    missing_entries,
+    version_of,
+)
+from flagstaff.history.user_names import may_see_users
+
+_PAGE_SIZE = 50
+# Events of apps between the first and the last change of a page.
+_MAX_OTHERS = 500
+_BEFORE = "before"
+_ANY_TIME = {"time": "", "from": "", "to": ""}
+
+
+class RecentChanges(Page):
+    """One page: users who may view flags, values or segments see their changes."""
+
+    template = "flagstaff/changes.html"
+    docs_page = "how-to/history/"
+
+    def post(self) -> HttpResponse:
+        """Undoes what the URL names, after a confirmation."""
+        if {UNDO, RESTORE}.isdisjoint(self.request.GET):
+            raise PermissionDenied
+        return UndoRequest(self.admin, self.request).answer()
+
+    def get(self) -> HttpResponse:
+        """The page, the page that undoes what the URL names, or the CSV."""
+        request = self.request
+        if not can_read(request, "change_table"):
+            return self.show(self._context())
+        if not {UNDO, RESTORE}.isdisjoint(request.GET):
+            return UndoRequest(self.admin, request).answer()
+        if url := back_url(request):
+            text = _("First select the changes that you want to undo.")
+            self.admin.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(url)
+        is_csv = request.GET.get("format") == "csv"
+        return self._csv() if is_csv else self.show(self._context())
+
+    def _context(self) -> Mapping[str, object]:
+        """The rows of a page, and the filters."""
+        site, request = self.site, self.request
+        filters = _filters(site, request)
+        username = request.user.get_username()
+        times = [
+            (text, filters.query(**_ANY_TIME | {"time": name})) for name, text in TIMES.items()
+        ]
+        context = {
+            "form": filters,
+            "query": filters.query(),
+            # To which an undo returns.
+            "back": request.get_full_path(),
+            "quick": [*times, (_("Mine"), filters.query(actor=username))],
+        }
+        if not can_read(request, "change_table"):
+            text = _("There is no history: it needs PostgreSQL and “manage.py migrate”.")
+            return {**context, "unavailable": text}
+        if filters.errors:
+            return context
+        kinds, readable = viewable_kinds(site, request), readable_kinds(site, request)
+        if filters.exact_key:
+            context["title"] = _("Changes of %(key)s") % {"key": filters.exact_key}
+        of_row = _row_of(filters)
+        rows, older = self._rows(filters, readable, of_row)
+        together = [int(row.version) for row in rows if row.may_undo]
+        is_whole = filters.query() == urlencode({TRANSACTION: filters.of_transaction})
+        undo_all = undo_url(site, together)
+        return {
+            **context,
+            "rows": rows,
+            "older": older,
+            "missing": _missing_text(),
+            "is_secret": of_row is not None and is_secret(of_row),
+            "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind not in readable],
+            "may_select": any(row.undo_url for row in rows),
+            "undo_all": f"?{filters.query()}&{UNDO}={ALL}" if is_whole else undo_all,
+            "undo_all_count": len(together) if filters.is_narrow else 0,
+            "is_whole": is_whole,
+        }
+
+    def _rows(
+        self, filters: Filters, kinds: Sequence[Kind], of_row: Any
+    ) -> tuple[list[EventRow], str]:
+        """The rows of a page, and the query of the next one."""
+        site, request = self.site, self.request
+        before = request.GET.get(_BEFORE)
+        version = parse_version(before) if before else None
+        entries = shown_entries(site, request, filters, kinds)
+        newest = entries.short().newest(version, few=filters.is_short)[: _PAGE_SIZE + 1]
+        [*found] = newest if kinds else ()
+        page, more = found[:_PAGE_SIZE], found[_PAGE_SIZE:]
+        shown = [*without_hidden_users(request, events(page))]
+        rows = _with_keys(site, request, shown, of_row)
+        # The events of the apps between the first and the last change of the page.
+        since, until = filters.since, filters.until
+        if more:
+            since = max(filter(None, (aware(page[-1].at), since)))
+        if version is not None:
+            until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
+        limit = _MAX_OTHERS if more else _PAGE_SIZE
+        others = _rows_of_apps(site, request, filters, (since, until), limit)
+        older = filters.query(**{_BEFORE: str(page[-1].pk)}) if more else ""
+        if len(others) == limit and not more:
+            # What is older is on the next page, of which the last moment of this one is a part.
+            rows = [row for row in rows if row.at >= others[-1].at]
+            end = others[-1].at + timedelta(microseconds=1)
+            begin = filters.since.isoformat() if filters.since else ""
+            older = filters.query(**_ANY_TIME | {"from": begin, "to": end.isoformat()})
+        return sorted([*rows, *others], key=lambda row: row.at, reverse=True), older
+
+    def _csv(self) -> HttpResponse:
+        site, request = self.site, self.request
+        filters = _filters(site, request)
+        found = shown_entries(site, request, filters, readable_kinds(site, request))
+        entries = () if filters.errors else found.in_batches(few=filters.is_short)
+        shown = without_hidden_users(request, events(entries))
+        # A first event is read here, so that a problem is not in the middle of the response.
+        lines = csv_lines(chain([*islice(shown, 1)], shown))
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="changes.csv"'
+        return cast("HttpResponse", response)
+
+
+def history_redirect(
+    model_admin: ModelAdmin[Any], kind: Kind, request: HttpRequest, object_id: str
+) -> HttpResponse | None:
+    """Returns the redirect from the history of a row to its changes; None if there are none.
+
+    The row may be a deleted one. Raises PermissionDenied.
+    """
+    site, pk = model_admin.admin_site, unquote(object_id)
+    if not has_history() or not is_storable(pk):
+        return None
+    row: Any = model_admin.get_object(request, pk)
+    if row is not None and not may(site, request, "view", row):
+        raise PermissionDenied
+    if row is None:
+        newest = Change.objects.of_row(kind, pk).newest().first()
+        row = newest if newest and may_see(site, request, kind.model, pk) else None
+    url = "" if row is None else history_url(site, kind, row.key)
+    return HttpResponseRedirect(url) if url else None
+
+
+def _filters(site: AdminSite, request: HttpRequest) -> Filters:
+    kinds = {kind.value: str(KIND_LABELS[kind]) for kind in viewable_kinds(site, request)}
+    labels = kinds | {pages.name: pages.label for pages in PAGES}
+    return Filters(request.GET, labels, may_see_users=may_see_users(request.user))
+
+
+def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see and the role may read. Queries as can_read."""
+    hidden = hidden_kinds(request)
+    return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
+
+
+def viewable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
+    return [kind for kind in Kind if may(site, request, "view", kind.model)]
+
+
+def shown_entries(
+    site: AdminSite, request: HttpRequest, filters: Filters, kinds: Collection[Kind]
+) -> ChangeQuerySet:
+    """Returns the entries that meet the filters, without those about hidden rows."""
+    entries = filters.entries(kinds)
+    for kind in kinds:
+        if hidden := hidden_rows(site, request, kind.model):
+            entries = entries.exclude(relation__in=kind.relations, object_pk__in=[*hidden])
+    return entries
+
+
+# The rows.
+
+
+def _with_keys(
+    site: AdminSite, request: HttpRequest, shown: Sequence[Event], of_row: Any
+) -> list[EventRow]:
+    """Returns the rows of events, with the links to their flags, values and segments.
+
+    Those of one row can be restored.
+    """
+    existing = _existing(shown)
+
+    def exists(event: Event) -> bool:
+        return (event.kind, event.object_pk) in existing
+
+    versions = range(0)
+    if of_row is not None and shown and may(site, request, "change", of_row):
+        versions = _restorable(Kind(shown[0].kind), of_row)
+    rows = []
+    for event, row in zip(shown, event_rows(site, request, shown, exists), strict=True):
+        kind, pk = Kind(event.kind), event.object_pk
+        has_page = exists(event) and admin_of(site, kind.model) is not None
+        page = page_url(site, kind.model, "change", pk) if has_page else ""
+        is_restorable = event.version in versions and pk == str(of_row.pk)
+        restore = changes_url(site, {RESTORE: event.version}) if is_restorable else ""
+        rows.append(
+            replace(
+                row,
+                key=event.key,
+                kind="" if kind is Kind.FLAG else str(KIND_LABELS[kind]),
+                is_deleted=not exists(event),
+                url=page or history_url(site, kind, event.key),
+                restore_url="" if event.action == "delete" else restore,
+            )
+        )
+    return rows
+
+
+def _existing(shown: Sequence[Event]) -> set[tuple[str, str]]:
+    """The rows of these events that exist, by kind and the text of their primary key. One query."""
+    found = []
+    for kind in Kind:
+        pks = {event.object_pk for event in shown if event.kind == kind.value}
+        # As texts: the type of the primary key may have changed since.
+        rows = all_rows(kind.model).annotate(flagstaff_pk=Cast("pk", TextField())).order_by()
+        found.append(
+            rows.filter(flagstaff_pk__in=pks).values_list(Value(kind.value), "flagstaff_pk")
+        )
+    # The newest Django orders even a union by the fields of the model.
+    return {*found[0].union(*found[1:], all=True).order_by()}
+
+
+def _row_of(filters: Filters) -> Any:
+    """Returns the row whose history this is; None if the filters do not name one. One query."""
+    kind = next((kind for kind in Kind if kind.value == filters.of_kind), None)
+    return kind.find(filters.exact_key) if kind and filters.exact_key else None
+
+
+def _restorable(kind: Kind, row: Any) -> range:
+    """Returns which versions of a row can be restored. Two queries.
+
+    Not the newest one, and none before a change whose values are not stored.
+    """
+    hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
+    lost = hidden.values_list("id", flat=True).first() or 0
+    return range(lost, version_of(kind, row.pk) or 0)
+
+
+def _rows_of_apps(
+    site: AdminSite,
+    request: HttpRequest,
+    filters: Filters,
+    times: tuple[datetime | None, datetime | None],
+    limit: int,
+) -> list[EventRow]:
+    """Returns the newest events of the apps that meet the filters, newest first. Few queries."""
+    if filters.of_action == "delete" or filters.of_transaction is not None:
+        return []
+    events: list[tuple[AppPages, Any]] = []
+    for pages in PAGES:
+        if filters.of_kind in {"", pages.name} and may_view(site, request, pages.model):
+            problem = f"the app {pages.model._meta.app_label} cannot show its events"
+            newest = _events_of_app(site, request, pages, filters, times)[:limit]
+            found: list[Any] = value_or_default(problem, partial(list, newest), [])
+            events += [(pages, event) for event in found]
+    if filters.of_action:
+        is_creation = filters.of_action == "create"
+        events = [(of, one) for of, one in events if (one.kind == "created") is is_creation]
+    actors = {event.actor for _pages, event in events if event.actor}
+    names = actor_table().names(actors) if actors else {}
+    rows = [
+        EventRow(
+            at=aware(event.at),
+            change=_labelled(event.get_kind_display(), event.message),
+            actor=names.get(event.actor, event.actor) or _("not known"),
+            # Plans have none.
+            reason=with_links(getattr(event, "reason", "")),
+            key=row.key,
+            url=page_url(site, pages.model, "change", row.pk),
+            kind=pages.label,
+        )
+        for pages, event in events
+        for row in [getattr(event, pages.name)]
+    ]
+    # Of two apps, one may have older events than the other has shown.
+    return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
+
+
+def _events_of_app(
+    site: AdminSite,
+    request: HttpRequest,
+    pages: AppPages,
+    filters: Filters,
+    times: tuple[datetime | None, datetime | None],
+) -> Any:
+    """Returns the events of an app that meet the filters, newest first."""
+    key_part = f"{pages.name}__key__icontains"
+    conditions = {
+        f"{pages.name}__key": filters.exact_key or None,
+        key_part: filters.key_part or None,
+        "at__gte": times[0],
+        "at__lt": times[1],
+        "actor__in": filters.actors,
+    }
+    events = all_rows(pages.events).filter(
+        **{name: one for name, one in conditions.items() if one is not None}
+    )
+    if filters.text:
+        events = events.filter(Q(**{key_part: filters.text}) | Q(actor__in=filters.text_actors))
+    # The rows that their list shows.
+    shown = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
+    events = events.filter(**{f"{pages.name}__in": shown})
+    return events.select_related(pages.name).order_by("-at", "-pk")
+
+
+def _labelled(kind: str, text: str) -> str:
+    """Returns a text that begins with the kind of an event."""
+    return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
+
+
+def _missing_text() -> str:
+    """Returns how many recent changes left no entry; empty if all did. Makes a query."""
+    nothing: tuple[int, datetime | None] = 0, None
+    count, newest = value_or_default("missing entries cannot be counted", missing_entries, nothing)
+    if not count:
+        return ""
+    text = ngettext(
+        "%(count)s recent change is not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
+        "%(count)s recent changes are not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
+        count,
+    )
+    at = "" if newest is None else local_time_text(newest)
+    return text % {"count": local_number(count), "time": at}

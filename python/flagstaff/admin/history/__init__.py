@@ -1,1 +1,0 @@
-"""The history of a row, with its links to undo and restore."""

@@ -1,0 +1,460 @@
+"""The page of changes, which is also the history of each row: its rows, filters, pages and CSV."""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import timedelta
+from html import unescape
+from io import StringIO
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, override_settings
+from django.utils import timezone
+from django.utils.timezone import get_fixed_timezone
+
+from flagstaff import acting_as, changes
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.admin.changes import events
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import PlanEvent
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    VALUES,
+    count_queries,
+    event_keys,
+    events_of,
+    flag_url,
+    page,
+    restore_url,
+    staff,
+    undo_url,
+)
+from tests.support.history_fixtures import GERMAN
+from tests.support.plan_pages import text_of
+from tests.support.sql import rows, statements_of, without_table
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = "new_checkout"
+
+
+@pytest.fixture(autouse=True)
+def shop() -> None:
+    """A flag, a value and a segment."""
+    changes.flags.create(KEY)
+    changes.values.create("gateway", "stripe")
+    changes.segments.create("german", GERMAN)
+
+
+def url(**parameters: str) -> str:
+    return f"{RECENT}?{urlencode(parameters)}"
+
+
+def keys(client: Client, **parameters: str) -> list[str]:
+    """The key of each event, and its kind unless it is a flag, from top to bottom."""
+    return event_keys(page(client, url(**parameters)))
+
+
+# The rows.
+
+
+def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
+    operator: Client,
+) -> None:
+    ticket = "https://tickets.example.com/OPS-7"
+    with acting_as("<b>ana</b>", reason=f"see {ticket} <script>", source="<i>"):
+        changes.flags.set_rollout(KEY, 50)
+    html = page(operator, RECENT)
+    assert event_keys(html) == [KEY, "german segment", "gateway value", KEY]
+    newest = events_of(html)[0]
+    assert re.fullmatch(
+        f"{KEY} rollout 0 → 50 % <b>ana</b> · <i> · "
+        rf"\d\d:\d\d:\d\d · just now · “see {ticket} <script>”",
+        newest,
+    )
+    assert f'see <a href="{ticket}" rel="noreferrer">{ticket}</a>' in html
+    assert not re.search(r"<(script>”|b>ana|i>)", html)
+    assert f'href="{FLAGS}{FeatureFlag.objects.get().pk}/change/"' in html
+    times = re.findall(r'<time datetime="([^"]+)" title="([^"]+)">', html)
+    assert len(times) == 4
+    for machine, exact in times:
+        assert re.search(r"[+-]\d\d:\d\d$", machine)
+        assert re.search(r"\d\d:\d\d:\d\d [A-Z]+$", exact)
+
+
+def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:
+    flag = FeatureFlag.objects.get()
+    changes.flags.update(KEY, {"key": "header"})
+    response = operator.get(f"{FLAGS}{flag.pk}/history/")
+    address = url(key="header", exact="1", kind="flag")
+    assert (response.status_code, response["Location"]) == (302, address)
+    assert event_keys(page(operator, address)) == ["header", KEY]
+    other = staff("view_keyvaluestore")
+    assert other.get(f"{FLAGS}{flag.pk}/history/").status_code == 403
+    # A flag that never was has none.
+    response = operator.get(f"{FLAGS}987654321/history/?undo=1")
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+def test_deleted_row_has_its_whole_history(operator: Client) -> None:
+    flag = FeatureFlag.objects.get()
+    changes.flags.allow(KEY, User.objects.create(username="alice"))
+    changes.flags.delete(KEY)
+    row = f"{KEY} no longer exists"
+    assert keys(operator, action="delete") == [row]
+    html = page(operator, RECENT)
+    count = event_keys(html).count(row)
+    assert count > 1
+    [link] = {*re.findall(r'class="flagstaff-key" href="([^"]*new_checkout[^"]*)"', html)}
+    for address in (unescape(link), f"{FLAGS}{flag.pk}/history/"):
+        response = operator.get(address, follow=True)
+        assert event_keys(response.content.decode()) == [row] * count
+
+
+def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> None:
+    change = changes.flags.set_rollout(KEY, 50).version
+    with acting_as("ana"):
+        back = changes.flags.undo(KEY, change).version
+    for address in (RECENT, url(kind="flag", action="change")):
+        html = page(operator, address)
+        newest, undone, *_others = events_of(html)
+        assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
+        assert "undone" not in newest
+        assert f'href="{undo_url(back)}' in html
+        assert f'href="{undo_url(change)}' not in html
+        assert f'value="{change}"' not in html
+    html = page(operator, flag_url(FeatureFlag.objects.get(), "history"))
+    assert f'href="{restore_url(change)}' in html
+    assert f'href="{restore_url(back)}' not in html
+    # Also if its undo is on the page before.
+    [undone, *_others] = events_of(page(operator, url(kind="flag", before=str(back))))
+    assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
+
+
+def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    changes.values.set("token", "hunter3")
+    html = page(operator, f"{VALUES}{row.pk}/history/")
+    changed, created = events_of(html)
+    assert "created, value ••••••, secret true " in created
+    assert "•••••• → •••••• " in changed
+    assert "The value is secret: the history does not store it" in html
+    assert f'href="{RECENT}?undo=' not in html.partition("created")[0]
+    for text in (html, page(operator, url(format="csv"))):
+        assert not re.search("hunter|sha256", text)
+
+
+def test_missing_entries_are_counted(operator: Client) -> None:
+    with without_table("flagstaff_change"):
+        changes.flags.set_rollout(KEY, 5)
+        FeatureFlag.objects.update(rollout_percent=50)
+    assert "2 recent changes are not in the history" in page(operator, RECENT)
+    rows("UPDATE flagstaff_token SET entry_missing = false")
+    assert "not in the history" not in page(operator, RECENT)
+
+
+# The filters.
+
+
+FILTERS = {
+    "username": ({"actor": "ana"}, ["gateway value"]),
+    "part of a name": ({"actor": "Schm"}, ["gateway value"]),
+    "actor without user": ({"actor": "deploy"}, [KEY]),
+    "part of a key": ({"key": "CHECK"}, [KEY, KEY]),
+    "exact key": ({"key": "gateway", "exact": "1"}, ["gateway value", "gateway value"]),
+    "part is not exact": ({"key": "gate", "exact": "1"}, []),
+    "kind": ({"kind": "segment"}, ["german segment"]),
+    "changed": ({"action": "change"}, [KEY, "gateway value"]),
+    "created value": ({"action": "create", "kind": "value"}, ["gateway value"]),
+    "search of a key": ({"q": "CHECK"}, [KEY, KEY]),
+    "search of a person": ({"q": "Schm"}, ["gateway value"]),
+    "search of a reason": ({"q": "release"}, [KEY]),
+    "search of nothing": ({"q": "nowhere"}, []),
+    "unknown transaction": ({"transaction": "987654321"}, []),
+}
+
+
+@pytest.mark.parametrize(("filters", "expected"), FILTERS.values(), ids=FILTERS)
+def test_filter_selects_changes(
+    filters: dict[str, str], expected: list[str], operator: Client
+) -> None:
+    ana = User.objects.create(username="ana", first_name="Ana", last_name="Schmidt")
+    with acting_as(ana):
+        changes.values.set("gateway", "adyen")
+    with acting_as("deploy", reason="Release 42"):
+        changes.flags.enable(KEY)
+    assert keys(operator, **filters) == expected
+    # Changes without an actor are those of the database user.
+    assert len(keys(operator, actor=connection.settings_dict["USER"])) == 3
+
+
+def test_time_filter_selects_changes(operator: Client) -> None:
+    for key, age in ((KEY, timedelta(days=2)), ("gateway", timedelta(hours=2))):
+        Change.objects.filter(key=key).update(at=timezone.now() - age)
+    for time, count in (("1h", 1), ("24h", 2), ("7d", 3)):
+        assert len(keys(operator, time=time)) == count
+
+
+def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Client) -> None:
+    noon = timezone.localtime(timezone.now()).replace(hour=12, minute=0, second=0, microsecond=0)
+    noon -= timedelta(days=30)
+    Change.objects.filter(key="gateway").update(at=noon)
+    minute, local = timedelta(minutes=1), "%Y-%m-%dT%H:%M"
+    inside = {"from": f"{noon - minute:{local}}", "to": f"{noon + minute:{local}}"}
+    # Dates that are typed come before a time.
+    assert keys(operator, **inside, time="1h") == ["gateway value"]
+    day = f"{noon:%Y-%m-%d}"
+    assert keys(operator, **{"from": day, "to": day}) == ["gateway value"]
+    assert keys(operator, to=f"{noon - minute:{local}}") == []
+
+
+@pytest.mark.parametrize(("days", "count"), [(-1, 3), (1, 0)])
+def test_time_with_an_offset_that_postgresql_does_not_know_is_that_time(
+    days: int, count: int, operator: Client
+) -> None:
+    offset = get_fixed_timezone(timedelta(hours=23, minutes=59))
+    since = timezone.now().astimezone(offset) + timedelta(days=days)
+    assert len(keys(operator, **{"from": since.isoformat()})) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("from", "yesterday", "“yesterday” is not a time. Write it as 2026-11-22 14:30"),
+        ("to", "9999-12-31", "“9999-12-31” is not a time."),
+        ("from", "0001-01-01T00:00:00+23:59", "is not a time."),
+        ("kind", "nothing", "Select a valid choice."),
+        ("time", "1y", "Select a valid choice."),
+        ("transaction", "x", "Enter a whole number."),
+        ("transaction", "9" * 30, "Ensure this value is less than or equal to"),
+    ],
+)
+def test_filter_that_is_not_valid_is_named_kept_and_selects_nothing(
+    name: str, text: str, problem: str, operator: Client
+) -> None:
+    html = page(operator, url(**{name: text}))
+    assert problem in text_of(html)
+    assert event_keys(html) == []
+    assert f'value="{text}"' in html or name == "kind"
+    assert page(operator, url(format="csv", **{name: text})).count("\n") == 1
+
+
+def test_person_who_may_not_see_users_searches_by_username_only() -> None:
+    zoe = User.objects.create(username="zoe", first_name="Chloe", email="zoe@corp.example")
+    with acting_as(zoe):
+        changes.flags.enable(KEY)
+    client = staff("view_featureflag")
+    for text in ("Chloe", "corp.example"):
+        assert keys(client, actor=text) == []
+    assert keys(client, actor="zoe") == [KEY]
+    text = text_of(page(client, url(actor="Chloe")))
+    assert "No change matches the filters. Remove all filters" in text
+
+
+def test_filter_that_is_set_is_a_link_without_it_and_the_form_keeps_it(operator: Client) -> None:
+    html = page(operator, url(actor="ana", kind="flag", time="24h", transaction="7"))
+    chips = re.findall(r'<a href="\?([^"]*)" aria-current="true" title', html)
+    assert [unescape(chip) for chip in chips] == [
+        "time=24h&transaction=7&kind=flag",
+        "actor=ana&time=24h&transaction=7",
+        "actor=ana&transaction=7&kind=flag",
+        "actor=ana&time=24h&kind=flag",
+    ]
+    shown = "Person: ana ✕ Kind: flag ✕ 24 hours ✕ One transaction ✕ Last hour 24 hours 7 days Mine"
+    assert shown in text_of(html)
+    for name, value in (("time", "24h"), ("transaction", "7"), ("actor", "ana")):
+        assert re.search(rf'name="{name}" value="{value}"', html)
+
+
+# Pages, and the CSV.
+
+
+def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Client) -> None:
+    few = count_queries(operator, RECENT)
+    for percent in range(1, 61):
+        changes.flags.set_rollout(KEY, percent)
+        changes.flags.create(f"flag_{percent}")
+    assert count_queries(operator, RECENT) <= few
+    first = page(operator, url(key=KEY))
+    [link] = re.findall(r'<a href="(\?[^"]*before=[^"]*)">Older', first)
+    second = page(operator, f"{RECENT}{unescape(link)}")
+    assert (len(event_keys(first)), len(event_keys(second))) == (50, 11)
+    assert "rollout 10 → 11 %" in text_of(first)
+    assert "rollout 9 → 10 %" in text_of(second)
+    assert ">Older<" not in second
+    assert [row["key"] for row in rows_of_csv(operator, key=KEY)] == [KEY] * 61
+    assert operator.get(url(before="9" * 5000)).status_code == 404
+
+
+def test_history_of_a_row_has_at_most_sixteen_queries(operator: Client) -> None:
+    # Beside those of the session and the user.
+    assert count_queries(operator, url(key="gateway", exact="1", kind="value")) <= 18
+
+
+def test_csv_is_sent_while_the_history_is_read(operator: Client) -> None:
+    def read_first_byte() -> None:
+        response: Any = operator.get(url(format="csv"))
+        assert response.streaming
+        next(iter(response))
+
+    few = len(statements_of(read_first_byte))
+    for number in range(450):
+        FeatureFlag.objects.update(description=str(number))
+    assert len(statements_of(read_first_byte)) == few
+    assert len(page(operator, url(format="csv")).splitlines()) > 450
+
+
+def test_csv_has_no_formulas(operator: Client) -> None:
+    with acting_as("=cmd()", reason="@sum"):
+        changes.flags.enable(KEY)
+    row = rows_of_csv(operator)[0]
+    assert (row["actor"], row["reason"]) == ("'=cmd()", "'@sum")
+
+
+def rows_of_csv(client: Client, **filters: str) -> list[dict[str, str]]:
+    response = client.get(url(format="csv", **filters))
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode()  # type: ignore[attr-defined]
+    return list(csv.DictReader(StringIO(text)))
+
+
+# The events of apps.
+
+
+def test_plan_is_among_the_changes(operator: Client) -> None:
+    with acting_as("ana"):
+        plans.create(KEY, ["10:1h", "50:1h"], guards=())
+    row = f"{KEY} rollout plan"
+    assert row in keys(operator)
+    assert {*keys(operator, kind="plan")} == {row}
+    assert keys(operator, kind="plan", actor="bob") == []
+    for text, is_found in (("CHECKOUT", True), ("ana", True), ("bob", False)):
+        assert (row in keys(operator, q=text)) is is_found
+    with override_settings(LANGUAGE_CODE="de"):
+        text = text_of(page(operator, url(kind="plan")))
+    assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
+
+
+def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(operator: Client) -> None:
+    plan = plans.create(KEY, ["10:1h", "50:1h"], guards=())
+    now = timezone.now()
+    PlanEvent.objects.bulk_create(
+        PlanEvent(
+            plan=plan,
+            kind=PlanEvent.Kind.HELD,
+            message=f"event {number}",
+            at=now - timedelta(days=1, seconds=number),
+        )
+        for number in range(120)
+    )
+    seen: list[str] = []
+    link = url(**{"from": f"{now - timedelta(days=2):%Y-%m-%d}"})
+    while link:
+        html = page(operator, link)
+        seen += re.findall(r"event ([0-9]+)<", html)
+        [*links] = re.findall(r'href="([^"]*)">Older<', html)
+        link = f"{RECENT}{unescape(links[0])}" if links else ""
+    assert [*dict.fromkeys(seen)] == [str(number) for number in range(120)]
+    # The last moment of a page is the first one of the next.
+    assert len(seen) == 122
+
+
+# Transactions.
+
+
+def related(html: str) -> list[str]:
+    return re.findall(r'<a href="[^"]*">(with [^<]*)</a>', html)
+
+
+def test_change_links_to_the_others_of_its_transaction(operator: Client) -> None:
+    assert related(page(operator, RECENT)) == []
+    with transaction.atomic():
+        changes.flags.allow(KEY, User.objects.create(username="alice"))
+        changes.flags.set_rollout(KEY, 100)
+        changes.flags.create("summer_banner")
+        changes.values.set("gateway", "adyen")
+    html = page(operator, RECENT)
+    assert {*related(html)} == {"with 2 others"}
+    [link, *_others] = re.findall(r'<a href="([^"]*transaction=[^"]*)">with', html)
+    found = event_keys(page(operator, unescape(link)))
+    assert {*found} == {"gateway value", "summer_banner", KEY}
+    # Without the permission to view values, the value is only counted.
+    client = staff("change_featureflag")
+    assert {*related(page(client, RECENT))} == {"with 2 others"}
+    assert "gateway value" not in event_keys(page(client, unescape(link)))
+
+
+def change_all(transactions: int, flag_count: int) -> None:
+    """Flags that each of these transactions has changed."""
+    first = FeatureFlag.objects.count()
+    names = (f"flag_{first + number:03}" for number in range(flag_count))
+    FeatureFlag.objects.bulk_create(FeatureFlag(key=name) for name in names)
+    for number in range(transactions):
+        FeatureFlag.objects.update(description=str(number))
+
+
+def test_page_reads_and_asks_as_much_for_many_large_transactions(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    may_change = FeatureFlagAdmin.has_change_permission
+
+    def count(self: Any, request: Any, obj: Any = None) -> bool:
+        asked.append(obj)
+        return may_change(self, request, obj)
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_change_permission", count)
+
+    def figures() -> tuple[int, int]:
+        """The numbers of queries, and of asked permissions."""
+        asked.clear()
+        with CaptureQueriesContext(connection) as queries:
+            page(operator, RECENT)
+        return len(queries), len(asked)
+
+    change_all(3, 10)
+    figures()  # Fills Django's caches.
+    few = figures()
+    change_all(3, 60)
+    assert figures() == few
+
+
+def test_very_large_transaction_is_counted_in_part(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_MAX_ENTRIES", 20)
+    change_all(1, 30)
+    assert {*related(page(operator, RECENT))} == {"with at least 20 others"}
+
+
+# Who sees what.
+
+
+def test_user_sees_only_kinds_with_a_permission(viewer: Client) -> None:
+    html = page(viewer, RECENT)
+    assert event_keys(html) == [KEY]
+    assert 'value="segment"' not in html
+    assert "Undo…" not in html
+    client = staff("view_user", name="without")
+    assert client.get(RECENT).status_code == 403
+    assert client.post(RECENT).status_code == 403
+    assert RECENT not in page(client, "/admin/")
+
+
+def test_page_is_linked_and_needs_a_history(operator: Client) -> None:
+    assert f'<a href="{RECENT}">Recent changes</a>' in page(operator, FLAGS)
+    value = KeyValueStore.objects.get()
+    with without_table("flagstaff_change"):
+        html = page(operator, RECENT)
+        # What Django's own log has.
+        assert "change-history" in page(operator, f"{VALUES}{value.pk}/history/")
+    assert "There is no history: it needs PostgreSQL and “manage.py migrate”." in unescape(html)

@@ -1,0 +1,557 @@
+"""The page of an undo: of one change, of chosen ones, of a transaction, or of a restore."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+
+from flagstaff import acting_as, changes
+from flagstaff.history import flag_version, value_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    VALUES,
+    act,
+    asks,
+    confirmed,
+    flag_url,
+    kill,
+    messages_of,
+    notes_of,
+    page,
+    permit,
+    problems_of,
+    production,
+    restore_url,
+    staff,
+    state,
+    text_to_type,
+    turn_on,
+    undo,
+    undo_all_url,
+    undo_at,
+    undo_url,
+    undo_urls,
+)
+from tests.support.history import all_events, flag_history
+from tests.support.history_fixtures import disabled_triggers
+from tests.support.plan_pages import text_of
+from tests.support.sql import statements_of
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = "new_checkout"
+USERS = 100
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+
+
+@pytest.fixture
+def flag(operator: Client) -> FeatureFlag:
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(USERS - 1)])
+    return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)
+
+
+@pytest.fixture
+def gateway() -> KeyValueStore:
+    return KeyValueStore.objects.create(key="gateway", value="stripe")
+
+
+def cells(response: Any) -> list[list[str]]:
+    """Returns the cells of each row: its key, what is undone, what is written, and the users."""
+    table = response.content.decode().partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    return [
+        [text_of(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)]
+        for row in rows
+    ]
+
+
+def stored() -> tuple[int, object]:
+    return FeatureFlag.objects.get(key=KEY).rollout_percent, KeyValueStore.objects.get().value
+
+
+# One change.
+
+
+def test_undo_of_a_kill_is_shown_written_and_undone_itself(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    [url] = undo_urls(kill(operator, flag))
+    assert url == undo_url(flag_version(KEY))
+    response = operator.get(url)
+    assert cells(response)[0][:3] == ["new_checkout flag", "turned off", "turned on"]
+    assert state(flag) == (False, 25)
+    response = operator.post(url, confirmed(response), follow=True)
+    assert response.redirect_chain == [(flag_url(flag), 302)]
+    assert messages_of(response)[0].startswith(
+        "The change of “new_checkout” was undone: turned on."
+    )
+    assert state(flag) == (True, 25)
+    *_others, url = undo_urls(response)
+    undo_at(operator, url)
+    assert state(flag) == (False, 25)
+
+
+def test_undo_counts_the_users_and_returns_to_the_filtered_list(
+    operator: Client, admin_user: User, flag: FeatureFlag
+) -> None:
+    changes.flags.set_rollout(KEY, 0)
+    html = page(operator, f"{RECENT}?kind=flag&time=1h")
+    url = unescape(re.findall(r'href="([^"]*\?undo=[^"]*)"', html)[0])
+    response = operator.get(url)
+    assert ">Recent changes</a>" in response.content.decode()
+    [line] = cells(response)
+    assert line[2] == "rollout 0 → 25 %"
+    assert line[3] == "0 of 100"
+    assert re.fullmatch(r"\d+ of 100", line[4])
+    [note] = notes_of(response)
+    assert re.fullmatch(
+        r"0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of 100 users have it\.", note
+    )
+    response = undo_at(operator, url, _reason="too low")
+    assert note in messages_of(response)[0]
+    assert response.redirect_chain[-1][0] == f"{RECENT}?kind=flag&time=1h"
+    assert state(flag) == (True, 25)
+    event = flag_history(KEY)[0]
+    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "too low")
+
+
+def changed_again() -> str:
+    version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
+    return undo_url(version)
+
+
+def undone_already() -> str:
+    version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 25)
+    return undo_url(version)
+
+
+def secret() -> str:
+    changes.values.create("token", "hunter2", secret=True)
+    return undo_url(changes.values.set("token", "hunter3").version)
+
+
+def secret_before() -> str:
+    version = changes.values.create("token", "hunter2", secret=True).version
+    changes.values.set("token", "hunter3")
+    return restore_url(version)
+
+
+def transaction_changed_again() -> str:
+    with transaction.atomic():
+        changes.values.set("gateway", "adyen")
+        version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
+    return undo_all_url(version)
+
+
+def newest() -> str:
+    return restore_url(changes.flags.set_rollout(KEY, 80).version)
+
+
+AGAIN = "new_checkout: rollout was changed again and is 70 % now"
+SECRET = "token is secret, so the history says only that its value changed; enter it again with"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (changed_again, f"cannot be undone: {AGAIN}"),
+        (undone_already, "There is nothing to undo."),
+        (newest, "There is nothing to undo."),
+        (secret, f'cannot be undone: {SECRET} "manage.py flags value set token -"'),
+        (secret_before, f"cannot be undone: {SECRET}"),
+        (transaction_changed_again, f"cannot be undone: {AGAIN}"),
+    ],
+)
+def test_undo_that_is_not_possible_says_why_and_has_no_button(
+    change: Callable[[], str], text: str, operator: Client, flag: FeatureFlag, gateway: object
+) -> None:
+    url = change()
+    entries = Change.objects.count()
+    for response in (operator.get(url), operator.post(url, {"_confirmed": "1"})):
+        assert text in text_of(response.content.decode())
+        assert not asks(response)
+    assert Change.objects.count() == entries
+
+
+def test_conflict_of_one_row_refuses_all_and_can_be_left_out(
+    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    url = transaction_changed_again()
+    html = page(operator, url)
+    assert "Nothing can be undone, because some of these changes cannot be." in html
+    [others] = re.findall(r'<a href="([^"]*)">Leave out what cannot be undone</a>', html)
+    undo_at(operator, unescape(others))
+    assert stored() == (70, "stripe")
+
+
+def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Client) -> None:
+    for name in ("undo", "restore"):
+        for version in ("987654321", "9" * 18):
+            response = operator.get(RECENT, {name: version}, follow=True)
+            text = f"Not undone: the history has no version {version}"
+            assert text in str(messages_of(response))
+        for version in ("x", "-1", "9" * 5000, "\0", "all"):
+            assert operator.get(RECENT, {name: version}).status_code == 404
+    # Nothing is selected: the filters are kept.
+    response = operator.get(RECENT, {"back": f"{RECENT}?kind=flag"}, follow=True)
+    assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
+    assert "First select the changes that you want to undo." in str(messages_of(response))
+
+
+def test_get_locks_and_writes_nothing(
+    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    with transaction.atomic():
+        changes.values.set("gateway", "adyen")
+        changes.flags.delete(KEY)
+        version = changes.segments.create("staff", STAFF).version
+    for url in (undo_all_url(version), restore_url(value_version("gateway"))):
+        found = "".join(statements_of(partial(page, operator, url)))
+        assert not re.search(r"INSERT|UPDATE|DELETE|LOCK|SAVEPOINT", found)
+
+
+def test_long_texts_are_truncated_in_the_message_and_the_reason(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    change = changes.flags.update(KEY, {"description": "x" * 10_000}).version
+    [message] = messages_of(undo(operator, change, _reason="\0why" + "x" * 1000))
+    assert '… (9,882 more characters) → "".' in message
+    assert len(message) < 400
+    assert flag_history(KEY)[0].reason == "why" + "x" * 497
+
+
+def test_actions_without_triggers_are_written_and_an_undo_is_not(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    change = changes.flags.set_rollout(KEY, 30).version
+    with disabled_triggers():
+        [text] = messages_of(undo(operator, change))
+        assert state(flag) == (True, 30)
+        act(operator, flag_url(flag, "rollout"), percent="50")
+        kill(operator, flag)
+        assert state(flag) == (False, 50)
+        turn_on(operator, flag)
+    assert state(flag) == (True, 50)
+    assert text.startswith('Not undone: the history does not record "flagstaff_featureflag"')
+
+
+# Creations and deletions.
+
+
+@pytest.mark.parametrize("typed", ["", "banner"], ids=["other", "production"])
+def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, settings: Any) -> None:
+    if typed:
+        production(settings)
+    url = undo_url(changes.flags.create("banner").version)
+    response = operator.get(url)
+    assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], typed)
+    if typed:
+        response = operator.post(url, confirmed(response, _typed_key="x"))
+        assert problems_of(response) == ["Not confirmed: type “banner” exactly."]
+    assert FeatureFlag.objects.exists()
+    response = operator.post(url, confirmed(response, _typed_key=typed), follow=True)
+    assert messages_of(response) == ["“banner” was deleted."]
+    assert response.redirect_chain == [(FLAGS, 302)]
+    assert not FeatureFlag.objects.exists()
+
+
+@pytest.mark.usefixtures("unused")
+def test_deleted_flag_is_brought_back_with_its_users(operator: Client, flag: FeatureFlag) -> None:
+    alice = User.objects.create(username="alice")
+    changes.flags.allow(KEY, alice)
+    url = undo_url(changes.flags.delete(KEY).version)
+    assert "Bring back…" in page(operator, RECENT)
+    who = "On for 25 % of all users and 1 allowed user."
+    assert f"“new_checkout” afterwards: {who}" in text_of(page(operator, url))
+    response = undo_at(operator, url)
+    [message] = messages_of(response)
+    assert f"“new_checkout” was created again, as it was before. {who}" in message
+    again = FeatureFlag.objects.get()
+    assert response.redirect_chain == [(flag_url(again), 302)]
+    assert (again.pk, again.rollout_percent, [*again.allowed_users.all()]) == (flag.pk, 25, [alice])
+
+
+# Several changes.
+
+
+def test_all_changes_of_a_person_on_the_page_are_undone_together(
+    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    with acting_as("ana"):
+        changes.flags.set_rollout(KEY, 50)
+        changes.values.set("gateway", "adyen")
+    html = page(operator, f"{RECENT}?actor=ana")
+    [url] = re.findall(r'href="([^"]*)">Undo all 2 changes on this page…', html)
+    response = undo_at(operator, unescape(url))
+    assert response.redirect_chain == [(f"{RECENT}?actor=ana", 302)]
+    assert "Undone: “gateway”, “new_checkout”." in str(messages_of(response))
+    assert stored() == (25, "stripe")
+    assert len({event.transaction_id for event in all_events()[:2]}) == 1
+    assert "changes on this page" not in page(operator, RECENT)
+
+
+def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
+    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    alice = User.objects.create(username="alice")
+    changes.flags.create("beta", enabled=True, allowed_users=[alice])
+    with transaction.atomic():
+        version = changes.flags.set_rollout(KEY, 100).version
+        changes.flags.create("brand_new", enabled=True)
+        changes.flags.delete("beta")
+        changes.values.set("gateway", "adyen")
+    html = page(operator, f"{RECENT}?transaction={version}")
+    [url] = re.findall(r'href="([^"]*)">Undo the whole transaction…', html)
+    response = operator.get(f"{RECENT}{unescape(url)}")
+    assert "All of these changes are undone, or none." in notes_of(response)
+    value, beta, brand, checkout = cells(response)
+    assert value[:3] == ["gateway value", 'value "stripe" → "adyen"', 'value "adyen" → "stripe"']
+    assert beta[0] == "beta flag"
+    assert beta[1].startswith("deleted, on")
+    assert beta[2] == "creates it again, as it was before"
+    assert beta[3:] == ["0 of 101", "1 of 101"]
+    assert brand[2] == "deletes it"
+    assert checkout[2:4] == ["rollout 100 → 25 %", "101 of 101"]
+    response = undo_at(operator, undo_all_url(version), _reason="too soon")
+    [message] = messages_of(response)
+    assert message.startswith("Undone: “gateway”, “beta”, “brand_new”, “new_checkout”. ")
+    assert stored() == (25, "stripe")
+    assert {*FeatureFlag.objects.values_list("key", flat=True)} == {KEY, "beta"}
+    assert [event.reason for event in all_events()[:4]] == ["too soon"] * 4
+
+
+@pytest.mark.thorough
+def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
+    operator: Client, settings: Any
+) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 20
+    with transaction.atomic():
+        FeatureFlag.objects.bulk_create(FeatureFlag(key=f"flag_{n}") for n in range(201))
+    [url] = undo_urls(undo_at(operator, undo_all_url(flag_version("flag_0"))))
+    assert not FeatureFlag.objects.filter(key__startswith="flag_").exists()
+    undo_at(operator, url)
+    assert FeatureFlag.objects.filter(key__startswith="flag_").count() == 201
+
+
+# Restore.
+
+
+def test_restore_undoes_what_came_after_a_version_with_a_reason(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version = flag_version(KEY)
+    changes.flags.allow(KEY, User.objects.create(username="alice"))
+    changes.flags.update(KEY, {"rollout_percent": 50, "description": "<b>One</b> page"})
+    url = restore_url(version)
+    assert f'href="{url}&amp;' in page(operator, flag_url(flag, "history"))
+    response = operator.get(url)
+    assert "<b>One" not in response.content.decode()
+    [line] = cells(response)
+    assert line[1].endswith("; added 1 allowed user (alice)")
+    back = 'rollout 50 → 25 %, description "<b>One</b> page" → "", removed 1 allowed user (alice)'
+    assert line[2] == back
+    [message] = messages_of(operator.post(url, confirmed(response, _reason="slow"), follow=True))
+    assert message.startswith(f"“new_checkout” was restored: {back}.")
+    assert (state(flag), flag.allowed_users.count()) == ((True, 25), 0)
+    assert flag_history(KEY)[0].reason == "slow"
+
+
+def test_versions_are_restored_only_where_the_values_are_stored(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    changes.values.update("token", {"description": "For the shop"})
+    changes.values.set("token", "hunter3")
+    changes.values.update("token", {"description": "For the new shop"})
+    [version] = re.findall(r"\?restore=(\d+)&", page(operator, f"{VALUES}{row.pk}/history/"))
+    undo_at(operator, restore_url(int(version)))
+    row.refresh_from_db()
+    assert (row.value, row.description) == ("hunter3", "For the shop")
+
+
+# Changes after the page was shown.
+
+
+def test_change_after_the_page_asks_again_and_keeps_the_reason(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url = undo_url(changes.flags.set_rollout(KEY, 5).version)
+    data = confirmed(operator.get(url), _reason="too low")
+    with acting_as("ana"):
+        changes.flags.update(KEY, {"description": "One"})
+    response = operator.post(url, data)
+    assert problems_of(response) == [
+        "This has changed since the page was shown. Press the button again.",
+        'new_checkout: ana: description "" → "One"',
+    ]
+    assert state(flag) == (True, 5)
+    operator.post(url, confirmed(response))
+    assert state(flag) == (True, 25)
+    assert flag_history(KEY)[0].reason == "too low"
+
+
+def test_undo_of_something_else_than_was_shown_asks_again(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.create("banner")
+    deletion = changes.flags.delete("banner").version
+    url = undo_url(deletion, changes.flags.set_rollout(KEY, 80).version)
+    data = confirmed(operator.get(url))
+    # Its key is not free any more.
+    changes.flags.create("banner")
+    response = operator.post(url, data)
+    assert "banner: a flag has this key now" in text_of(response.content.decode())
+    assert state(flag) == (True, 80)
+
+
+def test_segment_that_came_into_use_after_the_page_asks_again(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.segments.create("team", STAFF)
+    everybody = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+    url = undo_url(changes.segments.update("team", {"conditions": everybody}).version)
+    data = confirmed(operator.get(url))
+    changes.flags.update(KEY, {"rules": [{"conditions": [{"segment": "team"}]}]})
+    response = operator.post(url, data)
+    assert problems_of(response)[0].startswith("This has changed since the page was shown.")
+    assert Segment.objects.get().conditions == everybody
+    assert "new_checkout" in text_of(response.content.decode())
+    operator.post(url, confirmed(response))
+    assert Segment.objects.get().conditions == STAFF
+
+
+# Production.
+
+
+@pytest.mark.parametrize("name", ["undo", "restore"])
+def test_undo_for_most_users_in_production_types_the_key(
+    name: str, operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    production(settings)
+    FeatureFlag.objects.update(rollout_percent=100)
+    before = flag_version(KEY)
+    version = changes.flags.set_rollout(KEY, 5).version
+    url = undo_url(version) if name == "undo" else restore_url(before)
+    response = operator.get(url)
+    assert text_to_type(response) == KEY
+    response = operator.post(url, confirmed(response, _typed_key="x"))
+    assert problems_of(response) == ["Not confirmed: type “new_checkout” exactly."]
+    assert state(flag) == (True, 5)
+    operator.post(url, confirmed(response, _typed_key=KEY))
+    assert state(flag) == (True, 100)
+
+
+def test_undo_of_several_rows_in_production_types_the_environment(
+    operator: Client, flag: FeatureFlag, gateway: KeyValueStore, settings: Any
+) -> None:
+    production(settings)
+    url = undo_url(
+        changes.flags.set_rollout(KEY, 20).version, changes.values.set("gateway", "adyen").version
+    )
+    assert text_to_type(operator.get(url)) == "Production"
+    undo_at(operator, url, _typed_key="Production")
+    assert stored() == (25, "stripe")
+
+
+# Permissions.
+
+
+def change_rollout() -> int | None:
+    return changes.flags.set_rollout(KEY, 50).version
+
+
+RIGHTS: dict[str, tuple[Callable[[], int | None], str]] = {
+    "rollout": (change_rollout, "toggle_featureflag"),
+    "description": (
+        lambda: changes.flags.update(KEY, {"description": "One"}).version,
+        "change_featureflag",
+    ),
+    "deletion": (lambda: changes.flags.delete(KEY).version, "add_featureflag"),
+    "creation": (lambda: changes.flags.create("banner").version, "delete_featureflag"),
+    "value": (lambda: changes.values.set("gateway", "adyen").version, "change_keyvaluestore"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_undo_needs_the_permission_of_the_change(
+    name: str, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    write, right = RIGHTS[name]
+    changes.flags.update(KEY, {"enabled": False})
+    url = undo_url(write())
+    client = staff("view_featureflag", "view_keyvaluestore")
+    before = Change.objects.count()
+    assert f'href="{url}' not in page(client, RECENT)
+    for response in (client.get(url), client.post(url, {"_confirmed": "1"})):
+        assert response.status_code == 403
+    assert Change.objects.count() == before
+    permit(User.objects.get(username="staff"), right)
+    assert f'href="{url}' in page(client, RECENT)
+    undo_at(client, url)
+    assert Change.objects.count() > before
+
+
+ROWS: dict[str, Callable[[], object]] = {
+    "add_featureflag": lambda: changes.flags.delete("banner"),
+    "delete_featureflag": lambda: changes.flags.create("poster"),
+    "change_keyvaluestore": lambda: changes.values.set("gateway", "adyen"),
+}
+
+
+@pytest.mark.parametrize("permission", ROWS)
+def test_undo_of_a_transaction_needs_the_permissions_for_all_its_changes(
+    permission: str, flag: FeatureFlag, gateway: KeyValueStore
+) -> None:
+    changes.flags.create("banner")
+    with transaction.atomic():
+        version = changes.flags.set_rollout(KEY, 100).version
+        ROWS[permission]()
+    editor = staff("change_featureflag", *(one for one in ROWS if one != permission))
+    url = undo_all_url(version)
+    for response in (editor.get(url), editor.post(url, {"_confirmed": "1"})):
+        assert response.status_code == 403
+    assert state(flag) == (True, 100)
+    permit(User.objects.get(username="staff"), permission)
+    undo_at(editor, url)
+    assert state(flag) == (True, 25)
+
+
+def test_undo_of_any_entry_of_a_creation_needs_the_permission_to_delete() -> None:
+    alice = User.objects.create(username="alice")
+    changes.flags.create(KEY, allowed_users=[alice])
+    flag = FeatureFlag.objects.get()
+    editor = staff("change_featureflag")
+    assert "?undo=" not in page(editor, flag_url(flag, "history"))
+    for entry in Change.objects.filter(object_pk=flag.pk):
+        assert editor.post(undo_url(entry.pk), {"_confirmed": "1"}).status_code == 403
+    assert flag.allowed_users.get() == alice
+
+
+def test_users_without_the_permission_to_view_users_see_only_numbers(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version, editor = flag_version(KEY), staff("change_featureflag")
+    # Long, because the pages have tokens of random letters.
+    robert = User.objects.create(username="robert.smith")
+    change = changes.flags.allow(KEY, robert).version
+    for address in (RECENT, restore_url(version), undo_url(change)):
+        html = page(editor, address)
+        assert "1 allowed user" in html
+        assert "robert.smith" not in html
+        assert "robert.smith" in page(operator, address)
+    assert '"{""count"": 1, ""pks"": []}"' in page(editor, f"{RECENT}?format=csv")
+    assert f'""pks"": [{robert.pk}]' in page(operator, f"{RECENT}?format=csv")
+    [message] = messages_of(undo(editor, change))
+    assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
