@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff.admin.flag.list import newest_entries
+from flagstaff.admin.flag.listed import newest_entries
 from flagstaff.admin.history.undo_buttons import changed_rows
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import events, former_rows
