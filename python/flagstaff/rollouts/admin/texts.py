@@ -27,7 +27,6 @@ from flagstaff.rollouts.verdict_text import percent, times
 NONE = "\N{EN DASH}"
 
 
-
 def state_label(plan: Plan) -> SafeString:
     """Returns the state as a coloured label."""
     return badge(plan.state, state_name(plan))
