@@ -11,27 +11,32 @@ import json
 import shlex
 import sys
 from argparse import ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import some
+from flagstaff._words.text import local_list, quoted, some
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT
 
 # A text that starts like this is JSON with a mistake, not a string without quotes.
 _STARTS_OF_JSON = ("{", "[", '"')
 _MAX_RETYPED = 200
+# The unknown users that a page names.
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -286,6 +291,59 @@ class Users(Argument):
                 )
             given.say(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
+        text = _("Usernames or primary keys: one on each line, or with commas between them.")
+        return _UsersField(label=label, required=required, widget=widget, help_text=text)
+
+
+class _UsersField(forms.CharField):
+    """Users as a text of a page: one on each line, or with commas or tabs between them."""
+
+    def to_python(self, value: object) -> Any:
+        """Returns the primary keys. Raises ValidationError with those that are no users."""
+        # With None, each end of a line becomes "\n".
+        lines = StringIO(str(value or "").replace("\t", ","), newline=None)
+        try:
+            cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
+            names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
+        except csv.Error as error:
+            text = _("This text cannot be read. Remove each double quote that is not closed.")
+            raise ValidationError(text) from error
+        pks = allowed_user_table().find_many(names)
+        if unknown := [name for name in names if name not in pks]:
+            raise ValidationError(unknown_users(unknown))
+        return list(dict.fromkeys(pks[name] for name in names))
+
+
+def unknown_users(unknown: Sequence[str]) -> str:
+    """Returns why these texts stand for no user, for a page. Queries the users."""
+    table = allowed_user_table()
+    _found, shared = table.by_username(unknown)
+    missing = [text for text in unknown if text not in shared]
+    sentences = []
+    if missing:
+        text = ngettext(
+            "No user has this primary key or username: %(names)s.",
+            "No users have these primary keys or usernames: %(names)s.",
+            len(missing),
+        )
+        sentences.append(text % {"names": _listed(missing)})
+    if len(missing) == 1 and (similar := table.similar(missing[0])):
+        sentences.append(gettext("Did you mean “%(name)s”?") % {"name": similar})
+    if shared:
+        text = ngettext(
+            "Several users have this username, so write a primary key: %(names)s.",
+            "Several users have these usernames, so write primary keys: %(names)s.",
+            len(shared),
+        )
+        sentences.append(text % {"names": _listed(sorted(shared))})
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return local_list(map(quoted, names), _MAX_LISTED)
 
 
 def percent(text: str) -> int:

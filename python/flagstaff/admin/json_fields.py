@@ -21,6 +21,7 @@ from flagstaff._words.json_text import (
 )
 from flagstaff._words.rule_json import rules_json
 from flagstaff._words.text import local_number
+from flagstaff.validators import validate_tags
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
@@ -120,6 +121,30 @@ class ListField(ValueField):
         """Parses the text."""
         parsed = super().to_python(value)
         return [] if parsed is None else parsed
+
+
+class TagsField(forms.JSONField):
+    """A line of tags with commas between them."""
+
+    default_validators = [validate_tags]
+
+    def prepare_value(self, value: object) -> Any:
+        """The line: as it was typed, or of the stored tags."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: object) -> Any:
+        """Parses the line, or a list in JSON."""
+        try:
+            given = value if isinstance(value, list) else json.loads(str(value))
+        except (ValueError, RecursionError):
+            given = None
+        if isinstance(given, list):
+            return given
+        return [tag for part in str(value or "").split(",") if (tag := part.strip())]
+
+    def bound_data(self, data: object, initial: object) -> object:
+        """The line as the user has typed it."""
+        return initial if self.disabled else data
 
 
 class RulesField(ListField):

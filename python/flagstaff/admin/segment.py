@@ -136,7 +136,7 @@ class SegmentAdmin(RowPageAdmin):
         label = capfirst(db_field.verbose_name)
         return RulesField(Offer(self.admin_site, request), of_segment=True, label=label)
 
-    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
         conditions = arguments.get(CONDITIONS, [])
         groups = missing_groups_text(conditions)

@@ -19,11 +19,11 @@ from tests.support.admin_pages import (
     VALUES,
     confirmed,
     errors,
+    flag_url,
     form_data,
     page,
     production,
     restore_url,
-    save_flag,
     staff,
     toggle_url,
     undo_all_url,
@@ -101,7 +101,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
         response = operator.get(address)
         assert_readable(response)
         assert "more characters)" in response.content.decode()
-    assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
+    assert_readable(operator.get(toggle_url(rows[FLAGS], "on")))
     data = {"action": "delete_selected", "_selected_action": rows[VALUES].pk}
     assert_readable(operator.post(VALUES, data))
     html = page(operator, url)
@@ -151,10 +151,6 @@ def test_large_value_is_kept_when_description_is_saved(
 
 
 REASONS = {
-    FLAGS: (
-        "Your code uses this key, and the key decides which users a rollout includes. "
-        "For another key, create a new flag."
-    ),
     VALUES: "Your code uses this key. For another key, create a new value.",
 }
 
@@ -217,7 +213,7 @@ def test_page_that_asks_names_the_environment_once(
     operator: Client, small_rows: dict[str, int], settings: Any
 ) -> None:
     production(settings)
-    asked = save_flag(operator, FeatureFlag.objects.get(), rollout_percent=50)
+    asked = operator.get(f"{flag_url(FeatureFlag.objects.get(), 'rollout')}?percent=50")
     pages = [page(operator, f"{FLAGS}{small_rows[FLAGS]}/{view}/") for view in ("kill", "history")]
     for html in (asked.content.decode(), *pages):
         assert strips(html) == ["⚠ Production"]
@@ -237,7 +233,7 @@ def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
     )
     by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     row = by_url[models].objects.get()
-    own = {FLAGS: ["kill", "allowed-users", "release"]}.get(models, [])
+    own = {FLAGS: ["kill", "allowed-users", "release", "rules"]}.get(models, [])
     for view in ("change", "history", "delete", *own):
         shown = title(page(operator, f"{models}{row.pk}/{view}/"))
         assert shown.startswith("Production | ")
@@ -248,7 +244,7 @@ def test_page_about_several_rows_has_no_key_in_its_title(operator: Client) -> No
     for key in ("key_1", "key_2"):
         changes.flags.create(key, enabled=True)
     pks = list(FeatureFlag.objects.values_list("pk", flat=True))
-    for action in ("delete_selected", "turn_off"):
+    for action in ("delete", "kill"):
         data = {"action": action, "_selected_action": pks}
         assert "key_1" not in title(operator.post(FLAGS, data).content.decode())
 
@@ -269,7 +265,7 @@ def test_page_without_the_setting_has_its_own_title_only(
 def test_name_is_escaped(operator: Client, small_rows: dict[str, int], settings: Any) -> None:
     production(settings, "<b>shop</b>")
     flag = FeatureFlag.objects.get()
-    asked = save_flag(operator, flag, rollout_percent=50).content.decode()
+    asked = page(operator, f"{flag_url(flag, 'rollout')}?percent=50")
     for html in (asked, *(page(operator, FLAGS + view) for view in ("", f"{flag.pk}/change/"))):
         assert "<b>shop" not in html
         assert "&lt;b&gt;shop" in title(html)

@@ -30,10 +30,12 @@ from tests.support.admin_pages import (
     column,
     confirmed,
     count_queries,
+    errors_of,
     messages_of,
     page,
     permit,
     preview_of,
+    problems_in,
     production,
     restore_url,
     staff,
@@ -83,18 +85,6 @@ def url_of(segment: Segment, view: str = "change") -> str:
 def links_of(html: str) -> list[str]:
     """Returns the actions that the page of a segment links to."""
     return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
-
-
-def problems_in(response: Any) -> list[str]:
-    """Returns why a page of an action has to be confirmed again."""
-    assert response.status_code == 200
-    return list(response.context["problems"])
-
-
-def errors_of(response: Any) -> list[str]:
-    """Returns why a page of an action was not accepted."""
-    assert response.status_code == 200
-    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 # The list.
@@ -476,7 +466,7 @@ def test_change_at_the_same_time_is_not_overwritten(
 ) -> None:
     url = url_of(segment, "conditions")
     data = typed(operator, url, conditions=json.dumps(STAFF))
-    name = "version_of" if moment == "before the row is read" else "impact"
+    name = "versions_of" if moment == "before the row is read" else "impact"
     function = getattr(question, name)
 
     def change_first(*arguments: Any, **options: Any) -> Any:

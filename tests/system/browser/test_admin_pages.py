@@ -182,12 +182,12 @@ def confirm_on(admin: Admin, key: str) -> None:
     admin.press(f"//a[@aria-label='Turn on… {key}']")
 
 
-def confirm_delete(admin: Admin, kind: str) -> None:
+def confirm_delete(admin: Admin, kind: str, action: str = "delete_selected") -> None:
     admin.visitor.visit(PREFIXES[kind])
     with admin.visitor.leaving_page():
         admin.visitor.driver.execute_script(
             "document.querySelector('#action-toggle').click();"
-            "document.querySelector('select[name=action]').value = 'delete_selected';"
+            f"document.querySelector('select[name=action]').value = '{action}';"
             "document.querySelector('#changelist-form').submit()"
         )
 
@@ -216,10 +216,10 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
     "undo all of value": lambda admin: follow_in_history(
         admin, "undo-transaction", "value", "megabyte"
     ),
-    "delete flags": lambda admin: confirm_delete(admin, "flag"),
+    "delete flags": lambda admin: confirm_delete(admin, "flag", "delete"),
     "delete values": lambda admin: confirm_delete(admin, "value"),
     "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
-    "errors of a flag": lambda admin: leave_empty(admin, "flag"),
+    "errors of a flag": lambda admin: leave_empty(admin, "flag", ".flagstaff-confirm"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
     "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
 }

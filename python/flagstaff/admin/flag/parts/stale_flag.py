@@ -57,8 +57,10 @@ class StaleSignals(AppPart):
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
         """The signals of a flag, and a link to the page of stale flags."""
         found, site = _assess(flag), self.admin.admin_site
-        lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
+        lines = [line for one in found for line in _lines(one)]
         lines += unknown_lines(found)
+        if not lines:
+            return SafeString()
         is_listed = any(one.is_stale for one in found)
         if is_listed and may(site, request, "change", flag):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
