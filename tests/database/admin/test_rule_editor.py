@@ -377,7 +377,7 @@ NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
 
 
 def marks(html: str) -> list[str]:
-    found = re.findall(r'<div class="flagstaff-mark[^>]*><p[^>]*>(.*?)</p>', html, re.DOTALL)
+    found = re.findall(r'<div class="flagstaff-hint[^>]*><p[^>]*>(.*?)</p>', html, re.DOTALL)
     return [unescape(text) for text in found if not text.startswith("common")]
 
 
