@@ -207,6 +207,30 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     return response
 
 
+def answer(client: Client, response: Any, **changes: str) -> Any:
+    """Posts what a page that asks has shown, with changes, and follows."""
+    url = response.wsgi_request.path
+    shown = inputs_of(response.content.decode(), "")
+    return client.post(url, shown | changes, follow=True)
+
+
+def links_of(html: str) -> list[str]:
+    """Returns the actions that the page of a row links to."""
+    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
+
+
+def problems_in(response: Any) -> list[str]:
+    """Returns why a page of an action has to be confirmed again."""
+    assert response.status_code == 200
+    return list(response.context["problems"])
+
+
+def errors_of(response: Any) -> list[str]:
+    """Returns why a page of an action was not accepted."""
+    assert response.status_code == 200
+    return [str(one) for found in response.context["form"].errors.values() for one in found]
+
+
 def _form_of(response: Any) -> str:
     found = [form for form in _forms_in(response) if 'name="_confirmed"' in form]
     return found[0] if found else ""
@@ -236,18 +260,6 @@ def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
     found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', _form_of(response), re.DOTALL)
     return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
-
-
-def problems_in(response: Any) -> list[str]:
-    """Returns why a page of an action has to be confirmed again."""
-    assert response.status_code == 200
-    return list(response.context["problems"])
-
-
-def errors_of(response: Any) -> list[str]:
-    """Returns why a page of an action was not accepted."""
-    assert response.status_code == 200
-    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 def text_to_type(response: Any) -> str:

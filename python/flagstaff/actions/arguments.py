@@ -22,6 +22,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext, ngettext
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._stored_value_schema import SECRET, is_secret
@@ -193,14 +194,75 @@ class Several(Argument):
         return [] if typed == [""] else typed
 
 
+class JsonField(forms.JSONField):
+    """The JSON that a person writes on a page. An empty text is `empty_value`."""
+
+    default_error_messages = {
+        "required": _('the value is missing or null; write JSON, such as "stripe", 25 or []'),
+        "invalid": _(
+            "not valid JSON (line %(line)d, column %(column)d); put strings in double quotes, "
+            "write true, false and null in lower case, and no comma before a closing bracket"
+        ),
+        "duplicate": _("an object has the name %(name)s twice; remove one"),
+        "undecodable": _(
+            "a number has more than 4,300 digits, or the nesting more than 500 levels; write the "
+            "number as a text, or split the value"
+        ),
+    }
+    # Texts, lists and objects without contents are values, too.
+    empty_values = [None]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"empty_value": None, **options})
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """Returns the attributes of the text area."""
+        return {"class": "flagstaff-json", "rows": 4, "spellcheck": "false"}
+
+    def prepare_value(self, value: Any) -> Any:
+        """Returns the text in the form: as it was typed, or a stored value over several lines."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None else self.text_of(value)
+
+    def text_of(self, value: Any) -> str:
+        """Returns the JSON of a stored value."""
+        return json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Returns what was typed, which is never formatted."""
+        return InvalidJSONInput(data or "")
+
+    def to_python(self, value: Any) -> Any:
+        """Parses the text. Raises ValidationError with the line and the column of a mistake."""
+        if not isinstance(value, str) or not value.strip():
+            return self.empty_value
+        try:
+            return parse_json(value)
+        except json.JSONDecodeError as error:
+            place = {"line": error.lineno, "column": error.colno}
+            raise self._error("invalid", **place) from error
+        except DuplicateNameError as error:
+            raise self._error("duplicate", name=error.name) from error
+        except ValueError as error:
+            raise self._error("undecodable") from error
+
+    def _error(self, code: str, **params: object) -> ValidationError:
+        return ValidationError(self.error_messages[code], code=code, params=params)
+
+
+class _Json(Argument):
+    """JSON, which a page edits as a text."""
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return JsonField(label=label, required=required)
+
+
 @dataclass(frozen=True)
-class JsonFile(Argument):
+class JsonFile(_Json):
     """JSON in a file; a list may also be written in the place of the file."""
 
     metavar: str | None = "FILE"
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(JsonText.parse, label=label, required=required)
 
     def value(self, typed: Any, given: Given) -> Any:
         if typed.lstrip().startswith("["):
@@ -209,16 +271,13 @@ class JsonFile(Argument):
 
 
 @dataclass(frozen=True)
-class JsonText(Argument):
+class JsonText(_Json):
     """JSON as a word."""
 
     metavar: str | None = "JSON"
 
     def parsing(self) -> dict[str, Any]:
         return {"type": self.parse}
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(self.parse, label=label, required=required)
 
     @staticmethod
     def parse(text: str) -> Any:
@@ -230,7 +289,7 @@ class JsonText(Argument):
 
 
 @dataclass(frozen=True)
-class StoredValue(Argument):
+class StoredValue(_Json):
     """The JSON of a value. Messages have no part of a secret one."""
 
     metavar: str | None = "JSON"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.user_flags import UserFlagsMixin
-    from flagstaff.admin.value.admin import KeyValueStoreAdmin
+    from flagstaff.admin.value import KeyValueStoreAdmin
 
 __all__ = [
     "FeatureFlagAdmin",
@@ -43,7 +43,7 @@ __all__ = [
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
-    "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
+    "KeyValueStoreAdmin": "flagstaff.admin.value",
     "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "Section": "flagstaff.admin.row_page",
@@ -65,7 +65,7 @@ def _is_used(condition: Callable[[], bool]) -> bool:
 if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_used(lambda: conf.value_model is KeyValueStore):
-    register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
+    register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
 # These pages do not depend on the models of the project.
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")

@@ -93,23 +93,6 @@ class ValueField(forms.JSONField):
             raise self._error("unstorable")
 
 
-class IndentedField(ValueField):
-    """The JSON of a value, with objects and arrays over several lines."""
-
-    #: Whether the form shows only what was typed into it, and keeps the value if that is nothing.
-    is_masked = False
-
-    def text_of(self, value: object) -> str:
-        """The JSON, indented unless that is too long."""
-        if self.is_masked:
-            return ""
-        if isinstance(value, dict | list):
-            text = json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
-            if len(text) <= _MAX_EDITABLE:
-                return text
-        return super().text_of(value)
-
-
 class ListField(ValueField):
     """A JSON list, such as the choices of a value. An empty text is an empty list."""
 

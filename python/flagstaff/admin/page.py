@@ -29,8 +29,6 @@ class Page:
     is_list: bool = False
     #: Whether Django's view of a form may save, so that the form asks the parts first.
     is_saving: bool = False
-    #: Whether the user may only toggle the flag: for Django, the user may change it.
-    is_toggle: bool = False
     #: The page that asks for a confirmation, shown instead of the form.
     question: TemplateResponse | None = None
     #: Why `flagstaff.changes` has refused the posted data.

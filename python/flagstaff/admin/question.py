@@ -217,9 +217,13 @@ class ActionRequest:
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
         column = self._column(name)
-        field = column and self.admin.formfield_for_dbfield(column, self.request)
-        label = str(capfirst(name.replace("_", " ")))
-        return field or argument.form_field(label, required=required)
+        field = self.admin.formfield_for_dbfield(column, self.request) if column else None
+        if field is None:
+            label = str(capfirst(name.replace("_", " ")))
+            return argument.form_field(label, required=required)
+        # A field that a model may leave empty, such as a value, can be what an action is about.
+        field.required = field.required or required
+        return field
 
     def _from_url(self, name: str, text: str) -> Any:
         """Returns the initial value of a field that a link fills in."""
@@ -473,9 +477,10 @@ class ActionRequest:
             keys = local_list(map(quoted, same))
             admin.message_user(request, text % {"keys": keys}, messages.INFO)
         if len(written) == 1 and not (action.creates or action.deletes):
-            row = admin.row_kind.find(written[0].key)
-            texts = impact_text(preview.impact), admin.summary(row) if row else ""
-            users = " ".join(filter(None, texts))
+            users = impact_text(preview.impact)
+            if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
+                # The users were not counted.
+                users = admin.summary(row)
             admin.report_change(request, written[0], users=users, timeout=timeout)
         elif written:
             self._report(written, timeout)

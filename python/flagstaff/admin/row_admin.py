@@ -39,7 +39,6 @@ from flagstaff.admin.views import (
     MAX_REASON_LENGTH,
     REASON,
     extend_template,
-    is_djangos_template,
     reason_required,
 )
 from flagstaff.changes.changed import Changed, Undo, combined_undo
@@ -178,7 +177,6 @@ class RowAdmin(PartsAdmin):
             context |= part.form_context(request, row, context)
         response = super().render_change_form(request, context, *args, **kwargs)
         if is_extended and isinstance(response, TemplateResponse):
-            context["flagstaff_is_djangos"] = is_djangos_template(response)
             extend_template(response, self.form_template)
         return response
 

@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field, QuerySet
+from django.db.models import Field, JSONField, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern
@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, all_actions
+from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.history.event_cells import without_hidden_users
@@ -105,6 +106,8 @@ class RowPageAdmin(AdminOfActions):
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field of an argument that is a field of the model."""
+        if isinstance(db_field, JSONField):
+            kwargs.setdefault("form_class", JsonField)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and db_field.name == "description":
             field.widget.attrs["rows"] = 3

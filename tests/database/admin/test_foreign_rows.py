@@ -58,7 +58,10 @@ EDITS = {
     "_add": "1",
     "owner": "edited",
     "tags": "edited",
-    "until": "2100-01-01",
+    "review_on": "2100-01-01",
+    "percent": "100",
+    "users": "staff",
+    "_reason": "edited",
     "winner": "treatment",
     "conditions": json.dumps(LOGGED_IN),
 }

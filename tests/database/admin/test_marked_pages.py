@@ -170,6 +170,8 @@ PAGES = [
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
+    *(VALUES + "{v1}/" + view for view in ("set/", "set-for-everyone/", "rules/", "details/")),
+    VALUES + "{v2}/details/",
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
     *(SEGMENTS + view for view in ("{s1}/conditions/", "{s1}/details/", "{s2}/delete/")),
@@ -298,7 +300,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         )
         for name in MANY
     },
-    "value-add-errors": (f"{VALUES}add/", {"_save": "1"}),
+    "value-add-errors": (f"{VALUES}add/", {}),
     "value-add-json": (f"{VALUES}add/", {"key": "v9", "value": '{"a1": 1, "a1": 2}'}),
     "value-add-text": (f"{VALUES}add/", {"key": "v9", "value": "[1,"}),
     "value-add-null": (f"{VALUES}add/", {"key": "v9", "value": "null"}),
@@ -463,8 +465,6 @@ def test_each_page_of_the_admin_is_checked() -> None:
 
 #: Answers for scripts, and pages that do not exist.
 NO_PAGES = {
-    f"{VALUES}marks/",
-    f"{VALUES}<>/marks/",
     f"{PLANS}<>/history/",
     f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",

@@ -18,7 +18,6 @@ from tests.support.admin_pages import (
     SEGMENTS,
     VALUES,
     confirmed,
-    errors,
     flag_url,
     form_data,
     page,
@@ -102,8 +101,6 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
         assert_readable(response)
         assert "more characters)" in response.content.decode()
     assert_readable(operator.get(toggle_url(rows[FLAGS], "on")))
-    data = {"action": "delete_selected", "_selected_action": rows[VALUES].pk}
-    assert_readable(operator.post(VALUES, data))
     html = page(operator, url)
     assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 5
     newest = value_version("catalogue")
@@ -115,61 +112,7 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     assert len(problem) < 1_000
 
 
-# Large values.
-
-
-def test_large_value_is_kept_when_description_is_saved(
-    operator: Client, rows: dict[str, Any]
-) -> None:
-    row = rows[VALUES]
-    url = f"{VALUES}{row.pk}/change/"
-    response = operator.get(url)
-    notice = "too large to edit here. Use “manage.py flags value set catalogue -”"
-    assert notice in response.content.decode()
-    data = form_data(response)
-    assert "value" not in data
-    assert operator.post(url, {**data, "description": "All products"}).status_code == 302
-    row.refresh_from_db()
-    assert (row.description, len(row.value["text"])) == ("All products", 500_000)
-    # A value that is small by now is kept, too.
-    data = form_data(operator.get(url))
-    changes.values.set("catalogue", "short")
-    assert operator.post(url, {**data, "description": "All"}).status_code == 302
-    data = form_data(operator.get(url))
-    assert data["value"] == '"short"'
-    changes.values.set("catalogue", MEGABYTE)
-    [error] = errors(operator, url, {**data, "value": '"mine"'})["value"]
-    assert error.startswith('Yours: "mine". Now in the database: {"text":')
-    # The largest that can be edited.
-    KeyValueStore.objects.update(value='"' * 31_999)
-    response = operator.get(url)
-    assert_readable(response)
-    assert len(form_data(response)["value"]) == 64_000
-
-
 # The key.
-
-
-REASONS = {
-    VALUES: "Your code uses this key. For another key, create a new value.",
-}
-
-
-@pytest.mark.parametrize("models", REASONS)
-def test_key_is_read_only_after_creation(
-    models: str, operator: Client, rows: dict[str, Any]
-) -> None:
-    row = rows[models]
-    url = f"{models}{row.pk}/change/"
-    html = page(operator, url)
-    assert 'name="key"' not in html
-    assert REASONS[models] in html
-    assert 'name="key"' in page(operator, f"{models}add/")
-    data = form_data(operator.get(url))
-    operator.post(url, {**data, "key": "renamed", "description": "New"})
-    key = row.key
-    row.refresh_from_db()
-    assert (row.key, row.description) == (key, "New")
 
 
 # Titles, and the name of the environment.

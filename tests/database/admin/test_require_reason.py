@@ -14,7 +14,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
-    VALUES,
     act,
     confirmed,
     flag_url,
@@ -64,18 +63,6 @@ def test_new_rows_need_a_reason(operator: Client) -> None:
     assert problems_in(response) == [REQUIRED]
     act(operator, f"{FLAGS}add/", key="a", _reason="why not")
     assert FeatureFlag.objects.exists()
-    url = f"{VALUES}add/"
-    data: dict[str, Any] = form_data(operator.get(url)) | {"key": "b", "value": "1"}
-    assert form_errors(operator.post(url, data)) == {"_reason": [REQUIRED]}
-    assert operator.post(url, data | {"_reason": "why not"}).status_code == 302
-
-
-def test_page_that_confirms_a_new_value_needs_a_reason(operator: Client) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    url = f"{VALUES}{value.pk}/change/"
-    response = operator.post(url, form_data(operator.get(url)) | {"value": '"paypal"'})
-    assert problems_of(operator.post(url, confirmed(response))) == [REQUIRED]
-    assert operator.post(url, confirmed(response, _reason="why not")).status_code == 302
 
 
 # The pages.

@@ -26,11 +26,13 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     act,
+    answer,
     asks,
     column,
     confirmed,
     count_queries,
     errors_of,
+    links_of,
     messages_of,
     page,
     permit,
@@ -80,11 +82,6 @@ def store(conditions: object) -> None:
 
 def url_of(segment: Segment, view: str = "change") -> str:
     return f"{SEGMENTS}{segment.pk}/{view}/"
-
-
-def links_of(html: str) -> list[str]:
-    """Returns the actions that the page of a segment links to."""
-    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
 
 
 # The list.
@@ -375,13 +372,6 @@ def ask(client: Client, segment: Segment, conditions: object) -> Any:
     response = client.post(url, typed(client, url, conditions=json.dumps(conditions)))
     assert asks(response)
     return response
-
-
-def answer(client: Client, response: Any, **changes: str) -> Any:
-    """Posts what a page that asks has shown, with changes."""
-    url = response.wsgi_request.path
-    shown = inputs_of(response.content.decode(), "")
-    return client.post(url, shown | changes, follow=True)
 
 
 def test_change_that_users_notice_asks_before_it_is_made(

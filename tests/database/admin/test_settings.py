@@ -240,4 +240,4 @@ def test_number_of_users_has_separators_of_the_language(
     assert shown.startswith(f"50 % {number} ")
     for view in ("change", "history"):
         assert number in page(operator, flag_url(rows[FLAGS], view))
-    assert page(operator, toggle_url(rows[FLAGS], "on")).count(f">{number}<") == 2
+    assert f"{number} " in page(operator, toggle_url(rows[FLAGS], "on"))

@@ -182,7 +182,7 @@ def confirm_on(admin: Admin, key: str) -> None:
     admin.press(f"//a[@aria-label='Turn on… {key}']")
 
 
-def confirm_delete(admin: Admin, kind: str, action: str = "delete_selected") -> None:
+def confirm_delete(admin: Admin, kind: str, action: str) -> None:
     admin.visitor.visit(PREFIXES[kind])
     with admin.visitor.leaving_page():
         admin.visitor.driver.execute_script(
@@ -192,9 +192,9 @@ def confirm_delete(admin: Admin, kind: str, action: str = "delete_selected") -> 
         )
 
 
-def leave_empty(admin: Admin, kind: str, button: str = ".submit-row [name=_save]") -> None:
+def leave_empty(admin: Admin, kind: str) -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}add/")
-    admin.visitor.follow(button)
+    admin.visitor.follow(".flagstaff-confirm")
 
 
 def save_conditions(admin: Admin, key: str) -> None:
@@ -217,11 +217,10 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
         admin, "undo-transaction", "value", "megabyte"
     ),
     "delete flags": lambda admin: confirm_delete(admin, "flag", "delete"),
-    "delete values": lambda admin: confirm_delete(admin, "value"),
     "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
-    "errors of a flag": lambda admin: leave_empty(admin, "flag", ".flagstaff-confirm"),
+    "errors of a flag": lambda admin: leave_empty(admin, "flag"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
-    "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
+    "errors of a segment": lambda admin: leave_empty(admin, "segment"),
 }
 
 

@@ -118,8 +118,9 @@ def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) ->
     assert visitor.text(".bill button") == "Pay with Stripe"
     visitor.open_tab("/admin/flagstaff/keyvaluestore/")
     visitor.follow_link("payment_gateway")
+    visitor.follow_link("Set…")
     visitor.click("#id_value option[value='\"paypal\"']")
-    visitor.follow(".submit-row [name=_save]")
+    visitor.follow(".flagstaff-confirm")
     visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed: value")
     visitor.switch_to_tab(0)
