@@ -17,7 +17,6 @@ from tests.support.admin_pages import (
     act,
     confirmed,
     flag_url,
-    form_data,
     post_confirmed,
     problems_in,
     problems_of,
