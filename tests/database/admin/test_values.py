@@ -456,7 +456,7 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
     [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
-    shown = question.ActionRequest(admin, RequestFactory().get(""), create, None).form
+    shown = question.ActionRequest(admin, RequestFactory().get(""), create, []).form
     assert {"team", "weight"} < {*shown.fields}
 
 
