@@ -300,7 +300,7 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
                 for is_allowed, page, text, query in steps
                 if is_allowed
             ),
-            *(step for part in self.bound_parts for step in part.new_row(request, row)[1]),
+            *(step for part in self.bound_parts for step in part.new_row(request, row)),
         ]
 
 
