@@ -467,7 +467,6 @@ def test_each_page_of_the_admin_is_checked() -> None:
 #: Answers for scripts, and pages that do not exist.
 NO_PAGES = {
     f"{PLANS}<>/history/",
-    f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",
 }
 
