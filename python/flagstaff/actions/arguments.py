@@ -21,8 +21,8 @@ from typing import Annotated, Any, TextIO, TypeAlias
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
-from django.utils.translation import gettext, ngettext
 from django.forms.fields import InvalidJSONInput
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._stored_value_schema import SECRET, is_secret

@@ -49,6 +49,7 @@ from flagstaff.admin.cells import (
     two_lines,
 )
 from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
@@ -217,6 +218,12 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     # The pages of the actions.
 
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """The page of the rules, which the page of a new value lacks."""
+        may_change = may(self.admin_site, request, "change", row)
+        url = page_url(self.admin_site, self.model, RULES, row.pk)
+        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
+
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
@@ -233,7 +240,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if field and db_field.name == BUCKET_BY:
             field.widget = UnitInput(field.widget.attrs)
         if field and db_field.name == VALUE:
-            field.help_text = _VALUE_HELP
+            field.required, field.help_text = True, _VALUE_HELP
         return field
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
@@ -258,6 +265,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if VALUE in fields:
             _prepare_value(form, row, has_schema=CHOICES in fields)
         if RULES in fields:
+            # No rules are rules, too.
             fields[RULES].widget.values, fields[RULES].required = RuleValues.of(row), False
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
@@ -356,8 +364,9 @@ def _prepare_value(form: forms.Form, row: Any, *, has_schema: bool) -> None:
     field: Any = form.fields[VALUE]
     if len(json.dumps(row.value)) > _MAX_EDITABLE:
         form.initial[VALUE] = None
-    # What is shown cannot be left empty.
-    field.required |= form.initial[VALUE] is not None
+    if has_schema and form.initial[VALUE] is None:
+        # What is not shown is kept.
+        field.required = False
     options = row.choices or ([True, False] if row.type == "boolean" else [])
     if options and not (has_schema or is_secret(row)):
         texts = dict.fromkeys(map(field.prepare_value, [*options, row.value]))

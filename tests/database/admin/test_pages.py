@@ -19,7 +19,6 @@ from tests.support.admin_pages import (
     VALUES,
     confirmed,
     flag_url,
-    form_data,
     page,
     production,
     restore_url,

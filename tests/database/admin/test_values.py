@@ -306,6 +306,17 @@ def test_message_links_to_the_undo_unless_the_value_is_secret(
     assert undo_urls(response) == [undo_url(value_version(KEY))] * count
 
 
+@pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
+def test_message_after_a_new_value_links_to_its_rules(
+    is_secret: bool, count: int, operator: Client
+) -> None:
+    arguments = {"secret": "on"} if is_secret else {}
+    response = act(operator, f"{VALUES}add/", key=KEY, value="1", **arguments)
+    links = " ".join(str(one.message) for one in response.context["messages"])
+    url = url_of(KeyValueStore.objects.get(), "rules")
+    assert links.count(f'<a href="{url}">Rules…</a>') == count
+
+
 def test_user_who_may_not_see_values_gets_back_to_the_index() -> None:
     response = act(staff("add_keyvaluestore"), f"{VALUES}add/", key=KEY, value="1")
     assert response.redirect_chain == [("/admin/", 302)]
@@ -430,6 +441,7 @@ def test_rules_are_edited_as_rows_with_the_input_of_the_type(
         ({"conditions": [{"segment": "enterprize"}], "value": 1}, "'enterprize'"),
         ({"conditions": [STAFF], "value": "1"}, "the value must be an integer, not a string"),
         ({"conditions": [STAFF]}, "value"),
+        ({"conditions": [{**STAFF, "values": ["yes"]}], "value": 1}, "value 1 never matches"),
     ],
 )
 def test_rules_that_cannot_be_used_are_refused(
@@ -456,7 +468,7 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
     [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
-    shown = question.ActionRequest(admin, RequestFactory().get(""), create, None).form
+    shown = question.ActionRequest(admin, RequestFactory().get(""), create, []).form
     assert {"team", "weight"} < {*shown.fields}
 
 
