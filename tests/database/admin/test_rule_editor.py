@@ -377,7 +377,7 @@ NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
 
 
 def marks(html: str) -> list[str]:
-    found = re.findall(r'<div class="flagstaff-mark[^>]*><p[^>]*>(.*?)</p>', html, re.DOTALL)
+    found = re.findall(r'<div class="flagstaff-hint[^>]*><p[^>]*>(.*?)</p>', html, re.DOTALL)
     return [unescape(text) for text in found if not text.startswith("common")]
 
 
@@ -573,9 +573,9 @@ def test_values_of_another_type_are_edited_as_json() -> None:
 @pytest.mark.parametrize(
     ("own", "schema", "typed", "place", "text"),
     [
-        (10, (), "", "0-value", "This field is required."),
+        (10, (), "", "0-value", "the value is missing or null"),
         ({"x": 1}, (), "{", "0-value", "not valid JSON (line 1, column 2)"),
-        ({"x": 1}, (), "null", "0-value", "This field is required."),
+        ({"x": 1}, (), "null", "0-value", "the value is missing or null"),
         (5, ("integer",), "1.5", "0-value", "The value must be an integer"),
         ("a", ("", ("a", "b")), '"c"', "0-value", "Select a valid choice."),
     ],

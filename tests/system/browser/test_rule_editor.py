@@ -114,7 +114,7 @@ def test_button_moves_and_removes_rows_and_keeps_the_focus(
 def test_page_answers_while_a_row_is_typed(conditions: str, visitor: Visitor) -> None:
     open_page(visitor, conditions)
     visitor.write("[name=conditions-0-0-attribute]", "is_staf")
-    visitor.wait_for_text(".flagstaff-mark", "did you mean “is_staff”?")
+    visitor.wait_for_text(".flagstaff-hint", "did you mean “is_staff”?")
     # The values were those of a bool.
     visitor.wait_until(lambda: visitor.find("[name$=values]").tag_name, "textarea")
     visitor.write("[name=conditions-0-0-attribute]", "is_staff")

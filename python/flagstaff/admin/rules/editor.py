@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._words.json_text import is_same_json
 from flagstaff._words.rule_json import rules_json
-from flagstaff.admin.json_fields import ValueField
+from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     JSON_OPERATORS,
     ConditionForm,
@@ -47,7 +47,7 @@ _CONDITION = ("negate", "attribute", "operator", "values", "segment")
 _MENUS = ("negate", "operator")
 _NO_RULES = gettext_lazy("No rules: the rollout decides.")
 _STEPS = {"up": -1, "down": 1}
-_JSON = ValueField(required=False)
+_JSON = JsonField(required=False)
 _EXAMPLE: Mapping[str, Any] = {
     "name": "beta in DACH",
     "conditions": [
@@ -311,10 +311,11 @@ class RulesWidget(forms.Textarea):
         return f"{word}:{place}"
 
 
-class RulesField(ValueField):
+class RulesField(JsonField):
     """The rules of a flag, a value or an experiment, or the conditions of a segment."""
 
     default_error_messages = {"required": gettext_lazy("write at least one condition")}
+    empty_values = [None, []]
 
     def __init__(
         self,
@@ -327,7 +328,11 @@ class RulesField(ValueField):
     ) -> None:
         """Takes what rules of a value can give, and what a page says without rules."""
         widget = RulesWidget(offer, values, no_rules, of_segment=of_segment)
-        super().__init__(widget=widget, **options)
+        super().__init__(widget=widget, empty_value=[], **options)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """None beside those of the widget itself."""
+        return {}
 
     def prepare_value(self, value: object) -> Any:
         """What the widget shows: JSON, or what was typed."""

@@ -17,7 +17,7 @@ from flagstaff._tables.known_attributes import AttributeType
 from flagstaff._words.rule_parts import IN_PLACES, sentence
 from flagstaff._words.text import Text, joined
 from flagstaff._words.value_schema import ANY, ValueSchema, type_of, value_problem
-from flagstaff.admin.json_fields import ValueField
+from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
 from flagstaff.admin.rules.texts import ValuesError, parse_values, values_text
 from flagstaff.validators import MAX_PERCENT, condition_problem
@@ -248,9 +248,17 @@ class RuleValues:
             return forms.CharField(label=label, strip=False, widget=forms.Textarea(attrs))
         if kind in _NUMBERS:
             step = {"step": "1" if self.schema.type == "integer" else "any"}
-            return ValueField(label=label, widget=forms.NumberInput(step))
-        attrs["placeholder"] = _("value as JSON")
-        return ValueField(label=label, widget=forms.Textarea(attrs))
+            return _JsonInput(label=label, widget=forms.NumberInput(step))
+        attrs |= {"placeholder": _("value as JSON"), "class": "flagstaff-json"}
+        return _JsonInput(label=label, widget=forms.Textarea(attrs))
+
+
+class _JsonInput(JsonField):
+    """JSON in a line of a rule."""
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """None beside those of the widget itself."""
+        return {}
 
 
 def texts_of_rule(rule: Mapping[str, Any], values: RuleValues | None) -> list[Texts]:
