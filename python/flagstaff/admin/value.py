@@ -248,16 +248,14 @@ class KeyValueStoreAdmin(RowPageAdmin):
         fields: dict[str, Any] = form.fields
         if row is None:
             # The page of the value leads to its rules.
-            del fields[RULES], fields[BUCKET_BY]
+            for name in (RULES, BUCKET_BY):
+                fields.pop(name, None)
             return
         if is_secret(row):
             if RULES in fields:
                 raise PermissionDenied(_terminal_text(row.key))
             form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
             if SECRET in fields:
-                fields[VALUE].help_text = _(
-                    "The value is secret. Leave this empty to keep the value, or type a new one."
-                )
                 fields[SECRET].validators = [partial(_require_typed, form, row)]
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.
@@ -365,8 +363,8 @@ def _prepare_value(form: forms.Form, row: Any, *, has_schema: bool) -> None:
     if len(json.dumps(row.value)) > _MAX_EDITABLE:
         form.initial[VALUE] = None
     if has_schema and form.initial[VALUE] is None:
-        # What is not shown is kept.
-        field.required = False
+        text = _("The value is not shown here. Leave this empty to keep it, or type a new one.")
+        field.required, field.help_text = False, text
     options = row.choices or ([True, False] if row.type == "boolean" else [])
     if options and not (has_schema or is_secret(row)):
         texts = dict.fromkeys(map(field.prepare_value, [*options, row.value]))

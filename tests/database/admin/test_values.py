@@ -441,6 +441,7 @@ def test_rules_are_edited_as_rows_with_the_input_of_the_type(
         ({"conditions": [{"segment": "enterprize"}], "value": 1}, "'enterprize'"),
         ({"conditions": [STAFF], "value": "1"}, "the value must be an integer, not a string"),
         ({"conditions": [STAFF]}, "value"),
+        ({"conditions": [STAFF], "value": float("nan")}, ""),
         ({"conditions": [{**STAFF, "values": ["yes"]}], "value": 1}, "value 1 never matches"),
     ],
 )
