@@ -463,6 +463,19 @@ def test_value_cannot_be_left_empty_with_other_details(
     assert value.description == ""
 
 
+def test_fields_that_a_project_makes_read_only_are_not_written(
+    operator: Client, value: KeyValueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", ("value", "secret"))
+    assert "Set" not in links_of(page(operator, url_of(value)))
+    assert operator.post(url_of(value, "set"), {"value": "1"}).status_code == 403
+    shown = inputs_of(page(operator, url_of(value, "details")), "")
+    assert not shown.keys() & {"value", "secret"}
+    act(operator, url_of(value, "details"), description="x", secret="on", value="1")
+    value.refresh_from_db()
+    assert (value.description, value.secret, value.value) == ("x", False, "stripe")
+
+
 def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     model = value_model_of(team=models.TextField(), weight=models.IntegerField(null=True))
     admin = KeyValueStoreAdmin(model, AdminSite())
