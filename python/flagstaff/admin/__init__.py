@@ -23,7 +23,6 @@ from flagstaff.models import (
 
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
-    from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FeatureFlagAdmin",
     "KeyValueStoreAdmin",
-    "Part",
     "RecentChangesAdmin",
     "Section",
     "SegmentAdmin",
@@ -44,7 +42,6 @@ __all__ = [
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
     "KeyValueStoreAdmin": "flagstaff.admin.value",
-    "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",

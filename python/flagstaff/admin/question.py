@@ -13,7 +13,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
-from django.db.models import JSONField
+from django.db.models import JSONField, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, Argument
@@ -41,7 +41,6 @@ from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.rules.editor import EDIT
-from flagstaff.admin.saving import case_variants_text
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.admin.views import (
     REASON,
@@ -431,7 +430,7 @@ class ActionRequest:
 
     def _arguments_notes(self, preview: _Preview) -> list[str]:
         key, model = preview.changed[0].key, self.admin.model
-        similar = case_variants_text(model, key) if self.action.creates else ""
+        similar = _case_variants_text(model, key) if self.action.creates else ""
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
         notes = self.admin.notes(self.action, self.row, preview.arguments)
         return [*filter(None, [similar]), *kept, *notes]
@@ -525,6 +524,16 @@ class ActionRequest:
         if not admin.has_view_permission(self.request):
             return reverse("admin:index", current_app=site.name)
         return page_url(site, admin.model, "changelist")
+
+
+def _case_variants_text(model: type[Model], key: str) -> str:
+    """Returns the sentence; empty if there is no such key. Makes a query."""
+    similar = case_variants(model, key)
+    if not similar:
+        return ""
+    text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
+    keys = local_list(quoted(variant) for variant in similar)
+    return text % {"key": key, "keys": keys}
 
 
 def _way_back(rows: Sequence[Any]) -> str:

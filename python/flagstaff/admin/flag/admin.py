@@ -55,7 +55,7 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     users_with_flag,
 )
-from flagstaff.admin.json_fields import TagsField
+from flagstaff.admin.flag.tags_field import TagsField
 from flagstaff.admin.links import page_url
 from flagstaff.admin.part import Part
 from flagstaff.admin.parts_admin import PartsAdmin
@@ -300,7 +300,7 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
                 for is_allowed, page, text, query in steps
                 if is_allowed
             ),
-            *(step for part in self.bound_parts for step in part.new_row(request, row)[1]),
+            *(step for part in self.bound_parts for step in part.new_row(request, row)),
         ]
 
 

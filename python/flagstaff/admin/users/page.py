@@ -92,12 +92,6 @@ class AllowedUsersPage(Part):
         """The URL of the page."""
         return [row_path(self.admin, "allowed_users", self._view)]
 
-    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
-        """The link to the page, for users who may add allowed users."""
-        if why_not_change_users(self.admin.admin_site, request, row):
-            return "", ()
-        return "", [(self._url("allowed_users", row.pk), _("Add users"))]
-
     def _view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.admin.attributed_view(request, self._answer, unquote(object_id))
 

@@ -1,4 +1,4 @@
-"""Form fields for JSON columns."""
+"""The form field of tags."""
 
 from __future__ import annotations
 
@@ -32,9 +32,3 @@ class TagsField(forms.JSONField):
     def bound_data(self, data: object, initial: object) -> object:
         """The line as the user has typed it."""
         return initial if self.disabled else data
-
-
-def set_widget(field: forms.Field, widget: forms.Widget) -> None:
-    """Replaces the widget of a form field."""
-    widget.is_required = field.required
-    field.widget = widget
