@@ -61,12 +61,7 @@ from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import RowState, impact
-from flagstaff.history.describe import (
-    describe_json_change,
-    describe_sides,
-    describe_value,
-    field_label,
-)
+from flagstaff.history.describe import describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, versions_of
 from flagstaff.history.user_names import names_of_actors
@@ -79,7 +74,7 @@ if TYPE_CHECKING:
 
 # The parameter of the page that shows a secret value.
 _SHOW = "show"
-# The length of a value in the list, of each side of a change, and of a value on its page.
+# The length of a value and of a change in the list, of each side of it, and of a value on its page.
 _MAX_SHOWN, _MAX_SIDE, _MAX_ON_PAGE = 80, 30, 10_000
 # The values of rules that the list shows, and the length of each.
 _MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
@@ -114,7 +109,10 @@ class KeyValueStoreAdmin(RowPageAdmin):
     docs_page = "how-to/values/"
 
     list_display: _ListDisplayT[KeyValueStore] = (
-        *("value_key", "shown_value", "value_type", "changed"),
+        "value_key",
+        "shown_value",
+        "value_type",
+        "changed",
     )
     list_display_links = ("value_key",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
@@ -280,18 +278,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
 def _change_text(event: Event) -> str:
     """Returns a change in a few words."""
-    return _("created") if event.action == "create" else ", ".join(_parts(event))
-
-
-def _parts(event: Event) -> Iterator[str]:
-    for difference in event.differences:
-        if difference.field != VALUE:
-            yield field_label(difference.field)
-        elif parts := describe_json_change(difference.old, difference.new):
-            yield Truncator(parts).chars(2 * _MAX_SIDE)
-        else:
-            sides = describe_sides(difference)
-            yield " → ".join(Truncator(side).chars(_MAX_SIDE) for side in sides)
+    if event.action == "create":
+        return _("created")
+    return Truncator(describe_change(event, limit=_MAX_SIDE)).chars(_MAX_SHOWN)
 
 
 def _rules_note(row: Any) -> str:

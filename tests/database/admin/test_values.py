@@ -104,8 +104,8 @@ def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     changes.values.create("limit", {"max": 3, "min": 1})
     changes.values.set("limit", {"max": 4, "min": 1})
     gateway, hosts, limit = cells(operator, "changed")
-    assert gateway == '"stripe" → "paypal" ana · just now'
-    assert (hosts.partition(" ")[0], limit[:11]) == ("description", "max: 3 → 4 ")
+    assert gateway == 'value "stripe" → "paypal" ana · just now'
+    assert (hosts.partition(" ")[0], limit[:17]) == ("description", "value max: 3 → 4 ")
     # SQL does not set the time in the row.
     execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'gateway'")
     [newest_first] = re.findall(r'href="(\?o=)-?(\d)"', page(operator, f"{VALUES}?o=3"))[-1:]
