@@ -207,12 +207,12 @@ class KeyValueStoreAdmin(RowPageAdmin):
             if not (one.primary_key or one.name in hidden)
         }
         lines = [
-            (capfirst(field_label(one.name)), _column_text(one, value))
+            format_html("{}: {}", capfirst(field_label(one.name)), _column_text(one, value))
             for one, value in columns.items()
             if value is not False and value not in (None, "", [])
         ]
-        html = format_html_join("", "<br>{}: {}", lines)
-        return format_html("<p>{}{}</p>", row.description, html)
+        texts = ((one,) for one in (row.description, *lines) if one)
+        return format_html("<p>{}</p>", format_html_join(SafeString("<br>"), "{}", texts))
 
     # The pages of the actions.
 
