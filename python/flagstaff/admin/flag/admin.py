@@ -45,8 +45,8 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     users_with_flag,
 )
+from flagstaff.admin.flag.tags_field import TagsField
 from flagstaff.admin.flag.users import allowed_users_line, users_path
-from flagstaff.admin.json_fields import TagsField
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
 from flagstaff.admin.part import Part

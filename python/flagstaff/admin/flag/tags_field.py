@@ -1,4 +1,4 @@
-"""The form field of a JSON column with tags."""
+"""The form field of tags."""
 
 from __future__ import annotations
 
