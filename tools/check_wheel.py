@@ -31,7 +31,7 @@ PARTS = (
     "flagstaff/locale/de/LC_MESSAGES/django.mo",
     "flagstaff/sql/history_triggers_v1.sql",
     "flagstaff/static/flagstaff/admin.css",
-    "flagstaff/templates/flagstaff/rollout_input.html",
+    "flagstaff/templates/flagstaff/row.html",
     ".dist-info/licenses/LICENSE",
     ".dist-info/sboms/flagstaff.cyclonedx.json",
 )

@@ -66,7 +66,7 @@ def _save_more(visitor: Visitor, _environment: dict[str, str]) -> None:
 
 def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
     visitor.write("#id_value", '{\n  "standard": [2, 4],\n  "express": [1 2]\n}')
-    visitor.press(".submit-row [name=_save]")
+    visitor.press(".flagstaff-confirm")
 
 
 def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
@@ -117,7 +117,7 @@ PICTURES = {
         ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
         width=_WIDE,
     ),
-    "value": Picture(f"{_VALUES}{{delivery_times}}/change/", ("#content > *",), _mistype),
+    "value": Picture(f"{_VALUES}{{delivery_times}}/set/", ("#content > *",), _mistype),
     "unknown-keys": Picture("/admin/flagstaff/unknownkey/", ("#content > *",)),
     "workers": Picture("/admin/flagstaff/connectedworker/", ("#content > *",), _ask_workers),
     # The last one: it changes the rollout.

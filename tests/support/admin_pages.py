@@ -159,13 +159,12 @@ def toggle_url(flag: Any, view: str, back: str = "") -> str:
 
 def kill(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Confirms the page that kills a flag, and returns the page after it."""
-    url = toggle_url(flag, "kill", back)
-    return client.post(url, {"_confirmed": "1", **data}, follow=True)
+    return client.post(toggle_url(flag, "kill", back), data, follow=True)
 
 
 def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
     """Opens the page that turns a flag on, confirms it, and returns the page after it."""
-    url = toggle_url(flag, "turn-on", back)
+    url = toggle_url(flag, "on", back)
     return client.post(url, confirmed(client.get(url), **data), follow=True)
 
 
@@ -183,7 +182,8 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for tag in tags:
         found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
+        if "name" in found:
+            data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
     return {**data, **changes}
 
 
@@ -207,16 +207,43 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     return response
 
 
+def answer(client: Client, response: Any, **changes: str) -> Any:
+    """Posts what a page that asks has shown, with changes, and follows."""
+    url = response.wsgi_request.path
+    shown = inputs_of(response.content.decode(), "")
+    return client.post(url, shown | changes, follow=True)
+
+
+def links_of(html: str) -> list[str]:
+    """Returns the actions that the page of a row links to."""
+    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
+
+
+def problems_in(response: Any) -> list[str]:
+    """Returns why a page of an action has to be confirmed again."""
+    assert response.status_code == 200
+    return list(response.context["problems"])
+
+
+def errors_of(response: Any) -> list[str]:
+    """Returns why a page of an action was not accepted."""
+    assert response.status_code == 200
+    return [str(one) for found in response.context["form"].errors.values() for one in found]
+
+
 def _form_of(response: Any) -> str:
-    html = response.content.decode()
-    forms = re.findall(r'<form method="post">(.*?)</form>', html, re.DOTALL)
-    found = [form for form in forms if 'name="_confirmed"' in form]
+    found = [form for form in _forms_in(response) if 'name="_confirmed"' in form]
     return found[0] if found else ""
+
+
+def _forms_in(response: Any) -> list[str]:
+    return re.findall(r'<form method="post">(.*?)</form>', response.content.decode(), re.DOTALL)
 
 
 def preview_of(response: Any) -> dict[str, list[str]]:
     """Returns the two cells of each line of the last table of a page that asks: now, and after."""
-    *_, table = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
+    [form] = [one for one in _forms_in(response) if "flagstaff-confirm" in one]
+    *_, table = re.findall(r"<tbody>(.*?)</tbody>", form, re.DOTALL)
     lines = re.findall(
         r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
     )
@@ -245,21 +272,3 @@ def post_confirmed(client: Client, url: str, data: dict[str, Any], **options: An
     """Posts a form, confirms if a page asks, and returns the response."""
     response = client.post(url, data, **options)
     return client.post(url, confirmed(response), **options) if asks(response) else response
-
-
-def browser_form(client: Client, flag: Any, **changes: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the page of a flag after these edits."""
-    data = shown_form(client.get(flag_url(flag))) | changes
-    return {name: value for name, value in data.items() if value is not None}
-
-
-def shown_form(response: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the page of a flag, with the rows of its rules."""
-    data = form_data(response)
-    data.pop("rules", None)
-    return data | inputs_of(response.content.decode(), "rules-")
-
-
-def save_flag(client: Client, flag: Any, **changes: Any) -> Any:
-    """Saves the page of a flag after these edits; None unchecks a box."""
-    return client.post(flag_url(flag), browser_form(client, flag, **changes))

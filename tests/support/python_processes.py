@@ -30,12 +30,12 @@ def end_patiently() -> None:
 
 def count_patiently() -> None:
     """Gives each count of users in this process a minute for each second that a page waits."""
-    from flagstaff.admin.rule_editor import samples
+    from flagstaff.admin.rules import offers
     from flagstaff.changes import impact
     from flagstaff.experiments import planning
 
     limited = impact.limited
-    for module in (impact, samples, planning):
+    for module in (impact, offers, planning):
         setattr(module, "limited", lambda seconds: limited(60 * seconds))  # noqa: B010 (for mypy)
 
 

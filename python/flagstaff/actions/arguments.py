@@ -11,27 +11,33 @@ import json
 import shlex
 import sys
 from argparse import ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeAlias
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
+from django.forms.fields import InvalidJSONInput
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import some
+from flagstaff._words.text import local_list, quoted, some
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT
 
 # A text that starts like this is JSON with a mistake, not a string without quotes.
 _STARTS_OF_JSON = ("{", "[", '"')
 _MAX_RETYPED = 200
+# The unknown users that a page names.
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -188,14 +194,75 @@ class Several(Argument):
         return [] if typed == [""] else typed
 
 
+class JsonField(forms.JSONField):
+    """The JSON that a person writes on a page. An empty text is `empty_value`."""
+
+    default_error_messages = {
+        "required": _('the value is missing or null; write JSON, such as "stripe", 25 or []'),
+        "invalid": _(
+            "not valid JSON (line %(line)d, column %(column)d); put strings in double quotes, "
+            "write true, false and null in lower case, and no comma before a closing bracket"
+        ),
+        "duplicate": _("an object has the name %(name)s twice; remove one"),
+        "undecodable": _(
+            "a number has more than 4,300 digits, or the nesting more than 500 levels; write the "
+            "number as a text, or split the value"
+        ),
+    }
+    # Texts, lists and objects without contents are values, too.
+    empty_values = [None]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"empty_value": None, **options})
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """Returns the attributes of the text area."""
+        return {"class": "flagstaff-json", "rows": 4, "spellcheck": "false"}
+
+    def prepare_value(self, value: Any) -> Any:
+        """Returns the text in the form: as it was typed, or a stored value over several lines."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None else self.text_of(value)
+
+    def text_of(self, value: Any) -> str:
+        """Returns the JSON of a stored value."""
+        return json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Returns what was typed, which is never formatted."""
+        return InvalidJSONInput(data or "")
+
+    def to_python(self, value: Any) -> Any:
+        """Parses the text. Raises ValidationError with the line and the column of a mistake."""
+        if not isinstance(value, str) or not value.strip():
+            return self.empty_value
+        try:
+            return parse_json(value)
+        except json.JSONDecodeError as error:
+            place = {"line": error.lineno, "column": error.colno}
+            raise self._error("invalid", **place) from error
+        except DuplicateNameError as error:
+            raise self._error("duplicate", name=error.name) from error
+        except ValueError as error:
+            raise self._error("undecodable") from error
+
+    def _error(self, code: str, **params: object) -> ValidationError:
+        return ValidationError(self.error_messages[code], code=code, params=params)
+
+
+class _Json(Argument):
+    """JSON, which a page edits as a text."""
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return JsonField(label=label, required=required)
+
+
 @dataclass(frozen=True)
-class JsonFile(Argument):
+class JsonFile(_Json):
     """JSON in a file; a list may also be written in the place of the file."""
 
     metavar: str | None = "FILE"
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(JsonText.parse, label=label, required=required)
 
     def value(self, typed: Any, given: Given) -> Any:
         if typed.lstrip().startswith("["):
@@ -204,16 +271,13 @@ class JsonFile(Argument):
 
 
 @dataclass(frozen=True)
-class JsonText(Argument):
+class JsonText(_Json):
     """JSON as a word."""
 
     metavar: str | None = "JSON"
 
     def parsing(self) -> dict[str, Any]:
         return {"type": self.parse}
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(self.parse, label=label, required=required)
 
     @staticmethod
     def parse(text: str) -> Any:
@@ -225,7 +289,7 @@ class JsonText(Argument):
 
 
 @dataclass(frozen=True)
-class StoredValue(Argument):
+class StoredValue(_Json):
     """The JSON of a value. Messages have no part of a secret one."""
 
     metavar: str | None = "JSON"
@@ -286,6 +350,59 @@ class Users(Argument):
                 )
             given.say(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
+        text = _("Usernames or primary keys: one on each line, or with commas between them.")
+        return _UsersField(label=label, required=required, widget=widget, help_text=text)
+
+
+class _UsersField(forms.CharField):
+    """Users as a text of a page: one on each line, or with commas or tabs between them."""
+
+    def to_python(self, value: object) -> Any:
+        """Returns the primary keys. Raises ValidationError with those that are no users."""
+        # With None, each end of a line becomes "\n".
+        lines = StringIO(str(value or "").replace("\t", ","), newline=None)
+        try:
+            cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
+            names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
+        except csv.Error as error:
+            text = _("This text cannot be read. Remove each double quote that is not closed.")
+            raise ValidationError(text) from error
+        pks = allowed_user_table().find_many(names)
+        if unknown := [name for name in names if name not in pks]:
+            raise ValidationError(unknown_users(unknown))
+        return list(dict.fromkeys(pks[name] for name in names))
+
+
+def unknown_users(unknown: Sequence[str]) -> str:
+    """Returns why these texts stand for no user, for a page. Queries the users."""
+    table = allowed_user_table()
+    _found, shared = table.by_username(unknown)
+    missing = [text for text in unknown if text not in shared]
+    sentences = []
+    if missing:
+        text = ngettext(
+            "No user has this primary key or username: %(names)s.",
+            "No users have these primary keys or usernames: %(names)s.",
+            len(missing),
+        )
+        sentences.append(text % {"names": _listed(missing)})
+    if len(missing) == 1 and (similar := table.similar(missing[0])):
+        sentences.append(gettext("Did you mean “%(name)s”?") % {"name": similar})
+    if shared:
+        text = ngettext(
+            "Several users have this username, so write a primary key: %(names)s.",
+            "Several users have these usernames, so write primary keys: %(names)s.",
+            len(shared),
+        )
+        sentences.append(text % {"names": _listed(sorted(shared))})
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return local_list(map(quoted, names), _MAX_LISTED)
 
 
 def percent(text: str) -> int:

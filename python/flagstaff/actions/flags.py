@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from flagstaff import changes
 from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
@@ -71,6 +73,8 @@ def _usage_text(key: str, usage: RecentUsage | None) -> str:
     'kill new_checkout --reason "orders fail"',
     "kill new_checkout dark_mode",
     "kill new_checkout --no-wait",
+    label=_("Kill"),
+    button=_("Kill %(key)s"),
     right="toggle",
     many=True,
     waits=True,
@@ -89,6 +93,8 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "on new_checkout",
     "on new_checkout dark_mode --percent 5 --dry-run",
+    label=_("Turn on"),
+    button=_("Turn on %(key)s"),
     right="toggle",
     many=True,
 )
@@ -121,6 +127,8 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rollout new_checkout 5",
     "rollout new_checkout dark_mode 25% --dry-run",
+    label=_("Roll out"),
+    button=_("Roll out to %(percent)s %%"),
     right="toggle",
     many=True,
     # A brake needs no question: nothing delays it.
@@ -134,7 +142,14 @@ def rollout(key: str, percent: Percent, *, expect_version: int | None = None) ->
     return changes.flags.set_rollout(key, percent, expect_version=expect_version)
 
 
-@action(Kind.FLAG, "release new_checkout", "release new_checkout dark_mode --dry-run", many=True)
+@action(
+    Kind.FLAG,
+    "release new_checkout",
+    "release new_checkout dark_mode --dry-run",
+    label=_("Release to everybody"),
+    button=_("Release %(key)s to everybody"),
+    many=True,
+)
 def release(key: str, *, expect_version: int | None = None) -> Changed:
     """Give flags to everybody: enabled, at 100 %, also in each rule.
 
@@ -148,6 +163,7 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rules new_checkout rules.json",
     "rules new_checkout - --rollout 25 < rules.json",
+    label=_("Rules"),
 )
 def rules(
     key: str,
@@ -165,7 +181,12 @@ def rules(
     return changes.flags.update(key, fields, expect_version=expect_version)
 
 
-@action(Kind.FLAG, "unit new_checkout organization", "unit new_checkout user --dry-run")
+@action(
+    Kind.FLAG,
+    "unit new_checkout organization",
+    "unit new_checkout user --dry-run",
+    label=_("Bucketing unit"),
+)
 def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
     return changes.flags.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
@@ -175,6 +196,8 @@ def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Ch
     Kind.FLAG,
     "allow new_checkout alice bob",
     "allow new_checkout --file beta.csv --reason beta",
+    label=_("Add allowed users"),
+    button=_("Add allowed users"),
     # The command names the users, so only a large part of them is worth a question.
     asks_from=Consequence.MOST,
 )
@@ -191,6 +214,8 @@ def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Chan
     Kind.FLAG,
     "disallow new_checkout alice",
     "disallow new_checkout --file beta.csv --skip-unknown",
+    label=_("Remove allowed users"),
+    button=_("Remove allowed users"),
     asks_from=Consequence.MOST,
 )
 def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
@@ -205,6 +230,7 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
     Kind.FLAG,
     'details search_v2 --description "Second engine"',
     'details search_v2 dark_mode --owner payments --review-on ""',
+    label=_("Details"),
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )
@@ -221,6 +247,8 @@ def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Ch
     "create new_search",
     'create search_v3 --kind ops --description "Second engine"',
     "create search_v4 --owner search --tag mobile --tag q3 --review-on 2027-03-01",
+    label=_("Add flag"),
+    button=_("Add flag"),
     right="add",
     creates=True,
     asks_from=None,
@@ -239,6 +267,8 @@ def create(key: str, **fields: Any) -> Changed:
     Kind.FLAG,
     "delete new_checkout --yes",
     "delete new_checkout dark_mode --dry-run",
+    label=_("Delete"),
+    button=_("Delete %(key)s"),
     many=True,
     right="delete",
     deletes=True,

@@ -51,6 +51,7 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     right="add",
     creates=True,
     label=_("Add segment"),
+    button=_("Add segment"),
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
     """Create a segment from its conditions."""
@@ -64,6 +65,7 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     right="delete",
     deletes=True,
     label=_("Delete"),
+    button=_("Delete %(key)s"),
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.

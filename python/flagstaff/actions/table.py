@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 from django.utils.functional import Promise
 from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import described
@@ -21,6 +22,7 @@ from flagstaff.history.kinds import Kind
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
 
+_SAVE = gettext_lazy("Save %(key)s")
 _EXPECT_VERSION = "expect_version"
 
 
@@ -68,6 +70,8 @@ class Action:
     examples: tuple[str, ...]
     #: The link to its page, and the heading of the page.
     label: str | Promise
+    #: The button of the page, with the key and the arguments.
+    button: str | Promise = _SAVE
     #: What a user needs on a page for it. The terminal and code are trusted.
     right: Right = "change"
     #: Whether it takes several keys.

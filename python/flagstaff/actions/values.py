@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from flagstaff import changes
 from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
@@ -42,6 +44,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     "value set page_size 50",
     "value set payment_gateway '\"stripe\"'",
     "value set page_size - < size.json",
+    label=_("Set"),
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -56,6 +59,7 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     Kind.VALUE,
     "value set-for-everyone page_size 10",
     "value set-for-everyone page_size 10 --dry-run",
+    label=_("Set for everyone"),
 )
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
@@ -69,6 +73,7 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     Kind.VALUE,
     "value rules page_size sizes.json --bucket-by organization",
     "value rules page_size []",
+    label=_("Rules"),
 )
 def rules(
     key: str,
@@ -89,6 +94,7 @@ def rules(
     Kind.VALUE,
     "value details page_size --type integer",
     'value details payment_gateway --choices \'["stripe", "paypal"]\' --value \'"stripe"\'',
+    label=_("Details"),
     fields=fields_of(
         lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
     ),
@@ -112,6 +118,7 @@ def details(
     "value create sms_password - --secret < password.json",
     'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
     "value create max_results 10 --rules sizes.json",
+    label=_("Add value"),
     right="add",
     creates=True,
     asks_from=None,
@@ -129,6 +136,7 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     Kind.VALUE,
     "value delete payment_gateway --yes",
     "value delete payment_gateway --dry-run",
+    label=_("Delete"),
     deletes=True,
     facts=_facts,
     right="delete",

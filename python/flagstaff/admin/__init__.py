@@ -23,17 +23,15 @@ from flagstaff.models import (
 
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
-    from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.user_flags import UserFlagsMixin
-    from flagstaff.admin.value.admin import KeyValueStoreAdmin
+    from flagstaff.admin.value import KeyValueStoreAdmin
 
 __all__ = [
     "FeatureFlagAdmin",
     "KeyValueStoreAdmin",
-    "Part",
     "RecentChangesAdmin",
     "Section",
     "SegmentAdmin",
@@ -43,8 +41,7 @@ __all__ = [
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
-    "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
-    "Part": "flagstaff.admin.part",
+    "KeyValueStoreAdmin": "flagstaff.admin.value",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
@@ -65,7 +62,7 @@ def _is_used(condition: Callable[[], bool]) -> bool:
 if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_used(lambda: conf.value_model is KeyValueStore):
-    register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
+    register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
 # These pages do not depend on the models of the project.
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")

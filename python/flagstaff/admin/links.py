@@ -11,7 +11,11 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import capfirst
+
+#: The parameter with the path to which a page returns.
+BACK = "back"
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
@@ -42,6 +46,13 @@ def row_links(site: AdminSite, row: Any) -> list[tuple[str, str]]:
         list_link(site, row._meta.model),
         (page_url(site, row._meta.model, "change", row.pk), row.key),
     ]
+
+
+def back_url(request: HttpRequest) -> str:
+    """Returns the path of this site to which a page returns; empty without one."""
+    back = request.GET.get(BACK, "")
+    is_own = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+    return back if is_own else ""
 
 
 def list_link(site: AdminSite, model: type[Model]) -> tuple[str, str]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.http import HttpRequest
-from django.template.response import TemplateResponse
-
-from flagstaff.changes.changed import Changed
 
 _Value = TypeVar("_Value")
 
@@ -23,25 +19,8 @@ class Page:
     """The context of one request."""
 
     request: HttpRequest
-    #: The row as it was read. A form sets the fields of the row, also to invalid values.
-    stored: Any = None
     #: Whether this is the list, and not the page of a row.
     is_list: bool = False
-    #: Whether Django's view of a form may save, so that the form asks the parts first.
-    is_saving: bool = False
-    #: Whether the user may only toggle the flag: for Django, the user may change it.
-    is_toggle: bool = False
-    #: The page that asks for a confirmation, shown instead of the form.
-    question: TemplateResponse | None = None
-    #: Why `flagstaff.changes` has refused the posted data.
-    refusal: str | None = None
-    #: The row that the request has added.
-    added: Any = None
-    #: What the request has saved, and the sentence about the users who gain or lose something.
-    saved: Changed | None = None
-    users_text: str = ""
-    #: Whether messages are left out.
-    is_silent: bool = False
     #: Whether the view of a confirmed request can ask again, and why it has to.
     can_ask_again: bool = False
     failed_confirmation: str | None = None
@@ -69,11 +48,6 @@ class Page:
         for row in rows:
             setattr(row, _PAGE, self)
 
-    def open_row(self, row: Any) -> None:
-        """Makes this the page of one row, and keeps the row as it was read."""
-        self.stored = copy(row)
-        self.show((row, self.stored))
-
 
 def page_of(request: HttpRequest) -> Page:
     """Returns the page of a request."""
@@ -88,15 +62,3 @@ def page_of_row(row: Any) -> Page | None:
     """Returns the page that shows a row; None for a row that no page has read."""
     page: Page | None = getattr(row, _PAGE, None)
     return page
-
-
-def stored_row(row: Any) -> Any:
-    """Returns the row of a page as it was read."""
-    page = page_of_row(row)
-    return row if page is None or page.stored is None else page.stored
-
-
-def request_of(row: Any) -> HttpRequest | None:
-    """Returns the request of the page of a row; None in a list."""
-    page = page_of_row(row)
-    return None if page is None or page.stored is None else page.request

@@ -12,9 +12,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -40,8 +38,6 @@ class PartsAdmin(AdminOfParts):
 
     #: The classes of the parts, in the order in which they are asked. A subclass can add its own.
     parts: ClassVar[tuple[type[Part], ...]]
-    #: Templates that extend those of the list and of the form.
-    form_template: ClassVar[str] = "flagstaff/row_page.html"
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -50,10 +46,6 @@ class PartsAdmin(AdminOfParts):
             for name in part.displays:
                 if not hasattr(type(self), name):
                     setattr(self, name, getattr(part, name))
-            if self.actions is not None:
-                own = (getattr(part, name) for name in part.actions)
-                self.actions = (*self.actions, *own)
-            part.set_options()
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts of this admin."""
@@ -68,12 +60,6 @@ class PartsAdmin(AdminOfParts):
         """The stylesheets and scripts, with those of the parts."""
         return sum((part.media() for part in self.bound_parts), super().media)
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Whether the URL of the list may filter by this."""
-        field = lookup.partition(LOOKUP_SEP)[0]
-        allowed = all(part.allows_lookup(field, request) for part in self.bound_parts)
-        return allowed and super().lookup_allowed(lookup, value, request)
-
     # Rows.
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -86,14 +72,7 @@ class PartsAdmin(AdminOfParts):
     def show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
         """Returns the list, or the page of an action."""
         page_of(request).is_list = True
-        if (page := self.first(lambda part: part.list_response(request))) is not None:
-            return page
-        response = super().show_list(request, extra_context)
-        shown = response.context_data if isinstance(response, TemplateResponse) else None
-        # The page of an action.
-        if shown is not None and "cl" not in shown:
-            return self.ask(response, lambda part, page: part.action_response(request, page))
-        return response
+        return super().show_list(request, extra_context)
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
         """What the parts show besides the rows."""

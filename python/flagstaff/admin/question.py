@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
+from django.db.models import JSONField, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
+from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
+from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, Argument
+from flagstaff.actions.fields import OwnFields
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     TYPED_KEY,
+    PreviewRow,
     describe_changed,
-    posted_version,
+    parse_version,
     preview_rows,
-    version_text,
 )
-from flagstaff.admin.deletion import way_back
-from flagstaff.admin.links import list_link, page_url, row_links
+from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import may
-from flagstaff.admin.rule_editor.edits import EDIT
-from flagstaff.admin.saving import case_variants_text
+from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
-from flagstaff.admin.views import environment_context, posted_reason, reason_problem
+from flagstaff.admin.views import (
+    REASON,
+    VERSION,
+    environment_context,
+    posted_reason,
+    reason_problem,
+)
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import (
     consequence_of,
@@ -44,16 +56,18 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import Impact, impact, states_of
+from flagstaff.changes.impact import Impact, impact, reached, states_of
+from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.log import Change, events, version_of
+from flagstaff.history.log import Change, events, has_history, versions_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
-# Seconds for which an action that nothing may delay waits for the workers.
-_LONG_TIMEOUT = 5.0
+# Seconds for which an action that nothing may delay waits for the workers, and its page for the
+# count of users.
+_LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 
@@ -61,8 +75,42 @@ _MAX_NEWER = 5
 class AdminOfActions(AdminOfParts):
     """Rows that are changed by the actions of their kind, and by nothing else."""
 
-    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Returns what a person should know before an action with these arguments, in sentences."""
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may do an action to a row, or to the rows of a model."""
+        return may(self.admin_site, request, action.right, row)
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Adapts the form of an action to its row; None for a new row, or for several."""
+
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Returns what a person should know of an action with these arguments, in sentences.
+
+        `row` is None for an action that creates one, or that changes several.
+        """
+        return []
+
+    def facts(
+        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
+    ) -> Sequence[str]:
+        """Returns what a person should know of the rows before the action, in sentences."""
+        return []
+
+    def lines(
+        self, request: HttpRequest, rows: Sequence[Any], found: Impact
+    ) -> Mapping[str, Sequence[PreviewRow]]:
+        """Returns what a change does beside the fields, by the text of the primary key."""
+        return {}
+
+    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
+        """Whether rows are used, so that a person types the key to delete them anywhere."""
+        return False
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do with a new row."""
         return []
 
 
@@ -71,7 +119,8 @@ class _Preview:
     """What an action would do with some arguments."""
 
     arguments: Mapping[str, Any]
-    changed: Changed
+    #: The changes of the rows, in their order.
+    changed: Sequence[Changed]
     impact: Impact
     #: Whether a person has to see it first.
     asks: bool
@@ -89,79 +138,151 @@ class ActionRequest:
     """A request to the page of an action, for a user who may do it."""
 
     def __init__(
-        self, admin: AdminOfActions, request: HttpRequest, action: Action, row: Any
+        self, admin: AdminOfActions, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
-        """Takes the row that the action changes; None for one that creates a row."""
+        """Takes the rows that the action changes, by key; none for one that creates a row."""
         self.admin, self.request, self.action = admin, request, action
-        self.version = None if row is None else version_of(admin.row_kind, row.pk)
-        # Read after its version: the page must not show an older row.
-        self.row: Any = row and (admin.row_kind.find(row.key) or row)
+        #: Whether nothing may delay it: no count, no version, no reason.
+        self.is_urgent = action.always_runs is True
+        pks = [row.pk for row in rows]
+        #: The versions of the rows; None without a history.
+        self.versions: list[int] | None = None
+        if rows and not self.is_urgent and has_history():
+            versions = versions_of(admin.row_kind, pks)
+            self.versions = [versions.get(str(pk), 0) for pk in pks]
+        # Read after their versions: the page must not show older rows.
+        newest = {row.pk: row for row in all_rows(admin.model).filter(pk__in=pks)}
+        self.rows: list[Any] = [newest.get(row.pk, row) for row in rows]
+        self.is_edited = EDIT in request.POST
+        #: Whether the rows are the selection of the list, which posts it without a reason.
+        self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
+        is_posted = request.method == "POST"
+        self.is_answered = is_posted and (not self.is_of_list or REASON in request.POST)
         self.form = self._form()
         self.problems: list[str] = []
 
+    @property
+    def row(self) -> Any:
+        """The row; None if there is none, or if there are several."""
+        return self.rows[0] if len(self.rows) == 1 else None
+
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
-        is_edited = EDIT in self.request.POST
         preview = self._preview()
-        is_posted = self.request.method == "POST" and not is_edited
-        if is_posted and preview is not None and self._is_confirmed(preview):
+        is_final = self.is_answered and not self.is_edited
+        if is_final and preview is not None and self._is_confirmed(preview):
+            # Read before the write, which makes some of them wrong.
+            notes = self._notes_after(preview)
             try:
-                return self._done(preview, self._write(preview))
+                return self._done(preview, self._write(preview), notes)
             except ConflictError:
-                self._say_what_is_newer(posted_version(self.request))
+                self._say_what_is_newer()
             except FlagstaffError as error:
                 self._refuse(error)
-        return self._page(preview, is_edited=is_edited)
+        return self._page(preview)
 
     # What was typed.
 
     def _form(self) -> forms.Form:
-        fields: dict[str, forms.Field] = {}
+        given, fields = self.request.GET, dict[str, forms.Field]()
         if self.action.creates:
             fields["key"] = self._field("key", Argument(""), required=True)
+        readonly = {*self.admin.get_readonly_fields(self.request, self.row)}
         for name, (argument, required) in self.action.arguments().items():
-            fields[name] = self._field(name, argument, required=required)
-        # Not its methods, which Django would call for the initial value, such as `delete`.
-        columns = [name for name in fields if self.row and find_field(self.admin.model, name)]
-        initial = {name: getattr(self.row, name) for name in columns}
-        # Without fields there is nothing to wait for.
-        data: Mapping[str, Any] | None = None if fields else {}
-        if self.request.method == "POST":
-            data = self.request.POST
+            names = argument.columns if isinstance(argument, OwnFields) else (name,)
+            for one in (one for one in names if one not in readonly):
+                field = fields[one] = self._field(one, argument, required=required)
+                # Only what a person changes is written of the fields that need not be given.
+                field.show_hidden_initial = bool(self.rows and not required and self._column(one))
+                if field.show_hidden_initial and self.row is None:
+                    field.required = False
+        initial = self._initial(fields)
+        initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
+        columns = [*filter(self._column, fields)]
+        is_given = not columns and all(one in given for one in fields if fields[one].required)
+        data = self.request.POST if self.is_answered else given if is_given else None
+        if data is None and fields:
+            next(iter(fields.values())).widget.attrs["autofocus"] = True
         # The page says what is missing, as Django's forms do.
         options = {**fields, "use_required_attribute": False}
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
+        self.admin.prepare_form(form, self.action, self.row)
         return form
+
+    def _column(self, name: str) -> Any:
+        """Returns the field of the model with this name, or None."""
+        return find_field(self.admin.model, name)
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""
-        column = find_field(self.admin.model, name)
-        field = column and self.admin.formfield_for_dbfield(column, self.request)
-        label = str(capfirst(name.replace("_", " ")))
-        return field or argument.form_field(label, required=required)
+        column = self._column(name)
+        field = self.admin.formfield_for_dbfield(column, self.request) if column else None
+        if field is None:
+            label = str(capfirst(name.replace("_", " ")))
+            return argument.form_field(label, required=required)
+        # A field that a model may leave empty, such as a value, can be what an action is about.
+        field.required = field.required or required
+        return field
+
+    def _from_url(self, name: str, text: str) -> Any:
+        """Returns the initial value of a field that a link fills in."""
+        if isinstance(self._column(name), JSONField):
+            with suppress(ValueError):
+                return json.loads(text)
+        return text
+
+    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+        """Returns what all rows have in the columns."""
+        initial: dict[str, Any] = {}
+        # Not methods of a row, which Django would call for the initial value, such as `delete`.
+        for name in filter(self._column, fields):
+            values = [getattr(row, self._column(name).attname) for row in self.rows]
+            if values and all(value == values[0] for value in values):
+                initial[name] = values[0]
+        return initial
 
     def _preview(self) -> _Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
-        form, action, row = self.form, self.action, self.row
+        form, action, kind = self.form, self.action, self.admin.row_kind
         if not form.is_valid():
             return None
-        arguments = {name: value for name, value in form.cleaned_data.items() if value is not None}
-        key = row.key if row else arguments.pop("key")
+        arguments = {
+            name: value
+            for name, value in form.cleaned_data.items()
+            if (
+                name in form.changed_data
+                if form.fields[name].show_hidden_initial
+                else value is not None
+            )
+        }
+        keys = [row.key for row in self.rows] or [arguments.pop("key")]
         try:
             with previewed():
-                changed = self._run(key, arguments)
-            before, after = states_of(self.admin.row_kind, changed, row)
-            found = impact([before], [after], viewer=self.request.user)
+                changed = [self._run(key, arguments) for key in keys]
+            rows = self.rows or [None]
+            sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=True)]
+            found = self._count(*zip(*sides, strict=True))
             require_reach(self.admin.admin_site, self.request, found)
         except FlagstaffError as error:
             self._refuse(error)
             return None
         if action.deletes:
-            return _Preview(arguments, changed, found, asks=True, typed=text_for_many([key]))
+            typed = text_for_many(keys)
+            if not typed and self.admin.in_use(self.request, keys):
+                typed = keys[0] if self.row else str(len(keys))
+            return _Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
-        asks = least is not None and consequence_of(found) >= least
+        is_kept = any(one.kept_by_rules for one in changed)
+        asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
         return _Preview(arguments, changed, found, asks=asks, typed=typed)
+
+    def _count(self, before: Sequence[Any], after: Sequence[Any]) -> Impact:
+        """Counts users, but not before an urgent action is done."""
+        if self.is_urgent and self.is_answered:
+            return reached([], [])
+        timeout = _SHORT_COUNT if self.is_urgent else 1.0
+        return impact(before, after, timeout=timeout, viewer=self.request.user)
 
     def _run(self, key: str, arguments: Mapping[str, Any]) -> Changed:
         # Only rows without a history have another result.
@@ -180,129 +301,250 @@ class ActionRequest:
 
     def _is_confirmed(self, preview: _Preview) -> bool:
         """Whether the page has asked, and a person has confirmed what is known now."""
-        posted, shown = self.request.POST, posted_version(self.request)
-        is_always = self.action.always_runs is True
-        is_stale = self.row is not None and shown is not None and shown != self.version
-        if is_stale and not is_always:
-            self._say_what_is_newer(shown)
+        posted = self.request.POST
+        is_known = self._shown is not None and self.versions is not None
+        if is_known and self._shown != self.versions:
+            self._say_what_is_newer()
         has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
         # An input of one line has no line breaks, and a page shows several blanks as one.
         has_typed = posted.get(TYPED_KEY, "").split() == preview.typed.split()
         if has_asked and preview.typed and not has_typed:
             text = _("Not confirmed: type “%(text)s” exactly.")
             self.problems.append(text % {"text": preview.typed})
-        if has_asked and not is_always and (problem := reason_problem(self.request)):
+        if has_asked and not self.is_urgent and (problem := reason_problem(self.request)):
             self.problems.append(problem)
         return has_asked and not self.problems
 
-    def _say_what_is_newer(self, shown: int | None) -> None:
-        """Adds a problem: what others have changed since the page was shown."""
-        newer = Change.objects.of_row(self.admin.row_kind, self.row.pk).filter(id__gt=shown or 0)
-        found = [*events(newer.short().newest()[:_MAX_NEWER])]
-        self.version = found[0].version if found else self.version
-        actors = names_of_actors(found)
-        users = names_of_users(found) if may_see_users(self.request.user) else None
-        changes = (f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found)
-        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-        self.problems += [text % {"key": self.row.key}, *changes]
+    @property
+    def _shown(self) -> list[int] | None:
+        """The versions that the submitted page showed; None without a history."""
+        posted = self.request.POST.get(VERSION)
+        return [parse_version(one) for one in posted.split(",")] if posted else None
 
-    def _page(self, preview: _Preview | None, *, is_edited: bool) -> HttpResponse:
+    def _say_what_is_newer(self) -> None:
+        """Adds a problem: what others have changed since the page was shown."""
+        kind, shown = self.admin.row_kind, self._shown or []
+        now = versions_of(kind, [row.pk for row in self.rows])
+        self.versions = [now.get(str(row.pk), 0) for row in self.rows]
+        if len(shown) != len(self.rows):
+            self.problems.append(_("Some of what you selected no longer exists."))
+            return
+        for row, old, new in zip(self.rows, shown, self.versions, strict=True):
+            if old == new:
+                continue
+            newer = Change.objects.of_row(kind, row.pk).filter(id__gt=old)
+            found = [*events(newer.short().newest()[:_MAX_NEWER])]
+            actors = names_of_actors(found)
+            users = names_of_users(found) if may_see_users(self.request.user) else None
+            text = _("“%(key)s” has changed since the page was shown. Press the button again.")
+            self.problems.append(text % {"key": row.key})
+            self.problems += [
+                f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found
+            ]
+
+    def _page(self, preview: _Preview | None) -> HttpResponse:
         action, admin, row, request = self.action, self.admin, self.row, self.request
         site = admin.admin_site
-        shown = posted_version(request) if is_edited else self.version
+        version = None if self.versions is None else ",".join(map(str, self.versions))
+        posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
         context = {
             **environment_context(),
             "title": action.label,
             "subtitle": None,
             "original": row,
+            "subject": self._subject(),
             "crumbs": row_links(site, row) if row else [list_link(site, admin.model)],
+            "posted": posted if self.is_of_list else [],
             "form": self.form,
             "media": admin.media + self.form.media,
-            "is_edited": is_edited,
+            "is_edited": self.is_edited,
             "problems": self.problems,
             "preview": preview,
             "cannot": action.deletes and preview is None,
-            "version": version_text(shown),
+            "version": request.POST.get(VERSION) if self.is_edited else version,
             "reason": posted_reason(request),
-            "needs_reason": conf.require_reason and action.always_runs is not True,
-            "is_danger": action.deletes,
-            "button": self._button(),
-            "back": page_url(site, admin.model, "change", row.pk) if row else self._list_url(),
+            "needs_reason": conf.require_reason and not self.is_urgent,
+            "is_danger": action.deletes or self.is_urgent,
+            "button": self._button(preview),
+            "back": self._back_url(),
         }
         if preview is not None:
-            users = impact_text(preview.impact)
-            way = way_back([row]) if action.deletes else ""
-            context["notes"] = [*filter(None, [users, way]), *self._notes(preview)]
-            is_change = row is not None and not action.deletes
-            rows = preview_rows(request, row, preview.changed) if is_change else []
+            context["notes"] = self._notes_before(preview)
             uses = segment_rows(site, request, preview.impact)
-            context["tables"] = [(rows, _("Field")), (uses, capfirst(_("used by")))]
+            heading = _("Field") if row else capfirst(admin.opts.verbose_name)
+            context["tables"] = [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
         return admin.template_page(request, "flagstaff/question.html", context)
 
-    def _button(self) -> str:
-        if self.row is None:
-            return str(self.action.label)
-        text = _("Delete %(key)s") if self.action.deletes else _("Save %(key)s")
-        return text % {"key": self.row.key}
+    def _subject(self) -> str:
+        """Returns the key, or the number of rows; empty for a new row."""
+        if self.row or not self.rows:
+            return str(self.row.key) if self.row else ""
+        return f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
 
-    def _notes(self, preview: _Preview) -> list[str]:
-        key, model = preview.changed.key, self.admin.model
-        similar = case_variants_text(model, key) if self.action.creates else ""
-        return [*filter(None, [similar]), *self.admin.notes(self.action, preview.arguments)]
+    def _button(self, preview: _Preview | None) -> str:
+        given = preview.arguments if preview else {}
+        try:
+            return str(self.action.button) % {**given, "key": self._subject()}
+        except KeyError:
+            return str(self.action.label)
+
+    def _lines(self, preview: _Preview) -> list[PreviewRow]:
+        """Returns the lines of the table: of a row one for each field, else one for each row."""
+        if self.action.deletes:
+            return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
+        if self.action.creates:
+            return []
+        more = self.admin.lines(self.request, self.rows, preview.impact)
+        lines = [
+            [*preview_rows(self.request, row, changed), *more.get(str(row.pk), ())]
+            for row, changed in zip(self.rows, preview.changed, strict=True)
+        ]
+        if self.row:
+            return lines[0]
+        return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
+
+    def _notes_before(self, preview: _Preview) -> list[str]:
+        way = _way_back(self.rows) if self.action.deletes else ""
+        is_same = self.rows and not any(one.written for one in preview.changed)
+        same = _("Nothing would change.") if is_same else ""
+        facts = self._facts(preview)
+        return [
+            *filter(None, [impact_text(preview.impact), same, way]),
+            *self._arguments_notes(preview),
+            *facts,
+        ]
+
+    def _notes_after(self, preview: _Preview) -> list[str]:
+        facts = self._facts(preview) if self.action.creates else []
+        return [*self._arguments_notes(preview), *facts]
+
+    def _facts(self, preview: _Preview) -> Sequence[str]:
+        keys = [one.key for one in preview.changed]
+        return self.admin.facts(self.request, self.action, keys, preview.impact)
+
+    def _arguments_notes(self, preview: _Preview) -> list[str]:
+        key, model = preview.changed[0].key, self.admin.model
+        similar = _case_variants_text(model, key) if self.action.creates else ""
+        kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
+        notes = self.admin.notes(self.action, self.row, preview.arguments)
+        return [*filter(None, [similar]), *kept, *notes]
 
     # What was done.
 
-    def _write(self, preview: _Preview) -> Changed:
-        action, admin, request, row = self.action, self.admin, self.request, self.row
-        arguments = dict(preview.arguments)
-        if action.takes_version and action.always_runs is not True:
-            arguments["expect_version"] = posted_version(request)
+    def _write(self, preview: _Preview) -> list[Changed]:
+        """Writes all rows or none."""
+        action, admin, kind = self.action, self.admin, self.admin.row_kind
+        takes_version = action.takes_version and self.versions is not None
+        shown = self._shown if takes_version else None
         with transaction.atomic(using=conf.database):
-            changed = self._run(preview.changed.key, arguments)
+            if len(self.rows) > 1:
+                read_rows([(kind, str(row.pk)) for row in self.rows], lock=True)
+            changed = []
+            for place, one in enumerate(preview.changed):
+                expect = {"expect_version": shown[place]} if shown else {}
+                try:
+                    changed.append(self._run(one.key, {**preview.arguments, **expect}))
+                except NoHistoryError:
+                    # Without triggers there are no versions: a system check reports that.
+                    changed.append(self._run(one.key, preview.arguments))
             if action.creates:
-                self.row = admin.row_kind.row(changed.key)
-            if changed.written and action.deletes:
+                self.rows = [kind.row(changed[0].key)]
+            pairs = zip(self.rows, changed, strict=True)
+            written = [(row, one) for row, one in pairs if one.written]
+            if action.deletes:
                 # Only the type asks for a query set.
-                admin.log_deletions(request, cast("Any", [row]))
-            elif changed.written:
+                admin.log_deletions(self.request, cast("Any", [row for row, _one in written]))
+                return changed
+            for row, one in written:
                 log = admin.log_addition if action.creates else admin.log_change
-                log(request, self.row, describe_changed(request, changed))
+                log(self.request, row, describe_changed(self.request, one))
         return changed
 
-    def _done(self, preview: _Preview, changed: Changed) -> HttpResponse:
-        """Says what was done, and goes to the page of the row."""
+    def _done(
+        self, preview: _Preview, changed: Sequence[Changed], notes: Sequence[str]
+    ) -> HttpResponse:
+        """Says what was done, and goes to the page that the person came from."""
         action, admin, request = self.action, self.admin, self.request
         timeout = _LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
-        key = {"key": changed.key}
-        if not changed.written:
-            text = _("Nothing was changed: “%(key)s” already has these values.")
-            admin.message_user(request, text % key, messages.INFO)
-        elif action.creates or action.deletes:
-            text = _("“%(key)s” was added.") if action.creates else _("“%(key)s” was deleted.")
-            site = admin.admin_site
-            may_undo = (
-                may(site, request, "delete", self.row)
-                if action.creates
-                else may(site, request, "add", admin.model)
+        written = [one for one in changed if one.written]
+        if same := [one.key for one in changed if not one.written]:
+            text = ngettext(
+                "Nothing was changed: %(keys)s already has these values.",
+                "Nothing was changed: %(keys)s already have these values.",
+                len(same),
             )
-            versions = [changed.version] if changed.version and may_undo else []
-            url = undo_url(site, versions)
-            admin.report_applied(request, text % key, timeout=timeout, undo_url=url)
-        else:
+            keys = local_list(map(quoted, same))
+            admin.message_user(request, text % {"keys": keys}, messages.INFO)
+        if len(written) == 1 and not (action.creates or action.deletes):
             users = impact_text(preview.impact)
-            admin.report_change(request, changed, users=users, timeout=timeout)
-        for note in self._notes(preview):
+            if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
+                # The users were not counted.
+                users = admin.summary(row)
+            admin.report_change(request, written[0], users=users, timeout=timeout)
+        elif written:
+            self._report(written, timeout)
+        for note in notes:
             admin.message_user(request, note, messages.WARNING)
-        return HttpResponseRedirect(self._next_url())
+        return HttpResponseRedirect(self._back_url(is_done=True))
 
-    def _next_url(self) -> str:
-        admin, row = self.admin, self.row
-        if self.action.deletes or not admin.has_view_permission(self.request, row):
-            return self._list_url()
-        return page_url(admin.admin_site, admin.model, "change", row.pk)
+    def _report(self, written: Sequence[Changed], timeout: float) -> None:
+        """Says which rows were added, deleted or changed, and how to undo it."""
+        action, admin, request = self.action, self.admin, self.request
+        site, is_allowed = admin.admin_site, True
+        if action.creates:
+            text = _("%(keys)s was added.")
+            is_allowed = may(site, request, "delete", self.row)
+        elif action.deletes:
+            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
+            is_allowed = may(site, request, "add", admin.model)
+        else:
+            text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
+        keys = local_list(quoted(one.key) for one in written)
+        versions = [one.version for one in written if one.version and is_allowed]
+        links = admin.next_steps(request, self.row) if action.creates else ()
+        url, text = undo_url(site, versions), text % {"keys": keys}
+        admin.report_applied(request, text, timeout=timeout, undo_url=url, links=links)
 
-    def _list_url(self) -> str:
-        admin = self.admin
+    def _back_url(self, *, is_done: bool = False) -> str:
+        admin, row, site = self.admin, self.row, self.admin.admin_site
+        if url := back_url(self.request):
+            return url
+        if self.is_of_list:
+            # With its filters.
+            return self.request.get_full_path()
+        is_gone = row is None or (is_done and self.action.deletes)
+        if not is_gone and admin.has_view_permission(self.request, row):
+            return page_url(site, admin.model, "change", row.pk)
         if not admin.has_view_permission(self.request):
-            return reverse("admin:index", current_app=admin.admin_site.name)
-        return page_url(admin.admin_site, admin.model, "changelist")
+            return reverse("admin:index", current_app=site.name)
+        return page_url(site, admin.model, "changelist")
+
+
+def _case_variants_text(model: type[Model], key: str) -> str:
+    """Returns the sentence; empty if there is no such key. Makes a query."""
+    similar = case_variants(model, key)
+    if not similar:
+        return ""
+    text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
+    keys = local_list(quoted(variant) for variant in similar)
+    return text % {"key": key, "keys": keys}
+
+
+def _way_back(rows: Sequence[Any]) -> str:
+    """Returns how these rows can be brought back after their deletion; empty without a history."""
+    if not has_history():
+        return ""
+    if any(map(is_secret, rows)):
+        return _("A secret value cannot be brought back: the history does not store what it was.")
+    return ngettext(
+        "You can bring it back in “Recent changes”.",
+        "You can bring them back in “Recent changes”.",
+        len(rows),
+    )
+
+
+def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
+    """Returns what differs of one row in one line."""
+    lines = [one for one in lines if one.now != one.after]
+    now, after = ("; ".join(getattr(one, side) for one in lines) for side in ("now", "after"))
+    return PreviewRow(key, now, after)

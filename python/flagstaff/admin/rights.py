@@ -40,9 +40,6 @@ def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
         return rights.may(request.user, right, row)
     if conf.read_only and right != "view":
         return False
-    # On the page of a flag, Django sees a user who may only toggle it as one who may change it.
-    if right == "change" and page_of(request).is_toggle:
-        return False
     if obj is None:
         return _has_permission(model_admin, request, right)
     return (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
+from django.contrib import messages
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field
+from django.db.models import Field, JSONField, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern
@@ -19,7 +21,9 @@ from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, all_actions
+from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.history.event_cells import without_hidden_users
@@ -33,6 +37,8 @@ from flagstaff.history.log import Change, Event, events
 
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
+# A person cannot check more rows on one page.
+_MAX_SELECTED = 100
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,27 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What the page of a row begins with, and the actions that belong there."""
+
+    #: The class of the state's colour, and its label.
+    state: tuple[str, str] = ("", "")
+    #: Who has it, and further lines.
+    lines: Sequence[SafeString | str] = ()
+    #: The name of the action that has the one filled button.
+    main: str = ""
+    #: The name of an action, and what its links say and fill in.
+    steps: tuple[str, Sequence[tuple[str, str]]] = ("", ())
+    #: The step that the row has now.
+    step: str = ""
+    #: The names of the other actions of the head.
+    others: Sequence[str] = ()
+    #: What somebody must look at, and what is good to know.
+    alarms: Sequence[SafeString | str] = ()
+    notes: Sequence[SafeString | str] = ()
+
+
+@dataclass(frozen=True)
 class _Link:
     """An action on the page of a row; without a URL, the user lacks the permission."""
 
@@ -59,9 +86,13 @@ class _Link:
 class RowPageAdmin(AdminOfActions):
     """Shows a row as text, with its actions."""
 
-    # A row is deleted on its page, which says what happens then.
-    actions = None
+    #: The names of actions of the terminal that have no page.
+    left_out: ClassVar[Collection[str]] = ()
     object_history_template = "flagstaff/history.html"
+
+    def head(self, request: HttpRequest, row: Any) -> Head:
+        """Returns what the page of a row begins with."""
+        return Head()
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Yields what the page of a row shows; those without HTML are left out."""
@@ -75,6 +106,8 @@ class RowPageAdmin(AdminOfActions):
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field of an argument that is a field of the model."""
+        if isinstance(db_field, JSONField):
+            kwargs.setdefault("form_class", JsonField)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and db_field.name == "description":
             field.widget.attrs["rows"] = 3
@@ -110,6 +143,33 @@ class RowPageAdmin(AdminOfActions):
         response = super().show_history(request, object_id, *args)
         return cast("HttpResponse", History(self).history_response(request, object_id, response))
 
+    def get_actions(self, request: HttpRequest) -> Any:
+        """The actions of the list: those for several rows, and those of the project."""
+        found: dict[str, Any] = super().get_actions(request)
+        # It asks less than the action that deletes.
+        found.pop("delete_selected", None)
+        if IS_POPUP_VAR in request.GET:
+            return found
+        own = (one for one in self._actions if one.many and self.may_do(request, one, self.model))
+        return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
+
+    def _act(
+        self, action: Action, _admin: Any, request: HttpRequest, rows: QuerySet[Any]
+    ) -> HttpResponse | None:
+        """The page of an action for the selected rows of the list."""
+        selected = [*rows.order_by("key")[: _MAX_SELECTED + 1]]
+        if len(selected) > _MAX_SELECTED:
+            text = _("Nothing was changed: select at most %(count)s, then the others.")
+            count = {"count": local_number(_MAX_SELECTED)}
+            self.message_user(request, text % count, messages.ERROR)
+            return None
+        if refused := [row.key for row in selected if not self.may_do(request, action, row)]:
+            text = _("Nothing was changed: you may not change %(keys)s.")
+            keys = {"keys": local_list(map(quoted, refused))}
+            self.message_user(request, text % keys, messages.ERROR)
+            return None
+        return ActionRequest(self, request, action, selected).answer() if selected else None
+
     def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.attributed_view(request, self._show, action, object_id)
 
@@ -118,9 +178,9 @@ class RowPageAdmin(AdminOfActions):
         return self._missing(request, object_id) if row is None else self._ask(request, action, row)
 
     def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
-        if not may(self.admin_site, request, action.right, row or self.model):
+        if not self.may_do(request, action, row or self.model):
             raise PermissionDenied
-        return ActionRequest(self, request, action, row).answer()
+        return ActionRequest(self, request, action, [row] if row else []).answer()
 
     def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         redirect = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
@@ -132,12 +192,19 @@ class RowPageAdmin(AdminOfActions):
         offered = (one for one in self._actions if not one.creates and self.is_offered(one, row))
         links = {one.name: self._link(request, one, row) for one in offered}
         found = [*self.sections(request, row), self._last_changes(request, row)]
+        head = self.head(request, row)
         sections = [
             (one, [links.pop(name) for name in one.actions if name in links])
             for one in found
             if one.html
         ]
+        step, steps = head.steps
         context = {
+            "head": head,
+            "main": links.pop(head.main, None),
+            "step": links.pop(step, None),
+            "steps": steps,
+            "others": [links.pop(name) for name in head.others if name in links],
             "title": row.key,
             "subtitle": None,
             "original": row,
@@ -151,7 +218,7 @@ class RowPageAdmin(AdminOfActions):
 
     def _link(self, request: HttpRequest, action: Action, row: Any) -> _Link:
         url = page_url(self.admin_site, self.model, action.name, row.pk)
-        is_allowed = may(self.admin_site, request, action.right, row)
+        is_allowed = self.may_do(request, action, row)
         return _Link(action, url if is_allowed else "", permission(action.right, row))
 
     def _last_changes(self, request: HttpRequest, row: Any) -> Section:
@@ -176,4 +243,5 @@ class RowPageAdmin(AdminOfActions):
     @cached_property
     def _actions(self) -> tuple[Action, ...]:
         # The pages of changes undo and restore.
-        return tuple(one for one in all_actions(self.row_kind) if not one.undoes)
+        every = (one for one in all_actions(self.row_kind) if not one.undoes)
+        return tuple(one for one in every if one.name not in self.left_out)

@@ -25,10 +25,9 @@ from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.rule_editor.fields import ConditionRowsField
-from flagstaff.admin.rule_editor.marks import mark_texts
-from flagstaff.admin.rule_editor.part import missing_groups_text, with_editor
-from flagstaff.admin.rule_editor.sentences import conditions_html
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.sentences import conditions_html
 from flagstaff.admin.segment_uses import kind_of_use
 from flagstaff.changes.segment_use import uses_by_segment
 from flagstaff.extensions import OtherRules
@@ -44,11 +43,6 @@ CONDITIONS = "conditions"
 _MAX_LENGTH_SHOWN = 150
 # The flags that the page of a segment links to.
 _MAX_FLAGS = 50
-_EXAMPLE = """\
-[
-  {"attribute": "plan", "operator": "in", "values": ["enterprise", "business"]},
-  {"attribute": "seats", "operator": "gte", "values": [100]}
-]"""
 
 
 class SegmentAdmin(RowPageAdmin):
@@ -139,11 +133,10 @@ class SegmentAdmin(RowPageAdmin):
         """The form field; for the conditions, an editor."""
         if db_field.name != CONDITIONS:
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        kwargs["form_class"] = ConditionRowsField
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        return field and with_editor(field, self.admin_site, request, _EXAMPLE)
+        label = capfirst(db_field.verbose_name)
+        return RulesField(Offer(self.admin_site, request), of_segment=True, label=label)
 
-    def notes(self, action: Action, arguments: Mapping[str, Any]) -> Sequence[str]:
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
         conditions = arguments.get(CONDITIONS, [])
         groups = missing_groups_text(conditions)

@@ -18,7 +18,6 @@ from flagstaff._words.times import local_days
 from flagstaff.admin.app_pages import Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.bulk.actions import BACK, SET_REVIEW_DATE
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.rights import hidden_rows
@@ -28,6 +27,9 @@ from flagstaff.models import StaleCount
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment
 from flagstaff.stale.texts import evidence_of, unknown_lines
+
+# The action that sets a review date.
+_ACTION = "details"
 
 
 class StaleFlagsAdmin(PlainPageAdmin):
@@ -61,10 +63,9 @@ class StaleFlagsAdmin(PlainPageAdmin):
             "has_tags": any(row.tags for row in stale),
             "silent": _rows(site, request, silent),
             "unknown": unknown_lines(flags),
-            "action": SET_REVIEW_DATE.name,
+            "action": _ACTION,
             "action_url": _action_url(site, request),
             "action_checkbox": ACTION_CHECKBOX_NAME,
-            "action_back": BACK,
         }
 
 
@@ -113,7 +114,7 @@ def _rows(site: AdminSite, request: HttpRequest, flags: Sequence[Assessment]) ->
 def _action_url(site: AdminSite, request: HttpRequest) -> str:
     """Returns where the page posts the action; empty if the user or the model does not have it."""
     flag_admin = admin_of(site, conf.flag_model)
-    if flag_admin is None or SET_REVIEW_DATE.name not in flag_admin.get_actions(request):
+    if flag_admin is None or _ACTION not in flag_admin.get_actions(request):
         return ""
     return page_url(site, conf.flag_model, "changelist")
 

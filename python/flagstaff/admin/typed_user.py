@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from flagstaff._engine.status import status
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.text import localized
-from flagstaff.admin.users.adding import unknown_problem
+from flagstaff.actions.arguments import unknown_users
 from flagstaff.exceptions import FlagstaffError
 
 # The process evaluates what is stored, or has not evaluated anything.
@@ -69,4 +69,4 @@ def typed_user(text: str) -> TypedUser:
     try:
         return TypedUser(allowed_user_table().find(text))
     except FlagstaffError:
-        return TypedUser(problem=unknown_problem([text]))
+        return TypedUser(problem=unknown_users([text]))

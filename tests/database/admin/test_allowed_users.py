@@ -18,7 +18,6 @@ from tests.support.admin_pages import (
     FLAGS,
     count_queries,
     flag_url,
-    form_data,
     messages_of,
     page,
     post_confirmed,
@@ -343,17 +342,3 @@ def test_panel_shows_number_first_names_and_link(operator: Client, flag: Feature
     assert text.startswith("22 users Add, remove or search user00, user01, ")
     assert text.endswith(", user19 and 2 more")
     assert f'href="{url(flag)}"' in page(operator, f"{FLAGS}{flag.pk}/change/")
-
-
-def test_form_of_flag_does_not_change_allowed_users(
-    operator: Client, flag: FeatureFlag, alice: User
-) -> None:
-    [bob] = make_users("bob")
-    data = {**form_data(operator.get(flag_url(flag))), "description": "In one page."}
-    operator.post(flag_url(flag), {**data, "allowed_users": [bob.pk]})
-    flag.refresh_from_db()
-    assert flag.description == "In one page."
-    assert names_of(flag) == ["alice"]
-    html = page(operator, f"{FLAGS}add/")
-    assert 'name="allowed_users"' in html
-    assert "field-allowed_users_panel" not in html

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
-from flagstaff import explain, flag_enabled
+from flagstaff import changes, explain, flag_enabled
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.admin import UserFlagsMixin
 from flagstaff.admin.user_flags import evaluated_flags, short_reason
@@ -259,3 +259,23 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(operator: Client, alice: 
 @pytest.mark.usefixtures("linked")
 def test_user_who_may_not_see_flags_gets_no_link(alice: User) -> None:
     assert URL not in user_page(staff("view_user"), alice)
+
+
+def test_values_with_rules_are_shown_with_the_rule_that_decides(operator: Client) -> None:
+    staff_rule = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+    User.objects.create_user("ana", is_staff=True)
+    changes.values.create("plain", 1)
+    rules = [{"name": "team", "conditions": staff_rule, "value": 50}]
+    changes.values.create("items", 10, rules=rules)
+    rules = [{"conditions": staff_rule, "value": "y"}]
+    changes.values.create("token", "x", secret=True, rules=rules)
+    assert rows_of(shown(operator, user="ana")) == [
+        "items 50 rule 1 “team”",
+        "token •••••• rule 1",
+    ]
+    assert rows_of(shown(operator, user="")) == [
+        "items 10 no rule matches",
+        "token •••••• no rule matches",
+    ]
+    without_values = staff("view_featureflag", "view_user", name="bea")
+    assert "Values with rules" not in shown(without_values, user="ana")

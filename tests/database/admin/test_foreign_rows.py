@@ -58,7 +58,10 @@ EDITS = {
     "_add": "1",
     "owner": "edited",
     "tags": "edited",
-    "until": "2100-01-01",
+    "review_on": "2100-01-01",
+    "percent": "100",
+    "users": "staff",
+    "_reason": "edited",
     "winner": "treatment",
     "conditions": json.dumps(LOGGED_IN),
 }
@@ -195,6 +198,9 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
     yield "/admin/flagstaff/recentchange/?key=opsecre&time=24h"
 
 
+ACTIONS = ("delete_selected", "kill", "on", "rollout", "release", "details", "delete")
+
+
 def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
     """Yields what is posted to a page: each button and action, for the rows of the other team."""
     yield CONFIRMED | EDITS
@@ -203,7 +209,7 @@ def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
     for model in models():
         if url == f"/admin/{model._meta.app_label}/{model._meta.model_name}/":
             pks = [row.pk for row in foreign if isinstance(row, model)]
-            for action in (*(site.get_model_admin(model).actions or ()), "delete_selected"):
+            for action in ACTIONS:
                 yield CONFIRMED | EDITS | {"action": action, "_selected_action": pks}
 
 

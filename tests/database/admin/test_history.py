@@ -16,13 +16,13 @@ from tests.support.admin_pages import (
     FLAGS,
     RECENT,
     VALUES,
+    act,
     asks,
     confirmed,
     events_of,
     kill,
     messages_of,
     page,
-    post_confirmed,
     problems_of,
     restore_url,
     rows_of,
@@ -47,12 +47,6 @@ def url(row: Any, view: str = "history") -> str:
 
 def links(html: str) -> list[str]:
     return re.findall(r'href="[^"]*\?(undo|restore)=\d+"', html)
-
-
-def form(**changes: Any) -> dict[str, Any]:
-    """Returns the data of the flag's form."""
-    data = {"key": "new_checkout", "enabled": "on", "rollout_percent": 25, "kind": "release"}
-    return {**data, "description": "", **changes}
 
 
 # The page.
@@ -244,7 +238,7 @@ def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
     change = changes.flags.set_rollout("new_checkout", 30).version
     with disabled_triggers():
         [text] = messages_of(undo_by_page(operator, change))
-        post_confirmed(operator, url(flag, "change"), form(rollout_percent=50))
+        act(operator, url(flag, "rollout"), percent="50")
         assert state(flag) == (True, 50)
         kill(operator, flag)
         assert state(flag) == (False, 50)
@@ -273,21 +267,6 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
         *(page(operator, f"{one}?format=csv") for one in (url(value), RECENT)),
     ):
         assert not re.search("hunter|sha256", text)
-    response = operator.post(url(value, "delete"), {"post": "yes"}, follow=True)
-    assert messages_of(response) == ["The value “token” was deleted successfully."]
-
-
-@pytest.mark.usefixtures("unused")
-def test_message_after_delete_of_several_names_undo(operator: Client, flag: FeatureFlag) -> None:
-    banner = FeatureFlag.objects.create(key="banner")
-    data = {"action": "delete_selected", "_selected_action": [flag.pk, banner.pk], "post": "yes"}
-    response = operator.post(FLAGS, data, follow=True)
-    newest = flag_history("banner")[0]
-    assert (newest.action, newest.source) == ("delete", "admin")
-    assert messages_of(response)[0] == (
-        "To create “new_checkout”, “banner” again, run: "
-        f"python manage.py flags undo-transaction {newest.version}"
-    )
 
 
 def test_recent_changes_without_an_entry_are_counted(operator: Client) -> None:

@@ -30,12 +30,11 @@ from tests.support.admin_pages import (
     asks,
     confirmed,
     production,
-    shown_form,
     staff,
 )
 from tests.support.experiment_pages import EXPERIMENTS, expose
 from tests.support.form_inputs import inputs_of
-from tests.support.marked_texts import marked, unmarked_in, unmarked_texts
+from tests.support.marked_texts import marked, unmarked_texts
 from tests.support.plan_pages import PLANS
 from tests.support.rollouts import drive_recently, fail, run_of, see
 from tests.support.stale_flags import collect_usage, evaluate
@@ -166,11 +165,13 @@ PAGES = [
     FLAGS + "{f1}/change/?user=u2&context=a1",
     *(FLAGS + "{f1}/" + view for view in ("allowed-users/", "allowed-users/?q=u1")),
     *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
-    *(FLAGS + view for view in ("{f2}/turn-on/", "{f1}/release/")),
+    *(FLAGS + view for view in ("{f2}/on/", "{f1}/release/")),
     *("/admin/flagstaff/overview/search/", "/admin/flagstaff/overview/search/?q=1"),
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
+    *(VALUES + "{v1}/" + view for view in ("set/", "set-for-everyone/", "rules/", "details/")),
+    VALUES + "{v2}/details/",
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
     *(SEGMENTS + view for view in ("{s1}/conditions/", "{s1}/details/", "{s2}/delete/")),
@@ -262,16 +263,14 @@ TYPED_RULES = {
     "rules-0-2-segment": "s9",
 }
 RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
-BULK_ACTIONS = (
-    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date"),
-)
+MANY = ("kill", "on", "rollout", "release", "details", "delete")
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
+    "flag-add-errors": (f"{FLAGS}add/", {"key": ""}),
     "flag-add-invalid": (f"{FLAGS}add/", {"key": "-1:", "tags": "[1, 1", "bucket_by": " b1"}),
-    "flag-add-taken": (f"{FLAGS}add/", {"key": "f1", "rollout_percent": "101", "tags": "{}"}),
-    "flag-add-saved": (f"{FLAGS}add/", {"key": "f9", "rollout_percent": "5", "kind": "release"}),
+    "flag-add-taken": (f"{FLAGS}add/", {"key": "f1", "tags": "{}"}),
+    "flag-add-saved": (f"{FLAGS}add/", {"key": "f9", "kind": "release"}),
     "flag-kill": (FLAGS + "{f1}/kill/", {"_confirmed": "1"}),
-    "flag-turn-on": (FLAGS + "{f2}/turn-on/", {"_confirmed": "1"}),
+    "flag-on": (FLAGS + "{f2}/on/", {"_confirmed": "1"}),
     "flag-kill-deleted": (f"{FLAGS}0/kill/", {"_confirmed": "1"}),
     "flag-delete": (FLAGS + "{f1}/delete/", {"post": "yes"}),
     "flag-undo-unknown": (f"{RECENT_CHANGES}?undo=1", {}),
@@ -283,7 +282,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
     **{
         f"flag-bulk-{name}": (FLAGS, {"action": name, "_selected_action": ["{f1}", "{f2}"]})
-        for name in BULK_ACTIONS
+        for name in MANY
     },
     **{
         f"flag-bulk-{name}-confirmed": (
@@ -292,15 +291,16 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
                 "action": name,
                 "_selected_action": ["{f1}", "{f2}", "0"],
                 "_confirmed": "1",
+                "_reason": "1",
+                "percent": "5",
                 "owner": "o9",
                 "tags": "t9",
-                "period": "30",
-                "until": "2001-01-01",
+                "review_on": "2001-01-01",
             },
         )
-        for name in BULK_ACTIONS
+        for name in MANY
     },
-    "value-add-errors": (f"{VALUES}add/", {"_save": "1"}),
+    "value-add-errors": (f"{VALUES}add/", {}),
     "value-add-json": (f"{VALUES}add/", {"key": "v9", "value": '{"a1": 1, "a1": 2}'}),
     "value-add-text": (f"{VALUES}add/", {"key": "v9", "value": "[1,"}),
     "value-add-null": (f"{VALUES}add/", {"key": "v9", "value": "null"}),
@@ -324,18 +324,28 @@ def test_page_after_a_form_shows_only_marked_texts(
     follow(operator, url.format(**rows), filled)
 
 
-def test_form_of_a_flag_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    base = f"{FLAGS}{rows['f3']}"
-    url, form = f"{base}/change/", shown_form(operator.get(f"{base}/change/"))
-    check(operator.post(url, {**form, **TYPED_RULES}))
-    check(operator.post(url, {**form, "_rule_edit": "json"}))
-    without_rows = {name: form[name] for name in form if not name.startswith("rules-")}
-    for text in ("[1]", '[{"conditions": [], "z1": 1}]', "{", RULE_WITHOUT_SEGMENT):
-        check(operator.post(url, {**without_rows, "rules": text}))
-    for change in ({}, {"rollout_percent": "10"}, {"rollout_percent": "x"}):
-        answer = operator.post(f"{base}/impact/", {**form, **change}).json()["text"]
-        assert not unmarked_in(answer)
-    follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("rollout", {"percent": "x"}),
+        ("rollout", {"percent": "50"}),
+        ("rules", {"rules": "[1]"}),
+        ("rules", {"rules": '[{"conditions": [], "z1": 1}]'}),
+        ("rules", {"rules": "{"}),
+        ("rules", {"rules": RULE_WITHOUT_SEGMENT}),
+        ("rules", {**TYPED_RULES, "_edit": "json:"}),
+        ("rules", TYPED_RULES),
+        ("unit", {"bucket_by": " b1"}),
+        ("allow", {"users": "u1, u8"}),
+        ("disallow", {"users": ""}),
+        ("details", {"tags": "[1, 1", "review_on": "x"}),
+        ("release", {}),
+    ],
+)
+def test_page_of_an_action_shows_only_marked_texts(
+    name: str, arguments: dict[str, str], operator: Client, rows: dict[str, Any]
+) -> None:
+    check(operator.post(f"{FLAGS}{rows['f3']}/{name}/", arguments))
 
 
 @pytest.mark.parametrize("name", ["undo", "restore", "undo-transaction"])
@@ -440,7 +450,7 @@ def test_pages_with_a_setting_or_for_a_reader_show_only_marked_texts(
     else:
         settings.FLAGSTAFF = {**settings.FLAGSTAFF, setting: True}
     check_opened(operator, rows)
-    for path in ("{f3}/kill/", "{f2}/turn-on/", "{f1}/delete/"):
+    for path in ("{f3}/kill/", "{f2}/on/", "{f1}/delete/"):
         response = operator.post(FLAGS + path.format(**rows), {"_confirmed": "1"}, follow=True)
         if response.status_code == 200:
             check(response, UNIT)
@@ -455,12 +465,7 @@ def test_each_page_of_the_admin_is_checked() -> None:
 
 #: Answers for scripts, and pages that do not exist.
 NO_PAGES = {
-    f"{FLAGS}<>/impact/",
-    f"{FLAGS}marks/",
-    f"{VALUES}marks/",
-    f"{VALUES}<>/marks/",
     f"{PLANS}<>/history/",
-    f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",
 }
 

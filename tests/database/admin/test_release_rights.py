@@ -7,15 +7,13 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.test import Client, RequestFactory
+from django.test import Client
 
 from flagstaff import changes, experiments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes import impact as impact_module
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
@@ -80,12 +78,6 @@ def may(*permissions: str) -> None:
     permit(User.objects.get(username="staff"), *permissions)
 
 
-def add(client: Client, **fields: Any) -> Any:
-    """Posts the form of a new flag, and confirms if it asks."""
-    data = {"key": "new", "kind": "release", "rollout_percent": 0, "bucket_by": "user", **fields}
-    return confirm(client, f"{FLAGS}add/", data)
-
-
 def confirm(client: Client, url: str, data: dict[str, Any] | None = None) -> Any:
     """Posts a form, confirms with the key if a page asks, and follows."""
     response = client.post(url, {} if data is None else data, follow=True)
@@ -113,36 +105,6 @@ def conditions() -> object:
 
 
 # Flags.
-
-
-@pytest.mark.parametrize(
-    ("fields", "reaches_users"),
-    [
-        ({"enabled": "on", "rollout_percent": 1}, True),
-        ({"enabled": "on", "rules": json.dumps([{"conditions": STAFF}])}, True),
-        ({"enabled": "on", "allowed_users": "user"}, True),
-        ({"enabled": "on"}, False),
-        ({"rollout_percent": 100}, False),
-        (
-            {"enabled": "on", "rules": json.dumps(EXCLUDING)},
-            False,
-        ),
-    ],
-    ids=["percent", "rule", "allowed user", "nobody", "off", "rule at 0 %"],
-)
-def test_right_to_add_creates_a_flag_for_nobody_only(
-    fields: dict[str, Any], reaches_users: bool
-) -> None:
-    if "allowed_users" in fields:
-        fields = {**fields, "allowed_users": str(User.objects.get(username="user1").pk)}
-    client = staff("add_featureflag", "view_featureflag")
-    response = add(client, **fields)
-    assert FeatureFlag.objects.exists() is not reaches_users
-    if reaches_users:
-        assert "do not have the permission to change or toggle flags" in response.content.decode()
-        may("toggle_featureflag")
-        add(client, **fields)
-        assert FeatureFlag.objects.exists()
 
 
 @pytest.mark.parametrize(("enabled", "status"), [(True, 403), (False, 200)])
@@ -174,7 +136,7 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
     created = changes.flags.create("live", enabled=True, rollout_percent=5).version
     client = staff("delete_featureflag", "view_featureflag")
     flag = FeatureFlag.objects.get()
-    action = {"action": "delete_selected", "_selected_action": flag.pk, "post": "yes"}
+    action = {"action": "delete", "_selected_action": flag.pk, "_reason": ""}
     for url, data in (
         (flag_url(flag, "delete"), {"post": "yes"}),
         (undo_url(created), {"_confirmed": "1"}),
@@ -183,7 +145,7 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
     client.post(FLAGS, action)
     assert FeatureFlag.objects.exists()
     changes.flags.disable("live")
-    assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
+    assert confirm(client, flag_url(flag, "delete")).redirect_chain
     assert not FeatureFlag.objects.exists()
 
 
@@ -310,20 +272,7 @@ def test_permission_for_single_flags_decides_about_segments_and_deletions(
     FeatureFlag.objects.update(owner="us")
     edit_segment(client, team, LOGGED_IN, "")
     assert conditions() == LOGGED_IN
-    assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
-
-
-def test_save_by_code_of_the_project_needs_the_right_to_release(rf: RequestFactory) -> None:
-    """The code calls the admin without its view of the form."""
-    staff("add_featureflag")
-    request = rf.post("/", {"key": "new", "kind": "release", "rollout_percent": 5, "enabled": "on"})
-    request.user = User.objects.get(username="staff")
-    flags = FeatureFlagAdmin(FeatureFlag, AdminSite())
-    form = flags.get_form(request)(request.POST)
-    assert form.is_valid(), form.errors
-    with pytest.raises(InvalidChangeError, match="permission to change or toggle flags"):
-        flags.save_model(request, form.instance, form, change=False)
-    assert not FeatureFlag.objects.exists()
+    assert confirm(client, flag_url(flag, "delete")).redirect_chain
 
 
 def test_right_to_add_segments_fills_no_gap_in_rules() -> None:

@@ -14,18 +14,14 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
-    VALUES,
-    asks,
+    act,
     confirmed,
     flag_url,
-    form_data,
     post_confirmed,
+    problems_in,
     problems_of,
     restore_url,
-    save_flag,
     state,
-    toggle_url,
-    turn_on,
     undo,
     undo_all_url,
     undo_url,
@@ -61,84 +57,11 @@ def form_errors(response: Any) -> dict[str, list[str]]:
 # The forms of the admin.
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"description": "One page"},
-        {"description": "One page", "_reason": "  "},
-        {"enabled": None, "description": "One page"},
-    ],
-    ids=["describes", "blank", "turns off and describes"],
-)
-def test_save_without_a_reason_is_an_error_of_its_field(
-    edit: dict[str, Any], operator: Client, flag: FeatureFlag
-) -> None:
-    response = save_flag(operator, flag, **edit)
-    assert form_errors(response) == {"_reason": [REQUIRED]}
-    assert state(flag) == (True, 25)
-    # What was typed is still there.
-    shown = form_data(response)
-    for name, value in edit.items():
-        assert shown.get(name) == (None if value is None else str(value))
-
-
-def test_turning_off_and_no_edit_need_no_reason_and_turning_on_does(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    assert save_flag(operator, flag).status_code == 302
-    assert save_flag(operator, flag, enabled=None).status_code == 302
-    assert state(flag) == (False, 25)
-    assert asks(save_flag(operator, flag, enabled="on"))
-    url = toggle_url(flag, "turn-on")
-    response = operator.post(url, confirmed(operator.get(url)))
-    assert problems_of(response) == [REQUIRED]
-    assert state(flag) == (False, 25)
-    turn_on(operator, flag, _reason="fixed")
-    assert (state(flag), newest_reason()) == ((True, 25), "fixed")
-
-
-def test_page_that_confirms_a_save_keeps_its_reason_and_needs_it(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    response = save_flag(operator, flag, rollout_percent=80, _reason="release")
-    assert asks(response)
-    assert confirmed(response)["_reason"] == ["release"]
-    emptied = operator.post(flag_url(flag), confirmed(response, _reason=""))
-    assert problems_of(emptied) == [REQUIRED]
-    assert state(flag) == (True, 25)
-    operator.post(flag_url(flag), confirmed(response))
-    assert (state(flag), newest_reason()) == ((True, 80), "release")
-
-
-def test_page_that_confirms_a_save_asks_for_the_reason_that_the_form_lacks(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    response = save_flag(operator, flag, rollout_percent=80)
-    assert asks(response)
-    assert problems_of(response) == []
-    response = operator.post(flag_url(flag), confirmed(response))
-    assert problems_of(response) == [REQUIRED]
-    assert state(flag) == (True, 25)
-    operator.post(flag_url(flag), confirmed(response, _reason="release"))
-    assert (state(flag), newest_reason()) == ((True, 80), "release")
-
-
 def test_new_rows_need_a_reason(operator: Client) -> None:
-    for url, edit in (
-        (f"{FLAGS}add/", {"key": "a", "rollout_percent": 0, "kind": "release"}),
-        (f"{VALUES}add/", {"key": "b", "value": "1"}),
-    ):
-        data: dict[str, Any] = form_data(operator.get(url)) | edit
-        assert form_errors(operator.post(url, data)) == {"_reason": [REQUIRED]}
-        assert operator.post(url, data | {"_reason": "why not"}).status_code == 302
-
-
-def test_page_that_confirms_a_new_value_needs_a_reason(operator: Client) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    url = f"{VALUES}{value.pk}/change/"
-    response = operator.post(url, form_data(operator.get(url)) | {"value": '"paypal"'})
-    assert problems_of(operator.post(url, confirmed(response))) == [REQUIRED]
-    assert operator.post(url, confirmed(response, _reason="why not")).status_code == 302
+    response = act(operator, f"{FLAGS}add/", key="a")
+    assert problems_in(response) == [REQUIRED]
+    act(operator, f"{FLAGS}add/", key="a", _reason="why not")
+    assert FeatureFlag.objects.exists()
 
 
 # The pages.
@@ -182,7 +105,7 @@ def test_deletion_needs_a_reason(keys: list[str], operator: Client, flag: Featur
     data: dict[str, Any] = {"post": "yes"}
     for key in keys:
         pks = [flag.pk, FeatureFlag.objects.create(key=key).pk]
-        url, data = FLAGS, {**data, "action": "delete_selected", "_selected_action": pks}
+        url, data = FLAGS, {"action": "delete", "index": "0", "_selected_action": pks}
     response = operator.post(url, confirmed(operator.post(url, data)))
     assert problems_of(response) == [REQUIRED]
     assert FeatureFlag.objects.count() == 1 + len(keys)

@@ -26,14 +26,18 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     act,
+    answer,
     asks,
     column,
     confirmed,
     count_queries,
+    errors_of,
+    links_of,
     messages_of,
     page,
     permit,
     preview_of,
+    problems_in,
     production,
     restore_url,
     staff,
@@ -78,23 +82,6 @@ def store(conditions: object) -> None:
 
 def url_of(segment: Segment, view: str = "change") -> str:
     return f"{SEGMENTS}{segment.pk}/{view}/"
-
-
-def links_of(html: str) -> list[str]:
-    """Returns the actions that the page of a segment links to."""
-    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
-
-
-def problems_in(response: Any) -> list[str]:
-    """Returns why a page of an action has to be confirmed again."""
-    assert response.status_code == 200
-    return list(response.context["problems"])
-
-
-def errors_of(response: Any) -> list[str]:
-    """Returns why a page of an action was not accepted."""
-    assert response.status_code == 200
-    return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
 # The list.
@@ -249,7 +236,7 @@ def test_page_of_an_action_locks_and_writes_nothing(
     def show() -> None:
         page(operator, url)
         # A script asks what the arguments would change.
-        assert operator.post(url, data | {"_rule_edit": "preview"}).status_code == 200
+        assert operator.post(url, data | {"_edit": "preview"}).status_code == 200
 
     written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
     assert not [one for one in statements_of(show) if written.search(one)]
@@ -319,7 +306,7 @@ def test_action_needs_a_reason_if_the_setting_says_so(
 
 def edit(client: Client, url: str, data: dict[str, Any], button: str) -> dict[str, Any]:
     """Presses a button of the rows, and returns what a browser would post then."""
-    response = client.post(url, data | {"_rule_edit": button})
+    response = client.post(url, data | {"_edit": button})
     assert problems_in(response) == []
     assert "errorlist" not in response.content.decode()
     return inputs_of(response.content.decode(), "")
@@ -363,8 +350,8 @@ def test_problems_and_marks_stand_at_their_rows(operator: Client, segment: Segme
     rows = {f"conditions-0-{name}": value for name, value in zip(names, values, strict=True)}
     response = operator.post(url, typed(operator, url) | rows)
     html = unescape(response.content.decode())
-    assert errors_of(response) == ["Correct the problem that is marked below."]
-    assert re.search('id="id_conditions-0-1-attribute-problem">', html)
+    assert errors_of(response) == ["Correct what is marked below."]
+    assert re.search('id="id_conditions-0-1-attribute_error"><li>This field is required.', html)
     assert "“is_staf” is not known here; did you mean “is_staff”?" in html
 
 
@@ -385,13 +372,6 @@ def ask(client: Client, segment: Segment, conditions: object) -> Any:
     response = client.post(url, typed(client, url, conditions=json.dumps(conditions)))
     assert asks(response)
     return response
-
-
-def answer(client: Client, response: Any, **changes: str) -> Any:
-    """Posts what a page that asks has shown, with changes."""
-    url = response.wsgi_request.path
-    shown = inputs_of(response.content.decode(), "")
-    return client.post(url, shown | changes, follow=True)
 
 
 def test_change_that_users_notice_asks_before_it_is_made(
@@ -476,7 +456,7 @@ def test_change_at_the_same_time_is_not_overwritten(
 ) -> None:
     url = url_of(segment, "conditions")
     data = typed(operator, url, conditions=json.dumps(STAFF))
-    name = "version_of" if moment == "before the row is read" else "impact"
+    name = "versions_of" if moment == "before the row is read" else "impact"
     function = getattr(question, name)
 
     def change_first(*arguments: Any, **options: Any) -> Any:

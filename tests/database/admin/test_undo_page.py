@@ -19,7 +19,6 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
-    VALUES,
     asks,
     confirmed,
     flag_url,
@@ -178,20 +177,6 @@ def test_page_of_what_cannot_be_undone_says_why_and_has_no_button(
         assert text in text_of(html)
         assert not asks(response)
     assert Change.objects.count() == entries
-
-
-@pytest.mark.parametrize("is_secret", [False, True])
-def test_message_after_a_save_of_a_value_links_to_its_undo_unless_it_is_secret(
-    is_secret: bool, operator: Client
-) -> None:
-    value = KeyValueStore.objects.create(key="token", value="hunter2", secret=is_secret)
-    data = {"value": '"hunter3"', "description": "", **({"secret": "on"} if is_secret else {})}
-    url = f"{VALUES}{value.pk}/change/"
-    response = operator.post(url, data, follow=True)
-    if asks(response):
-        response = operator.post(url, confirmed(response), follow=True)
-    assert undo_urls(response) == ([] if is_secret else [undo_url(value_version("token"))])
-    assert ("hunter" in " ".join(messages_of(response))) is not is_secret
 
 
 def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Client) -> None:

@@ -1,4 +1,4 @@
-"""Values: the list, the editor of JSON, rules, secrets, and the question about a new type."""
+"""The admin of values: the list, the page of a value, its actions, and secrets."""
 
 from __future__ import annotations
 
@@ -8,116 +8,110 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
-from django.test import Client
+from django.db import models
+from django.test import Client, RequestFactory
+from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.value.form import mistake_in
-from flagstaff.models import Change, KeyValueStore
+from flagstaff.actions import Kind, all_actions
+from flagstaff.admin import KeyValueStoreAdmin, question
+from flagstaff.history import value_version
+from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.admin_pages import (
+    RECENT,
     VALUES,
+    act,
+    answer,
     asks,
     column,
-    confirmed,
     count_queries,
-    errors,
-    form_data,
+    errors_of,
+    links_of,
+    messages_of,
+    notes_of,
     page,
+    preview_of,
+    problems_in,
+    production,
     staff,
+    text_to_type,
+    typed,
+    undo_url,
+    undo_urls,
 )
+from tests.support.form_inputs import inputs_of
+from tests.support.history import value_history
+from tests.support.models_of_others import value_model_of
+from tests.support.sql import rows as execute
+from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
 
-KEY = "payment_gateway"
-RECENT = "/admin/flagstaff/recentchange/"
+KEY = "gateway"
+STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
+RULES = [{"conditions": [STAFF], "value": "paypal"}]
 GATEWAYS = ["Stripe", "PayPal"]
-NO_CHOICE = '"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
+
+
+def value_of(value: object = "stripe", **fields: Any) -> KeyValueStore:
+    changes.values.create(KEY, value, **fields)
+    return KeyValueStore.objects.get(key=KEY)
 
 
 def stored() -> Any:
     return KeyValueStore.objects.get(key=KEY).value
 
 
-def value_of(value: object, **fields: Any) -> str:
-    """Creates a value and returns the URL of its page."""
-    row = KeyValueStore.objects.create(key=KEY, value=value, **fields)
-    return f"{VALUES}{row.pk}/change/"
+def url_of(value: KeyValueStore, view: str = "change") -> str:
+    return f"{VALUES}{value.pk}/{view}/"
 
 
-def refusals(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
-
-
-def selects(response: Any) -> list[tuple[str, str]]:
-    """Returns each option of the value, and " selected" for the selected one."""
-    html = response.content.decode()
-    [select] = re.findall(r'<select name="value".*?</select>', html, re.DOTALL)
-    options = re.findall(r'<option value="([^"]*)"( selected)?>', select)
-    return [(unescape(text), selected) for text, selected in options]
-
-
-def saved(client: Client, url: str, **data: str) -> Any:
-    """Opens the page, edits these fields, saves, confirms, and returns the response."""
-    shown = form_data(client.get(url))
-    response = client.post(url, {**shown, **data})
-    return client.post(url, confirmed(response)) if asks(response) else response
+def text_of(html: str) -> str:
+    """Returns the text of a page, without its inputs."""
+    return " ".join(unescape(strip_tags(html.partition('id="content"')[2])).split())
 
 
 # The list.
 
 
-def cells(client: Client, name: str) -> list[str]:
-    return [unescape(text) for text in column(page(client, VALUES), name)]
+def cells(client: Client, name: str, query: str = "") -> list[str]:
+    return [unescape(text) for text in column(page(client, VALUES + query), name)]
 
 
-def test_list_shows_the_key_the_value_and_the_type(operator: Client) -> None:
-    changes.values.create(
-        "gateway", "Ahoj, světe", choices=["Ahoj, světe", "x"], description="who pays"
-    )
+def test_list_shows_the_key_the_value_its_rules_and_its_type(operator: Client) -> None:
+    many = [{"conditions": [STAFF], "value": number} for number in range(5)]
     changes.values.create("hosts", ["x" * 200])
-    changes.values.create("limit", 5, type="integer")
-    changes.values.create("password", "hunter2", secret=True)
-    assert cells(operator, "value_key") == ["gateway who pays", "hosts", "limit", "password"]
-    world, long, *others = cells(operator, "shown_value")
-    assert (world, len(long), others) == ('"Ahoj, světe"', 80, ["5", "••••••"])
-    assert cells(operator, "value_type") == ["string · 2 choices", "array", "integer", "-"]
+    changes.values.create("limit", 5, type="integer", rules=many)
+    changes.values.create("password", "hunter2", secret=True, rules=RULES)
+    changes.values.create("world", "Ahoj", choices=["Ahoj", "x"], description="a greeting")
+    assert cells(operator, "value_key") == ["hosts", "limit", "password", "world a greeting"]
+    long, *others = cells(operator, "shown_value")
+    assert (len(long), others) == (80, ["5 5 rules: 0, 1, 2, …", "•••••• 1 rule", '"Ahoj"'])
+    assert cells(operator, "value_type") == ["array", "integer", "-", "string · 2 choices"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_list_shows_the_newest_change_with_its_actor(operator: Client) -> None:
+def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     ana = User.objects.create_user("ana")
     changes.values.create("gateway", "stripe")
     with acting_as(ana):
         changes.values.set("gateway", "paypal")
     changes.values.create("hosts", {"max": 3, "min": 1})
-    changes.values.set("hosts", {"max": 5, "min": 1})
     changes.values.update("hosts", {"description": "all"})
-    changes.values.create("limit", {"max": 3})
-    changes.values.set("limit", {"max": 4})
+    changes.values.create("limit", {"max": 3, "min": 1})
+    changes.values.set("limit", {"max": 4, "min": 1})
     gateway, hosts, limit = cells(operator, "changed")
     assert gateway == '"stripe" → "paypal" ana · just now'
-    assert hosts.startswith("description ")
-    assert limit.startswith("max: 3 → 4 ")
+    assert (hosts.partition(" ")[0], limit[:11]) == ("description", "max: 3 → 4 ")
+    # SQL does not set the time in the row.
+    execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'gateway'")
+    [newest_first] = re.findall(r'href="(\?o=)-?(\d)"', page(operator, f"{VALUES}?o=3"))[-1:]
+    assert cells(operator, "value_key", "-".join(newest_first)) == ["gateway", "limit", "hosts all"]
     Change.objects.all().delete()
     assert cells(operator, "changed") == ["just now"] * 3
-
-
-@pytest.mark.django_db(transaction=True)
-def test_secret_value_is_masked_and_not_found(operator: Client) -> None:
-    changes.values.create("token", "hunter2", secret=True)
-    changes.values.set("token", "hunter3")
-    html = page(operator, VALUES)
-    assert column(html, "shown_value") == ["••••••"]
-    assert "•••••• → ••••••" in html
-    assert "hunter" not in html
-    url, viewer = f"{VALUES}{KeyValueStore.objects.get().pk}/change/", staff("view_keyvaluestore")
-    assert "hunter" not in page(operator, url)
-    assert "hunter3" in page(operator, f"{url}?show=1")
-    assert "hunter" not in page(viewer, f"{url}?show=1")
-    assert column(page(operator, f"{VALUES}?q=hunter3"), "value_key") == []
-    for lookup in ("__icontains=hun", "__startswith=h", "__isnull=0", "__a=1", "="):
-        assert viewer.get(f"{VALUES}?value{lookup}").status_code == 400
 
 
 def test_list_of_more_values_needs_no_more_queries(operator: Client) -> None:
@@ -129,271 +123,544 @@ def test_list_of_more_values_needs_no_more_queries(operator: Client) -> None:
     add(range(2))
     few = count_queries(operator, VALUES)
     add(range(2, 30))
-    assert count_queries(operator, VALUES) == few
+    # Three are those of the session, the user and the rights.
+    assert count_queries(operator, VALUES) == few <= 8 + 3
 
 
-# The editor.
+# The page.
+
+
+def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -> None:
+    User.objects.create_user("bea")
+    with acting_as("ana"):
+        value = value_of({"a": 1}, description="Who pays", rules=RULES)
+    changes.values.update(KEY, {"description": "Who takes the money"})
+    html = page(operator, url_of(value))
+    text = text_of(html)
+    assert '<pre class="flagstaff-json">{\n  &quot;a&quot;: 1\n}</pre>' in html
+    assert '"paypal" if is_staff is true{"a": 1} for all others' in text
+    assert "Users who get another value than the value itself: 1 of 2." in text
+    assert "manage.py flags references gateway" in text
+    assert "Who takes the money" in text
+    assert "<p" not in text
+    assert links_of(html) == ["Set", "Set for everyone", "Rules", "Details", "Delete"]
+    assert f'href="{undo_url(value_version(KEY))}"' in html
+    assert count_queries(operator, url_of(value)) <= 16 + 3
+
+
+def test_value_without_rules_is_for_everyone(operator: Client) -> None:
+    html = page(operator, url_of(value_of()))
+    assert '"stripe" for everyone' in text_of(html)
+    assert "Set for everyone" not in links_of(html)
+
+
+def test_page_names_the_permissions_that_its_actions_need() -> None:
+    html = page(staff("view_keyvaluestore"), url_of(value_of(rules=RULES)))
+    assert links_of(html) == []
+    assert html.count("(flagstaff.change_keyvaluestore)") == 4
+    assert html.count("(flagstaff.delete_keyvaluestore)") == 1
+
+
+def test_rules_that_workers_cannot_read_are_named_and_can_be_replaced(operator: Client) -> None:
+    value = value_of()
+    execute("""UPDATE flagstaff_keyvaluestore SET rules = '{"x": 1}'""")
+    assert "Workers cannot read these rules" in page(operator, url_of(value))
+    assert cells(operator, "shown_value") == ['"stripe" unreadable rules']
+    act(operator, url_of(value, "rules"), rules=json.dumps(RULES))
+    value.refresh_from_db()
+    assert value.rules == RULES
+
+
+@pytest.mark.parametrize("view", ["change", "history", "set", "rules", "details", "delete"])
+def test_page_of_a_value_that_is_gone_says_so(view: str, operator: Client) -> None:
+    response = operator.get(f"{VALUES}0/{view}/", follow=True)
+    [message] = messages_of(response)
+    assert "with ID “0” doesn" in message
+
+
+def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None:
+    value = value_of({"text": "x" * 500_000})
+    for view in ("change", "set", "details"):
+        assert len(page(operator, url_of(value, view))) < 60_000
+    act(operator, url_of(value, "details"), description="All products")
+    value.refresh_from_db()
+    assert (value.description, len(value.value["text"])) == ("All products", 500_000)
+    act(operator, url_of(value, "set"), value='"short"')
+    assert stored() == "short"
+
+
+# The actions.
+
+ACTIONS: dict[str, tuple[str, dict[str, Any], int, str]] = {
+    "create": (
+        "add/",
+        {"key": "new", "value": '"stripe"', "description": "New"},
+        ADDITION,
+        "“new” was added.",
+    ),
+    "set": (
+        "{pk}/set/",
+        {"value": '"adyen"'},
+        CHANGE,
+        '“gateway” was changed: value "stripe" → "adyen".',
+    ),
+    "set for everyone": (
+        "{pk}/set-for-everyone/",
+        {"value": '"adyen"'},
+        CHANGE,
+        '“gateway” was changed: value "stripe" → "adyen", rules rule 1: "paypal" if is_staff',
+    ),
+    "rules": (
+        "{pk}/rules/",
+        {"rules": "[]"},
+        CHANGE,
+        '“gateway” was changed: rules rule 1: "paypal" if is_staff is true → no rules.',
+    ),
+    "details": (
+        "{pk}/details/",
+        {"description": "Who pays"},
+        CHANGE,
+        '“gateway” was changed: description "" → "Who pays".',
+    ),
+    "delete": ("{pk}/delete/", {}, DELETION, "“gateway” was deleted."),
+}
+
+
+@pytest.fixture
+def value() -> KeyValueStore:
+    with acting_as("ana"):
+        return value_of(rules=RULES)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_action_writes_with_actor_and_reason_and_says_what_it_did(
+    name: str, operator: Client, admin_user: User, value: KeyValueStore
+) -> None:
+    address, arguments, flag, message = ACTIONS[name]
+    response = act(operator, VALUES + address.format(pk=value.pk), _reason="pilot", **arguments)
+    [first, *_] = messages_of(response)
+    assert first.startswith(message)
+    key = arguments.get("key", KEY)
+    [event, *_] = value_history(key)
+    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "pilot")
+    [entry] = LogEntry.objects.all()
+    assert (entry.action_flag, entry.object_repr) == (flag, key)
+    found = {one.key: one for one in KeyValueStore.objects.all()}
+    assert (key in found) == (name != "delete")
+    for field, text in arguments.items():
+        is_json = field in {"value", "rules"}
+        assert getattr(found[key], field) == (json.loads(text) if is_json else text)
+    if name == "set for everyone":
+        assert found[key].rules == []
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_page_of_an_action_locks_and_writes_nothing(
+    name: str, operator: Client, value: KeyValueStore
+) -> None:
+    address, arguments, _flag, _message = ACTIONS[name]
+    url = VALUES + address.format(pk=value.pk)
+    data = typed(operator, url, **arguments)
+    assert count_queries(operator, url) <= 20 + 3
+
+    def show() -> None:
+        page(operator, url)
+        assert operator.post(url, data | {"_edit": "preview"}).status_code == 200
+
+    written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
+    assert not [one for one in statements_of(show) if written.search(one)]
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("permission", "allowed"),
+    [
+        ("view_featureflag", ()),
+        ("view_keyvaluestore", ("", "change", "history")),
+        (
+            "change_keyvaluestore",
+            ("", "change", "history", "set", "set-for-everyone", "rules", "details"),
+        ),
+        ("add_keyvaluestore", ("add",)),
+        ("delete_keyvaluestore", ()),
+    ],
+)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_pages_need_a_permission(
+    method: str, permission: str, allowed: tuple[str, ...], value: KeyValueStore
+) -> None:
+    client = staff(permission)
+    of_a_row = {address.format(pk=value.pk) for address, *_rest in ACTIONS.values()}
+    urls = {"", *of_a_row, *(f"{value.pk}/{one}/" for one in ("change", "history"))}
+    statuses = {url: getattr(client, method)(VALUES + url).status_code for url in urls}
+    found = {url.strip("/").rpartition("/")[2] for url, code in statuses.items() if code != 403}
+    assert found == {*allowed}
+    assert {*statuses.values()} <= {200, 302, 403}
+
+
+@pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
+def test_message_links_to_the_undo_unless_the_value_is_secret(
+    is_secret: bool, count: int, operator: Client
+) -> None:
+    value = value_of("hunter2", secret=is_secret)
+    response = act(operator, url_of(value, "set"), value='"hunter3"')
+    assert undo_urls(response) == [undo_url(value_version(KEY))] * count
+
+
+def test_user_who_may_not_see_values_gets_back_to_the_index() -> None:
+    response = act(staff("add_keyvaluestore"), f"{VALUES}add/", key=KEY, value="1")
+    assert response.redirect_chain == [("/admin/", 302)]
+
+
+# What is typed.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
     [
         ('"paypal"', "paypal"),
         ("25", 25),
         ("false", False),
         ('""', ""),
         ("[]", []),
+        ("{}", {}),
         ('{"a":\n [1, null]}', {"a": [1, None]}),
         (r'"\\u0000"', r"\u0000"),
     ],
 )
-def test_add_form_is_empty_and_accepts_any_json(text: str, value: Any, operator: Client) -> None:
-    response = operator.get(f"{VALUES}add/")
-    assert response.context["adminform"].form["value"].value() == ""
-    assert "changed_at" not in response.content.decode()
-    assert operator.post(f"{VALUES}add/", {"key": KEY, "value": text}).status_code == 302
-    assert stored() == value
+def test_value_is_any_json(text: str, expected: Any, operator: Client) -> None:
+    add = f"{VALUES}add/"
+    assert inputs_of(page(operator, add), "value") == {"value": ""}
+    act(operator, add, key=KEY, value=text)
+    assert stored() == expected
 
 
-NOT_JSON = 'not valid JSON (line {}, column {}); put strings in double quotes, such as "stripe"'
-NOT_STORABLE = r"PostgreSQL cannot store NaN, Infinity, \u0000 or half of a surrogate pair"
-NOT_DECODABLE = (
-    "a number has more than 4,300 digits, or the nesting more than 500 levels; write the number as "
-    "a text, or split the value"
-)
-MISSING = 'the value is missing or null; write JSON, such as "stripe", 25 or []'
-TWICE = 'an object has the name "a" twice; remove one'
+NOT_JSON = "not valid JSON (line {}, column {}); put strings in double quotes, "
+NOT_DECODABLE = "a number has more than 4,300 digits, or the nesting more than 500 levels"
 
 
 @pytest.mark.parametrize(
-    ("message", "texts"),
+    ("problem", "texts"),
     [
-        (NOT_JSON.format(1, 1), ["paypal", "'paypal'"]),
+        (NOT_JSON.format(1, 1), ["paypal", "'paypal'", "True"]),
         (NOT_JSON.format(2, 7), ['{"a": 1,\n "b": two}']),
-        (NOT_STORABLE, ["NaN", "[Infinity]", "1e999", r'"\u0000"', r'{"\ud800": 1}']),
-        (NOT_DECODABLE, ["9" * 4_301, "-" + "9" * 4_301, "[" * 501, "[" * 100_000]),
-        (TWICE, ['{"a": 1, "a": 2}', '[{"b": {"a": null, "a": null}}]']),
-        (MISSING, ["", "null"]),
+        (NOT_DECODABLE, ["9" * 4_301, "[" * 100_000]),
+        ('an object has the name "a" twice; remove one', ['{"a": 1, "a": 2}']),
+        ("the value is missing or null; write JSON, such as", ["", " ", "null"]),
+        ("NaN", ["NaN", "[Infinity]", "1e999"]),
+        ("Null characters are not allowed", [r'"\u0000"']),
+        ("surrogate", [r'{"\ud800": 1}']),
     ],
-    ids=["no JSON", "no JSON in line 2", "not storable", "not decodable", "twice", "missing"],
 )
-def test_invalid_json_is_rejected_with_the_reason(
-    message: str, texts: list[str], operator: Client
+def test_text_that_is_no_value_is_refused_and_shown_again(
+    problem: str, texts: list[str], operator: Client, value: KeyValueStore
 ) -> None:
+    url = url_of(value, "set")
     for text in texts:
-        assert errors(operator, f"{VALUES}add/", {"key": KEY, "value": text}) == {
-            "value": [message]
-        }
+        response = operator.post(url, typed(operator, url, value=text))
+        [error] = errors_of(response)
+        assert problem in error
+        shown = unescape(response.content.decode())
+        assert text in shown
+        assert 'aria-invalid="true"' in shown
+    assert stored() == "stripe"
 
 
-@pytest.mark.parametrize(
-    ("text", "advice"),
-    [
-        ('{"a": 1,}', "remove the comma before the closing bracket"),
-        ('["a",\n ]', "remove the comma before the closing bracket"),
-        ('{"a" 1}', "a comma, a colon or a closing bracket is missing"),
-        ('["a" "b"]', "a comma, a colon or a closing bracket is missing"),
-        ('"a", "b"', "more text follows the end of the value; write several values as a list"),
-        ("[True]", "write true, false and null in lower case"),
-        ('{"a":', "the text ends too early"),
-        ("['a']", 'put strings in double quotes, such as "stripe"'),
-    ],
-)
-def test_advice_about_invalid_json_fits_the_mistake(
-    text: str, advice: str, operator: Client
-) -> None:
-    [error] = errors(operator, f"{VALUES}add/", {"key": KEY, "value": text})["value"]
-    assert error.endswith(f"); {advice}")
-
-
-def test_form_says_that_the_order_of_names_is_not_kept(operator: Client) -> None:
-    assert "The order of the names in an object is not kept." in page(operator, f"{VALUES}add/")
-
-
-def test_object_is_shown_over_several_lines_unless_it_is_too_long(operator: Client) -> None:
-    url = value_of({"retries": {"max": 3}, "größe": 1, "c": 1.0})
-    before = KeyValueStore.objects.get().changed_at
-    shown = operator.get(url).context["adminform"].form["value"].value()
+def test_object_is_shown_over_several_lines(operator: Client) -> None:
+    value = value_of({"retries": {"max": 3}, "größe": 1, "c": 1.0})
+    shown = inputs_of(page(operator, url_of(value, "set")), "value")["value"]
     assert shown == '{\n  "c": 1.0,\n  "größe": 1,\n  "retries": {\n    "max": 3\n  }\n}'
-    # A save without an edit changes nothing.
-    assert saved(operator, url).status_code == 302
-    assert KeyValueStore.objects.get().changed_at == before
-    KeyValueStore.objects.update(value=[0] * 20_000)
-    assert "\n" not in operator.get(url).context["adminform"].form["value"].value()
+    [message] = messages_of(act(operator, url_of(value, "set")))
+    assert message.startswith("Nothing was changed")
 
 
-def test_mistake_is_shown_with_its_line_and_a_caret(operator: Client) -> None:
-    url = value_of({"a": 1})
-    typed = '{\r\n  "a": 1,\r\n  "b": two\r\n}'
-    html = unescape(saved(operator, url, value=typed).content.decode())
-    [excerpt] = re.findall(r'<pre class="flagstaff-json">(.*?)</pre>', html, re.DOTALL)
-    assert excerpt == '  "b": two\n       ^'
-    assert "Line 3, column 8:" in html
-    # Nothing that was typed is lost.
-    assert typed.replace("\r\n", "\n") in html.replace("\r\n", "\n")
-    assert 'aria-describedby="id_value_' in html
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "excerpt"),
-    [
-        ("stripe", (1, 1, 0), "stripe\n^"),
-        ('{"🥐": x}', (1, 7, 7), '{"🥐": x}\n      ^'),
-        (f'["{"a" * 100}", x]', (1, 106, 105), f'…{"a" * 27}", x]\n{" " * 31}^'),
-        ('{"a":\n\tx}', (2, 2, 7), " x}\n ^"),
-        ("", (1, 1, 0), "\n^"),
-    ],
-)
-def test_mistake_in_json_has_a_place(text: str, place: tuple[int, int, int], excerpt: str) -> None:
-    found = mistake_in(text)
-    assert found is not None
-    assert (found.line, found.column, found.offset, found.excerpt) == (*place, excerpt)
-    for valid in ("1", '{"a": 1}', "[" * 100_000):
-        assert mistake_in(valid) is None
-
-
-# The rule.
-
-
-def test_value_is_added_with_a_rule_unless_it_breaks_it(operator: Client) -> None:
-    data = {"key": KEY, "value": '"Strpie"', "type": "string", "choices": '["Stripe", "PayPal"]'}
-    assert errors(operator, f"{VALUES}add/", data) == {"value": [NO_CHOICE]}
-    data["value"] = '"Stripe"'
-    assert operator.post(f"{VALUES}add/", data).status_code == 302
+def test_value_is_added_with_a_schema_unless_it_breaks_it(operator: Client) -> None:
+    data = {"key": KEY, "value": '"Strpie"', "type": "string", "choices": json.dumps(GATEWAYS)}
+    problem = '"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
+    assert errors_of(act(operator, f"{VALUES}add/", **data)) == [problem]
+    act(operator, f"{VALUES}add/", **{**data, "value": '"Stripe"'})
     row = KeyValueStore.objects.get()
     assert (row.value, row.type, row.choices) == ("Stripe", "string", GATEWAYS)
 
 
-def test_value_with_choices_and_boolean_are_a_select(operator: Client) -> None:
-    url = value_of("Stripe", choices=GATEWAYS)
-    assert selects(operator.get(url)) == [('"Stripe"', " selected"), ('"PayPal"', "")]
-    response = saved(operator, url, value='"Strpie"')
-    assert refusals(response) == {"value": [NO_CHOICE]}
-    assert ('"Strpie"', " selected") in selects(response)
-    assert stored() == "Stripe"
-    assert saved(operator, url, value='"PayPal"').status_code == 302
-    assert stored() == "PayPal"
-    KeyValueStore.objects.update(value=True, type="boolean", choices=[])
-    assert selects(operator.get(url)) == [("true", " selected"), ("false", "")]
-    assert saved(operator, url, value="false").status_code == 302
-    assert stored() is False
-
-
-def test_choices_are_a_list_and_edited_together_with_the_value(operator: Client) -> None:
-    url = value_of("Stripe", choices=GATEWAYS)
-    response = saved(operator, url, value='"Stripe"', choices='["Adyen"]')
-    assert refusals(response) == {"value": ['"Stripe" is not one of "Adyen"']}
-    # The new choice can be selected now.
-    assert ('"Adyen"', "") in selects(response)
-    assert saved(operator, url, value='"Adyen"', choices='["Adyen"]').status_code == 302
-    assert refusals(saved(operator, url, choices='"Stripe"')) == {
-        "choices": ['the choices are not a list; write a JSON list, such as ["stripe", "paypal"]']
-    }
-    # What was typed over several lines stays selected.
-    KeyValueStore.objects.update(value={"retries": 3}, choices=[])
-    typed = '{\r\n  "retries": 3\r\n}'
-    response = saved(operator, url, value=typed, choices='["x", "y"]')
-    [selected] = [text for text, is_selected in selects(response) if is_selected]
-    assert json.loads(selected) == {"retries": 3}
-
-
-def test_rule_is_kept_with_another_description_and_cleared(operator: Client) -> None:
-    url = value_of("Stripe", type="string", choices=GATEWAYS)
-    html = page(staff("view_keyvaluestore"), url)
-    assert "PayPal" in html
-    assert "<select" not in html
-    assert saved(operator, url, description="who takes the money").status_code == 302
-    row = KeyValueStore.objects.get()
-    assert (row.description, row.choices) == ("who takes the money", GATEWAYS)
-    assert saved(operator, url, type="", choices="").status_code == 302
-    row.refresh_from_db()
-    assert (row.type, row.choices) == ("", [])
-
-
-# A new type.
-
-
-NEW_TYPE = (
-    "The value was a string and would become a number. Code that reads it may fail. To save it, "
-    "tick the box below and save again."
+@pytest.mark.parametrize(
+    ("now", "schema", "options", "other"),
+    [
+        ("Stripe", {"choices": GATEWAYS}, ['"Stripe"', '"PayPal"'], "PayPal"),
+        (True, {"type": "boolean"}, ["true", "false"], False),
+    ],
 )
+def test_choices_and_booleans_are_a_menu(
+    now: object, schema: Any, options: list[str], other: object, operator: Client
+) -> None:
+    url = url_of(value_of(now, **schema), "set")
+    [menu] = re.findall(r'<select name="value".*?</select>', page(operator, url), re.DOTALL)
+    assert [unescape(one) for one in re.findall(r'<option value="([^"]*)"', menu)] == options
+    act(operator, url, value=json.dumps(other))
+    assert stored() is other or stored() == other
 
 
-def test_new_type_is_confirmed_before_it_is_saved(operator: Client) -> None:
-    url = value_of("25")
-    response = saved(operator, url, value="25")
-    assert refusals(response) == {"value": [NEW_TYPE]}
-    assert "Save it with the new type: a number" in response.content.decode()
-    # A confirmation is of one type.
-    [text] = refusals(saved(operator, url, value="[25]", _new_type="number"))["value"]
-    assert text.startswith("The value was a string and would become an array")
-    assert stored() == "25"
-    assert saved(operator, url, value="25", _new_type="number").status_code == 302
-    assert stored() == 25
+def test_schema_is_changed_together_with_the_value_and_cleared(operator: Client) -> None:
+    value = value_of("Stripe", type="string", choices=GATEWAYS)
+    url = url_of(value, "details")
+    assert errors_of(act(operator, url, choices='["Adyen"]')) == ['"Stripe" is not one of "Adyen"']
+    assert errors_of(act(operator, url, choices='"Stripe"'))[0].startswith("the choices are not a")
+    act(operator, url, value='"Adyen"', choices='["Adyen"]')
+    assert stored() == "Adyen"
+    act(operator, url, type="", choices="")
+    value.refresh_from_db()
+    assert (value.value, value.type, value.choices) == ("Adyen", "", [])
+
+
+def test_rules_are_edited_as_rows_with_the_input_of_the_type(
+    operator: Client, enterprise: Segment
+) -> None:
+    segment = {"conditions": [{"segment": enterprise.key}], "value": 50}
+    value = value_of(10, type="integer", rules=[segment])
+    url = url_of(value, "rules")
+    html = page(operator, url)
+    assert re.search(r'<input type="number" name="rules-0-value" value="50"', html)
+    act(operator, url, **{"rules-0-value": "60", "rules-0-name": "large"})
+    value.refresh_from_db()
+    assert value.rules == [{"name": "large", **segment, "value": 60}]
 
 
 @pytest.mark.parametrize(
-    ("old", "edit"),
+    ("rule", "problem"),
     [
-        ("a", {"value": '"b"'}),
-        (1, {"value": "1.5"}),
-        ({}, {"value": '{"a": 1}'}),
-        ("25", {"value": "25", "type": "integer"}),
+        ({"conditions": [{"segment": "enterprize"}], "value": 1}, "'enterprize'"),
+        ({"conditions": [STAFF], "value": "1"}, "the value must be an integer, not a string"),
+        ({"conditions": [STAFF]}, "value"),
     ],
-    ids=["string", "number", "object", "type of the rule"],
 )
-def test_same_type_and_that_of_the_rule_need_no_confirmation_of_the_type(
-    old: object, edit: dict[str, str], operator: Client
+def test_rules_that_cannot_be_used_are_refused(
+    rule: object, problem: str, operator: Client
 ) -> None:
-    assert saved(operator, value_of(old), **edit).status_code == 302
-    assert stored() == json.loads(edit["value"])
+    url = url_of(value_of(10, type="integer"), "rules")
+    response = operator.post(url, typed(operator, url, rules=json.dumps([rule])))
+    assert problem in errors_of(response)[0]
+    assert inputs_of(response.content.decode(), "rules") == {"rules": json.dumps([rule])}
+
+
+def test_value_cannot_be_left_empty_with_other_details(
+    operator: Client, value: KeyValueStore
+) -> None:
+    response = act(operator, url_of(value, "details"), value="", description="Who pays")
+    assert errors_of(response)[0].startswith("the value is missing")
+    value.refresh_from_db()
+    assert value.description == ""
+
+
+def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = value_model_of(team=models.TextField(), weight=models.IntegerField(null=True))
+    admin = KeyValueStoreAdmin(model, AdminSite())
+    assert admin.check() == []
+    monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
+    [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
+    shown = question.ActionRequest(admin, RequestFactory().get(""), create, []).form
+    assert {"team", "weight"} < {*shown.fields}
+
+
+# The question.
+
+
+def ask(client: Client, row: KeyValueStore, view: str = "set", **arguments: Any) -> Any:
+    """Types these arguments, and returns the page that asks."""
+    url = url_of(row, view)
+    response = client.post(url, typed(client, url, **arguments))
+    assert asks(response)
+    return response
+
+
+def test_change_asks_with_the_users_and_what_each_gets(
+    operator: Client, value: KeyValueStore
+) -> None:
+    User.objects.create_user("bea")
+    shown = ask(operator, value, value='"adyen"')
+    assert preview_of(shown) == {"value": ['"stripe"', '"adyen"']}
+    assert notes_of(shown) == [
+        "The value changes for 1 of 2 users. It changes for everybody who is not logged in.",
+        'Users for whom a rule decides keep another value: rule 1 → "paypal".',
+    ]
+    assert stored() == "stripe"
+    answer(operator, shown)
+    assert (stored(), KeyValueStore.objects.get().rules) == ("adyen", RULES)
+
+
+def test_value_that_rules_keep_from_all_users_is_asked_about(operator: Client) -> None:
+    known = {"attribute": "is_authenticated", "operator": "in", "values": [True, False]}
+    value = value_of(rules=[{"conditions": [known], "value": "paypal"}])
+    assert "keep another value" in notes_of(ask(operator, value, value='"adyen"'))[-1]
+
+
+@pytest.mark.parametrize(
+    ("view", "arguments"),
+    [
+        ("set", {"value": '"adyen"'}),
+        ("set-for-everyone", {"value": '"adyen"'}),
+        ("rules", {"rules": json.dumps([{"conditions": [STAFF], "value": "adyen"}])}),
+    ],
+)
+def test_value_that_changes_for_most_users_types_the_key_in_production(
+    view: str, arguments: dict[str, str], operator: Client, settings: Any
+) -> None:
+    production(settings)
+    # The operator is the only user.
+    rules = RULES if view == "rules" else [{**RULES[0], "value": "x", "rollout_percent": 0}]
+    value = value_of(rules=rules)
+    shown = ask(operator, value, view, **arguments)
+    assert text_to_type(shown) == KEY
+    assert problems_in(answer(operator, shown)) == ["Not confirmed: type “gateway” exactly."]
+    answer(operator, shown, _typed_key=KEY)
+    for field, text in arguments.items():
+        assert getattr(KeyValueStore.objects.get(), field) == json.loads(text)
+
+
+def test_undo_that_changes_a_value_for_most_users_types_the_key_in_production(
+    operator: Client, settings: Any
+) -> None:
+    production(settings)
+    value_of(rules=RULES)
+    version = changes.values.update(KEY, {"rules": []}).version
+    assert text_to_type(operator.get(undo_url(version))) == KEY
+
+
+@pytest.mark.parametrize(
+    ("old", "schema", "new", "note"),
+    [
+        (
+            "25",
+            {},
+            "25",
+            "The value was a string and becomes a number: code that reads it may fail.",
+        ),
+        (1, {}, "1.5", ""),
+        ("a", {"type": "string"}, '"b"', ""),
+    ],
+)
+def test_new_type_is_named_before_it_is_saved(
+    old: object, schema: Any, new: str, note: str, operator: Client
+) -> None:
+    _users, *others = notes_of(ask(operator, value_of(old, **schema), value=new))
+    assert others == [note] * bool(note)
+
+
+def test_change_by_another_person_is_shown_and_can_be_replaced(operator: Client) -> None:
+    value = value_of(rules=RULES)
+    data = typed(operator, url_of(value, "set"), value='"adyen"')
+    with acting_as("bob"):
+        changes.values.set(KEY, "paypal")
+    response = operator.post(url_of(value, "set"), data)
+    assert problems_in(response) == [
+        "“gateway” has changed since the page was shown. Press the button again.",
+        'bob: value "stripe" → "paypal"',
+    ]
+    assert inputs_of(response.content.decode(), "value") == {"value": '"adyen"'}
+    answer(operator, response)
+    assert stored() == "adyen"
+
+
+def test_deletion_of_a_secret_says_that_it_cannot_be_brought_back(operator: Client) -> None:
+    html = page(operator, url_of(value_of("hunter2", secret=True), "delete"))
+    assert "A secret value cannot be brought back" in html
 
 
 # A secret value.
 
 
-def test_empty_input_keeps_a_secret_value(operator: Client) -> None:
-    url = value_of("hunter2", secret=True)
-    saved(operator, url, description="For the shop")
-    row = KeyValueStore.objects.get()
-    assert (row.value, row.description) == ("hunter2", "For the shop")
-
-
-def test_typed_text_replaces_a_secret_value(operator: Client) -> None:
-    url = value_of("hunter2", secret=True)
-    saved(operator, url, value='"hunter3"')
-    assert stored() == "hunter3"
-    html = saved(operator, url, value="hunter4").content.decode()
-    assert "hunter4" in html
-    assert "hunter3" not in html
-
-
-def test_shown_secret_value_is_edited_as_any_other(operator: Client) -> None:
-    url = f"{value_of('hunter2', secret=True)}?show=1"
-    saved(operator, url, value='"hunter3"')
-    assert stored() == "hunter3"
-    assert saved(operator, url, value="").status_code == 200
-
-
-def test_history_of_a_secret_value_says_why_it_has_no_undo(operator: Client) -> None:
-    url = value_of("hunter2", secret=True).replace("change", "history")
-    assert "so its changes have no “Undo”." in page(operator, url)
-    KeyValueStore.objects.update(secret=False)
-    assert "so its changes have no “Undo”." not in page(operator, url)
-
-
-# Choices of a secret value, which is one of them.
+@pytest.fixture
+def secret() -> KeyValueStore:
+    return value_of("hunter2", secret=True, choices=["hunter2", "hunter3"], rules=[])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_choices_of_a_secret_value_are_masked_and_have_no_undo(operator: Client) -> None:
-    # Long, because the pages have tokens of random letters.
-    url = value_of("opensesame", secret=True, choices=["opensesame", "swordfish"])
-    client = staff("view_keyvaluestore")
-    version = changes.values.update(KEY, {"choices": ["opensesame", "friend"]}).version
-    for one in (url, url.replace("change", "history"), VALUES, RECENT):
-        html = page(client, one)
+def test_secret_is_on_no_page_and_in_no_filter(operator: Client) -> None:
+    rules = [{"conditions": [STAFF], "value": "hunter1"}]
+    secret = value_of("hunter2", secret=True, choices=["hunter1", "hunter2"], rules=rules)
+    changes.values.set(KEY, "hunter1")
+    views = ("change", "history", "set", "set-for-everyone", "details", "delete")
+    for url in (VALUES, f"{VALUES}?o=-4", RECENT, *(url_of(secret, one) for one in views)):
+        html = page(operator, url)
         assert KEY in html
-        assert "opensesame" not in html
-    assert client.get(f"{VALUES}?choices__contains=opensesame").status_code == 400
-    assert f"undo={version}" not in page(operator, f"{RECENT}?key={KEY}&exact=1")
+        assert "hunter" not in html
+    assert "•••••• → ••••••" in page(operator, VALUES)
+    assert cells(operator, "value_key", "?q=hunter1") == []
+    for lookup in ("value__icontains=hun", "value=", "choices__contains=hunter1", "rules__a=1"):
+        assert operator.get(f"{VALUES}?{lookup}").status_code == 400
+
+
+def test_secret_is_shown_to_who_may_change_it(operator: Client, secret: KeyValueStore) -> None:
+    changes.values.update(KEY, {"rules": [{"conditions": [STAFF], "value": "hunter3"}]})
+    assert "?show=1" in page(operator, url_of(secret))
+    shown = page(operator, f"{url_of(secret)}?show=1")
+    assert ("hunter2" in shown, "hunter3" in shown) == (True, True)
+    html = page(staff("view_keyvaluestore"), f"{url_of(secret)}?show=1")
+    assert ("hunter" in html, "?show=1" in html) == (False, False)
+
+
+def test_secret_is_replaced_and_in_no_question(operator: Client, secret: KeyValueStore) -> None:
+    shown = ask(operator, secret, value='"hunter3"')
+    assert "hunter2" not in shown.content.decode()
+    assert preview_of(shown) == {"value": ["••••••", "••••••"]}
+    changes.values.set(KEY, "hunter3")
+    conflict = answer(operator, ask(operator, secret, value='"hunter2"'), expect_version="1")
+    assert "hunter3" not in conflict.content.decode()
+    response = answer(operator, conflict)
+    assert stored() == "hunter2"
+    assert "hunter" not in "".join([*messages_of(response), str(LogEntry.objects.get())])
+    assert "hunter" not in LogEntry.objects.get().change_message
+
+
+def test_secret_and_its_choices_are_kept_by_other_details(
+    operator: Client, secret: KeyValueStore
+) -> None:
+    act(operator, url_of(secret, "details"), description="For the shop")
+    secret.refresh_from_db()
+    found = secret.value, secret.choices, secret.description
+    assert found == ("hunter2", ["hunter2", "hunter3"], "For the shop")
+
+
+def test_secret_becomes_public_only_if_it_is_typed_and_without_rules(
+    operator: Client, secret: KeyValueStore
+) -> None:
+    changes.values.update(KEY, {"rules": [{"conditions": [STAFF], "value": "hunter3"}]})
+    url = url_of(secret, "details")
+
+    def publish(**arguments: str) -> Any:
+        data = typed(operator, url, **arguments)
+        del data["secret"]
+        response = operator.post(url, data)
+        return (
+            answer(operator, response)
+            if asks(response) and response.context["preview"]
+            else response
+        )
+
+    assert errors_of(publish(value='"hunter3"'))[0].startswith(
+        "Everybody who may view values would"
+    )
+    act(operator, url_of(secret, "set-for-everyone"), value='"hunter2"')
+    assert errors_of(publish())[0].startswith("Everybody who may view values will see this value.")
+    publish(value='"hunter3"')
+    secret.refresh_from_db()
+    assert (secret.secret, secret.value) == (False, "hunter3")
+
+
+def test_rules_of_a_secret_are_written_in_the_terminal(
+    operator: Client, secret: KeyValueStore
+) -> None:
+    html = page(operator, url_of(secret))
+    assert "Rules" not in links_of(html)
+    assert "python manage.py flags value rules gateway FILE" in html
+    for method in (operator.get, operator.post):
+        assert method(url_of(secret, "rules")).status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_of_a_secret_has_no_undo_on_any_page(operator: Client) -> None:
+    secret = value_of("hunter2", secret=True)
+    version = changes.values.set(KEY, "hunter3").version
+    for url in (url_of(secret), url_of(secret, "history"), f"{RECENT}?key={KEY}&exact=1"):
+        html = page(operator, url)
+        assert "•••••• → ••••••" in html
+        assert f"undo={version}" not in html
+    assert "so its changes have no “Undo”." in page(operator, url_of(secret, "history"))

@@ -17,12 +17,10 @@ from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
-    browser_form,
+    act,
     flag_url,
-    form_data,
     kill,
     messages_of,
-    post_confirmed,
     state,
     turn_on,
 )
@@ -63,7 +61,7 @@ def test_flag_deleted_while_the_page_waits_was_killed_before(
 
     monkeypatch.setattr(base_admin, "wait_for_workers", wait_for_workers)
     [killed, gone] = messages_of(kill(operator, flag))
-    assert killed.startswith("The flag “new_checkout” is now off.")
+    assert killed.startswith("“new_checkout” was changed: turned off.")
     assert "exist. Perhaps it was deleted?" in gone
 
 
@@ -73,12 +71,12 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
     calls = replace_wait(monkeypatch, ALL)
     counted = "Applied by 4 of 4 workers after 0.03 s."
     for percent in (5, 50):
-        posted = browser_form(operator, flag, rollout_percent=percent)
-        [message] = messages_of(post_confirmed(operator, flag_url(flag), posted, follow=True))
+        response = act(operator, flag_url(flag, "rollout"), percent=str(percent))
+        [message] = messages_of(response)
         assert message.endswith(counted)
     response = kill(operator, flag)
     [message] = messages_of(response)
-    assert message == f"The flag “new_checkout” is now off. Off for all users. {counted}"
+    assert message == f"“new_checkout” was changed: turned off. Off for all users. {counted}"
     assert levels_of(response) == ["success"]
     turn_on(operator, flag)
     assert calls == [1.0, 1.0, 5.0, 1.0]
@@ -112,7 +110,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     replace_wait(monkeypatch, outcome)
     response = kill(operator, flag)
     [message] = messages_of(response)
-    done = "The flag “new_checkout” is now off. Off for all users. "
+    done = "“new_checkout” was changed: turned off. Off for all users. "
     assert re.fullmatch(f"{done}{text}", message)
     assert levels_of(response) == ["warning"]
     assert state(flag) == (False, 25)
@@ -155,7 +153,7 @@ def test_nothing_is_said_if_evaluations_query_the_database_or_the_request_is_ato
     calls = replace_wait(monkeypatch, ALL if is_atomic else Propagation(complete=True, direct=True))
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", is_atomic)
     [message] = messages_of(kill(operator, flag))
-    assert message == "The flag “new_checkout” is now off. Off for all users."
+    assert message == "“new_checkout” was changed: turned off. Off for all users."
     assert len(calls) == (0 if is_atomic else 1)
     replace_wait(monkeypatch, ALL)
     with transaction.atomic():
@@ -190,7 +188,6 @@ def test_message_after_a_new_flag_says_which_workers_have_it(
 ) -> None:
     replace_wait(monkeypatch, ALL)
     url = "/admin/flagstaff/featureflag/add/"
-    data = form_data(operator.get(url)) | {"key": "new_search", "rollout_percent": "0"}
-    [message] = messages_of(operator.post(url, data, follow=True))
+    [message] = messages_of(act(operator, url, key="new_search"))
     assert message.startswith("“new_search” was added. ")
     assert "4 of 4 workers" in message or "all 4" in message

@@ -37,7 +37,7 @@ from flagstaff.history import events, forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
-from tests.support.admin_pages import confirmed, form_data
+from tests.support.admin_pages import act
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -269,19 +269,19 @@ def test_write_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:
     by_alice = (str(alice.pk), "admin", None)
-    toggle = reverse("admin:flagstaff_featureflag_turn_on", args=[flag.pk])
-    as_alice.post(toggle, {"_confirmed": "1"})
+    pages = {
+        name: reverse(f"admin:flagstaff_featureflag_{name}", args=[flag.pk])
+        for name in ("on", "rollout", "delete")
+    }
+    act(as_alice, pages["on"])
     assert FeatureFlag.objects.get().enabled is True
     assert entries() == [by_alice]
-    page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
-    question = as_alice.post(page.wsgi_request.path, form_data(page) | {"rollout_percent": "25"})
-    assert as_alice.post(page.wsgi_request.path, confirmed(question)).status_code == 302
+    act(as_alice, pages["rollout"], percent="25")
     assert entries() == [by_alice]
     flag.allowed_users.add(bob)
     entries()
     # Other tests evaluate a flag with this key, and then the page asks for it.
-    data = {"post": "yes", "_confirmed": "1", "_typed_key": flag.key}
-    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), data)
+    act(as_alice, pages["delete"], _typed_key=flag.key)
     assert entries() == [by_alice] * 2
 
 

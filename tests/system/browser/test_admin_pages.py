@@ -182,19 +182,19 @@ def confirm_on(admin: Admin, key: str) -> None:
     admin.press(f"//a[@aria-label='Turn on… {key}']")
 
 
-def confirm_delete(admin: Admin, kind: str) -> None:
+def confirm_delete(admin: Admin, kind: str, action: str) -> None:
     admin.visitor.visit(PREFIXES[kind])
     with admin.visitor.leaving_page():
         admin.visitor.driver.execute_script(
             "document.querySelector('#action-toggle').click();"
-            "document.querySelector('select[name=action]').value = 'delete_selected';"
+            f"document.querySelector('select[name=action]').value = '{action}';"
             "document.querySelector('#changelist-form').submit()"
         )
 
 
-def leave_empty(admin: Admin, kind: str, button: str = ".submit-row [name=_save]") -> None:
+def leave_empty(admin: Admin, kind: str) -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}add/")
-    admin.visitor.follow(button)
+    admin.visitor.follow(".flagstaff-confirm")
 
 
 def save_conditions(admin: Admin, key: str) -> None:
@@ -216,12 +216,11 @@ QUESTIONS: dict[str, Callable[[Admin], None]] = {
     "undo all of value": lambda admin: follow_in_history(
         admin, "undo-transaction", "value", "megabyte"
     ),
-    "delete flags": lambda admin: confirm_delete(admin, "flag"),
-    "delete values": lambda admin: confirm_delete(admin, "value"),
+    "delete flags": lambda admin: confirm_delete(admin, "flag", "delete"),
     "conditions of a segment": lambda admin: save_conditions(admin, f"segment_{LONG}"),
     "errors of a flag": lambda admin: leave_empty(admin, "flag"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
-    "errors of a segment": lambda admin: leave_empty(admin, "segment", ".flagstaff-confirm"),
+    "errors of a segment": lambda admin: leave_empty(admin, "segment"),
 }
 
 

@@ -55,7 +55,7 @@ def test_page_shows_a_change_without_a_reload_for_its_own_user(
     visitor.visit("/admin/flagstaff/featureflag/")
     visitor.follow("[aria-label='Turn on… new_checkout']")
     visitor.follow(".flagstaff-confirm")
-    visitor.wait_for_text(".messagelist", "The flag “new_checkout” is now on.")
+    visitor.wait_for_text(".messagelist", "“new_checkout” was changed: turned on.")
     visitor.switch_to_tab(0)
     before, _ = responses(visitor)
     visitor.wait_for_text(REASON, "targeting match")

@@ -14,7 +14,7 @@ from tests.system.browser.layout import without_scripts
 
 FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
-IMPACT = "[data-flagstaff-impact]"
+NOTICE = ".flagstaff-notice"
 CONFIRM = ".flagstaff-confirm"
 ALL_WORKERS = f"Applied by {WORKERS} of {WORKERS} workers after "
 STATE = "SELECT enabled, rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
@@ -34,8 +34,9 @@ def state(shop: Shop, key: str = "new_checkout") -> tuple[bool, int]:
     return found[0], found[1]
 
 
-def choose(visitor: Visitor, percent: int) -> None:
-    visitor.click(f".flagstaff-rollout button[value='{percent}']")
+def step(percent: int) -> str:
+    """Returns the link of the page of a flag to a percentage."""
+    return f".flagstaff-act [href$='?percent={percent}']"
 
 
 @pytest.fixture(autouse=True)
@@ -63,24 +64,21 @@ def test_flag_is_created_rolled_out_killed_and_brought_back(
 ) -> None:
     visitor.visit(f"{FLAGS}add/")
     visitor.write("#id_key", new_flag)
-    visitor.follow(".submit-row [name=_save]")
-    visitor.wait_for_text(MESSAGE, new_flag)
-    visitor.visit(page_of(shop, key=new_flag))
-    visitor.wait_for_text(IMPACT, r"^If the flag were on, 0 of \d+ users would have it\.$")
-    visitor.click("#id_enabled")
-    choose(visitor, 25)
-    visitor.wait_for_text(IMPACT, r"^0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of \d+")
-    gain = re.search(r"(\d+) users gain", visitor.text(IMPACT))
-    visitor.follow(".submit-row [name=_save]")
-    assert gain is not None
-    visitor.wait_for_text(".flagstaff-notice", f"{gain[1]} users gain the flag")
-    assert state(shop, new_flag) == (False, 0)
     visitor.follow(CONFIRM)
-    visitor.wait_for_text(MESSAGE, f"rollout 0 → 25 %.*{gain[1]} users gain.*{ALL_WORKERS}")
+    visitor.wait_for_text(MESSAGE, new_flag)
+    visitor.follow(step(25))
+    visitor.follow(CONFIRM)
+    assert state(shop, new_flag) == (False, 25)
+    visitor.follow(".flagstaff-main")
+    visitor.wait_for_text(NOTICE, r"^\d+ users gain the flag\. Afterwards \d+ of \d+")
+    gain = re.search(r"(\d+) users gain", visitor.text(NOTICE))
+    assert gain is not None
+    visitor.follow(CONFIRM)
+    visitor.wait_for_text(MESSAGE, f"turned on.*{gain[1]} users gain.*{ALL_WORKERS}")
     assert state(shop, new_flag) == (True, 25)
     visitor.follow(".flagstaff-kill")
     visitor.follow(CONFIRM)
-    visitor.wait_for_text(MESSAGE, f"is now off.*{ALL_WORKERS}")
+    visitor.wait_for_text(MESSAGE, f"turned off.*{ALL_WORKERS}")
     assert state(shop, new_flag) == (False, 25)
     visitor.follow(f"{MESSAGE} .flagstaff-undo")
     visitor.wait_for_text("#change-history", "turned off")
@@ -103,22 +101,26 @@ def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
     # The button that confirms has the focus.
     with visitor.leaving_page():
         visitor.press_keys(Keys.ENTER)
-    visitor.wait_for_text(MESSAGE, "is now off")
+    visitor.wait_for_text(MESSAGE, "turned off")
     assert state(shop) == (False, 5)
+
+
+def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(page_of(shop, "rollout"))
+    visitor.write("#id_percent", "50")
+    visitor.wait_for_text(NOTICE, r"^5 → 50 %: \d+ users gain the flag")
+    visitor.wait_for_text(CONFIRM, "Roll out to 50 %")
+    visitor.follow(CONFIRM)
+    assert state(shop) == (True, 50)
 
 
 @pytest.mark.parametrize("width", [1400, 400])
 def test_release_works_without_scripts(width: int, visitor: Visitor, shop: Shop) -> None:
     with without_scripts(visitor, width):
         visitor.visit(page_of(shop))
-        visitor.write("#id_rollout_percent", "50")
-        visitor.press("[name=_count]")
-        assert re.match(
-            r"5 → 50 %: \d+ users gain the flag",
-            visitor.driver.find_element(By.CSS_SELECTOR, IMPACT).text,
-        )
-        assert visitor.find("#id_rollout_percent").get_attribute("value") == "50"
-        visitor.press(".submit-row [name=_save]")
+        visitor.press(step(50))
+        found = visitor.driver.find_element(By.CSS_SELECTOR, NOTICE).text
+        assert re.match(r"5 → 50 %: \d+ users gain the flag", found)
         visitor.press(CONFIRM)
         assert state(shop) == (True, 50)
         visitor.press(".flagstaff-kill")

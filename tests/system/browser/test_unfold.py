@@ -53,7 +53,7 @@ def test_flag_is_found_and_killed_with_unfold(visitor: Visitor, shop: Shop, widt
     for path, text in [
         (FLAGS, "new_checkout"),
         (f"{FLAGS}{pk}/change/", "new_checkout"),
-        (f"{FLAGS}{pk}/kill/", "Kill a flag"),
+        (f"{FLAGS}{pk}/kill/", "Kill"),
     ]:
         visitor.visit(path)
         visitor.wait_for_text("body", text)

@@ -1,4 +1,4 @@
-"""The pages of values in a browser: a mistake in JSON is selected."""
+"""The pages of values in a browser."""
 
 from __future__ import annotations
 
@@ -24,31 +24,17 @@ def value_without_a_rule(shop: Shop, visitor: Visitor) -> Iterator[None]:
     visitor.reset_width()
 
 
-def open_value(visitor: Visitor, shop: Shop) -> None:
-    [[pk]] = shop.query(GATEWAY)
-    visitor.visit(f"{VALUES}{pk}/change/")
-
-
-def test_mistake_in_json_is_selected(visitor: Visitor, shop: Shop) -> None:
-    open_value(visitor, shop)
-    visitor.write("#id_value", '{"a": "🥐",\n "b": two}')
-    visitor.press("[name=_save]")
-    visitor.wait_for_text(".flagstaff-mistake", "Line 2, column 7")
-    script = """
-        const area = document.activeElement;
-        return area.id + " " + area.value.slice(area.selectionStart, area.selectionEnd);
-    """
-    visitor.wait_until(lambda: visitor.driver.execute_script(script), "id_value t")
-
-
 @pytest.mark.parametrize("width", [1280, 400])
-def test_pages_with_errors_are_accessible(width: int, visitor: Visitor, shop: Shop) -> None:
+def test_page_with_a_mistake_and_page_that_asks_are_accessible(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
     visitor.set_width(width)
-    for text, shown in (("{", ".flagstaff-mistake"), ("25", ".flagstaff-new-type")):
-        open_value(visitor, shop)
+    [[pk]] = shop.query(GATEWAY)
+    for text, shown in (("{", ".errorlist"), ("25", ".flagstaff-preview")):
+        visitor.visit(f"{VALUES}{pk}/set/")
         visitor.write("#id_value", text)
-        visitor.press("[name=_save]")
-        visitor.wait_for_text(shown, "[a-z]")
+        visitor.press(".flagstaff-confirm")
+        visitor.wait_for_text(shown, "[a-z0-9]")
         assert findings(visitor) == []
     # Of axe-core itself, which adds styles to the page.
     visitor.console_errors()

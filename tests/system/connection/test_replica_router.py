@@ -32,7 +32,7 @@ BEHIND = """
         VALUES ('new_checkout', false, 10);
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
 """
-ROLLOUT = re.compile(r'name="rollout_percent" value="(\d+)"')
+ROLLOUT = re.compile(r"<dd>(\d+) %")
 UNDO = re.compile(r'href="([^"]*\?undo=\d+)"')
 
 
@@ -101,7 +101,7 @@ def history_page(key: str) -> list[Any]:
 def toggle(view: str) -> str:
     """The text of the page that kills a flag or turns it on, or of the page after it."""
     address, boss = url("new_checkout", view), client()
-    page = boss.get(address, follow=True) if view == "turn-on" else boss.post(address, follow=True)
+    page = boss.get(address, follow=True) if view == "on" else boss.post(address, follow=True)
     return " ".join(strip_tags(page.content.decode()).split())
 
 
@@ -138,5 +138,7 @@ def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> No
 
 
 def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:
-    assert "“new_checkout” is now off. Off for all users." in see(primary, "toggle", "kill")
-    assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "turn-on")
+    assert "“new_checkout” was changed: turned off. Off for all users." in see(
+        primary, "toggle", "kill"
+    )
+    assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "on")

@@ -18,7 +18,7 @@ import flagstaff
 from flagstaff.exceptions import RefreshError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.conftest import ROOT, RunIsolated
-from tests.support.admin_pages import VALUES
+from tests.support.admin_pages import VALUES, act
 from tests.support.fixtures import Query
 from tests.support.terminals import flags
 from tests.support.workers import Worker
@@ -242,10 +242,7 @@ def secret(db: None) -> KeyValueStore:
 
 
 def test_secret_value_is_not_in_the_admin_log(secret: KeyValueStore, admin_client: Client) -> None:
-    page = f"{VALUES}{secret.pk}/change/"
-    form = {"key": "mail_password", "value": '"hunter3"', "description": "", "secret": "on"}
-    form["_confirmed"] = "1"
-    assert admin_client.post(page, form).status_code == 302
+    act(admin_client, f"{VALUES}{secret.pk}/set/", value='"hunter3"')
     secret.refresh_from_db()
     assert secret.value == "hunter3"
     assert "hunter" not in LogEntry.objects.get().change_message

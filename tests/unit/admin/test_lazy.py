@@ -42,7 +42,7 @@ _PRELOADED = (
     + """
 from flagstaff.admin import load
 load()
-rooms = "flag.admin", "segment", "value.admin", "overview", "user_flags"
+rooms = "flag.admin", "segment", "value", "overview", "user_flags"
 print([room for room in rooms if f"flagstaff.admin.{room}" not in sys.modules])
 print("flagstaff.experiments.admin.experiments" in sys.modules)
 """

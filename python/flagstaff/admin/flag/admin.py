@@ -1,21 +1,31 @@
-"""The admin of flags: its options and its parts."""
+"""The admin of flags: the page of a flag, and the pages of its actions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
 
+from django import forms
+from django.contrib.admin.utils import display_for_field
+from django.db.models import Field
 from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, short_unit
+from flagstaff._tables.flag_states import FlagState, state_summary
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, stored_fields
+from flagstaff._tables.tags import joined_tags
+from flagstaff.actions import Action
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
-from flagstaff.admin.flag.bulk.page import FlagActions
-from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
-from flagstaff.admin.flag.form.inputs import FlagForm, FlagInputs
-from flagstaff.admin.flag.form.question import ReleaseQuestion
-from flagstaff.admin.flag.form.rights import ReadOnlyWords, ToggleRights
-from flagstaff.admin.flag.form.rules import FlagRules
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.flag.deletion import facts_of_deletion, is_in_use
 from flagstaff.admin.flag.list.columns import FlagColumns
 from flagstaff.admin.flag.list.filters import (
     ChangedFilter,
@@ -27,59 +37,71 @@ from flagstaff.admin.flag.list.filters import (
     TagFilter,
 )
 from flagstaff.admin.flag.list.part import SEARCH_FIELDS, FlagListPart
-from flagstaff.admin.flag.page.impact import Impact
-from flagstaff.admin.flag.page.new_flag import NewFlag
-from flagstaff.admin.flag.page.sections import FlagSections
-from flagstaff.admin.flag.page.toggle import TogglePages
-from flagstaff.admin.flag.parts.app_panels import AppPanels
-from flagstaff.admin.flag.parts.deletion import FlagDeletion
-from flagstaff.admin.flag.parts.former_flags import NewKey
+from flagstaff.admin.flag.page.release import release
+from flagstaff.admin.flag.page.who_has_it import who_has_it
+from flagstaff.admin.flag.parts.app_panels import (
+    AppPanels,
+    app_panels,
+    rows_of_change,
+    texts_about,
+)
+from flagstaff.admin.flag.parts.former_flags import key_texts
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
-from flagstaff.admin.history.part import History
-from flagstaff.admin.page import page_of, stored_row
+from flagstaff.admin.flag.state import (
+    ALLOWED_COUNT,
+    class_and_label,
+    forced_off_notice,
+    holds_users_back,
+    partial_rule_notices,
+    users_with_flag,
+)
+from flagstaff.admin.json_fields import TagsField
+from flagstaff.admin.links import page_url
 from flagstaff.admin.part import Part
-from flagstaff.admin.rights import has_toggle_permission, may
-from flagstaff.admin.row_admin import RowAdmin
-from flagstaff.admin.users.field import PANEL, AllowedUsersInput, AllowedUsersPanel
+from flagstaff.admin.parts_admin import PartsAdmin
+from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
+from flagstaff.admin.row_page import Head, RowPageAdmin, Section
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.sentences import rules_html
+from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.users.page import AllowedUsersPage
+from flagstaff.admin.users.panel import allowed_users_panel
 from flagstaff.base_models import AbstractFeatureFlag
-from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.impact import RowState
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import Impact, RowState, impact_of_enabling
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FeatureFlag
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT, _ListFilterT
+    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
+_STEPS = ("0", "1", "5", "25", "50", "100")
+# The actions that only the page of the allowed users leads to.
+_OF_USERS = ("allow", "disallow")
+# The columns that the page of a flag shows above.
+_ELSEWHERE = ("key", "enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
+_EMPTY = (None, "")
+# Seconds for which the page waits for the count of users.
+_COUNT_TIMEOUT = 0.5
+_FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
+_RULES_HELP = gettext_lazy(
+    "The first rule that matches decides. If no rule matches, the rollout decides."
+)
 
-class FeatureFlagAdmin(RowAdmin):
+
+class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
     known_model = AbstractFeatureFlag
+    # A kill does the same, and waits longer for the workers.
+    left_out = ("off",)
     parts: ClassVar[tuple[type[Part], ...]] = (
-        ToggleRights,
-        FlagFields,
-        FlagColumns,
-        FlagListPart,
-        FlagActions,
-        AppPanels,
-        StaleSignals,
-        FlagInputs,
-        FlagRules,
-        History,
-        NewKey,
-        NewFlag,
-        ReleaseQuestion,
-        Impact,
-        FlagSections,
-        TogglePages,
-        FlagDeletion,
-        AllowedUsersPanel,
-        AllowedUsersInput,
-        AllowedUsersPage,
-        ReadOnlyWords,
+        *(FlagColumns, FlagListPart, AppPanels, StaleSignals, AllowedUsersPage),
     )
 
     list_display: _ListDisplayT[FeatureFlag] = FlagColumns.displays
@@ -96,31 +118,203 @@ class FeatureFlagAdmin(RowAdmin):
     # The list counts all flags together with the shortcuts.
     show_full_result_count = False
 
-    form = FlagForm
-    # Used if this admin cannot search for users; see AllowedUsersInput.
-    raw_id_fields = (ALLOWED,)
-    readonly_fields: ClassVar[_ListOrTuple[str]] = (*TIMES, PANEL)
-    fieldsets: ClassVar[_FieldsetSpec] = FIELDSETS
-
     class Media:
-        names = ("admin", "lists", "charts", "recent_changes", "flag_page")
+        names = ("admin", "lists", "charts")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may change flags, or save the page of one that the user may toggle."""
-        return page_of(request).is_toggle or super().has_change_permission(request, obj)
+    # Rights.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete flags. One that users have needs the right to toggle it."""
         may_delete = super().has_delete_permission(request, obj)
         if not may_delete or obj is None or may(self.admin_site, request, "toggle", obj):
             return may_delete
-        return not reaches_users(RowState(Kind.FLAG, stored_row(obj)))
+        return not reaches_users(RowState(Kind.FLAG, obj))
 
     def has_toggle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may turn flags on and off, or this one. A subclass may restrict it."""
         return has_toggle_permission(self, request, obj)
+
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may do an action. Names of users need the permission to see users."""
+        if action.name in _OF_USERS and not may_see_users(request.user):
+            return False
+        return super().may_do(request, action, row)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allows filters by allowed user for users who may view users."""
+        is_hidden = lookup.partition("__")[0] == ALLOWED and not may_see_users(request.user)
+        return not is_hidden and super().lookup_allowed(lookup, value, request)
+
+    # The page.
+
+    def head(self, request: HttpRequest, row: Any) -> Head:
+        """The state, who has the flag, the actions of every day, and what to look at."""
+        texts, percent = texts_about(self, row), row.rollout_percent
+        may_toggle = may(self.admin_site, request, "toggle", row)
+        quiet = '<small class="flagstaff-quiet">{}</small>'
+        about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
+        steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
+        return Head(
+            state=class_and_label(row),
+            lines=(
+                _who_text(request, row),
+                format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
+                "" if may_toggle else why_not_toggle(self.model),
+            ),
+            main="kill" if row.enabled else "on",
+            steps=("rollout", [*steps, (_("other…"), "")]),
+            step=f"{percent} %",
+            others=("release",),
+            alarms=[
+                *texts.attention,
+                *filter(None, [forced_off_notice(row)]),
+                *partial_rule_notices(FlagState.of(row)),
+            ],
+            notes=texts.notes,
+        )
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """Who has the flag and why, its evaluations, what the apps say, and the rest."""
+        yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
+        yield Section(_("Who has it?"), who_has_it(self, request, row))
+        yield Section(_("Rollout and evaluations"), release(self, request, row))
+        for title, html in app_panels(self, request, row):
+            yield Section(title, html)
+        yield Section(_("About"), self._about(row), ("details", "delete"))
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """What can be done now. The page of the allowed users leads to the actions with them."""
+        offered = {"kill": row.enabled, "on": not row.enabled, "release": holds_users_back(row)}
+        return action.name not in _OF_USERS and offered.get(action.name, True)
+
+    def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
+        """The steps that decide, in their order."""
+        rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
+        by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
+        rest = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
+        lines = (
+            (_("Allowed users"), allowed_users_panel(self, request, flag)),
+            *([(_("Rules"), rules)] if rules else []),
+            (_("Everyone else"), rest),
+        )
+        return format_html(
+            '<dl class="flagstaff-facts">{}</dl>',
+            format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
+        )
+
+    def _about(self, flag: Any) -> SafeString:
+        """The columns that are nowhere else on the page, also those of a project."""
+        columns = (
+            one
+            for one in stored_fields(self.model)
+            if not (one.primary_key or one.name in _ELSEWHERE or getattr(flag, one.name) in _EMPTY)
+        )
+        lines = (
+            (capfirst(one.verbose_name), display_for_field(getattr(flag, one.name), one, ""))
+            for one in columns
+        )
+        return format_html("<p>{}</p>", format_html_join(" · ", "{}: {}", lines))
+
+    # The pages of the actions.
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field: an editor for the rules, and a line for the tags."""
+        if db_field.name == RULES:
+            label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
+            return RulesField(offer, label=label, help_text=_RULES_HELP, required=False)
+        if db_field.name == TAGS:
+            help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
+            kwargs |= {"form_class": TagsField, "help_text": help_text}
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name == BUCKET_BY:
+            field.widget = UnitInput(field.widget.attrs)
+        return field
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Shows the rollout below the rules, which it follows."""
+        if action.name == "rules":
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = row.rollout_percent
+
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Attributes that are not known, and groups that do not exist."""
+        rules = arguments.get(RULES, [])
+        groups = missing_groups_text(rules)
+        return [*mark_texts(rules, errors=False), *([groups] if groups else [])]
+
+    def facts(
+        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
+    ) -> Sequence[str]:
+        """What is known of a new key, what still uses a flag, and which rules keep users out."""
+        if action.creates:
+            return [*key_texts(self.admin_site, request, keys[0])]
+        if action.deletes:
+            return [*facts_of_deletion(request, keys)]
+        if action.name == "kill":
+            return [_("Rollout, rules and allowed users stay as they are.")]
+        after = [one.row for key, one in found.after.items() if key in found.rows]
+        return [text for row in after for text in partial_rule_notices(FlagState.of(row))]
+
+    def lines(
+        self, request: HttpRequest, rows: Sequence[Any], found: Impact
+    ) -> Mapping[str, Sequence[PreviewRow]]:
+        """Who has the flags before and after, and what changes in the apps."""
+        of_apps = rows_of_change(self, rows) if found else {}
+        return {
+            str(row.pk): [
+                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(rows) == 1),
+                *of_apps[str(row.pk)],
+            ]
+            for row in rows
+            if (Kind.FLAG, row.key) in found
+        }
+
+    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
+        """Whether a flag was evaluated, or in browsers, within a day."""
+        return is_in_use(request, keys)
+
+    def summary(self, row: Any) -> str:
+        """Which users have the flag."""
+        return state_summary(FlagState.of(row), count_allowed_users(row))
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """What gives a new flag to users."""
+        site, may_change = self.admin_site, may(self.admin_site, request, "change", row)
+        may_add = not why_not_change_users(site, request, row)
+        steps = (
+            (may_change, "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
+            (may_change, "rules", _("Rules…"), ""),
+            (may_add, "allowed_users", _("Allowed users…"), ""),
+            (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
+        )
+        return [
+            *(
+                (page_url(site, self.model, page, row.pk) + query, text)
+                for is_allowed, page, text, query in steps
+                if is_allowed
+            ),
+            *(step for part in self.bound_parts for step in part.new_row(request, row)),
+        ]
+
+
+def _who_text(request: HttpRequest, flag: Any) -> SafeString:
+    """Which users have a flag, and how many if it is enabled."""
+    summary = state_summary(FlagState.of(flag), getattr(flag, ALLOWED_COUNT))
+    if not flag.enabled:
+        return format_html("{}", summary)
+    found = impact_of_enabling([flag], timeout=_COUNT_TIMEOUT, viewer=request.user)
+    [effect] = found.values()
+    users = users_text(effect, effect.on[1])
+    return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
+
+
+def _review_text(flag: Any) -> str:
+    date = flag.review_on and date_format(flag.review_on)
+    return _("review on %(date)s") % {"date": date} if date else ""

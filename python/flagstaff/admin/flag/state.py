@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
     FlagState,
@@ -17,14 +18,13 @@ from flagstaff._tables.flag_states import (
     state_of,
     state_summary,
 )
-from flagstaff._tables.model_fields import RULES
-from flagstaff._words.text import local_number, localized
-from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
+from flagstaff._words.text import localized
+from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
-from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
+from flagstaff.validators import rule_problem
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
@@ -49,28 +49,14 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
 
 
-def preview(impact: Impact, key: Key) -> list[PreviewRow]:
-    """Returns what a change of a flag means, and what the result depends on."""
-    after = impact.after[key]
-    sides = [impact.before.get(key, after), after]
-    before, now = (FlagState.of(side.row) for side in sides)
-    both, allowed = (before, now), [_allowed(side) for side in sides]
-    has_rules = before.has_rules or now.has_rules
-    has_unit = (before.bucket_by, now.bucket_by) != (USER, USER)
-    texts = [*zip(both, allowed, strict=True)]
-    return [
-        PreviewRow(_("state"), *(state_label(*one) for one in texts)),
-        *([PreviewRow(_("rules"), *map(rules_cell, both))] if has_rules else []),
-        PreviewRow(_("rollout"), *(f"{state.rollout_percent} %" for state in both)),
-        *(
-            [PreviewRow(field_label(BUCKET_BY), before.bucket_by, now.bucket_by)]
-            if has_unit
-            else []
-        ),
-        PreviewRow(_("allowed users"), *map(local_number, allowed)),
-        PreviewRow(_("who has the flag"), *(state_summary(*one) for one in texts)),
-        *([PreviewRow(_("users with the flag"), *on_texts(impact[key]))] if key in impact else []),
-    ]
+def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+    """Returns how many users have a flag before and after a change; of one flag, also which."""
+    counted = PreviewRow(_("users with the flag"), *on_texts(found[key]))
+    if not is_one:
+        return [counted]
+    sides = [side[key] for side in found.sides if key in side]
+    texts = [state_summary(FlagState.of(one.row), _allowed(one)) for one in sides]
+    return [PreviewRow(_("who has the flag"), texts[0], texts[-1]), counted]
 
 
 def on_texts(effect: Effect) -> tuple[str, str]:
@@ -82,11 +68,6 @@ def on_texts(effect: Effect) -> tuple[str, str]:
 def _allowed(state: RowState) -> int:
     given = state.allowed_users
     return count_allowed_users(state.row) if given is None else len(given)
-
-
-def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
-    """Returns the sentence that says which users have the flag."""
-    return state_summary(replace(FlagState.of(flag), enabled=enabled), allowed)
 
 
 def forced_off_notice(flag: FeatureFlag) -> str:
@@ -111,10 +92,9 @@ def partial_rule_notices(state: FlagState) -> list[str]:
     ]
 
 
-def rules_cell(state: FlagState) -> str:
-    """Returns the rules as sentences."""
-    return (
-        describe_value(state.rules, field=RULES, limit=MAX_TEXT)
-        if state.has_rules
-        else _("no rules")
-    )
+def count_rules(flag: Any) -> int | None:
+    """Returns the number of a flag's rules; None if workers cannot read them."""
+    rules = flag.rules
+    # Most flags have none, and the parser takes longer than the rest of a row of the list.
+    is_readable = rules == [] or (isinstance(rules, list) and rule_problem(rules) is None)
+    return len(rules) if is_readable else None

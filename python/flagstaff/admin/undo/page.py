@@ -20,7 +20,6 @@ from flagstaff._words.text import Text, local_list, local_number, localized, quo
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed, parse_version, problems_of
-from flagstaff.admin.flag.form.inputs import reassigned_text
 from flagstaff.admin.links import admin_of, page_url, row_links
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
@@ -348,7 +347,11 @@ class UndoPage:
         )
         self._admin.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
         if any(changed.old and changed.new and BUCKET_BY in changed.new for changed in written):
-            self._admin.message_user(request, reassigned_text(), messages.WARNING)
+            text = _(
+                "The new unit reassigned every user. If the flag is on for a percentage, some "
+                "users gained it and others lost it."
+            )
+            self._admin.message_user(request, text, messages.WARNING)
 
 
 def change_texts(request: HttpRequest, changed: Changed) -> dict[str, str]:

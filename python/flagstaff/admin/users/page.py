@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 from flagstaff import changes
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
+from flagstaff.actions.arguments import unknown_users
 from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
 from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import may_view, page_url, row_path
@@ -28,7 +29,6 @@ from flagstaff.admin.users.adding import (
     names_text,
     new_users,
     parse_names,
-    unknown_problem,
 )
 from flagstaff.admin.users.listing import listed_users
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, keys_media, reason_problem
@@ -91,12 +91,6 @@ class AllowedUsersPage(Part):
     def urls(self) -> Sequence[URLPattern]:
         """The URL of the page."""
         return [row_path(self.admin, "allowed_users", self._view)]
-
-    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
-        """The link to the page, for users who may add allowed users."""
-        if why_not_change_users(self.admin.admin_site, request, row):
-            return "", ()
-        return "", [(self._url("allowed_users", row.pk), _("Add users"))]
 
     def _view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.admin.attributed_view(request, self._answer, unquote(object_id))
@@ -236,7 +230,7 @@ def _add_users(
     done = add_named_users(flag.key, names)
     typed.names = names_text(done.unknown)
     if done.unknown:
-        typed.problems[_NAMES] = unknown_problem(done.unknown)
+        typed.problems[_NAMES] = unknown_users(done.unknown)
         # The field now has one name on each line.
         typed.first_column = False
     return done.sentence, done.changed

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib.admin import AdminSite
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.group_lookup import can_read_groups
-from flagstaff._tables.known_attributes import known_attributes
 from flagstaff._words.text import localized
-from flagstaff.admin.rule_editor.context import Offer
-from flagstaff.admin.rule_editor.fields import RuleRowsField, RulesWidget
-from flagstaff.admin.rule_editor.marks import mark_texts
-from flagstaff.admin.rule_editor.part import json_help
-from flagstaff.admin.rule_editor.samples import sample_values
-from flagstaff.admin.rule_editor.sentences import shown_segments
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.admin.metrics_form import MetricsForm
-from flagstaff.experiments.conditions import require_valid
+from flagstaff.experiments.conditions import require_possible, require_valid
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 from flagstaff.validators import (
@@ -41,13 +33,10 @@ from flagstaff.validators import (
 _TEXT = {"class": "vTextField"}
 _AREA = {"class": "vLargeTextField", "rows": 2}
 _MAX_OWNER = 100
-_RULES_EXAMPLE = """\
-[
-  {
-    "conditions": [{"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]}],
-    "rollout_percent": 100
-  }
-]"""
+_RULES_HELP = gettext_lazy(
+    "With rules, only units that match one take part. The first rule that matches decides: "
+    "100 % includes, 0 % excludes."
+)
 # What is read before the rest, by heading, and what most experiments leave as it is.
 _SEEN = {
     "": ("key", "description", "variants", "bucket_by"),
@@ -104,14 +93,6 @@ class ExperimentForm(MetricsForm):
         widget=UnitInput(_TEXT),
         help_text=gettext_lazy("What gets a variant: “user”, “visitor” or an attribute."),
     )
-    rules = RuleRowsField(
-        label=gettext_lazy("Rules"),
-        required=False,
-        help_text=gettext_lazy(
-            "With rules, only units that match one take part. The first rule that matches decides: "
-            "100 % includes, 0 % excludes."
-        ),
-    )
 
     def __init__(
         self,
@@ -120,12 +101,17 @@ class ExperimentForm(MetricsForm):
         request: HttpRequest,
         site: AdminSite,
         experiment: Experiment | None = None,
-        marks_url: str = "",
     ) -> None:
         initial = {} if experiment is None else _initial(experiment)
         super().__init__(data, experiment=experiment, initial=initial)
-        rules = self.fields["rules"]
-        rules.widget = _ExperimentRules(site, request, rules.widget.attrs, marks_url)
+        self.fields["rules"] = RulesField(
+            Offer(site, request),
+            # They say who takes part, so there is no rollout beside them.
+            no_rules=_("No rules: all units take part."),
+            label=_("Rules"),
+            required=False,
+            help_text=_RULES_HELP,
+        )
         self.fields[REASON] = forms.CharField(
             label=_("Reason"),
             # There is no other page that asks for it.
@@ -177,10 +163,9 @@ class ExperimentForm(MetricsForm):
         rules = self.cleaned_data["rules"]
         try:
             require_valid("key", MAX_PERCENT, "user", rules)
+            require_possible(rules, self.initial.get("rules"))
         except InvalidExperimentError as error:
             raise form_error(error) from error
-        if errors := mark_texts(rules, errors=True, stored=self.initial.get("rules")):
-            raise ValidationError(errors)
         return rules
 
     def settings(self) -> dict[str, Any]:
@@ -215,34 +200,3 @@ def _initial(experiment: Experiment) -> dict[str, Any]:
         "bucket_by": experiment.bucket_by,
         "rules": experiment.rules,
     }
-
-
-class _ExperimentRules(RulesWidget):
-    """The rows of rules. They say who takes part, so there is no rollout beside them."""
-
-    def __init__(
-        self, site: AdminSite, request: HttpRequest, attrs: dict[str, Any], marks_url: str
-    ) -> None:
-        area = AdminTextareaWidget({**attrs, "rows": 4}).attrs
-        super().__init__(
-            {**area, "class": f"{area['class']} flagstaff-json flagstaff-lines"},
-            of_segment=False,
-            offer=partial(_offer, site, request, marks_url),
-            json_help=json_help(_RULES_EXAMPLE),
-        )
-
-    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """The context of the template. A button of the page forces single units."""
-        context = super().get_context(name, value, attrs)
-        return {**context, "no_rules": _("No rules: all units take part."), "names_users": True}
-
-
-def _offer(site: AdminSite, request: HttpRequest, marks_url: str) -> Offer:
-    """What the editor offers. Makes the queries of the segments and the samples."""
-    return Offer(
-        known_attributes(),
-        sample_values(request),
-        shown_segments(site, request),
-        has_groups=can_read_groups(conf.database),
-        marks_url=marks_url,
-    )

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import URLPattern
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,12 +19,9 @@ from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.links import list_path
-from flagstaff.admin.rule_editor.part import marks_of_rows
 from flagstaff.conf import conf
 from flagstaff.experiments import lifecycle
 from flagstaff.experiments.admin.buttons import buttons_of
-from flagstaff.experiments.admin.experiment_form import ExperimentForm
 from flagstaff.experiments.admin.form_page import FormPage
 from flagstaff.experiments.admin.overview import URGENCY, verdict_lines
 from flagstaff.experiments.admin.page import json_page, page_context
@@ -70,18 +65,6 @@ class ExperimentAdmin(ActionPageAdmin):
                 *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/experiments.css"),
             ),
         }
-
-    def get_urls(self) -> list[URLPattern]:
-        """The list, the pages, and the marks of rules that are edited, for a script."""
-        return [list_path(self, "marks", self.marks_view), *super().get_urls()]
-
-    def marks_view(self, request: HttpRequest) -> HttpResponse:
-        """Returns the marks of the rows that a form has posted, as JSON. Writes nothing."""
-        may_edit = self.has_add_permission(request) or self.has_change_permission(request)
-        if request.method != "POST" or not may_edit:
-            raise PermissionDenied
-        form = ExperimentForm(request.POST, request=request, site=self.admin_site)
-        return JsonResponse({"text": "", "marks": marks_of_rows(form, "rules")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         """All experiments of the flags' database."""

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.action_page import ActionPageAdmin
-from flagstaff.admin.rule_editor.edits import EDIT
-from flagstaff.admin.rule_editor.marks import mark_texts
+from flagstaff.admin.rules.editor import EDIT
+from flagstaff.admin.rules.offers import mark_texts
 from flagstaff.admin.views import VERSION
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
@@ -54,7 +54,6 @@ class FormPage:
             request=self.request,
             site=self.admin.admin_site,
             experiment=self.draft,
-            marks_url=self.admin.url("marks"),
         )
 
     def _save(self, form: ExperimentForm) -> Experiment | None:

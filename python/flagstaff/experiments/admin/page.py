@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._words.text import localized
-from flagstaff.admin.rule_editor.sentences import rules_html
+from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.experiments.admin.buttons import next_button
 from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart
 from flagstaff.experiments.admin.estimate import estimate

@@ -56,9 +56,9 @@ class FlagPlan(AppPart):
         """The stylesheets of the panel."""
         return Media(css={"all": ("flagstaff/charts.css", "flagstaff/rollouts.css")})
 
-    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
+    def new_row(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """The link to the page that plans a rollout."""
-        return "", _add_links(self.admin.admin_site, request, row)
+        return _add_links(self.admin.admin_site, request, row)
 
     def notes(self, flags: Sequence[Any]) -> Mapping[str, SafeString]:
         """The state of the active plans that need no attention, and roll backs by a person.

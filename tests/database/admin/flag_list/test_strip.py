@@ -132,14 +132,3 @@ def test_page_of_a_theme_has_its_own_heading_and_ours_has_one(
     html = page(operator, flag_url(flag))
     assert "themed" in html
     assert re.findall("<h1[^>]*>(.*?)</h1>", html) == ["a"]
-
-
-def test_fields_that_seldom_change_are_folded_until_the_form_is_shown_again(
-    operator: Client,
-) -> None:
-    flag = FeatureFlag.objects.create(key="a", description="One page", owner="web", tags=["x"])
-    html = page(operator, flag_url(flag))
-    assert '<span class="flagstaff-folded">One page · web · x</span>' in html
-    assert html.count("collapse") >= 1
-    response = operator.post(flag_url(flag), {"rollout_percent": "x", "_edit": "1"})
-    assert "flagstaff-folded" not in response.content.decode()

@@ -20,6 +20,7 @@ from django.test import Client
 
 from common.models import FeatureFlag, KeyValueStore
 from flagstaff import ready
+from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history, value_history
 
 call_command("check")
@@ -69,15 +70,15 @@ def form(html: str) -> dict[str, str]:
 # The kind, and fields of a project; Django ignores those that there are not.
 more = {"kind": "release", "team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
-new = {"key": "added", "rollout_percent": 5, **more}
-post("featureflag/add/", new)
+post("featureflag/add/", {"key": "added", **more})
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
-data = {**form(change), **more, "rollout_percent": 30, "_reason": "wider"}
-post(f"featureflag/{flag.pk}/change/", data)
+details = get(f"featureflag/{flag.pk}/details/")
+post(f"featureflag/{flag.pk}/rollout/", {"percent": "5"})
+post(f"featureflag/{flag.pk}/rollout/", {"percent": "30", "_reason": "wider"})
 get("featureflag/?q=added")
-question = get(f"featureflag/{flag.pk}/turn-on/")
-post(f"featureflag/{flag.pk}/turn-on/", {"_confirmed": "1"})
+question = get(f"featureflag/{flag.pk}/on/")
+post(f"featureflag/{flag.pk}/on/", inputs_of(question, ""))
 events = flag_history("added")
 history = get(f"featureflag/{flag.pk}/history/")
 undo(events[1].version)
@@ -90,15 +91,16 @@ post(f"featureflag/{flag.pk}/allowed-users/", {"user": admin.pk, "_remove": "1"}
 seen["allowed"].append(flag.allowed_users.count())
 answer = get(f"featureflag/{flag.pk}/change/?user=operator")
 seen["result"] = re.findall(r"<p><strong>(.*?)</strong>", answer)
-seen["fields"] = fields(change)
-seen["presets"] = change.count('<button type="button" class="button flagstaff-button" value=')
-seen["asked"] = "Turn on “added”?" in question
+seen["fields"] = fields(details)
+seen["presets"] = change.count("?percent=")
+seen["asked"] = "Turn on added" in question
 seen["flag"] = [flag.enabled, flag.rollout_percent]
 seen["undo links"] = history.count("/recentchange/?undo=")
 seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history("added")})
 seen["reasons"] = [event.reason for event in events if event.reason]
 seen["own reason"] = getattr(flag, "reason", None)
-post(f"featureflag/{flag.pk}/delete/", {"post": "yes"})
+question = get(f"featureflag/{flag.pk}/delete/")
+post(f"featureflag/{flag.pk}/delete/", inputs_of(question, ""))
 seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
 
 post("keyvaluestore/add/", {"key": "added", "value": "1"})

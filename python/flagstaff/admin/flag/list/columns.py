@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._engine.usage import KeyUsage
+from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
@@ -26,18 +27,16 @@ from flagstaff.admin.cells import (
     time_cell,
     two_lines,
 )
-from flagstaff.admin.flag.form.inputs import rollout_bar, unit_note
-from flagstaff.admin.flag.form.rules import count_rules, rule_count_text
 from flagstaff.admin.flag.list.facts import RECENT, FlagList
-from flagstaff.admin.flag.page.toggle import BACK
 from flagstaff.admin.flag.parts.app_panels import app_texts
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
+    count_rules,
     forced_off_notice,
     partial_rule_notices,
 )
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import BACK, page_url
 from flagstaff.admin.part import Part
 from flagstaff.history.describe import describe_difference, field_label
 from flagstaff.history.log import Event
@@ -94,7 +93,7 @@ class FlagColumns(Part):
         page, label, name = (
             ("kill", _("Kill…"), _("Kill… %(key)s"))
             if flag.enabled
-            else ("turn_on", _("Turn on…"), _("Turn on… %(key)s"))
+            else ("on", _("Turn on…"), _("Turn on… %(key)s"))
         )
         name %= {"key": flag.key}
         shown = FlagList.of(flag)
@@ -218,3 +217,28 @@ def _share(usage: KeyUsage) -> SafeString:
 
 def _titled(title: str, shown: str) -> SafeString:
     return format_html('<span title="{}">{}</span>', title, shown)
+
+
+def unit_note(flag: Any) -> str:
+    """Returns what the percentage of a flag counts, for the list; "" if it counts users."""
+    unit = flag.bucket_by
+    if unit == USER:
+        return ""
+    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}
+
+
+def rollout_bar(percent: int, *, enabled: bool) -> SafeString:
+    """A percentage and a bar, grey if the flag is disabled."""
+    html = (
+        '<span class="flagstaff-percent"><progress class="flagstaff-bar{}" max="100" value="{}" '
+        'aria-hidden="true"></progress> {} %</span>'
+    )
+    return format_html(html, "" if enabled else " flagstaff-bar-off", percent, percent)
+
+
+def rule_count_text(count: int | None) -> str:
+    """Returns the text of a list, such as "2 rules"; empty without rules."""
+    if count is None:
+        return _("unreadable rules")
+    text = ngettext("%(count)s rule", "%(count)s rules", count)
+    return text % {"count": local_number(count)} if count else ""

@@ -31,7 +31,6 @@ from flagstaff.admin.flag.page.release_data import (
 from flagstaff.admin.flag.page.release_period import PARAMETER, PERIODS, Period, period_of
 from flagstaff.admin.history.event_cells import with_links
 from flagstaff.admin.links import page_url
-from flagstaff.admin.page import stored_row
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, source_label
@@ -56,7 +55,7 @@ def release(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any)
         period = period_of(request.GET.get(PARAMETER, ""))
         history_url = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
         context |= {"period": period, "history": history_url}
-        context |= _picture(request, stored_row(flag), period, history_url)
+        context |= _picture(request, flag, period, history_url)
     return render_to_string("flagstaff/flag_page/release.html", context)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator
 
-from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -19,10 +16,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import admin_of, may_view
-from flagstaff.admin.page import page_of
-from flagstaff.admin.part import Part
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
@@ -79,45 +73,16 @@ def _text(row: Change, names: dict[str, str], present: str) -> str:
     return text % {"time": local_time_text(row.at), "actor": by}
 
 
-@dataclass(frozen=True)
-class _Former:
-    """The flags that had the key of a new one before."""
-
-    texts: Mapping[str, str]
-
-
-class NewKey(Part):
-    """What is known about the key of a new flag."""
-
-    def open_new(self, request: HttpRequest, initial: Mapping[str, Any]) -> None:
-        """Shows messages about the key of the URL."""
-        if key := initial.get("key"):
-            for text in self._texts(request, str(key)):
-                self.admin.message_user(request, text, messages.WARNING)
-
-    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
-        """Finds the flag that had the key before: while the new one exists, it is not found."""
-        if form.instance._state.adding:
-            # The deleted flag cannot be brought back while its key is in use.
-            site, keys = self.admin.admin_site, [form.instance.key]
-            texts = former_texts(site, request, keys, with_way_back=False)
-            page_of(request).keep(_Former(texts))
-
-    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
-        """Shows a message about that flag."""
-        former = page_of(request).kept(_Former)
-        for text in former.texts.values() if is_new and former else ():
-            self.admin.message_user(request, text, messages.WARNING)
-
-    def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
-        usage = recent_usage([key])
-        if usage is not None and (found := usage.keys.get(key)) and found.count:
-            text = ngettext(
-                "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
-                "call returns its default; while the new flag is off, it returns False.",
-                "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
-                "call returns its default; while the new flag is off, it returns False.",
-                found.count,
-            )
-            yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
-        yield from former_texts(self.admin.admin_site, request, [key]).values()
+def key_texts(site: AdminSite, request: HttpRequest, key: str) -> Iterator[str]:
+    """Yields what is known of the key of a new flag: evaluations, and the flag that had it."""
+    usage = recent_usage([key])
+    if usage is not None and (found := usage.keys.get(key)) and found.count:
+        text = ngettext(
+            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            found.count,
+        )
+        yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
+    yield from former_texts(site, request, [key], with_way_back=False).values()

@@ -21,7 +21,7 @@ from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import list_link, may_view
-from flagstaff.admin.page import Page, page_of_row, stored_row
+from flagstaff.admin.page import Page, page_of_row
 from flagstaff.admin.rights import may
 from flagstaff.models import StaleFlag
 from flagstaff.stale.facts import assess_flags
@@ -57,8 +57,10 @@ class StaleSignals(AppPart):
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
         """The signals of a flag, and a link to the page of stale flags."""
         found, site = _assess(flag), self.admin.admin_site
-        lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
+        lines = [line for one in found for line in _lines(one)]
         lines += unknown_lines(found)
+        if not lines:
+            return SafeString()
         is_listed = any(one.is_stale for one in found)
         if is_listed and may(site, request, "change", flag):
             lines.append(_("If you still need it, set a review date: it is not listed until then."))
@@ -73,12 +75,10 @@ class StaleSignals(AppPart):
 
 def _assess(flag: Model) -> list[Assessment]:
     """Returns the signals of one flag: the head and the panel of its page show them."""
-    # The form may have changed the object.
-    stored: Model = stored_row(flag)
     page = page_of_row(flag)
     if page is None:
-        return _read(stored).found
-    return page.once(_Assessments, partial(_read, stored)).found
+        return _read(flag).found
+    return page.once(_Assessments, partial(_read, flag)).found
 
 
 def _read(flag: Model) -> _Assessments:

@@ -1,1 +1,0 @@
-"""The actions that change or export the selected flags of the list."""

@@ -1,1 +1,0 @@
-"""The form of a flag, and the page that confirms it."""

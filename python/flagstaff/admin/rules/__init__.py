@@ -1,0 +1,1 @@
+"""The editor of rules and conditions, and their sentences."""

@@ -1,0 +1,230 @@
+"""What an editor of rules knows of the project: attributes with marks, common values, segments."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
+
+from django.contrib.admin import AdminSite
+from django.db.models import CharField, IntegerField, TextField
+from django.db.models.functions import Left
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
+from flagstaff._tables.impossible_values import impossible_value
+from flagstaff._tables.known_attributes import (
+    GROUPS,
+    Attribute,
+    AttributeType,
+    known_attributes,
+    similar_attribute,
+)
+from flagstaff._tables.model_fields import AnyField
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.rule_parts import groups_of, new_conditions, sentence
+from flagstaff._words.text import local_list, localized, quoted
+from flagstaff.admin.rules.sentences import shown_segments
+from flagstaff.changes.impact import limited
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.user_names import may_see_users
+
+# The users whose values are counted, and the values of a column: more look personal, and so does
+# a longer text.
+_MAX_ROWS, _MAX_VALUES, _MAX_LENGTH = 1_000, 20, 40
+# Values of fewer users may name a person.
+_MIN_USERS = 2
+# Names of columns whose values may name a person.
+_PERSONAL = re.compile("name|mail|phone|address|street|birth|password|secret|token")
+# Seconds for which the page waits for the columns.
+_TIMEOUT = 0.5
+# The groups that a message lists.
+_MAX_GROUPS = 5
+_TYPES = {
+    AttributeType.BOOL: gettext_lazy("yes/no"),
+    AttributeType.NUMBER: gettext_lazy("number"),
+    AttributeType.TEXT: gettext_lazy("text"),
+    AttributeType.DATE: gettext_lazy("date"),
+    AttributeType.DATETIME: gettext_lazy("date and time"),
+    AttributeType.GROUPS: gettext_lazy("names of groups"),
+    AttributeType.UUID: gettext_lazy("UUID"),
+}
+
+
+class Offer:
+    """What the editor offers to the user of a request. Queries when a page needs it."""
+
+    def __init__(self, site: AdminSite, request: HttpRequest) -> None:
+        self._site, self._request = site, request
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """The attributes that are known without a call."""
+        return known_attributes()
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The label of each attribute, which some browsers show in place of the name."""
+        text = _("%(name)s: %(type)s")
+        return {
+            name: text % {"name": name, "type": _TYPES[one.type]} if one.type in _TYPES else ""
+            for name, one in self.attributes.items()
+        }
+
+    @cached_property
+    def users(self) -> str | None:
+        """The attribute that is the primary key of users; None without one."""
+        named = self.attributes.items()
+        return next((name for name, one in named if one.field and one.field.primary_key), None)
+
+    @cached_property
+    def groups(self) -> str | None:
+        """The attribute for groups; None if rules cannot read them."""
+        return GROUPS if can_read_groups(conf.database) else None
+
+    @cached_property
+    def segments(self) -> list[str]:
+        """The keys of the segments that the user may see."""
+        return shown_segments(self._site, self._request)
+
+    @cached_property
+    def common_values(self) -> Mapping[str, list[object]]:
+        """Values that users have, by attribute; none without the permission to view users.
+
+        Makes one query for the groups, and one for all columns.
+        """
+        if not may_see_users(self._request.user):
+            return {}
+        found = {name: [*_choices(one)] for name, one in self.attributes.items()}
+        found[GROUPS] = [*group_names(conf.database, _MAX_VALUES)]
+        columns = {
+            name: one.field
+            for name, one in self.attributes.items()
+            if one.field is not None and not found[name] and _may_offer(one.field)
+        }
+        if columns:
+            with suppress(FlagstaffError), limited(_TIMEOUT):
+                rows = _read(columns.values())
+                found.update(zip(columns, map(_common, zip(*rows, strict=True)), strict=False))
+        return found
+
+
+def _choices(attribute: Attribute) -> Iterator[object]:
+    """The first choices of a column; none of a bool, whose values are a choice anyway."""
+    field = None if attribute.type is AttributeType.BOOL else attribute.field
+    values = _plain(value for value, _label in (field.flatchoices if field else ()))
+    return islice(values, _MAX_VALUES)
+
+
+def _plain(values: Iterable[object]) -> Iterator[str | int]:
+    """The values that a rule can name. A field of a project may return any object."""
+    return (value for value in values if isinstance(value, str | int) and value != "")
+
+
+def _may_offer(field: AnyField) -> bool:
+    """Whether a column may have few values, and identifies nobody."""
+    names_users = field.name == getattr(field.model, "USERNAME_FIELD", "")
+    is_personal = field.unique or names_users or _PERSONAL.search(field.name) is not None
+    return isinstance(field, CharField | TextField | IntegerField) and not is_personal
+
+
+def _read(fields: Iterable[AnyField]) -> list[tuple[object, ...]]:
+    """The values of some users, of each text the beginning."""
+    expressions = [
+        field.name if isinstance(field, IntegerField) else Left(field.name, _MAX_LENGTH + 1)
+        for field in fields
+    ]
+    return [*allowed_user_table().rows.order_by().values_list(*expressions)[:_MAX_ROWS]]
+
+
+def _common(values: Iterable[object]) -> list[object]:
+    """The values that several users have, most common first; none of a column that is personal."""
+    counts = Counter(_plain(values))
+    is_long = any(len(value) > _MAX_LENGTH for value in counts if isinstance(value, str))
+    if is_long or len(counts) > _MAX_VALUES:
+        return []
+    return [value for value, count in counts.most_common() if count >= _MIN_USERS]
+
+
+# Marks: a condition that cannot match, or only if a call passes its attribute.
+
+
+class Mark(NamedTuple):
+    """What the editor says about a condition."""
+
+    text: str
+    #: Whether the condition can never match, so that it cannot be saved.
+    is_error: bool
+
+
+def mark_of(condition: Mapping[str, Any], known: Mapping[str, Attribute]) -> Mark | None:
+    """Returns the mark of a condition; None if there is nothing to say.
+
+    `known` are the known attributes.
+    """
+    name = condition.get("attribute")
+    if not isinstance(name, str) or not name:
+        return None
+    if found := impossible_value(condition, known):
+        return Mark(sentence(found.problem), is_error=found.is_certain)
+    return None if name in known else Mark(_unknown_text(name, condition), is_error=False)
+
+
+def mark_texts(rules: object, *, errors: bool, stored: object = None) -> list[str]:
+    """Returns the errors or the other marks of rules, or of conditions in place of rules.
+
+    Those of rules begin with their places. Conditions that are `stored` are left out: they must
+    not stop another change.
+    """
+    known = known_attributes()
+    texts: list[str] = []
+    for place, condition in new_conditions(rules, stored):
+        mark = mark_of(condition, known)
+        if mark is not None and mark.is_error is errors:
+            texts.append(f"{localized(place)}: {mark.text}" if place else mark.text)
+    return [*dict.fromkeys(texts)]
+
+
+def missing_groups_text(rules: object) -> str:
+    """Returns the sentence about groups that do not exist; empty without any. Queries."""
+    missing = missing_groups(groups_of(rules), conf.database)
+    text = ngettext(
+        "No user is in this group, because it does not exist: %(names)s. Create it, or correct its "
+        "name.",
+        "No user is in these groups, because they do not exist: %(names)s. Create them, or correct "
+        "their names.",
+        len(missing),
+    )
+    names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
+    return text % {"names": names} if missing else ""
+
+
+def _unknown_text(name: str, condition: Mapping[str, Any]) -> str:
+    if similar := similar_attribute(name):
+        text = _("%(name)s is not known here; did you mean %(similar)s?")
+        first = text % {"name": quoted(name), "similar": quoted(similar)}
+    else:
+        first = _("%(name)s is not known here.") % {"name": quoted(name)}
+    return f"{first} {_who_has_it(is_absence=condition.get('operator') == 'isnull')}"
+
+
+def _who_has_it(*, is_absence: bool) -> str:
+    """What can have an attribute that is not known."""
+    path = conf.attributes.callable
+    if is_absence and path is None:
+        return _("It is missing unless a call passes it in “context”.")
+    if path is None:
+        return _("The condition can match only if a call passes it in “context”.")
+    text = (
+        _("It is missing unless a call passes it in “context” or %(function)s returns it.")
+        if is_absence
+        else _("The condition can match only if a call passes it or %(function)s returns it.")
+    )
+    return text % {"function": quoted(path)}

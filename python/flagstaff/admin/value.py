@@ -1,0 +1,381 @@
+"""The admin of values: what each is, who gets what, and the actions that change it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import display_for_field
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Field, OuterRef, Subquery, TextField
+from django.db.models.functions import Cast
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._stored_value_schema import (
+    CHOICES,
+    SECRET,
+    SECRET_FIELDS,
+    VALUE,
+    is_secret,
+    secret_fields,
+    value_schema_of,
+)
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.model_fields import RULES, stored_fields
+from flagstaff._tables.value_states import ValueState
+from flagstaff._words.rule_parts import objects_in
+from flagstaff._words.text import MASK, local_number, localized, truncated
+from flagstaff._words.times import local_time_text
+from flagstaff._words.value_schema import TYPE_LABELS, type_of
+from flagstaff.actions import Action
+from flagstaff.admin.cells import (
+    changed_cell,
+    key_cell,
+    labelled_cell,
+    newest_change_cell,
+    two_lines,
+)
+from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.rights import may
+from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.forms import RuleValues
+from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.sentences import results_html
+from flagstaff.admin.unit_input import UnitInput
+from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes.changed import command_line
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import RowState, impact
+from flagstaff.history.describe import (
+    describe_json_change,
+    describe_sides,
+    describe_value,
+    field_label,
+)
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event, events, versions_of
+from flagstaff.history.user_names import names_of_actors
+from flagstaff.models import KeyValueStore
+from flagstaff.validators import value_rule_problem
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
+    from django.utils.datastructures import _ListOrTuple
+
+# The parameter of the page that shows a secret value.
+_SHOW = "show"
+# The length of a value in the list, of each side of a change, and of a value on its page.
+_MAX_SHOWN, _MAX_SIDE, _MAX_ON_PAGE = 80, 30, 10_000
+# The values of rules that the list shows, and the length of each.
+_MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
+# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
+_MAX_EDITABLE = 64_000
+_VALUE_HELP = gettext_lazy(
+    'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2]. The order of the '
+    "names in an object is not kept."
+)
+_RULES_HELP = gettext_lazy(
+    "The first rule that matches decides. Users outside its percentage, and users whom no rule "
+    "matches, get the value itself."
+)
+
+
+def _newest_entry() -> Subquery:
+    """Returns the id of the newest entry of a value: SQL does not set `changed_at`."""
+    entries = Change.objects.of_kinds([Kind.VALUE])
+    of_row = entries.filter(object_pk=Cast(OuterRef("pk"), TextField()))
+    return Subquery(of_row.order_by("-id").values("id")[:1])
+
+
+# The settings say which table the entries are about.
+_NEWEST: Any = SimpleLazyObject(_newest_entry)
+
+
+class KeyValueStoreAdmin(RowPageAdmin):
+    """Values, also those of a project's own value model."""
+
+    row_kind = Kind.VALUE
+    known_model = AbstractKeyValueStore
+    docs_page = "how-to/values/"
+
+    list_display: _ListDisplayT[KeyValueStore] = (
+        *("value_key", "shown_value", "value_type", "changed"),
+    )
+    list_display_links = ("value_key",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
+    ordering = ("key",)
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
+
+    # The list.
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Rejects filters by value: a secret could be guessed character by character."""
+        is_secret_field = lookup.partition("__")[0] in SECRET_FIELDS
+        return not is_secret_field and super().lookup_allowed(lookup, value, request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with the newest change of each value of the page."""
+        found = super().get_changelist_instance(request)
+        if can_read(request, "change_table"):
+            versions = versions_of(Kind.VALUE, [row.pk for row in found.result_list])
+            entries = Change.objects.filter(id__in=versions.values())
+            newest = {one.object_pk: one for one in events(entries.short().newest())}
+            names = names_of_actors(newest.values())
+            for row in found.result_list:
+                if event := newest.get(str(row.pk)):
+                    row.newest_change = newest_change_cell(_change_text(event), event, names)
+        return found
+
+    @admin.display(description=gettext_lazy("key"), ordering="key")
+    def value_key(self, row: Any) -> SafeString:
+        """The key and the description."""
+        return key_cell(row)
+
+    @admin.display(description=gettext_lazy("value"))
+    def shown_value(self, row: Any) -> SafeString:
+        """The value as JSON, truncated, and its rules. A secret value is masked."""
+        text = Truncator(describe_value(row.value, secret=is_secret(row))).chars(_MAX_SHOWN)
+        html = format_html('<span class="flagstaff-json">{}</span>', text)
+        note = _rules_note(row)
+        return two_lines(html, note) if note else html
+
+    @admin.display(description=gettext_lazy("type"))
+    def value_type(self, row: Any) -> str:
+        """The type that the value has to have, or else has, and the number of its choices."""
+        schema = value_schema_of(row)
+        name = schema.type or ("" if is_secret(row) else type_of(row.value))
+        labels = {**dict(KeyValueStore.Type.choices), "null": "null"}
+        parts = [str(labels[name])] if name else []
+        if count := len(schema.choices):
+            text = ngettext("%(count)s choice", "%(count)s choices", count)
+            parts.append(text % {"count": local_number(count)})
+        return " · ".join(parts)
+
+    @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
+    def changed(self, row: Any) -> SafeString:
+        """The newest change in a few words, its actor and its time."""
+        shown = getattr(row, "newest_change", None) or changed_cell(row)
+        return labelled_cell(_("changed"), shown)
+
+    # The page.
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """The value, who gets what, and the rest. A secret is masked unless it is asked for."""
+        may_show = is_secret(row) and may(self.admin_site, request, "change", row)
+        is_masked = is_secret(row) and not (may_show and _SHOW in request.GET)
+        html = _masked_html(may_show=may_show) if is_masked else _json_html(row.value)
+        yield Section(capfirst(_("value")), html, ("set",))
+        state = replace(ValueState.of(row), is_secret=is_masked)
+        targeting = results_html(state, self.admin_site, request)
+        if state.has_rules:
+            targeting += _users_note(request, row) + _calls_note(row.key)
+        if is_secret(row):
+            targeting += _note(_terminal_text(row.key))
+        yield Section(capfirst(_("who gets what")), targeting, ("set-for-everyone", RULES))
+        yield Section(_("About"), self._about(row), ("details", "delete"))
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """Rules of a secret value are written by the terminal."""
+        if action.name == RULES:
+            return not is_secret(row)
+        return action.name != "set-for-everyone" or ValueState.of(row).has_rules
+
+    def _about(self, row: Any) -> SafeString:
+        """The description, and the columns that are not empty."""
+        hidden = {"key", "description", VALUE, RULES, *secret_fields(row)}
+        if not ValueState.of(row).has_rules:
+            hidden.add(BUCKET_BY)
+        columns = {
+            one: getattr(row, one.name)
+            for one in stored_fields(self.model)
+            if not (one.primary_key or one.name in hidden)
+        }
+        lines = [
+            (capfirst(field_label(one.name)), _column_text(one, value))
+            for one, value in columns.items()
+            if value is not False and value not in (None, "", [])
+        ]
+        html = format_html_join("", "<br>{}: {}", lines)
+        return format_html("<p>{}{}</p>", row.description, html)
+
+    # The pages of the actions.
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field; for the rules, an editor."""
+        if db_field.name == RULES:
+            return RulesField(
+                Offer(self.admin_site, request),
+                values=RuleValues(),
+                no_rules=_("No rules: everyone gets the value itself."),
+                label=capfirst(db_field.verbose_name),
+                help_text=_RULES_HELP,
+            )
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name == BUCKET_BY:
+            field.widget = UnitInput(field.widget.attrs)
+        if field and db_field.name == VALUE:
+            field.help_text = _VALUE_HELP
+        return field
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Offers what the schema allows, and leaves out what a form must not contain."""
+        fields: dict[str, Any] = form.fields
+        if row is None:
+            # The page of the value leads to its rules.
+            del fields[RULES], fields[BUCKET_BY]
+            return
+        if is_secret(row):
+            if RULES in fields:
+                raise PermissionDenied(_terminal_text(row.key))
+            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
+            if SECRET in fields:
+                fields[VALUE].help_text = _(
+                    "The value is secret. Leave this empty to keep the value, or type a new one."
+                )
+                fields[SECRET].validators = [partial(_require_typed, form, row)]
+        elif CHOICES in fields:
+            # Empty are no choices; those of a secret are kept.
+            fields[CHOICES].empty_value = []
+        if VALUE in fields:
+            _prepare_value(form, row, has_schema=CHOICES in fields)
+        if RULES in fields:
+            fields[RULES].widget.values, fields[RULES].required = RuleValues.of(row), False
+
+    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """A new type, attributes that are not known, and groups that do not exist."""
+        rules, types = arguments.get(RULES, []), [""]
+        if row is not None and VALUE in arguments and not (row.type or row.choices):
+            types = [type_of(row.value), type_of(arguments[VALUE])]
+        text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
+        labels = [localized(TYPE_LABELS.get(name, "")) for name in types]
+        changed = text % {"old": labels[0], "new": labels[-1]} if labels[0] != labels[-1] else ""
+        marks = mark_texts(rules, errors=False)
+        return [*filter(None, [changed, missing_groups_text(rules)]), *marks]
+
+
+def _change_text(event: Event) -> str:
+    """Returns a change in a few words."""
+    return _("created") if event.action == "create" else ", ".join(_parts(event))
+
+
+def _parts(event: Event) -> Iterator[str]:
+    for difference in event.differences:
+        if difference.field != VALUE:
+            yield field_label(difference.field)
+        elif parts := describe_json_change(difference.old, difference.new):
+            yield Truncator(parts).chars(2 * _MAX_SIDE)
+        else:
+            sides = describe_sides(difference)
+            yield " → ".join(Truncator(side).chars(_MAX_SIDE) for side in sides)
+
+
+def _rules_note(row: Any) -> str:
+    """Returns a line of the list, such as "2 rules: 50, 20"; empty without rules."""
+    rules = row.rules
+    if rules == []:
+        return ""
+    if value_rule_problem(rules) is not None:
+        return _("unreadable rules")
+    count = len(rules)
+    text = ngettext("%(count)s rule", "%(count)s rules", count) % {"count": local_number(count)}
+    if is_secret(row):
+        return text
+    values = [json.dumps(rule[VALUE], ensure_ascii=False) for rule in objects_in(rules)]
+    shown = [Truncator(value).chars(_MAX_LISTED_LENGTH) for value in values[:_MAX_LISTED]]
+    more = ["…"] if count > _MAX_LISTED else []
+    return f"{text}: {', '.join([*shown, *more])}"
+
+
+def _masked_html(*, may_show: bool) -> SafeString:
+    link = format_html(' <a href="?{}=1">{}</a>', _SHOW, _("Show")) if may_show else ""
+    return format_html("<p>{}{}</p>", MASK, link)
+
+
+def _json_html(value: object) -> SafeString:
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return format_html(
+        '<pre class="flagstaff-json">{}</pre>', localized(truncated(text, _MAX_ON_PAGE))
+    )
+
+
+def _column_text(field: Any, value: Any) -> str:
+    if isinstance(value, datetime):
+        return local_time_text(value)
+    return str(display_for_field(value, field, ""))
+
+
+def _note(html: str) -> SafeString:
+    return format_html('<p class="flagstaff-note">{}</p>', html)
+
+
+def _calls_note(key: str) -> SafeString:
+    """How to find the calls of a value with rules."""
+    text = _(
+        "A call without a user gets the value itself, unless a rule matches without a user. To "
+        "find all calls in your code, run: {command}"
+    )
+    command = format_html("<code>{}</code>", command_line("references", key))
+    return _note(format_html(text, command=command))
+
+
+def _users_note(request: HttpRequest, row: Any) -> SafeString:
+    """How many users get something else than the value itself."""
+    now = RowState(Kind.VALUE, row)
+    found = impact([now.after({RULES: []})], [now], viewer=request.user)
+    text = _("Users who get another value than the value itself: %(users)s.")
+    [effect] = found.values()
+    return _note(text % {"users": users_text(effect, effect.changed)})
+
+
+def _terminal_text(key: str) -> str:
+    text = _("Rules of a secret value are written in the terminal: %(command)s")
+    return text % {"command": command_line("value", "rules", key, "FILE")}
+
+
+def _prepare_value(form: forms.Form, row: Any, *, has_schema: bool) -> None:
+    """Makes the input of a value a menu, unless the form changes its schema, too."""
+    field: Any = form.fields[VALUE]
+    if len(json.dumps(row.value)) > _MAX_EDITABLE:
+        form.initial[VALUE] = None
+    # What is shown cannot be left empty.
+    field.required |= form.initial[VALUE] is not None
+    options = row.choices or ([True, False] if row.type == "boolean" else [])
+    if options and not (has_schema or is_secret(row)):
+        texts = dict.fromkeys(map(field.prepare_value, [*options, row.value]))
+        field.widget = forms.Select(choices=[(one, one) for one in texts])
+
+
+def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
+    """Refuses to make a secret value public together with what was not typed again."""
+    if stays_secret:
+        return
+    if row.rules:
+        raise ValidationError(
+            _(
+                "Everybody who may view values would see what the rules give. Remove them first, "
+                "with “Set for everyone”."
+            )
+        )
+    if not form.data.get(VALUE, "").strip():
+        raise ValidationError(
+            _("Everybody who may view values will see this value. Type it again to confirm.")
+        )

@@ -1,1 +1,0 @@
-"""The list and the page of values."""

@@ -1,0 +1,251 @@
+"""The actions for the flags that the list has selected."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.test import Client
+
+from flagstaff import changes
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    confirmed,
+    errors_of,
+    messages_of,
+    page,
+    preview_of,
+    problems_in,
+    production,
+    staff,
+    text_to_type,
+    undo_urls,
+)
+from tests.support.form_inputs import inputs_of
+from tests.support.history import flag_history
+from tests.support.sql import statements_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def flags() -> list[FeatureFlag]:
+    """Two flags that are on, and one that is off."""
+    states = {"a": True, "b": True, "c": False}
+    return [
+        FeatureFlag.objects.create(key=key, enabled=on, rollout_percent=100, tags=[key])
+        for key, on in states.items()
+    ]
+
+
+def select(client: Client, name: str, *keys: str, **data: Any) -> Any:
+    """Selects flags in the list, and an action."""
+    chosen = FeatureFlag.objects.filter(key__in=keys) if keys else FeatureFlag.objects.all()
+    pks = [str(pk) for pk in chosen.values_list("pk", flat=True)]
+    posted = {"action": name, "index": "0", "_selected_action": pks, **data}
+    return client.post(FLAGS, posted)
+
+
+def answer(client: Client, shown: Any, **arguments: str) -> Any:
+    """Posts the page of an action as a browser does, with these inputs."""
+    data: dict[str, Any] = {**inputs_of(shown.content.decode(), ""), **arguments}
+    pks = re.findall(r'name="_selected_action" value="(.*?)"', shown.content.decode())
+    return client.post(FLAGS, {**data, "_selected_action": pks}, follow=True)
+
+
+def enabled() -> dict[str, bool]:
+    return dict(FeatureFlag.objects.order_by("key").values_list("key", "enabled"))
+
+
+def test_list_offers_the_actions_for_many(operator: Client, flags: list[FeatureFlag]) -> None:
+    names = re.findall(r'<option value="(\w+)"', page(operator).partition('name="action"')[2])
+    assert names == ["kill", "on", "rollout", "release", "details", "delete"]
+
+
+def test_kill_of_several_asks_nothing_and_is_one_undo(
+    operator: Client, flags: list[FeatureFlag], settings: Any, reason_required: None
+) -> None:
+    production(settings, REQUIRE_REASON=True)
+    shown = select(operator, "kill")
+    [(lines, _heading), _uses] = shown.context["tables"]
+    assert [(one.field, bool(one.after)) for one in lines] == [
+        *(("a", True), ("b", True), ("c", False)),
+    ]
+    assert "Kill 3 flags" in shown.content.decode()
+    assert text_to_type(shown) == ""
+    response = answer(operator, shown)
+    assert enabled() == {"a": False, "b": False, "c": False}
+    assert messages_of(response)[:2] == [
+        "Nothing was changed: “c” already has these values.",
+        "“a”, “b” were changed.",
+    ]
+    assert LogEntry.objects.filter(action_flag=CHANGE).count() == 2
+    [url] = undo_urls(response)
+    operator.post(url, confirmed(operator.get(url), _reason="back", _typed_key="Production"))
+    assert enabled() == {"a": True, "b": True, "c": False}
+
+
+def test_selection_is_shown_before_it_is_written(
+    operator: Client, flags: list[FeatureFlag]
+) -> None:
+    shown = select(operator, "on", "c")
+    assert enabled()["c"] is False
+    assert preview_of(shown)["enabled"] == ["false", "true"]
+    assert answer(operator, shown).redirect_chain == [(FLAGS, 302)]
+    assert enabled()["c"] is True
+
+
+def test_most_users_of_several_flags_type_the_environment(
+    operator: Client, flags: list[FeatureFlag], settings: Any
+) -> None:
+    changes.flags.disable("a")
+    production(settings)
+    shown = select(operator, "on", "a", "c")
+    assert text_to_type(shown) == "Production"
+    assert problems_in(answer(operator, shown, _typed_key="Prod")) == [
+        "Not confirmed: type “Production” exactly."
+    ]
+    answer(operator, shown, _typed_key="Production")
+    assert enabled() == {"a": True, "b": True, "c": True}
+
+
+def test_one_percentage_is_given_to_all(operator: Client, flags: list[FeatureFlag]) -> None:
+    shown = select(operator, "rollout")
+    again = answer(operator, shown, percent="50")
+    assert preview_of(again).keys() == {"a", "b", "c"}
+    answer(operator, again, percent="50")
+    assert {flag.rollout_percent for flag in FeatureFlag.objects.all()} == {50}
+    versions = {flag_history(key)[0].transaction_id for key in "abc"}
+    assert len(versions) == 1
+
+
+def test_details_write_only_what_was_edited(operator: Client, flags: list[FeatureFlag]) -> None:
+    shown = select(operator, "details", "a", "b")
+    answer(operator, shown, owner="payments")
+    stored = FeatureFlag.objects.order_by("key").values_list("key", "owner", "tags")
+    assert [*stored] == [("a", "payments", ["a"]), ("b", "payments", ["b"]), ("c", "", ["c"])]
+
+
+def test_wrong_argument_writes_nothing_and_stays(
+    operator: Client, flags: list[FeatureFlag]
+) -> None:
+    response = answer(operator, select(operator, "rollout"), percent="200", _reason="why")
+    assert errors_of(response) == ["expected a whole number from 0 to 100, not '200'"]
+    assert 'value="why"' in response.content.decode()
+
+
+def test_newer_change_asks_again(operator: Client, flags: list[FeatureFlag]) -> None:
+    shown = select(operator, "on")
+    changes.flags.set_rollout("c", 5)
+    response = answer(operator, shown)
+    assert "“c” has changed since the page was shown." in problems_in(response)[0]
+    assert enabled()["c"] is False
+
+
+def test_flag_that_was_deleted_meanwhile_asks_again(
+    operator: Client, flags: list[FeatureFlag]
+) -> None:
+    shown = select(operator, "on")
+    changes.flags.delete("a")
+    response = answer(operator, shown)
+    assert problems_in(response) == ["Some of what you selected no longer exists."]
+    assert enabled() == {"b": True, "c": False}
+
+
+def test_failure_writes_no_flag(
+    operator: Client, flags: list[FeatureFlag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FeatureFlag.objects.filter(key="c").update(tags={"x": 1})
+    answer(operator, select(operator, "details"), tags="y" * 500)
+    assert not FeatureFlag.objects.exclude(tags={"x": 1}).filter(tags=["y" * 500]).exists()
+
+
+def test_deletion_of_several_types_the_environment_and_is_undone(
+    operator: Client, flags: list[FeatureFlag], settings: Any, unused: None
+) -> None:
+    production(settings)
+    shown = select(operator, "delete", "a", "b")
+    assert text_to_type(shown) == "Production"
+    response = answer(operator, shown, _typed_key="Production")
+    assert enabled() == {"c": False}
+    assert messages_of(response)[0] == "“a”, “b” were deleted."
+    assert LogEntry.objects.filter(action_flag=DELETION).count() == 2
+    [url] = undo_urls(response)
+    operator.post(url, confirmed(operator.get(url), _typed_key="Production"))
+    assert enabled() == {"a": True, "b": True, "c": False}
+
+
+@pytest.mark.parametrize(
+    ("permissions", "names"),
+    [
+        (("view",), []),
+        (("toggle",), ["kill", "on", "rollout"]),
+        (("view", "change"), ["kill", "on", "rollout", "release", "details"]),
+        # Users have two of the flags.
+        (("view", "delete"), []),
+    ],
+)
+def test_actions_need_their_permission(
+    permissions: tuple[str, ...], names: list[str], flags: list[FeatureFlag]
+) -> None:
+    client = staff(*(f"{one}_featureflag" for one in permissions))
+    for name in ("kill", "on", "rollout", "release", "details", "delete"):
+        shown = select(client, name).content.decode()
+        assert ("flagstaff-question" in shown) is (name in names)
+    assert enabled() == {"a": True, "b": True, "c": False}
+
+
+def test_flags_that_the_user_may_not_change_are_named(
+    operator: Client, flags: list[FeatureFlag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_admin: Any = site.get_model_admin(FeatureFlag)
+    monkeypatch.setattr(
+        model_admin,
+        "has_toggle_permission",
+        lambda _request, obj=None: obj is None or obj.key != "b",
+    )
+    response = operator.get(select(operator, "kill").url)
+    assert messages_of(response) == ["Nothing was changed: you may not change “b”."]
+
+
+def test_hidden_flags_are_not_part_of_a_selection(
+    operator: Client, flags: list[FeatureFlag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_admin: Any = site.get_model_admin(FeatureFlag)
+    every = model_admin.get_queryset
+
+    def visible(request: Any) -> QuerySet[FeatureFlag]:
+        found: QuerySet[FeatureFlag] = every(request).exclude(key="b")
+        return found
+
+    monkeypatch.setattr(model_admin, "get_queryset", visible)
+    answer(operator, select(operator, "kill"))
+    assert enabled() == {"a": False, "b": True, "c": False}
+
+
+def test_read_only_list_has_no_actions(
+    operator: Client, flags: list[FeatureFlag], read_only: None
+) -> None:
+    assert 'name="action"' not in page(operator)
+    select(operator, "kill")
+    assert enabled()["a"] is True
+
+
+def test_too_many_flags_are_refused(operator: Client) -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=f"f{number}") for number in range(101)])
+    response = select(operator, "kill", select_across="1", follow=True)
+    assert "select at most 100" in messages_of(operator.get(response.url))[0]
+
+
+def test_page_takes_few_queries_for_each_flag(operator: Client) -> None:
+    User.objects.create_user("alice")
+    every = [FeatureFlag(key=f"f{number:02}", rollout_percent=5) for number in range(50)]
+    FeatureFlag.objects.bulk_create(every)
+    assert len(statements_of(partial(select, operator, "on"))) <= 30 + 50 * 4

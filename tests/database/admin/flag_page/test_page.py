@@ -1,0 +1,168 @@
+"""The page of a flag: what it says, and which actions it links to."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.test import Client
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff._engine import forced_off
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import flag_url, page, staff
+from tests.support.conditions import condition
+
+pytestmark = pytest.mark.django_db
+
+EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
+
+
+def head_of(html: str) -> str:
+    """Returns the text above the sections."""
+    head = html.partition('class="flagstaff-row">')[2].partition('<div class="flagstaff-parts">')[0]
+    return unescape(" ".join(strip_tags(head).split()))
+
+
+def links_of(html: str) -> list[str]:
+    """Returns the actions that the page links to, in their order."""
+    main = html.partition('class="flagstaff-row">')[2].partition('class="flagstaff-links"')[0]
+    found = re.findall(r'<a [^>]*href="[^"]*/(\w+)/(?:\?percent=\d+)?"[^>]*>([^<]*)<', main)
+    return [text.removesuffix("…") for page, text in found if page not in {"change", "staleflag"}]
+
+
+def section(html: str, title: str) -> str:
+    """Returns the text of a section."""
+    [found] = re.findall(rf"<h2[^>]*>{title}.*?</section>", html, re.DOTALL)
+    return unescape(" ".join(strip_tags(found.replace("<", " <")).split()))
+
+
+def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", {"description": "On one page", "owner": "shop"})
+    html = page(operator, flag_url(flag))
+    assert head_of(html).startswith("new_checkout rollout 25 % Kill… On for 25 % of all users.")
+    assert "of 1" in head_of(html)
+    assert "On one page · shop" in head_of(html)
+    links = links_of(html)
+    assert links[: len(EVERY_DAY)] == EVERY_DAY
+    assert [one for one in links if one not in EVERY_DAY] == [
+        *("Release to everybody", "Rules", "Bucketing unit", "Details", "Delete"),
+    ]
+    assert re.search(r'percent=25" aria-current="true">25 %<', html)
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "not_there"),
+    [
+        ({"enabled": False}, "Turn on", "Kill"),
+        ({"enabled": False}, "25 %", "Release to everybody"),
+        ({"rollout_percent": 100}, "50 %", "Release to everybody"),
+        ({"rollout_percent": 0}, "1 %", "0 %"),
+    ],
+)
+def test_what_cannot_be_done_now_is_not_there(
+    fields: dict[str, Any], there: str, not_there: str, operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", fields)
+    links = links_of(page(operator, flag_url(flag)))
+    assert there in links
+    assert not_there not in links
+
+
+@pytest.mark.parametrize(
+    ("permissions", "links", "missing"),
+    [
+        (("view",), [], ["toggle", "change", "delete"]),
+        (("toggle",), EVERY_DAY, ["change", "delete"]),
+        (("view", "delete"), [], ["toggle", "change"]),
+    ],
+)
+def test_what_a_user_may_not_do_names_the_permission(
+    permissions: tuple[str, ...], links: list[str], missing: list[str], flag: FeatureFlag
+) -> None:
+    html = page(staff(*(f"{one}_featureflag" for one in permissions)), flag_url(flag))
+    assert links_of(html) == links
+    for name in missing:
+        assert f"(flagstaff.{name}_featureflag)" in html
+
+
+def test_read_only_page_has_no_links(operator: Client, flag: FeatureFlag, read_only: None) -> None:
+    assert links_of(page(operator, flag_url(flag))) == []
+
+
+def test_targeting_is_in_words_in_the_order_of_the_evaluation(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.allow("new_checkout", User.objects.create_user("alice"))
+    rule = {"conditions": [condition("is_staff", "in", True)], "rollout_percent": 10}
+    changes.flags.update("new_checkout", {"rules": [rule], "bucket_by": "organization"})
+    text = section(page(operator, flag_url(flag)), "Targeting")
+    assert re.search(
+        r"Allowed users 1 user .* alice .* 10 % if is_staff is true .* 25 % by organization", text
+    )
+
+
+def test_names_of_allowed_users_need_the_permission_to_see_users(
+    viewer: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.allow("new_checkout", User.objects.create_user("alice"))
+    html = page(viewer, flag_url(flag))
+    assert "1 user" in section(html, "Targeting")
+    assert "alice" not in html
+
+
+def test_rules_that_sql_has_broken_are_said_and_do_not_stop_other_actions(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    FeatureFlag.objects.update(rules={"x": 1})
+    assert "cannot read these rules" in page(operator, flag_url(flag))
+    assert operator.post(flag_url(flag, "kill")).status_code == 302
+    assert not FeatureFlag.objects.get().enabled
+
+
+def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"conditions": [condition("is_staff", "in", True)], "rollout_percent": 10}
+    changes.flags.update("new_checkout", {"rules": [rule], "rollout_percent": 100})
+    monkeypatch.setattr(forced_off, "keys", frozenset({"new_checkout"}))
+    html = page(operator, flag_url(flag))
+    alarms = re.findall(r'flagstaff-alarm">(.*?)</p>', html)
+    assert alarms == [
+        "Forced off in this process by FLAGSTAFF_FORCE_OFF.",
+        "Rule 1 keeps 90 % of its users out, also at a rollout of 100 %.",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_last_changes_are_shown_and_undone(operator: Client, flag: FeatureFlag) -> None:
+    changes.flags.set_rollout("new_checkout", 50)
+    text = section(page(operator, flag_url(flag)), "Last changes")
+    assert "25 → 50 %" in text
+    assert "Undo…" in text
+
+
+def test_page_without_the_permission_is_refused(flag: FeatureFlag) -> None:
+    assert staff().get(flag_url(flag)).status_code == 403
+
+
+def test_project_adds_a_section_and_its_columns_stay(flag: FeatureFlag) -> None:
+    class Admin(FeatureFlagAdmin):
+        def sections(self, request: HttpRequest, row: Any) -> Any:
+            yield from super().sections(request, row)
+            yield "Runbook"
+
+    admin = Admin(FeatureFlag, AdminSite())
+    request = HttpRequest()
+    request.user = User(is_superuser=True, is_active=True)
+    row = admin.get_object(request, str(flag.pk))
+    assert [*admin.sections(request, row)][-1] == "Runbook"

@@ -1,0 +1,565 @@
+"""The actions of a flag: what each asks, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+
+from flagstaff import changes
+from flagstaff.admin import question
+from flagstaff.changes import impact
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    act,
+    asks,
+    confirmed,
+    count_queries,
+    errors_of,
+    flag_url,
+    kill,
+    messages_of,
+    notes_of,
+    page,
+    preview_of,
+    problems_in,
+    problems_of,
+    production,
+    staff,
+    state,
+    text_to_type,
+    toggle_url,
+    typed,
+    undo,
+    undo_urls,
+)
+from tests.support.history import flag_history
+from tests.support.sql import statements_of
+from tests.support.stale_flags import collect_usage, evaluate
+from tests.support.terminals import delete_usage
+
+pytestmark = pytest.mark.django_db
+
+STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
+MAX_QUERIES = 24
+OF_A_FLAG = ("kill", "on", "rollout", "release", "rules", "unit", "allow", "disallow", "details")
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+def reload(flag: FeatureFlag) -> FeatureFlag:
+    return FeatureFlag.objects.get(pk=flag.pk)
+
+
+def stored(flag: FeatureFlag) -> dict[str, Any]:
+    return dict(FeatureFlag.objects.values().get(pk=flag.pk))
+
+
+# What each writes.
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "fields"),
+    [
+        ("kill", {}, {"enabled": False, "rollout_percent": 25}),
+        ("on", {"percent": "5"}, {"enabled": True, "rollout_percent": 5}),
+        ("rollout", {"percent": "50"}, {"rollout_percent": 50}),
+        ("release", {}, {"enabled": True, "rollout_percent": 100}),
+        ("rules", {"rules": json.dumps(STAFF)}, {"rules": STAFF}),
+        ("unit", {"bucket_by": "organization"}, {"bucket_by": "organization"}),
+        ("details", {"owner": "ana", "tags": "a, b"}, {"owner": "ana", "tags": ["a", "b"]}),
+    ],
+)
+def test_action_writes_its_fields_with_reason_log_and_undo(
+    name: str,
+    arguments: dict[str, str],
+    fields: dict[str, Any],
+    operator: Client,
+    flag: FeatureFlag,
+) -> None:
+    before = stored(flag)
+    response = act(operator, flag_url(flag, name), **arguments, _reason="SHOP-1")
+    assert response.redirect_chain == [(flag_url(flag), 302)]
+    after = stored(flag)
+    changed = {name for name, value in after.items() if value != before[name]}
+    assert {name: after[name] for name in fields} == fields
+    assert changed <= {*fields, "changed_at"}
+    assert flag_history("new_checkout")[0].reason == "SHOP-1"
+    assert LogEntry.objects.get().action_flag == CHANGE
+    [url] = undo_urls(response)
+    undo(operator, flag_history("new_checkout")[0].version)
+    again = stored(flag)
+    assert {**again, "changed_at": None} == {**before, "changed_at": None}
+    assert url
+
+
+def test_users_are_allowed_and_disallowed_by_name_or_primary_key(
+    operator: Client, flag: FeatureFlag, alice: User
+) -> None:
+    bob = User.objects.create_user("bob")
+    act(operator, flag_url(flag, "allow"), users=f"alice\n {bob.pk}, alice")
+    assert {*flag.allowed_users.all()} == {alice, bob}
+    act(operator, flag_url(flag, "disallow"), users="bob")
+    assert [*flag.allowed_users.all()] == [alice]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("alice, carol", "No user has this primary key or username: “carol”."),
+        ("alise", "No user has this primary key or username: “alise”. Did you mean “alice”?"),
+        ("", "This field is required."),
+        ('"alice', None),
+    ],
+)
+def test_unknown_users_are_named_and_what_was_typed_stays(
+    text: str, problem: str | None, operator: Client, flag: FeatureFlag, alice: User
+) -> None:
+    response = operator.post(flag_url(flag, "allow"), {"users": text, "_reason": "beta"})
+    if problem is None:
+        # A text that ends in a quoted cell is read.
+        assert [*flag.allowed_users.all()] == [alice]
+        return
+    assert errors_of(response) == [problem]
+    assert not flag.allowed_users.exists()
+    html = unescape(response.content.decode())
+    assert text in html
+    assert 'value="beta"' in html
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("rollout", {"percent": "101"}, "expected a whole number from 0 to 100, not '101'"),
+        ("rollout", {"percent": ""}, "This field is required."),
+        ("unit", {"bucket_by": ""}, None),
+        ("rules", {"rules": "[{]"}, None),
+        ("rules", {"rules": '[{"conditions": [{"segment": "nobody"}]}]'}, None),
+        ("details", {"tags": "a" * 200}, None),
+        ("details", {"review_on": "tomorrow"}, "Enter a valid date."),
+    ],
+)
+def test_wrong_argument_is_an_error_and_stays(
+    name: str, arguments: dict[str, str], error: str | None, operator: Client, flag: FeatureFlag
+) -> None:
+    before = stored(flag)
+    response = act(operator, flag_url(flag, name), **arguments, _reason="why")
+    found = errors_of(response)
+    assert found
+    assert error is None or found == [error]
+    assert stored(flag) == before
+    assert 'value="why"' in response.content.decode()
+
+
+# Details.
+
+
+def test_details_write_only_what_a_person_has_edited(operator: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "details")
+    data = typed(operator, url, description="New")
+    changes.flags.update("new_checkout", {"owner": "payments", "enabled": False})
+    [problem, newer] = problems_in(operator.post(url, data))
+    assert problem == "“new_checkout” has changed since the page was shown. Press the button again."
+    assert "payments" in newer
+    version = flag_history("new_checkout")[0].version
+    operator.post(url, {**data, "expect_version": str(version)})
+    stored = reload(flag)
+    assert (stored.description, stored.owner, stored.enabled) == ("New", "payments", False)
+
+
+def test_details_are_cleared(operator: Client, flag: FeatureFlag) -> None:
+    changes.flags.update("new_checkout", {"review_on": "2030-01-01", "tags": ["a"], "owner": "ana"})
+    act(operator, flag_url(flag, "details"), review_on="", tags="", owner="")
+    stored = reload(flag)
+    assert (stored.review_on, stored.tags, stored.owner) == (None, [], "")
+
+
+# What each asks.
+
+
+def test_percentage_of_the_url_opens_the_preview(operator: Client, flag: FeatureFlag) -> None:
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(99)])
+    response = operator.get(f"{flag_url(flag, 'rollout')}?percent=50")
+    assert preview_of(response)["rollout"] == ["25 %", "50 %"]
+    html = response.content.decode()
+    assert re.search(r"<button [^>]*autofocus>Roll out to 50 %</button>", html)
+    assert state(flag) == (True, 25)
+    operator.post(flag_url(flag, "rollout"), confirmed(response))
+    assert state(flag) == (True, 50)
+
+
+@pytest.mark.parametrize("text", ["101", "x", "", "%00"])
+def test_unusable_percentage_of_the_url_is_an_error(
+    text: str, operator: Client, flag: FeatureFlag
+) -> None:
+    response = operator.get(f"{flag_url(flag, 'rollout')}?percent={text}")
+    assert errors_of(response)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "most"),
+    [
+        ("rollout", {"percent": "26"}, False),
+        ("rollout", {"percent": "100"}, True),
+        ("release", {}, True),
+        ("rules", {"rules": json.dumps([{"conditions": []}])}, True),
+    ],
+)
+def test_action_that_gives_a_flag_to_most_users_in_production_types_the_key(  # noqa: PLR0913, PLR0917
+    name: str,
+    arguments: dict[str, str],
+    most: bool,
+    operator: Client,
+    flag: FeatureFlag,
+    settings: Any,
+) -> None:
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(99)])
+    production(settings)
+    url = flag_url(flag, name)
+    response = operator.post(url, typed(operator, url, **arguments))
+    if name == "rules":
+        assert errors_of(response)
+        return
+    assert asks(response)
+    assert text_to_type(response) == ("new_checkout" if most else "")
+    again = operator.post(url, confirmed(response, **({"_typed_key": "new"} if most else {})))
+    assert (again.status_code == 200) is most
+    if most:
+        assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]
+
+
+def test_other_argument_than_the_page_has_shown_asks_again(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url = flag_url(flag, "rollout")
+    data = confirmed(operator.get(f"{url}?percent=50"))
+    assert asks(operator.post(url, {**data, "percent": "75"}))
+    assert state(flag) == (True, 25)
+
+
+def test_rollout_of_nobody_asks_nothing(operator: Client, flag: FeatureFlag) -> None:
+    operator.post(flag_url(flag, "rollout"), {"percent": "0"})
+    assert state(flag) == (True, 0)
+
+
+def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag) -> None:
+    changes.flags.update("new_checkout", {"rules": [{**STAFF[0], "rollout_percent": 5}]})
+    response = operator.get(flag_url(flag, "release"))
+    assert "rules" in preview_of(response)
+    operator.post(flag_url(flag, "release"), confirmed(response))
+    assert reload(flag).rules == [{**STAFF[0], "rollout_percent": 100}]
+    [entry, *_] = flag_history("new_checkout")
+    assert {one.field for one in entry.differences} == {"rules", "rollout_percent"}
+
+
+def test_rule_that_keeps_users_out_of_100_percent_is_said_before(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", {"rules": [{**STAFF[0], "rollout_percent": 5}]})
+    notes = notes_of(operator.get(f"{flag_url(flag, 'rollout')}?percent=100"))
+    assert "Rule 1 keeps 95 % of its users out, also at a rollout of 100 %." in notes
+
+
+def test_unknown_attribute_is_said_before_and_after(operator: Client, flag: FeatureFlag) -> None:
+    rules = [{"conditions": [{"attribute": "contry", "operator": "in", "values": ["DE"]}]}]
+    response = act(operator, flag_url(flag, "rules"), rules=json.dumps(rules))
+    assert any("contry" in text for text in messages_of(response)[1:])
+
+
+@pytest.mark.parametrize("name", [*OF_A_FLAG, "delete"])
+def test_page_of_an_action_takes_few_queries(
+    name: str, operator: Client, flag: FeatureFlag
+) -> None:
+    assert count_queries(operator, flag_url(flag, name)) <= MAX_QUERIES
+
+
+# Kill.
+
+
+def test_kill_needs_no_question_count_version_or_reason(
+    operator: Client, flag: FeatureFlag, reason_required: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise AssertionError
+
+    for name in ("impact", "versions_of", "has_history"):
+        monkeypatch.setattr(question, name, fail)
+    response = kill(operator, flag)
+    assert state(flag) == (False, 25)
+    assert messages_of(response)[0] == (
+        "“new_checkout” was changed: turned off. Off for all users."
+    )
+
+
+def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> None:
+    data = confirmed_button(operator.get(flag_url(flag, "kill")))
+    changes.flags.set_rollout("new_checkout", 75)
+    operator.post(flag_url(flag, "kill"), data)
+    assert state(flag) == (False, 75)
+
+
+def confirmed_button(response: Any) -> dict[str, str]:
+    """Returns the hidden inputs of a page that asks nothing."""
+    html = response.content.decode()
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', html)
+    return dict(found)
+
+
+def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
+    operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    production(settings)
+    html = page(operator, flag_url(flag, "kill"))
+    assert re.search(r"<button [^>]*flagstaff-danger[^>]*autofocus>Kill new_checkout<", html)
+    assert "Rollout, rules and allowed users stay as they are." in html
+    assert "_typed_key" not in html
+    assert state(flag) == (True, 25)
+
+
+def test_page_of_a_kill_does_not_depend_on_the_count(
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impact, "_count", lambda *_args: 1 / 0)
+    html = page(operator, flag_url(flag, "kill"))
+    assert "Kill new_checkout" in html
+    assert "The users cannot be counted." in html
+
+
+@pytest.mark.parametrize(("name", "enabled"), [("kill", False), ("on", True)])
+def test_flag_that_somebody_has_changed_already_is_no_error(
+    name: str, enabled: bool, operator: Client, flag: FeatureFlag
+) -> None:
+    FeatureFlag.objects.update(enabled=enabled)
+    assert "Nothing would change." in operator.get(flag_url(flag, name)).context["notes"]
+    [message, *_] = messages_of(operator.post(flag_url(flag, name), follow=True))
+    assert message == "Nothing was changed: “new_checkout” already has these values."
+    assert not LogEntry.objects.exists()
+
+
+# Other people.
+
+
+def test_newer_change_is_shown_before_a_flag_is_turned_on(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.disable("new_checkout")
+    url = flag_url(flag, "on")
+    data = confirmed(operator.get(url), _reason="launch")
+    changes.flags.set_rollout("new_checkout", 75)
+    response = operator.post(url, data)
+    [problem, newer] = problems_in(response)
+    assert "has changed since the page was shown" in problem
+    assert "rollout 25 → 75 %" in newer
+    assert 'value="launch"' in response.content.decode()
+    assert state(flag) == (False, 75)
+    operator.post(url, confirmed(response))
+    assert state(flag) == (True, 75)
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "9" * 31, "1,2"])
+def test_unusable_version_writes_nothing(version: str, operator: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "rollout")
+    data = confirmed(operator.get(f"{url}?percent=50"), expect_version=version)
+    assert operator.post(url, data).status_code in {200, 404}
+    assert state(flag) == (True, 25)
+
+
+@pytest.mark.parametrize("pk", ["0", "x", "9" * 31, quote("\x00"), "a/b"])
+@pytest.mark.parametrize("name", ["kill", "rollout"])
+def test_missing_flag_is_a_message(name: str, pk: str, operator: Client) -> None:
+    response = operator.get(f"{FLAGS}{pk}/{name}/", follow=True)
+    assert "exist" in messages_of(response)[0]
+
+
+# The way back.
+
+
+@pytest.mark.parametrize(
+    ("back", "end"),
+    [
+        (f"{FLAGS}?q=a#flag-1", f"{FLAGS}?q=a#flag-1"),
+        ("https://example.com/", None),
+        ("//example.com/", None),
+        ("", None),
+    ],
+)
+def test_way_back_is_the_list_and_cannot_leave_the_site(
+    back: str, end: str | None, operator: Client, flag: FeatureFlag
+) -> None:
+    url = toggle_url(flag, "kill", back)
+    target = end or flag_url(flag)
+    assert f'href="{target}" class="flagstaff-cancel"' in unescape(page(operator, url))
+    assert operator.post(url)["Location"] == target
+
+
+# Add and delete.
+
+
+def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:
+    response = act(operator, f"{FLAGS}add/", key="beta", description="Beta", owner="ana")
+    flag = FeatureFlag.objects.get()
+    assert (flag.key, flag.enabled, flag.rollout_percent, flag.owner) == ("beta", False, 0, "ana")
+    assert response.redirect_chain == [(flag_url(flag), 302)]
+    assert LogEntry.objects.get().action_flag == ADDITION
+    links = re.findall(r'href="([^"]*)">([^<]*)…<', unescape(str(messages_of(response)[0])))
+    pages = [(url.partition("?")[0], text) for url, text in links]
+    assert pages == [
+        (flag_url(flag, "rules"), "Rules for staff"),
+        (flag_url(flag, "rules"), "Rules"),
+        (flag_url(flag, "allowed-users"), "Allowed users"),
+        (flag_url(flag, "on"), "Turn on"),
+    ]
+    # The first one has filled in the rule.
+    data = typed(operator, links[0][0])
+    operator.post(flag_url(flag, "rules"), data)
+    assert [one["conditions"] for one in reload(flag).rules] == [STAFF[0]["conditions"]]
+
+
+def test_message_of_a_new_flag_leads_to_what_the_user_may_do() -> None:
+    client = staff("add_featureflag", "view_featureflag")
+    response = act(client, f"{FLAGS}add/", key="beta")
+    assert "href" not in messages_of(response)[0]
+    assert undo_urls(response) == []
+
+
+def test_user_who_may_only_add_gets_back_to_the_index() -> None:
+    client = staff("add_featureflag")
+    assert act(client, f"{FLAGS}add/", key="beta").redirect_chain == [("/admin/", 302)]
+
+
+def test_page_that_adds_a_flag_begins_at_the_key(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}add/?key=beta")
+    assert re.search(r'<input [^>]*name="key"[^>]*value="beta"[^>]*autofocus', html)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "new_checkout", "x" * 300])
+def test_unusable_key_of_a_new_flag_is_an_error(
+    key: str, operator: Client, flag: FeatureFlag
+) -> None:
+    response = act(operator, f"{FLAGS}add/", key=key, owner="ana")
+    assert errors_of(response)
+    assert 'value="ana"' in response.content.decode()
+    assert FeatureFlag.objects.count() == 1
+
+
+def test_key_of_a_deleted_flag_and_similar_keys_are_said(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.create("Beta")
+    changes.flags.delete("new_checkout")
+    first = messages_of(act(operator, f"{FLAGS}add/", key="new_checkout"))
+    assert any("A flag with this key was deleted" in text for text in first)
+    second = messages_of(act(operator, f"{FLAGS}add/", key="beta"))
+    assert "Keys are case-sensitive: “beta” differs only in case from “Beta”." in second
+
+
+def test_deletion_says_who_has_the_flag_and_is_undone(
+    operator: Client, flag: FeatureFlag, unused: None
+) -> None:
+    response = operator.get(flag_url(flag, "delete"))
+    assert asks(response)
+    text = unescape(response.content.decode())
+    assert "On for 25 % of all users." in text
+    assert "python manage.py flags references new_checkout" in text
+    after = operator.post(flag_url(flag, "delete"), confirmed(response), follow=True)
+    assert after.redirect_chain == [(FLAGS, 302)]
+    assert not FeatureFlag.objects.exists()
+    assert LogEntry.objects.get().action_flag == DELETION
+    [url] = undo_urls(after)
+    operator.post(url, confirmed(operator.get(url)))
+    assert FeatureFlag.objects.get().rollout_percent == 25
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flag_in_use_is_deleted_by_its_key(operator: Client, flag: FeatureFlag) -> None:
+    with transaction.atomic():
+        collect_usage()
+    evaluate("new_checkout")
+    try:
+        response = operator.get(flag_url(flag, "delete"))
+        assert text_to_type(response) == "new_checkout"
+        assert any("The code still evaluates “new_checkout”." in one for one in notes_of(response))
+        again = operator.post(flag_url(flag, "delete"), confirmed(response))
+        assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]
+    finally:
+        with transaction.atomic():
+            delete_usage()
+
+
+def test_flag_that_users_have_is_deleted_with_the_right_to_toggle_only(flag: FeatureFlag) -> None:
+    client = staff("view_featureflag", "delete_featureflag")
+    assert client.get(flag_url(flag, "delete")).status_code == 403
+    FeatureFlag.objects.update(enabled=False)
+    assert client.get(flag_url(flag, "delete")).status_code == 200
+
+
+# Rights.
+
+
+@pytest.mark.parametrize("name", [*OF_A_FLAG, "delete"])
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [
+        ((), ()),
+        (("view",), ()),
+        (("toggle",), ("kill", "on", "rollout")),
+        (("view", "change"), tuple(one for one in OF_A_FLAG if one not in {"allow", "disallow"})),
+    ],
+)
+def test_action_needs_its_permission(
+    permissions: tuple[str, ...], allowed: tuple[str, ...], name: str, flag: FeatureFlag
+) -> None:
+    client = staff(*(f"{one}_featureflag" for one in permissions))
+    expected = 200 if name in allowed else 403
+    assert client.get(flag_url(flag, name)).status_code == expected
+    if expected == 403:
+        assert client.post(flag_url(flag, name), {"_confirmed": "1"}).status_code == 403
+        assert state(flag) == (True, 25)
+
+
+@pytest.mark.parametrize("name", [*OF_A_FLAG, "delete"])
+def test_read_only_pages_change_nothing(
+    name: str, operator: Client, flag: FeatureFlag, read_only: None
+) -> None:
+    assert operator.get(flag_url(flag, name)).status_code == 403
+    assert operator.post(flag_url(flag, name), {"_confirmed": "1"}).status_code == 403
+    assert state(flag) == (True, 25)
+
+
+@pytest.mark.parametrize("name", [*OF_A_FLAG, "delete"])
+def test_page_of_an_action_locks_and_writes_nothing(
+    name: str, operator: Client, flag: FeatureFlag
+) -> None:
+    found = statements_of(lambda: operator.get(flag_url(flag, name)))
+    writes = [one for one in found if re.match("INSERT|UPDATE|DELETE|.* FOR UPDATE", one)]
+    assert writes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "needed"),
+    [("kill", {}, False), ("rollout", {"percent": "50"}, True), ("details", {"owner": "a"}, True)],
+)
+def test_reason_is_needed_but_for_a_kill(  # noqa: PLR0913, PLR0917
+    name: str,
+    arguments: dict[str, str],
+    needed: bool,
+    operator: Client,
+    flag: FeatureFlag,
+    reason_required: None,
+) -> None:
+    response = act(operator, flag_url(flag, name), **arguments)
+    assert (response.status_code, bool(response.redirect_chain)) == (200, not needed)
+    if needed:
+        assert "A reason is required." in str(problems_in(response))
