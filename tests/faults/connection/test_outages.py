@@ -98,7 +98,7 @@ def test_worker_whose_session_is_terminated_repeatedly_misses_no_change(
         worker.sees(NEW_CHECKOUT, number % 2 == 0, within=1)
     worker.ask("call", f"{LOAD}.stop")
     assert worker.ask("watched") == ["stripe"]
-    worker.sees(["mode"], "live", within=1)
+    worker.sees(["mode"], "live", within=5)
     status = worker.ask("status")
     assert status["failures"] == TIMES
     # One load per connection, and at most one per change.

@@ -43,7 +43,7 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
         PgBouncer(server.port, settings=settings) as pooler,
         ready(at(database, pooler.port, **options)) as worker,
     ):
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         assert worker.ask("status")["mode_reason"] == "a connection pooler is in between"
         assert worker.ask(*NEW_CHECKOUT) is False
         open_to_all()
@@ -82,7 +82,7 @@ def test_worker_reconnects_after_the_pooler_restarts(
         open_to_all()
         pooler.start()
         worker.sees(NEW_CHECKOUT, True, within=3)
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         assert worker.ask("watched") == [False, True]
 
 

@@ -108,7 +108,7 @@ def test_session_pooling_leaves_no_session_state(
     with PgBouncer(server.port, settings=settings) as pooler:
         url = at(database, pooler.port)
         with ready(url) as worker:
-            worker.sees(["mode"], "poll", within=1)
+            worker.sees(["mode"], "poll", within=5)
             open_to_all()
             worker.sees(NEW_CHECKOUT, True, within=SEEN)
         assert list(left_behind(url, backends=1).values()) == [[]]

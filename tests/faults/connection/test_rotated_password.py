@@ -112,7 +112,7 @@ def test_new_password_is_used_after_the_old_one_was_rejected(
         output = all_output(worker)
         password.set(NEW)
         worker.sees(NEW_CHECKOUT, True, within=RECOVERED)
-        worker.sees(["mode"], "live", within=1)
+        worker.sees(["mode"], "live", within=5)
         assert worker.ask("watched") == [False, True]
         output += all_output(worker)
         names = execute(database, "SELECT string_agg(application_name, ' ') FROM pg_stat_activity")

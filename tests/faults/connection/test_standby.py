@@ -23,7 +23,7 @@ TURNS = repeats(200, 100)
 
 def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
     with ready(at(database, standby.port)) as worker:
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         status = worker.ask("status")
         assert status["mode_reason"] == "the server is a standby"
         [problem] = status["problems"]
@@ -60,7 +60,7 @@ def test_worker_listens_after_its_standby_is_promoted(
     server: Postgres, database: str, standby: Replica
 ) -> None:
     with ready(at(database, standby.port), POLL_INTERVAL=3) as worker:
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         server.stop()
         standby.promote()
         worker.sees(["mode"], "live", within=3.3 + 1)
@@ -109,7 +109,7 @@ def test_lagging_standby_is_used_only_after_max_staleness(
         [_, [reverted, _]] = worker.ask("followed")
         # The age counts from the last poll before the stop, or from that change.
         assert before - POLL * 1.1 + 4 <= reverted <= stopped + seconds(4 + REST + 1)
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         # The worker does not retry constantly.
         assert worker.ask("status")["failures"] <= 20
 
@@ -152,9 +152,9 @@ def test_worker_of_a_stopped_lagging_standby_uses_the_primary(
 ) -> None:
     url = at(database, server.port, standby.port, attrs="prefer-standby")
     with ready(url, MAX_STALENESS=600) as worker:
-        worker.sees(["mode"], "poll", within=1)
+        worker.sees(["mode"], "poll", within=5)
         standby.hold()
         standby.server.stop()
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=2 * REST)
-        worker.sees(["mode"], "live", within=1)
+        worker.sees(["mode"], "live", within=5)

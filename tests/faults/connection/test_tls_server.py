@@ -72,7 +72,7 @@ def connect(url: str, **parameters: str) -> None:
     with Worker(make_conninfo(url, **parameters), STARTUP_TIMEOUT=10) as worker:
         worker.ask("refresh")
         assert worker.ask("get_value", "gateway") == "stripe"
-        worker.sees(["mode"], "live", within=1)
+        worker.sees(["mode"], "live", within=5)
 
 
 @pytest.mark.parametrize("sslmode", ["prefer", "require", "verify-ca", "verify-full"])

@@ -125,7 +125,7 @@ def test_subscription_created_while_a_worker_runs_is_detected(
     database: str, subscriber: str, query: Query
 ) -> None:
     with ready(subscriber) as worker:
-        worker.sees(["mode"], "live", within=1)
+        worker.sees(["mode"], "live", within=5)
         subscribe(database, subscriber, FLAGS)
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.sees(["mode"], "reload", within=SEEN)

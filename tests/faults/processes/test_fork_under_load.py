@@ -46,7 +46,7 @@ def test_forked_children_evaluate_and_are_fresh_once_they_are_live(
     database: str, query: Query, worker: Worker, sessions: Sessions
 ) -> None:
     query("UPDATE flagstaff_keyvaluestore SET value = '0'")
-    worker.sees(GATEWAY, 0, within=1)
+    worker.sees(GATEWAY, 0, within=5)
     parent = only_session(sessions)
     child = [GATEWAY, ["until", ["mode"], "live", 30], GATEWAY]
     worker.ask("reload_constantly")

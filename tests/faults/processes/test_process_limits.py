@@ -79,7 +79,7 @@ def test_process_without_threads_returns_defaults_and_starts_its_engine_later(
         assert (level, message) == ("WARNING", f"{NOT_LOADED}: start: {REASON}")
         worker.ask("call", f"{__name__}.allow_threads")
         worker.sees(GATEWAY, "stripe", within=5)
-        worker.sees(["mode"], "live", within=1)
+        worker.sees(["mode"], "live", within=5)
 
 
 def test_forked_child_without_threads_uses_the_inherited_snapshot(worker: Worker) -> None:

@@ -17,7 +17,6 @@ SEGMENTS = "/admin/flagstaff/segment/"
 KEY = "customers"
 CUSTOMERS = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
-HAS_PAINTED = "return performance.getEntriesByType('paint').length > 0"
 
 
 @pytest.fixture(params=[True, False], ids=["script", "no script"])
@@ -52,7 +51,7 @@ def stored(shop: Shop) -> Any:
 def open_page(visitor: Visitor, path: str) -> None:
     """Opens a page. The browser drops keys that it gets before it has painted the page."""
     visitor.visit(path)
-    visitor.wait_until(lambda: visitor.driver.execute_script(HAS_PAINTED), expected=True)
+    visitor.wait_until_painted()
 
 
 def edit(visitor: Visitor, button: str, *, script: bool = True) -> None:

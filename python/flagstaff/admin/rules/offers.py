@@ -17,7 +17,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._core import monotonic
 from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
 from flagstaff._tables.impossible_values import impossible_value
 from flagstaff._tables.known_attributes import (
@@ -111,7 +110,7 @@ class Offer:
             if one.field is not None and not found[name] and _may_offer(one.field)
         }
         if columns:
-            with suppress(FlagstaffError), limited(monotonic() + _TIMEOUT):
+            with suppress(FlagstaffError), limited(_TIMEOUT):
                 rows = _read(columns.values())
                 found.update(zip(columns, map(_common, zip(*rows, strict=True)), strict=False))
         return found
