@@ -40,6 +40,8 @@ SAME_IN_DJANGO = {
     ),
     *(
         "Home",
+        "Remove",
+        "Select this object for an action - {}",
         "Show counts",
         "No, take me back",
         "Save",
@@ -48,6 +50,7 @@ SAME_IN_DJANGO = {
         "Time",
         "User",
         "and",
+        "name",
         "now",
     ),
 }

@@ -135,7 +135,7 @@ class UserFlags(Page):
             remarks=[
                 _(
                     "The flags are evaluated as they are stored, and not counted as usage. A user "
-                    "is in a rollout of 25 % if the bucket is below 25."
+                    "is in a rollout of 25 percent if the bucket is below 25."
                 )
             ],
         )
