@@ -277,6 +277,12 @@ def test_stale_flags_are_filtered(operator: Client) -> None:
     assert keys(operator, "?unused=stale") == ["a"]
 
 
+def test_list_has_the_styles_of_lists_and_of_apps(operator: Client) -> None:
+    html = page(operator)
+    for name in ("lists", "rollouts"):
+        assert f"flagstaff/{name}.css" in html
+
+
 # Owners, tags, shortcuts.
 
 
