@@ -113,10 +113,10 @@ def _pages() -> dict[str, Callable[[], float]]:
     users: Any = get_user_model()
     client = Client()
     client.force_login(users.objects.create_superuser("bench"))
-    changes = f"{PREFIX}recentchange/"
+    changes = f"{PREFIX}featureflag/changes/"
     return {
         "list of flags": partial(_open, client, f"{PREFIX}featureflag/"),
-        "stale flags": partial(_open, client, "/admin/flagstaff/staleflag/"),
+        "stale flags": partial(_open, client, "/admin/flagstaff/featureflag/stale/"),
         "manage.py flags stale": _list_stale,
         "Recent changes": partial(_open, client, changes),
         HISTORY: lambda: _open(client, f"{PREFIX}featureflag/{_pk()}/history/"),

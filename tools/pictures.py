@@ -67,10 +67,10 @@ def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
         visitor.visit("/crowd/")
         visitor.wait_for_text("body", "4 workers")
         visitor.driver.get(page)
-        return "4 workers: " in " ".join(visitor.texts(".flagstaff-workers"))
+        return "workers: 4." in " ".join(visitor.texts(".flagstaff-summary"))
 
     visitor.wait_until(are_listed, expected=True)
-    visitor.press("[name=_check]")
+    visitor.press("form[method=post] .flagstaff-button")
 
 
 def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
@@ -82,15 +82,8 @@ def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
     visitor.wait_for_text("body", "59 users changed")
 
 
-def _paste(visitor: Visitor, _environment: dict[str, str]) -> None:
-    visitor.write("#id_names", "alice, bob, chloë")
-    visitor.press("[name=_add]")
-
-
 PICTURES = {
-    "flag-list": Picture(
-        _FLAGS, ("#content > h1", "#result_list", ".flagstaff-environment"), width=_WIDE
-    ),
+    "flag-list": Picture(_FLAGS, (".flagstaff-list-title", "#result_list"), width=_WIDE),
     "flag-list-phone": Picture(_FLAGS, ("#container",), width=_PHONE, scheme="dark"),
     "rollout": Picture(
         f"{_FLAGS}{{new_checkout}}/change/",
@@ -99,16 +92,16 @@ PICTURES = {
     "confirm": Picture(f"{_FLAGS}{{new_checkout}}/rollout/?percent=25", ("#content > *",)),
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
     "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
-    "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",), _paste),
-    "stale-flags": Picture("/admin/flagstaff/staleflag/", ("#content > *",)),
+    "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",)),
+    "stale-flags": Picture("/admin/flagstaff/featureflag/stale/", ("#content > *",)),
     "recent-changes": Picture(
-        "/admin/flagstaff/recentchange/?time=1h",
+        "/admin/flagstaff/featureflag/changes/?time=1h",
         ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
         width=_WIDE,
     ),
     "value": Picture(f"{_VALUES}{{delivery_times}}/set/", ("#content > *",), _mistype),
-    "unknown-keys": Picture("/admin/flagstaff/unknownkey/", ("#content > *",)),
-    "workers": Picture("/admin/flagstaff/connectedworker/", ("#content > *",), _ask_workers),
+    "unknown-keys": Picture("/admin/flagstaff/featureflag/unknown-keys/", ("#content > *",)),
+    "workers": Picture("/admin/flagstaff/featureflag/workers/", ("#content > *",), _ask_workers),
     # The last one: it changes the rollout.
     "crowd": Picture("/", before=_watch, parts=("body",), width=_WIDE),
 }

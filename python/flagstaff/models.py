@@ -86,58 +86,6 @@ class Segment(models.Model):
         return self.key
 
 
-class UnknownKey(Change):
-    """The page of unknown keys in the admin. Has no rows: the admin lists its pages by model."""
-
-    class Meta:
-        proxy = True
-        default_permissions = ()
-        verbose_name = _("unknown key")
-        verbose_name_plural = _("unknown keys")
-
-
-class ConnectedWorker(Change):
-    """The page of workers in the admin. Has no rows, as UnknownKey."""
-
-    class Meta:
-        proxy = True
-        default_permissions = ()
-        verbose_name = _("worker")
-        verbose_name_plural = _("workers")
-
-
-class Overview(Change):
-    """The overview in the admin. Has no rows, as UnknownKey."""
-
-    class Meta:
-        proxy = True
-        # Each user sees what the other permissions allow.
-        default_permissions = ()
-        verbose_name = _("overview")
-        verbose_name_plural = _("overview")
-
-
-class RecentChange(Change):
-    """The page of recent changes in the admin. Has no rows, as UnknownKey."""
-
-    class Meta:
-        proxy = True
-        # Users who may view flags, values or segments see their changes.
-        default_permissions = ()
-        verbose_name = _("recent change")
-        verbose_name_plural = _("recent changes")
-
-
-class StaleFlag(Change):
-    """The page of stale flags in the admin. Has no rows, as UnknownKey."""
-
-    class Meta:
-        proxy = True
-        default_permissions = ()
-        verbose_name = _("stale flag")
-        verbose_name_plural = _("stale flags")
-
-
 class StaleCount(models.Model):
     """The number of stale flags at a time. The table has one row, with the primary key 1."""
 
@@ -150,13 +98,3 @@ class StaleCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} stale flags"
-
-
-class FlagsOfUser(Change):
-    """The page of the flags of a user in the admin. Has no rows, as UnknownKey."""
-
-    class Meta:
-        proxy = True
-        default_permissions = ()
-        verbose_name = _("flags of a user")
-        verbose_name_plural = _("flags of a user")

@@ -19,7 +19,7 @@ from tests.support.sql import statements_of
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 
 
 def staff(*permissions: str, name: str = "staff") -> Client:
@@ -59,7 +59,7 @@ def rows_of(html: str) -> list[str]:
     """Returns the text of each row of the table of a page."""
     [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)
     rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
-    return [unescape(" ".join(strip_tags(row).split())) for row in rows]
+    return [unescape(" ".join(strip_tags(row.replace("<", " <")).split())) for row in rows]
 
 
 def events_of(html: str) -> list[str]:

@@ -45,6 +45,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     "value set payment_gateway '\"stripe\"'",
     "value set page_size - < size.json",
     label=_("Set"),
+    button=_("Set %(key)s"),
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -60,6 +61,7 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     "value set-for-everyone page_size 10",
     "value set-for-everyone page_size 10 --dry-run",
     label=_("Set for everyone"),
+    button=_("Set %(key)s for everyone"),
 )
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
@@ -119,6 +121,7 @@ def details(
     'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
     "value create max_results 10 --rules sizes.json",
     label=_("Add value"),
+    button=_("Add value"),
     right="add",
     creates=True,
     asks_from=None,
@@ -137,6 +140,7 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     "value delete payment_gateway --yes",
     "value delete payment_gateway --dry-run",
     label=_("Delete"),
+    button=_("Delete %(key)s"),
     deletes=True,
     facts=_facts,
     right="delete",

@@ -9,43 +9,33 @@ from flagstaff import lazy_names
 from flagstaff.admin.lazy import load, register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.models import (
-    ConnectedWorker,
-    FeatureFlag,
-    FlagsOfUser,
-    KeyValueStore,
-    Overview,
-    RecentChange,
-    Segment,
-    StaleFlag,
-    UnknownKey,
-)
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
-    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
+    from flagstaff.admin.menu import with_pages
+    from flagstaff.admin.pages.user import UserFlagsMixin
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
-    from flagstaff.admin.user_flags import UserFlagsMixin
     from flagstaff.admin.value import KeyValueStoreAdmin
 
 __all__ = [
     "FeatureFlagAdmin",
     "KeyValueStoreAdmin",
-    "RecentChangesAdmin",
     "Section",
     "SegmentAdmin",
     "UserFlagsMixin",
     "load",
+    "with_pages",
 ]
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
     "KeyValueStoreAdmin": "flagstaff.admin.value",
-    "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
-    "UserFlagsMixin": "flagstaff.admin.user_flags",
+    "UserFlagsMixin": "flagstaff.admin.pages.user",
+    "with_pages": "flagstaff.admin.menu",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)
@@ -64,11 +54,4 @@ if _is_used(lambda: conf.flag_model is FeatureFlag):
 if _is_used(lambda: conf.value_model is KeyValueStore):
     register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
-# These pages do not depend on the models of the project.
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")
-register(Overview, "flagstaff.admin.overview.OverviewAdmin")
-register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
-register(StaleFlag, "flagstaff.admin.stale_page.StaleFlagsAdmin")
-register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
-register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")
-register(FlagsOfUser, "flagstaff.admin.user_flags.FlagsOfUserAdmin")

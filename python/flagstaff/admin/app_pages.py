@@ -10,8 +10,8 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.extensions import Hook
 
 
@@ -37,8 +37,8 @@ class OverviewLine:
     text: str
     level: Level
     url: str = ""
-    #: The state in a few words.
-    label: str = ""
+    #: The state as a coloured label, such as `admin.words.badge` returns.
+    label: SafeString | str = ""
     #: What has the key, such as "rollout plan".
     kind: str = ""
 
@@ -57,8 +57,8 @@ class AppPages:
     #: Returns what the overview shows to the user of the request. Makes few queries, whose number
     #: depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
-    #: What the app adds to the admin of flags.
-    flag_part: type[AppPart] | None = None
+    #: What the app adds to the admin of flags: a subclass of `AppPart`.
+    flag_part: type[Any] | None = None
 
     @property
     def label(self) -> str:

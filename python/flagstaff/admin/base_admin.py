@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, cast
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
+from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, DataError, connections
 from django.db.models import QuerySet
-from django.forms.widgets import Media
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
@@ -22,14 +22,14 @@ from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import Row, hiding, uncached
-from flagstaff._tables.sqlstate import is_missing_table
+from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions.rights import may
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.filter_strip import filter_strip
+from flagstaff.admin.menu import with_pages
 from flagstaff.admin.page import page_of
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.rights import hidden_rows, refused_rows
@@ -37,7 +37,6 @@ from flagstaff.admin.views import (
     REASON,
     environment_context,
     extend_template,
-    keys_media,
     posted_reason,
     problem_of_post,
     remove_nul,
@@ -70,11 +69,6 @@ class BaseAdmin(_ModelAdmin):
     docs_page: ClassVar[str] = "how-to/admin/"
     #: The template of the list, which extends Django's or that of a theme.
     list_template: ClassVar[str] = "flagstaff/list.html"
-
-    @property
-    def media(self) -> Media:
-        """The stylesheets and scripts, with the script of the keys."""
-        return super().media + keys_media()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows of the flags' database, whatever a router or a query cache reads from.
@@ -122,10 +116,19 @@ class BaseAdmin(_ModelAdmin):
         # An action may have a page of its own.
         if shown is not None and "cl" in shown and self.change_list_template is None:
             page = cast("TemplateResponse", response)
+            shown.update(environment_context(), flagstaff_menus=[*_menus(shown["cl"])])
             shown.update(self.list_context(request, shown["cl"]))
-            shown["flagstaff_strip"] = filter_strip(page, shown["cl"])
             extend_template(page, self.list_template)
         return response
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The rows of the list."""
+        try:
+            with savepoint():
+                return super().get_changelist_instance(request)
+        except DataError as error:
+            # A lookup of the URL whose value only the server refuses, such as a time zone.
+            raise IncorrectLookupParameters from error
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
         """Returns what the template of the list shows besides the rows."""
@@ -182,10 +185,10 @@ class BaseAdmin(_ModelAdmin):
             with savepoint():
                 response = self._attributed(request, partial(view, request, *args, **kwargs))
         except DatabaseError as error:
-            if not is_missing_table(error):
+            if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
                 raise
             response = self._page_before_migration(request)
-        return self._with_environment(response)
+        return self._with_environment(request, response)
 
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         remove_nul(request)
@@ -225,7 +228,7 @@ class BaseAdmin(_ModelAdmin):
         return TemplateResponse(request, template, page)
 
     def confirmation(
-        self, request: HttpRequest, row: Row, context: Mapping[str, object]
+        self, request: HttpRequest, row: Row | None, context: Mapping[str, object]
     ) -> TemplateResponse:
         """Returns the page that asks for a confirmation. Its form posts to the same URL."""
         page = {
@@ -252,12 +255,15 @@ class BaseAdmin(_ModelAdmin):
         context = {"problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
-    def _with_environment(self, response: HttpResponse) -> HttpResponse:
-        """Adds the environment and the link to the documentation, which may need a template."""
+    def _with_environment(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Adds the environment, and the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response
         context = response.context_data = {**(response.context_data or {})}
-        docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{self.docs_page}"
+        if menu := context.get("available_apps"):
+            context["available_apps"] = with_pages(self.admin_site, request, menu)
+        docs_page = context.get("docs_page", self.docs_page)
+        docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
         context["flagstaff_docs"] = docs
         # Some pages show the environment themselves.
         is_own = "flagstaff_environment" in context
@@ -318,6 +324,23 @@ class BaseAdmin(_ModelAdmin):
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
         return undo_url(self.admin_site, [changed.version])
+
+
+def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:
+    """Yields the filters of a list, for menus in one line above it."""
+    for spec in changelist.filter_specs:
+        choices: list[Any] = [*spec.choices(changelist)]
+        is_set = any(name in changelist.params for name in spec.expected_parameters())
+        chosen = (str(one["display"]) for one in choices if is_set and one.get("selected"))
+        # One with a template of its own is HTML.
+        is_own = spec.template != "admin/filter.html"
+        yield {
+            "title": str(spec.title),
+            # The text of the present choice; empty if the filter is not set.
+            "chosen": next(chosen, "…" if is_set else ""),
+            "choices": choices,
+            "html": admin_list_filter(changelist, cast("Any", spec)) if is_own else "",
+        }
 
 
 def with_undo(message: SafeString, url: str, label: str) -> SafeString:

@@ -76,8 +76,14 @@ class AdminOfActions(AdminOfParts):
     """Rows that are changed by the actions of their kind, and by nothing else."""
 
     def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
-        """Whether the user may do an action to a row, or to the rows of a model."""
-        return may(self.admin_site, request, action.right, row)
+        """Whether the user may do an action to a row, or to the rows of a model.
+
+        Not if it writes a field that a project has made read-only.
+        """
+        readonly = {*self.get_readonly_fields(request, None if isinstance(row, type) else row)}
+        arguments = action.arguments() if readonly else {}
+        is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
+        return not is_fixed and may(self.admin_site, request, action.right, row)
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
         """Adapts the form of an action to its row; None for a new row, or for several."""

@@ -49,6 +49,7 @@ from flagstaff.admin.cells import (
     two_lines,
 )
 from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
@@ -60,12 +61,7 @@ from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import RowState, impact
-from flagstaff.history.describe import (
-    describe_json_change,
-    describe_sides,
-    describe_value,
-    field_label,
-)
+from flagstaff.history.describe import describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, versions_of
 from flagstaff.history.user_names import names_of_actors
@@ -78,7 +74,7 @@ if TYPE_CHECKING:
 
 # The parameter of the page that shows a secret value.
 _SHOW = "show"
-# The length of a value in the list, of each side of a change, and of a value on its page.
+# The length of a value and of a change in the list, of each side of it, and of a value on its page.
 _MAX_SHOWN, _MAX_SIDE, _MAX_ON_PAGE = 80, 30, 10_000
 # The values of rules that the list shows, and the length of each.
 _MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
@@ -113,7 +109,10 @@ class KeyValueStoreAdmin(RowPageAdmin):
     docs_page = "how-to/values/"
 
     list_display: _ListDisplayT[KeyValueStore] = (
-        *("value_key", "shown_value", "value_type", "changed"),
+        "value_key",
+        "shown_value",
+        "value_type",
+        "changed",
     )
     list_display_links = ("value_key",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
@@ -208,14 +207,20 @@ class KeyValueStoreAdmin(RowPageAdmin):
             if not (one.primary_key or one.name in hidden)
         }
         lines = [
-            (capfirst(field_label(one.name)), _column_text(one, value))
+            format_html("{}: {}", capfirst(field_label(one.name)), _column_text(one, value))
             for one, value in columns.items()
             if value is not False and value not in (None, "", [])
         ]
-        html = format_html_join("", "<br>{}: {}", lines)
-        return format_html("<p>{}{}</p>", row.description, html)
+        texts = ((one,) for one in (row.description, *lines) if one)
+        return format_html("<p>{}</p>", format_html_join(SafeString("<br>"), "{}", texts))
 
     # The pages of the actions.
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """The page of the rules, which the page of a new value lacks."""
+        may_change = may(self.admin_site, request, "change", row)
+        url = page_url(self.admin_site, self.model, RULES, row.pk)
+        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -233,7 +238,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if field and db_field.name == BUCKET_BY:
             field.widget = UnitInput(field.widget.attrs)
         if field and db_field.name == VALUE:
-            field.help_text = _VALUE_HELP
+            field.required, field.help_text = True, _VALUE_HELP
         return field
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
@@ -241,16 +246,14 @@ class KeyValueStoreAdmin(RowPageAdmin):
         fields: dict[str, Any] = form.fields
         if row is None:
             # The page of the value leads to its rules.
-            del fields[RULES], fields[BUCKET_BY]
+            for name in (RULES, BUCKET_BY):
+                fields.pop(name, None)
             return
         if is_secret(row):
             if RULES in fields:
                 raise PermissionDenied(_terminal_text(row.key))
             form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
             if SECRET in fields:
-                fields[VALUE].help_text = _(
-                    "The value is secret. Leave this empty to keep the value, or type a new one."
-                )
                 fields[SECRET].validators = [partial(_require_typed, form, row)]
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.
@@ -258,6 +261,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if VALUE in fields:
             _prepare_value(form, row, has_schema=CHOICES in fields)
         if RULES in fields:
+            # No rules are rules, too.
             fields[RULES].widget.values, fields[RULES].required = RuleValues.of(row), False
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
@@ -274,18 +278,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
 def _change_text(event: Event) -> str:
     """Returns a change in a few words."""
-    return _("created") if event.action == "create" else ", ".join(_parts(event))
-
-
-def _parts(event: Event) -> Iterator[str]:
-    for difference in event.differences:
-        if difference.field != VALUE:
-            yield field_label(difference.field)
-        elif parts := describe_json_change(difference.old, difference.new):
-            yield Truncator(parts).chars(2 * _MAX_SIDE)
-        else:
-            sides = describe_sides(difference)
-            yield " → ".join(Truncator(side).chars(_MAX_SIDE) for side in sides)
+    if event.action == "create":
+        return _("created")
+    return Truncator(describe_change(event, limit=_MAX_SIDE)).chars(_MAX_SHOWN)
 
 
 def _rules_note(row: Any) -> str:
@@ -356,8 +351,9 @@ def _prepare_value(form: forms.Form, row: Any, *, has_schema: bool) -> None:
     field: Any = form.fields[VALUE]
     if len(json.dumps(row.value)) > _MAX_EDITABLE:
         form.initial[VALUE] = None
-    # What is shown cannot be left empty.
-    field.required |= form.initial[VALUE] is not None
+    if has_schema and form.initial[VALUE] is None:
+        text = _("The value is not shown here. Leave this empty to keep it, or type a new one.")
+        field.required, field.help_text = False, text
     options = row.choices or ([True, False] if row.type == "boolean" else [])
     if options and not (has_schema or is_secret(row)):
         texts = dict.fromkeys(map(field.prepare_value, [*options, row.value]))

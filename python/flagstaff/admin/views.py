@@ -1,12 +1,11 @@
-"""What all pages share: the reason of a change, the environment, templates, titles and keys."""
+"""What all pages share: the reason of a change, the environment, templates and titles."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin as admin_package
-from django.forms.widgets import Media, Script
 from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -94,15 +93,3 @@ def is_djangos_template(response: TemplateResponse) -> bool:
     # The types do not know the origin, which every engine of Django has.
     template: Any = response.resolve_template(response.template_name)
     return Path(template.origin.name).is_relative_to(_TEMPLATES)
-
-
-def keys_media() -> Media:
-    """Returns the script of the keys "/" and "?", with its texts, and the styles beside it."""
-    texts = {
-        "data-title": _("Keys"),
-        "data-search": _("go to the search of this page"),
-        "data-list": _("show this list"),
-        "data-close": _("close this list"),
-    }
-    script = Script("flagstaff/keys.js", defer=True, **texts)
-    return Media(css={"all": ["flagstaff/search.css"]}, js=[cast("Any", script)])

@@ -190,12 +190,14 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
                     yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
     plan = Plan.objects.latest("pk").pk
     yield f"/admin/flagstaff_rollouts/plan/add/?like={plan}"
-    yield f"/admin/flagstaff/flagsofuser/?user={User.objects.get(username='staff').pk}"
-    yield "/admin/flagstaff/overview/search/?q=opsecre"
-    yield "/admin/flagstaff/overview/search/?q=lassified"
+    yield f"/admin/flagstaff/featureflag/user/?user={User.objects.get(username='staff').pk}"
+    yield "/admin/flagstaff/featureflag/search/?q=opsecre"
+    yield "/admin/flagstaff/featureflag/search/?q=lassified"
     for name in ("undo", "undo-transaction"):
-        yield from (f"/admin/flagstaff/recentchange/?{name}={version}" for version in versions)
-    yield "/admin/flagstaff/recentchange/?key=opsecre&time=24h"
+        yield from (
+            f"/admin/flagstaff/featureflag/changes/?{name}={version}" for version in versions
+        )
+    yield "/admin/flagstaff/featureflag/changes/?key=opsecre&time=24h"
 
 
 ACTIONS = ("delete_selected", "kill", "on", "rollout", "release", "details", "delete")

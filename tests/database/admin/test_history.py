@@ -275,7 +275,7 @@ def test_recent_changes_without_an_entry_are_counted(operator: Client) -> None:
         changes.flags.set_rollout("new_checkout", 5)
         FeatureFlag.objects.update(rollout_percent=50)
     flag = FeatureFlag.objects.get()
-    for address in (url(flag), "/admin/flagstaff/recentchange/"):
+    for address in (url(flag), "/admin/flagstaff/featureflag/changes/"):
         assert "2 recent changes are not in the history" in page(operator, address)
     rows("UPDATE flagstaff_token SET entry_missing = false")
     assert "not in the history" not in page(operator, url(flag))

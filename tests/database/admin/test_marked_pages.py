@@ -39,12 +39,12 @@ from tests.support.plan_pages import PLANS
 from tests.support.rollouts import drive_recently, fail, run_of, see
 from tests.support.stale_flags import collect_usage, evaluate
 
-UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
-WORKERS = "/admin/flagstaff/connectedworker/"
-OVERVIEW = "/admin/flagstaff/overview/"
-RECENT_CHANGES = "/admin/flagstaff/recentchange/"
-USER_FLAGS = "/admin/flagstaff/flagsofuser/"
-STALE = "/admin/flagstaff/staleflag/"
+UNKNOWN_KEYS = "/admin/flagstaff/featureflag/unknown-keys/"
+WORKERS = "/admin/flagstaff/featureflag/workers/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+RECENT_CHANGES = "/admin/flagstaff/featureflag/changes/"
+USER_FLAGS = "/admin/flagstaff/featureflag/user/"
+STALE = "/admin/flagstaff/featureflag/stale/"
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
@@ -166,7 +166,7 @@ PAGES = [
     *(FLAGS + "{f1}/" + view for view in ("allowed-users/", "allowed-users/?q=u1")),
     *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
     *(FLAGS + view for view in ("{f2}/on/", "{f1}/release/")),
-    *("/admin/flagstaff/overview/search/", "/admin/flagstaff/overview/search/?q=1"),
+    *("/admin/flagstaff/featureflag/search/", "/admin/flagstaff/featureflag/search/?q=1"),
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
@@ -308,7 +308,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "value-delete": (VALUES + "{v1}/delete/", {"post": "yes"}),
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
-    "workers-check": (WORKERS, {"_check": "1"}),
+    "workers-check": (WORKERS, {}),
 }
 
 

@@ -17,8 +17,16 @@ pytestmark = pytest.mark.django_db
 OTHERS = [
     f"/admin/{name}/"
     for name in (
-        *("flagstaff/unknownkey", "flagstaff/connectedworker", "flagstaff/recentchange"),
-        *("flagstaff/overview", "flagstaff/flagsofuser", "flagstaff/staleflag"),
+        *(
+            "flagstaff/featureflag/unknown-keys",
+            "flagstaff/featureflag/workers",
+            "flagstaff/featureflag/changes",
+        ),
+        *(
+            "flagstaff/featureflag/overview",
+            "flagstaff/featureflag/user",
+            "flagstaff/featureflag/stale",
+        ),
     )
 ]
 # One request each; the parameters of one request are joined by "&".

@@ -14,6 +14,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
+    VALUES,
     act,
     confirmed,
     flag_url,
@@ -49,19 +50,15 @@ def newest_reason() -> str | None:
     return flag_history(KEY)[0].reason
 
 
-def form_errors(response: Any) -> dict[str, list[str]]:
-    assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
-
-
 # The forms of the admin.
 
 
 def test_new_rows_need_a_reason(operator: Client) -> None:
-    response = act(operator, f"{FLAGS}add/", key="a")
-    assert problems_in(response) == [REQUIRED]
-    act(operator, f"{FLAGS}add/", key="a", _reason="why not")
-    assert FeatureFlag.objects.exists()
+    for url, arguments in (FLAGS, {"key": "a"}), (VALUES, {"key": "b", "value": "1"}):
+        response = act(operator, f"{url}add/", **arguments)
+        assert problems_in(response) == [REQUIRED]
+        act(operator, f"{url}add/", **arguments, _reason="why not")
+    assert (FeatureFlag.objects.count(), KeyValueStore.objects.count()) == (1, 1)
 
 
 # The pages.

@@ -104,8 +104,8 @@ def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     changes.values.create("limit", {"max": 3, "min": 1})
     changes.values.set("limit", {"max": 4, "min": 1})
     gateway, hosts, limit = cells(operator, "changed")
-    assert gateway == '"stripe" → "paypal" ana · just now'
-    assert (hosts.partition(" ")[0], limit[:11]) == ("description", "max: 3 → 4 ")
+    assert gateway == 'value "stripe" → "paypal" ana · just now'
+    assert (hosts.partition(" ")[0], limit[:17]) == ("description", "value max: 3 → 4 ")
     # SQL does not set the time in the row.
     execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'gateway'")
     [newest_first] = re.findall(r'href="(\?o=)-?(\d)"', page(operator, f"{VALUES}?o=3"))[-1:]
@@ -306,6 +306,17 @@ def test_message_links_to_the_undo_unless_the_value_is_secret(
     assert undo_urls(response) == [undo_url(value_version(KEY))] * count
 
 
+@pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
+def test_message_after_a_new_value_links_to_its_rules(
+    is_secret: bool, count: int, operator: Client
+) -> None:
+    arguments = {"secret": "on"} if is_secret else {}
+    response = act(operator, f"{VALUES}add/", key=KEY, value="1", **arguments)
+    links = " ".join(str(one.message) for one in response.context["messages"])
+    url = url_of(KeyValueStore.objects.get(), "rules")
+    assert links.count(f'<a href="{url}">Rules…</a>') == count
+
+
 def test_user_who_may_not_see_values_gets_back_to_the_index() -> None:
     response = act(staff("add_keyvaluestore"), f"{VALUES}add/", key=KEY, value="1")
     assert response.redirect_chain == [("/admin/", 302)]
@@ -430,6 +441,8 @@ def test_rules_are_edited_as_rows_with_the_input_of_the_type(
         ({"conditions": [{"segment": "enterprize"}], "value": 1}, "'enterprize'"),
         ({"conditions": [STAFF], "value": "1"}, "the value must be an integer, not a string"),
         ({"conditions": [STAFF]}, "value"),
+        ({"conditions": [STAFF], "value": float("nan")}, ""),
+        ({"conditions": [{**STAFF, "values": ["yes"]}], "value": 1}, "value 1 never matches"),
     ],
 )
 def test_rules_that_cannot_be_used_are_refused(
@@ -448,6 +461,19 @@ def test_value_cannot_be_left_empty_with_other_details(
     assert errors_of(response)[0].startswith("the value is missing")
     value.refresh_from_db()
     assert value.description == ""
+
+
+def test_fields_that_a_project_makes_read_only_are_not_written(
+    operator: Client, value: KeyValueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", ("value", "secret"))
+    assert "Set" not in links_of(page(operator, url_of(value)))
+    assert operator.post(url_of(value, "set"), {"value": "1"}).status_code == 403
+    shown = inputs_of(page(operator, url_of(value, "details")), "")
+    assert not shown.keys() & {"value", "secret"}
+    act(operator, url_of(value, "details"), description="x", secret="on", value="1")
+    value.refresh_from_db()
+    assert (value.description, value.secret, value.value) == ("x", False, "stripe")
 
 
 def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -596,7 +596,7 @@ def test_stored_events_are_shown_in_english_beside_the_german_kind(
     with override("de"):
         experiments.set_metrics(KEY, guardrails={"complaints": 0.5})
         html = shown(operator, draft)
-        recent = text_of(page(operator, "/admin/flagstaff/recentchange/?kind=experiment"))
+        recent = text_of(page(operator, "/admin/flagstaff/featureflag/changes/?kind=experiment"))
     text = "analysis: guardrails complaints (0.5)"
     assert ["bearbeitet", text] in [row[1:3] for row in table(html, ">Ereignisse")]
     assert f"bearbeitet: {text}" in recent

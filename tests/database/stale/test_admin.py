@@ -11,14 +11,10 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import changes
-from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
-    column,
-    confirmed,
     count_queries,
-    messages_of,
     page,
     staff,
 )
@@ -33,7 +29,7 @@ from tests.support.stale_flags import (
 
 pytestmark = pytest.mark.django_db
 
-STALE = "/admin/flagstaff/staleflag/"
+STALE = f"{FLAGS}stale/"
 
 
 def day(ahead: int) -> str:
@@ -75,7 +71,7 @@ def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
     assert "dark_mode" not in text(html)
     assert f'href="{FLAGS}{shipped.pk}/change/"' in html
     assert f">python manage.py flags references {KEY}</code>" in html
-    assert 'data-label="Age">41 days</td>' in html
+    assert ">41 days</td>" in html
     assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
 
 
@@ -104,26 +100,10 @@ def test_review_date_is_offered_to_users_who_may_change_flags(
     client = staff(permission)
     html = page(client, STALE)
     assert KEY in html
-    assert ("_selected_action" in html) is is_offered
+    assert ("Set a review date…" in html) is is_offered
     advice = "If you still need it, set a review date"
-    assert (advice in html) is is_offered
     assert (advice in page(client, f"{FLAGS}{shipped.pk}/change/")) is is_offered
     assert "/delete/" not in html
-
-
-def test_page_takes_no_form(admin_client: Client) -> None:
-    assert admin_client.post(STALE, {"_end": KEY}).status_code == 403
-
-
-def test_list_of_flags_links_to_the_page_and_marks_stale_flags(admin_client: Client) -> None:
-    assert f'href="{STALE}">Stale flags' in page(admin_client, "/admin/")
-    html = page(admin_client)
-    assert f'<a href="{STALE}">Stale flags</a>' in html
-    stale, fresh = column(html, "flag")[::-1]
-    assert "stale: constant" in stale
-    assert "stale" not in fresh
-    silence()
-    assert "stale: constant" not in page(admin_client)
 
 
 def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: FeatureFlag) -> None:
@@ -135,7 +115,7 @@ def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: Feature
     assert "On for all users for 41 days, since " in shown
     assert "The flag is not listed as stale until its review on " in shown
     other = FeatureFlag.objects.get(key="dark_mode")
-    assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
+    assert "Clean-up" not in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
 
 
 def test_pages_say_what_is_not_known(admin_client: Client, shipped: FeatureFlag) -> None:
@@ -147,28 +127,12 @@ def test_pages_say_what_is_not_known(admin_client: Client, shipped: FeatureFlag)
     assert f"It is not known whether {KEY} was evaluated: " in shown
 
 
-# The list: two of the session, three of Django's list, one of the filters, one of plans.
-@pytest.mark.parametrize(("url", "limit"), [(FLAGS, 13), (STALE, 10)])
-def test_list_and_page_make_the_same_queries_for_many_flags(
-    url: str, limit: int, admin_client: Client
-) -> None:
+def test_page_makes_the_same_queries_for_many_flags(admin_client: Client) -> None:
     make_flag("unused", rollout_percent=100)
-    few = count_queries(admin_client, url)
+    few = count_queries(admin_client, STALE)
     for number in range(20):
         make_flag(f"flag_{number}", rollout_percent=100)
-    assert count_queries(admin_client, url) == few <= limit
-
-
-def test_list_that_defers_columns_marks_stale_flags(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queryset = FeatureFlagAdmin.get_queryset
-    monkeypatch.setattr(
-        FeatureFlagAdmin,
-        "get_queryset",
-        lambda self, request: queryset(self, request).defer("tags", "review_on"),
-    )
-    assert "stale: constant" in column(page(admin_client), "flag")[1]
+    assert count_queries(admin_client, STALE) == few <= 10
 
 
 def test_key_owner_and_tags_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
@@ -187,37 +151,4 @@ def test_page_with_a_thousand_flags_lists_each_of_them(admin_client: Client) -> 
         FeatureFlag(key=f"flag_{number}", review_on=date(2020, 1, 31)) for number in range(1_000)
     )
     # One more flag is stale.
-    assert page(admin_client, STALE).count("flagstaff-evidence") == 1_001
-
-
-def test_review_date_of_several_flags_is_set_and_the_page_is_shown_again(
-    admin_client: Client, shipped: FeatureFlag
-) -> None:
-    html = page(admin_client, STALE)
-    [(url, form)] = re.findall(
-        r'<form method="post" action="(.*?)" id="flagstaff-selected">(.*?)</form>', html, re.DOTALL
-    )
-    data = dict(re.findall(r'name="(action|index|_back)" value="([^"]*)"', form))
-    assert data == {"action": "set_review_date", "index": "0", "_back": STALE}
-    [pk] = re.findall(r'form="flagstaff-selected" name="_selected_action" value="(\d+)"', html)
-    assert pk == str(shipped.pk)
-    shown = admin_client.post(url, {**data, "_selected_action": pk})
-    response = admin_client.post(url, confirmed(shown, until=day(5)), follow=True)
-    assert response.redirect_chain == [(STALE, 302)]
-    assert messages_of(response)[0].startswith(f"1 flag was changed: {KEY}.")
-    assert "No flag is stale." in response.content.decode()
-
-
-def test_foreign_path_to_return_to_is_ignored(admin_client: Client, shipped: FeatureFlag) -> None:
-    data = {"action": "set_review_date", "_selected_action": shipped.pk}
-    data |= {"_back": "//evil.example/"}
-    shown = admin_client.post(FLAGS, data)
-    response = admin_client.post(FLAGS, confirmed(shown, until=day(5), _back="//evil.example/"))
-    assert response.headers["location"] == FLAGS
-
-
-def test_filter_of_the_list_shows_the_stale_flags(admin_client: Client) -> None:
-    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag")[0].count(KEY) >= 1
-    assert "dark_mode" not in "".join(column(page(admin_client, f"{FLAGS}?stale=yes"), "flag"))
-    silence()
-    assert column(page(admin_client, f"{FLAGS}?stale=yes"), "flag") == []
+    assert page(admin_client, STALE).count(">Find it in the code:") == 1_001

@@ -15,12 +15,12 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
-OVERVIEW = "/admin/flagstaff/overview/"
-RECENT = "/admin/flagstaff/recentchange/"
-STALE = "/admin/flagstaff/staleflag/"
-UNKNOWN = "/admin/flagstaff/unknownkey/"
-WORKERS = "/admin/flagstaff/connectedworker/"
-USER_FLAGS = "/admin/flagstaff/flagsofuser/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
+STALE = "/admin/flagstaff/featureflag/stale/"
+UNKNOWN = "/admin/flagstaff/featureflag/unknown-keys/"
+WORKERS = "/admin/flagstaff/featureflag/workers/"
+USER_FLAGS = "/admin/flagstaff/featureflag/user/"
 
 BULK_ACTIONS = (
     "turn_on",
@@ -85,7 +85,6 @@ PAGES = {
     "flag-who-has-it": Page(f"{FLAGS}{{ruled}}/change/?user=alice&context=country%3DDE"),
     "flag-who-errors": Page(f"{FLAGS}{{flag}}/change/?user=alcie&context=country"),
     "flag-allowed-users": Page(f"{FLAGS}{{flag}}/allowed-users/"),
-    "flag-allowed-users-errors": Page(f"{FLAGS}{{flag}}/allowed-users/", ("[name=_add]",)),
     "flag-delete": Page(f"{FLAGS}{{ruled}}/delete/"),
     "flag-history": Page(f"{FLAGS}{{flag}}/history/"),
     "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),
@@ -152,7 +151,7 @@ PAGES = {
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
     "workers": Page(WORKERS),
-    "workers-check": Page(WORKERS, ("[name=_check]",)),
+    "workers-check": Page(WORKERS, ("form[method=post] .flagstaff-button",)),
     "user-flags": Page(f"{USER_FLAGS}?user=alice&context=country%3DDE"),
     "user-flags-errors": Page(f"{USER_FLAGS}?user=alcie&context=country"),
     "user-flags-as-release": Page(USER_FLAGS, user="release"),

@@ -52,7 +52,7 @@ def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
     speak("de")
     visitor.set_width(1400)
     try:
-        visitor.visit("/admin/flagstaff/recentchange/")
+        visitor.visit("/admin/flagstaff/featureflag/changes/")
         assert visitor.text("h1") == "Letzte Änderungen"
         assert_fits(visitor)
     finally:
@@ -60,7 +60,7 @@ def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
         visitor.driver.execute_cdp_cmd("Network.disable", {})
 
 
-@pytest.mark.parametrize("page", ["recentchange/", "featureflag/{}/history/"])
+@pytest.mark.parametrize("page", ["featureflag/changes/", "featureflag/{}/history/"])
 def test_table_of_changes_fits_between_a_phone_and_a_desktop(
     page: str, visitor: Visitor, shop: Shop
 ) -> None:

@@ -7,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
 
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 FLAGS = "/admin/flagstaff/featureflag/"
 LONG = "checkout_payment_retry_policy_" * 8
 MESSAGE = ".messagelist"
@@ -37,8 +37,7 @@ width = plain_windows(*ROWS)
 def test_change_of_the_last_hour_is_found_and_undone(
     visitor: Visitor, width: int, shop: Shop
 ) -> None:
-    visitor.visit(FLAGS)
-    visitor.follow(f".flagstaff-pages a[href='{RECENT}']")
+    visitor.visit(RECENT)
     assert_fits(visitor)
     visitor.follow(".flagstaff-shortcuts a[href$='time=1h']")
     visitor.find("summary:has(+ form #id_actor)").click()

@@ -352,5 +352,5 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(
     client.force_login(admin_user)
     html = client.get(f"/admin/auth/user/{admin_user.pk}/change/").content.decode()
     [url] = re.findall(r'<a href="([^"]*)">Feature flags</a></li>', html)
-    assert url == f"/admin/flagstaff/flagsofuser/?user={admin_user.pk}"
+    assert url == f"/admin/flagstaff/featureflag/user/?user={admin_user.pk}"
     assert client.get(url).status_code == 200

@@ -13,10 +13,10 @@ from django.contrib.admin import AdminSite
 from django.urls import include
 
 from flagstaff.admin import lazy
-from flagstaff.admin.workers import WorkersAdmin
-from flagstaff.models import ConnectedWorker, FeatureFlag
+from flagstaff.admin.segment import SegmentAdmin
+from flagstaff.models import FeatureFlag, Segment
 
-_PATH = "flagstaff.admin.workers.WorkersAdmin"
+_PATH = "flagstaff.admin.segment.SegmentAdmin"
 _LOADED = """
 import sys, django
 from django.conf import settings
@@ -42,7 +42,7 @@ _PRELOADED = (
     + """
 from flagstaff.admin import load
 load()
-rooms = "flag.admin", "segment", "value", "overview", "user_flags"
+rooms = "flag.admin", "segment", "value", "pages.overview", "pages.user"
 print([room for room in rooms if f"flagstaff.admin.{room}" not in sys.modules])
 print("flagstaff.experiments.admin.experiments" in sys.modules)
 """
@@ -53,8 +53,8 @@ print("flagstaff.experiments.admin.experiments" in sys.modules)
 def model_admin(monkeypatch: pytest.MonkeyPatch) -> Any:
     site = AdminSite()
     monkeypatch.setattr(admin, "site", site)
-    lazy.register(ConnectedWorker, _PATH)
-    return site.get_model_admin(ConnectedWorker)
+    lazy.register(Segment, _PATH)
+    return site.get_model_admin(Segment)
 
 
 def test_page_outside_the_admin_imports_no_module_of_the_admin() -> None:
@@ -74,18 +74,18 @@ def test_load_imports_the_admins_of_all_apps_before_the_first_request() -> None:
 
 
 def test_read_attribute_makes_it_the_registered_class(model_admin: Any) -> None:
-    assert model_admin.opts is ConnectedWorker._meta
-    assert type(model_admin) is WorkersAdmin
+    assert model_admin.opts is Segment._meta
+    assert type(model_admin) is SegmentAdmin
 
 
 def test_instance_check_sees_the_registered_class(model_admin: Any) -> None:
-    assert isinstance(model_admin, WorkersAdmin)
+    assert isinstance(model_admin, SegmentAdmin)
 
 
 def test_set_attribute_is_kept(model_admin: Any) -> None:
     model_admin.list_per_page = 7
 
-    assert (model_admin.list_per_page, model_admin.model) == (7, ConnectedWorker)
+    assert (model_admin.list_per_page, model_admin.model) == (7, Segment)
 
 
 def test_parts_of_the_admin_see_attributes_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +102,9 @@ def test_parts_of_the_admin_see_attributes_that_are_set(monkeypatch: pytest.Monk
 def test_urls_are_those_of_the_registered_class(model_admin: Any) -> None:
     patterns: Any = include(model_admin.urls)[0]
 
-    assert type(model_admin) is not WorkersAdmin
-    assert [pattern.name for pattern in patterns] == ["flagstaff_connectedworker_changelist"]
-    assert type(model_admin) is WorkersAdmin
+    assert type(model_admin) is not SegmentAdmin
+    assert "flagstaff_segment_changelist" in [pattern.name for pattern in patterns]
+    assert type(model_admin) is SegmentAdmin
 
 
 def test_threads_that_load_at_the_same_time_see_all_attributes(model_admin: Any) -> None:
@@ -119,4 +119,4 @@ def test_threads_that_load_at_the_same_time_see_all_attributes(model_admin: Any)
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert models == [ConnectedWorker] * 8
+    assert models == [Segment] * 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -22,7 +22,6 @@ from flagstaff.admin.history.event_cells import (
     missing_text,
     without_hidden_users,
 )
-from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, filters_of
 from flagstaff.admin.recent_changes.rows import other_kinds, other_rows, rows_of
 from flagstaff.admin.recent_changes.urls import (
@@ -33,6 +32,7 @@ from flagstaff.admin.recent_changes.urls import (
     undo_url,
 )
 from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.table import Page
 from flagstaff.admin.undo.page import UndoPage
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, ChangeQuerySet, events
@@ -44,44 +44,39 @@ _MAX_OTHERS = 500
 _UNDO_PAGES = {UNDO_TRANSACTION, UNDO_EVENTS}
 
 
-class RecentChangesAdmin(PlainPageAdmin):
+class RecentChanges(Page):
     """One page: users who may view flags, values or segments see their changes."""
 
-    page_template = "flagstaff/recent_changes/page.html"
     docs_page = "how-to/history/"
+    template = "flagstaff/recent_changes/page.html"
+    stylesheets = ("admin", "lists", "recent_changes", "console")
 
-    class Media:
-        css = {
-            "all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/recent_changes.css")
-        }
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may view flags, values or segments."""
-        return bool(viewable_kinds(self.admin_site, request))
-
-    def post_page(self, request: HttpRequest) -> HttpResponse:
+    def post(self) -> HttpResponse:
         """Undoes what the URL names, after a confirmation."""
-        if _UNDO_PAGES.isdisjoint(request.GET):
+        if _UNDO_PAGES.isdisjoint(self.request.GET):
             raise PermissionDenied
-        return UndoPage(self).answer(request)
+        return UndoPage(self.admin).answer(self.request)
 
-    def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
-        """The page that undoes what the URL names, or the CSV."""
+    def get(self) -> HttpResponse:
+        """The page, the page that undoes what the URL names, or the CSV."""
+        request = self.request
         if not can_read(request, "change_table"):
-            return None
+            return self.show(self._context())
         if not _UNDO_PAGES.isdisjoint(request.GET):
-            return UndoPage(self).answer(request)
+            return UndoPage(self.admin).answer(request)
         if BACK in request.GET:
-            self.message_user(
+            self.admin.message_user(
                 request, _("First select the changes that you want to undo."), messages.WARNING
             )
-            return HttpResponseRedirect(list_url(self.admin_site, request))
-        return self._csv(request) if request.GET.get("format") == "csv" else None
+            return HttpResponseRedirect(list_url(self.site, request))
+        is_csv = request.GET.get("format") == "csv"
+        return cast("HttpResponse", self._csv()) if is_csv else self.show(self._context())
 
-    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+    def _context(self) -> Mapping[str, object]:
         """The rows of a page, and the filters."""
+        request = self.request
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
-        kinds = viewable_kinds(self.admin_site, request)
+        kinds = viewable_kinds(self.site, request)
         labels = {kind.value: str(KIND_LABELS[kind]) for kind in kinds} | other_kinds()
         context = {
             "filters": filters,
@@ -94,8 +89,8 @@ class RecentChangesAdmin(PlainPageAdmin):
             return {**context, "unavailable": text}
         if filters.problems:
             return context
-        readable = readable_kinds(self.admin_site, request)
-        rows, older = self._rows(request, filters, readable)
+        readable = readable_kinds(self.site, request)
+        rows, older = self._rows(filters, readable)
         versions = [int(row.version) for row in rows if row.is_one_of_all]
         return {
             **context,
@@ -104,25 +99,24 @@ class RecentChangesAdmin(PlainPageAdmin):
             "missing": missing_text(),
             "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind not in readable],
             "may_undo": any(row.may_select for row in rows),
-            "undo_shown_url": undo_url(self.admin_site, versions, filters.query)
+            "undo_shown_url": undo_url(self.site, versions, filters.query)
             if filters.is_narrow and len(versions) > 1
             else "",
             "undo_shown_count": len(versions),
         }
 
-    def _rows(
-        self, request: HttpRequest, filters: Filters, kinds: list[Kind]
-    ) -> tuple[list[EventRow], str]:
+    def _rows(self, filters: Filters, kinds: list[Kind]) -> tuple[list[EventRow], str]:
         """The rows of a page, and where the next one begins."""
+        request = self.request
         version, until = _before(request)
         entries: list[Change] = []
         if kinds and until is None:
-            entries_shown = shown_entries(self.admin_site, request, filters, kinds)
+            entries_shown = shown_entries(self.site, request, filters, kinds)
             newest = entries_shown.short().newest(version, few=filters.is_short)
             entries = [*newest[: _PAGE_SIZE + 1]]
         page, more = entries[:_PAGE_SIZE], entries[_PAGE_SIZE:]
         shown = [*without_hidden_users(request, events(page))]
-        rows = rows_of(self.admin_site, request, shown, filters.query)
+        rows = rows_of(self.site, request, shown, filters.query)
         # The events of the apps between the first and the last change of the page.
         if version is not None:
             until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
@@ -133,18 +127,19 @@ class RecentChangesAdmin(PlainPageAdmin):
             until=min(map(aware, filter(None, (until, filters.until))), default=None),
         )
         limit = _MAX_OTHERS if more else _PAGE_SIZE
-        others = other_rows(self.admin_site, request, of_page, limit)
+        others = other_rows(self.site, request, of_page, limit)
         older = str(page[-1].pk) if more else ""
         if not more and len(others) >= _PAGE_SIZE:
             # After the oldest change, the next pages have only events of the apps.
             older = aware(others[-1].at).isoformat()
         return sorted([*rows, *others], key=lambda row: aware(row.at), reverse=True), older
 
-    def _csv(self, request: HttpRequest) -> HttpResponseBase:
+    def _csv(self) -> HttpResponseBase:
+        request = self.request
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
         entries: Iterator[Change] = iter(())
         if not filters.problems:
-            site = self.admin_site
+            site = self.site
             found = shown_entries(site, request, filters, readable_kinds(site, request))
             entries = found.in_batches(few=filters.is_short)
         return csv_response(without_hidden_users(request, events(entries)), "recent-changes.csv")

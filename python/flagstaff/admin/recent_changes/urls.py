@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
-from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.links import page_url
+from flagstaff.admin.menu import page_link, page_path
 from flagstaff.history.kinds import Kind
-from flagstaff.models import RecentChange
 
 #: The parameter of a history: the version to restore.
 RESTORE = "restore"
@@ -22,7 +22,7 @@ UNDO_EVENTS, UNDO_TRANSACTION, BACK = "undo", "undo-transaction", "back"
 
 def list_url(site: AdminSite, request: HttpRequest) -> str:
     """Returns the URL of the list, with the filters that it had before a page below it."""
-    url, back = page_url(site, RecentChange, "changelist"), request.GET.get(BACK, "")
+    url, back = page_path(site, "changes"), request.GET.get(BACK, "")
     return f"{url}?{back}" if back else url
 
 
@@ -48,7 +48,7 @@ def restore_url(site: AdminSite, kind: Kind, pk: object, version: int) -> str:
 
 def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
     """Returns the URL of the deleted flags whose key has this text; "" without a text."""
-    if not text or not may_view(site, request, RecentChange):
+    if not text or not page_link(site, request, "changes"):
         return ""
     return _url(site, [("key", text), ("kind", Kind.FLAG.value), ("action", "delete")])
 
@@ -69,7 +69,8 @@ def actor_url(site: AdminSite, actor: str, day: date) -> str:
 
 
 def _url(site: AdminSite, query: list[tuple[str, str]], back: str | None = None) -> str:
-    if not query or admin_of(site, RecentChange) is None:
+    url = page_path(site, "changes")
+    if not query or not url:
         return ""
     pairs = query if back is None else [*query, (BACK, back)]
-    return f"{page_url(site, RecentChange, 'changelist')}?{urlencode(pairs)}"
+    return f"{url}?{urlencode(pairs)}"

@@ -18,10 +18,9 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.text import Text, local_list, local_number, localized, quoted
 from flagstaff.actions.rights import right_of
-from flagstaff.admin.base_admin import SAVE_TIMEOUT
+from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed, parse_version, problems_of
 from flagstaff.admin.links import admin_of, page_url, row_links
-from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import (
     BACK,
@@ -53,7 +52,6 @@ from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 from flagstaff.history.user_names import may_see_users, names_of_users
-from flagstaff.models import RecentChange
 
 # The largest number of events of a readable confirmation.
 _MAX_EVENTS = 200
@@ -177,7 +175,7 @@ class UndoPreview:
 class UndoPage:
     """The page below the list of recent changes."""
 
-    def __init__(self, admin: PlainPageAdmin) -> None:
+    def __init__(self, admin: BaseAdmin) -> None:
         self._admin = admin
         self._site = admin.admin_site
 
@@ -214,7 +212,7 @@ class UndoPage:
             "flagstaff_problems": [text % {"why": why} for why in refusals] or problems,
             "flagstaff_nothing": not is_possible,
         }
-        response = self._admin.confirmation(request, RecentChange(), page)
+        response = self._admin.confirmation(request, None, page)
         response.template_name = "flagstaff/recent_changes/undo.html"
         return response
 

@@ -149,9 +149,7 @@ class ExperimentAdmin(ActionPageAdmin):
         level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
         if level is Level.RUNNING:
             return labelled_cell(_("verdict"), two_lines("", text))
-        css = "tripped" if level is Level.PROBLEM else "on"
-        shown = format_html('<span class="flagstaff-state flagstaff-{}">{}</span>', css, label)
-        return labelled_cell(_("verdict"), two_lines(shown, text))
+        return labelled_cell(_("verdict"), two_lines(label, text))
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
     def started(self, experiment: Experiment) -> SafeString:

@@ -12,22 +12,13 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._words.text import local_number
+from flagstaff.admin.words import badge
 from flagstaff.experiments.admin.texts import count_text, p_sentence, time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import Report, VerdictReport
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
 
-_CSS_CLASSES = {
-    Outcome.MISMATCH: "tripped",
-    Outcome.TOO_EARLY: "none",
-    Outcome.HARM: "tripped",
-    Outcome.GUARDRAIL_FAILED: "tripped",
-    Outcome.BETTER: "on",
-    Outcome.WORSE: "tripped",
-    Outcome.NO_DIFFERENCE: "off",
-    Outcome.UNDECIDED: "partial",
-}
 # A trend is no result, so its figures are no headline.
 _RESULTS = {Outcome.BETTER, Outcome.WORSE, Outcome.NO_DIFFERENCE}
 
@@ -49,6 +40,11 @@ class Headline:
 def headlines(report: Report, figures: Mapping[str, str]) -> list[Headline]:
     """Returns the verdict on each treatment. `figures` are those of the primary metric."""
     return [_headline(one, report, figures) for one in report.verdicts]
+
+
+def outcome_label(outcome: Outcome) -> SafeString:
+    """Returns the outcome of a verdict as a coloured label."""
+    return badge(outcome.value, outcome_text(outcome))
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -168,16 +164,11 @@ def notes(report: Report) -> list[str]:
 
 def _headline(verdict: VerdictReport, report: Report, figures: Mapping[str, str]) -> Headline:
     outcome = verdict.outcome
-    label = format_html(
-        '<span class="flagstaff-state flagstaff-{}">{}</span>',
-        _CSS_CLASSES[outcome],
-        OUTCOMES[outcome],
-    )
     # The notice above says the same in more words.
     hidden = {Statement.SHARES_ARE_WRONG, Statement.NO_FIGURE_IS_VALID}
     return Headline(
         treatment=verdict.treatment,
-        outcome=label,
+        outcome=outcome_label(outcome),
         figures=figures.get(verdict.treatment, "") if outcome in _RESULTS else "",
         may=_statements(set(verdict.may_conclude) - hidden),
         may_not=_statements(set(verdict.may_not_conclude) - hidden),

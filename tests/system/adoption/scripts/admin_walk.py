@@ -52,7 +52,7 @@ def post(path: str, data: dict[str, Any]) -> str:
 def undo(version: int) -> None:
     page(
         client.post(
-            f"/admin/flagstaff/recentchange/?undo={version}", {"_confirmed": "1"}, follow=True
+            f"/admin/common/featureflag/changes/?undo={version}", {"_confirmed": "1"}, follow=True
         )
     )
 
@@ -95,7 +95,7 @@ seen["fields"] = fields(details)
 seen["presets"] = change.count("?percent=")
 seen["asked"] = "Turn on added" in question
 seen["flag"] = [flag.enabled, flag.rollout_percent]
-seen["undo links"] = history.count("/recentchange/?undo=")
+seen["undo links"] = history.count("/featureflag/changes/?undo=")
 seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history("added")})
 seen["reasons"] = [event.reason for event in events if event.reason]
 seen["own reason"] = getattr(flag, "reason", None)

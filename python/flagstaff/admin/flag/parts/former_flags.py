@@ -16,13 +16,13 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import admin_of, may_view
+from flagstaff.admin.links import admin_of
+from flagstaff.admin.menu import page_link
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, former_rows
-from flagstaff.models import RecentChange
 
 
 def former_texts(
@@ -47,7 +47,7 @@ def former_texts(
     renamed = [row.object_pk for row in rows.values() if not row.is_deletion]
     flags = all_rows(conf.flag_model).filter(pk__in=renamed).values_list("pk", "key")
     present = {str(pk): key for pk, key in flags} if renamed else {}
-    may_see = may_view(site, request, RecentChange) and may(site, request, "view", conf.flag_model)
+    may_see = page_link(site, request, "changes") and may(site, request, "view", conf.flag_model)
     flag_admin = admin_of(site, conf.flag_model)
     may_add = may_see and flag_admin is not None and flag_admin.has_add_permission(request)
     texts = {}

@@ -1,0 +1,157 @@
+"""The pages that are about no single row: sentences, filters and tables, in one template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.forms.widgets import Media
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.menu import page_link
+from flagstaff.conf import conf
+
+#: The parameter with the number of the page, from 1 on.
+PAGE = "p"
+_MAX_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Column:
+    """The heading of a column, and how its cells are aligned."""
+
+    title: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. A cell is a text, or HTML with a badge, a link or a time."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    #: What the page says instead of a table without rows.
+    empty: str = ""
+    #: What follows the table.
+    note: str = ""
+
+    @property
+    def cells(self) -> list[list[tuple[Column, str]]]:
+        """The cells of each row, with their columns."""
+        return [[*zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A link that changes which rows the page shows."""
+
+    label: str
+    url: str
+    is_current: bool = False
+    count: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a page says, from top to bottom."""
+
+    form: forms.Form | None = None
+    sentence: str = ""
+    #: What is wrong, or what a person should know or do.
+    notes: Sequence[str] = ()
+    filters: Sequence[Filter] = ()
+    tables: Sequence[Table] = ()
+    #: Links to the previous and the next page.
+    pages: Sequence[Filter] = ()
+    #: How to read the page.
+    remarks: Sequence[str] = ()
+    #: The label of a button that posts; empty for none.
+    button: str = ""
+
+
+class Page:
+    """A page below the list of flags."""
+
+    #: The page of the documentation, below DOCS_URL.
+    docs_page: ClassVar[str] = "how-to/admin/"
+    template: ClassVar[str] = "flagstaff/table_page.html"
+    stylesheets: ClassVar[Sequence[str]] = ("admin", "console")
+
+    def __init__(self, admin: BaseAdmin, request: HttpRequest, title: str) -> None:
+        """Takes the admin of flags, a request of a user who may open the page, and its title."""
+        self.admin, self.site = admin, admin.admin_site
+        self.request, self.title = request, title
+
+    def get(self) -> HttpResponse:
+        """Returns the page."""
+        return self.show({"page": self.content()})
+
+    def post(self) -> HttpResponse:
+        """Does what a button of the page is for. Most pages have none."""
+        raise PermissionDenied
+
+    def content(self) -> Content:
+        """Returns what the page says."""
+        raise NotImplementedError
+
+    def show(self, context: Mapping[str, object]) -> HttpResponse:
+        """Returns the page of a template, with what each page has."""
+        flags = conf.flag_model
+        paths = [f"flagstaff/{name}.css" for name in self.stylesheets]
+        page = {
+            "title": self.title,
+            "media": Media(css={"all": paths}),
+            "docs_page": self.docs_page,
+            "flags_title": flags._meta.verbose_name_plural,
+            "flags_url": page_url(self.site, flags, "changelist")
+            if may_view(self.site, self.request, flags)
+            else "",
+            "search_url": page_link(self.site, self.request, "search"),
+            **context,
+        }
+        return self.admin.template_page(self.request, self.template, page)
+
+
+def page_number(request: HttpRequest) -> int:
+    """Returns the number of the page in the URL, from 1 on."""
+    text = request.GET.get(PAGE, "")
+    # Longer numbers are pages that do not exist.
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return max(int(text), 1) if is_number else 1
+
+
+def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[Filter]:
+    """Returns the links to the previous and the next page, where there is one."""
+    links = [(_("Previous page"), number - 1)] if number > 1 else []
+    links += [(_("Next page"), number + 1)] if has_next else []
+    return [Filter(label, with_query(request, {PAGE: str(to)})) for label, to in links]
+
+
+def with_query(request: HttpRequest, changed: Mapping[str, str | None]) -> str:
+    """Returns the query of the URL with other values of some parameters; None leaves one out."""
+    query = request.GET.copy()
+    for name, value in changed.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
+    return f"?{query.urlencode()}"
+
+
+def lines(first: str, *others: str) -> SafeString:
+    """Returns a line, and below it those quiet ones that are not empty."""
+    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
+    return format_html("{}{}", first, quiet)
+
+
+def link(url: str, text: str) -> SafeString | str:
+    """Returns a text, as a link unless the URL is empty."""
+    return format_html('<a href="{}">{}</a>', url, text) if url else text

@@ -1,0 +1,206 @@
+"""The search over flags, values, segments, rollout plans and experiments."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils.text import capfirst
+
+from flagstaff import experiments
+from flagstaff.experiments.models import Experiment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts.models import Plan
+from tests.support.admin_pages import FLAGS, count_queries, page, staff
+from tests.support.plan_pages import text_of
+from tests.support.sql import without_table
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).parents[4]
+FLAGS_NAME = str(capfirst(FeatureFlag._meta.verbose_name_plural))
+OVERVIEW, SEARCH = f"{FLAGS}overview/", f"{FLAGS}search/"
+ANYBODY = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
+
+
+@pytest.fixture
+def rows() -> None:
+    """One row of each kind whose key begins with "checkout"."""
+    FeatureFlag.objects.create(key="checkout_flag", description="One page", tags=["payment", "eu"])
+    KeyValueStore.objects.create(key="checkout_value", value="stripe")
+    KeyValueStore.objects.create(key="checkout_secret", value="s3cret", secret=True)
+    Segment.objects.create(key="checkout_segment", conditions=[ANYBODY])
+    Plan.objects.create(flag_pk="7", key="checkout_plan", steps=[{"percent": 5, "seconds": 60}])
+    experiments.create("checkout_experiment", ["control", "treatment"])
+
+
+def url_of(text: str) -> str:
+    return f"{SEARCH}?{urlencode({'q': text})}"
+
+
+def found(client: Client, text: str) -> dict[str, list[str]]:
+    """Returns the keys that a search finds, by kind."""
+    html = page(client, url_of(text))
+    groups = re.findall(r'<h2 id="table-.*?">(.*?)</h2>(.*?)</section>', html, re.DOTALL)
+    return {
+        name: [unescape(key) for key in re.findall(r'flagstaff-key" href="[^"]*">(.*?)</a>', group)]
+        for name, group in groups
+    }
+
+
+def test_search_finds_all_kinds_by_a_part_of_the_key(operator: Client, rows: None) -> None:
+    assert found(operator, "KOUT_") == {
+        FLAGS_NAME: ["checkout_flag"],
+        "Values": ["checkout_secret", "checkout_value"],
+        "Segments": ["checkout_segment"],
+        "Rollout plans": ["checkout_plan"],
+        "Experiments": ["checkout_experiment"],
+    }
+
+
+@pytest.mark.parametrize("text", ["one PAGE", "payment", "flag eu"])
+def test_search_finds_flags_by_description_and_tags(
+    text: str, operator: Client, rows: None
+) -> None:
+    assert found(operator, text) == {FLAGS_NAME: ["checkout_flag"]}
+
+
+def test_list_of_flags_is_searched_by_tags_too(operator: Client, rows: None) -> None:
+    assert "checkout_flag" in page(operator, f"{FLAGS}?q=payment")
+
+
+def test_found_rows_have_their_state_and_description(operator: Client, rows: None) -> None:
+    text = text_of(page(operator, url_of("checkout")).replace("<", " <"))
+    assert "checkout_flag off One page · payment · eu" in text
+    assert "checkout_plan pending" in text
+    assert "checkout_experiment draft" in text
+
+
+def test_secret_value_is_neither_searched_nor_shown(operator: Client, rows: None) -> None:
+    assert found(operator, "s3cret") == {}
+    assert "s3cret" not in page(operator, url_of("checkout_secret"))
+
+
+def test_exact_key_comes_first(operator: Client) -> None:
+    for key in ("a_checkout", "checkout", "checkout_2"):
+        FeatureFlag.objects.create(key=key)
+    [keys] = found(operator, "checkout").values()
+    assert keys == ["checkout", "a_checkout", "checkout_2"]
+
+
+@pytest.mark.parametrize("text", ["%", "_", "\\"])
+def test_wildcards_of_sql_are_plain_characters(text: str, operator: Client) -> None:
+    FeatureFlag.objects.create(key="ab")
+    FeatureFlag.objects.create(key="a", description=f"has {text} in it")
+    assert found(operator, text) == {FLAGS_NAME: ["a"]}
+
+
+@pytest.mark.parametrize("query", ["", "?q=", "?q=%20", "?q=%00"])
+def test_empty_search_shows_nothing(query: str, operator: Client, rows: None) -> None:
+    html = page(operator, f"{SEARCH}{query}")
+    assert "checkout" not in html
+    assert "Type a part of a key" in html
+
+
+def test_search_without_a_match_says_so_and_escapes_the_text(operator: Client) -> None:
+    html = page(operator, url_of("<b>none"))
+    assert "Nothing has “&lt;b&gt;none” in its key" in html
+    assert 'value="&lt;b&gt;none"' in html
+
+
+def test_kind_with_many_rows_shows_twenty_and_a_link_to_its_list(operator: Client) -> None:
+    FeatureFlag.objects.bulk_create(FeatureFlag(key=f"flag_{n:02}") for n in range(21))
+    assert len(found(operator, "flag_")[FLAGS_NAME]) == 20
+    assert f'href="{FLAGS}?q=flag_">Show all in the list' in page(operator, url_of("flag_"))
+    FeatureFlag.objects.filter(key="flag_00").delete()
+    assert "Show all in the list" not in page(operator, url_of("flag_"))
+
+
+def test_user_finds_only_the_kinds_that_the_user_may_view(rows: None) -> None:
+    viewer = staff("view_segment", "view_keyvaluestore")
+    assert set(found(viewer, "checkout")) == {"Values", "Segments"}
+    assert staff(name="other").get(url_of("checkout")).status_code == 403
+
+
+def test_search_makes_one_query_for_each_kind(operator: Client, rows: None) -> None:
+    empty = count_queries(operator, SEARCH)
+    assert count_queries(operator, url_of("checkout")) == empty + 5
+
+
+def test_kind_whose_table_is_missing_says_so(operator: Client, rows: None) -> None:
+    with without_table("flagstaff_experiments_experiment"):
+        assert found(operator, "checkout")["Experiments"] == []
+        assert "This cannot be read." in page(operator, url_of("checkout"))
+
+
+def test_list_without_a_search_is_searched_by_key(
+    operator: Client, rows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.site.get_model_admin(Segment), "search_fields", ())
+    assert found(operator, "checkout_segment") == {"Segments": ["checkout_segment"]}
+
+
+# The links to the documentation.
+
+
+def docs_links(client: Client, url: str) -> list[str]:
+    return re.findall(r'class="flagstaff-docs" href="([^"]*)" rel="noreferrer"', page(client, url))
+
+
+def test_pages_have_no_link_to_the_documentation_by_default(operator: Client) -> None:
+    assert docs_links(operator, FLAGS) == docs_links(operator, OVERVIEW) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "docs"),
+    [
+        ("flagstaff/featureflag/overview/", "operators/"),
+        ("flagstaff/featureflag/search/", "operators/"),
+        ("flagstaff/featureflag/", "how-to/admin/"),
+        ("flagstaff/featureflag/add/", "how-to/admin/"),
+        ("flagstaff/featureflag/{flag}/change/", "how-to/admin/"),
+        ("flagstaff/keyvaluestore/", "how-to/values/"),
+        ("flagstaff/segment/", "how-to/targeting/"),
+        ("flagstaff/featureflag/changes/", "how-to/history/"),
+        ("flagstaff/featureflag/workers/", "how-to/propagation/"),
+        ("flagstaff/featureflag/unknown-keys/", "operators/"),
+        ("flagstaff/featureflag/user/", "how-to/admin/"),
+        ("flagstaff/featureflag/stale/", "how-to/clean-up/"),
+        ("flagstaff_rollouts/plan/", "how-to/rollout-plans/"),
+        ("flagstaff_rollouts/plan/add/", "how-to/rollout-plans/"),
+        ("flagstaff_rollouts/plan/{plan}/change/", "how-to/rollout-plans/"),
+        ("flagstaff_experiments/experiment/", "how-to/experiments/"),
+        ("flagstaff_experiments/experiment/add/", "how-to/experiments/"),
+        ("flagstaff_experiments/experiment/{experiment}/change/", "how-to/experiments/"),
+    ],
+)
+def test_page_links_to_its_page_of_the_documentation(
+    path: str, docs: str, operator: Client, rows: None, settings: Any
+) -> None:
+    site = "https://docs.example.com/flagstaff"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "DOCS_URL": site}
+    pks = {
+        "flag": FeatureFlag.objects.get().pk,
+        "plan": Plan.objects.get().pk,
+        "experiment": Experiment.objects.get().pk,
+    }
+    assert docs_links(operator, f"/admin/{path.format(**pks)}") == [f"{site}/{docs}"]
+    source = ROOT / "docs" / f"{docs.rstrip('/')}.md"
+    assert source.is_file()
+
+
+def test_search_over_a_relation_finds_each_row_once(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = FeatureFlag.objects.create(key="a")
+    flag.allowed_users.set(User.objects.create(username=f"guest{n}") for n in range(3))
+    own = admin.site.get_model_admin(FeatureFlag)
+    monkeypatch.setattr(own, "search_fields", ("allowed_users__username",))
+    assert found(operator, "guest")[FLAGS_NAME] == ["a"]

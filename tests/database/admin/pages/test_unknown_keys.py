@@ -1,0 +1,203 @@
+"""The page of unknown keys in the admin."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from flagstaff import changes, experiments
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    count_queries,
+    messages_of,
+    page,
+    staff,
+    state,
+)
+from tests.support.plan_pages import text_of
+from tests.support.sql import rows as execute
+from tests.support.terminals import delete_usage
+from tests.support.usage_rows import add_usage
+
+pytestmark = pytest.mark.django_db
+
+UNKNOWN = f"{FLAGS}unknown-keys/"
+
+
+def text(html: str) -> str:
+    return text_of(html.partition('id="content"')[2].replace("<", " <"))
+
+
+def evaluate_unknown(key: str, *, count: int = 1, days: float = 0) -> None:
+    """Counts evaluations of a key without a flag, so many days ago."""
+    add_usage(key, "unknown", count, days)
+
+
+def keys(html: str) -> list[str]:
+    """The unknown keys of the table."""
+    return re.findall(r'<th scope="row"><span class="flagstaff-key">([^<]*)<', html)
+
+
+@pytest.fixture(autouse=True)
+def usage() -> None:
+    """A worker that reports."""
+    delete_usage()
+    add_usage("", "report", 0)
+
+
+def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> None:
+    evaluate_unknown("first_seen", count=12_345, days=2)
+    evaluate_unknown("last_seen")
+    html = page(operator, UNKNOWN)
+    shown = text(html)
+    assert keys(html) == ["last_seen", "first_seen"]
+    assert "12,345" in shown
+    assert "In the last 7 days, your code evaluated 2 keys that have no flag." in shown
+    assert re.search(r"Counted since .* and until .*\d\d:\d\d:\d\d", shown)
+    assert "Workers report every 60 s: later evaluations are not included yet." in shown
+    assert "Only keys of flags are counted, not keys of values." in shown
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("a b", "No flag can have this key: the key has white space at position 2;"),
+        ("-rf", 'No flag can have this key: the key begins with "-"'),
+        ("(other keys)", "This row counts all keys that look generated, and all keys after the"),
+        ("checkout_button", "checkout_button is the key of an experiment"),
+        ("<b>odd</b>", "No flag can have this key: "),
+    ],
+)
+def test_key_that_no_flag_can_have_says_why(key: str, problem: str, operator: Client) -> None:
+    experiments.create("checkout_button")
+    evaluate_unknown(key)
+    html = page(operator, UNKNOWN)
+    assert problem in text(html)
+    assert f"{FLAGS}add/?" not in html
+    assert "<b>odd</b>" not in html
+
+
+def test_page_without_an_unknown_key_or_its_table_says_so(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_unknown("last_seen")
+    evaluate_unknown("old_key", days=8)
+    changes.flags.create("last_seen")
+    html = page(operator, UNKNOWN)
+    assert keys(html) == []
+    assert "Every key that was evaluated in the last 7 days has a flag." in text(html)
+    delete_usage()
+    assert "No worker has reported its evaluations yet." in text(page(operator, UNKNOWN))
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "vendor", "sqlite")
+        assert "usage is not available in database" in text(page(operator, UNKNOWN))
+    execute("DROP TABLE flagstaff_usage")
+    assert "usage is not available in database" in text(page(operator, UNKNOWN))
+
+
+def test_page_has_fifty_keys_and_links_to_the_others(operator: Client) -> None:
+    for number in range(51):
+        evaluate_unknown(f"key_{number:02}", days=number / 1_000)
+    first, last = page(operator, UNKNOWN), page(operator, f"{UNKNOWN}?p=2")
+    assert (len(keys(first)), keys(last)) == (50, ["key_50"])
+    assert "evaluated 51 keys" in text(first)
+    assert 'href="?p=2">Next page<' in first
+    assert 'href="?p=1">Previous page<' in last
+    # After the last page, the first one.
+    assert keys(page(operator, f"{UNKNOWN}?p=9")) == keys(page(operator, f"{UNKNOWN}?p=x"))
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_key_that_a_flag_had_before_links_to_its_history(
+    use_tz: bool, operator: Client, settings: Any
+) -> None:
+    settings.USE_TZ = use_tz
+    changes.flags.create("old_banner")
+    changes.flags.delete("old_banner")
+    changes.flags.create("old_name")
+    changes.flags.update("old_name", {"key": "new_name"})
+    for key in ("old_banner", "old_name", "never_seen"):
+        evaluate_unknown(key)
+    html = page(operator, UNKNOWN)
+    links = re.findall(r'<a href="([^"]*)">A flag had this key\.</a>', html)
+    assert {unescape(one) for one in links} == {
+        f"{RECENT}?key={key}&exact=1&kind=flag" for key in ("old_banner", "old_name")
+    }
+    assert "Bring back" in page(operator, f"{RECENT}?key=old_banner&exact=1&kind=flag")
+
+
+def test_viewer_and_read_only_pages_cannot_create_flags(
+    operator: Client, viewer: Client, settings: Any
+) -> None:
+    evaluate_unknown("last_seen")
+    html = page(viewer, UNKNOWN)
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    for one in (html, page(operator, UNKNOWN)):
+        assert keys(one) == ["last_seen"]
+        assert f"{FLAGS}add/?" not in one
+
+
+@pytest.mark.parametrize("permission", ["view_featureflag", "toggle_featureflag"])
+def test_similar_flag_of_the_key_is_linked(permission: str, flag: FeatureFlag) -> None:
+    evaluate_unknown("new_chekout")
+    html = page(staff(permission), UNKNOWN)
+    link = f'<a class="flagstaff-key" href="{FLAGS}{flag.pk}/change/">new_checkout</a>'
+    assert f"Did you mean {link}?" in html
+    assert "evaluated 1 key that has no flag" in text(html)
+
+
+def test_page_makes_the_same_queries_for_many_keys(operator: Client) -> None:
+    def add(numbers: range) -> None:
+        for number in numbers:
+            changes.flags.create(f"old_{number}")
+            changes.flags.delete(f"old_{number}")
+            evaluate_unknown(f"old_{number}")
+
+    add(range(1))
+    few = count_queries(operator, UNKNOWN)
+    add(range(1, 30))
+    assert count_queries(operator, UNKNOWN) == few <= 13
+
+
+# The page that adds a flag.
+
+
+def add_flag(client: Client, key: str) -> list[str]:
+    """Adds a flag that is off, and returns the messages."""
+    data = {"key": key, "rollout_percent": 0, "kind": "release"}
+    return messages_of(client.post(f"{FLAGS}add/", data, follow=True))
+
+
+def test_add_page_counts_the_evaluations_of_the_key(operator: Client) -> None:
+    evaluate_unknown("last_seen", count=1_234)
+    html, url = page(operator, UNKNOWN), f"{FLAGS}add/?key=last_seen"
+    assert f'href="{url}"' in html
+    response = operator.get(url)
+    form = response.context["adminform"].form
+    assert form.initial["key"] == "last_seen"
+    assert (form["enabled"].value(), form["rollout_percent"].value()) == (False, 0)
+    [message] = messages_of(response)
+    assert message == (
+        "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
+        "its default; while the new flag is off, it returns False."
+    )
+    assert messages_of(operator.get(f"{FLAGS}add/")) == []
+
+
+def test_add_page_and_new_flag_name_the_flag_that_had_the_key(operator: Client) -> None:
+    assert len(add_flag(operator, "brand_new")) == 1
+    changes.flags.create("old_banner", rollout_percent=50, enabled=True)
+    changes.flags.delete("old_banner")
+    [message] = messages_of(operator.get(f"{FLAGS}add/?key=old_banner"))
+    assert message.startswith("A flag with this key was deleted on ")
+    found = " ".join(add_flag(operator, "old_banner"))
+    assert "was added." in found
+    assert "A flag with this key was deleted on " in found
+    assert state(FeatureFlag.objects.get(key="old_banner")) == (False, 0)

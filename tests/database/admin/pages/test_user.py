@@ -1,0 +1,251 @@
+"""The page of the flags of a user, and the link to it on the page of the user."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import changes, explain
+from flagstaff._engine.direct import read_own_writes
+from flagstaff.admin import UserFlagsMixin
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import override_flag
+from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
+from tests.support.driver import counted
+from tests.support.forced_off import forced_off
+from tests.support.plan_pages import text_of
+
+pytestmark = pytest.mark.django_db
+
+URL = f"{FLAGS}user/"
+GERMANY = {
+    "name": "Germany",
+    "conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}],
+}
+
+
+def shown(client: Client, **parameters: str) -> str:
+    return page(client, f"{URL}?{urlencode(parameters)}")
+
+
+def rows(client: Client, **parameters: str) -> list[str]:
+    """Returns the text of each row: the key, the state and why."""
+    return rows_of(shown(client, **parameters))
+
+
+def create(key: str, percent: int = 0, **fields: Any) -> FeatureFlag:
+    enabled = fields.pop("enabled", True)
+    return FeatureFlag.objects.create(key=key, enabled=enabled, rollout_percent=percent, **fields)
+
+
+def test_page_without_parameters_has_only_the_form(operator: Client, flag: FeatureFlag) -> None:
+    html = page(operator, URL)
+    assert 'name="user"' in html
+    assert 'name="context"' in html
+    assert flag.key not in html
+
+
+def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User) -> None:
+    create("a_disabled", 100, enabled=False)
+    create("b_allowed").allowed_users.add(alice)
+    create("c_all", 100)
+    create("d_none")
+    create("e_rule", rules=[GERMANY])
+    create("f_unnamed", rules=[{"conditions": GERMANY["conditions"], "rollout_percent": 0}])
+    create("g_half", rules=[{**GERMANY, "rollout_percent": 50}])
+    create("h_some", 50)
+    create("i_unit", 50, bucket_by="organization")
+    halves = {key: bucket_of(key, alice.pk) for key in ("g_half", "h_some")}
+    state = {key: "on" if bucket < 50 else "off" for key, bucket in halves.items()}
+    assert rows(operator, user="alice", context="country=DE") == [
+        "a_disabled off disabled",
+        "b_allowed on allowed user",
+        "c_all on rollout of 100 %",
+        "d_none off rollout of 0 %",
+        "e_rule on rule 1 “Germany”",
+        "f_unnamed off rule 1, rollout of 0 %",
+        f"g_half {state['g_half']} rule 1 “Germany”, rollout of 50 %, bucket {halves['g_half']}",
+        f"h_some {state['h_some']} rollout of 50 %, bucket {halves['h_some']}",
+        "i_unit off rollout of 50 %, but organization is missing",
+    ]
+
+
+def test_organization_of_the_context_has_a_bucket(operator: Client) -> None:
+    create("new_checkout", 50, bucket_by="organization")
+    [row] = rows(operator, user="", context="organization=7")
+    with read_own_writes():
+        found = explain("new_checkout", context={"organization": 7})
+    state = "on" if found.value else "off"
+    assert row.endswith(f"{state} rollout of 50 %, bucket {found.bucket} by organization")
+
+
+def test_page_keeps_the_name_of_the_logged_in_user(operator: Client, alice: User) -> None:
+    html = shown(operator, user="alice")
+    assert re.search(r"Welcome,\s*<strong>\w+</strong>", html)
+
+
+def test_anonymous_user_has_no_bucket(operator: Client) -> None:
+    create("new_checkout", 50)
+    html = shown(operator, user="")
+    assert "0 of 1 flag is on for anonymous users." in text_of(html)
+    assert rows_of(html) == ["new_checkout off rollout of 50 %, but there is no user"]
+
+
+def test_flag_that_the_environment_forces_off_says_so(operator: Client, alice: User) -> None:
+    create("new_checkout", 100)
+    with forced_off(["new_checkout"]):
+        assert rows(operator, user="alice") == ["new_checkout off forced off in this process"]
+
+
+def test_flag_that_a_test_overrides_says_so(operator: Client) -> None:
+    create("new_checkout")
+    with override_flag("new_checkout", enabled=True):
+        assert rows(operator, user="") == ["new_checkout on overridden by a test"]
+
+
+def test_flag_with_unreadable_rules_says_so(operator: Client, alice: User) -> None:
+    create("new_checkout", 100)
+    FeatureFlag.objects.update(rules=[{"conditions": 1}])
+    [row] = rows(operator, user="alice")
+    assert row == "new_checkout off its rules cannot be read, so calls return their default"
+
+
+def test_each_result_is_that_of_an_evaluation(operator: Client, alice: User) -> None:
+    for number in range(40):
+        create(f"flag_{number:02}", number * 2 + 10)
+    with read_own_writes():
+        expected = [explain(f"flag_{number:02}", alice).value for number in range(40)]
+    assert [" on " in row for row in rows(operator, user="alice")] == expected
+
+
+def test_filter_shows_only_flags_that_are_on(operator: Client, alice: User) -> None:
+    create("on", 100)
+    create("off")
+    html = shown(operator, user="alice", on="1")
+    assert listed_keys(html) == []
+    assert re.findall(r'class="flagstaff-key" href="[^"]*">(\w+)<', html) == ["on"]
+    assert f"1 of 2 flags are on for alice (primary key {alice.pk})." in text_of(html)
+    links = [unescape(url) for url in re.findall(r'<li><a href="(\?[^"]*)"', html)]
+    assert links == ["?user=alice", "?user=alice&on=1"]
+
+
+def test_key_links_to_the_page_of_the_flag(operator: Client, flag: FeatureFlag) -> None:
+    assert f'href="{FLAGS}{flag.pk}/change/"' in shown(operator, user="")
+
+
+@pytest.mark.usefixtures("flag")
+def test_unknown_user_is_named_with_a_similar_one(operator: Client, alice: User) -> None:
+    html = shown(operator, user="alcie")
+    text = "No user has this primary key or username: “alcie”. Did you mean “alice”?"
+    assert text in text_of(html)
+    assert "<tbody>" not in html
+
+
+@pytest.mark.usefixtures("flag")
+def test_primary_key_without_a_user_is_evaluated_with_a_note(operator: Client) -> None:
+    text = text_of(shown(operator, user="987654321"))
+    assert "is on for primary key 987654321." in text.replace("flags are", "flag is")
+    assert "No user has the primary key 987654321." in text
+
+
+@pytest.mark.usefixtures("flag")
+def test_context_that_cannot_be_read_is_shown_again(operator: Client) -> None:
+    html = shown(operator, user="", context="country")
+    assert 'expected name=value, such as country=DE, not "country"' in text_of(html)
+    assert "\ncountry</textarea>" in html
+    assert "<tbody>" not in html
+
+
+def test_texts_of_people_are_escaped(operator: Client) -> None:
+    create("<b>", 0, rules=[{**GERMANY, "name": "<i>"}])
+    html = shown(operator, user="", context="country=DE")
+    assert ("<b>" in html, "<i>" in html) == (False, False)
+
+
+def test_user_who_may_not_see_users_gets_one_sentence(flag: FeatureFlag) -> None:
+    html = shown(staff("view_featureflag"), user="alice")
+    assert "To see users, you need the permission “auth.view_user”." in text_of(html)
+    assert flag.key not in html
+    # Only the search over everything is there.
+    assert html.partition('id="content"')[2].count("<form") == 1
+
+
+def test_pages_have_200_flags(operator: Client) -> None:
+    FeatureFlag.objects.bulk_create(
+        FeatureFlag(key=f"flag_{number:03}", enabled=True) for number in range(401)
+    )
+    first, last = shown(operator, user=""), shown(operator, user="", p="3")
+    assert (len(rows_of(first)), len(rows_of(last))) == (200, 1)
+    assert 'href="?user=&amp;p=2">Next page<' in first
+    assert 'href="?user=&amp;p=2">Previous page<' in last
+    assert "Previous page" not in first
+    assert "Next page" not in last
+
+
+def test_number_of_queries_does_not_depend_on_that_of_flags(operator: Client, alice: User) -> None:
+    create("first", rules=[GERMANY])
+    with counted() as few:
+        shown(operator, user="alice")
+    for number in range(50):
+        create(f"flag_{number}", number, rules=[GERMANY]).allowed_users.add(alice)
+    with counted() as many:
+        shown(operator, user="alice")
+    assert len(many) == len(few)
+
+
+# The link on the page of a user.
+
+
+class LinkedUserAdmin(UserFlagsMixin, UserAdmin):  # type: ignore[type-arg]  # not at run time
+    pass
+
+
+@pytest.fixture
+def linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds the link to the admin of users, which the URLs know already."""
+    monkeypatch.setattr(site.get_model_admin(User), "__class__", LinkedUserAdmin)
+
+
+def user_page(client: Client, user: User) -> str:
+    return page(client, f"/admin/auth/user/{user.pk}/change/")
+
+
+@pytest.mark.usefixtures("linked")
+def test_page_of_a_user_links_to_the_flags_of_the_user(operator: Client, alice: User) -> None:
+    html = user_page(operator, alice)
+    assert f'<li><a href="{URL}?user={alice.pk}">Feature flags</a></li>' in html
+    assert "/history/" in html
+    assert "Feature flags</a></li>" not in page(operator, "/admin/auth/user/add/")
+
+
+@pytest.mark.usefixtures("linked")
+def test_user_who_may_not_see_flags_gets_no_link(alice: User) -> None:
+    assert URL not in user_page(staff("view_user"), alice)
+
+
+def test_values_with_rules_are_shown_with_the_rule_that_decides(operator: Client) -> None:
+    staff_rule = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+    User.objects.create_user("ana", is_staff=True)
+    changes.values.create("plain", 1)
+    rules = [{"name": "team", "conditions": staff_rule, "value": 50}]
+    changes.values.create("items", 10, rules=rules)
+    rules = [{"conditions": staff_rule, "value": "y"}]
+    changes.values.create("token", "x", secret=True, rules=rules)
+    assert rows_of(shown(operator, user="ana")) == [
+        "items 50 rule 1 “team”",
+        "token •••••• rule 1",
+    ]
+    assert rows_of(shown(operator, user="")) == [
+        "items 10 no rule matches",
+        "token •••••• no rule matches",
+    ]
+    without_values = staff("view_featureflag", "view_user", name="bea")
+    assert "Values with rules" not in shown(without_values, user="ana")
