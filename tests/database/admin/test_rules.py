@@ -21,6 +21,7 @@ from tests.support.admin_pages import (
     kill,
     page,
     permit,
+    typed,
 )
 from tests.support.sql import rows as execute
 
@@ -87,6 +88,15 @@ def test_names_and_values_are_escaped_and_many_values_counted(
     store([{"conditions": [{**COUNTRY, "values": [*range(1_000)]}]}])
     [sentence] = sentences(page(viewer, flag_url(flag)))
     assert sentence.endswith(" or 18 or 19 or 980 more")
+
+
+@pytest.mark.parametrize("rows", [{"rules-rows": "1"}, {"rules": "[]"}])
+def test_all_rules_are_removed(rows: dict[str, str], operator: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "rules")
+    shown = {name: text for name, text in typed(operator, url).items() if "rules" not in name}
+    assert operator.post(url, shown | rows).status_code == 302
+    flag.refresh_from_db()
+    assert flag.rules == []
 
 
 # Rules that workers cannot read.

@@ -315,7 +315,6 @@ class RulesField(JsonField):
     """The rules of a flag, a value or an experiment, or the conditions of a segment."""
 
     default_error_messages = {"required": gettext_lazy("write at least one condition")}
-    empty_values = [None, []]
 
     def __init__(
         self,
@@ -329,6 +328,8 @@ class RulesField(JsonField):
         """Takes what rules of a value can give, and what a page says without rules."""
         widget = RulesWidget(offer, values, no_rules, of_segment=of_segment)
         super().__init__(widget=widget, empty_value=[], **options)
+        # A segment needs conditions; no rules are rules, too.
+        self.empty_values = [[]] if of_segment else []
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
         """None beside those of the widget itself."""
