@@ -16,10 +16,8 @@ from tests.support.admin_pages import (
     FLAGS,
     RECENT,
     count_queries,
-    messages_of,
     page,
     staff,
-    state,
 )
 from tests.support.plan_pages import text_of
 from tests.support.sql import rows as execute
@@ -126,7 +124,7 @@ def test_key_that_a_flag_had_before_links_to_its_history(
     for key in ("old_banner", "old_name", "never_seen"):
         evaluate_unknown(key)
     html = page(operator, UNKNOWN)
-    links = re.findall(r'<a href="([^"]*)">A flag had this key\.</a>', html)
+    links = re.findall(r'A flag had this key before\. <a href="([^"]*)">History</a>', html)
     assert {unescape(one) for one in links} == {
         f"{RECENT}?key={key}&exact=1&kind=flag" for key in ("old_banner", "old_name")
     }
@@ -166,38 +164,16 @@ def test_page_makes_the_same_queries_for_many_keys(operator: Client) -> None:
     assert count_queries(operator, UNKNOWN) == few <= 13
 
 
-# The page that adds a flag.
-
-
-def add_flag(client: Client, key: str) -> list[str]:
-    """Adds a flag that is off, and returns the messages."""
-    data = {"key": key, "rollout_percent": 0, "kind": "release"}
-    return messages_of(client.post(f"{FLAGS}add/", data, follow=True))
-
-
-def test_add_page_counts_the_evaluations_of_the_key(operator: Client) -> None:
+def test_page_that_adds_the_flag_says_what_is_known_of_its_key(operator: Client) -> None:
+    changes.flags.create("last_seen")
+    changes.flags.delete("last_seen")
     evaluate_unknown("last_seen", count=1_234)
-    html, url = page(operator, UNKNOWN), f"{FLAGS}add/?key=last_seen"
-    assert f'href="{url}"' in html
-    response = operator.get(url)
-    form = response.context["adminform"].form
-    assert form.initial["key"] == "last_seen"
-    assert (form["enabled"].value(), form["rollout_percent"].value()) == (False, 0)
-    [message] = messages_of(response)
-    assert message == (
+    url = f"{FLAGS}add/?key=last_seen"
+    assert f'href="{url}"' in page(operator, UNKNOWN)
+    shown = text(page(operator, url))
+    assert (
         "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
         "its default; while the new flag is off, it returns False."
-    )
-    assert messages_of(operator.get(f"{FLAGS}add/")) == []
-
-
-def test_add_page_and_new_flag_name_the_flag_that_had_the_key(operator: Client) -> None:
-    assert len(add_flag(operator, "brand_new")) == 1
-    changes.flags.create("old_banner", rollout_percent=50, enabled=True)
-    changes.flags.delete("old_banner")
-    [message] = messages_of(operator.get(f"{FLAGS}add/?key=old_banner"))
-    assert message.startswith("A flag with this key was deleted on ")
-    found = " ".join(add_flag(operator, "old_banner"))
-    assert "was added." in found
-    assert "A flag with this key was deleted on " in found
-    assert state(FeatureFlag.objects.get(key="old_banner")) == (False, 0)
+    ) in shown
+    assert "A flag had this key before. History" in shown
+    assert "had this key" not in text(page(operator, f"{FLAGS}add/?key=other"))
