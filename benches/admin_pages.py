@@ -62,13 +62,13 @@ AGE = """
 """
 OLD_USAGE = """
     INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()) - interval '40 days', key, true, 10, 5,
+    SELECT date_trunc('hour', now()) - interval '40 days', key, 'true', 10,
         now() - interval '40 days'
     FROM flagstaff_featureflag
 """
 USAGE = """
     INSERT INTO flagstaff_usage
-    SELECT date_trunc('hour', now()) - h * interval '1 hour', key, true, 10, 5, now()
+    SELECT date_trunc('hour', now()) - h * interval '1 hour', key, 'true', 10, now()
     FROM flagstaff_featureflag, generate_series(0, 23) AS h
     WHERE key LIKE 'bulk_1%' OR key = 'with_many_users'
 """

@@ -119,9 +119,13 @@ def read_usage(keys: Collection[str] | None, since: datetime | None) -> Usage:
     """Returns the same as `usage`. The table must be readable. Makes two queries."""
     # Before the hours, which include at least what was reported until then.
     period = usage_period()
+    return Usage(hourly_usage(keys, since), period.since, period.until)
+
+
+def hourly_usage(keys: Collection[str] | None, since: datetime | None) -> tuple[HourlyUsage, ...]:
+    """Returns the hours of `read_usage`, without the period. One query."""
     given = {"keys": None if keys is None else [*keys], "since": since}
-    hours = tuple(HourlyUsage(*row) for row in _rows("read_usage_v1", given))
-    return Usage(hours, period.since, period.until)
+    return tuple(HourlyUsage(*row) for row in _rows("read_usage_v1", given))
 
 
 def usage_period(since: datetime | None = None) -> UsagePeriod:

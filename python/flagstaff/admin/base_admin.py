@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, cast
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
+from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, DataError, connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -28,7 +29,6 @@ from flagstaff._workers.words import propagation_messages
 from flagstaff.actions.rights import may
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.filter_strip import filter_strip
 from flagstaff.admin.links import undo_url
 from flagstaff.admin.menu import with_pages
 from flagstaff.admin.page import page_of
@@ -116,10 +116,19 @@ class BaseAdmin(_ModelAdmin):
         # An action may have a page of its own.
         if shown is not None and "cl" in shown and self.change_list_template is None:
             page = cast("TemplateResponse", response)
+            shown.update(environment_context(), flagstaff_menus=[*_menus(shown["cl"])])
             shown.update(self.list_context(request, shown["cl"]))
-            shown["flagstaff_strip"] = filter_strip(page, shown["cl"])
             extend_template(page, self.list_template)
         return response
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The rows of the list."""
+        try:
+            with savepoint():
+                return super().get_changelist_instance(request)
+        except DataError as error:
+            # A lookup of the URL whose value only the server refuses, such as a time zone.
+            raise IncorrectLookupParameters from error
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
         """Returns what the template of the list shows besides the rows."""
@@ -315,6 +324,23 @@ class BaseAdmin(_ModelAdmin):
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
         return undo_url(self.admin_site, [changed.version])
+
+
+def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:
+    """Yields the filters of a list, for menus in one line above it."""
+    for spec in changelist.filter_specs:
+        choices: list[Any] = [*spec.choices(changelist)]
+        is_set = any(name in changelist.params for name in spec.expected_parameters())
+        chosen = (str(one["display"]) for one in choices if is_set and one.get("selected"))
+        # One with a template of its own is HTML.
+        is_own = spec.template != "admin/filter.html"
+        yield {
+            "title": str(spec.title),
+            # The text of the present choice; empty if the filter is not set.
+            "chosen": next(chosen, "…" if is_set else ""),
+            "choices": choices,
+            "html": admin_list_filter(changelist, cast("Any", spec)) if is_own else "",
+        }
 
 
 def with_undo(message: SafeString, url: str, label: str) -> SafeString:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import URLPattern
 
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.page import page_of
@@ -24,7 +22,7 @@ class AdminOfParts(BaseAdmin):
     #: The model whose fields the options name. A project's own model may have more.
     known_model: ClassVar[type[Model]]
     #: Bound to this admin, in the order in which they are asked.
-    bound_parts: tuple[Part, ...]
+    bound_parts: Sequence[Part] = ()
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
@@ -46,48 +44,17 @@ class AdminOfParts(BaseAdmin):
 
 
 class Part:
-    """A part of the list of flags. By default, it adds nothing.
+    """A part of the admin of flags. By default, it adds nothing.
 
     It has no state of its own besides its admin: what a request has read is in `page_of(request)`.
     """
 
-    #: Methods that show a row in the list. The options of the admin can name them, and a method of
-    #: the admin with the same name comes first.
-    displays: ClassVar[tuple[str, ...]] = ()
-
     def __init__(self, admin: AdminOfParts) -> None:
         self.admin = admin
-
-    def urls(self) -> Sequence[URLPattern]:
-        """Returns URL patterns of pages of its own."""
-        return ()
 
     def media(self) -> forms.Media:
         """Returns the stylesheets and scripts of all pages."""
         return forms.Media()
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Returns the rows that the pages read."""
-        return rows
-
-    def list_display(self, request: HttpRequest, columns: Sequence[Any]) -> Sequence[Any]:
-        """Returns the columns of the list."""
-        return columns
-
-    def list_ordering(self, request: HttpRequest, name: str) -> Any:
-        """Returns the expression by which a column is sorted; None for the column itself."""
-        return None
-
-    def list_count(self, request: HttpRequest, rows: QuerySet[Any]) -> int | None:
-        """Returns the number of the rows of a list if it is known without a query."""
-        return None
-
-    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
-        """Reads what the cells show besides the rows of the page, which have been read."""
-
-    def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
-        """Returns what the template of the list shows besides the rows."""
-        return {}
 
     def new_row(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """Returns the URLs and texts of next steps after a row was added."""

@@ -127,7 +127,7 @@ class RowPageAdmin(AdminOfActions):
             return self._ask(request, next(one for one in self._actions if one.creates), None)
         row = self.get_object(request, unquote(object_id))
         if row is None:
-            return self._missing(request, object_id)
+            return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
             raise PermissionDenied
         return self._page(request, row)
@@ -173,14 +173,15 @@ class RowPageAdmin(AdminOfActions):
 
     def _show(self, request: HttpRequest, action: Action, object_id: str) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
-        return self._missing(request, object_id) if row is None else self._ask(request, action, row)
+        return self.missing(request, object_id) if row is None else self._ask(request, action, row)
 
     def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
         if not self.may_do(request, action, row or self.model):
             raise PermissionDenied
         return ActionRequest(self, request, action, [row] if row else []).answer()
 
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Says that there is no such row, and goes to the index."""
         redirect = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         return cast("HttpResponse", redirect)
 

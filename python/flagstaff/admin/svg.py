@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-_ALL = 100
-
 
 def chart(name: str, height: int, title: str, desc: str, parts: Iterable[SafeString]) -> SafeString:
     """Returns an SVG of the full width. `name` is unique on the page."""
@@ -34,28 +32,6 @@ def image(height: int, label: str, parts: Iterable[SafeString]) -> SafeString:
         'xmlns="http://www.w3.org/2000/svg">{}</svg>',
         *(height, label, joined(parts)),
     )
-
-
-def plot(top: float, size: tuple[float, float], parts: Iterable[SafeString]) -> SafeString:
-    """Returns a part of an SVG of the full width, whose own units have this width and height.
-
-    Paths need units. Their lines keep their width, but circles and texts would be stretched.
-    """
-    width, height = map(_number, size)
-    return format_html(
-        '<svg y="{0}" width="100%" height="{2}" viewBox="0 0 {1} {2}" '
-        'preserveAspectRatio="none">{3}</svg>',
-        *(_number(top), width, height, joined(parts)),
-    )
-
-
-def path(css: str, commands: Iterable[tuple[str | float, ...]]) -> SafeString:
-    """Returns a path of commands, such as ("M", 0, 100), in the units of a plot."""
-    data = "".join(
-        f"{name}{' '.join(_number(float(number)) for number in numbers)}"
-        for name, *numbers in commands
-    )
-    return format_html('<path class="flagstaff-{}" d="{}"></path>', css, data)
 
 
 def rect(css: str, x: float, y: float, width: float, height: float) -> SafeString:
@@ -88,11 +64,6 @@ def text(css: str, x: float, y: float, content: str, anchor: str = "start") -> S
         '<text class="flagstaff-{}" x="{}%" y="{}" text-anchor="{}">{}</text>',
         *(css, _number(x), _number(y), anchor, content),
     )
-
-
-def anchor(x: float, edge: float) -> str:
-    """Returns the anchor of a text that stays inside the box where it is near an edge of it."""
-    return "start" if x < edge else "end" if x > _ALL - edge else "middle"
 
 
 def joined(parts: Iterable[SafeString]) -> SafeString:

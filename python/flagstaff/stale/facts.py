@@ -72,12 +72,11 @@ def periods_of(
     flags: Sequence[AssessedFlag],
     unused: Collection[str],
     since: datetime,
-    planned: Collection[str] | None = None,
 ) -> Periods:
     """Returns the periods of flags. Makes up to three queries, however long the history is.
 
     `unused` are the primary keys of flags that were not evaluated since a time: a new key explains
-    that. `planned` are those of flags that an app is about to change, if they are known.
+    that.
     """
     # Of most flags that were created since, the row itself says so.
     flags_to_read = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
@@ -91,7 +90,7 @@ def periods_of(
     if undecided:
         whole = read_past([_wanted(flag) for flag in undecided], since, newest=None)
         periods |= _periods(undecided, whole)[0]
-    return Periods(_without_plans(periods, planned), past.keys_since)
+    return Periods(_without_plans(periods), past.keys_since)
 
 
 def _wanted(flag: AssessedFlag, *, is_unused: bool = False) -> WantedPast:
@@ -125,12 +124,9 @@ def _unchanged_since(flag: Any, history: datetime | None) -> datetime | None:
     return history and max(history, aware(flag.created_at), aware(flag.changed_at))
 
 
-def _without_plans(
-    periods: dict[str, Constant], planned: Collection[str] | None
-) -> dict[str, Constant]:
+def _without_plans(periods: dict[str, Constant]) -> dict[str, Constant]:
     """Returns the periods of flags that no app is about to change."""
-    if planned is None:
-        planned = {pk for read in PLANNED_FLAGS for pk in read()} if periods else set()
+    planned = {pk for read in PLANNED_FLAGS for pk in read()} if periods else set()
     return {pk: period for pk, period in periods.items() if pk not in planned}
 
 
@@ -150,7 +146,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     counted = () if evaluations.problem else flags
     unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NOT_USED), since)}
     problem = past.history_problem(is_readable=is_readable)
-    periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
+    periods = Periods() if problem else periods_of(flags, unused, since)
     changes = {} if problem else _review_changes(flags, unused, periods, now, since)
     for flag in flags:
         fields = flag.fields

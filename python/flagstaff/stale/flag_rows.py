@@ -16,8 +16,6 @@ from flagstaff.stale.past import configuration_of
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
-#: A flag with the number of its allowed users.
-CountedRow = tuple[Any, int]
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,8 @@ class Selection:
 
     condition: Q
     pks: Collection[object] | None = None
-    #: Flags that were read already; nothing else is looked at.
-    rows: Sequence[CountedRow] | None = None
-    #: The primary keys of those that an app is about to change; None if that is not known.
-    planned: Collection[str] | None = None
+    #: Flags that were read already, with the numbers of their allowed users.
+    rows: Sequence[tuple[Any, int]] | None = None
     #: Whether the tables of the evidence are known to be readable.
     is_readable: bool = False
 

@@ -460,7 +460,7 @@ def test_key_of_a_deleted_flag_and_similar_keys_are_said(
     changes.flags.create("Beta")
     changes.flags.delete("new_checkout")
     first = messages_of(act(operator, f"{FLAGS}add/", key="new_checkout"))
-    assert any("A flag with this key was deleted" in text for text in first)
+    assert any("A flag had this key before" in text for text in first)
     second = messages_of(act(operator, f"{FLAGS}add/", key="beta"))
     assert "Keys are case-sensitive: “beta” differs only in case from “Beta”." in second
 

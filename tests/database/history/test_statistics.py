@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin.changes.events import others_of
-from flagstaff.admin.flag.list.facts import read_facts
+from flagstaff.admin.flag.list import newest_entries
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import events, former_rows
 from flagstaff.models import Change, FeatureFlag
@@ -95,8 +94,8 @@ def indexes_of(read: Callable[[], object], part: str) -> set[str]:
 
 @pytest.mark.usefixtures("statistics")
 def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key() -> None:
-    flags: list[Any] = [FeatureFlag.objects.create(key=f"flag_{number}") for number in range(20)]
-    found = indexes_of(lambda: read_facts(flags, None), "first_value")
+    pks = [str(FeatureFlag.objects.create(key=f"flag_{number}").pk) for number in range(20)]
+    found = indexes_of(lambda: newest_entries(pks), "newest.id")
     assert found == {"flagstaff_change_object"}
 
 

@@ -125,7 +125,7 @@ def pages(key: str) -> list[Any]:
     """The number of changes on the history page, and the states in the list."""
     flag, boss = FeatureFlag.objects.get(key=key), client()
     history = page(boss, f"{FLAGS}{flag.pk}/history/")
-    return [history.count('id="version-'), column(page(boss, f"{FLAGS}?q={key}"), "flag")]
+    return [history.count('id="version-'), column(page(boss, f"{FLAGS}?q={key}"), "state")]
 
 
 def test_cache_is_in_use(see: See, execute: Execute) -> None:
@@ -191,6 +191,6 @@ def test_flag_is_deleted_with_allowed_users_by_sql(see: See, execute: Execute) -
 
 def test_admin_shows_a_change_by_sql(see: See, execute: Execute) -> None:
     see("create", "admin")
-    assert see("pages", "admin") == [1, ["admin rollout 10 %"]]
+    assert see("pages", "admin") == [1, ["rollout 10 %"]]
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'admin'")
-    assert see("pages", "admin") == [2, ["admin off"]]
+    assert see("pages", "admin") == [2, ["off 10 %"]]

@@ -85,7 +85,6 @@ PAGES = {
     "flag-who-has-it": Page(f"{FLAGS}{{ruled}}/change/?user=alice&context=country%3DDE"),
     "flag-who-errors": Page(f"{FLAGS}{{flag}}/change/?user=alcie&context=country"),
     "flag-allowed-users": Page(f"{FLAGS}{{flag}}/allowed-users/"),
-    "flag-allowed-users-errors": Page(f"{FLAGS}{{flag}}/allowed-users/", ("[name=_add]",)),
     "flag-delete": Page(f"{FLAGS}{{ruled}}/delete/"),
     "flag-history": Page(f"{FLAGS}{{flag}}/history/"),
     "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),

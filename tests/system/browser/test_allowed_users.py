@@ -12,8 +12,7 @@ from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, without_scripts
 
 FLAGS = "/admin/flagstaff/featureflag/"
-MESSAGE = ".messagelist"
-NAMES = ".flagstaff-user-list label"
+NAMES = ".flagstaff-users li label"
 LONG = "x" * 150
 CLEAR = """
     DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id =
@@ -67,22 +66,21 @@ def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -
     # The long name breaks.
     assert_fits(visitor)
     if width == 400:
-        rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-user-list li")
-        buttons = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-actions button")
-        assert [one.rect["height"] for one in (*rows, *buttons) if one.rect["height"] < 44] == []
-    visitor.write("#id_names", "bob, alcie\ncarol")
-    visitor.write("#id_reason", "beta")
-    visitor.press("[name=_add]")
-    assert "Added 2 users." in visitor.text(MESSAGE)
-    assert allowed(shop) == ["alice", "bob", "carol"]
-    assert visitor.find("#id_names").get_attribute("value") == "alcie\n"
-    assert visitor.text("#names_problem").endswith("Did you mean “alice”?")
+        rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-users :is(li, button)")
+        assert [one.rect["height"] for one in rows if one.rect["height"] < 44] == []
+    visitor.press("#content a[href*='/allow/']")
+    visitor.write("#id_users", "bob, alcie\ncarol")
+    visitor.press(".flagstaff-confirm")
+    assert "Did you mean “alice”?" in visitor.text(".errorlist")
     assert_fits(visitor)
+    visitor.write("#id_users", "bob\ncarol")
+    visitor.press(".flagstaff-confirm")
+    assert allowed(shop) == ["alice", "bob", "carol"]
     visitor.visit(f"{FLAGS}{pk_of(shop)}/allowed-users/?q=ALI")
     assert visitor.texts(NAMES) == ["alice"]
-    visitor.click(".flagstaff-user-list input")
-    visitor.press("[name=_remove]")
-    assert "Removed 1 user." in visitor.text(MESSAGE)
+    visitor.click(".flagstaff-users li input")
+    visitor.press(".flagstaff-remove")
+    visitor.press(".flagstaff-confirm")
     assert allowed(shop) == ["bob", "carol"]
     assert "No allowed user matches." in visitor.text("#content")
     assert_fits(visitor)
@@ -97,5 +95,4 @@ def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
     assert visitor.driver.current_url.endswith("?user=alice&context=#who-has-it")
     assert visitor.text(".flagstaff-answer strong").startswith("On for alice")
     assert "Allowed user ✓ passed, decides" in visitor.text(".flagstaff-decides")
-    assert visitor.find("#flagstaff-buckets-title").get_attribute("textContent")
     assert_fits(visitor)

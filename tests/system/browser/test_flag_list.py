@@ -63,15 +63,12 @@ def phone(visitor: Visitor) -> Iterator[Visitor]:
     visitor.reset_width()
 
 
-def test_cards_fit_a_phone_name_their_facts_and_can_be_touched(phone: Visitor, pk: int) -> None:
+def test_cards_fit_a_phone_and_can_be_touched(phone: Visitor) -> None:
     assert_fits(phone)
     assert phone.driver.execute_script(CUT) == 0
     heights = phone.driver.execute_script(HEIGHTS)
     assert heights
     assert min(heights) >= 44
-    script = "return getComputedStyle(arguments[0], '::before').content"
-    label = phone.find(ROW.format(pk=pk) + " .field-changed [data-label]")
-    assert "Changed" in phone.driver.execute_script(script, label)
 
 
 def test_menu_of_a_filter_on_a_phone_shows_its_choices_and_fits(phone: Visitor) -> None:
@@ -83,7 +80,7 @@ def test_menu_of_a_filter_on_a_phone_shows_its_choices_and_fits(phone: Visitor) 
     assert phone.text(".flagstaff-set").startswith("State: off")
 
 
-def test_desktop_shows_twelve_whole_rows_and_cuts_no_label(visitor: Visitor, shop: Shop) -> None:
+def test_desktop_shows_fourteen_whole_rows_and_cuts_no_label(visitor: Visitor, shop: Shop) -> None:
     shop.query("""
         INSERT INTO flagstaff_featureflag (key, enabled, description, owner, rollout_percent)
         SELECT 'team.area.a_feature_' || n, n % 2 = 0, repeat('what it is for ', 9), 'checkout', n
@@ -94,7 +91,7 @@ def test_desktop_shows_twelve_whole_rows_and_cuts_no_label(visitor: Visitor, sho
         visitor.visit(f"{FLAGS}?q=a_feature")
         visitor.driver.execute_script(OPEN_SIDEBAR)
         visitor.visit(f"{FLAGS}?q=a_feature")
-        assert visitor.driver.execute_script(WHOLE_ROWS) >= 12
+        assert visitor.driver.execute_script(WHOLE_ROWS) >= 14
         assert visitor.driver.execute_script(BROKEN) == []
         assert_fits(visitor)
     finally:

@@ -37,8 +37,7 @@ width = plain_windows(*ROWS)
 def test_change_of_the_last_hour_is_found_and_undone(
     visitor: Visitor, width: int, shop: Shop
 ) -> None:
-    visitor.visit(FLAGS)
-    visitor.follow(f".flagstaff-pages a[href='{RECENT}']")
+    visitor.visit(RECENT)
     assert_fits(visitor)
     visitor.follow(".flagstaff-filters a[href$='time=1h']")
     visitor.find(".flagstaff-filters summary").click()

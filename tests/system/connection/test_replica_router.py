@@ -80,7 +80,7 @@ def url(key: str, view: str = "change") -> str:
 
 def flag_list() -> dict[str, Any]:
     html = page(client())
-    return {name: column(html, name) for name in ("flag", "rollout")}
+    return {name: column(html, name) for name in ("flag", "state")}
 
 
 def value_list() -> list[str]:
@@ -122,8 +122,8 @@ def command(*arguments: str) -> Any:
 
 def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
     assert see(primary, "flag_list") == {
-        "flag": ["brand_new off", "new_checkout rollout 33 %"],
-        "rollout": ["7 %", "33 % 1 allowed user"],
+        "flag": ["new_checkout", "brand_new"],
+        "state": ["rollout 33 % 1 user", "off 7 %"],
     }
     assert see(primary, "value_list") == ['"stripe"']
     assert see(primary, "change_page", "new_checkout") == [200, ["33"], True]

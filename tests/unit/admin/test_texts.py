@@ -1,16 +1,11 @@
-"""Texts that the admin reads: addresses in them, misspelt keys, and lists of users."""
+"""Texts that the admin reads: addresses in them, and misspelt keys."""
 
 from __future__ import annotations
 
-import csv
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flagstaff.admin.changes.events import with_links
 from flagstaff.admin.pages.unknown_keys import similar_keys
-from flagstaff.admin.users.adding import names_text, parse_names
 
 
 def link(address: str) -> str:
@@ -63,38 +58,3 @@ def test_misspelt_key_finds_the_flag_and_other_key_none(key: str, meant: str | N
 def test_misspelt_key_is_found_among_many_of_one_prefix() -> None:
     known = [f"checkout_step_{number}" for number in range(500)] + ["checkout_badge"]
     assert similar_keys(["checkout_bagde"], known) == {"checkout_bagde": "checkout_badge"}
-
-
-# Users as text: lines, commas, columns of a CSV file.
-
-
-@pytest.mark.parametrize(
-    ("text", "first_column", "names"),
-    [
-        ("alice", False, ["alice"]),
-        ("alice, bob\n\n carol ,,\r\n", False, ["alice", "bob", "carol"]),
-        ("alice\tbob", False, ["alice", "bob"]),
-        ("alice\nalice, alice", False, ["alice"]),
-        ('"doe, jane", x', False, ["doe, jane", "x"]),
-        ("alice,a@shop\nbob,b@shop", True, ["alice", "bob"]),
-        ("alice\ta@shop\n\nbob", True, ["alice", "bob"]),
-        (",second\n", True, []),
-        ("", False, []),
-    ],
-)
-def test_names_of_text(text: str, first_column: bool, names: list[str]) -> None:
-    assert parse_names(text, first_column=first_column) == names
-
-
-def test_cell_that_is_too_long_is_an_error() -> None:
-    with pytest.raises(csv.Error):
-        parse_names('"' + "x" * 200_000, first_column=False)
-
-
-@given(st.text(), st.booleans())
-def test_unknown_names_are_read_again_as_they_are(text: str, first_column: bool) -> None:
-    try:
-        names = parse_names(text, first_column=first_column)
-    except csv.Error:
-        return
-    assert parse_names(names_text(names), first_column=False) == names

@@ -173,6 +173,8 @@ class UndoRequest:
         if self.is_restore:
             version = parse_version(query[RESTORE])
             [entry, *_others] = entries_of_versions([version])
+            # A refusal names the row.
+            self._require_view([entry])
             row = read_rows([_id_of(entry)], lock=False).get(_id_of(entry))
             return entries_after(entry.kind, row.key if row else entry.key, version)
         if query.getlist(UNDO) == [ALL]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import display_for_field
-from django.db.models import Field
+from django.db.models import Field, Model
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
@@ -27,27 +28,15 @@ from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag.deletion import facts_of_deletion, is_in_use
-from flagstaff.admin.flag.list.columns import FlagColumns
-from flagstaff.admin.flag.list.filters import (
-    ChangedFilter,
-    EvaluatedFilter,
-    OwnerFilter,
-    RulesFilter,
-    StaleFilter,
-    StateFilter,
-    TagFilter,
-)
-from flagstaff.admin.flag.list.part import SEARCH_FIELDS, FlagListPart
-from flagstaff.admin.flag.page.release import release
-from flagstaff.admin.flag.page.who_has_it import who_has_it
+from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.parts.app_panels import (
-    AppPanels,
     app_panels,
     rows_of_change,
     texts_about,
 )
 from flagstaff.admin.flag.parts.former_flags import key_texts
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
+from flagstaff.admin.flag.sections import evaluations, who_has_it
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
@@ -56,30 +45,23 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     users_with_flag,
 )
+from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.json_fields import TagsField
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
 from flagstaff.admin.part import Part
-from flagstaff.admin.parts_admin import PartsAdmin
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.admin.users.page import AllowedUsersPage
-from flagstaff.admin.users.panel import allowed_users_panel
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Impact, RowState, impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
-from flagstaff.models import FeatureFlag
-
-if TYPE_CHECKING:
-    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
-    from django.utils.datastructures import _ListOrTuple
 
 _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions that only the page of the allowed users leads to.
@@ -95,42 +77,35 @@ _RULES_HELP = gettext_lazy(
 )
 
 
-class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
+class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
     known_model = AbstractFeatureFlag
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
-    parts: ClassVar[tuple[type[Part], ...]] = (
-        *(FlagColumns, FlagListPart, AppPanels, StaleSignals, AllowedUsersPage),
-    )
-
-    list_display: _ListDisplayT[FeatureFlag] = FlagColumns.displays
-    list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
-        *(StateFilter, OwnerFilter, TagFilter, ChangedFilter),
-        *(EvaluatedFilter, StaleFilter, RulesFilter, "kind"),
-    )
-    search_fields: ClassVar[_ListOrTuple[str]] = SEARCH_FIELDS
-    search_help_text = gettext_lazy("Key, description, owner, tag")
-    ordering = ("key",)
-    # A row shows more than one of Django's lists, so a page of 100 would take too long.
-    list_per_page = 40
-    # The list counts all flags together with the shortcuts.
-    show_full_result_count = False
+    parts: ClassVar[tuple[type[Part], ...]] = (StaleSignals,)
 
     class Media:
         names = ("admin", "lists", "charts")
         css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
-    def get_urls(self) -> list[URLPattern]:
-        """The URLs of flags, and of the pages that are about no single row."""
-        return [*page_urls(self), *super().get_urls()]
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self.bound_parts = [part(self) for part in self.part_classes()]
+
+    @property
+    def media(self) -> forms.Media:
+        """The stylesheets and scripts, with those of the parts."""
+        return sum((part.media() for part in self.bound_parts), super().media)
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages that are about no single row, the page of the allowed users, and the others."""
+        return [*page_urls(self), users_path(self), *super().get_urls()]
 
     # Rights.
 
@@ -187,8 +162,8 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
         yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
-        yield Section(_("Who has it?"), who_has_it(self, request, row))
-        yield Section(_("Rollout and evaluations"), release(self, request, row))
+        yield who_has_it(request, row)
+        yield evaluations(request, row)
         for title, html in app_panels(self, request, row):
             yield Section(title, html)
         yield Section(_("About"), self._about(row), ("details", "delete"))
@@ -204,7 +179,7 @@ class FeatureFlagAdmin(RowPageAdmin, PartsAdmin):
         by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
         rest = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
-            (_("Allowed users"), allowed_users_panel(self, request, flag)),
+            (_("Allowed users"), allowed_users_line(self, request, flag)),
             *([(_("Rules"), rules)] if rules else []),
             (_("Everyone else"), rest),
         )

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+from django.db.models import (
+    Case,
+    Count,
+    ManyToManyField,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import IsNull
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -17,17 +32,57 @@ from flagstaff._tables.flag_states import (
     state_of,
     state_summary,
 )
+from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import localized
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.words import COLOURS
-from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import rule_problem
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
+
+
+def with_allowed_count(flags: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the flags with the number of their allowed users, as ALLOWED_COUNT."""
+    # Not a join, which a query that counts the flags would make, too.
+    links, flag = _links_of_flag(flags.model)
+    number = links.order_by().values(flag).annotate(number=Count("pk")).values("number")
+    counted: QuerySet[Any] = flags.annotate(**{ALLOWED_COUNT: Coalesce(Subquery(number), 0)})
+    return counted
+
+
+def count_missing(flags: Sequence[Any]) -> None:
+    """Counts the allowed users of flags of which they were not read. No query if all were."""
+    missing = {flag.pk: flag for flag in flags if not hasattr(flag, ALLOWED_COUNT)}
+    if not missing:
+        return
+    rows = with_allowed_count(all_rows(conf.flag_model)).filter(pk__in=missing).order_by()
+    counts = dict(rows.values_list("pk", ALLOWED_COUNT))
+    for pk, flag in missing.items():
+        # Without a number, the flag was deleted meanwhile.
+        setattr(flag, ALLOWED_COUNT, counts.get(pk, 0))
+
+
+def only_allowed_users(model: type[Model]) -> Case:
+    """Returns whether a flag has allowed users; False if they do not decide about its state."""
+    links, _flag = _links_of_flag(model)
+    # A subquery of one row: the server would read all links for EXISTS.
+    first = IsNull(Subquery(links.values("pk")[:1]), False)  # noqa: FBT003
+    at_zero = Q(enabled=True, rollout_percent__lte=0, rules=[])
+    return Case(When(at_zero, then=first), default=Value(False))  # noqa: FBT003
+
+
+def _links_of_flag(model: type[Model]) -> tuple[QuerySet[Model], str]:
+    """The rows between users and the flag of a query, and the name of their key of the flag."""
+    field = cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED))
+    name = field.m2m_field_name()
+    return through_model(field)._base_manager.filter(**{name: OuterRef("pk")}), name
 
 
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
@@ -61,7 +116,7 @@ def _allowed(state: RowState) -> int:
     return count_allowed_users(state.row) if given is None else len(given)
 
 
-def forced_off_notice(flag: FeatureFlag) -> str:
+def forced_off_notice(flag: Any) -> str:
     """Returns the sentence that says that this process does not use the row; "" if it does."""
     if flag.key not in forced_off.keys:
         return ""

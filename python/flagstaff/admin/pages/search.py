@@ -22,8 +22,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.list.facts import count_missing
-from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.flag.state import ALLOWED_COUNT, count_missing
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.table import Column, Content, Page, Table, link
 from flagstaff.admin.words import badge, key_link

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.list.facts import keep_planned
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
@@ -50,7 +49,6 @@ class FlagPlan(AppPart):
 
     app_label = "flagstaff_rollouts"
     panel_title = gettext_lazy("Rollout plan")
-    keeps_planned = True
 
     def media(self) -> Media:
         """The stylesheets of the panel."""
@@ -67,7 +65,6 @@ class FlagPlan(AppPart):
         """
         found = _plans_of(flags).by_flag
         active = {pk: plan for pk, plan in found.items() if plan.state in ACTIVE_STATES}
-        keep_planned(flags, active.keys())
         quiet = active.keys() - self.attention(flags).keys()
         by_pk = {str(flag.pk): flag for flag in flags}
         return {
@@ -143,20 +140,20 @@ def _plans_of(flags: Sequence[Model]) -> _Plans:
 
 
 def _read(flags: Sequence[Model]) -> _Plans:
-    pks = [str(flag.pk) for flag in flags]
-    of_flags = with_time(Plan.objects.using(conf.database).filter(flag_pk__in=pks).defer("salt"))
+    pks = {str(flag.pk) for flag in flags}
+    every = with_time(Plan.objects.using(conf.database).defer("salt"))
     is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
     if len(flags) == 1:
-        newest = of_flags.order_by(is_active, "-id")[:1]
+        newest = every.filter(flag_pk__in=pks).order_by(is_active, "-id")[:1]
     else:
-        # A list shows no plan that has ended well.
+        # A list shows no plan that has ended well. The others are few: fewer than its flags.
         plans = Plan.objects.using(conf.database).order_by()
         is_shown = Q(state__in=ACTIVE_STATES)
         for ended in (needing_attention(plans), rolled_back_by_person(plans)):
             is_shown |= Q(pk__in=ended.values("pk"))
-        newest = of_flags.filter(is_shown).order_by(is_active, "-id")
+        newest = every.filter(is_shown).order_by(is_active, "-id")
     # The first one of each flag counts.
-    found = {plan.flag_pk: plan for plan in reversed(list(newest))}
+    found = {plan.flag_pk: plan for plan in reversed(list(newest)) if plan.flag_pk in pks}
     return _Plans(found, people_of([*found.values()]))
 
 

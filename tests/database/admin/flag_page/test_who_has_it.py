@@ -31,7 +31,7 @@ def section(client: Client, flag: FeatureFlag, **parameters: str) -> str:
     response = client.get(f"{FLAGS}{flag.pk}/change/", parameters)
     assert response.status_code == 200
     html = response.content.decode()
-    [found] = re.findall(r'<section[^>]* id="who-has-it".*?</section>', html, re.DOTALL)
+    [found] = re.findall(r'<div id="who-has-it".*?</section>', html, re.DOTALL)
     return str(found)
 
 
@@ -75,9 +75,7 @@ def test_page_without_parameters_has_only_the_form(operator: Client, flag: Featu
     assert "who-has-it" not in page(operator, f"{FLAGS}add/")
 
 
-def test_user_in_rollout_passes_each_step_and_has_a_chart(
-    operator: Client, flag: FeatureFlag, alice: User
-) -> None:
+def test_user_in_rollout_passes_each_step(operator: Client, flag: FeatureFlag, alice: User) -> None:
     bucket = bucket_of("new_checkout", alice.pk)
     set_flag(flag, rollout_percent=bucket + 1 if bucket < 99 else 99)
     html = section(operator, flag, user="alice")
@@ -91,16 +89,11 @@ def test_user_in_rollout_passes_each_step_and_has_a_chart(
         ("Known user", "passed"),
         ("Bucket below the rollout", f"{'passed' if is_on else 'failed'}, decides"),
     ]
-    assert f"bucket {bucket}" in words(html)
-    assert 'role="img"' in html
-    assert "style=" not in html
-    assert ">Bucket and rollout</title>" in html
     for percent in (max(bucket, 1), min(bucket + 1, 99)):
         set_flag(flag, rollout_percent=percent)
-        side = "" if bucket < percent else "not "
         html = section(operator, flag, user=str(alice.pk))
-        text = f"Bucket {bucket} of 0 to 99 is {side}below the rollout of {percent} %."
-        assert text in unescape(html)
+        side = "" if bucket < percent else "not "
+        assert whys(html)[-1] == f"{bucket} is {side}below {percent}"
         with read_own_writes():
             expected = explain("new_checkout", alice).value
         assert result(html).startswith("On for" if expected else "Off for")
@@ -110,7 +103,6 @@ def test_step_that_decides_stops_others(operator: Client, flag: FeatureFlag, ali
     html = section(operator, flag, user="", context="")
     assert result(html) == "Off for anonymous users."
     assert ("Known user", "failed, decides") in steps(html)
-    assert "<svg" not in html
     flag.allowed_users.add(alice)
     set_flag(flag, rollout_percent=0)
     html = section(operator, flag, user="alice")
@@ -148,8 +140,6 @@ def test_rule_shows_each_condition_and_its_rollout(
     assert '"big", 50 %: does not match' in whys(html)
     levels = re.findall(r"flagstaff-level-(\d)", html)
     assert levels[3:9] == ["0", "1", "1", "0", "1", "2"]
-    # The cut is that of the rule.
-    assert "rollout 100 %" in words(html)
 
 
 def test_context_in_json_is_read_and_a_missing_visitor_named(
@@ -163,7 +153,7 @@ def test_context_in_json_is_read_and_a_missing_visitor_named(
     html = section(operator, flag, user="")
     assert "there is no visitor in the context (write visitor=ID into the context)" in whys(html)
     html = section(operator, flag, user="", context="visitor=42")
-    assert f"bucket {bucket_of('new_checkout', '42')}" in words(html)
+    assert whys(html)[-1].startswith(f"{bucket_of('new_checkout', '42')} is ")
 
 
 def test_unknown_user_is_error_with_guess_and_a_primary_key_evaluated_with_a_note(

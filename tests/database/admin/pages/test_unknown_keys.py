@@ -16,6 +16,7 @@ from tests.support.admin_pages import (
     FLAGS,
     RECENT,
     count_queries,
+    notes_of,
     page,
     staff,
 )
@@ -164,16 +165,25 @@ def test_page_makes_the_same_queries_for_many_keys(operator: Client) -> None:
     assert count_queries(operator, UNKNOWN) == few <= 13
 
 
-def test_page_that_adds_the_flag_says_what_is_known_of_its_key(operator: Client) -> None:
-    changes.flags.create("last_seen")
-    changes.flags.delete("last_seen")
+# The page that adds a flag.
+
+
+def test_add_page_counts_the_evaluations_of_the_key(operator: Client) -> None:
     evaluate_unknown("last_seen", count=1_234)
-    url = f"{FLAGS}add/?key=last_seen"
-    assert f'href="{url}"' in page(operator, UNKNOWN)
-    shown = text(page(operator, url))
+    html, url = page(operator, UNKNOWN), f"{FLAGS}add/?key=last_seen"
+    assert f'href="{url}"' in html
+    response = operator.get(url)
+    assert response.context["form"]["key"].value() == "last_seen"
     assert (
         "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
         "its default; while the new flag is off, it returns False."
-    ) in shown
-    assert "A flag had this key before. History" in shown
-    assert "had this key" not in text(page(operator, f"{FLAGS}add/?key=other"))
+    ) in notes_of(response)
+
+
+def test_add_page_links_to_the_history_of_the_flag_that_had_the_key(operator: Client) -> None:
+    changes.flags.create("old_banner", rollout_percent=50, enabled=True)
+    changes.flags.delete("old_banner")
+    html = page(operator, f"{FLAGS}add/?key=old_banner")
+    [link] = re.findall(r'A flag had this key before. <a href="([^"]*)">History</a>', html)
+    assert "Bring back…" in page(operator, unescape(link))
+    assert "had this key before" not in page(operator, f"{FLAGS}add/?key=brand_new")

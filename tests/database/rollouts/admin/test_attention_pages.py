@@ -80,7 +80,11 @@ def chart_of(html: str) -> str:
 
 def red(html: str) -> list[str]:
     """What lists show in red."""
-    found = re.findall(r'<span class="flagstaff-state flagstaff-attention">(.*?)</span>', html)
+    found = re.findall(
+        r'<(?:small class="flagstaff-alert"|span class="flagstaff-state flagstaff-attention")>'
+        r"(.*?)</(?:small|span)>",
+        html,
+    )
     return [text_of(one) for one in found]
 
 

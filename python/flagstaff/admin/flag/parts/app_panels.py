@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.menu import menu_links
-from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import AdminOfParts, Part
 
 
@@ -27,8 +24,6 @@ class AppPart(Part):
     app_label: ClassVar[str]
     #: The heading of the panel.
     panel_title: ClassVar[Any] = ""
-    #: Whether `notes` calls `keep_planned`, which the notes of other apps read.
-    keeps_planned: ClassVar[bool] = False
 
     def panel(self, request: HttpRequest, flag: Any) -> str:
         """Returns what the page of a flag shows of the app, as HTML."""
@@ -74,25 +69,6 @@ class AppTexts:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class _OfList:
-    """What the apps say about the flags of a list, by the text of the primary key."""
-
-    texts: Mapping[str, AppTexts]
-
-
-class AppPanels(Part):
-    """Shows what the optional apps say of flags in the list, and links to other pages."""
-
-    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
-        """Calls each app once for the whole page."""
-        page_of(request).keep(_OfList(texts_by_flag(self.admin, list(changelist.result_list))))
-
-    def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
-        """Links to flagstaff's own pages."""
-        return {"flagstaff_links": menu_links(self.admin.admin_site, request).values()}
-
-
 def app_panels(admin: AdminOfParts, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
     """Returns the name of each app that shows something of a flag on its page, and its HTML."""
     # A panel that cannot be shown is a dash.
@@ -109,14 +85,7 @@ def _app_parts(admin: AdminOfParts) -> list[AppPart]:
 
 def texts_about(admin: AdminOfParts, flag: Any) -> AppTexts:
     """Returns what the apps say about one flag, for its page. Each makes a query or a few."""
-    return texts_by_flag(admin, [flag])[str(flag.pk)]
-
-
-def app_texts(flag: Any) -> AppTexts:
-    """Returns what the apps say about a flag in the list. Does not query."""
-    page = page_of_row(flag)
-    found = page and page.kept(_OfList)
-    return (found and found.texts.get(str(flag.pk))) or AppTexts()
+    return texts_by_flag(admin, [flag]).get(str(flag.pk), AppTexts())
 
 
 def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
@@ -127,15 +96,16 @@ def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, li
 
 
 def texts_by_flag(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, AppTexts]:
-    """Returns what the apps say about flags, by primary key. Calls each app once for all."""
+    """Returns what the apps say about flags, by primary key; those without a text are absent.
+
+    Calls each app once for all.
+    """
     parts = _app_parts(admin)
-    # The first one that is asked says which flags will soon change.
-    first = sorted(parts, key=lambda part: not part.keeps_planned)
-    notes = {part: part.call("notes", flags, default={}) for part in first}
-    attention = {part: part.call("attention", flags, default={}) for part in first}
+    notes = {part: part.call("notes", flags, default={}) for part in parts}
+    attention = {part: part.call("attention", flags, default={}) for part in parts}
 
     def texts(of_parts: Mapping[AppPart, Mapping[str, str]], pk: str) -> list[str]:
         return [text for part in parts if (text := of_parts[part].get(pk, ""))]
 
-    pks = [str(flag.pk) for flag in flags]
+    pks = {pk for by_pk in (*notes.values(), *attention.values()) for pk in by_pk}
     return {pk: AppTexts(texts(attention, pk), texts(notes, pk)) for pk in pks}

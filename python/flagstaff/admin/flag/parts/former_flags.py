@@ -1,4 +1,4 @@
-"""What is known about a key that no flag has: evaluations, and the flag that had it before."""
+"""What is known about the key of a new flag: evaluations, and the flag that had it before."""
 
 from __future__ import annotations
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from django.db.models import Model, Q
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -16,24 +13,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.page import Page, page_of_row
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import badge
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.signals import Assessment
-from flagstaff.stale.texts import SIGNAL_LABELS, evidence_of, unknown_lines
-
-
-@dataclass(frozen=True)
-class _Assessments:
-    """The signals of the flag of a page."""
-
-    found: list[Assessment]
+from flagstaff.stale.texts import evidence_of, unknown_lines
 
 
 class StaleSignals(AppPart):
@@ -42,16 +30,14 @@ class StaleSignals(AppPart):
     app_label = "flagstaff"
     panel_title = gettext_lazy("Clean-up")
 
-    def notes(self, flags: Sequence[Any]) -> Mapping[str, str]:
-        """The signals of those flags that are stale. A number of queries for all of them."""
-        if not flags:
-            return {}
-        found = _assess(flags[0]) if len(flags) == 1 else assess_flags(selection=_selection(flags))
-        return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
-
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
         """The signals of a flag, and a link to the page of stale flags."""
-        found, site = _assess(flag), self.admin.admin_site
+        selection = Selection(
+            Q(),
+            rows=[(flag, getattr(flag, ALLOWED_COUNT))],
+            is_readable=can_read(request, "change_table", "usage_table"),
+        )
+        found, site = assess_flags(selection=selection), self.admin.admin_site
         lines = [line for one in found for line in _lines(one)]
         lines += unknown_lines(found)
         if not lines:
@@ -65,45 +51,6 @@ class StaleSignals(AppPart):
             format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
             format_html('<a href="{}">{}</a>', url, page_title("stale")) if url else "",
         )
-
-
-def _assess(flag: Model) -> list[Assessment]:
-    """Returns the signals of one flag: the head and the panel of its page show them."""
-    page = page_of_row(flag)
-    if page is None:
-        return _read(flag).found
-    return page.once(_Assessments, partial(_read, flag)).found
-
-
-def _read(flag: Model) -> _Assessments:
-    return _Assessments(assess_flags(selection=_selection([flag])))
-
-
-def _selection(flags: Sequence[Model]) -> Selection:
-    """Returns the flags as the list has read them, if it has read all columns."""
-    if any(flag.get_deferred_fields() or not hasattr(flag, ALLOWED_COUNT) for flag in flags):
-        return Selection(Q(), pks=[flag.pk for flag in flags])
-    page = page_of_row(flags[0])
-    planned = page.kept(PlannedFlags) if page else None
-    return Selection(
-        Q(),
-        rows=[(flag, getattr(flag, ALLOWED_COUNT)) for flag in flags],
-        # None if no app has said it.
-        planned=None if planned is None else planned.pks,
-        is_readable=_is_readable(flags[0], page),
-    )
-
-
-def _is_readable(flag: Model, page: Page | None) -> bool:
-    """Whether the page has found that the history and the usage can be read."""
-    if page is None or page.is_list:
-        return FlagList.of(flag).is_readable
-    return can_read(page.request, "change_table", "usage_table")
-
-
-def _note(flag: Assessment) -> str:
-    labels = (str(SIGNAL_LABELS[finding.signal]) for finding in flag.findings)
-    return _("stale: %(signals)s") % {"signals": ", ".join(labels)}
 
 
 def _lines(flag: Assessment) -> list[str | SafeString]:

@@ -1,1 +1,0 @@
-"""The list of flags: its columns, filters and buttons."""

@@ -1,1 +1,0 @@
-"""The page of a flag, and the pages that its buttons open."""

@@ -1,0 +1,203 @@
+"""Sections of the page of a flag: its evaluations, and the steps of one for a user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from datetime import timezone as zones
+from typing import Any
+
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.explain import Explanation, Step, explain, step_text
+from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine.typed_context import parse_text
+from flagstaff._engine.usage import HourlyUsage, hourly_usage, usage_period
+from flagstaff._tables.bucket_units import USER
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import aware, local_days, local_time
+from flagstaff.admin.cells import time_cell
+from flagstaff.admin.charts import bars
+from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.rights import needs_view_user_text
+from flagstaff.admin.row_page import Section
+from flagstaff.admin.typed_user import TypedUser, typed_user
+from flagstaff.conf import conf
+from flagstaff.history.user_names import may_see_users
+
+# By the name of the step. The name of another unit than the user is its own label.
+_LABELS = {
+    "exists": gettext_lazy("Exists"),
+    "enabled": gettext_lazy("Enabled"),
+    "allowed": gettext_lazy("Allowed user"),
+    "rules": gettext_lazy("Rules"),
+    "100 %": gettext_lazy("Rollout of 100 %"),
+    USER: gettext_lazy("Known user"),
+    "bucket < rollout": gettext_lazy("Bucket below the rollout"),
+}
+_NUMBERED = {
+    "rule": gettext_lazy("Rule %(number)s"),
+    "condition": gettext_lazy("Condition %(number)s"),
+}
+# The parameter of Django's pages that holds the filters of the list.
+_FILTERS = "_changelist_filters"
+# The results of evaluations of one flag, and the hours of the chart.
+_RESULTS = {"true", "false"}
+_HOURS = 7 * 24
+
+
+def evaluations(request: HttpRequest, flag: Any) -> Section:
+    """Returns how often a flag was evaluated, by hour. A query or two, and that of `can_read`."""
+    title = _("Evaluations")
+    if not conf.usage_interval or not can_read(request, "usage_table"):
+        return Section(title, "")
+    now = aware(timezone.now()).astimezone(zones.utc)
+    hours = hourly_usage([flag.key], now - timedelta(days=max(conf.stale_days, _HOURS // 24)))
+    sentences = format_html(
+        "<p>{}</p>", format_html_join(" ", "{}", ((one,) for one in _sentences(hours, now)))
+    )
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=_HOURS - 1)
+    counts = [[0, 0] for _hour in range(_HOURS)]
+    for one in hours:
+        # The clock of a worker may be ahead.
+        hour = min((aware(one.hour) - first) // timedelta(hours=1), _HOURS - 1)
+        if hour >= 0 and one.result in _RESULTS:
+            counts[hour][0] += one.count if one.result == "true" else 0
+            counts[hour][1] += one.count
+    if not any(whole for _part, whole in counts):
+        return Section(title, sentences)
+    starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
+    days = {hour: date_format(at, "D") for hour, at in enumerate(starts) if at.hour == 0}
+    text = _("True results, and all, by hour in the last %(days)s") % {"days": local_days(7)}
+    chart = bars([(part, whole) for part, whole in counts], days, text)
+    return Section(title, format_html("{}{}", sentences, chart))
+
+
+def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeString | str]:
+    """Says that the flag was not evaluated only where an evaluation would have been counted."""
+    counted = [one for one in hours if one.result in _RESULTS]
+    recent = [one for one in counted if aware(one.last_at) >= now - timedelta(days=1)]
+    count = sum(one.count for one in recent)
+    last, bulk, browsers = (
+        max((one.last_at for one in hours if one.result in results), default=None)
+        for results in (_RESULTS, {"bulk"}, {"browsers"})
+    )
+    if count:
+        text = ngettext(
+            "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
+            "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
+            count,
+        )
+        true = sum(one.count for one in recent if one.result == "true")
+        percent = percent_true(true, count)
+        yield format_html(text, count=local_number(count), percent=percent, time=time_cell(last))
+    elif last is not None:
+        text = _("No evaluation in the last 24 hours, last {time}.")
+        yield format_html(text, time=time_cell(last))
+    elif not (bulk or browsers):
+        begin, days = usage_period().since, conf.stale_days
+        is_young = begin is None or begin > now - timedelta(days=days)
+        yield (
+            _("No evaluation since counting began.")
+            if is_young
+            else _("No evaluation in the last %(days)s.") % {"days": local_days(days)}
+        )
+    if browsers:
+        yield format_html(_("Served to browsers, last {time}."), time=time_cell(browsers))
+    if bulk:
+        yield format_html(_("Served in bulk, last {time}."), time=time_cell(bulk))
+        if not (last or browsers):
+            yield _(
+                "It is not known whether the code uses the flag: an evaluation of one key would be "
+                "counted."
+            )
+
+
+def percent_true(true: int, count: int) -> int:
+    """Returns a percentage that is 0 or 100 only if it is exactly that."""
+    percent = round(100 * true / count)
+    return min(max(percent, int(true > 0)), 100 - int(true < count))
+
+
+def who_has_it(request: HttpRequest, flag: Any) -> Section:
+    """Returns a form, and each step of the evaluation for the user whom the URL names.
+
+    Then queries the user and the flag.
+    """
+    # The names of the fields are those of the parameters in the URL.
+    user, context = request.GET.get("user"), request.GET.get("context")
+    may_see = may_see_users(request.user)
+    is_submitted = may_see and (user, context) != (None, None)
+    page = {
+        "needs_permission": "" if may_see else needs_view_user_text(),
+        "user": user or "",
+        "context": context or "",
+        "filters": request.GET.get(_FILTERS, ""),
+        "answer": _answer(flag.key, (user or "").strip(), context or "") if is_submitted else None,
+    }
+    return Section(_("Who has it?"), render_to_string("flagstaff/who_has_it.html", page))
+
+
+def _answer(key: str, text: str, context: str) -> Mapping[str, object]:
+    """Evaluates the flag as it is stored: the snapshot of this process may be older."""
+    typed, user = parse_text(context), typed_user(text)
+    problems = {"context": [*map(localized, typed.problems)], "user": user.problem}
+    if any(problems.values()):
+        return {"problems": problems}
+    with read_own_writes():
+        explanation = explain(key, user.argument, context=typed.attributes)
+    return {
+        "result": _result(explanation, user),
+        "notes": [*user.notes()],
+        "steps": _shown_steps(explanation),
+    }
+
+
+def _result(explanation: Explanation, user: TypedUser) -> str:
+    texts = {"user": user.words}
+    if explanation.error_code in ("PARSE_ERROR", "GENERAL"):
+        return _("The flag returns the default of the call for %(user)s.") % texts
+    if explanation.error_code is not None:
+        return _("The flag cannot be read from the database.")
+    return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
+
+
+def _shown_steps(explanation: Explanation) -> list[Step]:
+    """Returns the steps in the order of the evaluation, with labels in the place of their names."""
+    hint = _(" (write %(example)s into the context)")
+    steps = [
+        replace(step, name=_label(step.name), text=step_text(step, hint))
+        # The page of a flag need not say that the flag exists.
+        for step in explanation.steps
+        if step.name != "exists" or step.decides
+    ]
+    if explanation.override is not None:
+        is_forced = explanation.override == VARIABLE
+        label = _("Not forced off") if is_forced else _("Not overridden by a test")
+        # With an override, the rules are not even read.
+        later = (_unreached(str(_LABELS[name])) for name in _LABELS if name != "exists")
+        return [replace(steps[0], name=label, met=False), *later]
+    not_forced = _("no environment variable turns the flag off in this process")
+    return [replace(_unreached(_("Not forced off")), met=True, text=not_forced), *steps]
+
+
+def _unreached(label: str) -> Step:
+    return Step(label, met=None, decides=False, text="", values={}, level=0)
+
+
+def _label(name: str) -> str:
+    if name in _LABELS:
+        return str(_LABELS[name])
+    word, _space, number = name.partition(" ")
+    if word in _NUMBERED and number.isdigit():
+        return _NUMBERED[word] % {"number": number}
+    return name

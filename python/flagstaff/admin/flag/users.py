@@ -1,0 +1,136 @@
+"""The allowed users of a flag, of whom it can have 100,000: a line, and a page with search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.text import is_storable, local_list, local_number
+from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
+from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
+from flagstaff.changes.allowed_users import links_of
+from flagstaff.history.user_names import may_see_users
+
+PAGE_SIZE = 100
+_MAX_NAMES = 20
+
+
+def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeString:
+    """Returns the number of allowed users, the first names, and a link to their page."""
+    names, link = "", ""
+    if may_see_users(request.user):
+        count: int = getattr(flag, ALLOWED_COUNT)
+        names = local_list(_first_names(flag), _MAX_NAMES, total=count) if count else ""
+        url = page_url(admin.admin_site, admin.model, "allowed_users", flag.pk)
+        link = format_html('<a href="{}">{}</a>', url, _("Allowed users…"))
+    return format_html(
+        '<span class="flagstaff-allowed">{} {}<span class="flagstaff-note">{}</span></span>',
+        *(_count_text(flag), link, names),
+    )
+
+
+def users_path(admin: Any) -> URLPattern:
+    """Returns the URL pattern of the page."""
+    return row_path(admin, "allowed_users", partial(_view, admin))
+
+
+def _view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    response: HttpResponse = admin.attributed_view(request, partial(_answer, admin), object_id)
+    return response
+
+
+def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    flag = admin.get_object(request, unquote(object_id))
+    if not admin.has_view_permission(request, flag):
+        raise PermissionDenied
+    if flag is None:
+        missing: HttpResponse = admin.missing(request, object_id)
+        return missing
+    site, model = admin.admin_site, admin.model
+    if selected := request.GET.getlist("remove"):
+        # The page of the action asks, and writes.
+        kept = request.GET.copy()
+        kept.pop("remove")
+        back = f"{request.path}?{kept.urlencode()}"
+        query = urlencode({"users": "\n".join(selected), BACK: back})
+        url = page_url(site, model, "disallow", flag.pk)
+        return HttpResponseRedirect(f"{url}?{query}")
+    may_see = may_see_users(request.user)
+    add = page_url(site, model, "allow", flag.pk)
+    context = {
+        "title": _("Allowed users of %(key)s") % {"key": flag.key},
+        "subtitle": None,
+        "original": flag,
+        "crumbs": row_links(site, flag),
+        "total": _count_text(flag),
+        "add_url": f"{add}?{urlencode({BACK: request.get_full_path()})}",
+        "why_not": why_not_change_users(site, request, flag),
+        "needs_permission": "" if may_see else needs_view_user_text(),
+        **(_listed(admin, request, flag) if may_see else {}),
+    }
+    page: HttpResponse = admin.template_page(request, "flagstaff/allowed_users.html", context)
+    return page
+
+
+def _listed(admin: Any, request: HttpRequest, flag: Any) -> Mapping[str, object]:
+    """The users of a page, in the order of their primary keys."""
+    search, (links, to_user) = request.GET.get("q", "").strip(), links_of(flag)
+    found = _matching(links, to_user.name, to_user.attname, search) if search else links
+    ordered = found.order_by(to_user.attname).values_list(to_user.attname, flat=True)
+    # A number without a page stands for the first or the last one.
+    page = Paginator(ordered, PAGE_SIZE).get_page(request.GET.get("page", ""))
+    pks, table, site = [str(pk) for pk in page], allowed_user_table(), admin.admin_site
+    names, user = table.names(pks), table.field
+    has_page = user.primary_key and may_view(site, request, user.model)
+    text = _("Users %(first)s to %(last)s of %(found)s")
+    numbers = (page.start_index(), page.end_index(), page.paginator.count)
+    texts = dict(zip(("first", "last", "found"), map(local_number, numbers), strict=True))
+    return {
+        "search": search,
+        "shown": page,
+        "range": text % texts,
+        "users": [
+            (pk, names.get(pk, ""), page_url(site, user.model, "change", pk) if has_page else "")
+            for pk in pks
+        ],
+    }
+
+
+def _matching(links: QuerySet[Model], user: str, column: str, search: str) -> QuerySet[Model]:
+    """The links to users whose username contains the text, or whose primary key it is."""
+    table = allowed_user_table()
+    username, pk = table.username_field, table.parse(search)
+    matches = [] if pk is None else [Q(**{column: pk})]
+    if username is not None and is_storable(search):
+        matches.append(Q(**{f"{user}__{username.name}__icontains": search}))
+    return links.filter(Q(*matches, _connector=Q.OR)) if matches else links.none()
+
+
+def _first_names(flag: Any) -> list[str]:
+    """The names of the first users that exist, or else their primary keys. One query."""
+    (links, to_user), table = links_of(cast("Row", flag)), allowed_user_table()
+    first = links.order_by(to_user.attname).values(to_user.attname)[:_MAX_NAMES]
+    users = table.rows.filter(**{f"{table.field.name}__in": first}).order_by(table.field.name)
+    return [table.name_of(user) or str(getattr(user, table.field.attname)) for user in users]
+
+
+def _count_text(flag: Any) -> str:
+    count: int = getattr(flag, ALLOWED_COUNT)
+    text = ngettext("%(count)s user", "%(count)s users", count)
+    return text % {"count": local_number(count)}

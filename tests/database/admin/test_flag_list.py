@@ -1,0 +1,488 @@
+"""The list of flags: columns, order, filters, shortcuts, search, buttons, queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import path
+from django.utils import timezone
+from django.utils.html import strip_tags
+
+from flagstaff import acting_as, changes, rollouts
+from flagstaff.admin.flag.admin import FeatureFlagAdmin
+from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.models import Change, FeatureFlag
+from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
+from tests.support.forced_off import forced_off
+from tests.support.sql import rows as execute
+from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
+from tests.support.terminals import delete_usage
+from tests.support.usage_rows import add_usage
+
+pytestmark = pytest.mark.django_db
+
+WHOLE = [{"conditions": [{"attribute": "plan", "operator": "in", "values": ["a"]}]}]
+RULES: list[dict[str, Any]] = [{**WHOLE[0], "rollout_percent": 25}]
+# Beside those of the session and of the user.
+MAX_QUERIES = 8
+
+
+@pytest.fixture(autouse=True)
+def _no_usage() -> None:
+    delete_usage()
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+def keys(client: Client, query: str = "") -> list[str]:
+    """Returns the keys that the list shows for a query."""
+    return listed_keys(page(client, FLAGS + query))
+
+
+def cells(client: Client, name: str, query: str = "") -> list[str]:
+    """Returns the texts of a column, from top to bottom."""
+    html = page(client, FLAGS + query).replace("<small", " <small")
+    return [unescape(text) for text in column(html, name)]
+
+
+def shortcuts(client: Client) -> dict[str, str]:
+    """Returns the texts of the shortcuts, with their queries."""
+    links = re.findall(r'<a href="(\?[^"]*)"[^>]*>(<b>.*?)</a>', page(client))
+    return {strip_tags(text): unescape(url) for url, text in links}
+
+
+def menus(client: Client, url: str = FLAGS) -> list[str]:
+    """Returns the words of the menus."""
+    found = re.findall(r"<summary[^>]*>(.*?)</summary>", page(client, url))
+    return [unescape(one) for one in found]
+
+
+def use_admin(settings: Any, own: type[FeatureFlagAdmin]) -> None:
+    """Lets a class of a project show the flags."""
+    site = admin.AdminSite()
+    site.register(FeatureFlag, own)
+    settings.ROOT_URLCONF = (path("admin/", site.urls),)
+
+
+# States.
+
+STATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "rollout": ("rollout 25 %", {"rollout_percent": 25}),
+    "by-rules": ("by rules 50 % · 1 rule", {"rollout_percent": 50, "rules": RULES}),
+    "allowed-users": ("allowed users only 1 user", {"rollout_percent": 0}),
+    "all": ("on for all", {"rollout_percent": 100}),
+    "no-users": ("on for no users", {"rollout_percent": 0}),
+    "off": ("off 50 % · 1 rule", {"enabled": False, "rollout_percent": 50, "rules": RULES}),
+}
+
+
+@pytest.fixture
+def one_of_each_state(alice: User) -> None:
+    """A flag in each state, whose key is the state."""
+    for key, (_text, fields) in STATES.items():
+        FeatureFlag.objects.create(key=key, **{"enabled": True, **fields})
+    FeatureFlag.objects.get(key="allowed-users").allowed_users.add(alice)
+
+
+@pytest.mark.usefixtures("one_of_each_state")
+def test_list_is_filtered_and_sorted_by_state(operator: Client) -> None:
+    assert {one: keys(operator, f"?state={one}") for one in STATES} == {
+        one: [one] for one in STATES
+    }
+    assert sorted(keys(operator, "?state=on")) == sorted({*STATES} - {"off"})
+    assert keys(operator, "?state=x") == []
+    assert cells(operator, "state", "?o=2") == [text for text, _fields in STATES.values()]
+    assert keys(operator, "?o=-2") == [*STATES][::-1]
+
+
+UNREADABLE: list[Any] = [
+    {"conditions": "all"},
+    [{"rollout_percent": 100}],
+    [*WHOLE, "all"],
+    [{"conditions": [{"attribute": "plan", "operator": "regex", "values": ["("]}]}],
+    [{**WHOLE[0], "rollout_percent": "100"}],
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "state"),
+    [([], "all"), (WHOLE, "all"), ([*WHOLE, *RULES], "by-rules")]
+    + [(rules, "by-rules") for rules in UNREADABLE],
+)
+def test_flag_at_100_percent_is_on_for_all_if_all_its_rules_are(
+    rules: Any, state: str, operator: Client
+) -> None:
+    make_flag("a", rollout_percent=100)
+    FeatureFlag.objects.update(rules=rules)
+    assert keys(operator, f"?state={state}") == ["a"]
+
+
+# Order and attention.
+
+
+def test_flags_that_need_attention_come_first_then_the_last_changed(operator: Client) -> None:
+    for key, days in (("old", 9), ("new", 1), ("middle", 5)):
+        make_flag(key, days=days)
+    make_flag("partial", days=60, rollout_percent=100, rules=[*WHOLE, *RULES])
+    assert keys(operator) == ["partial", "new", "middle", "old"]
+    assert cells(operator, "flag")[0] == (
+        "partial Rule 2 keeps 75 % of its users out, also at a rollout of 100 %."
+    )
+    assert keys(operator, "?state=attention") == ["partial"]
+    assert keys(operator, "?o=1") == ["middle", "new", "old", "partial"]
+    assert keys(operator, "?o=4") == ["new", "middle", "old", "partial"]
+
+
+def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
+    operator: Client, settings: Any
+) -> None:
+    class App(AppPart):
+        app_label = "flagstaff"
+
+        def attention(self, flags: Any) -> dict[str, str]:
+            return {str(flag.pk): "rolled <b>back</b>" for flag in flags if flag.key == "a"}
+
+        def notes(self, flags: Any) -> dict[str, str]:
+            return {str(flag.pk): "plan: running" for flag in flags if flag.key == "b"}
+
+    class Own(FeatureFlagAdmin):
+        def part_classes(self) -> Any:
+            return (*self.parts, App)
+
+    for key in ("a", "b"):
+        FeatureFlag.objects.create(key=key, description="Text.")
+    use_admin(settings, Own)
+    assert cells(operator, "flag") == ["a rolled <b>back</b>", "b plan: running · Text."]
+    assert "rolled <b>" not in page(operator)
+
+
+def test_flag_that_is_forced_off_needs_attention(operator: Client) -> None:
+    FeatureFlag.objects.create(key="a")
+    with forced_off(["a"]):
+        assert cells(operator, "flag") == ["a Forced off in this process by FLAGSTAFF_FORCE_OFF."]
+
+
+def test_flag_past_its_review_date_says_so(operator: Client) -> None:
+    FeatureFlag.objects.create(key="a", review_on=timezone.localdate() - timedelta(days=1))
+    FeatureFlag.objects.create(key="b", review_on=timezone.localdate())
+    assert cells(operator, "flag", "?o=1") == ["a stale: past review date", "b"]
+
+
+# Changes.
+
+
+def test_newest_change_is_shown_with_its_actor(operator: Client, admin_user: User) -> None:
+    changes.flags.create("a", rollout_percent=25, enabled=True)
+    with acting_as(admin_user):
+        changes.flags.set_rollout("a", 50)
+    assert cells(operator, "changed") == ["rollout 25 → 50 % admin · just now"]
+    Change.objects.all().delete()
+    assert cells(operator, "changed") == ["just now"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda _user: changes.flags.disable("a"), "turned off"),
+        (
+            lambda _user: changes.flags.update("a", {"description": "x", "owner": "y"}),
+            "description, owner",
+        ),
+        (lambda user: changes.flags.allow("a", user), "added 1 allowed user"),
+        (lambda _user: changes.flags.create("b", rollout_percent=5), "created"),
+    ],
+)
+def test_newest_change_is_described(
+    change: Callable[[User], object], text: str, operator: Client, alice: User
+) -> None:
+    make_flag("a", days=1)
+    change(alice)
+    assert cells(operator, "changed")[0].startswith(f"{text} ")
+
+
+def test_changes_by_sql_are_shown_sorted_and_filtered(operator: Client) -> None:
+    for key, days in (("d", 60), ("c", 60.0), ("b", 0.5), ("a", 0.001)):
+        make_flag(key, days=days)
+    execute("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'd'")
+    assert keys(operator) == ["d", "a", "b", "c"]
+    assert cells(operator, "changed")[0].startswith("rollout 50 → 7 % ")
+    assert keys(operator, "?changed=1h") == ["d", "a"]
+    for time in ("24h", "7d", "30d"):
+        assert keys(operator, f"?changed={time}") == ["d", "a", "b"]
+    assert keys(operator, "?changed=not-30d") == ["c"]
+
+
+# Evaluations.
+
+
+def test_evaluations_are_shown_with_share_of_true_results(operator: Client, settings: Any) -> None:
+    for key in ("a", "b", "c"):
+        make_flag(key)
+    evaluate("b", 3)
+    evaluate("c", times=3)
+    add_usage("c", "false", 9)
+    assert cells(operator, "usage", "?o=1") == ["never", "3 days ago", "25 % true just now"]
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
+    assert cells(operator, "usage") == []
+    assert "Stale" not in menus(operator)
+
+
+def test_flags_served_in_bulk_are_shown_as_in_browsers_or_not_known(operator: Client) -> None:
+    for key in ("a", "b", "c", "d"):
+        make_flag(key)
+    evaluate("a", 6)
+    serve("a")
+    serve("b")
+    evaluate("c", 6)
+    serve("c", 3, to_browsers=True)
+    evaluate("d", 3)
+    serve("d", 6, to_browsers=True)
+    shown = cells(operator, "usage", "?o=1")
+    assert shown == ["6 days ago", "not known", "in browsers 3 days ago", "3 days ago"]
+    title = re.search(r'title="(Served in bulk on [^"]*)"', page(operator))
+    assert title is not None
+    assert title[1].endswith(". An evaluation of one key would be counted.")
+
+
+def test_unused_flags_are_those_without_any_use_since_a_time(operator: Client) -> None:
+    for key in ("browser", "bulk", "evaluated", "old", "unused"):
+        make_flag(key)
+    make_flag("young", days=2)
+    serve("bulk", 6)
+    serve("browser", 6, to_browsers=True)
+    evaluate("evaluated")
+    serve("old", 20)
+    assert keys(operator, "?unused=7d&o=1") == ["old", "unused"]
+    assert keys(operator, "?unused=30d") == ["unused"]
+    assert keys(operator, "?unused=never&o=1") == ["unused", "young"]
+    assert keys(operator, "?o=-3")[0] == "evaluated"
+
+
+def test_stale_flags_are_filtered(operator: Client) -> None:
+    collect_usage()
+    make_flag("a", rollout_percent=100)
+    make_flag("b")
+    evaluate("b")
+    assert keys(operator, "?unused=stale") == ["a"]
+
+
+# Owners, tags, shortcuts.
+
+
+def test_owners_and_tags_are_shown_and_filtered(operator: Client) -> None:
+    assert menus(operator) == ["State", "Changed", "Unused", "Kind"]
+    FeatureFlag.objects.create(key="a", owner="web", tags=["x", "y"])
+    FeatureFlag.objects.create(key="b", owner="ADMIN")
+    FeatureFlag.objects.create(key="c")
+    FeatureFlag.objects.filter(key="c").update(tags={"x": 1})
+    assert cells(operator, "owned_by", "?o=1") == ["web x, y", "ADMIN", ""]
+    assert menus(operator, f"{FLAGS}?owner=web&tag=x")[:3] == ["State", "Owner: web", "Tag: x"]
+    found = {"@me": ["b"], "web": ["a"], "": ["c"], "nobody": []}
+    assert {one: keys(operator, f"?owner={one}") for one in found} == found
+    assert keys(operator, "?tag=x") == ["a"]
+    assert keys(operator, "?o=-5") == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("one_of_each_state")
+def test_shortcuts_have_the_numbers_of_their_lists(operator: Client) -> None:
+    make_flag("old", rollout_percent=100, owner="admin")
+    make_flag("partial", rollout_percent=100, rules=RULES)
+    found = shortcuts(operator)
+    assert found == {
+        "1 need attention": "?state=attention",
+        "1 in rollout": "?state=rollout",
+        "6 changed in 24 hours": "?changed=24h",
+        "1 owned by me": "?owner=%40me",
+        "1 on for all, unchanged for 30 days": "?state=all&changed=not-30d",
+    }
+    for text, url in found.items():
+        assert len(keys(operator, url)) == int(text.partition(" ")[0])
+
+
+# The search, the pages, and an empty list.
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("page", ["by_key_page", "by_owner", "by_tag", "by_text"]),
+        ("product+CHECK", ["by_tag"]),
+        ("page&state=on", ["by_owner"]),
+    ],
+)
+def test_search_finds_keys_descriptions_owners_and_parts_of_tags(
+    text: str, found: list[str], operator: Client
+) -> None:
+    FeatureFlag.objects.create(key="by_key_page")
+    FeatureFlag.objects.create(key="by_owner", owner="page team", enabled=True)
+    FeatureFlag.objects.create(key="by_tag", tags=["checkout", "Product Page"])
+    FeatureFlag.objects.create(key="by_text", description="A page.")
+    FeatureFlag.objects.create(key="other", tags=["checkout"])
+    assert keys(operator, f"?o=1&q={text}") == found
+
+
+def test_search_keeps_the_filters_and_a_filter_keeps_the_search(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}?state=off&q=a")
+    assert '<input type="hidden" name="state" value="off">' in html
+    assert re.search(r'href="\?[^"]*q=a[^"]*state=on', html)
+
+
+def test_page_has_100_flags_and_more_follow(operator: Client) -> None:
+    FeatureFlag.objects.bulk_create(FeatureFlag(key=f"f{n:03}") for n in range(220))
+    assert keys(operator, "?o=1") == [f"f{n:03}" for n in range(100)]
+    assert keys(operator, "?o=1&p=3") == [f"f{n:03}" for n in range(200, 220)]
+    assert operator.get(f"{FLAGS}?p=4").headers["location"] == f"{FLAGS}?e=1"
+    assert "220 flags" in page(operator)
+    FeatureFlag.objects.filter(key__gte="f215").update(enabled=True)
+    assert "5 results" in page(operator, f"{FLAGS}?state=on")
+
+
+def test_list_without_a_match_says_what_to_do(operator: Client) -> None:
+    assert "There are no flags yet." in page(operator)
+    make_flag("a")
+    make_flag("old_banner")
+    changes.flags.delete("old_banner")
+    html = page(operator, f"{FLAGS}?q=old")
+    assert "No flag matches the search and the filters." in html
+    [url] = re.findall(r'href="([^"]*action=delete[^"]*)"', html)
+    assert "old_banner" in page(operator, unescape(url))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "changed_at__gte=2026-01-01T00:00%2B23:59",
+        "p=x",
+        "o=99.-4.x",
+        "state=%00",
+        "owner=%3Cb%3E",
+        "changed_at__gte=x",
+    ],
+)
+def test_odd_parameters_are_no_error(query: str, operator: Client) -> None:
+    make_flag("a", owner="web")
+    response = operator.get(f"{FLAGS}?{query}", follow=True)
+    assert response.status_code == 200
+    assert "<b>" not in response.content.decode().partition("changelist-form")[2]
+
+
+def test_lookup_that_only_the_server_refuses_is_no_error_in_another_list(operator: Client) -> None:
+    response = operator.get(f"{VALUES}?changed_at__gte=2026-01-01T00:00%2B23:59")
+    assert response.headers["location"] == f"{VALUES}?e=1"
+
+
+# Buttons.
+
+
+def test_button_leads_to_a_page_and_back_to_the_row(operator: Client) -> None:
+    flag = FeatureFlag.objects.create(key="a", enabled=True)
+    [url] = re.findall(r'flagstaff-button" href="([^"]+)"', page(operator, f"{FLAGS}?q=a"))
+    assert url.startswith(f"{FLAGS}{flag.pk}/kill/?back=")
+    response = operator.post(unescape(url), {"_confirmed": "1"})
+    assert response.headers["location"] == f"{FLAGS}?q=a#flag-{flag.pk}"
+
+
+def test_button_that_may_not_be_used_is_disabled_and_names_the_permission(viewer: Client) -> None:
+    FeatureFlag.objects.create(key="a", enabled=True)
+    html = page(viewer)
+    assert not re.search("/(kill|turn-on)/", html)
+    [button] = re.findall(r"<button[^>]*disabled[^>]*>", html)
+    assert 'aria-describedby="flagstaff-why-not"' in button
+    [reason] = re.findall(r'id="flagstaff-why-not">([^<]*)<', html)
+    assert "flagstaff.toggle_featureflag" in reason
+
+
+# What a project changes, and what may be missing.
+
+
+def test_columns_filters_and_order_of_a_project_are_kept(operator: Client, settings: Any) -> None:
+    class Own(FeatureFlagAdmin):
+        list_display = ("key", "kind", "changed")
+        list_filter = ("enabled", *FeatureFlagAdmin.list_filter)
+
+    FeatureFlag.objects.create(key="a", kind="ops", enabled=True, owner="web")
+    FeatureFlag.objects.create(key="b", kind="permission", enabled=True)
+    FeatureFlag.objects.create(key="c", kind="ops")
+    use_admin(settings, Own)
+    html = page(operator, f"{FLAGS}?enabled__exact=1&o=2")
+    assert column(html, "kind") == ["operations", "permission"]
+    html = page(operator, f"{FLAGS}?enabled__exact=1&owner=web")
+    assert column(html, "kind") == ["operations"]
+
+
+def test_selection_of_all_flags_has_those_of_the_filters(operator: Client) -> None:
+    for key, owner in (("a", "web"), ("b", "shop"), ("c", "")):
+        FeatureFlag.objects.create(key=key, enabled=True, owner=owner)
+    data = {"action": "kill", "select_across": "1", "_selected_action": "0"}
+    html = operator.post(f"{FLAGS}?owner=web", data).content.decode()
+    assert listed_keys(html) == ["a"]
+
+
+@pytest.mark.parametrize("table", ["flagstaff_usage", "flagstaff_change"])
+def test_list_works_without_the_tables_of_numbers(table: str, operator: Client) -> None:
+    make_flag("a")
+    execute(f"ALTER TABLE {table} RENAME TO hidden")
+    assert keys(operator) == ["a"]
+    assert keys(operator, "?changed=not-30d&unused=never") == ["a"]
+
+
+def hiding(key: str) -> type[FeatureFlagAdmin]:
+    """An admin whose class hides a flag."""
+
+    class Own(FeatureFlagAdmin):
+        def get_queryset(self, request: Any) -> Any:
+            return super().get_queryset(request).exclude(key=key)
+
+    return Own
+
+
+@pytest.fixture
+def flags() -> None:
+    """Flags with owners, users, usage, a history, and a plan."""
+    collect_usage()
+    for number in range(3):
+        key = f"flag_{number}"
+        make_flag(key, rollout_percent=100 if number else 0, owner="web", tags=["a"])
+        evaluate(key)
+        actor = User.objects.create_user(f"user_{number}")
+        changes.flags.allow(key, actor)
+        with acting_as(actor):
+            changes.flags.update(key, {"description": "x"})
+    make_flag("hidden", rollout_percent=100)
+    rollouts.create("flag_0", ["5:1h"])
+
+
+@pytest.mark.usefixtures("flags")
+@pytest.mark.parametrize("is_hidden", [False, True])
+@pytest.mark.parametrize(("user", "own"), [("superuser", 2), ("staff", 4)])
+def test_list_makes_few_queries_whatever_it_shows(
+    user: str, own: int, is_hidden: bool, operator: Client, settings: Any
+) -> None:
+    is_super = user == "superuser"
+    client = operator if is_super else staff("view_featureflag", "toggle_featureflag")
+    if is_hidden:
+        use_admin(settings, hiding("hidden"))
+    html = page(client)
+    assert all(f"user_{number}" in html for number in range(3))
+    assert ("hidden" in listed_keys(html)) is not is_hidden
+    few = count_queries(client)
+    assert few <= MAX_QUERIES + own
+    for query in ("?o=-2", "?o=4", "?state=all", "?changed=24h", "?q=flag"):
+        assert count_queries(client, f"{FLAGS}{query}") <= few
+    # Those of all flags.
+    assert count_queries(client, f"{FLAGS}?unused=30d") <= few + 1
+    more = [FeatureFlag(key=f"more_{n}", enabled=n % 2 == 0) for n in range(300)]
+    FeatureFlag.objects.bulk_create(more)
+    for query in ("", "?p=2"):
+        assert count_queries(client, f"{FLAGS}{query}") <= few
