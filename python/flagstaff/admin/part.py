@@ -24,6 +24,12 @@ class AdminOfParts(BaseAdmin):
     #: Bound to this admin, in the order in which they are asked.
     bound_parts: Sequence[Part] = ()
 
+    # Not in a class with a `Media`, which would be ignored.
+    @property
+    def media(self) -> forms.Media:
+        """The stylesheets and scripts, with those of the parts."""
+        return sum((part.media() for part in self.bound_parts), super().media)
+
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
         found = super().check(**kwargs)

@@ -277,6 +277,12 @@ def test_stale_flags_are_filtered(operator: Client) -> None:
     assert keys(operator, "?unused=stale") == ["a"]
 
 
+def test_list_has_the_styles_of_lists_and_of_apps(operator: Client) -> None:
+    html = page(operator)
+    for name in ("lists", "rollouts"):
+        assert f"flagstaff/{name}.css" in html
+
+
 # Owners, tags, shortcuts.
 
 
@@ -388,8 +394,8 @@ def test_lookup_that_only_the_server_refuses_is_no_error_in_another_list(operato
 def test_button_leads_to_a_page_and_back_to_the_row(operator: Client) -> None:
     flag = FeatureFlag.objects.create(key="a", enabled=True)
     [url] = re.findall(r'flagstaff-button" href="([^"]+)"', page(operator, f"{FLAGS}?q=a"))
-    assert url.startswith(f"{FLAGS}{flag.pk}/kill/?back=")
-    response = operator.post(unescape(url), {"_confirmed": "1"})
+    assert url.startswith(f"{flag.pk}/kill/?back=")
+    response = operator.post(FLAGS + unescape(url), {"_confirmed": "1"})
     assert response.headers["location"] == f"{FLAGS}?q=a#flag-{flag.pk}"
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin.changes.events import others_of
-from flagstaff.admin.flag.list import newest_entries
+from flagstaff.admin.flag.listed import newest_entries
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import events, former_rows
 from flagstaff.models import Change, FeatureFlag

@@ -94,11 +94,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         super().__init__(model, admin_site)
         self.bound_parts = [part(self) for part in self.part_classes()]
 
-    @property
-    def media(self) -> forms.Media:
-        """The stylesheets and scripts, with those of the parts."""
-        return sum((part.media() for part in self.bound_parts), super().media)
-
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
