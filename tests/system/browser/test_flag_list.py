@@ -129,7 +129,7 @@ def test_message_of_a_kill_is_in_the_window_beside_its_row(
     """)
     try:
         visitor.set_width(width)
-        visitor.visit(FLAGS)
+        visitor.visit(f"{FLAGS}?o=1")
         visitor.press(BUTTON.format(pk=pk))
         visitor.press(".flagstaff-confirm")
         visitor.wait_until(lambda: visitor.driver.execute_script("return scrollY > 0"), True)
