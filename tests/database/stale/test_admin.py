@@ -100,7 +100,8 @@ def test_review_date_is_offered_to_users_who_may_change_flags(
     client = staff(permission)
     html = page(client, STALE)
     assert KEY in html
-    assert ("Set a review date…" in html) is is_offered
+    link = f'<a href="{FLAGS}{shipped.pk}/details/">Set a review date…</a>'
+    assert (link in html) is is_offered
     advice = "If you still need it, set a review date"
     assert (advice in page(client, f"{FLAGS}{shipped.pk}/change/")) is is_offered
     assert "/delete/" not in html

@@ -81,7 +81,7 @@ class StaleFlags(Page):
             )
         ]
         if flag_admin and flag_admin.has_change_permission(self.request):
-            steps.append(link(self._url(flag, "change"), _("Set a review date…")))
+            steps.append(link(self._url(flag, "details"), _("Set a review date…")))
         if flag_admin and flag_admin.has_delete_permission(self.request):
             steps.append(link(self._url(flag, "delete"), _("Delete…")))
         return format_html_join("", "<div>{}</div>", ((one,) for one in steps))

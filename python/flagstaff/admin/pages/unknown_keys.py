@@ -25,16 +25,14 @@ from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days
 from flagstaff.admin.cells import time_cell
-from flagstaff.admin.links import admin_of, history_url, may_view, page_url
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.flag.parts.former_flags import former_texts
+from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.table import Column, Content, Page, Table, lines, link, page_links, page_number
 from flagstaff.admin.usage_period import period_text, reports_text
 from flagstaff.admin.words import key_link
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import former_rows, has_history
 from flagstaff.validators import key_problem
 
 _DAYS = 7
@@ -78,7 +76,7 @@ class UnknownKeys(Page):
     def _rows(self, keys: Sequence[HourlyUsage]) -> list[Sequence[str]]:
         names = [one.key for one in keys]
         taken = taken_keys("flag", names)
-        similar, former = self._similar(names), self._former(names)
+        similar, former = self._similar(names), former_texts(self.site, self.request, names)
         add_url, rows = self._add_url(), list[Sequence[str]]()
         for one in keys:
             problem = _problem(one.key, taken.get(one.key, ""))
@@ -109,18 +107,6 @@ class UnknownKeys(Page):
             return format_html(text, flag=key_link(name, url))
 
         return {key: shown(name) for key, name in similar_keys(names, pks).items()}
-
-    def _former(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Returns a link to the history of each key that a flag had before. Makes one query."""
-        if not has_history():
-            return {}
-        hidden = hidden_rows(self.site, self.request, conf.flag_model)
-        has_link, text = page_link(self.site, self.request, "changes"), _("A flag had this key.")
-        return {
-            key: link(history_url(self.site, Kind.FLAG, key) if has_link else "", text)
-            for key, row in former_rows(Kind.FLAG, names).items()
-            if row.object_pk not in hidden
-        }
 
     def _add_url(self) -> str:
         """The page that adds a flag; empty if the user cannot."""

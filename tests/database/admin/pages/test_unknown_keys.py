@@ -126,7 +126,7 @@ def test_key_that_a_flag_had_before_links_to_its_history(
     for key in ("old_banner", "old_name", "never_seen"):
         evaluate_unknown(key)
     html = page(operator, UNKNOWN)
-    links = re.findall(r'<a href="([^"]*)">A flag had this key\.</a>', html)
+    links = re.findall(r'A flag had this key before\. <a href="([^"]*)">History</a>', html)
     assert {unescape(one) for one in links} == {
         f"{RECENT}?key={key}&exact=1&kind=flag" for key in ("old_banner", "old_name")
     }

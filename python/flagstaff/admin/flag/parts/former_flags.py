@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
@@ -22,8 +22,28 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, former_rows
 
 
+def former_texts(site: AdminSite, request: HttpRequest, keys: Collection[str]) -> Mapping[str, str]:
+    """Returns a sentence for each key that a flag had before, with a link to its history.
+
+    Makes one query. The history has the way back of a flag that was deleted.
+    """
+    rows: dict[str, Change] = value_or_default(
+        "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), {}
+    )
+    hidden = hidden_rows(site, request, conf.flag_model) if rows else {}
+    text, link = _("A flag had this key before."), '{} <a href="{}">{}</a>'
+    has_link = page_link(site, request, "changes")
+    return {
+        key: format_html(link, text, history_url(site, Kind.FLAG, key), _("History"))
+        if has_link
+        else text
+        for key, row in rows.items()
+        if row.object_pk not in hidden
+    }
+
+
 def key_texts(site: AdminSite, request: HttpRequest, key: str) -> Iterator[str]:
-    """Yields sentences, with a link to the history of the key. Makes a few queries."""
+    """Yields what is known of the key of a new flag."""
     usage = recent_usage([key])
     if usage is not None and (found := usage.keys.get(key)) and found.count:
         text = ngettext(
@@ -34,10 +54,4 @@ def key_texts(site: AdminSite, request: HttpRequest, key: str) -> Iterator[str]:
             found.count,
         )
         yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
-    problem = "the earlier flag of a key cannot be read"
-    rows: dict[str, Change] = value_or_default(problem, lambda: former_rows(Kind.FLAG, [key]), {})
-    row = rows.get(key)
-    if row is not None and row.object_pk not in hidden_rows(site, request, conf.flag_model):
-        text, url = _("A flag had this key before."), history_url(site, Kind.FLAG, key)
-        has_link = page_link(site, request, "changes")
-        yield format_html('{} <a href="{}">{}</a>', text, url, _("History")) if has_link else text
+    yield from former_texts(site, request, [key]).values()
