@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 # The id of the sentence that says why buttons are disabled.
 _WHY_NOT = "flagstaff-why-not"
+_DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
 _MAX_PARTS, _MAX_TAGS, _MAX_ACTOR = 3, 5, 40
 _ALERT = SafeString(' class="flagstaff-alert"')
@@ -144,6 +145,10 @@ class FlagListAdmin(BaseAdmin):
 
     def action_checkbox(self, obj: Any) -> SafeString:
         """The box that selects a row. Django renders three templates for each."""
+        box = super().action_checkbox
+        if getattr(box, "__func__", box) is not _DJANGOS_BOX:
+            # A theme's.
+            return box(obj)
         label = format_html(gettext("Select this object for an action - {}"), str(obj))
         return format_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
 
