@@ -15,7 +15,6 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import rule_problem
 from tests.support.admin_pages import (
     SEGMENTS,
-    column,
     flag_url,
     kill,
     page,
