@@ -43,9 +43,9 @@ def test_change_of_the_last_hour_is_found_and_undone(
     visitor.find(".flagstaff-filters summary").click()
     visitor.write("#id_actor", "deploy")
     visitor.follow("details:has(#id_actor) [type=submit]")
-    visitor.write("#searchbar", "CHECKOUT")
+    visitor.write("#id_q", "CHECKOUT")
     with visitor.leaving_page():
-        visitor.find("#searchbar").send_keys(Keys.ENTER)
+        visitor.find("#id_q").send_keys(Keys.ENTER)
     assert_fits(visitor)
     assert visitor.texts(".flagstaff-event .flagstaff-key") == ["new_checkout"]
     assert "rollout 5 → 80 %" in visitor.text(".flagstaff-change")

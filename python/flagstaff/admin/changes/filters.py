@@ -96,7 +96,6 @@ class Filters(forms.Form):
         widget=forms.TextInput(
             attrs={
                 "type": "search",
-                "id": "searchbar",
                 "placeholder": _SEARCH,
                 "aria-label": _SEARCH,
             }

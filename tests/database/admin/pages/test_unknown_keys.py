@@ -15,8 +15,9 @@ from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
+    act,
     count_queries,
-    notes_of,
+    messages_of,
     page,
     staff,
 )
@@ -168,22 +169,22 @@ def test_page_makes_the_same_queries_for_many_keys(operator: Client) -> None:
 # The page that adds a flag.
 
 
-def test_add_page_counts_the_evaluations_of_the_key(operator: Client) -> None:
+def test_new_flag_says_how_often_its_key_was_evaluated(operator: Client) -> None:
     evaluate_unknown("last_seen", count=1_234)
-    html, url = page(operator, UNKNOWN), f"{FLAGS}add/?key=last_seen"
-    assert f'href="{url}"' in html
-    response = operator.get(url)
-    assert response.context["form"]["key"].value() == "last_seen"
+    url = f"{FLAGS}add/?key=last_seen"
+    assert f'href="{url}"' in page(operator, UNKNOWN)
+    assert operator.get(url).context["form"]["key"].value() == "last_seen"
     assert (
         "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
         "its default; while the new flag is off, it returns False."
-    ) in notes_of(response)
+    ) in messages_of(act(operator, url, key="last_seen"))
 
 
-def test_add_page_links_to_the_history_of_the_flag_that_had_the_key(operator: Client) -> None:
+def test_new_flag_links_to_the_history_of_the_flag_that_had_its_key(operator: Client) -> None:
     changes.flags.create("old_banner", rollout_percent=50, enabled=True)
     changes.flags.delete("old_banner")
-    html = page(operator, f"{FLAGS}add/?key=old_banner")
-    [link] = re.findall(r'A flag had this key before. <a href="([^"]*)">History</a>', html)
-    assert "Bring back…" in page(operator, unescape(link))
-    assert "had this key before" not in page(operator, f"{FLAGS}add/?key=brand_new")
+    found = " ".join(messages_of(act(operator, f"{FLAGS}add/", key="old_banner")))
+    [link] = re.findall(r'A flag had this key before. <a href="([^"]*)">History</a>', found)
+    assert "no longer exists" in page(operator, unescape(link))
+    found = " ".join(messages_of(act(operator, f"{FLAGS}add/", key="brand_new")))
+    assert "had this key before" not in found
