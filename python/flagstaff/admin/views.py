@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from django.contrib import admin as admin_package
 from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -21,8 +17,6 @@ VERSION = "expect_version"
 MAX_REASON_LENGTH = 500
 # The name of a page's template in its context, for a template that extends it.
 _PARENT = "flagstaff_parent"
-# The templates of Django's admin.
-_TEMPLATES = Path(admin_package.__file__).parent
 
 
 def reason_problem(request: HttpRequest) -> str:
@@ -86,10 +80,3 @@ def extend_template(response: TemplateResponse, template: str, parent: str = _PA
         parent: response.resolve_template(response.template_name),
     }
     response.template_name = template
-
-
-def is_djangos_template(response: TemplateResponse) -> bool:
-    """Whether Django's own template renders a page, and not one of a theme or of the project."""
-    # The types do not know the origin, which every engine of Django has.
-    template: Any = response.resolve_template(response.template_name)
-    return Path(template.origin.name).is_relative_to(_TEMPLATES)

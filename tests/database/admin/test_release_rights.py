@@ -20,6 +20,7 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     act,
+    answer,
     asks,
     confirmed,
     flag_url,
@@ -171,17 +172,15 @@ def test_most_users_become_allowed_users_only_after_a_question(
     production(settings)
     changes.flags.create("beta", enabled=True)
     flag = FeatureFlag.objects.get()
-    url = flag_url(flag, "allowed-users")
-    operator.post(url, {"names": "user0,user1", "_add": "1"})
+    url = flag_url(flag, "allow")
+    act(operator, url, users="user0,user1")
     assert flag.allowed_users.count() == 2
     names = ",".join(f"user{number}" for number in range(10))
-    response = operator.post(url, {"names": names, "_add": "1"})
+    response = operator.post(url, typed(operator, url, users=names))
     assert (notes_of(response), text_to_type(response)) == ([NOW_MOST], "beta")
-    back = operator.post(url, confirmed(response, _edit="1"))
-    assert names in back.content.decode()
-    assert asks(operator.post(url, confirmed(response, _typed_key="x")))
+    assert asks(answer(operator, response, _typed_key="x"))
     assert flag.allowed_users.count() == 2
-    operator.post(url, confirmed(response, _typed_key="beta"))
+    answer(operator, response, _typed_key="beta")
     assert flag.allowed_users.count() == 10
 
 

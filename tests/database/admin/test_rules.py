@@ -14,9 +14,7 @@ from django.utils.html import strip_tags
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import rule_problem
 from tests.support.admin_pages import (
-    FLAGS,
     SEGMENTS,
-    column,
     flag_url,
     kill,
     page,
@@ -104,25 +102,3 @@ def test_unreadable_rules_are_named_and_stay_when_the_flag_is_disabled(
     kill(operator, flag)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rules) == (False, rules)
-
-
-# The list.
-
-
-def test_list_shows_the_number_of_rules_and_filters_by_them(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    for rules, text in (
-        ([], "10 %"),
-        (RULES[:1], "10 % of the others 1 rule"),
-        ({}, "10 % of the others unreadable rules"),
-    ):
-        store(rules)
-        assert column(page(operator), "rollout") == [text]
-    store(RULES)
-    FeatureFlag.objects.create(key="plain")
-    html = page(operator)
-    assert column(html, "rollout") == ["10 % of the others 2 rules", "0 %"]
-    for choice, keys in (("yes", ["new_checkout off"]), ("no", ["plain off"])):
-        assert column(page(operator, f"{FLAGS}?has_rules={choice}"), "flag") == keys
-    assert len(column(page(operator, f"{FLAGS}?has_rules=x"), "flag")) == 2

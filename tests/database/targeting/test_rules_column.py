@@ -54,7 +54,7 @@ def test_rules_are_shown_and_saved_in_the_admin(admin_client: Client, flag: Feat
     rules = [{"conditions": [condition("plan", "in", "paid")]}]
     act(admin_client, url_of(flag), rules=json.dumps(rules))
     assert FeatureFlag.objects.get().rules == rules
-    act(admin_client, url_of(flag), rules="")
+    act(admin_client, url_of(flag), rules="[]")
     assert stored_rules() == "[]"
 
 

@@ -204,7 +204,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The form field: an editor for the rules, and a line for the tags."""
         if db_field.name == RULES:
             label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
-            return RulesField(offer, label=label, help_text=_RULES_HELP, required=False)
+            return RulesField(offer, label=label, help_text=_RULES_HELP)
         if db_field.name == TAGS:
             help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
@@ -216,6 +216,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
         """Shows the rollout below the rules, which it follows."""
         if action.name == "rules":
+            # An empty list removes them.
+            form.fields[RULES].required = False
             form.fields["rollout"].label = _("Everyone else, in percent")
             form.initial["rollout"] = row.rollout_percent
 

@@ -42,7 +42,6 @@ from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import Effect, Impact, Key, RowState
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
-from flagstaff.validators import rule_problem
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
@@ -136,11 +135,3 @@ def partial_rule_notices(state: FlagState) -> list[str]:
         text % {"rule": capfirst(localized(place)), "percent": ALL_USERS - percent}
         for place, percent in state.partial_rules
     ]
-
-
-def count_rules(flag: Any) -> int | None:
-    """Returns the number of a flag's rules; None if workers cannot read them."""
-    rules = flag.rules
-    # Most flags have none, and the parser takes longer than the rest of a row of the list.
-    is_readable = rules == [] or (isinstance(rules, list) and rule_problem(rules) is None)
-    return len(rules) if is_readable else None
