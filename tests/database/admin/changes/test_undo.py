@@ -23,6 +23,7 @@ from tests.support.admin_pages import (
     act,
     asks,
     confirmed,
+    count_queries,
     flag_url,
     kill,
     messages_of,
@@ -222,6 +223,12 @@ def test_get_locks_and_writes_nothing(
     for url in (undo_all_url(version), restore_url(value_version("gateway"))):
         found = "".join(statements_of(partial(page, operator, url)))
         assert not re.search(r"INSERT|UPDATE|DELETE|LOCK|SAVEPOINT", found)
+
+
+def test_undo_of_one_change_has_at_most_twenty_queries(operator: Client, flag: FeatureFlag) -> None:
+    url = undo_url(changes.flags.set_rollout(KEY, 50).version)
+    # Beside those of the session and the user.
+    assert count_queries(operator, url) <= 22
 
 
 def test_long_texts_are_truncated_in_the_message_and_the_reason(
