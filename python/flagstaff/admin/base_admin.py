@@ -30,7 +30,7 @@ from flagstaff.actions.rights import may
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import undo_url
-from flagstaff.admin.menu import with_pages
+from flagstaff.admin.menu import menu_links, with_pages
 from flagstaff.admin.page import page_of
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
@@ -262,6 +262,8 @@ class BaseAdmin(_ModelAdmin):
         context = response.context_data = {**(response.context_data or {})}
         if menu := context.get("available_apps"):
             context["available_apps"] = with_pages(self.admin_site, request, menu)
+            # For lists: a phone has no menu.
+            context["flagstaff_pages"] = menu_links(self.admin_site, request).values()
         docs_page = context.get("docs_page", self.docs_page)
         docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
         context["flagstaff_docs"] = docs
