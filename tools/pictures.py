@@ -54,16 +54,6 @@ class Picture(NamedTuple):
     scheme: str = "light"
 
 
-def _turn_up(visitor: Visitor, _environment: dict[str, str]) -> None:
-    visitor.write("#id_rollout_percent", "25")
-    visitor.wait_for_text(".flagstaff-impact", "25")
-
-
-def _save_more(visitor: Visitor, _environment: dict[str, str]) -> None:
-    visitor.write("#id_rollout_percent", "25")
-    visitor.press(".submit-row [name=_save]")
-
-
 def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
     visitor.write("#id_value", '{\n  "standard": [2, 4],\n  "express": [1 2]\n}')
     visitor.press(".flagstaff-confirm")
@@ -104,10 +94,9 @@ PICTURES = {
     "flag-list-phone": Picture(_FLAGS, ("#container",), width=_PHONE, scheme="dark"),
     "rollout": Picture(
         f"{_FLAGS}{{new_checkout}}/change/",
-        (".flagstaff-head", "fieldset:has(#id_rollout_percent)"),
-        _turn_up,
+        (".flagstaff-title", ".flagstaff-head-line", ".flagstaff-act"),
     ),
-    "confirm": Picture(f"{_FLAGS}{{new_checkout}}/change/", ("#content > *",), _save_more),
+    "confirm": Picture(f"{_FLAGS}{{new_checkout}}/rollout/?percent=25", ("#content > *",)),
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
     "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",), _paste),

@@ -15,7 +15,7 @@ from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import validate_flag_key
-from tests.support.admin_pages import FLAGS, VALUES, errors, form_data, messages_of
+from tests.support.admin_pages import FLAGS, VALUES, act, errors_of, messages_of
 from tests.support.documents import import_text
 from tests.support.terminals import flags
 
@@ -66,9 +66,8 @@ def test_odd_key_is_refused_by_changes_and_imports(key: str) -> None:
 def test_odd_key_is_refused_in_a_terminal_and_the_admin(key: str, admin_client: Client) -> None:
     for ran in (flags("create", "--", key), flags("value", "create", "--", key, "1")):
         assert (ran.status, ran.err) == (4, f"CommandError: refused: key: {reason(key)}\n")
-    data = {"key": key, "rollout_percent": "0", "kind": "release", "value": "1"}
     for url in (FLAGS, VALUES):
-        assert errors(admin_client, f"{url}add/", data) == {"key": [reason(key)]}
+        assert errors_of(act(admin_client, f"{url}add/", key=key, value="1")) == [reason(key)]
 
 
 def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Client) -> None:
@@ -98,10 +97,9 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
     assert changes.flags.restore(key, to=version).written
     # The admin saves it, and does not rename it.
     flag = FeatureFlag.objects.get(enabled=True)
-    data = {"key": "a:c", "rollout_percent": "70", "kind": "release"}
-    assert admin_client.post(f"{FLAGS}{flag.pk}/change/", data).status_code == 302
+    act(admin_client, f"{FLAGS}{flag.pk}/details/", key="a:c", description="Odd")
     flag.refresh_from_db()
-    assert (flag.key, flag.enabled, flag.rollout_percent) == (key, False, 70)
+    assert (flag.key, flag.description) == (key, "Odd")
     assert flags("delete", "--yes", "--", key).status == 0
     assert not FeatureFlag.objects.exists()
 
@@ -112,9 +110,7 @@ def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Clien
     changes.values.set(key, 2)
     import_value(key, 3)
     assert flags("value", "set", "--", key, "4").status == 0
-    url = f"{VALUES}{row.pk}/change/"
-    data = {**form_data(admin_client.get(url)), "value": "5", "_confirmed": "1"}
-    assert admin_client.post(url, data).status_code == 302
+    act(admin_client, f"{VALUES}{row.pk}/set/", value="5")
     assert get_value(key) == 5
     changes.values.delete(key)
     changes.values.undo(key)

@@ -75,20 +75,6 @@ def listed_keys(html: str) -> list[str]:
     return [unescape(key) for key in keys]
 
 
-def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str]]:
-    """Posts a form and returns its errors by field."""
-    response = client.post(url, data)
-    assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
-
-
-def form_data(response: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the form of a page."""
-    form = response.context["adminform"].form
-    values = {field.html_name: field.value() for field in form}
-    return {name: value for name, value in values.items() if value not in (None, False)}
-
-
 def messages_of(response: Any) -> list[str]:
     """Returns the messages that a page shows, as text, without the links to undo."""
     return [_message_text(one.message) for one in response.context["messages"]]

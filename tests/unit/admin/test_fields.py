@@ -14,11 +14,9 @@ from flagstaff.admin import FeatureFlagAdmin
 from tests.support.models_of_others import flag_model_of
 
 
-def test_columns_of_a_project_are_on_the_page_and_its_admin_has_no_problem() -> None:
+def test_admin_of_a_model_with_more_columns_has_no_problem() -> None:
     flags = FeatureFlagAdmin(flag_model_of(team=models.TextField()), AdminSite())
     assert flags.check() == []
-    assert flags.fieldsets is not None
-    assert flags.fieldsets[-1][1]["fields"][-1] == "team"
 
 
 @pytest.mark.parametrize("language", ["en", "de"])

@@ -22,7 +22,6 @@ from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page import page_of
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
@@ -37,25 +36,18 @@ _MAX_JSON = 1_000
 _MAX_RESULT = 80
 
 
-class SegmentKeys(dict[str, object]):
-    """The primary keys of all segments by key, in order."""
-
-
 def shown_segments(site: AdminSite, request: HttpRequest) -> list[str]:
-    """Returns the keys of the segments that the user may see. Makes one query for a page."""
+    """Returns the keys of the segments that the user may see. Queries."""
     hidden = hidden_rows(site, request, segment_model())
-    return [key for key, pk in _segments_of(request).items() if str(pk) not in hidden]
+    return [key for key, pk in _segments().items() if str(pk) not in hidden]
 
 
-def _segments_of(request: HttpRequest) -> SegmentKeys:
-    return page_of(request).once(SegmentKeys, _read_segments)
+def _segments() -> dict[str, object]:
+    """The primary keys of all segments by key, in order."""
+    return dict(all_rows(segment_model()).order_by("key").values_list("key", "pk"))
 
 
-def _read_segments() -> SegmentKeys:
-    return SegmentKeys(all_rows(segment_model()).order_by("key").values_list("key", "pk"))
-
-
-def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> SafeString:
+def rules_html(rules: object, site: AdminSite, request: HttpRequest) -> SafeString:
     """Returns a numbered list with a sentence for each rule, and why workers cannot read them."""
     notice = _(
         "Workers cannot read these rules: %(problem)s. A worker keeps the last rules that it "
@@ -67,7 +59,7 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
     return _with_problem("rules", rules, html, notice, rule_problem)
 
 
-def results_html(state: ValueState, site: AdminSite, request: HttpRequest | None) -> SafeString:
+def results_html(state: ValueState, site: AdminSite, request: HttpRequest) -> SafeString:
     """Returns a sentence for each rule of a value, and for the value itself."""
     rules, secret = state.rules, state.is_secret
     notice = _(
@@ -146,14 +138,13 @@ def _members(rules: object) -> SafeString:
     return format_html('<p class="flagstaff-note">{}</p>', text)
 
 
-def _segment_links(rules: object, site: AdminSite, request: HttpRequest | None) -> dict[str, str]:
+def _segment_links(rules: object, site: AdminSite, request: HttpRequest) -> dict[str, str]:
     """The URL of each segment that the rules name and that exists; "" without permission."""
     model, keys = segment_model(), {key for key, _place in named_segments(rules)}
     if not keys:
         return {}
-    pks = _read_segments() if request is None else _segments_of(request)
-    has_link = request is not None and may_view(site, request, model)
-    hidden = {} if request is None else hidden_rows(site, request, model)
+    pks, hidden = _segments(), hidden_rows(site, request, model)
+    has_link = may_view(site, request, model)
     return {
         key: page_url(site, model, "change", pks[key])
         if has_link and str(pks[key]) not in hidden
