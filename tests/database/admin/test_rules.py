@@ -15,6 +15,7 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import rule_problem
 from tests.support.admin_pages import (
     SEGMENTS,
+    column,
     flag_url,
     kill,
     page,
