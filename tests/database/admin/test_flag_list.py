@@ -492,3 +492,11 @@ def test_list_makes_few_queries_whatever_it_shows(
     FeatureFlag.objects.bulk_create(more)
     for query in ("", "?p=2"):
         assert count_queries(client, f"{FLAGS}{query}") <= few
+
+
+def test_list_with_editable_rows_is_refused_by_a_check() -> None:
+    class Own(FeatureFlagAdmin):
+        list_display = ("key", "enabled", "rollout_percent")
+        list_editable = ("rollout_percent",)
+
+    assert [found.id for found in Own(FeatureFlag, admin.site).check()] == ["flagstaff.E048"]

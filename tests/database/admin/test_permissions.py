@@ -200,13 +200,14 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
     plan = rollouts.create(flag.key, ["50:4h", "100"])
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
     segment = Segment.objects.create(key="team", conditions=[STAFF])
+    first = flag_version(flag.key)
     version = changes.flags.set_rollout(flag.key, 30).version
     posts: list[tuple[str, dict[str, Any]]] = [
         (flag_url(flag, "rollout"), {"percent": "5"}),
         (flag_url(flag, "kill"), {}),
         (flag_url(flag, "on"), {}),
         (flag_url(flag, "delete"), {"post": "yes"}),
-        (restore_url(version), {}),
+        (restore_url(first), {}),
         (flag_url(flag, "allow"), {"users": "admin"}),
         (flag_url(flag, "disallow"), {"users": "alice"}),
         (undo_url(version), {}),

@@ -234,7 +234,8 @@ def test_flag_with_the_key_of_an_experiment_is_refused(
         changes.values.create(KEY, 1)
     with pytest.raises(ValidationError, match=problem):
         FeatureFlag(key=KEY).full_clean()
-    response = admin_client.post(f"{FLAGS}add/", {"key": KEY, "rollout_percent": 0})
+    typed = {"key": KEY, "rollout_percent": 0, "kind": "release", "bucket_by": "user"}
+    response = admin_client.post(f"{FLAGS}add/", typed)
     assert problem in response.content.decode()
     file = tmp_path / "flags.json"
     rows_of_file = {KEY: {"enabled": True}, "another": {"enabled": True}}

@@ -55,7 +55,7 @@ def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value:
         (Parsed("users", "N", int), "many", "invalid N: 'many'"),
         (WORD, "half", "not one of the available choices"),
         (JsonFile("rules"), "[", "not valid JSON"),
-        (JsonText("choices"), '{"a": 1, "a": 2}', "not valid JSON"),
+        (JsonText("choices"), '{"a": 1, "a": 2}', 'has the name "a" twice'),
     ],
 )
 def test_field_refuses_what_the_action_cannot_get(
