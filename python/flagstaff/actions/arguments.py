@@ -139,6 +139,15 @@ class _ParsedField(forms.CharField):
 
 
 @dataclass(frozen=True)
+class _Percentage(Parsed):
+    """A whole number from 0 to 100."""
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        limits = {"min_value": 0, "max_value": MAX_PERCENT}
+        return forms.IntegerField(label=label, required=required, **limits)
+
+
+@dataclass(frozen=True)
 class OneOf(Argument):
     """One of some words, by what each stands for."""
 
@@ -407,7 +416,7 @@ def percent(text: str) -> int:
 Text: TypeAlias = Annotated[str, Argument("a text")]
 #: A whole number from 0 to 100.
 Percent: TypeAlias = Annotated[
-    int, Parsed(f"a whole number from 0 to {MAX_PERCENT}", "PERCENT", percent)
+    int, _Percentage(f"a whole number from 0 to {MAX_PERCENT}", "PERCENT", percent)
 ]
 
 

@@ -223,8 +223,8 @@ class ActionRequest:
         column = self._column(name)
         field = self.admin.formfield_for_dbfield(column, self.request) if column else None
         if field is None:
-            label = str(capfirst(name.replace("_", " ")))
-            return argument.form_field(label, required=required)
+            # Translated where a column or a table has the same name.
+            return argument.form_field(_(capfirst(name.replace("_", " "))), required=required)
         # A field that a model may leave empty, such as a value, can be what an action is about.
         field.required = field.required or required
         return field
@@ -300,7 +300,8 @@ class ActionRequest:
         if name in self.form.fields:
             self.form.add_error(name, problem)
         else:
-            self.form.add_error(None, sentence(text))
+            # Not with a capital letter: it may begin with a key.
+            self.form.add_error(None, f"{text}.")
 
     # What is asked.
 

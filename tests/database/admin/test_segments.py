@@ -514,7 +514,7 @@ def test_used_segment_is_not_deleted_and_its_flags_are_named(
     url = url_of(segment, "delete")
     shown = operator.get(url)
     use("enterprise", "a", "b")
-    refusal = "The segment 'enterprise' is used by the rules of 'a', 'b'; change these rules first."
+    refusal = "the segment 'enterprise' is used by the rules of 'a', 'b'; change these rules first."
     for response in (operator.get(url), answer(operator, shown)):
         assert errors_of(response) == [refusal]
         assert not asks(response)

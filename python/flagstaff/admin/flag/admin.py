@@ -206,7 +206,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
             return RulesField(offer, label=label, help_text=_RULES_HELP)
         if db_field.name == TAGS:
-            help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
+            separate = _("Separate them with commas.")
+            help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and db_field.name == BUCKET_BY:
