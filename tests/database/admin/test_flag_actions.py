@@ -142,7 +142,7 @@ def test_unknown_users_are_named_and_what_was_typed_stays(
 @pytest.mark.parametrize(
     ("name", "arguments", "error"),
     [
-        ("rollout", {"percent": "101"}, "expected a whole number from 0 to 100, not '101'"),
+        ("rollout", {"percent": "101"}, "Ensure this value is less than or equal to 100."),
         ("rollout", {"percent": ""}, "This field is required."),
         ("unit", {"bucket_by": ""}, None),
         ("rules", {"rules": "[{]"}, None),

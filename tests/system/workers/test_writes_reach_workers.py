@@ -53,11 +53,9 @@ class Shop:
         address = reverse("admin:flagstaff_featureflag_kill", args=[self.flag.pk])
         self.post(address, _confirmed="1")
 
-    def save_in_admin(self) -> None:
-        """Disables the flag: the form has no "enabled"."""
-        address = reverse("admin:flagstaff_featureflag_change", args=[self.flag.pk])
-        form = {"key": "new_checkout", "rollout_percent": 0, "kind": "release"}
-        self.post(address, allowed_users=self.alice.pk, **form)
+    def disallow_in_admin(self) -> None:
+        address = reverse("admin:flagstaff_featureflag_disallow", args=[self.flag.pk])
+        self.post(address, users=self.alice.pk, _confirmed="1")
 
 
 @dataclass
@@ -130,7 +128,7 @@ WRITES = {
     "remove": Write(lambda shop: shop.flag.allowed_users.remove(shop.alice), False, OF_ALICE),
     "deletion of the user": Write(lambda shop: shop.alice.delete(), False, OF_ALICE),
     "kill in the admin": Write(Shop.kill_in_admin, False, OF_ALICE),
-    "form in the admin": Write(Shop.save_in_admin, False, OF_ALICE),
+    "removed user in the admin": Write(Shop.disallow_in_admin, False, OF_ALICE),
     "UPDATE": Write(lambda shop: shop.sql(f"UPDATE {FLAGS} SET key = 'checkout'"), False, OF_ALICE),
     "TRUNCATE": Write(lambda shop: shop.sql(f"TRUNCATE {ALLOWED}"), False, OF_ALICE),
     "TRUNCATE CASCADE": Write(lambda shop: shop.sql(f"TRUNCATE {FLAGS} CASCADE"), False, OF_ALICE),

@@ -60,15 +60,10 @@ def fields(html: str) -> list[str]:
     return [name for name in dict.fromkeys(found) if name != "_shown"]
 
 
-def form(html: str) -> dict[str, str]:
-    hidden = re.findall(r'type="hidden" name="(_shown)" value="([^"]*)"', html)
-    return {name: value.replace("&quot;", '"') for name, value in hidden}
-
-
 # The kind, and fields of a project; Django ignores those that there are not.
 more = {"kind": "release", "team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
-post("featureflag/add/", {"key": "added", **more})
+post("featureflag/add/", {**inputs_of(get("featureflag/add/"), ""), "key": "added", **more})
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
 details = get(f"featureflag/{flag.pk}/details/")
@@ -81,11 +76,12 @@ events = flag_history("added")
 history = get(f"featureflag/{flag.pk}/history/")
 undo(events[1].version)
 flag.refresh_from_db()
-# Not `post`: the page warns of the unknown user. It asks, because most users get the flag.
-allowed = f"/admin/common/featureflag/{flag.pk}/allowed-users/"
-client.post(allowed, {"names": "operator, nobody", "_add": "1", "_confirmed": "1"})
+# It asks, because most users get the flag.
+allow = f"/admin/common/featureflag/{flag.pk}/allow/"
+names = {"users": "operator"}
+page(client.post(allow, confirmed(client.post(allow, names), **names), follow=True))
 seen["allowed"] = [user.username for user in flag.allowed_users.all()]
-post(f"featureflag/{flag.pk}/allowed-users/", {"user": admin.pk, "_remove": "1"})
+post(f"featureflag/{flag.pk}/disallow/", {"users": admin.pk, "_confirmed": "1"})
 seen["allowed"].append(flag.allowed_users.count())
 answer = get(f"featureflag/{flag.pk}/change/?user=operator")
 seen["result"] = re.findall(r"<p><strong>(.*?)</strong>", answer)
@@ -103,8 +99,9 @@ seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
 
 post("keyvaluestore/add/", {"key": "added", "value": "1"})
 value = KeyValueStore.objects.get(key="added")
-change = get(f"keyvaluestore/{value.pk}/change/")
-post(f"keyvaluestore/{value.pk}/change/", {**form(change), "value": "2", "_confirmed": "1"})
+assign = f"/admin/common/keyvaluestore/{value.pk}/set/"
+typed = {"value": "2"}
+page(client.post(assign, confirmed(client.post(assign, typed), **typed), follow=True))
 get("keyvaluestore/?q=added")
 history = get(f"keyvaluestore/{value.pk}/history/")
 undo(value_history("added")[0].version)
