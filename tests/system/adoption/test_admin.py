@@ -39,7 +39,7 @@ def test_admin_of_adopted_models_with_more_fields_works(article: Project) -> Non
         "flag": [True, 5],
         "allowed": ["operator", 0],
         "result": ["Off for operator (primary key 1)."],
-        "undo links": 2,
+        "undo links": 4,
         "actors": [True],
         # A column named reason is a field of its own.
         "reasons": ["wider"],
