@@ -143,8 +143,9 @@ class _Percentage(Parsed):
     """A whole number from 0 to 100."""
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        limits = {"min_value": 0, "max_value": MAX_PERCENT}
-        return forms.IntegerField(label=label, required=required, **limits)
+        return forms.IntegerField(
+            label=label, required=required, min_value=0, max_value=MAX_PERCENT
+        )
 
 
 @dataclass(frozen=True)
