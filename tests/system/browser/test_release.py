@@ -81,7 +81,7 @@ def test_flag_is_created_rolled_out_killed_and_brought_back(
     visitor.wait_for_text(MESSAGE, f"turned off.*{ALL_WORKERS}")
     assert state(shop, new_flag) == (False, 25)
     visitor.follow(f"{MESSAGE} .flagstaff-undo")
-    visitor.wait_for_text("#change-history", "turned off")
+    visitor.wait_for_text(".flagstaff-preview", "turned off")
     visitor.follow(CONFIRM)
     visitor.wait_for_text(MESSAGE, f"was undone.*{ALL_WORKERS}")
     assert state(shop, new_flag) == (True, 25)
