@@ -139,16 +139,22 @@ class FlagListAdmin(BaseAdmin):
             if changelist.query and page_link(self.admin_site, request, "changes")
             else "",
             "flagstaff_why_not": "" if may_toggle else why_not_toggle(model),
+            # Unfold shows the bar below the list, and only this one.
+            "actions_on_top": self.actions_on_top or self._has_theme,
         }
+
+    @property
+    def _has_theme(self) -> bool:
+        """Whether the boxes that select rows are those of a theme's ModelAdmin."""
+        box = super().action_checkbox
+        return getattr(box, "__func__", box) is not _DJANGOS_BOX
 
     # The columns.
 
     def action_checkbox(self, obj: Any) -> SafeString:
         """The box that selects a row. Django renders three templates for each."""
-        box = super().action_checkbox
-        if getattr(box, "__func__", box) is not _DJANGOS_BOX:
-            # A theme's.
-            return box(obj)
+        if self._has_theme:
+            return super().action_checkbox(obj)
         label = format_html(gettext("Select this object for an action - {}"), str(obj))
         return format_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
 
