@@ -66,7 +66,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     assert "has started" in visitor.text(MESSAGE)
     shop.query(SIGNALS)
     visitor.driver.refresh()
-    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 2
+    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 1
     assert_fits(visitor)
     assert visitor.find("[name=_button][value=rollback]").rect["height"] >= (
         44 if width < 768 else 20
