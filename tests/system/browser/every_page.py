@@ -22,14 +22,8 @@ UNKNOWN = "/admin/flagstaff/featureflag/unknown-keys/"
 WORKERS = "/admin/flagstaff/featureflag/workers/"
 USER_FLAGS = "/admin/flagstaff/featureflag/user/"
 
-BULK_ACTIONS = (
-    "turn_on",
-    "turn_off",
-    "set_owner",
-    "add_tags",
-    "remove_tags",
-    "set_review_date",
-)
+# The actions for the selected flags of the list.
+BULK_ACTIONS = ("kill", "on", "rollout", "release", "details", "delete")
 
 
 class Page(NamedTuple):
@@ -52,22 +46,17 @@ PAGES = {
     "flag-list-as-release": Page(FLAGS, user="release"),
     "flag-list-changed": Page(f"{FLAGS}?changed=24h"),
     **{
-        f"flag-list-{action.replace('_', '-')}": Page(
+        f"flag-list-{action}": Page(
             FLAGS,
             ("#changelist .actions button",),
             ("#action-toggle", f"select[name=action] option[value={action}]"),
         )
         for action in BULK_ACTIONS
     },
-    "flag-list-remove-tags-errors": Page(
+    "flag-list-rollout-errors": Page(
         FLAGS,
         ("#changelist .actions button", ".flagstaff-confirm"),
-        ("#action-toggle", "select[name=action] option[value=remove_tags]"),
-    ),
-    "flag-list-delete": Page(
-        FLAGS,
-        ("#changelist .actions button",),
-        ("#action-toggle", "select[name=action] option[value=delete]"),
+        ("#action-toggle", "select[name=action] option[value=rollout]"),
     ),
     "flag-list-no-match": Page(f"{FLAGS}?q=no-such-flag"),
     "flag-add": Page(f"{FLAGS}add/"),
@@ -115,8 +104,6 @@ PAGES = {
     "plan-list": Page(PLANS),
     "plan-add": Page(f"{PLANS}add/?flag=beta_reviews"),
     "plan": Page(f"{PLANS}{{plan}}/change/"),
-    "plan-jump": Page(f"{PLANS}{{plan}}/change/", ("[name=_button][value=jump]",)),
-    "plan-edit": Page(f"{PLANS}{{plan}}/change/?edit=1"),
     "plan-rolled-back": Page(f"{PLANS}{{tripped}}/change/"),
     "plan-begin-again": Page(f"{PLANS}{{tripped}}/change/", ("[name=_button][value=resume]",)),
     "plan-delete": Page(f"{PLANS}{{tripped}}/delete/"),
@@ -145,7 +132,7 @@ PAGES = {
         f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
     ),
     "recent-changes-bring-back": Page(
-        f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
+        f"{RECENT}?action=delete", (".flagstaff-event a[href*='undo=']",)
     ),
     "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
