@@ -137,7 +137,7 @@ def test_wrong_argument_writes_nothing_and_stays(
     operator: Client, flags: list[FeatureFlag]
 ) -> None:
     response = answer(operator, select(operator, "rollout"), percent="200", _reason="why")
-    assert errors_of(response) == ["expected a whole number from 0 to 100, not '200'"]
+    assert errors_of(response) == ["Ensure this value is less than or equal to 100."]
     assert 'value="why"' in response.content.decode()
 
 
