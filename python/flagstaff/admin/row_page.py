@@ -141,9 +141,11 @@ class RowPageAdmin(AdminOfActions):
         redirect = history_redirect(self, self.row_kind, request, object_id)
         return redirect or super().show_history(request, object_id, *args)
 
-    def get_actions(self, request: HttpRequest) -> Any:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """The actions of the list: those for several rows, and those of the project."""
-        found: dict[str, Any] = super().get_actions(request)
+        # Newer versions of Django have actions of the page of a row, too.
+        place = [] if action_location is None else [action_location]
+        found: dict[str, Any] = super().get_actions(request, *place)
         # It asks less than the action that deletes.
         found.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
