@@ -17,7 +17,7 @@ from flagstaff._attribution.writes import wrap_connection
 from flagstaff._engine.forced_off import read_environment
 from flagstaff._tables.group_changes import connect_group_signals
 from flagstaff._tables.names import user_field
-from flagstaff.conf import conf
+from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["FlagstaffConfig"]
@@ -33,6 +33,9 @@ class FlagstaffConfig(AppConfig):
         """Registers the system checks, and reads the environment. Connects to no database."""
         # sys.modules is unique to an interpreter, so its id identifies this one.
         _core.claim_interpreter(id(sys.modules))
+        # The start of the engine would import the modules of these settings, perhaps in a thread. A
+        # child that is forked meanwhile would wait for their import for ever.
+        all_settings()
         read_environment()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")

@@ -129,6 +129,14 @@ sys.late = Late()
 """,
         "True\nTrue",
     ),
+    "start imports none of its modules, for which a forked child would wait": (
+        """
+before = {*sys.modules}
+_core.start(wait=False)
+print([name for name in sys.modules if name.startswith("flagstaff") and name not in before])
+""",
+        "[]\n",
+    ),
     "second interpreter is refused": (
         """
 from flagstaff.exceptions import ConfigurationError
