@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db import connections
-from django.db.models import Model, Q, TextField
-from django.db.models.functions import Cast
+from django.db.models import Model, Q
 
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows
@@ -24,11 +23,6 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
     rows = all_rows(model).values_list("pk", TAGS)
     wanted = set(tags)
     return Q(pk__in=[pk for pk, found in rows if isinstance(found, list) and _has(found, wanted)])
-
-
-def tags_text() -> Cast:
-    """Returns the tags as one text, for a search that finds a part of a tag."""
-    return Cast(TAGS, TextField())
 
 
 def usable_tags(tags: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from django.http import Http404, HttpRequest
@@ -18,8 +19,15 @@ from flagstaff.admin.views import (
 )
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed, WrittenChange, as_written
-from flagstaff.history.describe import Names, describe_change, describe_sides, field_label
-from flagstaff.history.user_names import may_see_users, names_of_users
+from flagstaff.history.describe import (
+    Names,
+    describe_actor,
+    describe_change,
+    describe_sides,
+    field_label,
+)
+from flagstaff.history.log import Event
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
@@ -52,12 +60,23 @@ def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) 
     page = page_of(request)
     page.can_ask_again = True
     problems = [] if page.failed_confirmation is None else [page.failed_confirmation]
+    return [*problems, *answer_problems(request, typed, needs_reason=needs_reason)]
+
+
+def answer_problems(request: HttpRequest, typed: str, *, needs_reason: bool) -> Iterator[str]:
+    """Yields what is wrong with the text that a person had to type, and with the reason."""
     # An input of one line has no line breaks, and a page shows several blanks as one.
     if typed and request.POST.get(TYPED_KEY, "").split() != typed.split():
-        problems.append(_("Not confirmed: type “%(text)s” exactly.") % {"text": typed})
+        yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
     if needs_reason and (problem := reason_problem(request)):
-        problems.append(problem)
-    return problems
+        yield problem
+
+
+def describe_events(request: HttpRequest, found: Sequence[Event]) -> list[str]:
+    """Returns by whom and how rows were changed, as the history says it. Makes two queries."""
+    actors = names_of_actors(found)
+    users = names_of_users(found) if may_see_users(request.user) else None
+    return [f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found]
 
 
 def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
@@ -82,11 +101,6 @@ def parse_version(text: str | None) -> int:
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
         raise Http404
     return int(text)
-
-
-def version_text(version: int | None) -> str | None:
-    """Returns a version for a template, which would group the digits of a number."""
-    return None if version is None else str(version)
 
 
 def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[PreviewRow]:

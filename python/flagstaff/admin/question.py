@@ -30,9 +30,10 @@ from flagstaff.actions.fields import OwnFields
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import (
     CONFIRMED,
-    TYPED_KEY,
     PreviewRow,
+    answer_problems,
     describe_changed,
+    describe_events,
     parse_version,
     preview_rows,
 )
@@ -46,7 +47,6 @@ from flagstaff.admin.views import (
     VERSION,
     environment_context,
     posted_reason,
-    reason_problem,
 )
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import (
@@ -60,9 +60,7 @@ from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
-from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.log import Change, events, has_history, versions_of
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
 # Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
@@ -312,13 +310,9 @@ class ActionRequest:
         if is_known and self._shown != self.versions:
             self._say_what_is_newer()
         has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
-        # An input of one line has no line breaks, and a page shows several blanks as one.
-        has_typed = posted.get(TYPED_KEY, "").split() == preview.typed.split()
-        if has_asked and preview.typed and not has_typed:
-            text = _("Not confirmed: type “%(text)s” exactly.")
-            self.problems.append(text % {"text": preview.typed})
-        if has_asked and not self.is_urgent and (problem := reason_problem(self.request)):
-            self.problems.append(problem)
+        if has_asked:
+            needs_reason = not self.is_urgent
+            self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
         return has_asked and not self.problems
 
     @property
@@ -340,13 +334,8 @@ class ActionRequest:
                 continue
             newer = Change.objects.of_row(kind, row.pk).filter(id__gt=old)
             found = [*events(newer.short().newest()[:_MAX_NEWER])]
-            actors = names_of_actors(found)
-            users = names_of_users(found) if may_see_users(self.request.user) else None
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-            self.problems.append(text % {"key": row.key})
-            self.problems += [
-                f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found
-            ]
+            self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
 
     def _page(self, preview: _Preview | None) -> HttpResponse:
         action, admin, row, request = self.action, self.admin, self.row, self.request

@@ -9,14 +9,6 @@ from flagstaff._words.times import local_time_text
 from flagstaff.conf import conf
 
 
-def no_usage() -> str:
-    """Returns the sentence where evaluations are not counted or cannot be read."""
-    return _(
-        "The evaluations cannot be shown. This needs PostgreSQL, the migrations of flagstaff, and "
-        "the permission to read its tables."
-    )
-
-
 def period_text(period: Usage | UsagePeriod) -> str:
     """Returns which time the counts cover; empty if nothing was counted."""
     if period.since is None:

@@ -106,12 +106,6 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     return pks_by_flag
 
 
-def link_targets(flags: Iterable[Row]) -> list[str]:
-    """Returns, as text, what the table of allowed users has of each flag: its primary key."""
-    _through, to_flag, _to_user = _links()
-    return [str(getattr(flag, to_flag.target_field.attname)) for flag in flags]
-
-
 def _links() -> tuple[type[Model], _ToModel, _ToModel]:
     """The model of the table between flags and users, its key of the flag, and that of the user."""
     field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))

@@ -445,15 +445,6 @@ def versions_of(kind: Kind, pks: Iterable[object]) -> dict[str, int]:
     return dict(newest.values_list("object_pk", "newest"))
 
 
-def newest_keys(kind: Kind, pks: Sequence[str]) -> list[str]:
-    """Returns the keys that these rows had last, sorted; the primary key of a row without entry."""
-    known: dict[str, str] = {}
-    if pks and has_history():
-        found = Change.objects.filter(relation=kind.row_relation, object_pk__in=pks)
-        known = dict(found.order_by("id").values_list("object_pk", "key"))
-    return sorted(known.get(pk, pk) for pk in pks)
-
-
 def entries_of_key(kind: Kind, key: str) -> ChangeQuerySet:
     """Returns the entries about rows that had this key; not those about allowed users."""
     return Change.objects.filter(relation=kind.row_relation, key=key)

@@ -18,7 +18,7 @@ from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
-from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.admin.part import AppPart
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
 from tests.support.forced_off import forced_off

@@ -24,9 +24,10 @@ from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
-    TYPED_KEY,
     PreviewRow,
+    answer_problems,
     describe_changed,
+    describe_events,
     parse_version,
     posted_version,
 )
@@ -44,7 +45,7 @@ from flagstaff.admin.menu import page_title
 from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
-from flagstaff.admin.views import environment_context, posted_reason, reason_problem
+from flagstaff.admin.views import environment_context, posted_reason
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
@@ -67,10 +68,10 @@ from flagstaff.changes.undo import (
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import may_see_users, names_of_users
 
 #: The parameters of the URL: the version to restore; with "undo=all", any version of a transaction.
 RESTORE, TRANSACTION, ALL = "restore", "transaction", "all"
@@ -232,17 +233,15 @@ class UndoRequest:
 
     def _is_confirmed(self, preview: _Preview) -> bool:
         """Whether the page has asked, and a person has confirmed what is known now."""
-        posted = self.request.POST
+        posted, typed = self.request.POST, preview.typed
         if CONFIRMED not in posted or not preview.is_possible:
             return False
         if posted[CONFIRMED] != preview.seal:
             self._say_what_is_newer(preview)
-        # An input of one line has no line breaks, and a page shows several blanks as one.
-        elif posted.get(TYPED_KEY, "").split() != preview.typed.split():
-            text = _("Not confirmed: type “%(text)s” exactly.")
-            self.problems.append(text % {"text": preview.typed})
-        if self._needs_reason(preview) and (problem := reason_problem(self.request)):
-            self.problems.append(problem)
+            # It was typed for another question.
+            typed = ""
+        needs_reason = self._needs_reason(preview)
+        self.problems += answer_problems(self.request, typed, needs_reason=needs_reason)
         return not self.problems
 
     def _say_what_is_newer(self, preview: _Preview) -> None:
@@ -252,17 +251,11 @@ class UndoRequest:
         newer = newer.filter(object_pk__in=[pk for _kind, pk in ids])
         newest = newer.short().newest()[:_MAX_DESCRIBED]
         found = [*events(one for one in newest if _id_of(one) in ids)]
-        actors, users = names_of_actors(found), self._names(found)
+        texts = describe_events(self.request, found)
         self.problems += [
             _("This has changed since the page was shown. Press the button again."),
-            *(
-                f"{one.key}: {describe_actor(one, actors)}: {describe_change(one, users)}"
-                for one in found
-            ),
+            *(f"{one.key}: {text}" for one, text in zip(found, texts, strict=True)),
         ]
-
-    def _names(self, found: Sequence[Event]) -> Mapping[str, str] | None:
-        return names_of_users(found) if may_see_users(self.request.user) else None
 
     # The page.
 
@@ -337,7 +330,7 @@ class UndoRequest:
 
     def _lines(self, preview: _Preview, found: Sequence[Event]) -> Iterator[_Line]:
         """Yields a line for each row."""
-        names = self._names(found)
+        names = names_of_users(found) if may_see_users(self.request.user) else None
         for one in preview.rows:
             of_row = [event for event in found if (Kind(event.kind), event.object_pk) == one.id]
             described = (describe_change(event, names, limit=MAX_TEXT) for event in of_row)

@@ -49,7 +49,7 @@ from flagstaff.admin.flag.tags_field import TagsField
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
@@ -84,7 +84,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     known_model = AbstractFeatureFlag
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
-    parts: ClassVar[tuple[type[Part], ...]] = (StaleSignals,)
+    parts: ClassVar[tuple[type[AppPart], ...]] = (StaleSignals,)
 
     class Media:
         names = ("admin", "lists", "charts")
@@ -94,7 +94,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         super().__init__(model, admin_site)
         self.bound_parts = [part(self) for part in self.part_classes()]
 
-    def part_classes(self) -> Iterable[type[Part]]:
+    def part_classes(self) -> Iterable[type[AppPart]]:
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 

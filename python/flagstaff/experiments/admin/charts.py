@@ -66,7 +66,6 @@ def days_chart(days: Sequence[DayUnits], variants: Sequence[str]) -> SafeString 
 
 
 _LOOKS_HEIGHT, _LOOKS_TOP, _BOTTOM = 190, 18, 160
-_LABEL = 18
 _ALL = 100
 # Fewer looks show no course.
 _LEAST = 2

@@ -18,9 +18,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
+from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.roll_backs import (

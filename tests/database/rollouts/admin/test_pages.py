@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.admin.part import AppPart
 from flagstaff.exceptions import PlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flag_parts import FlagPlan

@@ -4,60 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import HttpRequest
 
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.part import AdminOfParts, Part
-
-
-class AppPart(Part):
-    """The base of the part that an optional app adds to the admin of flags, and of stale signals.
-
-    What fails is left out: the pages must work without the tables of the app.
-    """
-
-    #: The label of the app.
-    app_label: ClassVar[str]
-    #: The heading of the panel.
-    panel_title: ClassVar[Any] = ""
-
-    def panel(self, request: HttpRequest, flag: Any) -> str:
-        """Returns what the page of a flag shows of the app, as HTML."""
-        return ""
-
-    def notes(self, flags: Sequence[Any]) -> Mapping[str, str]:
-        """Returns a short text or HTML for some flags of a list, by the text of the primary key.
-
-        Makes a number of queries that does not depend on the number of flags.
-        """
-        return {}
-
-    def attention(self, flags: Sequence[Any]) -> Mapping[str, str]:
-        """Returns a few words for flags that somebody must look at, as `notes` does.
-
-        The list, the page of the flag and its head show them in red.
-        """
-        return {}
-
-    def rows_of_change(self, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
-        """Returns what a change of who has a flag does to the app's rows, as `notes` does.
-
-        The pages that confirm such a change by hand show it.
-        """
-        return {}
-
-    def call(self, method: str, *arguments: Any, default: Any) -> Any:
-        """Returns what a method of the app returns; `default` if it fails."""
-        call = partial(getattr(self, method), *arguments)
-        # Each call that may fail needs a savepoint.
-        if getattr(type(self), method) is getattr(AppPart, method):
-            return call()
-        problem = f"the app {self.app_label} cannot show its part of the flags"
-        return value_or_default(problem, call, default)
+from flagstaff.admin.part import AdminOfParts, AppPart
 
 
 @dataclass(frozen=True)
@@ -74,13 +26,9 @@ def app_panels(admin: AdminOfParts, request: HttpRequest, flag: Any) -> list[tup
     # A panel that cannot be shown is a dash.
     return [
         (part.panel_title, html)
-        for part in _app_parts(admin)
+        for part in admin.bound_parts
         if (html := part.call("panel", request, flag, default="\N{EN DASH}"))
     ]
-
-
-def _app_parts(admin: AdminOfParts) -> list[AppPart]:
-    return [part for part in admin.bound_parts if isinstance(part, AppPart)]
 
 
 def texts_about(admin: AdminOfParts, flag: Any) -> AppTexts:
@@ -90,7 +38,7 @@ def texts_about(admin: AdminOfParts, flag: Any) -> AppTexts:
 
 def rows_of_change(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
     """Returns what a change of who has flags does in the optional apps, by primary key."""
-    found = [part.call("rows_of_change", flags, default={}) for part in _app_parts(admin)]
+    found = [part.call("rows_of_change", flags, default={}) for part in admin.bound_parts]
     pks = [str(flag.pk) for flag in flags]
     return {pk: [rows[pk] for rows in found if pk in rows] for pk in pks}
 
@@ -100,7 +48,7 @@ def texts_by_flag(admin: AdminOfParts, flags: Sequence[Any]) -> Mapping[str, App
 
     Calls each app once for all.
     """
-    parts = _app_parts(admin)
+    parts = admin.bound_parts
     notes = {part: part.call("notes", flags, default={}) for part in parts}
     attention = {part: part.call("attention", flags, default={}) for part in parts}
 

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.menu import page_link, page_title
+from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import badge
 from flagstaff.stale.facts import assess_flags
