@@ -1,61 +1,65 @@
-//! Which variant of an experiment a bucket has.
+//! Which variant of an experiment a unit has: the weights of the variants, and the traffic.
 
 use serde::Deserialize;
 
-use crate::bucket::POSITIONS;
+use crate::bucket::{POSITIONS, Position};
 
 /// The number of a variant, in the order in which the experiment lists them.
 pub type VariantNumber = u8;
 
 /// The most variants of an experiment.
 pub const MAX_VARIANTS: usize = 100;
-/// The most ranges of buckets. A change of weights adds a few of them.
-const MAX_RANGES: usize = 10_000;
+/// The parts of the traffic.
+const PARTS: u64 = 100;
 
-/// The variants of an experiment, and the buckets of each.
+/// The variants of an experiment, their buckets, and the share of all units that take part.
 ///
-/// The buckets are stored, and not computed from the weights, so that a change of weights moves no
-/// more units than it must.
+/// The bucket decides the variant, and another part of the digest whether the unit takes part. So
+/// more traffic moves no unit to another variant, and keeps the ratio of the variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
     variants: Box<[Box<str>]>,
-    /// The bucket after each range, and the variant of the range. In order.
-    ranges: Box<[(u16, Option<VariantNumber>)]>,
+    /// The bucket after the last one of each variant.
+    ends: Box<[u16]>,
+    traffic_percent: u64,
 }
 
-/// A variant, or null for units that take no part, and its number of buckets.
+/// A variant, and how many units get it in relation to the others.
 #[derive(Deserialize)]
-struct Range(Option<Box<str>>, u16);
+struct Variant {
+    key: Box<str>,
+    weight: u32,
+}
 
 impl Allocation {
-    /// The allocation of these JSON texts: a list of the keys of the variants, and a list of pairs
-    /// of a key, or null, and a number of buckets. `None` if they do not fit each other.
+    /// The allocation of this JSON text, a list of variants with `key` and `weight`, and of this
+    /// percentage of all units. `None` if no unit can have a variant by them.
     #[must_use]
-    pub fn parse(variants: &str, allocation: &str) -> Option<Self> {
-        let variants: Box<[Box<str>]> = serde_json::from_str(variants).ok()?;
-        let stored: Vec<Range> = serde_json::from_str(allocation).ok()?;
-        if variants.len() > MAX_VARIANTS || stored.len() > MAX_RANGES {
+    pub fn parse(variants: &str, traffic_percent: i32) -> Option<Self> {
+        let stored: Vec<Variant> = serde_json::from_str(variants).ok()?;
+        let traffic_percent = u64::try_from(traffic_percent).ok().filter(|one| *one <= PARTS)?;
+        let total: u64 = stored.iter().map(|variant| u64::from(variant.weight)).sum();
+        if stored.len() > MAX_VARIANTS || total == 0 {
             return None;
         }
-        let this = Self { variants, ranges: Box::default() };
-        let (mut ranges, mut end) = (Vec::with_capacity(stored.len()), 0_u16);
-        for Range(key, buckets) in stored {
-            end = end.checked_add(buckets).filter(|end| *end <= POSITIONS)?;
-            let variant = match key {
-                Some(key) => Some(this.number(&key)?),
-                None => None,
-            };
-            ranges.push((end, variant));
+        let (mut ends, mut weight) = (Vec::with_capacity(stored.len()), 0);
+        for variant in &stored {
+            weight += u64::from(variant.weight);
+            ends.push(u16::try_from((weight * u64::from(POSITIONS)).div_ceil(total)).ok()?);
         }
-        (end == POSITIONS).then(|| Self { ranges: ranges.into(), ..this })
+        let variants = stored.into_iter().map(|variant| variant.key).collect();
+        Some(Self { variants, ends: ends.into(), traffic_percent })
     }
 
-    /// The variant of a bucket; `None` for units that take no part.
+    /// The variant of a unit; `None` for one that takes no part.
     #[must_use]
     #[inline]
-    pub fn variant(&self, bucket: u16) -> Option<VariantNumber> {
-        let range = self.ranges.partition_point(|(end, _)| *end <= bucket);
-        self.ranges.get(range)?.1
+    pub fn variant(&self, position: Position) -> Option<VariantNumber> {
+        if position.fingerprint % PARTS >= self.traffic_percent {
+            return None;
+        }
+        let number = self.ends.partition_point(|end| *end <= position.bucket);
+        VariantNumber::try_from(number).ok()
     }
 
     /// The number of the variant with this key.

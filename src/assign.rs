@@ -94,7 +94,7 @@ fn assign_unit(experiment: &Experiment, unit: &str, attributes: &impl Attributes
         Eligibility::Unreadable => return Assignment::unrecorded(None, Reason::Error),
     };
     let position = position(&experiment.seed, unit);
-    let variant = experiment.allocation.variant(position.bucket);
+    let variant = experiment.allocation.variant(position);
     Assignment {
         variant,
         reason: Reason::Split,

@@ -79,13 +79,11 @@ pub struct Experiment {
     pub identity: Arc<ExperimentIdentity>,
     /// Whether it gives variants.
     pub state: ExperimentState,
-    /// What units are hashed with: `experiment:KEY:SHUFFLE`.
+    /// What units are hashed with: `experiment:KEY:RUN`.
     pub seed: Arc<str>,
-    /// How often its units were shuffled. Exposures of another shuffle are another experiment.
-    pub shuffle: i32,
-    /// The phase that runs. A change of weights begins another one.
-    pub phase: i32,
-    /// Its variants and their buckets.
+    /// How often it was restarted. The exposures of another run are those of another experiment.
+    pub run: i32,
+    /// Its variants, and the units of each.
     pub allocation: Arc<Allocation>,
     /// The units that always get a certain variant and are not recorded.
     pub forced: Arc<HashMap<Box<str>, VariantNumber>>,
@@ -112,8 +110,8 @@ impl Dependent for Experiment {
 
 /// What units of an experiment are hashed with.
 #[must_use]
-pub fn seed(key: &str, shuffle: i32) -> String {
-    format!("experiment:{key}:{shuffle}")
+pub fn seed(key: &str, run: i32) -> String {
+    format!("experiment:{key}:{run}")
 }
 
 #[cfg(test)]

@@ -25,12 +25,8 @@ use crate::experiment::{Experiment, ExperimentIdentity};
 pub struct Exposure {
     /// The experiment.
     pub experiment: Arc<ExperimentIdentity>,
-    /// How often the units of the experiment were shuffled before.
-    pub shuffle: i32,
-    /// The phase of the experiment.
-    pub phase: i32,
-    /// The bucket of the unit.
-    pub bucket: u16,
+    /// How often the experiment was restarted before.
+    pub run: i32,
     /// The key of the variant.
     pub variant: Box<str>,
     /// The text of the unit.
@@ -89,19 +85,19 @@ impl Exposures {
         self.seen.contains(mark(experiment, place, known))
     }
 
-    /// Whether the unit at this position was left out in this phase.
+    /// Whether the unit at this position was left out in this run.
     #[must_use]
     #[inline]
     pub fn has_left_out(&self, experiment: &Experiment, place: Place) -> bool {
-        self.admission.has_left_out(mark_of_phase(experiment, place))
+        self.admission.has_left_out(mark_of_run(experiment, place))
     }
 
     /// Whether a unit that is in memory nowhere may be recorded. `is_new` says that it is surely
     /// new everywhere: a visitor whose id was drawn for this request.
     ///
     /// Above the limit of the hour new units are left out in the order in which they arrive, so
-    /// this does not depend on the variant. One that was left out stays so in this phase, as long
-    /// as this process remembers it. Another process may record it at a later request: after the
+    /// this does not depend on the variant. One that was left out stays so in this run, as long as
+    /// this process remembers it. Another process may record it at a later request: after the
     /// default, which was the same for all variants, so that biases no comparison. The caller holds
     /// the GIL.
     #[must_use]
@@ -112,7 +108,7 @@ impl Exposures {
         if !is_new || self.admission.admits(SystemTime::now()) {
             return true;
         }
-        self.admission.leave_out(mark_of_phase(experiment, place));
+        self.admission.leave_out(mark_of_run(experiment, place));
         experiment.identity.left_out.count();
         false
     }
@@ -129,9 +125,7 @@ impl Exposures {
     ) {
         let is_recorded = self.queue().add(|| Exposure {
             experiment: experiment.identity.clone(),
-            shuffle: experiment.shuffle,
-            phase: experiment.phase,
-            bucket: place.0.bucket,
+            run: experiment.run,
             variant: experiment.allocation.key(place.1).into(),
             unit: unit.into(),
             user: user.map(Into::into),
@@ -195,8 +189,7 @@ fn mark(experiment: &Experiment, (position, variant): Place, known: Known) -> u6
     (of_unit ^ of_variant ^ (u64::from(known.user) << 1) ^ (u64::from(known.returned) << 2)) | 1
 }
 
-/// Identifies a unit in the present phase.
-fn mark_of_phase(experiment: &Experiment, (position, _): Place) -> u64 {
-    let phase = u64::from(experiment.phase.unsigned_abs()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (position.fingerprint ^ experiment.identity.mark ^ phase) | 1
+/// Identifies a unit in the present run, whose seed is part of the fingerprint.
+fn mark_of_run(experiment: &Experiment, (position, _): Place) -> u64 {
+    (position.fingerprint ^ experiment.identity.mark) | 1
 }

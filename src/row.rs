@@ -80,14 +80,12 @@ pub struct ExperimentRow {
     pub state: Box<str>,
     /// The key of the variant that was shipped; empty without one.
     pub winner: Box<str>,
-    /// How often its units were shuffled.
-    pub shuffle: i32,
-    /// The phase that runs.
-    pub phase: i32,
-    /// The JSON text of the keys of its variants.
+    /// How often it was restarted.
+    pub run: i32,
+    /// The JSON text of its variants, with their weights.
     pub variants: Result<Box<str>, Fault>,
-    /// The JSON text of their buckets.
-    pub allocation: Result<Box<str>, Fault>,
+    /// The share of all units that take part.
+    pub traffic_percent: i32,
     /// The JSON text of the keys of variants by unit.
     pub forced: Result<Box<str>, Fault>,
     /// The JSON text of its rules, or `None` without any.

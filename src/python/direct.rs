@@ -33,10 +33,9 @@ type DirectFlag = (String, Text, Option<bool>, Option<i32>, bool, Text, Text);
 /// Primary key, key, JSON text, secret, client side, JSON text of the rules, bucketing unit.
 type DirectValue = (String, Text, Text, bool, bool, Text, Text);
 
-/// Primary key, JSON text of the keys of the variants, key, state, winner, shuffle, phase; as JSON
-/// texts the buckets of the variants, the forced units and the rules; bucketing unit.
-type DirectExperiment =
-    (String, String, String, String, String, i32, i32, String, String, Text, Text);
+/// Primary key, key, state, winner, run, traffic; as JSON texts the variants, the forced units and
+/// the rules; bucketing unit.
+type DirectExperiment = (String, String, String, String, i32, i32, String, String, Text, Text);
 
 /// Names, and the keys of the members.
 type Groups = Vec<(String, Vec<String>)>;
@@ -129,17 +128,15 @@ fn value_row(row: DirectValue) -> ValueRow {
 }
 
 fn experiment_row(row: DirectExperiment) -> ExperimentRow {
-    let (pk, variants, key, state, winner, shuffle, phase, allocation, forced, rules, bucket_by) =
-        row;
+    let (pk, key, state, winner, run, traffic_percent, variants, forced, rules, bucket_by) = row;
     ExperimentRow {
         pk: pk.into(),
         key: Ok(key.into()),
         state: state.into(),
         winner: winner.into(),
-        shuffle,
-        phase,
+        run,
         variants: Ok(variants.into()),
-        allocation: Ok(allocation.into()),
+        traffic_percent,
         forced: Ok(forced.into()),
         rules: rules.map(Into::into),
         bucket_by: unit(bucket_by),

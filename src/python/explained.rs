@@ -36,8 +36,8 @@ pub(super) struct Explained {
     pub(super) has_own: bool,
     /// Whether `get_variant` records the unit.
     pub(super) is_recorded: bool,
-    /// The phase of an experiment.
-    pub(super) phase: Option<i32>,
+    /// How often an experiment was restarted.
+    pub(super) run: Option<i32>,
 }
 
 impl Explained {

@@ -199,7 +199,7 @@ fn explained(
         reason: exclusion.unwrap_or(how.reason),
         bucket: assignment.position.map(|position| position.bucket),
         is_recorded: assignment.is_analysed && exclusion.is_none(),
-        phase: Some(experiment.phase),
+        run: Some(experiment.run),
         ..how
     }
 }

@@ -96,12 +96,12 @@ fn next(
     rules: &NextRules<'_, Experiment>,
 ) -> Result<Experiment, Problem> {
     let key = row.key.map_err(|fault| Problem::of_key(RowKind::Experiment, &row.pk, fault))?;
-    let design = Design::new(&row.state, &row.winner, row.variants, row.allocation, row.forced);
+    let design = Design::new(&row.state, &row.winner, row.variants, row.traffic_percent, row.forced);
     let design =
         design.map_err(|(column, fault)| Problem::of(RowKind::Experiment, &key, column, fault))?;
     let last = before.get(&key).filter(|last| last.identity.pk == row.pk);
     let rules = rules.of(&row.pk, last, row.rules);
-    let seed = seed(&key, row.shuffle).into();
+    let seed = seed(&key, row.run).into();
     let identity = match last {
         Some(last) => last.identity.clone(),
         None => Arc::new(ExperimentIdentity::new(key, row.pk)),
@@ -111,8 +111,7 @@ fn next(
         identity,
         state,
         seed,
-        shuffle: row.shuffle,
-        phase: row.phase,
+        run: row.run,
         allocation: Arc::new(allocation),
         forced: Arc::new(forced),
         rules,
@@ -136,13 +135,12 @@ impl Design {
         state: &str,
         winner: &str,
         variants: Text,
-        allocation: Text,
+        traffic_percent: i32,
         overrides: Text,
     ) -> Result<Self, (&'static str, Fault)> {
         let variants = variants.map_err(|fault| ("variants", fault))?;
-        let allocation = allocation.map_err(|fault| ("allocation", fault))?;
-        let allocation =
-            Allocation::parse(&variants, &allocation).ok_or(("allocation", Fault::Malformed))?;
+        let allocation = Allocation::parse(&variants, traffic_percent)
+            .ok_or(("variants", Fault::Malformed))?;
         let overrides = overrides.map_err(|fault| ("overrides", fault))?;
         let forced = forced(&overrides, &allocation).ok_or(("overrides", Fault::Malformed))?;
         let state = self::state(state, winner, &allocation).ok_or(("state", Fault::Malformed))?;

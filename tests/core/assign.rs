@@ -76,12 +76,40 @@ fn positions_of_ten_thousand_users_decide_and_equal_those_of_python() {
 }
 
 #[test]
-fn bucket_that_takes_no_part_gets_the_default() {
-    let allocation = Ok(r#"[["control", 10], [null, 9980], ["treatment", 10]]"#.into());
-    let row = ExperimentRow { allocation, ..row() };
-    let (key, assignment) = assigned(row, Subject::Integer(user_in(10..9990)));
-    assert_eq!((key, assignment.reason), (None, Reason::Split));
-    assert!(!assignment.is_analysed);
+fn variant_of_a_unit_does_not_depend_on_the_traffic() {
+    let row = |traffic_percent| ExperimentRow { traffic_percent, ..row() };
+    let of = |user, traffic| assigned(row(traffic), Subject::Integer(user));
+    for user in 0..200 {
+        let (whole, _) = of(user, 100);
+        for (less, more) in [(0, 1), (1, 20), (20, 99), (99, 100)] {
+            let ((before, assignment), (after, _)) = (of(user, less), of(user, more));
+            assert_eq!((assignment.reason, assignment.is_analysed), (Reason::Split, before.is_some()));
+            assert!(before.is_none() || before == after, "{user} at {less} and {more}");
+            assert!(after.is_none() || after == whole, "{user} at {more}");
+        }
+    }
+}
+
+#[test]
+fn traffic_is_that_share_of_each_variant() {
+    let snapshot = loaded(ExperimentRow { traffic_percent: 20, ..row() });
+    let mut units = [0, 0];
+    for user in 0..20_000_i64 {
+        let assignment = assign(of(&snapshot), &Subject::Integer(user), &NoAttributes);
+        if let Some(variant) = assignment.variant {
+            units[usize::from(variant)] += 1;
+        }
+    }
+    assert!(units.iter().all(|one| (1_900..2_100).contains(one)), "{units:?}");
+}
+
+#[test]
+fn variant_without_weight_gets_no_unit() {
+    let variants = r#"[{"key": "a", "weight": 0}, {"key": "b", "weight": 3}, {"key": "c", "weight": 0}]"#;
+    for user in 0..100 {
+        let row = ExperimentRow { variants: Ok(variants.into()), ..row() };
+        assert_eq!(assigned(row, Subject::Integer(user)).0.as_deref(), Some("b"));
+    }
 }
 
 #[test]

@@ -37,11 +37,10 @@ fn deleted_experiment_is_gone() {
 
 #[test]
 fn row_that_cannot_be_used_keeps_its_last_good_version() {
-    let cases: [(&str, ExperimentRow); 7] = [
+    let cases: [(&str, ExperimentRow); 6] = [
         ("variants", ExperimentRow { variants: Err(Fault::Null), ..row() }),
-        ("allocation", ExperimentRow { variants: Ok("{}".into()), ..row() }),
-        ("allocation", ExperimentRow { allocation: Ok(r#"[["control", 9999]]"#.into()), ..row() }),
-        ("allocation", ExperimentRow { allocation: Ok(r#"[["other", 10000]]"#.into()), ..row() }),
+        ("variants", ExperimentRow { variants: Ok("{}".into()), ..row() }),
+        ("variants", ExperimentRow { traffic_percent: 101, ..row() }),
         ("overrides", ExperimentRow { forced: Ok(r#"{"7": "other"}"#.into()), ..row() }),
         ("state", ExperimentRow { state: "lost".into(), ..row() }),
         ("state", ExperimentRow { state: "shipped".into(), winner: "other".into(), ..row() }),
@@ -56,22 +55,14 @@ fn row_that_cannot_be_used_keeps_its_last_good_version() {
 }
 
 #[test]
-fn too_many_buckets_are_a_problem() {
-    let allocation = Ok(r#"[["control", 65535], ["treatment", 65535]]"#.into());
-    let after = snapshot([experiments([ExperimentRow { allocation, ..row() }])]);
-    assert_eq!(running(&after), None);
-}
-
-#[test]
-fn allocation_has_at_most_100_variants_and_10_000_ranges() {
-    let cases = [(100, 1, true), (101, 1, false), (1, 10_000, true), (1, 10_001, false)];
-    for (variants, ranges, is_allowed) in cases {
-        let keys: Vec<_> = (0..variants).map(|number| number.to_string()).collect();
-        let empty_ranges = r#"["0", 0], "#.repeat(ranges - 1);
-        let allocation = format!(r#"[{empty_ranges}["0", 10000]]"#);
-        let parsed = Allocation::parse(&format!("{keys:?}"), &allocation);
-        let found = parsed.map(|found| found.keys().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(found, is_allowed.then_some(keys), "{variants} variants, {ranges} ranges");
+fn allocation_has_at_most_100_variants_and_a_weight_above_0() {
+    let cases = [(100, 1, true), (101, 1, false), (2, 0, false), (0, 1, false), (2, u32::MAX, true)];
+    for (variants, weight, is_allowed) in cases {
+        let one = |number| format!(r#"{{"key": "{number}", "weight": {weight}}}"#);
+        let all: Vec<_> = (0..variants).map(one).collect();
+        let parsed = Allocation::parse(&format!("[{}]", all.join(", ")), 100);
+        let found = parsed.map(|found| found.keys().count());
+        assert_eq!(found, is_allowed.then_some(variants), "{variants} variants of {weight}");
     }
 }
 

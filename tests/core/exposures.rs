@@ -48,8 +48,7 @@ fn recorded_unit_is_taken_once() {
     let taken = exposures.take(10);
     let [exposure] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!((&*exposure.unit, &*exposure.variant), ("42", "control"));
-    assert_eq!((exposure.shuffle, exposure.phase), (0, 1));
-    assert_eq!(exposure.bucket, place("42").bucket);
+    assert_eq!(exposure.run, 0);
     assert_eq!(&*exposure.experiment.key, "a");
     assert_eq!(exposures.take(10), []);
     assert!(exposures.is_empty());
@@ -158,11 +157,11 @@ fn visitor_that_has_returned_is_recorded_once_more() {
 }
 
 #[test]
-fn new_units_above_the_limit_are_left_out_for_their_phase_in_order_of_arrival() {
+fn new_units_above_the_limit_are_left_out_for_their_run_in_order_of_arrival() {
     let exposures = Exposures::new();
     exposures.begin(3);
-    let phase = |number| {
-        let row = ExperimentRow { phase: number, ..experiment("1", "a") };
+    let run = |number| {
+        let row = ExperimentRow { run: number, ..experiment("1", "a") };
         snapshot([experiments([row])])
     };
     let admitted = |snapshot: &Snapshot, units: &[&str], is_new| {
@@ -170,11 +169,11 @@ fn new_units_above_the_limit_are_left_out_for_their_phase_in_order_of_arrival() 
         // The variant of every other unit is another one.
         let admits = |(variant, unit): (usize, &&str)| {
             let variant = VariantNumber::try_from(variant % 2).expect("a small number");
-            exposures.admits(found, (place(unit), variant), is_new)
+            exposures.admits(found, (position(&found.seed, unit), variant), is_new)
         };
         units.iter().enumerate().map(admits).collect::<Vec<_>>()
     };
-    let first = phase(1);
+    let first = run(1);
     assert_eq!(
         admitted(&first, &["1", "2", "3", "4", "5"], true),
         [true, true, true, false, false]
@@ -183,7 +182,7 @@ fn new_units_above_the_limit_are_left_out_for_their_phase_in_order_of_arrival() 
     assert_eq!(admitted(&first, &["5", "4", "6"], false), [false, false, true]);
     let identity = &first.experiment("a").expect("the experiment").identity;
     assert_eq!((identity.take_left_out(), identity.take_lost()), (2, 0));
-    assert_eq!(admitted(&phase(2), &["4"], false), [true]);
+    assert_eq!(admitted(&run(2), &["4"], false), [true]);
     exposures.reset_after_fork();
     assert_eq!(admitted(&first, &["4", "7"], true), [true, true]);
 }

@@ -92,7 +92,7 @@ fn changed_rows_of_other_tables_are_differences() {
     assert_eq!(after(values(changed)), [r#"value "gateway""#]);
     let secret = ValueRow { is_secret: true, ..value("1", "gateway", "1") };
     assert_eq!(after(values([secret, value("2", "limit", "2")])), [r#"value "gateway""#]);
-    let changed = ExperimentRow { phase: 2, ..experiment("1", "layout") };
+    let changed = ExperimentRow { run: 2, ..experiment("1", "layout") };
     let changed = experiments([changed, experiment("2", "price")]);
     assert_eq!(after(changed), [r#"experiment "layout""#]);
 }

@@ -385,25 +385,25 @@ mod of_segments {
 mod of_experiments {
     use super::*;
 
-    fn phases(snapshot: &Snapshot) -> Vec<(&str, i32)> {
+    fn runs(snapshot: &Snapshot) -> Vec<(&str, i32)> {
         let mut found: Vec<_> =
-            snapshot.experiments().map(|found| (&*found.identity.key, found.phase)).collect();
+            snapshot.experiments().map(|found| (&*found.identity.key, found.run)).collect();
         found.sort_unstable();
         found
     }
 
-    fn in_phase(pk: &str, key: &str, phase: i32) -> ExperimentRow {
-        ExperimentRow { phase, ..experiment(pk, key) }
+    fn in_run(pk: &str, key: &str, run: i32) -> ExperimentRow {
+        ExperimentRow { run, ..experiment(pk, key) }
     }
 
     #[test]
     fn rows_are_inserted_changed_and_deleted() {
-        let rows = [in_phase("2", "price", 2), in_phase("3", "new", 3)];
+        let rows = [in_run("2", "price", 2), in_run("3", "new", 3)];
         let after = with(&base(), experiments_of(&["1", "2", "3"], rows));
-        assert_eq!(phases(&after), [("new", 3), ("price", 2)]);
+        assert_eq!(runs(&after), [("new", 3), ("price", 2)]);
         let before = base();
-        let after = with(&before, experiments_of(&["2"], [in_phase("2", "price", 2)]));
-        assert_eq!(phases(&after), [("layout", 1), ("price", 2)]);
+        let after = with(&before, experiments_of(&["2"], [in_run("2", "price", 2)]));
+        assert_eq!(runs(&after), [("layout", 0), ("price", 2)]);
         for key in ["layout", "price"] {
             let [one, other] =
                 [&before, &after].map(|snapshot| snapshot.experiment(key).expect("it"));
@@ -413,9 +413,9 @@ mod of_experiments {
 
     #[test]
     fn rows_swap_their_keys() {
-        let rows = [in_phase("1", "price", 2), in_phase("2", "layout", 3)];
+        let rows = [in_run("1", "price", 2), in_run("2", "layout", 3)];
         let after = with(&base(), experiments_of(&["1", "2"], rows));
-        assert_eq!(phases(&after), [("layout", 3), ("price", 2)]);
+        assert_eq!(runs(&after), [("layout", 3), ("price", 2)]);
     }
 
     #[test]
@@ -433,7 +433,7 @@ mod of_experiments {
         for row in bad {
             assert_not_enough(&base(), experiments_of(&["2"], [row.clone()]));
             let before = base().next(experiments([experiment("1", "layout"), row]));
-            assert_not_enough(&before, experiments_of(&["1"], [in_phase("1", "layout", 2)]));
+            assert_not_enough(&before, experiments_of(&["1"], [in_run("1", "layout", 2)]));
         }
     }
 }

@@ -5,7 +5,6 @@ Each evaluation reads a snapshot of the rows that it needs.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -59,7 +58,7 @@ _VALUES = (
 )
 _EXPERIMENTS = (
     (
-        "SELECT id, variants, key, state, winner, shuffle, phase, allocation, overrides, rules, "
+        "SELECT id, key, state, winner, run, traffic_percent, variants, overrides, rules, "
         "bucket_by FROM {experiment_table}"
     ),
     " WHERE key {equals} %s",
@@ -165,10 +164,7 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
             (str(pk), key, value, bool(secret), bool(client_side), *rules)
             for pk, key, value, secret, client_side, *rules in values
         ],
-        [
-            (str(pk), _keys_of(variants), *experiment)
-            for pk, variants, *experiment in chain(*experiments)
-        ],
+        [(str(pk), *experiment) for pk, *experiment in chain(*experiments)],
     )
 
 
@@ -178,13 +174,6 @@ def _select(tables: list[tuple[str, str]], key: str | None) -> list[list[Row]]:
         (every, []) if key is None else (every + of_key, [key]) for every, of_key in tables
     ]
     return run_in_connection_thread(lambda: select((_SEGMENTS, []), *queries))
-
-
-def _keys_of(variants: str) -> str:
-    # As PostgreSQL's `$[*].key`: the extension sets malformed rows aside.
-    found = json.loads(variants)
-    items = found if isinstance(found, list) else [found]
-    return json.dumps([one["key"] for one in items if isinstance(one, dict) and "key" in one])
 
 
 def read_groups(names: list[str] | None) -> list[tuple[str, list[str]]] | None:

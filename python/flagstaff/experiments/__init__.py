@@ -11,50 +11,49 @@ from flagstaff import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant
-    from flagstaff.experiments.assigning import force, set_weights, shuffle
-    from flagstaff.experiments.editing import edit
+    from flagstaff.experiments.after_start import add_metric, force, grow
+    from flagstaff.experiments.editing import edit, restart
     from flagstaff.experiments.explain import explain_variant, peek_variant, resolve_variant
     from flagstaff.experiments.lifecycle import create, delete, ship, start, stop
-    from flagstaff.experiments.metric_settings import set_metrics
-    from flagstaff.experiments.report_json import report
+    from flagstaff.experiments.reporting import report
     from flagstaff.experiments.retention import prune
     from flagstaff.experiments.undoing import undo
 
 __all__ = [
+    "add_metric",
     "create",
     "delete",
     "edit",
     "explain_variant",
     "force",
     "get_variant",
+    "grow",
     "peek_variant",
     "prune",
     "report",
     "resolve_variant",
-    "set_metrics",
-    "set_weights",
+    "restart",
     "ship",
-    "shuffle",
     "start",
     "stop",
     "undo",
 ]
 
 _MODULES = {
+    "add_metric": "flagstaff.experiments.after_start",
     "create": "flagstaff.experiments.lifecycle",
     "delete": "flagstaff.experiments.lifecycle",
     "edit": "flagstaff.experiments.editing",
     "explain_variant": "flagstaff.experiments.explain",
-    "force": "flagstaff.experiments.assigning",
+    "force": "flagstaff.experiments.after_start",
     "get_variant": "flagstaff._core",
+    "grow": "flagstaff.experiments.after_start",
     "peek_variant": "flagstaff.experiments.explain",
     "prune": "flagstaff.experiments.retention",
-    "report": "flagstaff.experiments.report_json",
+    "report": "flagstaff.experiments.reporting",
     "resolve_variant": "flagstaff.experiments.explain",
-    "set_metrics": "flagstaff.experiments.metric_settings",
-    "set_weights": "flagstaff.experiments.assigning",
+    "restart": "flagstaff.experiments.editing",
     "ship": "flagstaff.experiments.lifecycle",
-    "shuffle": "flagstaff.experiments.assigning",
     "start": "flagstaff.experiments.lifecycle",
     "stop": "flagstaff.experiments.lifecycle",
     "undo": "flagstaff.experiments.undoing",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from django.db import transaction
-
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
 from flagstaff.actions.arguments import Given, JsonFile, Parsed, Several, YesNo, percent
@@ -14,9 +12,10 @@ from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
-from flagstaff.experiments import assigning, editing, lifecycle, metric_settings, undoing
-from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments import after_start, editing, lifecycle, undoing
+from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import experiment_record
+from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
 from flagstaff.experiments.rows import find, newest_event
 
 #: The kind of row, and the verb that has the actions.
@@ -37,21 +36,26 @@ class _Guardrails(Several):
             ) from error
 
 
-# By the arguments of `lifecycle.create` and `editing.edit`.
-_DESIGN: dict[str, Argument] = {
+# By the arguments of `editing.restart`.
+_VARIANTS: dict[str, Argument] = {
     "variants": Several(
         "a variant and its weight, the control first; can be repeated, replaces all. Without "
         "variants: control and treatment",
         "KEY[:WEIGHT]",
     ),
     "traffic_percent": Parsed("the share of all units that take part", "PERCENT", percent),
+}
+# By the arguments of `lifecycle.create`.
+_DESIGN: dict[str, Argument] = {
+    **_VARIANTS,
     "bucket_by": Argument('what gets a variant: "user", "visitor" or an attribute', "UNIT"),
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
     "description": Argument("what the experiment is about"),
     "owner": Argument("who is responsible for it", "NAME"),
 }
-# By the arguments of `metric_settings.set_metrics`.
-_ANALYSIS: dict[str, Argument] = {
+# By the arguments of `editing.edit`.
+_SETTINGS: dict[str, Argument] = {
+    **_DESIGN,
     "primary": Argument("the metric that decides", "METRIC"),
     "others": Several("another metric; can be repeated, replaces all", "METRIC"),
     "guardrails": _Guardrails(
@@ -112,32 +116,17 @@ def create(key: str, **fields: Any) -> Done:
 
 @action(
     EXPERIMENT,
-    'experiment details checkout_button --description "Is a green button better?"',
-    "experiment details checkout_button --variant control --variant green:2 --traffic-percent 20",
-    fields=lambda: _DESIGN,
+    "experiment edit checkout_button --primary orders --planned-units 20000",
+    "experiment edit checkout_button --variant control --variant green:2 --traffic-percent 20",
+    fields=lambda: _SETTINGS,
 )
-def details(key: str, **fields: Any) -> Done:
+def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
 
     Only the given options are written.
     """
     instead = "to take it back, set the old values"
     return _done(lambda: editing.edit(key, **fields), key, instead=instead)
-
-
-@action(
-    EXPERIMENT,
-    "experiment metrics checkout_button --primary orders --planned-units 20000",
-    "experiment metrics checkout_button --guardrail refunds=0.01",
-    fields=lambda: _ANALYSIS,
-)
-def metrics(key: str, **fields: Any) -> Done:
-    """Set what is measured, and when there is a verdict.
-
-    After the start, metrics can be added, and none can be removed.
-    """
-    instead = "to take it back before the start, set the old values; metrics stay after it"
-    return _done(lambda: metric_settings.set_metrics(key, **fields), key, instead=instead)
 
 
 @action(
@@ -150,23 +139,69 @@ def start(key: str) -> Done:
     return _done(lambda: lifecycle.start(key), key, "stop", key)
 
 
-@action(
-    EXPERIMENT,
-    "experiment traffic checkout_button 50",
-    "experiment traffic checkout_button 100 --wait",
-)
-def traffic(key: str, percent: Percent) -> Done:
-    """Set the share of units that take part.
-
-    Begins a phase of an experiment that runs.
-    """
-    before = str(find(key).traffic_percent)
-    return _done(
-        lambda: assigning.set_weights(key, traffic_percent=percent), key, "traffic", key, before
+def _growth_question(key: str, percent: int) -> Question:
+    before = find(key).traffic_percent
+    return Question(
+        f"Let {percent} % instead of {before} % of all units take part in {key}? The ratio of the "
+        "variants stays, and no unit gets another one. Less traffic needs a restart."
     )
 
 
-def _restart_question(key: str) -> Question:
+@action(
+    EXPERIMENT,
+    "experiment grow checkout_button 50 --yes",
+    "experiment grow checkout_button 100 --yes --wait",
+    question=_growth_question,
+)
+def grow(key: str, percent: Percent) -> Done:
+    """Let more units take part in an experiment that has started.
+
+    The results stay valid.
+    """
+    instead = "more traffic cannot be taken back without a restart"
+    return _done(lambda: after_start.grow(key, percent), key, instead=instead)
+
+
+def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
+    text = f"Measure {metric} in {key}, too? Only units exposed from now on count."
+    if tolerated is not None:
+        return Question(text)
+    report, _ = read_report(find(key))
+    if report is None:
+        note = "Which results it withdraws is not known, because the report fails."
+    elif withdrawn := withdrawn_by_addition(report):
+        note = f"No longer significant then: {', '.join(withdrawn)}."
+    else:
+        note = "It withdraws no result."
+    return Question(f"{text} The corrected p values of the other metrics rise. {note}")
+
+
+@action(
+    EXPERIMENT,
+    "experiment add-metric checkout_button revenue --yes",
+    "experiment add-metric checkout_button refunds --tolerated 0.01 --yes",
+    question=_addition_question,
+    asks_always=True,
+)
+def add_metric(
+    key: str,
+    metric: Annotated[str, Argument("the name of a metric", "METRIC")],
+    tolerated: Annotated[
+        float | None,
+        Parsed("for a guardrail: by how much it may get worse, as in --guardrail", "HARM", float),
+    ] = None,
+) -> Done:
+    """Measure one more metric, of units that are exposed from now on.
+
+    It is in the correction for several metrics, and stays.
+    """
+    instead = "a metric that was added stays"
+    return _done(
+        lambda: after_start.add_metric(key, metric, tolerated=tolerated), key, instead=instead
+    )
+
+
+def _restart_question(key: str, **_arguments: object) -> Question:
     find(key)
     return Question(
         f"Give all units of the experiment {key} other buckets? The exposures so far are no longer "
@@ -177,22 +212,18 @@ def _restart_question(key: str) -> Question:
 @action(
     EXPERIMENT,
     "experiment restart checkout_button --yes",
-    "experiment restart checkout_button --dry-run",
+    "experiment restart checkout_button --variant control --variant green:3 --yes",
     question=_restart_question,
+    fields=lambda: _VARIANTS,
     asks_always=True,
 )
-def restart(key: str) -> Done:
+def restart(key: str, **fields: Any) -> Done:
     """Start the experiment anew: all units get other buckets.
 
-    The exposures so far are no longer reported.
+    The exposures so far are no longer reported. Also the way to other weights or less traffic.
     """
-
-    def write() -> Experiment:
-        with transaction.atomic(using=conf.database):
-            experiment = assigning.shuffle(key)
-            return experiment if experiment.state == State.RUNNING else lifecycle.start(key)
-
-    return _done(write, key, instead="the buckets before do not return")
+    instead = "the buckets before do not return"
+    return _done(lambda: editing.restart(key, **fields), key, instead=instead)
 
 
 @action(
@@ -213,7 +244,7 @@ def force(
     before = find(key).overrides.get(unit)
     option = () if before is None else ("--variant", before)
     words = (*option, "--", unit) if unit.startswith("-") else (unit, *option)
-    return _done(lambda: assigning.force(key, unit, variant), key, "force", key, *words)
+    return _done(lambda: after_start.force(key, unit, variant), key, "force", key, *words)
 
 
 @action(
@@ -307,5 +338,5 @@ def delete(key: str) -> Done:
 
 #: In the order of the help.
 ACTIONS: tuple[Action, ...] = (
-    *(create, details, metrics, start, traffic, restart, force, stop, ship, undo, delete),
+    *(create, edit, start, grow, add_metric, restart, force, stop, ship, undo, delete),
 )

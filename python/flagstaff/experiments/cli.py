@@ -20,8 +20,8 @@ from flagstaff.experiments.records import (
     LIST_COLUMNS,
     experiment_record,
 )
-from flagstaff.experiments.report_json import report_as_json, report_of
 from flagstaff.experiments.report_text import report_lines
+from flagstaff.experiments.reporting import report_of
 from flagstaff.experiments.retention import prune
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.sample_size import SAMPLE_SIZE
@@ -69,7 +69,7 @@ def report(options: Options, out: Output) -> None:
     """Print the verdict, the results of the metrics, and the counts."""
     found = report_of(find(options["key"]))
     if out.is_json:
-        out.document(report_as_json(found), indent=None)
+        out.document(found, indent=None)
         return
     for line in report_lines(found):
         out.line(line)

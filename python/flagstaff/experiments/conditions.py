@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flagstaff._tables.impossible_values import impossible_problem
@@ -17,11 +17,10 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments.allocation import targets
 from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
-from flagstaff.experiments.models import Experiment, Method, State
-from flagstaff.experiments.variants import Variant, variants_of
+from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.variants import variants_of
 from flagstaff.validators import MAX_PERCENT, key_problem, rule_problem, unit_problem
 
 _KEY_OF_A_FLAG = marked("{key} is the key of a flag; choose another key for the experiment")
@@ -110,12 +109,6 @@ def require_metrics(experiment: Experiment) -> None:
         raise InvalidExperimentError(
             "the smallest effect is {value}; write a number above 0", value=repr(effect)
         )
-    if experiment.method not in Method.values:
-        raise InvalidExperimentError(
-            "the method is {value}; choose one of {keys}",
-            value=repr(experiment.method),
-            keys=joined(Method.values),
-        )
     for field, (low, high) in _WHOLE_NUMBERS.items():
         _require_whole(field, getattr(experiment, field), low, high)
 
@@ -140,36 +133,6 @@ def require_percent(traffic_percent: int) -> None:
         raise InvalidExperimentError(
             "the traffic is {value} %; write a whole number from 0 to 100",
             value=repr(traffic_percent),
-        )
-
-
-def require_no_variant_ends(
-    experiment: Experiment, before: Iterable[Variant], after: Iterable[Variant]
-) -> None:
-    """Raises ExperimentError if a variant that units have met would have none any more.
-
-    They would all be left out of the report, and no later change would bring them back.
-    """
-    weights = {variant.key: variant.weight for variant in after}
-    ended = [one.key for one in before if one.weight and not weights[one.key]]
-    if experiment.phase and ended:
-        raise ExperimentError(
-            "{key} has started, so the weight of {variant} cannot become 0: all units that met it "
-            "would be left out of the report. Stop the experiment, or ship a variant",
-            key=experiment.key,
-            variant=ended[0],
-        )
-
-
-def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
-    """Raises InvalidExperimentError for a weight that is too small for a bucket."""
-    weights = {variant.key: variant.weight for variant in variants}
-    buckets = targets(weights, traffic_percent)
-    empty = [key for key, weight in weights.items() if weight and not buckets[key]]
-    if traffic_percent and empty:
-        raise InvalidExperimentError(
-            "{key} would get no bucket (less than 0.01 %); raise its weight or the traffic",
-            key=empty[0],
         )
 
 
@@ -207,14 +170,6 @@ def require_exposures(experiment: Experiment) -> None:
             "{key} cannot be started, because its exposures were deleted; create another one",
             key=experiment.key,
         )
-
-
-def with_weights(experiment: Experiment, weights: Mapping[str, int]) -> list[Variant]:
-    present = {variant.key: variant.weight for variant in variants_of(experiment.variants)}
-    for key in weights:
-        if key not in present:
-            raise unknown_variant(experiment, key)
-    return [Variant(key, weights.get(key, weight)) for key, weight in present.items()]
 
 
 def require_no_report(experiment: Experiment) -> None:

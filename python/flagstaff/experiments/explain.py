@@ -19,7 +19,7 @@ class VariantExplanation(Explained):
     DISABLED if the experiment does not run or is forced off, STATIC if a winner was shipped,
     DEFAULT without a unit, TARGETING_MATCH for an override of the unit or for rules that exclude
     it, SPLIT if the bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a
-    visitor that this worker has left out in this phase, because too many new ones came in an hour,
+    visitor that this worker has left out in this run, because too many new ones came in an hour,
     or ERROR. The bucket is one of 0 to 9,999.
     """
 
@@ -27,8 +27,8 @@ class VariantExplanation(Explained):
     value: str | None
     #: Whether `get_variant` records the unit, so that it is analysed.
     is_recorded: bool
-    #: The phase of the experiment; None without one, and with an override.
-    phase: int | None
+    #: How often the experiment was restarted; None without one, and with an override.
+    run: int | None
 
 
 def explain_variant(

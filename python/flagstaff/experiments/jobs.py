@@ -19,8 +19,8 @@ from flagstaff._words.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
-from flagstaff.experiments.report_data import Report
-from flagstaff.experiments.reporting import make_report
+from flagstaff.experiments.report_data import Report, variants_in
+from flagstaff.experiments.reporting import make_report, metric_error
 from flagstaff.experiments.statistics import Outcome
 from flagstaff.extensions import Job
 
@@ -56,7 +56,7 @@ class VerdictReport:
 
 
 def store_verdicts(stop: Event) -> list[VerdictReport]:
-    """Computes the verdicts that are not of this hour and of the present phase.
+    """Computes the verdicts that are not of this hour and of the present run.
 
     Those that were not computed for the longest time come first. Begins none after five seconds:
     the next run continues. Does nothing on SQLite. Raises database errors; why there is no verdict
@@ -85,9 +85,9 @@ def _due() -> list[Experiment]:
 
 
 def verdict_of(experiment: Experiment) -> StoredVerdict | None:
-    """Returns the last verdict on the present phase of an experiment that was read with it."""
+    """Returns the last verdict on the present run of an experiment that was read with it."""
     stored: StoredVerdict | None = getattr(experiment, "stored_verdict", None)
-    return stored if stored is not None and stored.phase == experiment.phase else None
+    return stored if stored is not None and stored.run == experiment.run else None
 
 
 def _store(experiment: Experiment) -> VerdictReport:
@@ -108,7 +108,7 @@ def _store(experiment: Experiment) -> VerdictReport:
     StoredVerdict.objects.using(conf.database).update_or_create(
         experiment_id=experiment.pk,
         defaults={
-            "phase": experiment.phase,
+            "run": experiment.run,
             "outcomes": outcomes,
             "problem": storable(problem),
             "at": now,
@@ -118,14 +118,14 @@ def _store(experiment: Experiment) -> VerdictReport:
 
 
 def _outcomes_of(report: Report) -> dict[str, str]:
-    if report.has_mismatch:
-        return dict.fromkeys(report.variants[1:], Outcome.MISMATCH.value)
-    return {verdict.treatment: verdict.outcome.value for verdict in report.verdicts}
+    if report["has_mismatch"]:
+        return dict.fromkeys(variants_in(report)[1:], Outcome.MISMATCH.value)
+    return {verdict["treatment"]: verdict["outcome"] for verdict in report["verdicts"]}
 
 
 def _problem_of(report: Report) -> str:
     # A guardrail that fails leaves a verdict, which says so.
-    return "" if report.has_mismatch or report.verdicts else report.metric_error()
+    return "" if report["has_mismatch"] or report["verdicts"] else metric_error(report)
 
 
 def _outcomes(record: Record) -> str:

@@ -7,7 +7,6 @@ Each function locks the experiment, and is one transaction or part of the surrou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -28,15 +27,14 @@ from flagstaff.experiments.conditions import (
 )
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import Report
-from flagstaff.experiments.report_json import report_as_json, report_of
+from flagstaff.experiments.reporting import metric_error, report_of, time_as_json
 from flagstaff.experiments.rows import (
     Kind,
-    begin_phase,
-    end,
+    begin_run,
     find,
     locked,
     record,
-    stored_allocation,
+    set_state,
     weights_message,
 )
 from flagstaff.experiments.undoing import earlier_state
@@ -74,7 +72,6 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
         owner=owner,
         variants=variants_as_json(valid),
         traffic_percent=traffic_percent,
-        allocation=stored_allocation([], valid, traffic_percent),
         bucket_by=bucket_by,
         rules=list(rules),
     )
@@ -108,9 +105,12 @@ def start(key: str) -> Experiment:
                 "the ship, ship a variant, or create another one",
                 key=key,
             )
-        experiment.state, experiment.ended_at = State.RUNNING, None
-        begin_phase(experiment)
-        record(experiment, Kind.STARTED, Text("started in phase {number}", number=experiment.phase))
+        if experiment.state == State.DRAFT:
+            begin_run(experiment)
+            record(experiment, Kind.STARTED, Text("started"))
+        else:
+            set_state(experiment, State.RUNNING)
+            record(experiment, Kind.STARTED, Text("continued with all exposures"))
         return experiment
 
 
@@ -123,7 +123,7 @@ def stop(key: str) -> Experiment:
         if experiment.state in {State.RUNNING, State.SHIPPED}:
             before = earlier_state(experiment)
             experiment.winner = ""
-            end(experiment, State.STOPPED)
+            set_state(experiment, State.STOPPED)
             record(
                 experiment, Kind.STOPPED, Text("stopped: every call returns its default"), before
             )
@@ -166,21 +166,17 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
                 before=experiment.winner,
             )
         is_stored = frozen is not None and _has_no_end(experiment)
-        if is_stored and _units_of(experiment) != _units_of(present):
-            # Somebody has begun a phase since the report was read.
+        if is_stored and experiment.run != present.run:
+            # Somebody has restarted it since the report was read.
             frozen = frozen_report(experiment)
         experiment.winner = winner
-        end(experiment, State.SHIPPED)
+        set_state(experiment, State.SHIPPED)
         if frozen is not None and is_stored:
-            experiment.frozen_report = report_as_json(frozen.ended(experiment.ended_at))
+            frozen["ended_at"] = time_as_json(experiment.ended_at)
+            experiment.frozen_report = frozen
             experiment.save(using=conf.database, update_fields=["frozen_report"])
         record(experiment, Kind.SHIPPED, message, before)
         return experiment
-
-
-def _units_of(experiment: Experiment) -> tuple[int, int]:
-    """What decides which exposures a report has, apart from their number."""
-    return experiment.phase, experiment.shuffle
 
 
 def _has_no_end(experiment: Experiment) -> bool:
@@ -205,9 +201,9 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Repo
         raise _not_stored(experiment, error.message) from error
     except DatabaseError as error:
         raise _not_stored(experiment, error_text(error)) from error
-    if why := report.metric_error(every_metric=every_metric):
+    if why := metric_error(report, every_metric=every_metric):
         raise _not_stored(experiment, why)
-    return replace(report, frozen_at=timezone.now())
+    return {**report, "frozen_at": time_as_json(timezone.now())}
 
 
 def _not_stored(experiment: Experiment, why: str) -> ExperimentError:

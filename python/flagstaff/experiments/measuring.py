@@ -1,4 +1,4 @@
-"""The sums of a metric by hour, phase and variant: one query, in the database of the exposures."""
+"""The sums of a metric by hour and variant: one query, in the database of the exposures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
+from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.reassigned_buckets import BucketRanges, reassigned_sql
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
@@ -26,10 +25,10 @@ _SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8
 _EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer::float8"
 _NOTHING = "0::float8"
 # Of a user: a visitor who met two variants may have met one of them before the login.
-_MET_TWO = """ OR EXISTS (
+_MET_ANOTHER = """EXISTS (
             SELECT FROM {exposure_table} AS o
             WHERE o.experiment_id OPERATOR(pg_catalog.=) e.experiment_id
-                AND o.shuffle OPERATOR(pg_catalog.=) e.shuffle
+                AND o.run OPERATOR(pg_catalog.=) e.run
                 AND o.unit OPERATOR(pg_catalog.=) e.unit
                 AND o.variant OPERATOR(pg_catalog.<>) e.variant
         )"""
@@ -37,21 +36,21 @@ _MET_TWO = """ OR EXISTS (
 
 @dataclass(frozen=True)
 class HourSums:
-    """The sums of the units of one phase and variant whose windows have ended in one hour."""
+    """The sums of the units of one variant whose windows have ended in one hour."""
 
     hour: datetime
-    phase: int
     variant: str
     sums: PairSums
 
 
 def measure(
-    experiment: Experiment, metric: Metric, moved: BucketRanges | None = None
+    experiment: Experiment, metric: Metric, since: datetime | None = None
 ) -> list[HourSums]:
-    """Returns the sums of a metric by hour, phase and variant. Makes one query.
+    """Returns the sums of a metric by hour and variant. Makes one query.
 
-    `moved` are the buckets of which no unit counts. Raises ConfigurationError if the metric reads
-    another database, if its unit is not that of the experiment, or if a value is no finite number.
+    With `since`, only units that were exposed for the first time from then on count. Raises
+    ConfigurationError if the metric reads another database, if its unit is not that of the
+    experiment, or if a value is no finite number.
     """
     names = optional_names(connections[conf.database])
     unit = _unit_column(experiment, metric)
@@ -65,14 +64,14 @@ def measure(
         "y": y,
         "x": x,
         "and_not_excluded": excluded,
-        "is_moved": reassigned_sql(moved or {})
-        + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
+        "met_another": fill(_MET_ANOTHER, names) if unit == "user_pk" else "false",
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
     with connections[conf.database].cursor() as cursor:
         cursor.execute(
-            query, [experiment.pk, experiment.shuffle, *seconds, *params, *excluded_params]
+            query,
+            [experiment.pk, experiment.run, since, *seconds, *params, *excluded_params],
         )
         return [_hour_sums(row) for row in cursor.fetchall()]
 
@@ -88,13 +87,13 @@ def require_usable(metric: Metric) -> None:
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
-    hour, phase, variant, units, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
+    hour, variant, units, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
         raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
     sums = PairSums(
         units, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
     )
-    return HourSums(hour, phase, variant, sums)
+    return HourSums(hour, variant, sums)
 
 
 def _unit_column(experiment: Experiment, metric: Metric) -> str:
@@ -116,7 +115,7 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
 def _values(metric: Metric) -> tuple[str, str]:
     """Returns the SQL of the two values of a unit."""
     y = _SUM.format(column="m.y", condition=_IN_WINDOW)
-    if isinstance(metric, Conversion | Retention):
+    if isinstance(metric, Conversion):
         return _EXISTS, _NOTHING
     if isinstance(metric, Ratio):
         return y, _SUM.format(column="m.x", condition=_IN_WINDOW)
@@ -133,7 +132,7 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
         return f"{above} UNION ALL {below}", [*above_params, *below_params]
     if isinstance(metric, Mean):
         return _source(metric.source, "value::float8, 0::float8")
-    if isinstance(metric, Conversion | Retention):
+    if isinstance(metric, Conversion):
         return _source(metric.source, "1::float8, 0::float8", has_value=False)
     raise ConfigurationError("{type} is not a known kind of metric", type=type(metric).__name__)
 

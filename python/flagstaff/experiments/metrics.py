@@ -12,7 +12,7 @@ defines them with the classes of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -28,7 +28,6 @@ __all__ = [
     "Mean",
     "Metric",
     "Ratio",
-    "Retention",
     "Source",
     "Sql",
     "find_metric",
@@ -53,7 +52,7 @@ Source: TypeAlias = Callable[[], "QuerySet[Any, Any] | Sql"]
 class Metric:
     """What all metrics have. `source` gives one row per event."""
 
-    #: Events count from the exposure of a unit for this time after it.
+    #: For how long events count, from the exposure of a unit.
     window: timedelta
     #: What `unit` means in the rows: "user", "visitor", or an attribute.
     unit: str = "user"
@@ -77,7 +76,7 @@ class Metric:
     @property
     def ends(self) -> timedelta:
         """When the window ends, after the exposure."""
-        return self.window
+        return self.begins + self.window
 
     @property
     def looks_back(self) -> timedelta:
@@ -87,43 +86,31 @@ class Metric:
 
 @dataclass(frozen=True)
 class Conversion(Metric):
-    """The share of units with at least one row in the window."""
+    """The share of units with at least one row in the window.
+
+    With `after` the window begins later than the exposure: `after=timedelta(days=7)` and a window
+    of one day is the share of units that come back on the eighth day.
+    """
 
     source: Source
+    after: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.after < timedelta(0):
+            raise ConfigurationError(
+                "the window of a Conversion must not begin before the exposure"
+            )
 
     @property
     def is_proportion(self) -> bool:
         """Each unit has converted or not."""
         return True
 
-
-@dataclass(frozen=True)
-class Retention(Metric):
-    """The share of units with a row `day` days after their exposure, for 24 hours."""
-
-    source: Source
-    day: int = 7
-    window: timedelta = field(default=timedelta(days=1), kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.day < 0:
-            raise ConfigurationError("the day of a Retention must not be before the exposure")
-
-    @property
-    def is_proportion(self) -> bool:
-        """Each unit has come back or not."""
-        return True
-
     @property
     def begins(self) -> timedelta:
-        """The begin of that day."""
-        return timedelta(days=self.day)
-
-    @property
-    def ends(self) -> timedelta:
-        """The end of that day."""
-        return timedelta(days=self.day) + self.window
+        """When the window begins, after the exposure."""
+        return self.after
 
 
 @dataclass(frozen=True)
@@ -184,8 +171,8 @@ def find_metric(name: str) -> Metric:
         ) from error
     if not isinstance(metric, Metric):
         raise ConfigurationError(
-            '{setting} is "{path}", which is no metric; write a Conversion, Mean, Ratio or '
-            "Retention of flagstaff.experiments.metrics",
+            '{setting} is "{path}", which is no metric; write a Conversion, Mean or '
+            "Ratio of flagstaff.experiments.metrics",
             setting=setting,
             path=path,
         )

@@ -1,6 +1,6 @@
-"""Experiments, their phases and events, and the exposures that workers write.
+"""Experiments, their events, and the exposures that workers write.
 
-Times of phases and events are those of the database's clock; the time of an exposure is that of the
+Times of events are those of the database's clock; the time of an exposure is that of the
 worker's clock, which also stamps most of what metrics read.
 """
 
@@ -15,7 +15,6 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.base_models import finite_times, readable_json
-from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
 
 __all__ = [
@@ -23,8 +22,6 @@ __all__ = [
     "ExperimentEvent",
     "Exposure",
     "LostExposures",
-    "Method",
-    "Phase",
     "State",
     "StoredVerdict",
 ]
@@ -39,18 +36,11 @@ class State(models.TextChoices):
     SHIPPED = "shipped", _("shipped")
 
 
-class Method(models.TextChoices):
-    """How results are computed: valid at every look, or at one look at the planned size."""
-
-    SEQUENTIAL = "sequential", _("valid at every look")
-    FIXED = "fixed", _("one look at the planned size")
-
-
 class Experiment(models.Model):
     """A question that is answered by giving each unit one of several variants.
 
-    Change it by the functions of `flagstaff.experiments`: they keep the buckets of the variants,
-    the phases and the events in step.
+    Change it by the functions of `flagstaff.experiments`: after the start, only those of
+    `after_start` keep its results valid.
     """
 
     key: models.Field[Any, str] = models.CharField(
@@ -65,13 +55,11 @@ class Experiment(models.Model):
     state: models.Field[Any, str] = models.CharField(
         _("state"), max_length=16, choices=State.choices, default=State.DRAFT
     )
-    #: Objects with `key` and `weight`, and an optional `description`. The first one is the control.
+    #: Objects with `key` and `weight`. The first one is the control.
     variants: models.Field[Any, Any] = models.JSONField(_("variants"))
     traffic_percent: models.Field[Any, int] = models.PositiveSmallIntegerField(
         _("traffic in percent"), default=100, db_default=100
     )
-    #: Pairs of the key of a variant, or None, and a number of buckets; see `allocation`.
-    allocation: models.Field[Any, Any] = models.JSONField(_("allocation"), editable=False)
     bucket_by: models.Field[Any, str] = models.CharField(
         _("bucket by"), max_length=UNIT_MAX_LENGTH, default="user", db_default="user"
     )
@@ -88,8 +76,10 @@ class Experiment(models.Model):
     )
     #: The tolerated harm by the name of the metric, in its unit. A guardrail can only stop.
     guardrails: models.Field[Any, Any] = models.JSONField(_("guardrails"), default=dict, blank=True)
-    method: models.Field[Any, str] = models.CharField(
-        _("method"), max_length=16, choices=Method.choices, default=Method.SEQUENTIAL
+    #: When a metric was added after the start, as ISO 8601, by name. Only units that were exposed
+    #: from then on count for it.
+    added_metrics: models.Field[Any, Any] = models.JSONField(
+        _("added metrics"), default=dict, editable=False
     )
     #: The units of all variants together for which results are planned.
     planned_units: models.Field[Any, int] = models.PositiveBigIntegerField(
@@ -106,13 +96,9 @@ class Experiment(models.Model):
     smallest_effect: models.Field[Any, float | None] = models.FloatField(
         _("smallest effect that matters"), null=True, blank=True
     )
-    #: Raised to give all units other buckets.
-    shuffle: models.Field[Any, int] = models.PositiveIntegerField(
-        _("shuffle"), default=0, db_default=0, editable=False
-    )
-    #: The number of the present phase, 0 before the start.
-    phase: models.Field[Any, int] = models.PositiveIntegerField(
-        _("phase"), default=0, db_default=0, editable=False
+    #: How often it was restarted. A restart gives all units other buckets.
+    run: models.Field[Any, int] = models.PositiveIntegerField(
+        _("run"), default=0, db_default=0, editable=False
     )
     #: The variant that was shipped; empty without one.
     winner: models.Field[Any, str] = models.CharField(
@@ -127,9 +113,12 @@ class Experiment(models.Model):
     created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )
+    #: The start of the present run; None for a draft.
     started_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("started at"), null=True, editable=False
     )
+    #: The same, later by the time for which the run was stopped.
+    runs_since: models.Field[Any, datetime | None] = models.DateTimeField(null=True, editable=False)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("ended at"), null=True, editable=False
     )
@@ -143,6 +132,7 @@ class Experiment(models.Model):
                 "exposures_deleted_at",
                 "created_at",
                 "started_at",
+                "runs_since",
                 "ended_at",
             ),
             readable_json("rules", "overrides"),
@@ -160,36 +150,6 @@ class Experiment(models.Model):
         return self.key
 
 
-class Phase(models.Model):
-    """A stretch of an experiment with the same weights. A report is stratified by phase."""
-
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="phases")
-    shuffle: models.Field[Any, int] = models.PositiveIntegerField()
-    number: models.Field[Any, int] = models.PositiveIntegerField()
-    #: As that of the experiment.
-    allocation: models.Field[Any, Any] = models.JSONField()
-    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
-
-    class Meta:
-        default_permissions = ()
-        ordering = ("number",)
-        constraints = (
-            finite_times("started_at", "ended_at"),
-            models.UniqueConstraint(
-                fields=["experiment", "number"], name="flagstaff_experiments_phase_number"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"phase {self.number}"
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """The share of all units by variant, from 0 to 1."""
-        return shares(self.allocation)
-
-
 class ExperimentEvent(models.Model):
     """Something that happened to an experiment."""
 
@@ -197,8 +157,8 @@ class ExperimentEvent(models.Model):
         CREATED = "created", _("created")
         EDITED = "edited", _("edited")
         STARTED = "started", _("started")
-        WEIGHTS = "weights", _("weights")
-        SHUFFLED = "shuffled", _("shuffled")
+        GROWN = "grown", _("grown")
+        RESTARTED = "restarted", _("restarted")
         STOPPED = "stopped", _("stopped")
         SHIPPED = "shipped", _("shipped")
         UNDONE = "undone", _("undone")
@@ -227,17 +187,13 @@ class ExperimentEvent(models.Model):
 class Exposure(models.Model):
     """The first time that a unit met a variant. Workers write it."""
 
-    pk = models.CompositePrimaryKey("experiment_id", "shuffle", "unit", "variant")
+    pk = models.CompositePrimaryKey("experiment_id", "run", "unit", "variant")
     experiment = models.ForeignKey(
         Experiment, models.CASCADE, related_name="exposures", db_index=False
     )
-    shuffle: models.Field[Any, int] = models.PositiveIntegerField()
+    run: models.Field[Any, int] = models.PositiveIntegerField()
     unit: models.Field[Any, str] = models.TextField()
     variant: models.Field[Any, str] = models.TextField()
-    #: The bucket of the unit, 0 to 9,999.
-    bucket: models.Field[Any, int | None] = models.PositiveSmallIntegerField(null=True)
-    #: The phase in which it met the variant.
-    phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
     user_pk: models.Field[Any, str | None] = models.TextField(null=True)  # noqa: DJ001
     at: models.Field[Any, datetime] = models.DateTimeField()
@@ -282,8 +238,8 @@ class StoredVerdict(models.Model):
     experiment = models.OneToOneField(
         Experiment, models.CASCADE, primary_key=True, related_name="stored_verdict"
     )
-    #: The phase of the experiment at that time.
-    phase: models.Field[Any, int] = models.PositiveIntegerField()
+    #: The run of the experiment at that time.
+    run: models.Field[Any, int] = models.PositiveIntegerField()
     #: The outcomes by treatment; empty if there is no verdict.
     outcomes: models.Field[Any, Any] = models.JSONField(default=dict)
     #: Why there is none, in English.

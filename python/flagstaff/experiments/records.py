@@ -7,8 +7,8 @@ from typing import Any
 from flagstaff._engine import forced_off
 from flagstaff._words.cells import Column, Record
 from flagstaff.conf import conf
-from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.variants import shares_of
 
 
 def _state_style(record: Record) -> str | None:
@@ -45,12 +45,11 @@ EXPERIMENT_COLUMNS = (
     Column("bucket_by"),
     Column("rules"),
     Column("overrides", _overrides),
-    Column("phase"),
-    Column("shuffle"),
+    Column("run"),
     Column("primary_metric"),
     Column("other_metrics"),
     Column("guardrails"),
-    Column("method"),
+    Column("added_metrics"),
     Column("planned_units"),
     Column("owner"),
     Column("description"),
@@ -68,26 +67,24 @@ EVENT_COLUMNS = (
 
 def experiment_record(experiment: Experiment, *, with_events: bool = True) -> dict[str, Any]:
     """Returns an experiment as a dict for JSON. Makes one query for its events."""
-    found = shares([(owner, number) for owner, number in experiment.allocation])
+    shares = shares_of(experiment.variants)
     record = {
         "key": experiment.key,
         "state": experiment.state,
         "forced_off": experiment.key in forced_off.keys,
         "winner": experiment.winner or None,
         "variants": [
-            {**variant, "share": 100 * found.get(variant["key"], 0.0)}
-            for variant in experiment.variants
+            {**variant, "share": 100 * shares[variant["key"]]} for variant in experiment.variants
         ],
         "traffic_percent": experiment.traffic_percent,
         "bucket_by": experiment.bucket_by,
         "rules": experiment.rules,
         "overrides": experiment.overrides,
-        "phase": experiment.phase,
-        "shuffle": experiment.shuffle,
+        "run": experiment.run,
         "primary_metric": experiment.primary_metric or None,
         "other_metrics": experiment.other_metrics,
         "guardrails": experiment.guardrails,
-        "method": experiment.method,
+        "added_metrics": experiment.added_metrics,
         "planned_units": experiment.planned_units,
         "owner": experiment.owner,
         "description": experiment.description,

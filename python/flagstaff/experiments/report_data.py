@@ -1,30 +1,23 @@
-"""The report of an experiment: what the page, the command and programs show.
+"""The report of an experiment as JSON: what the page, the command and programs show.
 
-Its fields are the members of its JSON. A bound or a figure that is not known is None.
+A shipped experiment keeps its report for ever. So a member is never renamed and never gets another
+meaning: that would be VERSION 2, and reading would bring version 1 into its form. A reader expects
+that `may_conclude` and `may_not_conclude` have texts that it does not know.
+
+Times are texts in ISO 8601. A bound or a figure that is not known is None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
-from enum import Enum
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-from flagstaff._words.text import Text
-from flagstaff.experiments.statistics import Outcome, Statement
+VERSION: Literal[1] = 1
+
+#: What a metric is for.
+PRIMARY, OTHER, GUARDRAIL = "primary", "other", "guardrail"
 
 
-class Role(str, Enum):
-    """What a metric is for."""
-
-    PRIMARY = "primary"
-    OTHER = "other"
-    GUARDRAIL = "guardrail"
-
-
-@dataclass(frozen=True)
-class EffectReport:
+class EffectReport(TypedDict):
     """An effect with its interval."""
 
     value: float
@@ -32,43 +25,8 @@ class EffectReport:
     low: float | None
     high: float | None
 
-    @property
-    def has_interval(self) -> bool:
-        """Whether a bound is known."""
-        return (self.low, self.high) != (None, None)
 
-    @property
-    def contains_zero(self) -> bool:
-        """Whether no effect is possible."""
-        return (self.low is None or self.low <= 0) and (self.high is None or self.high >= 0)
-
-    def scaled(self, divisor: float) -> EffectReport:
-        """Returns the effect in relation to a positive number."""
-        low, high = (one if one is None else one / divisor for one in (self.low, self.high))
-        return EffectReport(self.value / divisor, self.standard_error / divisor, low, high)
-
-
-@dataclass(frozen=True)
-class LookReport:
-    """A treatment against the control at the end of an hour."""
-
-    at: datetime
-    #: Of both variants.
-    units: int
-    control: float
-    treatment: float
-    #: What decides, so this is what is drawn.
-    difference: EffectReport
-    #: The same in relation to the value of the control, as the page and the command show it: its
-    #: interval excludes 0 exactly if that of the difference does. None where the control is near 0.
-    relative_difference: EffectReport | None
-    #: The lift with an interval of its own, by the delta method. It has the uncertainty of the
-    #: control, too, so it can contain 0 where the difference does not.
-    lift: EffectReport | None
-
-
-@dataclass(frozen=True)
-class MissingUnits:
+class MissingUnits(TypedDict):
     """What a variant still needs for an interval."""
 
     variant: str
@@ -77,47 +35,46 @@ class MissingUnits:
     units: int
 
 
-@dataclass(frozen=True)
-class StratumReport:
-    """The sums of one phase, from which everything else of the look can be computed."""
+class LookReport(TypedDict):
+    """A treatment against the control at the end of an hour."""
 
-    phase: int
-    control: Mapping[str, float]
-    treatment: Mapping[str, float]
+    at: str
+    #: Of both variants.
+    units: int
+    control: float
+    treatment: float
+    #: The interval of the difference.
+    low: float | None
+    high: float | None
+
+
+class NewestLook(TypedDict):
+    """The newest look, with the sums from which everything else of it can be computed."""
+
+    at: str
+    units: int
+    control: float
+    control_standard_error: float
+    treatment: float
+    treatment_standard_error: float
+    #: What decides, so this is what is drawn.
+    difference: EffectReport
+    #: The same in relation to the value of the control, as the page and the command show it: its
+    #: interval excludes 0 exactly if that of the difference does. None where the control is near 0.
+    relative_difference: EffectReport | None
+    #: The lift with an interval of its own, by the delta method. It has the uncertainty of the
+    #: control, too, so it can contain 0 where the difference does not.
+    lift: EffectReport | None
+    p_value: float
+    missing_for_interval: list[MissingUnits]
+    #: By "control" and "treatment".
+    sums: dict[str, dict[str, float]]
+    #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
     theta: float | None
     variance_reduction: float | None
 
 
-@dataclass(frozen=True)
-class NewestLook(LookReport):
-    """The newest look, with what it is computed from."""
-
-    control_standard_error: float
-    treatment_standard_error: float
-    p_value: float
-    missing_for_interval: Sequence[MissingUnits]
-    phases: Sequence[StratumReport]
-
-
-@dataclass(frozen=True)
-class LookColumns:
-    """Some of the looks as columns. A p value is None where a look has no interval."""
-
-    #: The number of all looks.
-    count: int
-    first: datetime | None
-    #: After the first one.
-    hours: Sequence[int]
-    units: Sequence[int]
-    control: Sequence[float]
-    control_standard_error: Sequence[float]
-    treatment: Sequence[float]
-    treatment_standard_error: Sequence[float]
-    p_value: Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class TreatmentReport:
+class TreatmentReport(TypedDict):
     """What a metric has shown of a treatment."""
 
     treatment: str
@@ -127,74 +84,75 @@ class TreatmentReport:
     corrected_p_value: float | None
     is_significant: bool
     #: The look that decided, and its difference.
-    decided_at: datetime | None
+    decided_at: str | None
     decided_difference: float | None
     interval_alpha: float
     newest: NewestLook | None
-    looks: LookColumns
+    #: Some of the looks, the newest one last.
+    looks: list[LookReport]
     #: Of a guardrail: what is tolerated, and how much worse it is at least by all looks.
-    tolerated_harm: float | None = None
-    harm_bound: float | None = None
-    is_harmed: bool | None = None
+    tolerated_harm: float | None
+    harm_bound: float | None
+    is_harmed: bool | None
 
 
-@dataclass(frozen=True)
-class MetricReport:
+class MetricReport(TypedDict):
     """A metric with its results; or with the error why it has none."""
 
     metric: str
-    role: Role
+    role: str
     #: Units whose window was over at the last full hour.
-    units: int = 0
+    units: int
     #: Why there is no result. A stored report has it in English.
-    error: str | None = None
-    #: "conversion", "mean", "ratio" or "retention"; empty if the metric fails.
-    kind: str = ""
-    description: str = ""
-    higher_is_better: bool = True
-    is_proportion: bool = False
-    window_seconds: float = 0.0
-    #: Of a retention.
-    day: int | None = None
-    treatments: Sequence[TreatmentReport] = ()
+    error: str | None
+    #: The day of the experiment, from 1, on which it was added. Only units that were exposed after
+    #: that count. None for a metric that was there at the start.
+    added_on_day: int | None
+    #: "conversion", "mean" or "ratio"; empty if the metric cannot be used.
+    kind: str
+    description: str
+    higher_is_better: bool
+    is_proportion: bool
+    #: When the window begins after the exposure, and its length.
+    after_seconds: float
+    window_seconds: float
+    treatments: list[TreatmentReport]
 
 
-@dataclass(frozen=True)
-class VerdictReport:
+class VerdictReport(TypedDict):
     """The verdict on a treatment."""
 
     treatment: str
-    outcome: Outcome
-    may_conclude: Sequence[Statement]
-    may_not_conclude: Sequence[Statement]
+    #: The text of an `Outcome`, and of each `Statement`.
+    outcome: str
+    may_conclude: list[str]
+    may_not_conclude: list[str]
     #: Guardrails that got worse, and those that cannot be computed.
-    harmed: Sequence[str]
-    failed: Sequence[str]
+    harmed: list[str]
+    failed: list[str]
     missing_days: float
     missing_units: int
     largest_possible_effect: float | None
 
 
-@dataclass(frozen=True)
-class VariantReport:
-    """A variant, and the share of all units that it has now."""
+class VariantReport(TypedDict):
+    """A variant, and the share of the units in the experiment that it gets."""
 
     key: str
     weight: int
     share: float
-    description: str = ""
 
 
-@dataclass(frozen=True)
-class SettingsReport:
+class SettingsReport(TypedDict):
     """The settings of the experiment."""
 
-    variants: Sequence[VariantReport]
+    variants: list[VariantReport]
     traffic_percent: int
     bucket_by: str
+    #: As the experiment stores them.
     rules: Any
-    shuffle: int
-    method: str
+    #: How often it was restarted.
+    run: int
     planned_units: int
     min_days: int
     min_units: int
@@ -202,63 +160,32 @@ class SettingsReport:
     alpha: float
 
 
-@dataclass(frozen=True)
-class PhaseReport:
-    """A phase since the last shuffle."""
-
-    number: int
-    #: The share of all units by variant, also of those that are analysed.
-    shares: Mapping[str, float]
-    analysed_shares: Mapping[str, float]
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
-class DayUnits:
+class DayUnits(TypedDict):
     """The units of each variant on a day, in UTC."""
 
-    day: date
-    units: Mapping[str, int]
+    day: str
+    units: dict[str, int]
 
 
-@dataclass(frozen=True)
-class HourColumns:
-    """The units by the hour of their exposure and by phase, as columns."""
-
-    first: datetime | None
-    hours: Sequence[int]
-    phase: Sequence[int]
-    units: Mapping[str, Sequence[int]]
-
-
-@dataclass(frozen=True)
-class ExposureReport:
+class ExposureReport(TypedDict):
     """The units of each variant, and what is missing."""
 
-    units: Mapping[str, int]
-    expected: Mapping[str, float]
-    #: The share of the units that take part, as the weights give it and as it was seen.
-    planned_shares: Mapping[str, float]
-    seen_shares: Mapping[str, float | None]
-    present_hour: Mapping[str, int]
+    units: dict[str, int]
+    present_hour: dict[str, int]
     met_two_variants: int
-    moved: int
     lost: int
     left_out: int
     #: Visitors whose browser has come back; None for other units.
-    returned: Mapping[str, int] | None
+    returned: dict[str, int] | None
     workers_without_last_report: int
     mismatch_p_value: float
-    chi_square_p_value: float
-    days: Sequence[DayUnits]
-    hours: HourColumns
+    days: list[DayUnits]
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(TypedDict):
     """What an experiment has shown until the last full hour."""
 
+    version: Literal[1]
     key: str
     description: str
     owner: str
@@ -267,36 +194,23 @@ class Report:
     #: Whether FLAGSTAFF_FORCE_OFF turns the experiment off in this process.
     forced_off: bool
     #: When the report was stored; None for one that is computed now.
-    frozen_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    frozen_at: str | None
+    started_at: str | None
+    ended_at: str | None
     settings: SettingsReport
-    phases: Sequence[PhaseReport]
     exposures: ExposureReport
     #: Whether the shares are wrong. Then no figure is valid, and no metric has results.
     has_mismatch: bool
     #: One for each treatment; none if the primary metric fails.
-    verdicts: Sequence[VerdictReport]
-    metrics: Sequence[MetricReport]
+    verdicts: list[VerdictReport]
+    metrics: list[MetricReport]
 
-    @property
-    def variants(self) -> list[str]:
-        """The keys of the variants, the control first."""
-        return [variant.key for variant in self.settings.variants]
 
-    def metric_error(self, *, every_metric: bool = False) -> str:
-        """Returns why a metric that the verdict needs fails, as a message; empty if none does.
+def variants_in(report: Report) -> list[str]:
+    """Returns the keys of the variants, the control first."""
+    return [variant["key"] for variant in report["settings"]["variants"]]
 
-        These are the primary metric and the guardrails, or every metric.
-        """
-        for one in self.metrics:
-            if one.error and (every_metric or one.role is not Role.OTHER):
-                return Text(
-                    "the metric {metric} fails: {error}", metric=one.metric, error=one.error
-                )
-        return ""
 
-    def ended(self, at: datetime | None) -> Report:
-        """Returns the report of an experiment that has ended then."""
-        phases = [replace(phase, ended_at=phase.ended_at or at) for phase in self.phases]
-        return replace(self, ended_at=at, phases=phases)
+def has_interval(effect: EffectReport) -> bool:
+    """Returns whether a bound is known."""
+    return (effect["low"], effect["high"]) != (None, None)

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import cast
 
-from django.db import DataError, ProgrammingError, transaction
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError, transaction
+from django.utils import timezone as django_timezone
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.sqlstate import error_text
+from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
+from flagstaff._words.text import Text
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.counts import count
-from flagstaff.experiments.look_columns import as_columns, effect_report, finite, relative
 from flagstaff.experiments.measuring import measure
-from flagstaff.experiments.metrics import Metric, Retention, find_metric
-from flagstaff.experiments.missing_units import missing_for_interval
-from flagstaff.experiments.models import Experiment, Method, Phase
-from flagstaff.experiments.reassigned_buckets import (
-    BucketRanges,
-    reassigned_buckets,
-    shares_that_stay,
-)
+from flagstaff.experiments.metrics import Metric, find_metric
+from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_data import (
+    GUARDRAIL,
+    OTHER,
+    PRIMARY,
+    VERSION,
+    EffectReport,
     ExposureReport,
+    LookReport,
     MetricReport,
+    MissingUnits,
     NewestLook,
-    PhaseReport,
     Report,
-    Role,
     SettingsReport,
-    StratumReport,
     TreatmentReport,
-    VariantReport,
     VerdictReport,
 )
 from flagstaff.experiments.results import (
@@ -43,26 +42,112 @@ from flagstaff.experiments.results import (
     Analysis,
     Look,
     Result,
-    Stratum,
+    conversions_of,
     results_of,
     units_of,
 )
+from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics import (
+    LEAST_CONVERSIONS,
+    LEAST_UNITS,
     MISMATCH_ALPHA,
     Comparison,
     Corrected,
     Evidence,
     Gates,
     Guardrail,
+    PairSums,
     Primary,
     Verdict,
     holm,
     judge,
+    missing_contributors,
 )
+from flagstaff.experiments.variants import shares_of
 
 _DAY = timedelta(days=1)
+# The looks of a treatment that a report has.
+_MAX_LOOKS = 48
 #: Before there is a result.
 _UNKNOWN = Comparison(0.0, 0.0, -math.inf, math.inf, 1.0)
+
+
+def report(key: str) -> Report:
+    """Returns the report of an experiment as a dict of JSON values, its times as ISO 8601.
+
+    It has the last full hour as its end, so that all who ask within an hour see the same. That of a
+    shipped experiment was frozen. A bound that is not known is None. A metric that fails has an
+    error and no results; if it is the primary one or a guardrail, no treatment is better. Makes a
+    query for each metric, which may read many rows, and a few others. Raises
+    UnknownExperimentError, and ConfigurationError if EXCLUDED_UNITS fail.
+    """
+    return report_of(find(key))
+
+
+def report_of(experiment: Experiment) -> Report:
+    """Returns the report of a row: the frozen one, or one that is made now. Queries as `report`."""
+    if experiment.frozen_report is None:
+        return make_report(experiment, django_timezone.now())
+    return {
+        **cast("Report", experiment.frozen_report),
+        "state": experiment.state,
+        "winner": experiment.winner or None,
+        "forced_off": experiment.key in forced_off.keys,
+        "ended_at": time_as_json(experiment.ended_at),
+    }
+
+
+def read_report(experiment: Experiment) -> tuple[Report | None, str]:
+    """Returns the report, and the message why it cannot be stored; empty if it can.
+
+    The report is None if even the exposures cannot be read, so that a page or a question can do
+    without one.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            found = report_of(experiment)
+    except ConfigurationError as error:
+        return None, error.message
+    except DatabaseError as error:
+        return None, error_text(error)
+    return found, metric_error(found)
+
+
+def withdrawn_by_addition(report: Report) -> list[str]:
+    """Returns the results that are significant, and no longer so with one more metric."""
+    tested = [
+        (f"{metric['metric']} ({result['treatment']})", result)
+        for metric in report["metrics"]
+        if metric["role"] != GUARDRAIL
+        for result in metric["treatments"]
+    ]
+    more = [1.0] * (len(report["settings"]["variants"]) - 1)
+    corrected = holm([*(result["p_value"] for _, result in tested), *more], ALPHA)
+    return [
+        name
+        for (name, result), one in zip(tested, corrected, strict=False)
+        if result["is_significant"] and not one.is_rejected
+    ]
+
+
+def metric_error(report: Report, *, every_metric: bool = False) -> str:
+    """Returns why a metric that the verdict needs fails, as a message; empty if none does.
+
+    These are the primary metric and the guardrails, or every metric.
+    """
+    for one in report["metrics"]:
+        if one["error"] and (every_metric or one["role"] != OTHER):
+            return Text(
+                "the metric {metric} fails: {error}", metric=one["metric"], error=one["error"]
+            )
+    return ""
+
+
+def time_as_json(at: datetime | None) -> str | None:
+    """Returns a time as ISO 8601 in UTC, in milliseconds."""
+    if at is None:
+        return None
+    return aware(at).astimezone(timezone.utc).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
@@ -70,14 +155,14 @@ class _Measured:
     """A metric with its results, one for each treatment."""
 
     name: str
-    role: Role
+    role: str
     #: None if it cannot be used.
     metric: Metric | None
     #: Units whose window was over at the last full hour.
     units: int
     results: Sequence[Result]
     #: By treatment; empty for a guardrail, which is not in the correction.
-    corrected: dict[str, Corrected]
+    corrected: Mapping[str, Corrected] = field(default_factory=dict)
     #: Why there is no result, if the metric fails.
     error: str | None = None
 
@@ -92,7 +177,6 @@ class _Study:
     """An experiment with everything that was measured."""
 
     experiment: Experiment
-    phases: Sequence[Phase]
     counts: ExposureReport
     analysis: Analysis
     metrics: Sequence[_Measured]
@@ -100,7 +184,7 @@ class _Study:
     @property
     def primary(self) -> _Measured | None:
         """The metric that decides."""
-        return next((metric for metric in self.metrics if metric.role is Role.PRIMARY), None)
+        return next((metric for metric in self.metrics if metric.role == PRIMARY), None)
 
 
 def make_report(experiment: Experiment, now: datetime) -> Report:
@@ -109,119 +193,104 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     A metric that fails has an error instead of results. Raises ConfigurationError if the exposures
     cannot be read because of EXCLUDED_UNITS.
     """
-    phases, moved = reassigned = reassigned_buckets(experiment)
-    counts = count(experiment, reassigned)
-    analysis = Analysis(
-        [variant["key"] for variant in experiment.variants],
-        experiment.planned_units,
-        is_sequential=experiment.method == Method.SEQUENTIAL,
-    )
-    has_mismatch = counts.mismatch_p_value < MISMATCH_ALPHA
+    counts = count(experiment)
+    variants = [variant["key"] for variant in experiment.variants]
+    analysis = Analysis(variants, experiment.planned_units)
+    has_mismatch = counts["mismatch_p_value"] < MISMATCH_ALPHA
     measured = [
-        _measured(experiment, named, analysis, None if has_mismatch else moved)
-        for named in _roles(experiment)
+        _measured(experiment, name, role, analysis, is_valid=not has_mismatch)
+        for name, role in _roles(experiment)
     ]
-    study = _Study(experiment, phases, counts, analysis, _corrected(measured, analysis))
+    study = _Study(experiment, counts, analysis, _corrected(measured))
     is_judged = study.primary is None or not study.primary.error
-    days = _days(phases, now)
-    return Report(
-        key=experiment.key,
-        description=experiment.description,
-        owner=experiment.owner,
-        state=experiment.state,
-        winner=experiment.winner or None,
-        forced_off=experiment.key in forced_off.keys,
-        frozen_at=None,
-        started_at=experiment.started_at,
-        ended_at=experiment.ended_at,
-        settings=_settings(experiment),
-        phases=[_phase(phase, moved[phase.number]) for phase in phases],
-        exposures=counts,
-        has_mismatch=has_mismatch,
-        verdicts=[
-            _verdict(arm, judge(_evidence(study, arm, days))) for arm in analysis.variants[1:]
-        ]
-        if is_judged
-        else [],
-        metrics=[_metric(one, study) for one in study.metrics],
-    )
+    treatments = analysis.variants[1:] if is_judged else ()
+    return {
+        "version": VERSION,
+        "key": experiment.key,
+        "description": experiment.description,
+        "owner": experiment.owner,
+        "state": experiment.state,
+        "winner": experiment.winner or None,
+        "forced_off": experiment.key in forced_off.keys,
+        "frozen_at": None,
+        "started_at": time_as_json(experiment.started_at),
+        "ended_at": time_as_json(experiment.ended_at),
+        "settings": _settings(experiment),
+        "exposures": counts,
+        "has_mismatch": has_mismatch,
+        "verdicts": [_verdict(arm, judge(_evidence(study, arm, now))) for arm in treatments],
+        "metrics": [_metric(one, study) for one in study.metrics],
+    }
 
 
-def _roles(experiment: Experiment) -> list[tuple[str, Role]]:
-    primary = [(experiment.primary_metric, Role.PRIMARY)] if experiment.primary_metric else []
-    others = [(name, Role.OTHER) for name in experiment.other_metrics]
-    return [*primary, *others, *((name, Role.GUARDRAIL) for name in experiment.guardrails)]
+def _roles(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    if experiment.primary_metric:
+        yield experiment.primary_metric, PRIMARY
+    for name in experiment.other_metrics:
+        yield name, OTHER
+    for name in experiment.guardrails:
+        yield name, GUARDRAIL
 
 
 def _measured(
-    experiment: Experiment,
-    named: tuple[str, Role],
-    analysis: Analysis,
-    moved: BucketRanges | None,
+    experiment: Experiment, name: str, role: str, analysis: Analysis, *, is_valid: bool
 ) -> _Measured:
-    """Returns a metric and its results; none without `moved`, because no figure is valid then."""
-    name, role = named
-    metric = None
+    """Returns a metric and its results; none with a mismatch, because no figure is valid then."""
+    metric, why = None, ""
     try:
         metric = find_metric(name)
         # A savepoint, so that the other metrics can be measured after an error.
         with transaction.atomic(using=conf.database):
-            hours = [] if moved is None else measure(experiment, metric, moved)
-    except (ConfigurationError, DataError, ProgrammingError) as error:
-        why = error.message if isinstance(error, ConfigurationError) else error_text(error)
-        # With p values of 1, so that the others are corrected as if it did not fail.
-        results = [Result(treatment) for treatment in analysis.variants[1:]]
-        return _Measured(name, role, metric, 0, results, {}, why)
-    results = results_of(metric, hours, analysis)
-    return _Measured(name, role, metric, units_of(hours), results, {})
+            since = added_at(experiment, name)
+            hours = measure(experiment, metric, since) if is_valid else []
+    except ConfigurationError as error:
+        why = error.message
+    except (DataError, ProgrammingError) as error:
+        why = error_text(error)
+    except OperationalError as error:
+        if sqlstate(error) != QUERY_CANCELED:
+            raise
+        why = Text("a time limit ended its query, so its results are not known")
+    else:
+        results = results_of(metric, hours, analysis)
+        return _Measured(name, role, metric, units_of(hours), results)
+    # With p values of 1, so that the others are corrected as if it did not fail.
+    results = [Result(treatment) for treatment in analysis.variants[1:]]
+    return _Measured(name, role, metric, 0, results, error=why)
 
 
-def _corrected(metrics: Sequence[_Measured], analysis: Analysis) -> list[_Measured]:
-    """Returns the metrics with p values by Holm. Guardrails are not in the correction."""
+def added_at(experiment: Experiment, metric: str) -> datetime | None:
+    """Returns when a metric was added; None for one that was there at the start of the run."""
+    text = experiment.added_metrics.get(metric)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
+    """Returns the metrics with p values by Holm. Guardrails are not in the correction.
+
+    A metric that was added is in it from then on, so the corrected p values of the others rise.
+    """
     tested = [
         (metric.name, result)
         for metric in metrics
-        if metric.role is not Role.GUARDRAIL
+        if metric.role != GUARDRAIL
         for result in metric.results
     ]
     by_metric: dict[str, dict[str, Corrected]] = {metric.name: {} for metric in metrics}
     corrected = holm([result.p_value for _, result in tested], ALPHA)
     for (name, result), one in zip(tested, corrected, strict=True):
-        is_rejected = one.is_rejected and _excludes_zero(result, one.interval_alpha, analysis)
-        by_metric[name][result.treatment] = replace(one, is_rejected=is_rejected)
+        by_metric[name][result.treatment] = one
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
-def _excludes_zero(result: Result, alpha: float, analysis: Analysis) -> bool:
-    """Whether the interval that is drawn says the same as the p value of the look that decides.
-
-    It always does but for shares at a fixed horizon: near the limit, the pooled test and Newcombe's
-    interval can differ. Then there is no effect, which is never too early.
-    """
-    if result.decisive is None:
-        return False
-    found = analysis.compare_difference(result.decisive, alpha)
-    return found.low > 0 or found.high < 0
-
-
-def _days(phases: Sequence[Phase], now: datetime) -> float:
-    """Returns how long the experiment has run since its last shuffle, in days."""
-    spans = (max((phase.ended_at or now) - phase.started_at, timedelta(0)) for phase in phases)
-    return sum(spans, timedelta(0)) / _DAY
-
-
-def _evidence(study: _Study, treatment: str, days: float) -> Evidence:
+def _evidence(study: _Study, treatment: str, now: datetime) -> Evidence:
     experiment, analysis, counts = study.experiment, study.analysis, study.counts
     primary = study.primary
-    arms = (analysis.variants[0], treatment)
-    units, least_units = min(counts.units[arm] for arm in arms), experiment.min_units
-    is_complete = primary is not None and primary.units >= experiment.planned_units
-    if not analysis.is_sequential and not is_complete:
-        units, least_units = primary.units if primary else 0, experiment.planned_units
+    units = min(counts["units"][arm] for arm in (analysis.variants[0], treatment))
     return Evidence(
         primary=_primary(primary, analysis, treatment),
-        gates=Gates(days, experiment.min_days, units, least_units),
-        mismatch_p_value=counts.mismatch_p_value,
+        gates=Gates(_days(experiment, now), experiment.min_days, units, experiment.min_units),
+        mismatch_p_value=counts["mismatch_p_value"],
         guardrails=[
             Guardrail(
                 metric.name,
@@ -230,14 +299,20 @@ def _evidence(study: _Study, treatment: str, days: float) -> Evidence:
                 bool(metric.error),
             )
             for metric in study.metrics
-            if metric.role is Role.GUARDRAIL
+            if metric.role == GUARDRAIL
             for result in metric.results
             if result.treatment == treatment
         ],
-        is_always_valid=analysis.is_sequential,
-        is_complete=is_complete,
+        is_complete=primary is not None and primary.units >= experiment.planned_units,
         smallest_effect=experiment.smallest_effect,
     )
+
+
+def _days(experiment: Experiment, now: datetime) -> float:
+    """Returns how long the run has lasted, without the time for which it was stopped."""
+    if experiment.runs_since is None:
+        return 0.0
+    return max(((experiment.ended_at or now) - experiment.runs_since) / _DAY, 0.0)
 
 
 def _primary(primary: _Measured | None, analysis: Analysis, treatment: str) -> Primary:
@@ -249,7 +324,7 @@ def _primary(primary: _Measured | None, analysis: Analysis, treatment: str) -> P
     look = result.decisive if corrected.is_rejected else result.newest
     return Primary(
         primary.name,
-        analysis.compare_difference(look, corrected.interval_alpha) if look else _UNKNOWN,
+        analysis.compare(look.difference, corrected.interval_alpha) if look else _UNKNOWN,
         higher_is_better=primary.metric.higher_is_better,
         corrected=corrected,
         alpha=ALPHA,
@@ -258,117 +333,168 @@ def _primary(primary: _Measured | None, analysis: Analysis, treatment: str) -> P
 
 # The figures of the report.
 
-_SETTINGS = (
-    *("traffic_percent", "bucket_by", "rules", "shuffle", "method", "planned_units"),
-    *("min_days", "min_units", "smallest_effect"),
-)
-
 
 def _settings(experiment: Experiment) -> SettingsReport:
-    found = shares(experiment.allocation)
-    return SettingsReport(
-        variants=[
-            VariantReport(**variant, share=found.get(variant["key"], 0.0))
-            for variant in experiment.variants
+    shares = shares_of(experiment.variants)
+    return {
+        "variants": [
+            {"key": one["key"], "weight": one["weight"], "share": shares[one["key"]]}
+            for one in experiment.variants
         ],
-        alpha=ALPHA,
-        **{name: getattr(experiment, name) for name in _SETTINGS},
-    )
-
-
-def _phase(phase: Phase, moved: Sequence[tuple[int, int]]) -> PhaseReport:
-    return PhaseReport(
-        number=phase.number,
-        shares=phase.shares,
-        analysed_shares=shares_that_stay(phase, moved),
-        started_at=phase.started_at,
-        ended_at=phase.ended_at,
-    )
+        "traffic_percent": experiment.traffic_percent,
+        "bucket_by": experiment.bucket_by,
+        "rules": experiment.rules,
+        "run": experiment.run,
+        "planned_units": experiment.planned_units,
+        "min_days": experiment.min_days,
+        "min_units": experiment.min_units,
+        "smallest_effect": experiment.smallest_effect,
+        "alpha": ALPHA,
+    }
 
 
 def _verdict(treatment: str, verdict: Verdict) -> VerdictReport:
-    return VerdictReport(
-        treatment=treatment,
-        outcome=verdict.outcome,
-        may_conclude=verdict.may_conclude,
-        may_not_conclude=verdict.may_not_conclude,
-        harmed=verdict.harmed,
-        failed=verdict.failed,
-        missing_days=verdict.missing_days,
-        missing_units=verdict.missing_units,
-        largest_possible_effect=finite(verdict.largest_possible),
-    )
+    return {
+        "treatment": treatment,
+        "outcome": verdict.outcome.value,
+        "may_conclude": [statement.value for statement in verdict.may_conclude],
+        "may_not_conclude": [statement.value for statement in verdict.may_not_conclude],
+        "harmed": list(verdict.harmed),
+        "failed": list(verdict.failed),
+        "missing_days": verdict.missing_days,
+        "missing_units": verdict.missing_units,
+        "largest_possible_effect": _finite(verdict.largest_possible),
+    }
 
 
 def _metric(one: _Measured, study: _Study) -> MetricReport:
-    metric = one.metric
-    if one.error or metric is None:
-        return MetricReport(one.name, one.role, one.units, one.error)
-    return MetricReport(
-        metric=one.name,
-        role=one.role,
-        units=one.units,
-        kind=type(metric).__name__.lower(),
-        description=metric.description,
-        higher_is_better=metric.higher_is_better,
-        is_proportion=metric.is_proportion,
-        window_seconds=metric.window.total_seconds(),
-        day=metric.day if isinstance(metric, Retention) else None,
-        treatments=[_result(result, one, study) for result in one.results],
-    )
+    metric = None if one.error else one.metric
+    return {
+        "metric": one.name,
+        "role": one.role,
+        "units": one.units,
+        "error": one.error and str(one.error),
+        "added_on_day": _added_on_day(study.experiment, one.name),
+        "kind": type(metric).__name__.lower() if metric else "",
+        "description": metric.description if metric else "",
+        "higher_is_better": metric.higher_is_better if metric else True,
+        "is_proportion": metric.is_proportion if metric else False,
+        "after_seconds": metric.begins.total_seconds() if metric else 0.0,
+        "window_seconds": metric.window.total_seconds() if metric else 0.0,
+        "treatments": [_result(result, one, study) for result in one.results] if metric else [],
+    }
+
+
+def _added_on_day(experiment: Experiment, metric: str) -> int | None:
+    added, started = added_at(experiment, metric), experiment.started_at
+    return None if added is None or started is None else (added - aware(started)).days + 1
 
 
 def _result(result: Result, one: _Measured, study: _Study) -> TreatmentReport:
+    alpha = one.alpha(result.treatment)
     corrected = one.corrected.get(result.treatment)
     decisive = result.decisive if corrected and corrected.is_rejected else None
-    found = TreatmentReport(
-        treatment=result.treatment,
-        p_value=result.p_value,
-        corrected_p_value=corrected.p_value if corrected else None,
-        is_significant=bool(corrected and corrected.is_rejected),
-        decided_at=decisive.at if decisive else None,
-        decided_difference=decisive.difference.value if decisive else None,
-        interval_alpha=one.alpha(result.treatment),
-        newest=_look(result.newest, result, one, study) if result.newest else None,
-        looks=as_columns(result.looks, is_guardrail=one.role is Role.GUARDRAIL),
-    )
-    if one.role is not Role.GUARDRAIL:
-        return found
-    tolerated = study.experiment.guardrails[one.name]
-    return replace(
-        found,
-        tolerated_harm=tolerated,
-        harm_bound=finite(result.harm_bound),
-        is_harmed=result.harm_bound > tolerated,
-    )
+    tolerated = study.experiment.guardrails[one.name] if one.role == GUARDRAIL else None
+    bound = result.harm_bound
+    return {
+        "treatment": result.treatment,
+        "p_value": result.p_value,
+        "corrected_p_value": corrected.p_value if corrected else None,
+        "is_significant": decisive is not None,
+        "decided_at": time_as_json(decisive.at) if decisive else None,
+        "decided_difference": decisive.difference.value if decisive else None,
+        "interval_alpha": alpha,
+        "newest": _newest(result.newest, result.treatment, study.analysis, alpha)
+        if result.newest
+        else None,
+        "looks": [_look(look, study.analysis, alpha) for look in _shown(result.looks)],
+        "tolerated_harm": tolerated,
+        "harm_bound": None if tolerated is None else _finite(bound),
+        "is_harmed": None if tolerated is None else bound > tolerated,
+    }
 
 
-def _look(look: Look, result: Result, one: _Measured, study: _Study) -> NewestLook:
-    analysis, alpha = study.analysis, one.alpha(result.treatment)
-    arms = (analysis.variants[0], result.treatment)
-    effect = effect_report(analysis.compare_difference(look, alpha))
-    return NewestLook(
-        at=look.at,
-        units=look.units,
-        control=look.control.value,
-        control_standard_error=look.control.standard_error,
-        treatment=look.treatment.value,
-        treatment_standard_error=look.treatment.standard_error,
-        difference=effect,
-        relative_difference=relative(effect, look.control.value, has_lift=look.lift is not None),
-        lift=None if look.lift is None else effect_report(analysis.compare(look.lift, alpha)),
-        p_value=look.p_value,
-        missing_for_interval=missing_for_interval(look, arms, analysis),
-        phases=[_stratum(stratum) for stratum in look.strata],
-    )
+def _shown(looks: Sequence[Look]) -> Sequence[Look]:
+    """Returns every so many looks, with the newest one."""
+    step = -(-len(looks) // _MAX_LOOKS) or 1
+    return looks[::-1][::step][::-1]
 
 
-def _stratum(stratum: Stratum) -> StratumReport:
-    control, treatment = stratum.sums
-    return StratumReport(
-        phase=stratum.phase,
-        control={**asdict(control), "variance": control.of_y.variance},
-        treatment={**asdict(treatment), "variance": treatment.of_y.variance},
-        theta=stratum.theta,
-        variance_reduction=stratum.variance_reduction,
-    )
+def _look(look: Look, analysis: Analysis, alpha: float) -> LookReport:
+    found = analysis.compare(look.difference, alpha)
+    return {
+        "at": cast("str", time_as_json(look.at)),
+        "units": look.difference.units,
+        "control": look.control.value,
+        "treatment": look.treatment.value,
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+    }
+
+
+def _newest(look: Look, treatment: str, analysis: Analysis, alpha: float) -> NewestLook:
+    effect = _effect(analysis.compare(look.difference, alpha))
+    has_lift = look.lift is not None
+    control, other = look.sums
+    return {
+        "at": cast("str", time_as_json(look.at)),
+        "units": look.difference.units,
+        "control": look.control.value,
+        "control_standard_error": look.control.standard_error,
+        "treatment": look.treatment.value,
+        "treatment_standard_error": look.treatment.standard_error,
+        "difference": effect,
+        "relative_difference": scaled(effect, look.control.value) if has_lift else None,
+        "lift": _effect(analysis.compare(look.lift, alpha)) if look.lift else None,
+        "p_value": look.p_value,
+        "missing_for_interval": [
+            *_missing(analysis.variants[0], control, is_proportion=look.is_proportion),
+            *_missing(treatment, other, is_proportion=look.is_proportion),
+        ],
+        "sums": {
+            "control": {**asdict(control), "variance": control.of_y.variance},
+            "treatment": {**asdict(other), "variance": other.of_y.variance},
+        },
+        "theta": look.theta,
+        "variance_reduction": look.variance_reduction,
+    }
+
+
+def _effect(found: Comparison) -> EffectReport:
+    return {
+        "value": found.value,
+        "standard_error": found.standard_error,
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+    }
+
+
+def scaled(effect: EffectReport, divisor: float) -> EffectReport:
+    """Returns an effect in relation to a positive number."""
+    low, high = effect["low"], effect["high"]
+    return {
+        "value": effect["value"] / divisor,
+        "standard_error": effect["standard_error"] / divisor,
+        "low": None if low is None else low / divisor,
+        "high": None if high is None else high / divisor,
+    }
+
+
+def _missing(variant: str, arm: PairSums, *, is_proportion: bool) -> Iterator[MissingUnits]:
+    """Yields what an arm needs for an interval."""
+    if is_proportion:
+        counts = conversions_of(arm)
+        needs = {
+            "with_value": LEAST_CONVERSIONS - counts.converted,
+            "without_value": LEAST_CONVERSIONS - (counts.units - counts.converted),
+        }
+    else:
+        needs = {"with_value": missing_contributors(arm), "units": LEAST_UNITS - arm.units}
+    for what, number in needs.items():
+        if number > 0:
+            yield {"variant": variant, "what": what, "units": number}
+
+
+def _finite(number: float | None) -> float | None:
+    """Returns the number; None for one that JSON cannot have."""
+    return number if number is not None and math.isfinite(number) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connections, transaction
 from django.utils import timezone
@@ -16,7 +15,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
 from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.report_json import report_as_json
+from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.rows import locked
 from flagstaff.extensions import Retention
 
@@ -98,14 +97,13 @@ def _delete(experiment: int) -> Iterator[int]:
     return delete_in_batches(connection, statement, {"experiment": experiment}, _BATCH)
 
 
-def _report_of(experiment: Experiment) -> dict[str, Any] | None:
+def _report_of(experiment: Experiment) -> Report | None:
     """Returns the report. Without the exposures it cannot be made again, so no metric may fail."""
     try:
         with transaction.atomic(using=conf.database):
             with connections[conf.database].cursor() as cursor:
                 cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
-            report = frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
-            return report_as_json(report)
+            return frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
     except ExperimentError:
         if experiment.state == State.SHIPPED:
             # It was shipped without a report, because a metric fails.

@@ -1,9 +1,10 @@
-"""The row of an experiment, its phases and its events, as the changes read and write them."""
+"""The row of an experiment and its events, as the changes read and write them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -12,9 +13,8 @@ from django.db.models.functions import Now
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text, joined
 from flagstaff.conf import conf
-from flagstaff.experiments.allocation import allocate
-from flagstaff.experiments.conditions import require_buckets, unknown
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
+from flagstaff.experiments.conditions import unknown
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import Variant
 
 Kind = ExperimentEvent.Kind
@@ -37,55 +37,37 @@ def locked(key: str) -> Iterator[Experiment]:
         yield found
 
 
-def stored_allocation(
-    before: Sequence[Sequence[Any]], variants: Iterable[Variant], traffic_percent: int
-) -> list[list[Any]]:
-    variants = list(variants)
-    require_buckets(variants, traffic_percent)
-    weights = {variant.key: variant.weight for variant in variants}
-    ranges = allocate([(owner, number) for owner, number in before], weights, traffic_percent)
-    return [[owner, number] for owner, number in ranges]
-
-
 def weights_message(template: str, variants: Iterable[Variant], traffic_percent: int) -> str:
     texts = [f"{variant.key} {variant.weight}" for variant in variants]
     return Text(template, variants=joined(texts), percent=traffic_percent)
 
 
-def begin_phase_if_running(experiment: Experiment) -> None:
-    if experiment.state == State.RUNNING:
-        begin_phase(experiment)
-    else:
-        experiment.save(using=conf.database)
+def database_time(experiment: Experiment) -> datetime:
+    """Returns the time by the database's clock. Makes one query."""
+    rows = Experiment.objects.using(conf.database).filter(pk=experiment.pk)
+    now: datetime = rows.values_list(Now(), flat=True).get()
+    return now
 
 
-def begin_phase(experiment: Experiment) -> None:
-    """Saves the experiment with a new phase, which begins now by the database's clock."""
-    end_phase(experiment)
-    experiment.phase += 1
-    Phase.objects.using(conf.database).create(
-        experiment_id=experiment.pk,
-        number=experiment.phase,
-        shuffle=experiment.shuffle,
-        allocation=experiment.allocation,
-    )
+def begin_run(experiment: Experiment) -> None:
+    """Lets the experiment run from now on, and saves it. All metrics count from now on."""
+    experiment.state, experiment.ended_at = State.RUNNING, None
+    experiment.started_at = experiment.runs_since = database_time(experiment)
+    experiment.added_metrics = {}
     experiment.save(using=conf.database)
-    Experiment.objects.using(conf.database).filter(pk=experiment.pk, started_at=None).update(
-        started_at=Now()
-    )
 
 
-def end_phase(experiment: Experiment) -> None:
-    phases = Phase.objects.using(conf.database).filter(experiment_id=experiment.pk, ended_at=None)
-    phases.update(ended_at=Now())
+def set_state(experiment: Experiment, state: str, ended_at: datetime | None = None) -> None:
+    """Saves the experiment with this state: running, or one that has ended, by default now.
 
-
-def end(experiment: Experiment, state: State) -> None:
-    """Ends the phase now by the database's clock, and saves the experiment with this state."""
-    end_phase(experiment)
-    experiment.state = state
-    Experiment.objects.using(conf.database).filter(pk=experiment.pk).update(ended_at=Now())
-    experiment.refresh_from_db(using=conf.database, fields=["ended_at"])
+    The time for which it ran does not grow while it is stopped.
+    """
+    now = database_time(experiment)
+    end = None if state == State.RUNNING else ended_at or now
+    if experiment.runs_since is not None:
+        ran_for = (experiment.ended_at or now) - experiment.runs_since
+        experiment.runs_since = (end or now) - ran_for
+    experiment.state, experiment.ended_at = state, end
     experiment.save(using=conf.database)
 
 

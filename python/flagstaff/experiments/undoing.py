@@ -13,12 +13,10 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.conditions import require_exposures
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
-from flagstaff.experiments.rows import Kind, begin_phase, find, locked, record
+from flagstaff.experiments.rows import Kind, find, locked, record, set_state
 
-_RUNS_AGAIN = marked("it runs in phase {number}, with all exposures")
-_RUNS_WITHOUT_REPORT = marked(
-    "it runs in phase {number}, with all exposures; the stored report was removed"
-)
+_RUNS_AGAIN = marked("it runs with all exposures")
+_RUNS_WITHOUT_REPORT = marked("it runs with all exposures; the stored report was removed")
 _CANNOT_UNDO = marked(
     "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
     "stop or ship it instead"
@@ -26,16 +24,15 @@ _CANNOT_UNDO = marked(
 
 #: What can be undone, and what undo would overwrite. Other events change neither state nor units.
 _DECISIONS = {Kind.STOPPED, Kind.SHIPPED}
-_CONFLICTS = {Kind.CREATED, Kind.STARTED, Kind.WEIGHTS, Kind.SHUFFLED}
+_CONFLICTS = {Kind.CREATED, Kind.STARTED, Kind.RESTARTED}
 
 
 def undo(key: str) -> Experiment:
     """Takes back the last stop or ship: the experiment is as before, with all its exposures.
 
-    One that ran runs in a new phase; a report that the ship has stored is removed. Another call
-    takes back the stop or ship before that. Raises UnknownExperimentError, or ExperimentError if
-    the experiment was started, shuffled or got other weights since, if its exposures were deleted,
-    or if a segment of its rules is missing.
+    A report that the ship has stored is removed. Another call takes back the stop or ship before
+    that. Raises UnknownExperimentError, or ExperimentError if the experiment was started or
+    restarted since, if its exposures were deleted, or if a segment of its rules is missing.
     """
     with transaction.atomic(using=conf.database):
         # Segments are locked before experiments.
@@ -43,14 +40,11 @@ def undo(key: str) -> Experiment:
         with locked(key) as experiment:
             event = last_decision(experiment)
             had_report = experiment.frozen_report is not None
-            _restore(experiment, event.before)
-            if experiment.state == State.RUNNING:
+            if event.before["state"] == State.RUNNING:
                 require_exposures(experiment)
                 if problem:
                     raise ExperimentError(problem)
-                begin_phase(experiment)
-            else:
-                experiment.save(using=conf.database)
+            _restore(experiment, event.before)
             now = _state_message(experiment, lost_report=had_report)
             record(
                 experiment,
@@ -92,16 +86,16 @@ def earlier_state(experiment: Experiment) -> dict[str, Any]:
 
 
 def _restore(experiment: Experiment, before: dict[str, Any]) -> None:
-    experiment.state, experiment.winner = before["state"], before["winner"]
-    experiment.ended_at = before["ended_at"] and datetime.fromisoformat(before["ended_at"])
+    experiment.winner = before["winner"]
     if not before["has_report"] and experiment.exposures_deleted_at is None:
         experiment.frozen_report = None
+    ended_at = before["ended_at"] and datetime.fromisoformat(before["ended_at"])
+    set_state(experiment, before["state"], ended_at)
 
 
 def _state_message(experiment: Experiment, *, lost_report: bool) -> str:
     if experiment.state == State.RUNNING:
-        runs = _RUNS_WITHOUT_REPORT if lost_report else _RUNS_AGAIN
-        return Text(runs, number=experiment.phase)
+        return Text(_RUNS_WITHOUT_REPORT if lost_report else _RUNS_AGAIN)
     if experiment.state == State.SHIPPED:
         return Text("all units get {variant}", variant=experiment.winner)
     return Text("every call returns its default")

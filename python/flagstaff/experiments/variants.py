@@ -1,4 +1,4 @@
-"""The variants of an experiment: their keys, weights and the units that are forced to one."""
+"""The variants of an experiment: their keys, weights and shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flagstaff._core import MAX_VARIANTS
+from flagstaff._core import BUCKETS, MAX_VARIANTS
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.validators import key_problem
 
@@ -41,7 +41,8 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
     """Returns the variants of an experiment. The first one is the control.
 
     Raises InvalidExperimentError unless there are 2 to 100, with different keys of letters, digits,
-    "_", "-" and ".", and weights from 0 to 10,000 of which one is above 0.
+    "_", "-" and ".", and weights from 0 to 10,000 of which one is above 0, and none too small for a
+    bucket.
     """
     variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
     if not _MIN_VARIANTS <= len(variants) <= MAX_VARIANTS:
@@ -56,8 +57,14 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
     for key in keys:
         if keys.count(key) > 1:
             raise InvalidExperimentError('two variants have the key "{key}"; rename one', key=key)
-    if not any(variant.weight for variant in variants):
+    total = sum(variant.weight for variant in variants)
+    if not total:
         raise InvalidExperimentError("all weights are 0; give at least one variant a weight")
+    for variant in variants:
+        if 0 < variant.weight * BUCKETS < total:
+            raise InvalidExperimentError(
+                "{key} would get less than 0.01 % of the units; raise its weight", key=variant.key
+            )
     return variants
 
 
@@ -81,3 +88,20 @@ def variants_as_json(variants: Iterable[Variant]) -> list[dict[str, Any]]:
 def variants_of(stored: Iterable[Mapping[str, Any]]) -> list[Variant]:
     """Returns the variants of a row."""
     return [Variant(one["key"], one["weight"]) for one in stored]
+
+
+def shares_of(stored: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the share of the units in an experiment that each variant of a row gets, from 0 to 1.
+
+    The buckets are those that the engine computes: a variant ends before the first bucket that is
+    not below its part of the weights.
+    """
+    variants = variants_of(stored)
+    total = sum(variant.weight for variant in variants)
+    found: dict[str, float] = {}
+    weight = end = 0
+    for variant in variants:
+        weight += variant.weight
+        begin, end = end, -(-weight * BUCKETS // total)
+        found[variant.key] = (end - begin) / BUCKETS
+    return found

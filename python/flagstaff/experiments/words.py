@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.experiments.models import Method
 from flagstaff.experiments.report_data import MissingUnits, Report, VerdictReport
 from flagstaff.experiments.statistics import Outcome, Statement
 
@@ -36,9 +35,6 @@ STATEMENTS: dict[Statement, str | Promise] = {
     Statement.LARGER_EFFECTS_ARE_UNLIKELY: _("An effect outside of the interval is unlikely."),
     Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _("If there is an effect, it is too small to matter."),
     Statement.MORE_UNITS_CAN_DECIDE: _("With more units there can still be a result."),
-    Statement.PLANNED_SIZE_WAS_TOO_SMALL: _(
-        "The planned size was too small for a result. Plan another experiment with more units."
-    ),
     Statement.NO_FIGURE_IS_VALID: _("No figure of a metric is valid."),
     Statement.TREND_IS_NO_RESULT: _("What the metrics show so far is no result."),
     Statement.SAME_EFFECT_IS_NOT_PROVEN: _(
@@ -52,20 +48,27 @@ STATEMENTS: dict[Statement, str | Promise] = {
     Statement.HARM_IS_UNKNOWN: _(
         "It is not known whether a guardrail got worse by more than is tolerated."
     ),
-    Statement.LOOK_AGAIN_IS_NOT_VALID: _(
-        "This was the one look at the planned size. Another look would not be valid."
-    ),
 }
 
 
-def missing_text(
-    verdict: VerdictReport, method: str, write: Callable[[int], str] = "{:,}".format
-) -> str:
+def outcome_text(outcome: str) -> str:
+    """Returns the outcome of a report in words; one that this release does not know as it is."""
+    known = {one.value: text for one, text in OUTCOMES.items()}
+    return str(known.get(outcome, outcome))
+
+
+def statement_texts(statements: Iterable[str]) -> list[str]:
+    """Returns the statements of a report as sentences, without those that are not known."""
+    known = {one.value: text for one, text in STATEMENTS.items()}
+    return [str(known[one]) for one in statements if one in known]
+
+
+def missing_text(verdict: VerdictReport, write: Callable[[int], str] = "{:,}".format) -> str:
     """Returns what the verdict of a report still needs, as a sentence; empty if nothing.
 
     A page passes a function that writes numbers in its language.
     """
-    if failed := verdict.failed:
+    if failed := verdict["failed"]:
         text = ngettext(
             "A verdict needs the guardrail %(names)s, which cannot be computed. Correct its query.",
             "A verdict needs the guardrails %(names)s, which cannot be computed. Correct their "
@@ -73,26 +76,17 @@ def missing_text(
             len(failed),
         )
         return text % {"names": ", ".join(failed)}
-    days, units = math.ceil(verdict.missing_days), verdict.missing_units
+    days, units = math.ceil(verdict["missing_days"]), verdict["missing_units"]
     parts = []
     if days:
         parts.append(
             ngettext("%(number)s more day", "%(number)s more days", days) % {"number": write(days)}
         )
-    if units and method == Method.SEQUENTIAL:
+    if units:
         parts.append(
             ngettext(
                 "%(number)s more unit in the smaller variant",
                 "%(number)s more units in the smaller variant",
-                units,
-            )
-            % {"number": write(units)}
-        )
-    elif units:
-        parts.append(
-            ngettext(
-                "%(number)s more unit with a full window",
-                "%(number)s more units with a full window",
                 units,
             )
             % {"number": write(units)}
@@ -103,25 +97,23 @@ def missing_text(
 
 
 def interval_needs(
-    missing: Sequence[MissingUnits],
-    method: str,
-    write: Callable[[int], str] = "{:,}".format,
+    missing: Sequence[MissingUnits], write: Callable[[int], str] = "{:,}".format
 ) -> str:
     """Returns why a look has no interval, from its `missing_for_interval`.
 
-    Names the variant that needs most. After the one look of a fixed horizon it is too late.
+    Names the variant that needs most.
     """
     if not missing:
         return gettext("too few units for an interval")
-    most = max(missing, key=lambda one: one.units)
-    number = most.units
-    if most.what == "with_value":
+    most = max(missing, key=lambda one: one["units"])
+    number = most["units"]
+    if most["what"] == "with_value":
         units = ngettext(
             "%(number)s more unit with a value other than 0",
             "%(number)s more units with a value other than 0",
             number,
         )
-    elif most.what == "without_value":
+    elif most["what"] == "without_value":
         units = ngettext(
             "%(number)s more unit with the value 0",
             "%(number)s more units with the value 0",
@@ -129,18 +121,14 @@ def interval_needs(
         )
     else:
         units = ngettext("%(number)s more unit", "%(number)s more units", number)
-    text = (
-        gettext("no interval yet: %(variant)s needs about %(units)s")
-        if method == Method.SEQUENTIAL
-        else gettext("no interval: at the one look, %(variant)s needed about %(units)s")
-    )
-    return text % {"variant": most.variant, "units": units % {"number": write(number)}}
+    text = gettext("no interval yet: %(variant)s needs about %(units)s")
+    return text % {"variant": most["variant"], "units": units % {"number": write(number)}}
 
 
 def wider_intervals_text(report: Report) -> str:
     """Returns why some intervals are wider than others; empty if none is."""
-    levels = [one.interval_alpha for metric in report.metrics for one in metric.treatments]
-    if min(levels, default=1.0) >= report.settings.alpha:
+    levels = [one["interval_alpha"] for metric in report["metrics"] for one in metric["treatments"]]
+    if min(levels, default=1.0) >= report["settings"]["alpha"]:
         return ""
     return gettext(
         "With several metrics, one can look good by chance. So the intervals are wider (Holm's "

@@ -7,8 +7,8 @@ WITH {accepted}, lost AS (
     INSERT INTO {lost_exposures_table} AS l (experiment_id, count, left_out)
     SELECT e.id, n.count, n.left_out
     FROM accepted CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($16::text[]), pg_catalog.unnest($17::bigint[]),
-        pg_catalog.unnest($20::bigint[])
+        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[]),
+        pg_catalog.unnest($18::bigint[])
     ) AS n (experiment, count, left_out)
     JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
     ORDER BY e.id
@@ -17,30 +17,25 @@ WITH {accepted}, lost AS (
         left_out = l.left_out OPERATOR(pg_catalog.+) EXCLUDED.left_out
 )
 INSERT INTO {exposure_table} AS x (
-    experiment_id, shuffle, unit, variant, bucket, phase, user_pk, at, returned
+    experiment_id, run, unit, variant, user_pk, at, returned
 )
 SELECT
-    e.id, n.shuffle, n.unit, n.variant, pg_catalog.min(n.bucket),
-    (pg_catalog.array_agg(n.phase ORDER BY n.at))[1],
+    e.id, n.run, n.unit, n.variant,
     pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at)),
     pg_catalog.bool_or(n.returned)
 FROM accepted CROSS JOIN ROWS FROM (
     pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::integer[]),
-    pg_catalog.unnest($11::integer[]), pg_catalog.unnest($12::text[]),
-    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]),
-    pg_catalog.unnest($15::float8[]), pg_catalog.unnest($18::integer[]),
-    pg_catalog.unnest($19::boolean[])
-) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket, returned)
+    pg_catalog.unnest($11::text[]), pg_catalog.unnest($12::text[]),
+    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::float8[]),
+    pg_catalog.unnest($17::boolean[])
+) AS n (experiment, run, variant, unit, user_pk, at, returned)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
-GROUP BY e.id, n.shuffle, n.unit, n.variant
-ORDER BY e.id, n.shuffle, n.unit, n.variant
-ON CONFLICT (experiment_id, shuffle, unit, variant) DO UPDATE SET
+GROUP BY e.id, n.run, n.unit, n.variant
+ORDER BY e.id, n.run, n.unit, n.variant
+ON CONFLICT (experiment_id, run, unit, variant) DO UPDATE SET
     user_pk = coalesce(x.user_pk, EXCLUDED.user_pk),
     at = least(x.at, EXCLUDED.at),
-    returned = x.returned OR EXCLUDED.returned,
-    phase = CASE
-        WHEN EXCLUDED.at OPERATOR(pg_catalog.<) x.at THEN EXCLUDED.phase ELSE x.phase
-    END
+    returned = x.returned OR EXCLUDED.returned
 WHERE (x.user_pk IS NULL AND EXCLUDED.user_pk IS NOT NULL)
     OR (EXCLUDED.returned AND NOT x.returned)
     OR EXCLUDED.at OPERATOR(pg_catalog.<) x.at

@@ -5,10 +5,9 @@ SELECT
     key::text AS key,
     state::text AS state,
     winner::text AS winner,
-    shuffle,
-    phase,
-    pg_catalog.jsonb_path_query_array(variants, '$[*].key')::text AS variants,
-    allocation::text AS allocation,
+    run,
+    variants::text AS variants,
+    traffic_percent::integer AS traffic_percent,
     overrides::text AS overrides,
     CASE WHEN rules::text OPERATOR(pg_catalog.<>) '[]' THEN rules::text END AS rules,
     CASE WHEN bucket_by OPERATOR(pg_catalog.<>) 'user' THEN bucket_by::text END AS bucket_by

@@ -39,13 +39,11 @@ struct Exposures {
 #[derive(Debug, Default)]
 struct Columns {
     experiments: Vec<String>,
-    shuffles: Vec<i32>,
-    phases: Vec<i32>,
+    runs: Vec<i32>,
     variants: Vec<Box<str>>,
     units: Vec<Box<str>>,
     users: Vec<Option<Box<str>>>,
     times: Vec<f64>,
-    buckets: Vec<i32>,
     returned: Vec<bool>,
     losing: Vec<String>,
     lost: Vec<i64>,
@@ -56,13 +54,11 @@ impl Columns {
     fn add(&mut self, exposure: Exposure) {
         let at = exposure.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.experiments.push(exposure.experiment.pk.to_string());
-        self.shuffles.push(exposure.shuffle);
-        self.phases.push(exposure.phase);
+        self.runs.push(exposure.run);
         self.variants.push(exposure.variant);
         self.units.push(exposure.unit);
         self.users.push(exposure.user);
         self.times.push(at.as_secs_f64());
-        self.buckets.push(exposure.bucket.into());
         self.returned.push(exposure.returned);
     }
 }
@@ -85,15 +81,13 @@ impl Report for Exposures {
     fn parameters(columns: &Columns) -> Vec<Parameter<'_>> {
         vec![
             (&columns.experiments, Type::TEXT_ARRAY),
-            (&columns.shuffles, Type::INT4_ARRAY),
-            (&columns.phases, Type::INT4_ARRAY),
+            (&columns.runs, Type::INT4_ARRAY),
             (&columns.variants, Type::TEXT_ARRAY),
             (&columns.units, Type::TEXT_ARRAY),
             (&columns.users, Type::TEXT_ARRAY),
             (&columns.times, Type::FLOAT8_ARRAY),
             (&columns.losing, Type::TEXT_ARRAY),
             (&columns.lost, Type::INT8_ARRAY),
-            (&columns.buckets, Type::INT4_ARRAY),
             (&columns.returned, Type::BOOL_ARRAY),
             (&columns.left_out, Type::INT8_ARRAY),
         ]

@@ -149,23 +149,23 @@ const TABLES: [Table; 6] = [
         pk: "n",
         key: "{experiment_key}",
         letter: "e",
-        columns: "id, key, state, winner, shuffle, phase, variants, allocation, overrides, rules, \
+        columns: "id, key, state, winner, run, traffic_percent, variants, overrides, rules, \
                   bucket_by",
         row: "n, 'e' || n, (ARRAY['draft', 'running', 'stopped'])[1 + (n + @) % 3], '', \
-              (n + @) % 5, 0, '[{\"key\": \"a\"}, {\"key\": \"b\"}]'::jsonb, \
-              '[[\"a\", 5000], [\"b\", 5000]]'::jsonb, '{}'::jsonb, \
+              (n + @) % 5, 100, '[{\"key\": \"a\", \"weight\": 1}, \
+              {\"key\": \"b\", \"weight\": 1}]'::jsonb, '{}'::jsonb, \
               {schema}.rules(n + @), 'user'",
         changes: &[
             "state = (ARRAY['draft', 'running', 'stopped'])[1 + @ % 3]",
-            "shuffle = @ % 9",
+            "run = @ % 9",
             "rules = {schema}.rules(@)",
-            "allocation = '[[\"a\", 2500], [\"b\", 7500]]'",
+            "traffic_percent = @ % 101",
             "overrides = '{\"7\": \"b\"}'",
         ],
-        faults: &["state = 'lost'", "allocation = '[]'", "key = 'e#'", "rules = '[1]'"],
+        faults: &["state = 'lost'", "variants = '[]'", "key = 'e#'", "rules = '[1]'"],
         repairs: &[
             ("state = 'draft'", "state = 'lost'"),
-            ("allocation = '[[\"a\", 5000], [\"b\", 5000]]'", "allocation = '[]'"),
+            ("variants = '[{\"key\": \"b\", \"weight\": 1}]'", "variants = '[]'"),
             ("rules = '[]'", "rules = '[1]'"),
         ],
     },

@@ -137,8 +137,8 @@ const CREATE: &str = r#"
         latency_limits jsonb, guarded_until timestamptz
     );
     CREATE TABLE {experiment_table} (
-        id bigint PRIMARY KEY, key text, state text, winner text, shuffle int, phase int,
-        variants jsonb, allocation jsonb, overrides jsonb, rules jsonb, bucket_by text
+        id bigint PRIMARY KEY, key text, state text, winner text, run int, traffic_percent int,
+        variants jsonb, overrides jsonb, rules jsonb, bucket_by text
     );
     CREATE TABLE {group_table} ({group_pk} {group_type} {primary_key}, {group_name} text);
     CREATE TABLE {membership_table} (

@@ -66,7 +66,6 @@ class Migration(migrations.Migration):
                         db_default=100, default=100, verbose_name="traffic in percent"
                     ),
                 ),
-                ("allocation", models.JSONField(editable=False, verbose_name="allocation")),
                 (
                     "bucket_by",
                     models.CharField(
@@ -94,16 +93,8 @@ class Migration(migrations.Migration):
                     models.JSONField(blank=True, default=dict, verbose_name="guardrails"),
                 ),
                 (
-                    "method",
-                    models.CharField(
-                        choices=[
-                            ("sequential", "valid at every look"),
-                            ("fixed", "one look at the planned size"),
-                        ],
-                        default="sequential",
-                        max_length=16,
-                        verbose_name="method",
-                    ),
+                    "added_metrics",
+                    models.JSONField(default=dict, editable=False, verbose_name="added metrics"),
                 ),
                 (
                     "planned_units",
@@ -126,15 +117,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "shuffle",
+                    "run",
                     models.PositiveIntegerField(
-                        db_default=0, default=0, editable=False, verbose_name="shuffle"
-                    ),
-                ),
-                (
-                    "phase",
-                    models.PositiveIntegerField(
-                        db_default=0, default=0, editable=False, verbose_name="phase"
+                        db_default=0, default=0, editable=False, verbose_name="run"
                     ),
                 ),
                 (
@@ -161,6 +146,7 @@ class Migration(migrations.Migration):
                     "started_at",
                     models.DateTimeField(editable=False, null=True, verbose_name="started at"),
                 ),
+                ("runs_since", models.DateTimeField(editable=False, null=True)),
                 (
                     "ended_at",
                     models.DateTimeField(editable=False, null=True, verbose_name="ended at"),
@@ -179,6 +165,8 @@ class Migration(migrations.Migration):
                             ("ended_at__year__lt", 9000),
                             ("exposures_deleted_at__year__gt", 1),
                             ("exposures_deleted_at__year__lt", 9000),
+                            ("runs_since__year__gt", 1),
+                            ("runs_since__year__lt", 9000),
                             ("started_at__year__gt", 1),
                             ("started_at__year__lt", 9000),
                         ),
@@ -218,8 +206,8 @@ class Migration(migrations.Migration):
                             ("created", "created"),
                             ("edited", "edited"),
                             ("started", "started"),
-                            ("weights", "weights"),
-                            ("shuffled", "shuffled"),
+                            ("grown", "grown"),
+                            ("restarted", "restarted"),
                             ("stopped", "stopped"),
                             ("shipped", "shipped"),
                             ("undone", "undone"),
@@ -254,7 +242,7 @@ class Migration(migrations.Migration):
                     "pk",
                     models.CompositePrimaryKey(
                         "experiment_id",
-                        "shuffle",
+                        "run",
                         "unit",
                         "variant",
                         blank=True,
@@ -272,11 +260,9 @@ class Migration(migrations.Migration):
                         to="flagstaff_experiments.experiment",
                     ),
                 ),
-                ("shuffle", models.PositiveIntegerField()),
+                ("run", models.PositiveIntegerField()),
                 ("unit", models.TextField()),
                 ("variant", models.TextField()),
-                ("bucket", models.PositiveSmallIntegerField(null=True)),
-                ("phase", models.PositiveIntegerField()),
                 ("user_pk", models.TextField(null=True)),
                 ("at", models.DateTimeField()),
                 ("returned", models.BooleanField(db_default=False, default=False)),
@@ -289,41 +275,6 @@ class Migration(migrations.Migration):
                         name="flagstaff_experiments_exposure_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Phase",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("shuffle", models.PositiveIntegerField()),
-                ("number", models.PositiveIntegerField()),
-                ("allocation", models.JSONField()),
-                (
-                    "started_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                ("ended_at", models.DateTimeField(null=True)),
-            ],
-            options={
-                "ordering": ("number",),
-                "default_permissions": (),
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("ended_at__year__gt", 1),
-                            ("ended_at__year__lt", 9000),
-                            ("started_at__year__gt", 1),
-                            ("started_at__year__lt", 9000),
-                        ),
-                        name="flagstaff_experiments_phase_finite_times",
-                        violation_error_message="times and days must be in the years 2 to 8999",
-                    ),
                 ],
             },
         ),
@@ -360,7 +311,7 @@ class Migration(migrations.Migration):
                         to="flagstaff_experiments.experiment",
                     ),
                 ),
-                ("phase", models.PositiveIntegerField()),
+                ("run", models.PositiveIntegerField()),
                 ("outcomes", models.JSONField(default=dict)),
                 ("problem", models.TextField(blank=True, default="")),
                 ("at", models.DateTimeField()),
@@ -403,27 +354,12 @@ class Migration(migrations.Migration):
                 to="flagstaff_experiments.experiment",
             ),
         ),
-        migrations.AddField(
-            model_name="phase",
-            name="experiment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="phases",
-                to="flagstaff_experiments.experiment",
-            ),
-        ),
         migrations.AddIndex(
             model_name="exposure",
             index=models.Index(
                 models.F("user_pk"),
                 condition=models.Q(("user_pk__isnull", False)),
                 name="flagstaff_exposure_user",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="phase",
-            constraint=models.UniqueConstraint(
-                fields=("experiment", "number"), name="flagstaff_experiments_phase_number"
             ),
         ),
         WatchExperiments(),

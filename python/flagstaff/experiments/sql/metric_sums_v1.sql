@@ -1,13 +1,15 @@
--- The sums of a metric, by the hour in which the window of a unit ended, by phase and by variant. A
--- unit that met two variants, or whose bucket got another one later, is left out; so is one whose window is not over at the last full
--- hour: its value could still change. The constants are subtracted so that no digit is lost; they
--- are materialized, because without statistics the planner would compute them again for each unit.
--- The parameters are the experiment and its shuffle; when the window begins and ends, and how long
--- before the exposure values count as x, in seconds after the exposure; and those of the metric.
+-- The sums of a metric, by the hour in which the window of a unit ended, and by variant. A unit that
+-- met two variants is left out; so is one that was exposed before the metric was added, and one whose
+-- window is not over at the last full hour: its value could still change. The constants are
+-- subtracted so that no digit is lost; they are materialized, because without statistics the planner
+-- would compute them again for each unit. The parameters are the experiment and its run; when the metric was added; when the window begins
+-- and ends, and how long before the exposure values count as x, in seconds after the exposure; and
+-- those of the metric.
 WITH given AS (
     SELECT
         %s::bigint AS experiment_id,
-        %s::integer AS shuffle,
+        %s::integer AS run,
+        %s::timestamptz AS since,
         pg_catalog.make_interval(secs => %s) AS first,
         pg_catalog.make_interval(secs => %s) AS last,
         pg_catalog.make_interval(secs => %s) AS before,
@@ -18,18 +20,19 @@ WITH given AS (
     SELECT
         e.{unit} AS unit,
         pg_catalog.min(e.variant) AS variant,
-        pg_catalog.min(e.phase) AS phase,
         pg_catalog.min(e.at) AS at
     FROM {exposure_table} AS e
     JOIN given ON e.experiment_id OPERATOR(pg_catalog.=) given.experiment_id
-        AND e.shuffle OPERATOR(pg_catalog.=) given.shuffle
+        AND e.run OPERATOR(pg_catalog.=) given.run
     WHERE e.{unit} IS NOT NULL {and_not_excluded}
     GROUP BY e.{unit}
     -- The planner takes half of the units to pass a CASE, and hardly any to pass a comparison: then
     -- it would look up the rows of each unit.
     HAVING CASE
         WHEN pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
-            THEN NOT pg_catalog.bool_or({is_moved})
+            THEN NOT pg_catalog.bool_or({met_another}) AND coalesce(
+                pg_catalog.min(e.at) OPERATOR(pg_catalog.>=) (SELECT since FROM given), true
+            )
         ELSE false
     END
 ), complete AS (
@@ -38,7 +41,6 @@ WITH given AS (
 ), measured AS MATERIALIZED (
     SELECT
         pg_catalog.date_trunc('hour', u.at OPERATOR(pg_catalog.+) given.last, 'UTC') AS hour,
-        u.phase,
         u.variant,
         {y} AS y,
         {x} AS x
@@ -47,7 +49,7 @@ WITH given AS (
     LEFT JOIN metric AS m ON m.unit OPERATOR(pg_catalog.=) u.unit
         AND m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.-) given.before)
         AND m.at OPERATOR(pg_catalog.<) (u.at OPERATOR(pg_catalog.+) given.last)
-    GROUP BY u.unit, u.phase, u.variant, u.at, given.first, given.last
+    GROUP BY u.unit, u.variant, u.at, given.first, given.last
 ), constants AS MATERIALIZED (
     SELECT
         coalesce(pg_catalog.avg(y), 0) AS y,
@@ -56,7 +58,6 @@ WITH given AS (
 )
 SELECT
     measured.hour,
-    measured.phase,
     measured.variant,
     pg_catalog.count(*),
     pg_catalog.sum(measured.y - c.y),
@@ -68,5 +69,5 @@ SELECT
     c.x,
     pg_catalog.count(*) FILTER (WHERE measured.y OPERATOR(pg_catalog.<>) 0)
 FROM measured CROSS JOIN constants AS c
-GROUP BY measured.hour, measured.phase, measured.variant, c.y, c.x
-ORDER BY measured.hour, measured.phase, measured.variant
+GROUP BY measured.hour, measured.variant, c.y, c.x
+ORDER BY measured.hour, measured.variant

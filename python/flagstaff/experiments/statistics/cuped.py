@@ -59,7 +59,6 @@ def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
                 units=arm.units,
                 value=float(arm.mean_y - theta * (arm.mean_x - mean_x)),
                 standard_error=math.sqrt(error_squared),
-                degrees_of_freedom=arm.units - 1,
                 is_enough=arm.is_enough,
             )
             for arm, error_squared in zip(centred, after, strict=True)

@@ -20,8 +20,6 @@ class _Normal:
     units: int
     value: float
     standard_error: float
-    #: Of the standard error; inf where it is known from the value, as for proportions.
-    degrees_of_freedom: float
     #: Whether the normal approximation holds; before, results are silent.
     is_enough: bool
 
@@ -29,10 +27,6 @@ class _Normal:
         check_count(units=self.units)
         check_finite(value=self.value)
         check_at_least(0, standard_error=self.standard_error)
-        if not self.degrees_of_freedom > 0:
-            raise ValueError(
-                f"degrees_of_freedom is {self.degrees_of_freedom}, but must be above 0"
-            )
 
 
 @dataclass(frozen=True)
@@ -48,16 +42,36 @@ class Effect(_Normal):
         return replace(self, value=-self.value)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """An effect with its interval and its p value. Raises ValueError."""
+
+    value: float
+    standard_error: float
+    #: -inf and inf where nothing can be said yet.
+    low: float
+    high: float
+    #: Two-sided; 1 where nothing can be said yet.
+    p_value: float
+
+    def __post_init__(self) -> None:
+        check_finite(value=self.value)
+        # NaN fails too.
+        if not self.low <= self.high:
+            raise ValueError(f"low is {self.low}, but high is {self.high}")
+        if not 0 <= self.p_value <= 1:
+            raise ValueError(f"p_value is {self.p_value}, but must be from 0 to 1")
+
+
 def difference(control: Estimate, treatment: Estimate) -> Effect:
     """Returns treatment less control, in the unit of the metric.
 
-    The arms are independent, so the variances add up. Degrees of freedom: Satterthwaite 1946, "An
-    approximate distribution of estimates of variance components".
+    The arms are independent, so the variances add up.
 
-        >>> arm = Estimate(100, 2.0, 0.3, 99, True)
+        >>> arm = Estimate(100, 2.0, 0.3, True)
         >>> found = difference(arm, replace(arm, value=2.5))
-        >>> found.value, round(found.standard_error, 4), round(found.degrees_of_freedom)
-        (0.5, 0.4243, 198)
+        >>> found.value, round(found.standard_error, 4)
+        (0.5, 0.4243)
     """
     errors = (control.standard_error, treatment.standard_error)
     return _effect(control, treatment, treatment.value - control.value, errors)
@@ -71,7 +85,7 @@ def lift(control: Estimate, treatment: Estimate) -> Effect | None:
     LEAST_STANDARD_ERRORS above 0: the ratio to a value that may be 0 has no bounded interval
     (Fieller 1954), and to a negative value no meaning.
 
-        >>> arm = Estimate(100, 2.0, 0.1, 99, True)
+        >>> arm = Estimate(100, 2.0, 0.1, True)
         >>> found = lift(arm, replace(arm, value=2.5))
         >>> round(found.value, 4), round(found.standard_error, 4)
         (0.25, 0.08)
@@ -95,15 +109,9 @@ def _effect(
 ) -> Effect:
     """Returns an effect; `errors` are the parts of the control and of the treatment."""
     total = math.hypot(*errors)
-    freedom = math.inf
-    if total:
-        parts = zip(errors, (control, treatment), strict=True)
-        inverse = sum((error / total) ** 4 / arm.degrees_of_freedom for error, arm in parts)
-        freedom = 1 / inverse if inverse else math.inf
     return Effect(
         units=control.units + treatment.units,
         value=value,
         standard_error=total,
-        degrees_of_freedom=freedom,
         is_enough=control.is_enough and treatment.is_enough and total > 0,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 
 from flagstaff.experiments.statistics.arguments import check_at_least
@@ -35,32 +34,13 @@ def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
     return total > 0 and total * total >= LEAST_CONTRIBUTORS * squares
 
 
-def has_enough_together(arms: Sequence[Sums]) -> bool:
-    """Returns whether each arm had enough contributors if its values were spread like those of all.
-
-    For the one look of a fixed horizon, besides `has_enough`. That one looks at the arm's own
-    values, and so it is true most often where a small arm has none of the large ones by chance: its
-    mean and its standard error are then too low. With 100,000 units, 2 % buyers, lognormal amounts
-    with sigma = 1.5 and weights 90/10, 16 % of simulated experiments without an effect had enough,
-    and 26 % of these found one. How all values are spread depends little on the luck of one small
-    arm. The arms have the same shift. Raises ValueError without units.
-
-        >>> has_enough_together([Sums(900, 90, 90), Sums(500, 50, 50)])
-        True
-        >>> has_enough_together([Sums(900, 90, 900), Sums(500, 50, 50)])
-        False
-    """
-    return min(arm.units for arm in arms) * _effective_share(arms) >= LEAST_CONTRIBUTORS
-
-
-def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
+def missing_contributors(arm: PairSums) -> int:
     """Returns about how many more units with a value other than 0 the arm needs to have enough.
 
     0 if it has enough of them. The effective number of `has_enough` grows with the contributors: k
     effective ones of c contributors need LEAST_CONTRIBUTORS / k times as many. Amounts that are all
-    the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700. With
-    `together`, the sums of all arms, it is also enough for `has_enough_together`. Raises ValueError
-    without units.
+    the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700. Raises
+    ValueError without units.
 
         >>> missing_contributors(PairSums(1_000, 20, 20, 0, 0, 0, contributors=20))
         30
@@ -68,17 +48,10 @@ def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
         80
     """
     effective = _effective_number(arm.of_y)
-    if together:
-        effective = min(effective, arm.units * _effective_share(together))
     if effective <= 0:
         return max(LEAST_CONTRIBUTORS - arm.contributors, 1)
     needed = math.ceil(max(arm.contributors, 1) * LEAST_CONTRIBUTORS / effective)
     return max(needed - arm.contributors, 0)
-
-
-def _effective_share(arms: Sequence[Sums]) -> Fraction:
-    everyone = sum(arms[1:], arms[0])
-    return _effective_number(everyone) / everyone.units
 
 
 def _effective_number(arm: Sums) -> Fraction:
@@ -96,20 +69,18 @@ def _totals(arm: Sums) -> tuple[Fraction, Fraction]:
 def mean(arm: Sums, *, is_signed: bool = False) -> Estimate:
     """Returns the mean of a value per unit, with the standard error √(variance / units).
 
-    `fixed_horizon` of the difference of two is Welch's test. `is_signed` says that values may be
-    negative, see `has_enough`. Raises ValueError with fewer than 2
-    units, because one has no variance.
+    `is_signed` says that values may be negative, see `has_enough`. Raises ValueError with fewer
+    than 2 units, because one has no variance.
 
         >>> found = mean(Sums(4, 10, 30))
-        >>> found.value, round(found.standard_error, 4), found.degrees_of_freedom
-        (2.5, 0.6455, 3)
+        >>> found.value, round(found.standard_error, 4)
+        (2.5, 0.6455)
     """
     check_at_least(2, units=arm.units)
     return Estimate(
         units=arm.units,
         value=arm.mean,
         standard_error=math.sqrt(arm.squares / (arm.units - 1) / arm.units),
-        degrees_of_freedom=arm.units - 1,
         is_enough=has_enough(arm, is_signed=is_signed),
     )
 
@@ -138,6 +109,5 @@ def ratio(arm: PairSums) -> Estimate:
         units=arm.units,
         value=float(exact),
         standard_error=math.sqrt(max(squares, Fraction(0)) / per_unit / (exact_x * exact_x)),
-        degrees_of_freedom=arm.units - 1,
         is_enough=has_enough(arm.of_y) and float(exact_x) >= LEAST_STANDARD_ERRORS * x_error,
     )

@@ -1,7 +1,6 @@
 """Sample-ratio mismatch: whether the numbers of units per arm contradict the weights.
 
 It comes before anything else: with a mismatch the arms are not comparable, and there is no verdict.
-A change of weights starts a phase; the phases are tested together.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flagstaff.experiments.statistics.arguments import check_count, check_positive
-from flagstaff.experiments.statistics.gamma import chi_square_survival
 from flagstaff.experiments.statistics.stirling import stirling_error
 
 #: A p value below is a mismatch. Small, because each experiment is tested, many times.
@@ -25,7 +23,7 @@ _LEAST_ARMS = 2
 
 @dataclass(frozen=True)
 class Shares:
-    """The units of each arm in one phase, and the weights of the arms, on any scale.
+    """The units of each arm, and the weights of the arms, on any scale.
 
     An arm of weight 0 is left out. Raises ValueError.
     """
@@ -54,76 +52,47 @@ class Shares:
         return [weight / total for weight in self.weights]
 
 
-def chi_square(phases: Sequence[Shares]) -> float:
-    """Returns the p value of Pearson's chi-square test of the numbers of units. For one look.
-
-    Σ (units - expected)² / expected of all arms and phases, with one degree of freedom less than
-    arms in each phase with units (Pearson 1900). Raises ValueError without phases.
-
-        >>> round(chi_square([Shares([5_200, 4_800], [50, 50])]), 6)
-        6.3e-05
-    """
-    seen = _with_units(phases)
-    statistic = math.fsum(
-        (number - phase.total * share) ** 2 / (phase.total * share)
-        for phase in seen
-        for number, share in zip(phase.units, phase.expected, strict=True)
-    )
-    freedom = sum(len(phase.units) - 1 for phase in seen)
-    return chi_square_survival(statistic, freedom) if seen else 1.0
-
-
-def sequential_p_value(phases: Sequence[Shares], concentration: float = CONCENTRATION) -> float:
+def sequential_p_value(seen: Shares, concentration: float = CONCENTRATION) -> float:
     """Returns the p value of the sequential multinomial test, valid at every look.
 
     min(1, 1 / Bayes factor), Lindon and Malek 2020, "Anytime-valid inference for multinomial count
     data" (arXiv 2011.03567). A report shows the `running_minimum` over its looks. Raises
     ValueError.
 
-        >>> round(sequential_p_value([Shares([5_200, 4_800], [50, 50])]), 5)
+        >>> round(sequential_p_value(Shares([5_200, 4_800], [50, 50])), 5)
         0.0023
     """
-    return math.exp(min(-log_bayes_factor(phases, concentration), 0.0))
+    return math.exp(min(-log_bayes_factor(seen, concentration), 0.0))
 
 
-def log_bayes_factor(phases: Sequence[Shares], concentration: float = CONCENTRATION) -> float:
+def log_bayes_factor(seen: Shares, concentration: float = CONCENTRATION) -> float:
     """Returns the logarithm of the Bayes factor of other shares against the expected ones.
 
-    The alternative is a Dirichlet prior with the parameters concentration·(expected share) in each
-    phase (arXiv 2011.03567, equation 4); the factors of the phases are multiplied, which keeps
-    their expectation of 1. The concentration 1,000 finds small faults with the fewest units, and
+    The alternative is a Dirichlet prior with the parameters concentration·(expected share) (arXiv
+    2011.03567, equation 4). The concentration 1,000 finds small faults with the fewest units, and
     large ones soon enough: where the weights are halves but the share is 51 %, a p value below
     0.001 takes 40,000 units (median), at 55 % 2,200, at 60 % 820. A uniform prior (2) takes 60,000,
     1,900 and 480, and 10,000 takes 42,000, 4,600 and 2,100. Raises ValueError.
 
-        >>> log_bayes_factor([Shares([0, 0], [50, 50])])
+    It is ln of Γ(c) / Γ(c + n)·Π Γ(c·t + s) / Γ(c·t) / t^s for shares t and units s. With
+    Stirling's formula for Γ the large terms cancel, and terms of the size of a logarithm are left
+    beside Σ (c·t + s)·ln((c·t + s) / ((c + n)·t)).
+
+        >>> log_bayes_factor(Shares([0, 0], [50, 50]))
         0.0
-        >>> log_bayes_factor([Shares([5_000, 5_000], [50, 50])]) < 0
+        >>> log_bayes_factor(Shares([5_000, 5_000], [50, 50])) < 0
         True
     """
     check_positive(concentration=concentration)
-    return math.fsum(_log_factor(phase, concentration) for phase in _with_units(phases))
-
-
-def _log_factor(phase: Shares, concentration: float) -> float:
-    """Returns ln of Γ(c) / Γ(c + n)·Π Γ(c·t + s) / Γ(c·t) / t^s for shares t and units s.
-
-    With Stirling's formula for Γ the large terms cancel, and terms of the size of a logarithm
-    are left beside Σ (c·t + s)·ln((c·t + s) / ((c + n)·t)).
-    """
-    after = concentration + phase.total
+    if not seen.total:
+        return 0.0
+    after = concentration + seen.total
     found = (math.log(after / concentration)) / 2
     found += stirling_error(concentration) - stirling_error(after)
-    for number, share in zip(phase.units, phase.expected, strict=True):
+    for number, share in zip(seen.units, seen.expected, strict=True):
         prior = concentration * share
         posterior = prior + number
-        surplus = (number - phase.total * share) / (after * share)
+        surplus = (number - seen.total * share) / (after * share)
         found += posterior * math.log1p(surplus) - math.log(posterior / prior) / 2
         found += stirling_error(posterior) - stirling_error(prior)
     return found
-
-
-def _with_units(phases: Sequence[Shares]) -> list[Shares]:
-    if not phases:
-        raise ValueError("phases is empty")
-    return [phase for phase in phases if phase.total]

@@ -15,8 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least
-from flagstaff.experiments.statistics.comparison import Comparison
-from flagstaff.experiments.statistics.estimates import Effect
+from flagstaff.experiments.statistics.estimates import Comparison, Effect
 
 _HALF = 0.5
 # e to this power is near the largest float.
@@ -63,7 +62,7 @@ def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comp
     A report shows the `running_minimum` of the p values. Without enough units the interval is from
     -inf to inf and p is 1. Raises ValueError.
 
-        >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
+        >>> effect = Effect(20_000, 0.03, 0.008, True)
         >>> found = always_valid(effect, Plan(20_000))
         >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
         (0.0057, 0.0543, 0.0058)
@@ -107,7 +106,7 @@ def lower_bound(effect: Effect, plan: Plan, alpha: float | None = None) -> float
     lifts are skewed, and the bounds of negated ones came near `alpha` in simulations (5.0 % at 5 %,
     weights 90/10). -inf without enough units. Raises ValueError.
 
-        >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
+        >>> effect = Effect(20_000, 0.03, 0.008, True)
         >>> round(lower_bound(effect, Plan(20_000)), 4)
         0.0078
     """
@@ -136,7 +135,7 @@ def lower_p_value(effect: Effect, plan: Plan) -> float:
 
     1 without enough units, and for effects below 0. Raises ValueError.
 
-        >>> round(lower_p_value(Effect(20_000, 0.03, 0.008, math.inf, True), Plan(20_000)), 4)
+        >>> round(lower_p_value(Effect(20_000, 0.03, 0.008, True), Plan(20_000)), 4)
         0.0031
     """
     if not effect.is_enough or effect.value <= 0:

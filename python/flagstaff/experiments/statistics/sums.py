@@ -1,4 +1,4 @@
-"""What SQL delivers for an arm: sums, of which those of two phases or shards can be added.
+"""What SQL delivers for an arm: sums, of which those of two hours can be added.
 
 A variance is a difference of two large sums: Σy² - (Σy)² / n. That difference is computed exactly
 here, so only the rounding inside the sums themselves is left. Sums of `numeric` or integers have
@@ -25,7 +25,7 @@ _LEAST_EXACT = 1e-290
 
 @dataclass(frozen=True)
 class Conversions:
-    """The units of an arm, and those of them that have converted or were retained.
+    """The units of an arm, and those of them that have converted.
 
         >>> Conversions(100, 10) + Conversions(50, 7)
         Conversions(units=150, converted=17)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least, check_finite
-from flagstaff.experiments.statistics.comparison import Comparison
+from flagstaff.experiments.statistics.estimates import Comparison
 from flagstaff.experiments.statistics.holm import Corrected
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 
@@ -41,7 +41,6 @@ class Statement(Enum):
     LARGER_EFFECTS_ARE_UNLIKELY = "larger_effects_are_unlikely"
     EFFECT_IS_TOO_SMALL_TO_MATTER = "effect_is_too_small_to_matter"
     MORE_UNITS_CAN_DECIDE = "more_units_can_decide"
-    PLANNED_SIZE_WAS_TOO_SMALL = "planned_size_was_too_small"
     # What may not be concluded.
     NO_FIGURE_IS_VALID = "no_figure_is_valid"
     TREND_IS_NO_RESULT = "trend_is_no_result"
@@ -49,7 +48,6 @@ class Statement(Enum):
     ESTIMATE_IS_NOT_EXACT = "estimate_is_not_exact"
     OTHER_METRICS_ARE_NOT_DECIDED = "other_metrics_are_not_decided"
     HARM_IS_UNKNOWN = "harm_is_unknown"
-    LOOK_AGAIN_IS_NOT_VALID = "look_again_is_not_valid"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Primary:
     """The metric that decides. Raises ValueError."""
 
     name: str
-    #: With the running minimum of the p values if they are always valid, and with the interval of
+    #: With the running minimum of the p values, and with the interval of
     #: `corrected.interval_alpha` if there are several metrics.
     comparison: Comparison
     higher_is_better: bool = True
@@ -119,11 +117,9 @@ class Evidence:
 
     primary: Primary
     gates: Gates
-    #: The running minimum of `sequential_p_value`, or `chi_square` for one look.
+    #: The running minimum of `sequential_p_value`.
     mismatch_p_value: float
     guardrails: Sequence[Guardrail] = ()
-    #: Valid at every look. False: a fixed horizon, and `gates.least_units` is its planned size.
-    is_always_valid: bool = True
     #: Whether the planned size is reached.
     is_complete: bool = False
     #: Effects below are too small to matter, in the unit of the metric; None if it is not set.
@@ -153,9 +149,9 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """Returns the verdict on one treatment.
 
-    In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops: at once if
-    the results are always valid, else after the gates, where the one look is. A guardrail that
-    failed leaves no verdict; one without enough units does not. Before the gates it is too early.
+    In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops at once. A
+    guardrail that failed leaves no verdict; one without enough units does not. Before the gates it
+    is too early.
     Then the primary metric: better or worse if it is significant after the correction; no
     difference if its interval has only effects below `smallest_effect`, or if the experiment is
     complete and has an interval; else undecided. Raises ValueError for a p value of the mismatch
@@ -173,7 +169,7 @@ def judge(evidence: Evidence) -> Verdict:
         )
     gates = evidence.gates
     harmed = tuple(guardrail.name for guardrail in evidence.guardrails if guardrail.is_harmed)
-    if harmed and (evidence.is_always_valid or gates.are_open):
+    if harmed:
         return Verdict(
             Outcome.HARM,
             (Statement.GUARDRAIL_GOT_WORSE,),
@@ -216,24 +212,17 @@ def _statements(
     evidence: Evidence, outcome: Outcome
 ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
     """Returns what may and what may not be concluded from a result of the primary metric."""
-    once = () if evidence.is_always_valid else (Statement.LOOK_AGAIN_IS_NOT_VALID,)
     if outcome in {Outcome.BETTER, Outcome.WORSE}:
         is_better = outcome is Outcome.BETTER
         found = Statement.TREATMENT_IS_BETTER if is_better else Statement.TREATMENT_IS_WORSE
         may_not = (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED)
         has_unknown = any(guardrail.harm_bound == -math.inf for guardrail in evidence.guardrails)
-        unknown = (Statement.HARM_IS_UNKNOWN,) if has_unknown else ()
-        return (found,), (*may_not, *unknown, *once)
+        return (found,), (*may_not, Statement.HARM_IS_UNKNOWN) if has_unknown else may_not
     if outcome is Outcome.UNDECIDED:
-        # After the one look, more units of the same experiment would be another look.
-        is_over = once and evidence.is_complete
-        may = Statement.PLANNED_SIZE_WAS_TOO_SMALL if is_over else Statement.MORE_UNITS_CAN_DECIDE
-        return (may,), (Statement.TREND_IS_NO_RESULT, *once)
+        return (Statement.MORE_UNITS_CAN_DECIDE,), (Statement.TREND_IS_NO_RESULT,)
     too_small = (Statement.EFFECT_IS_TOO_SMALL_TO_MATTER,) if _is_too_small(evidence) else ()
-    return (Statement.LARGER_EFFECTS_ARE_UNLIKELY, *too_small), (
-        Statement.SAME_EFFECT_IS_NOT_PROVEN,
-        *once,
-    )
+    may = (Statement.LARGER_EFFECTS_ARE_UNLIKELY, *too_small)
+    return may, (Statement.SAME_EFFECT_IS_NOT_PROVEN,)
 
 
 def _is_too_small(evidence: Evidence) -> bool:
