@@ -8,6 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
+from flagstaff.experiments.report_json import report_as_json, report_from_json, time_as_json
 
 from flagstaff._words.text import Text
 from flagstaff.experiments.admin.texts import guardrail_interval, verdict
@@ -29,7 +30,6 @@ from flagstaff.experiments.report_data import (
     VariantReport,
     VerdictReport,
 )
-from flagstaff.experiments.report_json import report_as_json, report_from_json, time_as_json
 from flagstaff.experiments.statistics import Outcome, Statement
 
 NOW = datetime(2026, 11, 20, 13, tzinfo=timezone.utc)

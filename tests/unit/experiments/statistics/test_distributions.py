@@ -1,4 +1,4 @@
-"""The distributions behind the statistics of experiments; examples and arguments of them all."""
+"""Examples and arguments of the statistics of experiments, and what they import."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ from dataclasses import replace
 from types import FunctionType, ModuleType
 
 import pytest
-from scipy import special, stats
 
 from flagstaff.experiments import statistics as of
-from flagstaff.experiments.statistics.beta import regularized_beta
-from flagstaff.experiments.statistics.gamma import chi_square_survival
 from flagstaff.experiments.statistics.stirling import HALF_LOG_TWO_PI, stirling_error
-from flagstaff.experiments.statistics.student import t_critical_value, t_survival
 from tests.conftest import RunIsolated
 
-FREEDOMS = [1, 1.5, 2, 3.3, 10, 49.9, 200, 1e4, 12_345.6, 1e6, 1e8]
-ALPHAS = [0.5, 0.4, 0.1, 0.025, 0.005, 1e-4, 1e-8, 1e-12]
 MODULES = [
     of,
     *(
@@ -56,45 +50,6 @@ print(sorted(name for name in ours if not name.startswith("flagstaff.experiments
     assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "[]\n[]\n"
 
 
-@pytest.mark.parametrize("freedom", FREEDOMS)
-def test_t_survival_and_critical_value_equal_those_of_scipy(freedom: float) -> None:
-    for t in [-3, -0.1, 0, 0.01, 0.5, 1.7, 1.8, 2, 5, 10, 30]:
-        expected = float(stats.t.sf(t, freedom))
-        assert t_survival(t, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-300), t
-    for alpha in ALPHAS:
-        critical = pytest.approx(float(stats.t.isf(alpha, freedom)), rel=1e-12, abs=1e-12)
-        assert t_critical_value(alpha, freedom) == critical, alpha
-
-
-def test_t_survival_of_one_degree_is_that_of_cauchy() -> None:
-    # scipy has an error of 3e-11 here.
-    for t in [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e8]:
-        assert t_survival(t, 1) == pytest.approx(math.atan2(1, t) / math.pi, rel=1e-13)
-
-
-def test_t_distribution_without_end_is_normal() -> None:
-    for alpha in ALPHAS:
-        expected = float(stats.norm.isf(alpha))
-        assert t_critical_value(alpha, math.inf) == pytest.approx(expected, rel=1e-13, abs=1e-13)
-        assert t_survival(expected, math.inf) == pytest.approx(alpha, rel=1e-12)
-    assert t_survival(math.inf, 5) == 0
-    assert t_survival(-math.inf, 5) == 1
-
-
-@pytest.mark.parametrize("x", [0.0, 1e-6, 0.1, 0.5, 0.8, 0.999, 1.0])
-def test_regularized_beta_equals_that_of_scipy(x: float) -> None:
-    for a, b in itertools.product([0.5, 1, 2.5, 40, 3_000], [0.5, 1, 7, 900]):
-        expected = pytest.approx(float(special.betainc(a, b, x)), rel=1e-11, abs=1e-300)
-        assert regularized_beta(a, b, x, 1 - x) == expected, (a, b)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 9, 50])
-def test_chi_square_survival_equals_that_of_scipy(freedom: float) -> None:
-    for statistic in [0, 1e-5, 0.1, 1, 3, 10, 40, 200, 1000]:
-        expected = float(stats.chi2.sf(statistic, freedom))
-        assert chi_square_survival(statistic, freedom) == pytest.approx(expected, rel=1e-12)
-
-
 @pytest.mark.parametrize("a", [0.5, 1, 3.7, 14.99, 15.01, 60, 1000])
 def test_stirling_error_is_the_rest_of_the_gamma_function(a: float) -> None:
     expected = math.lgamma(a) - ((a - 0.5) * math.log(a) - a + HALF_LOG_TWO_PI)
@@ -103,7 +58,7 @@ def test_stirling_error_is_the_rest_of_the_gamma_function(a: float) -> None:
 
 # Impossible arguments of all functions are rejected by name.
 
-NONE, ONE = of.Conversions(0, 0), of.Conversions(1, 0)
+NONE = of.Conversions(0, 0)
 SUMS, PAIR = of.Sums(1, 1, 1), of.PairSums(1, 1, 1, 1, 1, 1)
 BETTER = of.Comparison(0.03, 0.01, 0.004, 0.056, 0.01)
 EVIDENCE = of.Evidence(of.Primary("sales", BETTER), of.Gates(14, 7, 900, 500), mismatch_p_value=0.4)
@@ -114,35 +69,18 @@ EVIDENCE = of.Evidence(of.Primary("sales", BETTER), of.Gates(14, 7, 900, 500), m
     [
         # Comparison.
         (lambda: of.proportion(NONE), "units is 0"),
-        (lambda: of.compare_proportions(NONE, ONE), "control_units is 0"),
-        (lambda: of.compare_proportions(ONE, NONE), "treatment_units"),
-        (lambda: of.compare_proportions(ONE, ONE, 0), "alpha"),
         (lambda: of.mean(of.Sums(1, 5, 25)), "units is 1"),
         (lambda: of.ratio(PAIR), "units is 1"),
         (lambda: of.ratio(of.PairSums(2, 1, 1, 0, 0, 0)), "the mean of x is 0.0"),
-        (lambda: of.Estimate(1, math.nan, 1, 1, True), "value"),
-        (lambda: of.Estimate(1, 1, -1, 1, True), "standard_error"),
-        (lambda: of.Estimate(-1, 1, 1, 1, True), "units"),
-        (lambda: of.Effect(1, 1, 1, math.nan, True), "degrees_of_freedom"),
-        (lambda: of.Effect(1, math.inf, 1, 1, True), "value"),
-        (lambda: of.fixed_horizon(of.Effect(1, 1, 1, 1, True), math.nan), "alpha"),
-        (lambda: of.fixed_lower_bound(of.Effect(1, 1, 1, 1, True), 0.7), "alpha"),
+        (lambda: of.Estimate(1, math.nan, 1, True), "value"),
+        (lambda: of.Estimate(1, 1, -1, True), "standard_error"),
+        (lambda: of.Estimate(-1, 1, 1, True), "units"),
+        (lambda: of.Effect(1, math.inf, 1, True), "value"),
         (lambda: of.Comparison(1, 1, math.nan, 1, 0.5), "low"),
         (lambda: of.Comparison(1, 1, 0, 1, math.nan), "p_value"),
         # Cuped.
         (lambda: of.adjust([]), "arms is empty"),
         (lambda: of.adjust([of.PairSums(2, 2, 2, 2, 2, 2), PAIR]), "units is 1"),
-        # Distributions.
-        (lambda: t_survival(math.nan, 5), "t "),
-        (lambda: t_survival(1, 0), "degrees_of_freedom"),
-        (lambda: t_critical_value(0, 5), "alpha"),
-        (lambda: t_critical_value(0.6, 5), "alpha"),
-        (lambda: t_critical_value(0.1, -1), "degrees_of_freedom"),
-        (lambda: regularized_beta(0, 1, 0.5, 0.5), "a "),
-        (lambda: regularized_beta(1, math.inf, 0.5, 0.5), "b "),
-        (lambda: regularized_beta(1, 1, -0.5, 1.5), "x "),
-        (lambda: chi_square_survival(-1, 1), "statistic"),
-        (lambda: chi_square_survival(1, 0), "degrees_of_freedom"),
         # Holm.
         (lambda: of.holm([0.1, -0.1]), "p_values"),
         (lambda: of.holm([1.1]), "p_values"),
@@ -153,35 +91,22 @@ EVIDENCE = of.Evidence(of.Primary("sales", BETTER), of.Gates(14, 7, 900, 500), m
         (lambda: of.Shares([1, -1], [1, 1]), "units"),
         (lambda: of.Shares([1, 0.5], [1, 1]), "units"),  # type: ignore[list-item]
         (lambda: of.Shares([1, 1], [1, 0]), "weights"),
-        (lambda: of.chi_square([]), "phases is empty"),
-        (lambda: of.sequential_p_value([]), "phases is empty"),
-        (lambda: of.sequential_p_value([of.Shares([1, 1], [1, 1])], 0), "concentration"),
+        (lambda: of.sequential_p_value(of.Shares([1, 1], [1, 1]), 0), "concentration"),
         # Planner.
-        (lambda: of.Design(alpha=0), "alpha"),
-        (lambda: of.Design(power=1), "power"),
-        (lambda: of.Design(power=0.4), "power"),
-        (lambda: of.Design(ratio=0), "ratio"),
-        (lambda: of.sample_size_of_proportions(0, 0.1), "control"),
-        (lambda: of.sample_size_of_proportions(0.1, 1), "treatment"),
-        (lambda: of.sample_size_of_proportions(0.1, 0.1), "treatment"),
-        (lambda: of.sample_size_of_means(0, 1), "standard_deviation"),
-        (lambda: of.sample_size_of_means(1, 0), "effect"),
-        (lambda: of.sample_size_of_means(1, math.nan), "effect"),
-        (lambda: of.sample_size_of_means(1e200, 1e-200), "units"),
-        (lambda: of.detectable_proportion(0.1, 0), "units"),
-        (lambda: of.detectable_proportion(1.1, 10), "control"),
-        (lambda: of.detectable_mean_difference(math.inf, 10), "standard_deviation"),
-        (lambda: of.detectable_mean_difference(1, 0), "units"),
-        (lambda: of.days_needed(10, 0), "units_per_day"),
-        (lambda: of.days_needed(-1, 1), "units"),
+        (lambda: of.units_for_proportions(0.1, 0.2, alpha=0), "alpha"),
+        (lambda: of.units_for_proportions(0.1, 0.2, power=1), "power"),
+        (lambda: of.units_for_proportions(0, 0.1), "control"),
+        (lambda: of.units_for_proportions(0.1, 1), "treatment"),
+        (lambda: of.units_for_proportions(0.1, 0.1), "treatment"),
+        (lambda: of.units_for_means(0, 1), "standard_deviation"),
+        (lambda: of.units_for_means(1, 0), "effect"),
+        (lambda: of.units_for_means(1, math.nan), "effect"),
+        (lambda: of.units_for_means(1e200, 1e-200), "units"),
         # Sequential.
         (lambda: of.Plan(0), "units"),
         (lambda: of.Plan(100, 0), "alpha"),
         (lambda: of.critical_value(-1, of.Plan(100)), "units"),
         (lambda: of.critical_value(1, of.Plan(100), 1), "alpha"),
-        # Strata.
-        (lambda: of.combine({}), "strata is empty"),
-        (lambda: of.estimate_strata({"a": (SUMS, SUMS)}, of.mean), "a, control: units"),
         # Sums.
         (lambda: of.Conversions(-1, 0), "units"),
         (lambda: of.Conversions(1, -1), "converted"),

@@ -72,11 +72,8 @@ def test_harm_stops_a_winner_and_names_the_guardrail() -> None:
     assert found.may_conclude == (Statement.GUARDRAIL_GOT_WORSE,)
 
 
-def test_always_valid_harm_stops_before_the_gates_and_a_fixed_horizon_waits() -> None:
+def test_harm_stops_before_the_gates() -> None:
     assert outcome_of(gates=CLOSED, guardrails=[HARM]) is Outcome.HARM
-    once = evidence(gates=CLOSED, guardrails=[HARM], is_always_valid=False)
-    assert judge(once).outcome is Outcome.TOO_EARLY
-    assert outcome_of(guardrails=[HARM], is_always_valid=False) is Outcome.HARM
 
 
 def test_tolerated_harm_does_not_stop() -> None:
@@ -158,21 +155,6 @@ def test_interval_within_the_smallest_effect_ends_before_the_planned_size() -> N
     assert found.outcome is Outcome.NO_DIFFERENCE
     assert Statement.EFFECT_IS_TOO_SMALL_TO_MATTER in found.may_conclude
     assert outcome_of(smallest_effect=0.04) is Outcome.UNDECIDED
-
-
-@pytest.mark.parametrize("comparison", [BETTER, OPEN_INTERVAL])
-def test_fixed_horizon_allows_one_look(comparison: Comparison) -> None:
-    found = judge(evidence(comparison, is_always_valid=False, is_complete=True))
-    assert Statement.LOOK_AGAIN_IS_NOT_VALID in found.may_not_conclude
-    always = judge(evidence(comparison, is_complete=True))
-    assert Statement.LOOK_AGAIN_IS_NOT_VALID not in always.may_not_conclude
-
-
-def test_one_look_without_an_interval_asks_for_another_experiment() -> None:
-    found = judge(evidence(SILENT, is_always_valid=False, is_complete=True))
-    assert found.may_conclude == (Statement.PLANNED_SIZE_WAS_TOO_SMALL,)
-    always = judge(evidence(SILENT, is_complete=True))
-    assert always.may_conclude == (Statement.MORE_UNITS_CAN_DECIDE,)
 
 
 def test_keys_of_outcomes_and_statements_are_their_names() -> None:
