@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from django.db import transaction
+from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
-from flagstaff.actions.arguments import Given, JsonFile, Parsed, Several, YesNo, percent
+from flagstaff.actions.arguments import JsonFile, Parsed, Several, YesNo, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
@@ -18,23 +19,24 @@ from flagstaff.experiments import assigning, editing, lifecycle, metric_settings
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.rows import find, newest_event
+from flagstaff.experiments.variants import Variant
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = "experiment"
 
 
-class _Guardrails(Several):
-    """Metrics, each with the harm that is tolerated."""
+def guardrail_of(text: str) -> tuple[str, float]:
+    """Parses a metric and the harm that is tolerated, such as "refunds=0.01".
 
-    def value(self, typed: Any, given: Given) -> Any:
-        pairs = [text.partition("=") for text in super().value(typed, given)]
-        try:
-            return {name: float(tolerated or 0) for name, _, tolerated in pairs}
-        except ValueError as error:
-            raise InvalidArgumentError(
-                "--guardrail: {problem}; write METRIC=TOLERATED, such as refunds=0.01",
-                problem=str(error),
-            ) from error
+    Raises InvalidArgumentError.
+    """
+    name, _equals, tolerated = text.partition("=")
+    try:
+        return name.strip(), float(tolerated or 0)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            "{text} is no guardrail; write METRIC=TOLERATED, such as refunds=0.01", text=repr(text)
+        ) from error
 
 
 # By the arguments of `lifecycle.create` and `editing.edit`.
@@ -43,6 +45,7 @@ _DESIGN: dict[str, Argument] = {
         "a variant and its weight, the control first; can be repeated, replaces all. Without "
         "variants: control and treatment",
         "KEY[:WEIGHT]",
+        parse=Variant.parse,
     ),
     "traffic_percent": Parsed("the share of all units that take part", "PERCENT", percent),
     "bucket_by": Argument('what gets a variant: "user", "visitor" or an attribute', "UNIT"),
@@ -54,10 +57,11 @@ _DESIGN: dict[str, Argument] = {
 _ANALYSIS: dict[str, Argument] = {
     "primary": Argument("the metric that decides", "METRIC"),
     "others": Several("another metric; can be repeated, replaces all", "METRIC"),
-    "guardrails": _Guardrails(
+    "guardrails": Several(
         "a metric that must not get worse, and by how much it may: of a share 0.01 for one "
         "percentage point, else in the unit of its values; can be repeated, replaces all",
         "METRIC[=TOLERATED]",
+        parse=guardrail_of,
     ),
     "planned_units": Parsed(
         "the units that you expect, of all variants together; the intervals are optimised for it",
@@ -101,6 +105,8 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     right="add",
     creates=True,
     fields=lambda: _DESIGN,
+    label=_("Add experiment"),
+    button=_("Add experiment"),
 )
 def create(key: str, **fields: Any) -> Done:
     """Create an experiment without starting it.
@@ -115,6 +121,7 @@ def create(key: str, **fields: Any) -> Done:
     'experiment details checkout_button --description "Is a green button better?"',
     "experiment details checkout_button --variant control --variant green:2 --traffic-percent 20",
     fields=lambda: _DESIGN,
+    label=_("Details"),
 )
 def details(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
@@ -130,12 +137,20 @@ def details(key: str, **fields: Any) -> Done:
     "experiment metrics checkout_button --primary orders --planned-units 20000",
     "experiment metrics checkout_button --guardrail refunds=0.01",
     fields=lambda: _ANALYSIS,
+    label=_("Metrics"),
 )
 def metrics(key: str, **fields: Any) -> Done:
     """Set what is measured, and when there is a verdict.
 
     After the start, metrics can be added, and none can be removed.
     """
+    if (lines := fields.get("guardrails")) is not None:
+        guardrails = [*map(guardrail_of, lines)]
+        names = [name for name, _tolerated in guardrails]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            text = "guardrails: {name} is there twice; remove one"
+            raise InvalidArgumentError(text, name=twice)
+        fields["guardrails"] = dict(guardrails)
     instead = "to take it back before the start, set the old values; metrics stay after it"
     return _done(lambda: metric_settings.set_metrics(key, **fields), key, instead=instead)
 
@@ -144,6 +159,8 @@ def metrics(key: str, **fields: Any) -> Done:
     EXPERIMENT,
     "experiment start checkout_button --wait",
     "experiment start checkout_button --reason launch",
+    label=_("Start"),
+    button=_("Start %(key)s"),
 )
 def start(key: str) -> Done:
     """Start the experiment, or continue one that was stopped."""
@@ -154,6 +171,7 @@ def start(key: str) -> Done:
     EXPERIMENT,
     "experiment traffic checkout_button 50",
     "experiment traffic checkout_button 100 --wait",
+    label=_("Traffic"),
 )
 def traffic(key: str, percent: Percent) -> Done:
     """Set the share of units that take part.
@@ -180,6 +198,8 @@ def _restart_question(key: str) -> Question:
     "experiment restart checkout_button --dry-run",
     question=_restart_question,
     asks_always=True,
+    label=_("Restart"),
+    button=_("Restart %(key)s"),
 )
 def restart(key: str) -> Done:
     """Start the experiment anew: all units get other buckets.
@@ -199,6 +219,8 @@ def restart(key: str) -> Done:
     EXPERIMENT,
     "experiment force checkout_button 42 --variant treatment",
     "experiment force checkout_button 42",
+    label=_("Force a unit"),
+    button=_("Force the unit"),
 )
 def force(
     key: str,
@@ -222,6 +244,8 @@ def force(
     "experiment stop checkout_button --no-wait",
     waits=True,
     always_runs=True,
+    label=_("Stop"),
+    button=_("Stop %(key)s"),
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -245,6 +269,8 @@ def _ship_question(key: str, winner: str, **_arguments: object) -> Question:
     "experiment ship checkout_button treatment --no-report --yes",
     question=_ship_question,
     asks_always=True,
+    label=_("Ship"),
+    button=_("Ship %(winner)s"),
 )
 def ship(
     key: str,
@@ -271,6 +297,8 @@ def _undo_question(key: str) -> Question:
     "experiment undo checkout_button --dry-run",
     question=_undo_question,
     asks_always=True,
+    label=_("Undo"),
+    button=_("Undo"),
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -294,6 +322,9 @@ def _deletion(key: str) -> Question:
     right="delete",
     question=_deletion,
     asks_always=True,
+    label=_("Delete"),
+    button=_("Delete %(key)s"),
+    deletes=True,
 )
 def delete(key: str) -> Done:
     """Delete the experiment with its exposures and events.

@@ -23,7 +23,7 @@ from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
-from flagstaff.experiments.admin.headline import outcome_label, outcome_text
+from flagstaff.experiments.admin.report import outcome_label, outcome_text
 from flagstaff.experiments.admin.texts import search_texts, state_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
@@ -83,7 +83,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
 
 def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
     """Yields the level, the label and the text of each line of a running experiment."""
-    running, day = state_label(State.RUNNING), _day(experiment, now)
+    running, day = state_label(State.RUNNING), day_text(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:
         text = _("%(day)s. No verdict yet: run-jobs has not run since phase %(phase)s began.")
@@ -110,7 +110,8 @@ def _verdict(stored: StoredVerdict) -> str:
     return "; ".join(texts)
 
 
-def _day(experiment: Experiment, now: datetime) -> str:
+def day_text(experiment: Experiment, now: datetime) -> str:
+    """Returns the day of an experiment since its start, such as "Day 3"."""
     started = aware(experiment.started_at) if experiment.started_at else now
     return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}
 
