@@ -6,29 +6,16 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from django.test import Client
-
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
-from flagstaff.experiments.models import Experiment, Exposure, Phase
-from tests.support import action_pages
+from flagstaff.experiments.models import Experiment, Exposure
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 DAY = timedelta(days=1)
 
 
-def experiment_url(experiment: Experiment) -> str:
-    """Returns the URL of the page of an experiment."""
-    return f"{EXPERIMENTS}{experiment.pk}/change/"
-
-
-def confirm_page(client: Client, experiment: Experiment, name: str) -> str:
-    """Presses a button, and returns the page that asks for a confirmation."""
-    return action_pages.confirm_page(client, experiment_url(experiment), name)
-
-
-def press(client: Client, experiment: Experiment, name: str, **more: Any) -> Any:
-    """Presses a button and confirms. Returns the page that follows."""
-    return action_pages.press(client, experiment_url(experiment), name, **more)
+def experiment_url(experiment: Experiment, view: str = "change") -> str:
+    """Returns the URL of a page of an experiment."""
+    return f"{EXPERIMENTS}{experiment.pk}/{view}/"
 
 
 def _events() -> Sql:
@@ -56,16 +43,15 @@ def expose(experiment: Experiment, variant: str, units: int, converted: int, **m
     """Spreads the exposures of a variant over ten days that ended two days ago."""
     days, name = more.get("days", 10), more.get("name", variant)
     begin = datetime.now(timezone.utc) - (days + 2) * DAY
-    Phase.objects.filter(experiment=experiment, number=1).update(started_at=begin)
+    Experiment.objects.filter(pk=experiment.pk).update(started_at=begin, runs_since=begin)
     order = list(range(units))
     random.Random(variant).shuffle(order)
     Exposure.objects.bulk_create(
         Exposure(
             experiment=experiment,
-            shuffle=experiment.shuffle,
+            run=experiment.run,
             unit=f"{name}{number}{'+' if number < converted else ''}",
             variant=variant,
-            phase=more.get("phase", 1),
             at=begin + days * DAY * (place / units),
         )
         for place, number in enumerate(order)

@@ -32,10 +32,9 @@ def count_patiently() -> None:
     """Gives each count of users in this process a minute for each second that a page waits."""
     from flagstaff.admin.rules import offers
     from flagstaff.changes import impact
-    from flagstaff.experiments import planning
 
     limited = impact.limited
-    for module in (impact, offers, planning):
+    for module in (impact, offers):
         setattr(module, "limited", lambda seconds: limited(60 * seconds))  # noqa: B010 (for mypy)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
+
+from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
-from flagstaff.actions.arguments import Given, JsonFile, Parsed, Several, YesNo, percent
+from flagstaff.actions.arguments import JsonFile, Parsed, Several, YesNo, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
@@ -17,23 +19,33 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
 from flagstaff.experiments.rows import find, newest_event
+from flagstaff.experiments.variants import Variant
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = "experiment"
 
 
-class _Guardrails(Several):
-    """Metrics, each with the harm that is tolerated."""
+def guardrail_of(text: str) -> tuple[str, float]:
+    """Parses a metric and the harm that is tolerated, such as "refunds=0.01".
 
-    def value(self, typed: Any, given: Given) -> Any:
-        pairs = [text.partition("=") for text in super().value(typed, given)]
-        try:
-            return {name: float(tolerated or 0) for name, _, tolerated in pairs}
-        except ValueError as error:
-            raise InvalidArgumentError(
-                "--guardrail: {problem}; write METRIC=TOLERATED, such as refunds=0.01",
-                problem=str(error),
-            ) from error
+    Raises InvalidArgumentError.
+    """
+    name, _equals, tolerated = text.partition("=")
+    try:
+        return name.strip(), float(tolerated or 0)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            "{text} is no guardrail; write METRIC=TOLERATED, such as refunds=0.01", text=repr(text)
+        ) from error
+
+
+def guardrails_of(lines: Sequence[str]) -> dict[str, float]:
+    """Parses the guardrails of an experiment. Raises InvalidArgumentError."""
+    pairs = [*map(guardrail_of, lines)]
+    names = [name for name, _tolerated in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidArgumentError("guardrails: {name} is there twice; remove one", name=twice)
+    return dict(pairs)
 
 
 # By the arguments of `editing.restart`.
@@ -42,6 +54,7 @@ _VARIANTS: dict[str, Argument] = {
         "a variant and its weight, the control first; can be repeated, replaces all. Without "
         "variants: control and treatment",
         "KEY[:WEIGHT]",
+        parse=Variant.parse,
     ),
     "traffic_percent": Parsed("the share of all units that take part", "PERCENT", percent),
 }
@@ -58,10 +71,11 @@ _SETTINGS: dict[str, Argument] = {
     **_DESIGN,
     "primary": Argument("the metric that decides", "METRIC"),
     "others": Several("another metric; can be repeated, replaces all", "METRIC"),
-    "guardrails": _Guardrails(
+    "guardrails": Several(
         "a metric that must not get worse, and by how much it may: of a share 0.01 for one "
         "percentage point, else in the unit of its values; can be repeated, replaces all",
         "METRIC[=TOLERATED]",
+        parse=guardrail_of,
     ),
     "planned_units": Parsed(
         "the units that you expect, of all variants together; the intervals are optimised for it",
@@ -105,6 +119,8 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     right="add",
     creates=True,
     fields=lambda: _DESIGN,
+    label=_("Add experiment"),
+    button=_("Add experiment"),
 )
 def create(key: str, **fields: Any) -> Done:
     """Create an experiment without starting it.
@@ -119,12 +135,15 @@ def create(key: str, **fields: Any) -> Done:
     "experiment edit checkout_button --primary orders --planned-units 20000",
     "experiment edit checkout_button --variant control --variant green:2 --traffic-percent 20",
     fields=lambda: _SETTINGS,
+    label=_("Edit"),
 )
 def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
 
     Only the given options are written.
     """
+    if "guardrails" in fields:
+        fields["guardrails"] = guardrails_of(fields["guardrails"])
     instead = "to take it back, set the old values"
     return _done(lambda: editing.edit(key, **fields), key, instead=instead)
 
@@ -133,6 +152,8 @@ def edit(key: str, **fields: Any) -> Done:
     EXPERIMENT,
     "experiment start checkout_button --wait",
     "experiment start checkout_button --reason launch",
+    label=_("Start"),
+    button=_("Start %(key)s"),
 )
 def start(key: str) -> Done:
     """Start the experiment, or continue one that was stopped."""
@@ -152,6 +173,8 @@ def _growth_question(key: str, percent: int) -> Question:
     "experiment grow checkout_button 50 --yes",
     "experiment grow checkout_button 100 --yes --wait",
     question=_growth_question,
+    label=_("Grow the traffic"),
+    button=_("Grow the traffic"),
 )
 def grow(key: str, percent: Percent) -> Done:
     """Let more units take part in an experiment that has started.
@@ -166,7 +189,7 @@ def _addition_question(key: str, metric: str, tolerated: float | None = None) ->
     text = f"Measure {metric} in {key}, too? Only units exposed from now on count."
     if tolerated is not None:
         return Question(text)
-    report, _ = read_report(find(key))
+    report, _error = read_report(find(key))
     if report is None:
         note = "Which results it withdraws is not known, because the report fails."
     elif withdrawn := withdrawn_by_addition(report):
@@ -182,6 +205,8 @@ def _addition_question(key: str, metric: str, tolerated: float | None = None) ->
     "experiment add-metric checkout_button refunds --tolerated 0.01 --yes",
     question=_addition_question,
     asks_always=True,
+    label=_("Add a metric"),
+    button=_("Add the metric"),
 )
 def add_metric(
     key: str,
@@ -216,6 +241,8 @@ def _restart_question(key: str, **_arguments: object) -> Question:
     question=_restart_question,
     fields=lambda: _VARIANTS,
     asks_always=True,
+    label=_("Restart"),
+    button=_("Restart %(key)s"),
 )
 def restart(key: str, **fields: Any) -> Done:
     """Start the experiment anew: all units get other buckets.
@@ -230,6 +257,8 @@ def restart(key: str, **fields: Any) -> Done:
     EXPERIMENT,
     "experiment force checkout_button 42 --variant treatment",
     "experiment force checkout_button 42",
+    label=_("Force a unit"),
+    button=_("Force the unit"),
 )
 def force(
     key: str,
@@ -253,6 +282,8 @@ def force(
     "experiment stop checkout_button --no-wait",
     waits=True,
     always_runs=True,
+    label=_("Stop"),
+    button=_("Stop %(key)s"),
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -276,6 +307,8 @@ def _ship_question(key: str, winner: str, **_arguments: object) -> Question:
     "experiment ship checkout_button treatment --no-report --yes",
     question=_ship_question,
     asks_always=True,
+    label=_("Ship"),
+    button=_("Ship %(winner)s"),
 )
 def ship(
     key: str,
@@ -302,6 +335,8 @@ def _undo_question(key: str) -> Question:
     "experiment undo checkout_button --dry-run",
     question=_undo_question,
     asks_always=True,
+    label=_("Undo"),
+    button=_("Undo"),
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -325,6 +360,9 @@ def _deletion(key: str) -> Question:
     right="delete",
     question=_deletion,
     asks_always=True,
+    label=_("Delete"),
+    button=_("Delete %(key)s"),
+    deletes=True,
 )
 def delete(key: str) -> Done:
     """Delete the experiment with its exposures and events.

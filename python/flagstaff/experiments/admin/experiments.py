@@ -1,50 +1,77 @@
-"""The admin of experiments. An experiment is not edited as a row: its buttons change it."""
+"""The admin of experiments: the list, the page with the report, and the pages of the actions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.times import aware
-from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
+from flagstaff._engine import forced_off
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import aware, local_days
+from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
+from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
-from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.rights import may
+from flagstaff.admin.row_page import Head, Section
+from flagstaff.admin.rules.sentences import rules_html
+from flagstaff.admin.words import COLOURS
 from flagstaff.conf import conf
-from flagstaff.experiments import lifecycle
-from flagstaff.experiments.admin.buttons import buttons_of
-from flagstaff.experiments.admin.form_page import FormPage
-from flagstaff.experiments.admin.overview import URGENCY, verdict_lines
-from flagstaff.experiments.admin.page import json_page, page_context
-from flagstaff.experiments.admin.tables import shares_text
-from flagstaff.experiments.admin.texts import state_labels
+from flagstaff.experiments.actions import EXPERIMENT
+from flagstaff.experiments.admin import report as reports
+from flagstaff.experiments.admin.overview import URGENCY, day_text, verdict_lines
+from flagstaff.experiments.admin.questions import (
+    ExperimentRequest,
+    initial_texts,
+    preview_of,
+    preview_of_new,
+    undone_event,
+)
+from flagstaff.experiments.admin.texts import number_text, shares_text, state_labels
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.rows import newest_event
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
+_SERVER_ERROR = 500
+# The states in which the page offers an action. One that is shipped is undone first.
+_STATES: Mapping[str, Sequence[State]] = {
+    "edit": (State.DRAFT,),
+    "start": (State.DRAFT, State.STOPPED),
+    "grow": (State.RUNNING, State.STOPPED),
+    "add-metric": (State.RUNNING, State.STOPPED),
+    "restart": (State.RUNNING, State.STOPPED),
+    "force": (State.DRAFT, State.RUNNING),
+    "stop": (State.RUNNING, State.SHIPPED),
+    "ship": (State.RUNNING, State.STOPPED, State.SHIPPED),
+    "delete": (State.DRAFT, State.STOPPED, State.SHIPPED),
+}
+# Those that a stored report rules out: it stays, and nothing runs any more.
+_NEED_NO_REPORT = ("start", "grow", "add-metric", "restart")
+_MAX_FORCED = 50
 
-class ExperimentAdmin(ActionPageAdmin):
-    """Experiments: a list, a page for each with its report and buttons, and a form for new ones."""
 
-    page_template = "flagstaff/experiments/experiment.html"
-    stale_text = gettext_lazy(
-        "Not saved: the experiment has changed since you opened the page. The page now shows the "
-        "present state; press the button again."
-    )
+class ExperimentAdmin(AppRowAdmin):
+    """Experiments: the list, the page of each with its report, and the pages of its actions."""
 
+    app_kind = EXPERIMENT
+    request_class = ExperimentRequest
     docs_page = "how-to/experiments/"
+
     list_display: _ListDisplayT[Experiment] = (
         "experiment",
         "shown_state",
@@ -59,71 +86,15 @@ class ExperimentAdmin(ActionPageAdmin):
     ordering = (URGENCY.asc(), "-id")
 
     class Media:
-        css = {
-            "all": (
-                *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/experiments.css"),
-            ),
-        }
+        names = ("admin", "lists", "experiments")
+        css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
+
+    # The list.
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         """All experiments of the flags' database."""
         # Frozen reports are large, and the list shows none.
         return super().get_queryset(request).defer("frozen_report").select_related("stored_verdict")
-
-    def buttons(self, request: HttpRequest, row: Experiment) -> Sequence[Button]:
-        """The buttons that the state of the experiment allows."""
-        return buttons_of(row)
-
-    def version(self, row: Experiment) -> str:
-        """A text that differs after each change. Makes a query."""
-        return str(newest_event(row))
-
-    def page_context(self, request: HttpRequest, row: Experiment) -> Mapping[str, object]:
-        """The report."""
-        return page_context(self.admin_site, request, row)
-
-    def other_page(self, request: HttpRequest, row: Experiment) -> HttpResponse | None:
-        """The report as JSON."""
-        return json_page(row) if request.GET.get("format") == "json" else None
-
-    def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
-        """What has happened to the experiment."""
-        return ExperimentEvent.objects.using(conf.database).filter(experiment_id=row.pk)
-
-    def deletion(self, request: HttpRequest, row: Experiment) -> Deletion:
-        """What the page says that deletes an experiment."""
-        question = _(
-            "Delete the experiment “%(key)s” with its exposures, report and events? Every call "
-            "gets its default. This cannot be undone."
-        )
-        shipped = _("Everyone gets “%(winner)s” now. Remove the experiment from the code first.")
-        running = _("The experiment “%(key)s” is running. Stop it before you delete it.")
-        state, names = State(row.state), {"key": row.key, "winner": row.winner}
-        return Deletion(
-            title=_("Delete an experiment"),
-            question=question % names,
-            rows=[PreviewRow(_("state"), str(state.label), _("deleted"))],
-            done=_("The experiment “%(key)s” was deleted.") % names,
-            refused=running % names if state is State.RUNNING else "",
-            warnings=[shipped % names] if state is State.SHIPPED else [],
-        )
-
-    def delete(self, row: Experiment) -> None:
-        """Deletes an experiment."""
-        lifecycle.delete(row.key)
-
-    def add_page(self, request: HttpRequest) -> HttpResponse:
-        """The form of a new experiment."""
-        return FormPage(self, request).answer()
-
-    def can_edit(self, row: Experiment) -> bool:
-        """Whether it has not started."""
-        return row.state == State.DRAFT
-
-    def edit_page(self, request: HttpRequest, row: Experiment) -> HttpResponse:
-        """The form of a draft."""
-        return FormPage(self, request, row).answer()
 
     @admin.display(description=gettext_lazy("experiment"), ordering="key")
     def experiment(self, experiment: Experiment) -> SafeString:
@@ -147,9 +118,8 @@ class ExperimentAdmin(ActionPageAdmin):
         if experiment.state != State.RUNNING:
             return labelled_cell(_("verdict"), "")
         level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
-        if level is Level.RUNNING:
-            return labelled_cell(_("verdict"), two_lines("", text))
-        return labelled_cell(_("verdict"), two_lines(label, text))
+        shown = "" if level is Level.RUNNING else label
+        return labelled_cell(_("verdict"), two_lines(shown, text))
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
     def started(self, experiment: Experiment) -> SafeString:
@@ -160,3 +130,148 @@ class ExperimentAdmin(ActionPageAdmin):
     def shown_owner(self, experiment: Experiment) -> SafeString:
         """The team or the person to ask."""
         return labelled_cell(_("owner"), experiment.owner)
+
+    # The page.
+
+    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
+        """The page, or its report as JSON, which is what the command prints."""
+        row = object_id and self.get_object(request, unquote(object_id))
+        may_view = row and may(self.admin_site, request, "view", row)
+        if not (may_view and request.GET.get("format") == "json"):
+            return super().show_form(request, object_id, *args)
+        report, error = _report_of(row)
+        if report is None:
+            return JsonResponse({"error": error}, status=_SERVER_ERROR)
+        return JsonResponse(report)
+
+    def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
+        """What has happened to the experiment."""
+        return ExperimentEvent.objects.using(conf.database).filter(experiment_id=row.pk)
+
+    def version(self, row: Experiment) -> str:
+        """A text that differs after each change. Makes a query."""
+        return str(newest_event(row))
+
+    def is_offered(self, action: Action, row: Experiment) -> bool:
+        """What the state of the experiment allows."""
+        if action.name == "undo":
+            return undone_event(row) is not None
+        is_stored = row.frozen_report is not None and action.name in _NEED_NO_REPORT
+        return State(row.state) in _STATES[action.name] and not is_stored
+
+    def head(self, request: HttpRequest, row: Experiment) -> Head:
+        """The state and the verdict, what comes next, and what somebody must look at."""
+        report, error = _report_of(row)
+        main, others = _next_actions(row, report)
+        about = (row.description, row.owner, reports.state_sentence(row))
+        alarms = []
+        if error and (report is None or not report["has_mismatch"]):
+            text = (
+                _("There is no verdict: %(error)s")
+                if report
+                else _("There is no report: %(error)s")
+            )
+            alarms.append(text % {"error": error})
+        if report and report["has_mismatch"]:
+            alarms.append(reports.mismatch_notice(report))
+        verdicts = reports.verdict_lines(report) if report and row.state != State.DRAFT else ()
+        quiet = '<small class="flagstaff-quiet">{}</small>'
+        return Head(
+            state=(COLOURS[row.state], _state_text(row)),
+            lines=[
+                *verdicts,
+                format_html(quiet, " · ".join(filter(None, about))),
+            ],
+            main=main,
+            others=others,
+            alarms=alarms,
+            notes=[*(reports.notes(report) if report else ())],
+        )
+
+    def sections(self, request: HttpRequest, row: Experiment) -> Iterator[Section]:
+        """The metrics, what they mean, the units, and the settings."""
+        report, _error = _report_of(row)
+        if report and row.state != State.DRAFT:
+            yield reports.metrics(report)
+            yield reports.conclusions(report)
+            yield reports.course(report)
+            yield reports.units(report)
+        yield self._settings(request, row)
+
+    def _settings(self, request: HttpRequest, row: Experiment) -> Section:
+        """What does not change after the start."""
+        effect, rules = row.smallest_effect, row.rules
+        tolerated = (f"{name} ({number_text(harm)})" for name, harm in row.guardrails.items())
+        verdict = _("%(days)s and %(units)s units of each variant")
+        forced = [*row.overrides.items()]
+        shown = ", ".join(f"{unit}: {variant}" for unit, variant in forced[:_MAX_FORCED])
+        lines = (
+            (_("Variants"), shares_text(row)),
+            (_("Traffic"), _("%(percent)s %% of all units") % {"percent": row.traffic_percent}),
+            (_("Bucketing unit"), row.bucket_by),
+            (_("Rules"), rules_html(rules, self.admin_site, request) if rules else _("none")),
+            (_("Primary metric"), row.primary_metric or _("none")),
+            (_("Other metrics"), ", ".join(row.other_metrics) or _("none")),
+            (_("Guardrails"), ", ".join(tolerated) or _("none")),
+            (_("Planned units"), local_number(row.planned_units)),
+            (
+                _("Before a verdict"),
+                verdict % {"days": local_days(row.min_days), "units": local_number(row.min_units)},
+            ),
+            (
+                _("Smallest effect that matters"),
+                _("any") if effect is None else number_text(effect),
+            ),
+            *([(_("Forced units"), shown)] if forced else ()),
+        )
+        html = format_html(
+            '<dl class="flagstaff-facts">{}</dl>',
+            format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
+        )
+        return Section(_("Settings"), html, ("edit", "force"))
+
+    # The pages of the actions.
+
+    def initial(
+        self, request: HttpRequest, action: Action, row: Experiment | None
+    ) -> Mapping[str, Any]:
+        """What the form contains at first."""
+        return initial_texts(row)
+
+    def preview(
+        self,
+        request: HttpRequest,
+        action: Action,
+        row: Experiment | None,
+        arguments: Mapping[str, Any],
+    ) -> AppPreview:
+        """What an action would change."""
+        if row is None:
+            return preview_of_new(arguments)
+        return preview_of(action.name, row, arguments)
+
+
+def _report_of(row: Any) -> tuple[Report | None, str]:
+    """Returns the report, which is made once for a page."""
+    if not hasattr(row, "shown_report"):
+        report, error = read_report(row)
+        row.shown_report = report, str(localized(error))
+    return cast("tuple[Report | None, str]", row.shown_report)
+
+
+def _state_text(row: Experiment) -> str:
+    label = str(State(row.state).label)
+    if row.state == State.RUNNING:
+        label = f"{label}, {day_text(row, aware(timezone.now()))}"
+    return f"{label}, {_('forced off')}" if row.key in forced_off.keys else label
+
+
+def _next_actions(row: Experiment, report: Report | None) -> tuple[str, Sequence[str]]:
+    """Returns the action that has the filled button, and the others of the head."""
+    verdicts = report["verdicts"] if report else ()
+    is_better = any(one["outcome"] == "better" for one in verdicts)
+    if row.state == State.RUNNING:
+        return ("ship", ["stop"]) if is_better else ("stop", ["ship"])
+    if row.state == State.SHIPPED:
+        return "", ["undo", "ship", "stop"]
+    return ("start", ["undo", "ship"]) if row.frozen_report is None else ("", ["undo", "ship"])

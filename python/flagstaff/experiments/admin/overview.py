@@ -23,11 +23,12 @@ from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
-from flagstaff.experiments.admin.headline import outcome_label, outcome_text
+from flagstaff.experiments.admin.report import outcome_label
 from flagstaff.experiments.admin.texts import search_texts, state_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
 from flagstaff.experiments.statistics import Outcome
+from flagstaff.experiments.words import outcome_text
 
 # What a person decides or corrects. The most urgent outcome of an experiment is its label.
 _LEVELS = {
@@ -48,14 +49,14 @@ def _urgency() -> Case:
     outcomes = Cast("stored_verdict__outcomes", TextField())
     texts = (Q(Contains(outcomes, f'"{outcome}"')) for outcome in bad)
     is_bad = reduce(or_, texts, Q(stored_verdict__problem__gt=""))
-    is_present = Q(state=State.RUNNING, stored_verdict__phase=F("phase"))
+    is_present = Q(state=State.RUNNING, stored_verdict__run=F("run"))
     return Case(When(is_present & is_bad, then=0), default=1)
 
 
 URGENCY = _urgency()
 _COLUMNS = (
-    *("key", "phase", "started_at"),
-    *("stored_verdict__phase", "stored_verdict__outcomes"),
+    *("key", "run", "started_at"),
+    *("stored_verdict__run", "stored_verdict__outcomes"),
     *("stored_verdict__problem", "stored_verdict__at"),
 )
 
@@ -83,11 +84,11 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
 
 def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
     """Yields the level, the label and the text of each line of a running experiment."""
-    running, day = state_label(State.RUNNING), _day(experiment, now)
+    running, day = state_label(State.RUNNING), day_text(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:
-        text = _("%(day)s. No verdict yet: run-jobs has not run since phase %(phase)s began.")
-        yield Level.RUNNING, running, text % {"day": day, "phase": experiment.phase}
+        text = _("%(day)s. No verdict yet: run-jobs has not run since the start.")
+        yield Level.RUNNING, running, text % {"day": day}
         return
     verdict, time = _verdict(stored), as_of(stored.at)
     outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
@@ -96,7 +97,7 @@ def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
         # Of one treatment, the label says it already.
         details = verdict if len(stored.outcomes) > 1 else day
-        yield level, outcome_label(outcomes[0]), f"{details}, {time}"
+        yield level, outcome_label(outcomes[0].value), f"{details}, {time}"
     yield Level.RUNNING, running, f"{day}: {verdict}, {time}"
 
 
@@ -105,12 +106,13 @@ def _verdict(stored: StoredVerdict) -> str:
     if stored.problem:
         return stored.problem
     if len(stored.outcomes) == 1:
-        return outcome_text(Outcome(next(iter(stored.outcomes.values()))))
-    texts = (f"{arm}: {outcome_text(Outcome(outcome))}" for arm, outcome in stored.outcomes.items())
+        return outcome_text(next(iter(stored.outcomes.values())))
+    texts = (f"{arm}: {outcome_text(outcome)}" for arm, outcome in stored.outcomes.items())
     return "; ".join(texts)
 
 
-def _day(experiment: Experiment, now: datetime) -> str:
+def day_text(experiment: Experiment, now: datetime) -> str:
+    """Returns the day of an experiment since its start, such as "Day 3"."""
     started = aware(experiment.started_at) if experiment.started_at else now
     return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}
 
