@@ -39,10 +39,9 @@ def figures() -> dict[str, Any]:
     found = count(find(KEY))
     connection.close()
     return {
-        "units": sum(found.units.values()),
-        "moved": found.moved,
-        "lost": found.lost,
-        "lost_workers": found.workers_without_last_report,
+        "units": sum(found["units"].values()),
+        "lost": found["lost"],
+        "lost_workers": found["workers_without_last_report"],
     }
 
 

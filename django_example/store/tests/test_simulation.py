@@ -68,7 +68,7 @@ class SimulationTests(TransactionTestCase):
     def test_exposures_are_after_the_start_and_orders_in_the_past(self) -> None:
         start = self.simulate().start
         self.assertEqual(
-            set(Experiment.objects.values_list("started_at", "phases__started_at")),
+            set(Experiment.objects.values_list("started_at", "runs_since")),
             {(start, start)},
         )
         times = Exposure.objects.aggregate(first=Min("at"), last=Max("at"))

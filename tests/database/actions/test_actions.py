@@ -18,9 +18,8 @@ from django.db import transaction
 from flagstaff import acting_as, changes, experiments
 from flagstaff.actions import Kind, all_actions
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.experiments.assigning import force, set_weights, shuffle
+from flagstaff.experiments.after_start import add_metric, force, grow
 from flagstaff.experiments.editing import edit
-from flagstaff.experiments.metric_settings import set_metrics
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.experiments.undoing import undo
 from flagstaff.history import flag_version
@@ -30,6 +29,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
+from tests.support.experiment_pages import METRICS
 from tests.support.rollouts import drive_recently
 from tests.support.terminals import asked, run, undo_of
 
@@ -107,8 +107,8 @@ def start_plan(key: str) -> None:
     plans.start(key, STEPS)
 
 
-def restart(key: str) -> None:
-    shuffle(key)
+def create_small(key: str) -> None:
+    experiments.create(key, traffic_percent=20)
 
 
 def ship(key: str) -> None:
@@ -264,26 +264,28 @@ SAMPLES = [
         bad="--traffic-percent 101",
     ),
     experiment(
-        *("details", "--owner web --description New", {"owner": "web", "description": "New"}),
-        lambda key: edit(key, owner="web", description="New"),
-        experiments.create,
-        bad="--variant a",
-    ),
-    experiment(
-        *("metrics", "--planned-units 9 --smallest-effect 0.5"),
-        {"planned_units": 9, "smallest_effect": 0.5},
-        lambda key: set_metrics(key, planned_units=9, smallest_effect=0.5),
+        *("edit", "--owner web --planned-units 9", {"owner": "web", "planned_units": 9}),
+        lambda key: edit(key, owner="web", planned_units=9),
         experiments.create,
         bad="--guardrail refunds=few",
     ),
     experiment("start", "", {}, experiments.start, experiments.create),
     experiment(
-        *("traffic", "50", {"percent": 50}),
-        lambda key: set_weights(key, traffic_percent=50),
-        experiments.create,
-        bad="half",
+        *("grow", "50 --yes", {"percent": 50}, lambda key: grow(key, 50)),
+        *(create_small, experiments.start),
+        bad="half --yes",
     ),
-    experiment("restart", "--yes", {}, shuffle, experiments.create, experiments.start),
+    experiment(
+        *(
+            "add-metric",
+            "orders --yes",
+            {"metric": "orders"},
+            lambda key: add_metric(key, "orders"),
+        ),
+        *(experiments.create, experiments.start),
+        bad="other --yes",
+    ),
+    experiment("restart", "--yes", {}, experiments.restart, experiments.create, experiments.start),
     experiment(
         *("force", "42 --variant treatment", {"unit": "42", "variant": "treatment"}),
         lambda key: force(key, "42", "treatment"),
@@ -310,11 +312,17 @@ each_sample = pytest.mark.parametrize(
 WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
     (PLAN, "start"): "sets the rollout to 0 %",
     (PLAN, "delete"): "plan again: ",
-    (EXPERIMENT, "details"): "to take it back, set the old values",
-    (EXPERIMENT, "metrics"): "to take it back before the start, set the old values",
+    (EXPERIMENT, "edit"): "to take it back, set the old values",
+    (EXPERIMENT, "grow"): "more traffic cannot be taken back without a restart",
+    (EXPERIMENT, "add-metric"): "a metric that was added stays",
     (EXPERIMENT, "restart"): "the buckets before do not return",
     (EXPERIMENT, "delete"): "this cannot be undone",
 }
+
+
+@pytest.fixture(autouse=True)
+def metrics(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture
@@ -357,7 +365,7 @@ def rows_now() -> list[Any]:
         *(Plan, PlanEvent, Experiment, ExperimentEvent),
     )
     unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
-    unlike |= {"guarded_until", "frozen_report"}
+    unlike |= {"guarded_until", "frozen_report", "runs_since", "added_metrics"}
     return [
         {
             name: value

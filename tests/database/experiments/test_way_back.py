@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -159,11 +160,12 @@ def test_change_that_would_close_the_way_back_to_a_shipped_experiment_is_refused
     shipped: Experiment,
 ) -> None:
     experiments.stop(KEY)
-    for change in (
+    changes_of_the_run: list[Callable[[], object]] = [
         lambda: experiments.restart(KEY),
         lambda: experiments.grow(KEY, 100),
         lambda: experiments.add_metric(KEY, "revenue"),
-    ):
+    ]
+    for change in changes_of_the_run:
         with pytest.raises(ExperimentError, match="its report is stored; undo what was done last"):
             change()
     experiments.undo(KEY)

@@ -88,7 +88,7 @@ def test_rules_that_may_depend_on_a_group_count_as_a_reference(
 
 READERS: dict[type[Model], dict[str, Any]] = {
     KeyValueStore: {"value": 10, "rules": rule(reads("staff"))},
-    Experiment: {"variants": [], "allocation": [], "rules": rule(reads("staff"))},
+    Experiment: {"variants": [], "rules": rule(reads("staff"))},
     Segment: {"conditions": [condition("plan", "in", "pro"), reads("staff")]},
 }
 

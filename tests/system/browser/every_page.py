@@ -184,8 +184,8 @@ _PAST = (
     """,
     "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
     """
-    INSERT INTO flagstaff_experiments_exposure (experiment_id, shuffle, unit, variant, phase, at)
-    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', 'treatment'])[1 + n % 2], 1,
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, run, unit, variant, at)
+    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', 'treatment'])[1 + n % 2],
         now() - interval '18 days' + n * interval '10 days' / 4000
     FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
     WHERE e.key = 'checkout_button'
@@ -202,7 +202,9 @@ _PAST = (
     """,
     "DELETE FROM flagstaff_featureflag WHERE key = 'old_banner'",
     """
-    UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
+    UPDATE flagstaff_experiments_experiment
+    SET started_at = now() - interval '18 days', runs_since = now() - interval '18 days'
+    WHERE state <> 'draft'
     """,
     # A plan that a guard has rolled back.
     """

@@ -17,10 +17,11 @@ CONFIRM = "button.flagstaff-confirm"
 RENAME = f"UPDATE flagstaff_experiments_experiment SET key = 'left_' || id WHERE key = '{KEY}'"
 # Two thousand users of each variant, in the ten days before the window of a week.
 EXPOSURES = f"""
-    UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
-    WHERE experiment_id = (SELECT id FROM flagstaff_experiments_experiment WHERE key = '{KEY}');
-    INSERT INTO flagstaff_experiments_exposure (experiment_id, shuffle, unit, variant, phase, at)
-    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', '{LONG}'])[1 + n % 2], 1,
+    UPDATE flagstaff_experiments_experiment
+    SET started_at = now() - interval '18 days', runs_since = now() - interval '18 days'
+    WHERE key = '{KEY}';
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, run, unit, variant, at)
+    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', '{LONG}'])[1 + n % 2],
         now() - interval '18 days' + n * interval '10 days' / 4000
     FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
     WHERE e.key = '{KEY}'

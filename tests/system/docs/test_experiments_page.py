@@ -24,7 +24,7 @@ from flagstaff import experiments
 from flagstaff._tables.names import names, sql
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import find_metric
-from flagstaff.experiments.models import Experiment, Exposure, Phase, State
+from flagstaff.experiments.models import Experiment, Exposure, State
 from flagstaff.experiments.statistics import (
     LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
@@ -95,14 +95,14 @@ def flags(line: str) -> str:
 def expose(users: int = USERS, orders: Any = None, order: Any = None) -> None:
     """Spreads so many users of each variant over four weeks, of whom some order the next day."""
     experiment = Experiment.objects.get(key=KEY)
-    Phase.objects.update(started_at=START)
+    Experiment.objects.update(started_at=START, runs_since=START)
     units = [
         (2 * number + place, variant, START + 28 * DAY * number / users, number)
         for place, variant in enumerate(("control", "treatment"))
         for number in range(users)
     ]
     Exposure.objects.bulk_create(
-        Exposure(experiment=experiment, shuffle=0, unit=str(unit), variant=variant, phase=1, at=at)
+        Exposure(experiment=experiment, run=0, unit=str(unit), variant=variant, at=at)
         for unit, variant, at, _ in units
     )
     if order is not None:
@@ -178,7 +178,7 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
     experiment = experiments.create(KEY)
     Exposure.objects.bulk_create(
-        Exposure(experiment=experiment, shuffle=0, unit=unit, variant="control", phase=1, at=START)
+        Exposure(experiment=experiment, run=0, unit=unit, variant="control", at=START)
         for unit in map(str, range(10))
     )
     order = shop.models.Order
