@@ -198,12 +198,12 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
 
 
 def test_commands_of_the_life_do_what_the_page_says() -> None:
-    drafts = dict.fromkeys(("create", "details", "metrics"), State.DRAFT)
+    drafts = dict.fromkeys(("create", "edit"), State.DRAFT)
     states = {**drafts, "stop": State.STOPPED, "ship": State.SHIPPED}
     for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
         action = line.split()[1]
-        flags(f"{line} --yes" if action in {"ship", "delete", "restart", "undo"} else line)
+        flags(f"{line} --yes" if action in {"ship", "delete", "restart", "undo", "grow"} else line)
         if action != "delete":
             assert Experiment.objects.get().state == states.get(action, State.RUNNING)
     assert not Experiment.objects.exists()
@@ -212,7 +212,7 @@ def test_commands_of_the_life_do_what_the_page_says() -> None:
 def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     found = {
         re.findall(r"--([\w-]+)", option)[0]: default.strip("`").replace(",", "")
-        for option, default, _ in rows_of(PAGE, "option of `metrics`")
+        for option, default, _ in rows_of(PAGE, "option of `edit`")
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
     defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
