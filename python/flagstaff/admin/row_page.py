@@ -158,7 +158,9 @@ class RowPageAdmin(AdminOfActions):
         found.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
             return found
-        own = (one for one in self.page_actions if one.many and self.may_do(request, one, self.model))
+        own = (
+            one for one in self.page_actions if one.many and self.may_do(request, one, self.model)
+        )
         return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
 
     def _act(
@@ -198,7 +200,9 @@ class RowPageAdmin(AdminOfActions):
     # The page.
 
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        offered = (one for one in self.page_actions if not one.creates and self.is_offered(one, row))
+        offered = (
+            one for one in self.page_actions if not one.creates and self.is_offered(one, row)
+        )
         links = {one.name: self._link(request, one, row) for one in offered}
         found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
