@@ -37,10 +37,10 @@ class Done:
     record: Mapping[str, Any]
     #: The action that takes it back.
     undo: Undo | None = None
-    #: What that action does, if it does not bring everything back as it was.
-    instead: str = ""
     #: False if the row was like this already, so that nothing was written.
     written: bool = True
+    #: What that action does, if it does not bring everything back as it was.
+    instead: str = ""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class AppRequest(ActionRequest):
         text = _("“%(key)s” has changed since the page was shown. Press the button again.")
         self.problems.append(text % {"key": self.row.key})
 
-    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], str]]:
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         return [(cast("AppPreview", preview).rows, "")]
 
     def _notes_before(self, preview: Preview) -> list[str]:

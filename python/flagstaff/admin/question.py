@@ -429,7 +429,7 @@ class ActionRequest:
         except KeyError:
             return str(self.action.label)
 
-    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], str]]:
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """Returns the tables of what is now and afterwards, and their headings."""
         heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
         uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
