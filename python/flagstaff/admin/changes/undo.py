@@ -235,7 +235,7 @@ class UndoRequest(ActionRequest):
             yield text % {"names": local_list(names)}
         yield from filter(None, [_skipped_text(preview.changed), impact_text(preview.impact)])
 
-    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], str]]:
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """A line for each field of a single row, or for each of several rows."""
         more = self._more_lines(preview.impact)
         lines = {one.id: [*self._lines_of(one), *more.get(one.id, ())] for one in self.undone}
@@ -246,7 +246,7 @@ class UndoRequest(ActionRequest):
         for one in self.undone:
             url = history_url(self.site, one.kind, one.key)
             label = "" if one.kind is Kind.FLAG else f" ({KIND_LABELS[one.kind]})"
-            link = format_html('<a href="{}">{}</a>{}', url, one.key, label)
+            link = format_html('<a class="flagstaff-key" href="{}">{}</a>{}', url, one.key, label)
             rows.append(replace(joined_row(one.key, lines[one.id]), field=link))
         return [(rows, _("Key")), uses]
 
