@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from flagstaff._words.times import ago, aware, local_time, local_time_text
@@ -50,13 +50,6 @@ def two_lines(first: str, second: str) -> SafeString:
         first,
         second,
     )
-
-
-def labelled_cell(label: str, shown: str) -> SafeString:
-    """Returns a cell for a phone, whose cards show the label; empty if nothing is shown."""
-    if not shown:
-        return SafeString()
-    return format_html('<span data-label="{}">{}</span>', capfirst(label), shown)
 
 
 def as_of(at: datetime) -> str:

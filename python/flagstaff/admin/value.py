@@ -44,7 +44,6 @@ from flagstaff.actions import Action
 from flagstaff.admin.cells import (
     changed_cell,
     key_cell,
-    labelled_cell,
     newest_change_cell,
     two_lines,
 )
@@ -119,9 +118,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
 
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
-
     # The list.
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -168,10 +164,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return " · ".join(parts)
 
     @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
-    def changed(self, row: Any) -> SafeString:
+    def changed(self, row: Any) -> str:
         """The newest change in a few words, its actor and its time."""
-        shown = getattr(row, "newest_change", None) or changed_cell(row)
-        return labelled_cell(_("changed"), shown)
+        return getattr(row, "newest_change", None) or changed_cell(row)
 
     # The page.
 

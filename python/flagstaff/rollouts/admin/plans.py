@@ -133,12 +133,7 @@ class PlanAdmin(ActionPageAdmin):
     ordering = ("-id",)
 
     class Media:
-        css = {
-            "all": (
-                *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/rollouts.css"),
-            )
-        }
+        css = {"all": ("flagstaff/action_page.css", "flagstaff/rollouts.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
