@@ -137,7 +137,7 @@ class ExperimentAdmin(ActionPageAdmin):
         return two_lines(state_labels(experiment), note)
 
     @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
-    def verdict(self, experiment: Experiment) -> SafeString:
+    def verdict(self, experiment: Experiment) -> str:
         """The last verdict of a running experiment, in red if somebody must look at it."""
         if experiment.state != State.RUNNING:
             return ""
@@ -147,11 +147,11 @@ class ExperimentAdmin(ActionPageAdmin):
         return two_lines(label, text)
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
-    def started(self, experiment: Experiment) -> SafeString:
+    def started(self, experiment: Experiment) -> str:
         """The time since the start."""
-        return labelled_cell(_("started"), time_cell(experiment.started_at))
+        return time_cell(experiment.started_at)
 
     @admin.display(description=gettext_lazy("owner"), ordering="owner")
-    def shown_owner(self, experiment: Experiment) -> SafeString:
+    def shown_owner(self, experiment: Experiment) -> str:
         """The team or the person to ask."""
-        return labelled_cell(_("owner"), experiment.owner)
+        return experiment.owner
