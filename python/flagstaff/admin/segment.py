@@ -21,7 +21,7 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
-from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
@@ -88,7 +88,7 @@ class SegmentAdmin(RowPageAdmin):
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, segment: Segment) -> str:
         """The time since the last change. The tooltip has the date and time."""
-        return changed_cell(segment)
+        return time_cell(segment.changed_at)
 
     # The page.
 

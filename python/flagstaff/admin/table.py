@@ -10,7 +10,7 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -147,12 +147,6 @@ def with_query(request: HttpRequest, changed: Mapping[str, str | None]) -> str:
         if value is not None:
             query[name] = value
     return f"?{query.urlencode()}"
-
-
-def lines(first: str, *others: str) -> SafeString:
-    """Returns a line, and below it those quiet ones that are not empty."""
-    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
-    return format_html("{}{}", first, quiet)
 
 
 def link(url: str, text: str) -> SafeString | str:

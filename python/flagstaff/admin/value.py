@@ -42,9 +42,9 @@ from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.cells import (
-    changed_cell,
     key_cell,
     newest_change_cell,
+    time_cell,
     two_lines,
 )
 from flagstaff.admin.fallbacks import can_read
@@ -149,7 +149,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         text = Truncator(describe_value(row.value, secret=is_secret(row))).chars(_MAX_SHOWN)
         html = format_html('<span class="flagstaff-json">{}</span>', text)
         note = _rules_note(row)
-        return two_lines(html, note) if note else html
+        return two_lines(html, note)
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -166,7 +166,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
     @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
     def changed(self, row: Any) -> str:
         """The newest change in a few words, its actor and its time."""
-        return getattr(row, "newest_change", None) or changed_cell(row)
+        return getattr(row, "newest_change", None) or time_cell(row.changed_at)
 
     # The page.
 
