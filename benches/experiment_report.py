@@ -31,8 +31,8 @@ FILL = """
         now() - 45 * random() * interval '1 day'
     FROM generate_series(1, {orders});
     CREATE INDEX ON bench_order (customer_id);
-    INSERT INTO flagstaff_experiments_exposure (experiment_id, shuffle, unit, variant, phase, at)
-    SELECT {experiment}, 0, n::text, (ARRAY['control', 'treatment'])[1 + n % 2], 1,
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, run, unit, variant, at)
+    SELECT {experiment}, 0, n::text, (ARRAY['control', 'treatment'])[1 + n % 2],
         now() - (10 + 20 * random()) * interval '1 day'
     FROM generate_series(1, {units}) AS n;
     ANALYZE bench_order, flagstaff_experiments_exposure;
@@ -63,7 +63,7 @@ def main() -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
     Experiment.objects.all().delete()
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="converted", others=["revenue"], planned_units=UNITS)
+    experiments.edit(KEY, primary="converted", others=["revenue"], planned_units=UNITS)
     experiment = experiments.start(KEY)
     took = _seconds(lambda: _fill(experiment.pk))
     print(f"{UNITS:,} exposures and {ORDERS:,} orders, written in {took:.0f} s")

@@ -27,7 +27,7 @@ START = (
     # The sample data has the button as a draft with its metrics.
     f"experiment start {BUTTON}",
     f"experiment create {PHOTOS} --description 'Do large photos sell more?'",
-    f"experiment metrics {PHOTOS} --primary orders --planned-units 20000",
+    f"experiment edit {PHOTOS} --primary orders --planned-units 20000",
     f"experiment start {PHOTOS}",
 )
 

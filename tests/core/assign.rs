@@ -204,7 +204,7 @@ fn unit_may_be_an_attribute() {
 
 #[test]
 fn shuffle_gives_units_other_buckets() {
-    let (before, after) = (loaded(row()), loaded(ExperimentRow { shuffle: 1, ..row() }));
+    let (before, after) = (loaded(row()), loaded(ExperimentRow { run: 1, ..row() }));
     let variant = |snapshot: &Snapshot, user| {
         assign(of(snapshot), &Subject::Integer(user), &NoAttributes).variant
     };

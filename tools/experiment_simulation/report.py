@@ -18,8 +18,6 @@ _MOST_FALSE = 0.05
 _RULES = ("always_valid", "lower_bound", "upper_bound", "naive")
 # The naive test has 24.8 % (Armitage, McPherson and Rowe 1969): is the simulation itself right?
 _NAIVE_AT_20_LOOKS = (0.22, 0.28)
-# One look with 5 %, and two standard errors of 2,000 runs.
-_MOST_AT_ONE_LOOK = 0.06
 _LONGEST_MEAN, _LATE, _LEAST_ENDED = 1.2, 1.8, 0.8
 
 
@@ -78,8 +76,6 @@ def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE)
                 for rule in figures.bounded
                 if figures.bound[rule] > most_false
             ]
-            if figures.looks == 1 and figures.spoke["planned"] > _MOST_AT_ONE_LOOK:
-                problems.append(f"{name}: the one look spoke in {figures.spoke['planned']:.2%}")
         if figures.is_planned:
             problems += _broken_lengths(name, figures)
     if "20 looks" in found:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flagstaff.experiments.statistics import Plan, critical_value, lower_critical_value
-from tools.experiment_simulation.effects import Effects, effects_of, has_enough_together
+from tools.experiment_simulation.effects import Effects, effects_of
 from tools.experiment_simulation.units import Floats, Scenario, draw, looks_of
 
 __all__ = ["NEVER", "Ends", "run_all", "run_chunk"]
@@ -61,7 +61,7 @@ def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
     """Returns the ends of so many runs. The seed is the name of the scenario and the start."""
     source = np.random.default_rng([zlib.crc32(scenario.name.encode()), start])
     arms = draw(source, scenario, runs)
-    effects, together = effects_of(scenario.kind, *arms), has_enough_together(scenario.kind, *arms)
+    effects = effects_of(scenario.kind, *arms)
     looks, plan = looks_of(scenario), Plan(scenario.planned)
     two_sided = np.array([critical_value(int(units), plan) for units in looks])
     one_sided = np.array([lower_critical_value(int(units), plan) for units in looks])
@@ -71,7 +71,7 @@ def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
         _first(looks, z > one_sided),
         _first(looks, -z > one_sided),
         _first(looks, np.abs(z) >= _NAIVE),
-        _first(looks, (np.abs(z) >= _NAIVE) & together & (looks == scenario.planned)),
+        _first(looks, (np.abs(z) >= _NAIVE) & (looks == scenario.planned)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flagstaff.experiments.statistics import sample_size_of_proportions
+from flagstaff.experiments.statistics import units_for_proportions
 from tools.experiment_simulation.units import Scenario
 
 __all__ = ["scenarios"]
@@ -29,7 +29,7 @@ def scenarios(runs: int) -> list[Scenario]:
         replace(often, name="every 5 units, 90/10", treated=0.1),
         replace(often, name="every 5 units, plan 1,000", planned=1_000),
         replace(often, name="every 5 units, plan 100,000", planned=100_000),
-        replace(often, name="every 5 units, phases", kind="phases"),
+        replace(often, name="every 5 units, grow", kind="grow"),
         replace(often, name="every 5 units, lift", kind="lift"),
         replace(often, name="every 5 units, lift 90/10", kind="lift", treated=0.1),
         replace(often, name="every 5 units, lift 10/90", kind="lift", treated=0.9),
@@ -39,30 +39,13 @@ def scenarios(runs: int) -> list[Scenario]:
         replace(rare, name="every 20 units, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
         replace(often, name="every 5 units, ratio", kind="ratio"),
     ]
-    # One look, as with a fixed horizon: few buyers, and skewed amounts.
-    once = replace(
-        often, kind="revenue", runs=runs // 2, units=20_000, every=20_000, planned=20_000
-    )
-    none += [
-        replace(
-            once,
-            name=f"one look, revenue {name}, sigma {sigma:g}",
-            treated=treated,
-            sigma=sigma,
-            buyers=0.02,
-        )
-        for name, treated in (("50/50", 0.5), ("90/10", 0.1))
-        for sigma in (1.0, 1.5, 2.0)
-    ]
-    many = replace(once, units=100_000, every=100_000, planned=100_000, buyers=0.02, treated=0.1)
-    none.append(replace(many, name="one look, 90/10 of 100,000", sigma=1.5))
     some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
     return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
 
 
 def _with_effect(runs: int, effect: float, looks: int) -> Scenario:
     """Returns experiments that are planned for the effect _EFFECT, with looks until that size."""
-    planned = sample_size_of_proportions(_BASE, _BASE * (1 + _EFFECT)).total
+    planned = 2 * units_for_proportions(_BASE, _BASE * (1 + _EFFECT))
     every = -(-planned // looks)
     planned = every * looks
     name = f"effect {effect:.0%}, {looks} looks"

@@ -11,13 +11,15 @@ import numpy.typing as npt
 __all__ = ["ArmSums", "Floats", "Kind", "Scenario", "draw", "looks_of"]
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["conversion", "lift", "revenue", "ratio", "phases"]
+Kind = Literal["conversion", "lift", "revenue", "ratio", "grow"]
 
 # Ratio: units view 1 + Poisson(4) pages, and each has a click rate around 0.2.
 _VIEWS = 4.0
 _RATES = (0.05, 0.35)
-# Phases: in the second half everybody converts more, and the arms become equal.
-_TREATED_FIRST, _BETTER_LATER = 0.1, 1.5
+# Revenue: the share of units that buy, and the spread of their log-normal amounts.
+_BUYERS, _SIGMA = 0.05, 1.0
+# Grow: an experiment that looks good at half time gets more traffic, of units that convert more.
+_BETTER_LATER = 1.5
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,6 @@ class Scenario:
     treated: float = 0.5
     #: The effect for which `planned` is the size; 0 without one.
     planned_effect: float = 0.0
-    #: Of revenue: the share of units that buy, and the spread of their log-normal amounts.
-    buyers: float = 0.05
-    sigma: float = 1.0
 
     @property
     def is_as_planned(self) -> bool:
@@ -70,12 +69,25 @@ def draw(source: np.random.Generator, scenario: Scenario, runs: int) -> tuple[Ar
     if scenario.kind in {"revenue", "ratio"}:
         return _draw_units(source, scenario, runs)
     looks = len(looks_of(scenario))
-    share = np.full(looks, scenario.treated)
-    base = np.full(looks, scenario.base)
-    if scenario.kind == "phases":
-        share[: looks // 2] = _TREATED_FIRST
-        base[looks // 2 :] *= _BETTER_LATER
-    treated = source.binomial(scenario.every, share, (runs, looks))
+    base = np.full((runs, looks), scenario.base)
+    if scenario.kind != "grow":
+        return _draw_conversions(source, scenario, base)
+    half = looks // 2
+    first = _draw_conversions(source, scenario, base[:, :half])
+    control, treatment = (arm.y.sum(axis=1) / arm.units.sum(axis=1) for arm in first)
+    base[treatment > control] *= _BETTER_LATER
+    second = _draw_conversions(source, scenario, base[:, half:])
+    before, after = (
+        ArmSums(*(np.hstack(pair) for pair in zip(*both, strict=True)))
+        for both in zip(first, second, strict=True)
+    )
+    return before, after
+
+
+def _draw_conversions(
+    source: np.random.Generator, scenario: Scenario, base: Floats
+) -> tuple[ArmSums, ArmSums]:
+    treated = source.binomial(scenario.every, scenario.treated, base.shape)
     return (
         _of_conversions(scenario.every - treated, base, source),
         _of_conversions(treated, base * (1 + scenario.effect), source),
@@ -100,8 +112,8 @@ def _draw_units(
         x += source.poisson(_VIEWS, shape)
         y = source.binomial(x.astype(np.int64), source.uniform(*_RATES, shape)).astype(np.float64)
     else:
-        y = source.lognormal(0, scenario.sigma, shape)
-        y[source.random(shape, dtype=np.float32) >= scenario.buyers] = 0
+        y = source.lognormal(0, _SIGMA, shape)
+        y[source.random(shape, dtype=np.float32) >= _BUYERS] = 0
     y[treated] *= 1 + scenario.effect
     return _of_units(~treated, y, x), _of_units(treated, y, x)
 

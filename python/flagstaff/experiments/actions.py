@@ -48,7 +48,6 @@ def guardrails_of(lines: Sequence[str]) -> dict[str, float]:
     return dict(pairs)
 
 
-# By the arguments of `editing.restart`.
 _VARIANTS: dict[str, Argument] = {
     "variants": Several(
         "a variant and its weight, the control first; can be repeated, replaces all. Without "
@@ -239,18 +238,25 @@ def _restart_question(key: str, **_arguments: object) -> Question:
     "experiment restart checkout_button --yes",
     "experiment restart checkout_button --variant control --variant green:3 --yes",
     question=_restart_question,
-    fields=lambda: _VARIANTS,
     asks_always=True,
     label=_("Restart"),
     button=_("Restart %(key)s"),
 )
-def restart(key: str, **fields: Any) -> Done:
+def restart(
+    key: str,
+    variants: Annotated[Sequence[str] | None, _VARIANTS["variants"]] = None,
+    traffic_percent: Annotated[int | None, _VARIANTS["traffic_percent"]] = None,
+) -> Done:
     """Start the experiment anew: all units get other buckets.
 
     The exposures so far are no longer reported. Also the way to other weights or less traffic.
     """
     instead = "the buckets before do not return"
-    return _done(lambda: editing.restart(key, **fields), key, instead=instead)
+    return _done(
+        lambda: editing.restart(key, variants=variants, traffic_percent=traffic_percent),
+        key,
+        instead=instead,
+    )
 
 
 @action(

@@ -33,6 +33,7 @@ from flagstaff.experiments.rows import (
     begin_run,
     find,
     locked,
+    newest_event,
     record,
     set_state,
     weights_message,
@@ -150,6 +151,7 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     """
     present = find(key)
     _require_winner(present, winner)
+    last = newest_event(present)
     frozen = frozen_report(present) if with_report and _has_no_end(present) else None
     with locked(key) as experiment:
         _require_winner(experiment, winner)
@@ -166,8 +168,8 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
                 before=experiment.winner,
             )
         is_stored = frozen is not None and _has_no_end(experiment)
-        if is_stored and experiment.run != present.run:
-            # Somebody has restarted it since the report was read.
+        if is_stored and newest_event(experiment) != last:
+            # Somebody has changed it since the report was read.
             frozen = frozen_report(experiment)
         experiment.winner = winner
         set_state(experiment, State.SHIPPED)

@@ -10,7 +10,7 @@ import pytest
 
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.statistics import Design, sample_size_of_means
+from flagstaff.experiments.statistics import units_for_means
 from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, flags, rows, run, typed, undo_of
 
@@ -51,19 +51,19 @@ def test_restart_starts_an_experiment_that_was_stopped() -> None:
     change("start")
     change("stop")
     restarted = change("restart", "--yes")
-    assert (restarted["state"], restarted["shuffle"], restarted["phase"]) == ("running", 1, 2)
+    assert (restarted["state"], restarted["run"]) == ("running", 1)
 
 
-def test_details_change_a_draft_and_says_what_to_do_instead_after_the_start(tmp_path: Path) -> None:
+def test_edit_changes_a_draft_and_says_what_to_do_instead_after_the_start(tmp_path: Path) -> None:
     change("create", "--description", "Green?")
-    change("details", "--variant", "control", "--variant", "green:3", "--owner", "web")
+    change("edit", "--variant", "control", "--variant", "green:3", "--owner", "web")
     assert [one["key"] for one in stored().variants] == ["control", "green"]
     assert (stored().description, stored().owner) == ("Green?", "web")
-    unchanged = flags("experiment", "details", KEY, "--owner", "web").err
+    unchanged = flags("experiment", "edit", KEY, "--owner", "web").err
     assert unchanged == f"{KEY}: nothing had to be changed\n"
     experiments.start(KEY)
-    problem = refusal("details", "--owner", "shop", status=4)
-    assert "cannot be edited, because it is running. Its weights and traffic can" in problem
+    problem = refusal("edit", "--owner", "shop", status=4)
+    assert "cannot be edited, because it is running. Its traffic can grow" in problem
 
 
 def test_stop_of_a_stopped_experiment_says_that_nothing_had_to_be_changed() -> None:
@@ -86,7 +86,7 @@ def test_undo_asks_and_takes_back_a_stop_and_another_winner() -> None:
     change("undo", "--yes")
     assert stored().winner == "treatment"
     change("undo", "--yes")
-    assert "the last change is “started in phase 1”" in refusal("undo", "--yes", status=4)
+    assert "the last change is “started”" in refusal("undo", "--yes", status=4)
 
 
 def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash() -> None:
@@ -103,11 +103,10 @@ def test_required_reason_holds_for_all_changes_but_a_stop(settings: Any) -> None
     reason = ("--reason", "launch")
     actions = [
         ("create",),
-        ("details", "--owner", "web"),
-        ("metrics", "--min-days", "3"),
+        ("edit", "--owner", "web", "--traffic-percent", "20"),
         ("force", "42", "--variant", "control"),
-        ("traffic", "50"),
         ("start",),
+        ("grow", "50", "--yes"),
         ("restart", "--yes"),
         ("ship", "control", "--yes"),
         ("undo", "--yes"),
@@ -136,20 +135,21 @@ def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
 
 def test_restart_needs_a_confirmation() -> None:
     change("create")
+    change("start")
     assert "--yes" in refusal("restart", status=2)
     ran = asked(f"experiment restart {KEY}", "n")
     question, last = ran.err.splitlines()
     assert "The exposures so far are no longer reported. [y/N]" in question
     assert (ran.status, last) == (2, "cancelled; nothing was changed")
-    assert stored().shuffle == 0
+    assert stored().run == 0
 
 
-def test_metrics_sets_the_analysis() -> None:
+def test_edit_sets_the_analysis() -> None:
     change("create")
-    problem = refusal("metrics", "--primary", "orders", status=4)
+    problem = refusal("edit", "--primary", "orders", status=4)
     assert "has no metric 'orders'; it has none" in problem
-    change("metrics", "--planned-units", "20000", "--min-days", "14")
-    change("metrics", "--smallest-effect", "0.01")
+    change("edit", "--planned-units", "20000", "--min-days", "14")
+    change("edit", "--smallest-effect", "0.01")
     found = stored()
     assert (found.planned_units, found.min_days) == (20_000, 14)
     assert found.smallest_effect == 0.01
@@ -212,28 +212,28 @@ def test_list_has_all_with_the_newest_first() -> None:
 @pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])
 def test_shares_give_the_units_of_each_variant(shares: tuple[str, str]) -> None:
     found = document("sample-size", "--from", shares[0], "--to", shares[1], "--per-day", "500")
-    assert found == {"control": 3841, "treatment": 3841, "total": 7682, "days": 16}
+    assert found == {"variant": 3841, "total": 7682, "days": 16}
 
 
 def test_mean_takes_its_deviation_and_the_power() -> None:
     found = document("sample-size", "--deviation", "30", "--effect", "1.5", "--power", "0.9")
-    assert found["total"] == sample_size_of_means(30, 1.5, Design(power=0.9)).total
+    assert found["total"] == 2 * units_for_means(30, 1.5, power=0.9)
     assert found["days"] is None
 
 
 def test_size_is_enough_for_an_interval_of_rare_or_skewed_values() -> None:
     size = ("sample-size", "--deviation", "10", "--effect", "1")
     assert "pass --mean, too" in flags(*size).err
-    assert document(*size, "--mean", "10")["control"] == 1570
-    assert document(*size, "--mean", "0.5")["control"] == 20_050
+    assert document(*size, "--mean", "10")["variant"] == 1570
+    assert document(*size, "--mean", "0.5")["variant"] == 20_050
     assert "an interval needs about 20,050" in flags(*size, "--mean", "0.5").err
-    assert document("sample-size", "--from", "0.0001", "--to", "0.01")["control"] == 100_000
+    assert document("sample-size", "--from", "0.0001", "--to", "0.01")["variant"] == 100_000
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((), "write --from and --to for a conversion, or --deviation and --effect for a mean"),
+        ((), "write --from and --to for a share, or --deviation and --effect for a mean"),
         (("--from", "10%"), "write --from and --to"),
         (("--from", "10%", "--to", "12%", "--deviation", "3"), "write --from and --to"),
         (("--from", "10%", "--to", "10%"), "treatment is equal to control"),

@@ -1,20 +1,22 @@
-"""Edits of an experiment that has not started."""
+"""Edits of an experiment that has not started, and restarts."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from flagstaff import acting_as, experiments
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
-from flagstaff.experiments.models import Experiment, ExperimentEvent
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from tests.support.experiment_pages import METRICS
 
 pytestmark = pytest.mark.django_db
 
 KEY = "checkout_button"
+LONG_AGO = datetime(2026, 1, 5, tzinfo=timezone.utc)
 GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 
 
@@ -28,7 +30,7 @@ def stored() -> Experiment:
     return Experiment.objects.get(key=KEY)
 
 
-def test_edit_writes_settings_and_buckets_with_an_event_of_old_and_new_values() -> None:
+def test_edit_writes_settings_with_an_event_of_old_and_new_values() -> None:
     with acting_as("ana", reason="typo"):
         experiments.edit(
             KEY,
@@ -42,7 +44,7 @@ def test_edit_writes_settings_and_buckets_with_an_event_of_old_and_new_values() 
         )
     found = stored()
     assert (found.description, found.owner, found.rules) == ("Is green better?", "web", [GERMANY])
-    assert found.allocation == [[None, 6000], ["control", 1000], ["green", 3000]]
+    assert found.variants == [{"key": "control", "weight": 1}, {"key": "green", "weight": 3}]
     assert (found.primary_metric, found.guardrails) == ("orders", {"complaints": 0.01})
     event = ExperimentEvent.objects.latest("id")
     assert (event.kind, event.actor, event.reason) == ("edited", "ana", "typo")
@@ -64,8 +66,8 @@ def test_edit_of_a_started_experiment_is_refused_with_what_is_possible() -> None
     with pytest.raises(ExperimentError) as refused:
         experiments.edit(KEY, owner="web")
     assert str(refused.value) == (
-        f"{KEY} cannot be edited, because it is running. Its weights and traffic can be changed, "
-        "and metrics added; for anything else, create another experiment"
+        f"{KEY} cannot be edited, because it is running. Its traffic can grow, and metrics can be "
+        "added; for other variants, restart it; for anything else, create another experiment"
     )
 
 
@@ -87,3 +89,27 @@ def test_invalid_edit_is_refused_and_changes_nothing(change: Any, problem: str) 
     with pytest.raises(InvalidExperimentError, match=re.escape(problem)):
         experiments.edit(KEY, description="new", **change)
     assert Experiment.objects.values().get() == before
+
+
+def test_restart_begins_a_run_with_other_variants_and_all_metrics() -> None:
+    experiments.start(KEY)
+    experiments.add_metric(KEY, "orders")
+    Experiment.objects.update(started_at=LONG_AGO, runs_since=LONG_AGO)
+    experiments.restart(KEY, variants=["control", "green:3"], traffic_percent=20)
+    found = stored()
+    assert (found.state, found.run, found.traffic_percent) == (State.RUNNING, 1, 20)
+    assert (found.other_metrics, found.added_metrics) == (["orders"], {})
+    assert found.started_at == found.runs_since
+    assert found.started_at is not None
+    assert found.started_at > LONG_AGO
+    event = ExperimentEvent.objects.latest("id")
+    assert event.kind == "restarted"
+    assert event.message == (
+        "restarted: the exposures so far are no longer reported; variants: control 1, treatment 1 "
+        "→ control 1, green 3; traffic percent: 100 → 20"
+    )
+
+
+def test_draft_is_not_restarted() -> None:
+    with pytest.raises(ExperimentError, match=f"{KEY} cannot be restarted, because it is draft"):
+        experiments.restart(KEY)

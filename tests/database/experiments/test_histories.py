@@ -13,16 +13,18 @@ import pytest
 from flagstaff import experiments, refresh
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.testing import live_engine
 from tests.support.experiment_pages import METRICS
 from tests.support.fixtures import COMMITTED
 
 KEY = "checkout_button"
 UNITS = 60
+#: The metrics that can be added.
+ADDED = ["revenue", "complaints"]
 ACTIONS = [
     *("start", "stop", "ship control", "ship treatment", "undo") * 2,
-    *("weights", "shuffle", "force", "metrics"),
+    *("restart", "grow", "force", "metric"),
 ]
 
 
@@ -42,12 +44,15 @@ class Model:
 
     now: Decided = field(default_factory=Decided)
     before: list[Decided] = field(default_factory=list)
-    phase: int = 0
-    weight: int = 1
+    run: int = 0
+    percent: int = 50
+    added: int = 0
 
     def begin(self) -> None:
         self.now = replace(self.now, state=State.RUNNING, ended_at=None)
-        self.phase += 1
+
+    def has_begun(self) -> bool:
+        return self.now.state in {State.RUNNING, State.STOPPED} and not self.now.report
 
     def act(self, action: str) -> bool:
         """Whether the action is allowed. Its times and report are read from the row later."""
@@ -80,38 +85,40 @@ class Model:
         if not self.before:
             return False
         self.now = self.before.pop()
-        self.phase += self.now.state == State.RUNNING
         return True
 
-    def shuffle(self) -> bool:
-        if self.now.state == State.SHIPPED or self.now.report:
+    def restart(self) -> bool:
+        if not self.has_begun():
             return False
-        self.phase += self.now.state == State.RUNNING
+        self.begin()
+        self.run += 1
         self.before = []
         return True
 
-    def weights(self) -> bool:
-        allowed = self.shuffle()
-        self.weight += allowed
-        return allowed
+    def grow(self) -> bool:
+        self.percent += self.has_begun()
+        return self.has_begun()
 
     def force(self) -> bool:
         return True
 
-    def metrics(self) -> bool:
-        return self.now.state != State.SHIPPED
+    def metric(self) -> bool:
+        allowed = self.has_begun() and self.added < len(ADDED)
+        self.added += allowed
+        return allowed
 
 
 def act(action: str, model: Model) -> None:
     name, _, winner = action.partition(" ")
     if name == "ship":
         experiments.ship(KEY, winner)
-    elif name == "weights":
-        experiments.set_weights(KEY, {"treatment": model.weight + 1})
+    elif name == "grow":
+        experiments.grow(KEY, model.percent)
     elif name == "force":
         experiments.force(KEY, "1", "treatment")
-    elif name == "metrics":
-        experiments.set_metrics(KEY, others=["revenue"])
+    elif name == "metric":
+        # One that is not allowed would be the first one, or the last one again.
+        experiments.add_metric(KEY, ADDED[max(model.added - 1, 0)])
     else:
         getattr(experiments, name)(KEY)
 
@@ -121,27 +128,18 @@ def expected(found: Experiment, unit: int) -> str:
         return found.winner or "default"
     if str(unit) in found.overrides:
         return str(found.overrides[str(unit)])
-    digest = sha256(f"experiment:{KEY}:{found.shuffle}:{unit}".encode()).hexdigest()
-    bucket, end = int(digest, 16) % 10_000, 0
-    for owner, number in found.allocation:
-        end += number
-        if bucket < end:
-            return str(owner)
-    raise AssertionError
+    digest = sha256(f"experiment:{KEY}:{found.run}:{unit}".encode()).hexdigest()
+    if int(digest[:16], 16) % 100 >= found.traffic_percent:
+        return "default"
+    return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
 
 
 def require_like(model: Model, found: Experiment) -> None:
-    assert (found.state, found.winner, found.phase) == (
-        model.now.state,
-        model.now.winner,
-        model.phase,
-    )
-    running = [model.phase] if model.now.state == State.RUNNING else []
-    phases = Phase.objects.filter(experiment=found)
-    assert [*phases.filter(ended_at=None).values_list("number", flat=True)] == running
-    assert phases.count() == model.phase
-    for phase in phases.filter(ended_at=None):
-        assert (phase.shuffle, phase.allocation) == (found.shuffle, found.allocation)
+    now = model.now
+    assert (found.state, found.winner, found.run) == (now.state, now.winner, model.run)
+    assert found.traffic_percent == model.percent
+    assert found.other_metrics == ADDED[: model.added]
+    assert (found.started_at is None) == (found.state == State.DRAFT)
     assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
 
 
@@ -151,8 +149,8 @@ def require_like(model: Model, found: Experiment) -> None:
 def test_random_history_of_an_experiment_is_like_the_model(seed: int, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
     source, model = random.Random(seed), Model()
-    experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
+    experiments.create(KEY, traffic_percent=50)
+    experiments.edit(KEY, primary="orders", planned_units=4000)
     recorded: set[tuple[int, str, str]] = set()
     with live_engine():
         for _ in range(25):
@@ -181,8 +179,9 @@ def test_random_history_of_an_experiment_is_like_the_model(seed: int, settings: 
             for unit in source.sample(range(UNITS), 10):
                 variant = experiments.get_variant(KEY, unit, default="default")
                 assert variant == expected(found, unit)
-                if found.state == State.RUNNING and str(unit) not in found.overrides:
-                    recorded.add((found.shuffle, str(unit), variant))
+                is_in = variant != "default" and str(unit) not in found.overrides
+                if found.state == State.RUNNING and is_in:
+                    recorded.add((found.run, str(unit), variant))
         # What it has recorded is written then; a busy machine needs more than a second.
         assert lifecycle.close(30)
-    assert {*Exposure.objects.values_list("shuffle", "unit", "variant")} == recorded
+    assert {*Exposure.objects.values_list("run", "unit", "variant")} == recorded

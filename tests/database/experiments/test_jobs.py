@@ -26,7 +26,7 @@ KEY = "checkout_button"
 @pytest.fixture
 def running() -> Experiment:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
+    experiments.edit(KEY, primary="orders", planned_units=4000)
     return experiments.start(KEY)
 
 
@@ -39,12 +39,12 @@ def stored() -> StoredVerdict:
     return StoredVerdict.objects.get(experiment__key=KEY)
 
 
-def test_verdict_is_stored_with_its_time_and_phase(running: Experiment) -> None:
+def test_verdict_is_stored_with_its_time_and_run(running: Experiment) -> None:
     expose_both(running, (2000, 200), (2000, 320))
     before = timezone.now()
     [report] = store_verdicts(Event())
 
-    assert (stored().outcomes, stored().problem, stored().phase) == ({"treatment": "better"}, "", 1)
+    assert (stored().outcomes, stored().problem, stored().run) == ({"treatment": "better"}, "", 0)
     assert before <= stored().at <= timezone.now()
     assert (report.is_news, report.fields) == (False, (KEY, "treatment: better"))
 
@@ -72,12 +72,12 @@ def test_run_jobs_prints_the_verdicts_that_it_has_computed(running: Experiment) 
     assert "verdicts" not in json.loads(flags("run-jobs", "--json").out)
 
 
-def test_verdict_is_computed_again_for_a_new_phase(running: Experiment) -> None:
+def test_verdict_is_computed_again_for_a_new_run(running: Experiment) -> None:
     run()
-    Experiment.objects.update(phase=2)
+    Experiment.objects.update(run=2)
 
     assert run() == [KEY]
-    assert stored().phase == 2
+    assert stored().run == 2
 
 
 def test_experiment_that_does_not_run_has_no_verdict(running: Experiment) -> None:

@@ -23,7 +23,8 @@ from flagstaff.exceptions import (
 from flagstaff.experiments import retention
 from flagstaff.experiments.checks import check_metrics
 from flagstaff.experiments.metrics import Conversion, Sql
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
+from flagstaff.experiments.variants import shares_of
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS
@@ -50,21 +51,14 @@ def stored() -> Experiment:
     return Experiment.objects.get(key=KEY)
 
 
-def phases() -> list[tuple[int, dict[str, float], bool]]:
-    found = Phase.objects.order_by("number")
-    return [(row.number, row.shares, row.ended_at is not None) for row in found]
-
-
 def newest_event() -> ExperimentEvent:
     return ExperimentEvent.objects.latest("id")
 
 
 def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
     found = stored()
-    assert (found.state, found.phase, found.shuffle) == (State.DRAFT, 0, 0)
-    assert found.allocation == [["control", 5000], ["treatment", 5000]]
-    # An analysis without a change leaves no event.
-    experiments.set_metrics(KEY)
+    assert (found.state, found.run, found.started_at) == (State.DRAFT, 0, None)
+    assert shares_of(found.variants) == {"control": 0.5, "treatment": 0.5}
     text = "created with control 1, treatment 1; 100 % of all units take part"
     assert (newest_event().kind, newest_event().message) == ("created", text)
 
@@ -80,8 +74,8 @@ def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
         ({"variants": ["a:10001", "b"]}, "the weight of a is 10001"),
         ({"traffic_percent": 101}, "the traffic is 101 %"),
         (
-            {"variants": ["a:1", "b:999"], "traffic_percent": 1},
-            "a would get no bucket (less than 0.01 %)",
+            {"variants": ["a:1", "b:9999", "c:9999"]},
+            "a would get less than 0.01 % of the units; raise its weight",
         ),
         ({"traffic_percent": True}, "the traffic is True %"),
         ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
@@ -94,28 +88,6 @@ def test_invalid_experiment_is_refused(options: dict[str, Any], problem: str) ->
     with override("de"), pytest.raises(InvalidExperimentError, match=re.escape(problem)):
         experiments.create(KEY, **options)
     assert not Experiment.objects.exists()
-
-
-def test_change_of_weights_or_a_shuffle_begins_a_phase(running: Experiment) -> None:
-    experiments.set_weights(KEY, {"treatment": 3})
-    found = stored()
-    assert (found.phase, found.shuffle) == (2, 0)
-    assert found.allocation == [["control", 2500], ["treatment", 7500]]
-    assert phases() == [
-        (1, {"control": 0.5, "treatment": 0.5}, True),
-        (2, {"control": 0.25, "treatment": 0.75}, False),
-    ]
-    experiments.shuffle(KEY)
-    assert (stored().phase, stored().shuffle) == (3, 1)
-
-
-def test_weights_of_a_draft_and_the_same_weights_begin_no_phase(draft: Experiment) -> None:
-    experiments.set_weights(KEY, traffic_percent=20)
-    assert stored().traffic_percent == 20
-    assert phases() == []
-    experiments.start(KEY)
-    experiments.set_weights(KEY, {"treatment": 1}, traffic_percent=20)
-    assert stored().phase == 1
 
 
 def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
@@ -132,21 +104,33 @@ def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
     with pytest.raises(UnknownExperimentError, match="there is no experiment other; create it"):
         experiments.start("other")
     with pytest.raises(InvalidExperimentError, match="has no variant 'other'"):
-        experiments.set_weights(KEY, {"other": 1})
-    with pytest.raises(InvalidExperimentError, match="has no variant 'other'"):
         experiments.ship(KEY, "other")
 
 
 def test_experiment_is_started_stopped_and_started_again(running: Experiment) -> None:
     found = stored()
-    assert (found.state, found.phase, bool(found.started_at)) == (State.RUNNING, 1, True)
-    assert phases() == [(1, {"control": 0.5, "treatment": 0.5}, False)]
+    assert (found.state, found.started_at) == (State.RUNNING, found.runs_since)
     experiments.stop(KEY)
-    found = stored()
-    assert (found.state, bool(found.ended_at)) == (State.STOPPED, True)
-    assert phases() == [(1, {"control": 0.5, "treatment": 0.5}, True)]
+    assert (stored().state, bool(stored().ended_at)) == (State.STOPPED, True)
     experiments.start(KEY)
-    assert (stored().state, stored().phase, stored().ended_at) == (State.RUNNING, 2, None)
+    after = stored()
+    assert (after.state, after.run, after.ended_at) == (State.RUNNING, 0, None)
+    assert after.started_at == found.started_at
+
+
+def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experiment) -> None:
+    experiments.stop(KEY)
+    began = datetime.now(timezone.utc) - timedelta(days=9)
+    ended = began + timedelta(days=2)
+    Experiment.objects.update(started_at=began, runs_since=began, ended_at=ended)
+    experiments.ship(KEY, "control", with_report=False)
+    experiments.undo(KEY)
+    assert stored().ended_at == ended
+    experiments.start(KEY)
+    runs_since = stored().runs_since
+    assert runs_since is not None
+    ran_for = datetime.now(timezone.utc) - runs_since
+    assert timedelta(days=2) <= ran_for < timedelta(days=3)
 
 
 def test_change_that_the_state_does_not_allow_is_refused(draft: Experiment) -> None:
@@ -155,9 +139,9 @@ def test_change_that_the_state_does_not_allow_is_refused(draft: Experiment) -> N
     experiments.start(KEY)
     experiments.ship(KEY, "treatment")
     assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
-    for change in ("start", "shuffle", "set_weights", "set_metrics"):
+    for change in (experiments.start, experiments.restart, experiments.edit):
         with pytest.raises(ExperimentError, match="because it is shipped"):
-            getattr(experiments, change)(KEY)
+            change(KEY)
 
 
 @pytest.mark.parametrize("unit", ["", "7\0", "\N{EURO SIGN}" * 86])
@@ -177,23 +161,13 @@ def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) 
         ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
         ({"others": [""]}, "has no metric ''"),
         ({"guardrails": {"": 0.1}}, "has no metric ''"),
-        ({"method": "bayes"}, "the method is 'bayes'; choose one of sequential, fixed"),
     ],
 )
 def test_settings_of_the_analysis_are_validated(
     change: dict[str, Any], problem: str, draft: Experiment
 ) -> None:
     with pytest.raises(InvalidExperimentError, match=problem):
-        experiments.set_metrics(KEY, **change)
-
-
-def test_variant_that_units_have_met_keeps_a_weight(draft: Experiment) -> None:
-    experiments.set_weights(KEY, {"treatment": 0})
-    experiments.set_weights(KEY, {"treatment": 1})
-    experiments.start(KEY)
-    with pytest.raises(ExperimentError, match="the weight of treatment cannot become 0: all units"):
-        experiments.set_weights(KEY, {"treatment": 0})
-    assert stored().phase == 1
+        experiments.edit(KEY, **change)
 
 
 # Keys and checks.
@@ -217,7 +191,7 @@ broken = Conversion(lambda: Sql("SELECT nothing"), window=timedelta(days=1))
 def expose(experiment: Experiment, unit: str, user_pk: str | None = None) -> None:
     now = datetime.now(timezone.utc)
     seen: dict[str, Any] = {"unit": unit, "variant": "control", "user_pk": user_pk, "at": now}
-    Exposure.objects.create(experiment=experiment, shuffle=0, phase=1, **seen)
+    Exposure.objects.create(experiment=experiment, run=0, **seen)
 
 
 def exposed() -> list[str]:
@@ -376,7 +350,10 @@ def test_experiment_without_its_exposures_keeps_its_report(ended: Experiment) ->
 
 def set_failing_metric(settings: Any, key: str, **metrics: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": f"{__name__}.broken"}}
-    experiments.set_metrics(key, **(metrics or {"primary": "orders"}))
+    columns = {"primary": "primary_metric", "others": "other_metrics"}
+    given = metrics or {"primary": "orders"}
+    found = {columns.get(name, name): value for name, value in given.items()}
+    Experiment.objects.filter(key=key).update(**found)
 
 
 def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(

@@ -23,7 +23,6 @@ from flagstaff.experiments.metrics import (
     Mean,
     Metric,
     Ratio,
-    Retention,
     Sql,
     find_metric,
 )
@@ -50,10 +49,9 @@ def expose(experiment: Experiment, rows: list[tuple[str, str, datetime]], **more
     Exposure.objects.bulk_create(
         Exposure(
             experiment=experiment,
-            shuffle=0,
+            run=0,
             unit=unit,
             variant=variant,
-            phase=more.get("phase", 1),
             user_pk=more.get("user_pk"),
             at=at,
         )
@@ -98,17 +96,19 @@ def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experim
     ]
     metric = Conversion(source_of(events), window=DAY)
     assert totals(experiment, metric) == {"control": (4, 1.0)}
-    # Retention counts those who come back on that day.
+    # With `after`, those who come back on that day.
     events = [("a", 1.0, START + HOUR), ("b", 1.0, START + 7 * DAY), ("c", 1.0, START + 8 * DAY)]
-    assert totals(experiment, Retention(source_of(events), day=7)) == {"control": (4, 1.0)}
+    assert totals(experiment, Conversion(source_of(events), after=7 * DAY, window=DAY)) == {
+        "control": (4, 1.0)
+    }
 
 
-def test_unit_of_an_open_window_or_another_shuffle_is_left_out(experiment: Experiment) -> None:
+def test_unit_of_an_open_window_or_another_run_is_left_out(experiment: Experiment) -> None:
     now = datetime.now(timezone.utc)
     expose(experiment, [("a", "control", now - 2 * DAY), ("b", "control", now - HOUR)])
     metric = Conversion(source_of([("b", 1.0, now)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 0.0)}
-    experiment.shuffle = 1
+    experiment.run = 1
     assert measure(experiment, metric) == []
 
 
@@ -282,8 +282,8 @@ def test_source_that_cannot_be_read_is_refused(source: Callable[[], Any], proble
 
 
 def test_time_before_the_exposure_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="must not be before the exposure"):
-        Retention(raising, day=-1)
+    with pytest.raises(ConfigurationError, match="must not begin before the exposure"):
+        Conversion(raising, window=DAY, after=-DAY)
     with pytest.raises(ConfigurationError, match="must not be negative"):
         Mean(raising, window=DAY, covariate=-DAY)
 

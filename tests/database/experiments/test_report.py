@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import random
-import re
 from datetime import datetime, timedelta, timezone
-from functools import cache, partial
-from hashlib import sha256
 from typing import Any
 
 import pytest
-from django.db.models import F
+from django.db import connection
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
-from flagstaff.experiments.metrics import Sql
+from flagstaff.experiments.metrics import Mean, Sql
 from flagstaff.experiments.models import (
     Experiment,
     ExperimentEvent,
     Exposure,
     LostExposures,
-    Phase,
     State,
 )
+from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
 from flagstaff.experiments.results import Analysis
-from flagstaff.experiments.statistics import Conversions, compare_proportions
 from tests.support.experiment_pages import METRICS, expose, expose_both
-from tests.support.terminals import document, flags
+from tests.support.terminals import asked, document, flags
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
@@ -44,10 +39,19 @@ def staff() -> Sql:
     return Sql("SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number")
 
 
+def endless_units() -> Sql:
+    return Sql("SELECT pg_sleep(60)::text AS unit")
+
+
+endless = Mean(
+    lambda: Sql("SELECT pg_sleep(60)::text AS unit, 1::float8 AS value, now() AS time"), window=DAY
+)
+
+
 @pytest.fixture
 def experiment() -> Experiment:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
+    experiments.edit(KEY, primary="orders", planned_units=4000)
     return experiments.start(KEY)
 
 
@@ -55,27 +59,6 @@ def experiment() -> Experiment:
 def better(experiment: Experiment) -> Experiment:
     expose_both(experiment, (2000, 200), (2000, 320))
     return experiment
-
-
-@cache
-def bucket_of(unit: str) -> int:
-    return int(sha256(f"experiment:{KEY}:0:{unit}".encode()).hexdigest(), 16) % 10_000
-
-
-def meet_by_bucket(
-    experiment: Experiment, unit: int, control: int, phase: int, *, knows_buckets: bool
-) -> Exposure:
-    """The exposure of a unit in a phase with so many buckets of the control, some days ago."""
-    bucket = bucket_of(str(unit))
-    return Exposure(
-        experiment=experiment,
-        shuffle=0,
-        unit=str(unit),
-        variant="control" if bucket < control else "treatment",
-        phase=phase,
-        bucket=bucket if knows_buckets else None,
-        at=datetime.now(timezone.utc) - (10 - 3 * phase) * DAY,
-    )
 
 
 def report_text() -> str:
@@ -98,7 +81,7 @@ def test_clear_effect_is_better(better: Experiment) -> None:
     assert (found["control"], found["treatment"]) == (0.1, 0.16)
     assert 0 < found["difference"]["low"] < 0.06 < found["difference"]["high"]
     last_window = Exposure.objects.latest("at").at + DAY
-    assert last_window <= datetime.fromisoformat(found["at"].replace("Z", "+00:00"))
+    assert last_window <= datetime.fromisoformat(found["at"])
     assert "treatment: the treatment is better" in report_text()
     assert document("experiment", "report", KEY) == experiments.report(KEY)
 
@@ -114,15 +97,15 @@ def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: E
     assert found["outcome"] == "too_early"
     assert 1.9 < found["missing_days"] <= 2.0
     assert "A verdict needs 2 more days." in report_text()
-    experiments.set_metrics(KEY, guardrails={"complaints": 0.01})
+    Experiment.objects.update(guardrails={"complaints": 0.01})
     found = verdict()
     assert (found["outcome"], found["harmed"]) == ("harm", ["complaints"])
 
 
 def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
     experiments.create(KEY)
-    assert f"Set one: manage.py flags experiment metrics {KEY}" in report_text()
-    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
+    assert f"Set one: manage.py flags experiment edit {KEY}" in report_text()
+    experiments.edit(KEY, primary="orders", planned_units=4000)
     experiments.start(KEY)
     assert verdict()["outcome"] == "too_early"
     assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
@@ -130,75 +113,11 @@ def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
 
 def test_interval_has_the_corrected_level_with_several_metrics(better: Experiment) -> None:
     alone = result()
-    experiments.set_metrics(KEY, others=["revenue"])
+    Experiment.objects.update(other_metrics=["revenue"])
     first = result()
     assert (alone["interval_alpha"], first["interval_alpha"]) == (0.05, 0.025)
     assert first["newest"]["difference"]["low"] < alone["newest"]["difference"]["low"]
     assert first["corrected_p_value"] == 2 * alone["p_value"]
-
-
-def test_fixed_horizon_has_one_look_at_the_planned_size() -> None:
-    experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=2000, method="fixed")
-    started = experiments.start(KEY)
-    expose_both(started, (900, 60), (900, 160))
-    found = verdict()
-    assert (found["outcome"], found["missing_units"]) == ("too_early", 200)
-    assert result()["looks"]["units"] == []
-    assert "A verdict needs 200 more units with a full window." in report_text()
-    expose(started, "control", 300, 30, name="c")
-    expose(started, "treatment", 300, 30, name="t")
-    assert len(result()["looks"]["units"]) == 1
-    assert 2000 <= result()["newest"]["units"] < 2100
-    assert "look_again_is_not_valid" in verdict()["may_not_conclude"]
-
-
-def test_one_look_without_enough_values_has_no_result_and_no_other_look() -> None:
-    experiments.create(KEY, ["control:9", "treatment:1"])
-    experiments.set_metrics(KEY, primary="revenue", planned_units=2000, method="fixed")
-    started = experiments.start(KEY)
-    expose_both(started, (1820, 36), (200, 4))
-    newest = result()["newest"]
-    assert (newest["difference"]["low"], newest["p_value"]) == (None, 1.0)
-    text = (
-        r"no interval: at the one look, treatment needed about \d\d more units with a value other"
-    )
-    assert re.search(text, report_text())
-    found = verdict()
-    assert (found["outcome"], found["may_conclude"]) == (
-        "undecided",
-        ["planned_size_was_too_small"],
-    )
-    expose(started, "treatment", 20, 20, name="late")
-    assert result()["newest"]["p_value"] == 1.0
-
-
-def test_one_look_at_shares_of_one_phase_is_the_pooled_test() -> None:
-    experiments.create(KEY, ["control:9", "treatment:1"])
-    experiments.set_metrics(
-        KEY, primary="orders", guardrails={"complaints": 0.0}, planned_units=1900, method="fixed"
-    )
-    expose_both(experiments.start(KEY), (1800, 36), (200, 12))
-    [orders, complaints] = (one["treatments"][0] for one in experiments.report(KEY)["metrics"])
-    sums = orders["newest"]["phases"][0]
-    before, after = (Conversions(sums[arm]["units"], sums[arm]["contributors"]) for arm in ARMS)
-    expected = compare_proportions(before, after)
-    found = orders["newest"]["difference"]
-    assert (found["low"], found["high"]) == (expected.low, expected.high)
-    assert orders["p_value"] == expected.p_value
-    assert complaints["harm_bound"] == compare_proportions(before, after, 0.1).low
-
-
-def test_one_look_whose_interval_contains_zero_is_not_significant() -> None:
-    experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=800, method="fixed")
-    expose_both(experiments.start(KEY), (400, 24), (400, 39))
-    found = result()
-    # Near the limit, the pooled test and Newcombe's interval differ. The interval is drawn.
-    assert found["p_value"] < 0.05
-    assert found["newest"]["difference"]["low"] < 0
-    assert (found["is_significant"], found["decided_at"]) == (False, None)
-    assert verdict()["outcome"] == "no_difference"
 
 
 def test_interval_beside_the_lift_is_that_of_the_difference(better: Experiment) -> None:
@@ -213,19 +132,16 @@ def test_interval_beside_the_lift_is_that_of_the_difference(better: Experiment) 
 def test_several_metrics_explain_why_intervals_are_wider(better: Experiment) -> None:
     sentence = "With several metrics, one can look good by chance."
     assert sentence not in report_text()
-    experiments.set_metrics(KEY, others=["revenue"])
+    Experiment.objects.update(other_metrics=["revenue"])
     assert sentence in report_text()
 
 
 def test_planned_and_seen_shares_are_those_of_the_units_that_take_part() -> None:
     experiments.create(KEY, ["control", "treatment:3"], traffic_percent=40)
-    shares = experiments.report(KEY)["exposures"]
-    assert shares["planned_shares"] == pytest.approx({"control": 0.25, "treatment": 0.75})
-    assert shares["seen_shares"] == {"control": None, "treatment": None}
+    assert "control: 0 units, planned 25.0%\n" in report_text()
     expose_both(experiments.start(KEY), (50, 0), (50, 0))
-    shares = experiments.report(KEY)["exposures"]
-    assert shares["planned_shares"] == pytest.approx({"control": 0.25, "treatment": 0.75})
-    assert shares["seen_shares"] == {"control": 0.5, "treatment": 0.5}
+    variants = experiments.report(KEY)["settings"]["variants"]
+    assert {one["key"]: one["share"] for one in variants} == {"control": 0.25, "treatment": 0.75}
     assert "control: 50 units, planned 25.0%, seen 50.0%" in report_text()
 
 
@@ -279,60 +195,9 @@ def test_unit_that_is_forced_after_its_exposure_is_left_out(experiment: Experime
     assert found["metrics"][0]["units"] == 399
 
 
-def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:
-    # Simpson: the treatment loses by 5 points in each phase, and would win if phases were mixed.
-    experiments.set_weights(KEY, {"treatment": 9})
-    # Those of the control that the change moved are left out already.
-    expose(experiment, "control", 180, 90, phase=1)
-    expose(experiment, "treatment", 900, 405, phase=1, name="t1")
-    expose(experiment, "control", 100, 20, phase=2, name="c2")
-    expose(experiment, "treatment", 900, 135, phase=2, name="t2")
-    Phase.objects.filter(number=2).update(started_at=datetime.now(timezone.utc) - 9 * DAY)
-    difference = result()["newest"]["difference"]["value"]
-    assert difference == pytest.approx(-0.05, abs=0.01)
-
-
-@pytest.mark.parametrize("knows_buckets", [True, False])
-def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_not(
-    experiment: Experiment, knows_buckets: bool
-) -> None:
-    rng = random.Random(7)
-    meet = partial(meet_by_bucket, experiment, knows_buckets=knows_buckets)
-    phase_1 = [meet(unit, 5000, 1) for unit in range(6000)]
-    experiments.set_weights(KEY, {"treatment": 3})
-    returning = [unit for unit in range(6000) if rng.random() < 0.4]
-    phase_2 = [meet(unit, 2500, 2) for unit in (*returning, *range(6000, 9000))]
-    Exposure.objects.bulk_create(phase_1)
-    # As workers write them: a unit stays as it was, unless it meets another variant.
-    Exposure.objects.bulk_create(phase_2, ignore_conflicts=True)
-    found = experiments.report(KEY)
-    # Without the buckets, the control has lost those who return, and only those.
-    assert found["has_mismatch"] is not knows_buckets
-    counts = found["exposures"]
-    moved = [one for one in phase_1 if 2500 <= bucket_of(one.unit) < 5000]
-    met_two = [one for one in moved if int(one.unit) in set(returning)]
-    assert counts["met_two_variants"] == len(met_two)
-    assert counts["moved"] == (len(moved) - len(met_two) if knows_buckets else 0)
-    assert found["metrics"][0]["units"] == (sum(counts["units"].values()) if knows_buckets else 0)
-
-
-def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> None:
-    expose(experiment, "control", 20, 2, name="a")
-    expose(experiment, "treatment", 20, 3, name="b")
-    Exposure.objects.update(at=F("at") - 20 * DAY)
-    experiments.set_weights(KEY, traffic_percent=50)
-    expose_both(experiment, (2000, 200), (2000, 320), phase=2)
-    found = result()["newest"]
-    assert found["units"] == 4000
-    assert found["difference"]["low"] > 0
-    assert verdict()["outcome"] == "better"
-
-
 def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:
     now = datetime.now(timezone.utc)
-    Exposure.objects.create(
-        experiment=experiment, shuffle=0, unit="1", variant="control", phase=1, at=now
-    )
+    Exposure.objects.create(experiment=experiment, run=0, unit="1", variant="control", at=now)
     found = experiments.report(KEY)["exposures"]
     assert (found["units"]["control"], found["present_hour"]["control"]) == (0, 1)
 
@@ -343,7 +208,6 @@ def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
     Exposure.objects.all().delete()
     after = experiments.report(KEY)
     assert after["ended_at"]
-    assert [phase["ended_at"] for phase in after["phases"]] == [after["ended_at"]]
     assert (after["state"], after["winner"]) == ("shipped", "treatment")
     same = ("metrics", "exposures", "verdicts", "settings")
     assert [after[name] for name in same] == [before[name] for name in same]
@@ -351,7 +215,7 @@ def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
 
 
 def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experiment) -> None:
-    experiments.set_metrics(KEY, others=["leaking"], guardrails={"complaints": 0.1})
+    Experiment.objects.update(other_metrics=["leaking"], guardrails={"complaints": 0.1})
     found = experiments.report(KEY)
     assert verdict()["outcome"] == "better"
     # Corrected as if it did not fail.
@@ -369,7 +233,7 @@ def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experi
 def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     better: Experiment, settings: Any
 ) -> None:
-    experiments.set_metrics(KEY, others=["revenue"])
+    Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
     found = experiments.report(KEY)
     assert found["verdicts"] == []
@@ -382,7 +246,7 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
 
 
 def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experiment) -> None:
-    experiments.set_metrics(KEY, guardrails={"leaking": 0.1, "complaints": 0.2})
+    Experiment.objects.update(guardrails={"leaking": 0.1, "complaints": 0.2})
     found = verdict()
     assert (found["outcome"], found["failed"]) == ("guardrail_failed", ["leaking"])
     assert result()["newest"]["units"] == 4000
@@ -394,41 +258,121 @@ def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experi
     assert Experiment.objects.get().state == State.RUNNING
 
 
-def test_started_experiment_keeps_what_results_depend_on() -> None:
-    changes: list[dict[str, Any]] = [
-        {"guardrails": {"revenue": 0.5}},
-        {"guardrails": {"broken": 0.1}},
-        {"guardrails": {}},
-        {"primary": "revenue"},
-        {"others": []},
-        {"method": "fixed"},
-        {"planned_units": 9},
-        {"smallest_effect": 0.5},
-    ]
-    roles: dict[str, Any] = {"primary": "orders", "others": ["complaints"]}
-    experiments.create(KEY)
-    for change in changes:
-        experiments.set_metrics(KEY, **change)
-    experiments.set_metrics(KEY, **roles, guardrails={"revenue": 0.1})
-    text = "primary metric orders; other metrics complaints; guardrails revenue (0.1)"
-    assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
-    experiments.set_metrics(KEY, method="sequential", planned_units=10_000, smallest_effect=0.1)
-    text = "method sequential; planned units 10,000; smallest effect 0.1"
-    assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
-    experiments.start(KEY)
-    for change in changes:
-        with pytest.raises(ExperimentError, match="has started, so its"):
-            experiments.set_metrics(KEY, **change)
-    another = {"revenue": 0.1, "broken": 0.2}
-    assert experiments.set_metrics(KEY, guardrails=another).guardrails == another
-
-
 def test_metric_that_is_unknown_or_of_another_unit_is_refused() -> None:
     experiments.create(KEY, bucket_by="company")
     with pytest.raises(InvalidExperimentError, match="has no metric 'other'; it has orders"):
-        experiments.set_metrics(KEY, primary="other")
+        experiments.edit(KEY, primary="other")
     with pytest.raises(InvalidExperimentError, match=r'orders: .* with unit="company"'):
-        experiments.set_metrics(KEY, primary="orders")
+        experiments.edit(KEY, primary="orders")
+
+
+# What may change after the start.
+
+
+def add_metric_days_ago(metric: str, days: int, **more: Any) -> None:
+    experiment = experiments.add_metric(KEY, metric, **more)
+    at = datetime.now(timezone.utc) - days * DAY
+    added = {**experiment.added_metrics, metric: at.isoformat()}
+    Experiment.objects.update(added_metrics=added)
+
+
+def test_added_metric_counts_only_units_that_were_exposed_after_it(better: Experiment) -> None:
+    add_metric_days_ago("revenue", 7)
+    orders, revenue = experiments.report(KEY)["metrics"]
+    since = datetime.now(timezone.utc) - 7 * DAY
+    later = Exposure.objects.filter(at__gte=since).count()
+    assert (orders["units"], orders["added_on_day"]) == (4000, None)
+    assert (revenue["units"], revenue["added_on_day"]) == (later, 6)
+    assert 0 < later < 4000
+    line = f"revenue (other), {later:,} units with a full window, added on day 6: only units"
+    assert line in report_text()
+
+
+def test_unit_that_was_exposed_before_a_metric_and_again_after_it_is_not_counted(
+    experiment: Experiment,
+) -> None:
+    at = datetime.now(timezone.utc) - 5 * DAY
+    # It met its variant before, and another worker has written it again.
+    Exposure.objects.create(experiment=experiment, run=0, unit="1+", variant="control", at=at)
+    Exposure.objects.create(
+        experiment=experiment, run=0, unit="2+", variant="control", at=at + 2 * DAY
+    )
+    add_metric_days_ago("revenue", 4)
+    assert [one["units"] for one in experiments.report(KEY)["metrics"]] == [2, 1]
+
+
+def test_added_metric_is_in_the_correction_and_leaves_raw_p_values(better: Experiment) -> None:
+    before = result()
+    experiments.add_metric(KEY, "revenue")
+    after = result()
+    assert after["p_value"] == before["p_value"]
+    assert after["corrected_p_value"] == 2 * before["p_value"]
+    assert after["interval_alpha"] == 0.025
+    # A guardrail is not in it.
+    experiments.add_metric(KEY, "complaints", tolerated=0.01)
+    assert result()["corrected_p_value"] == after["corrected_p_value"]
+    assert experiments.report(KEY)["metrics"][2]["role"] == "guardrail"
+
+
+def test_results_that_one_more_metric_withdraws_are_named(experiment: Experiment) -> None:
+    expose_both(experiment, (2000, 200), (2000, 259))
+    report = experiments.report(KEY)
+    assert 0.025 < result()["p_value"] < 0.05
+    assert withdrawn_by_addition(report) == ["orders (treatment)"]
+    assert "No longer significant then: orders (treatment)." in (
+        asked(f"experiment add-metric {KEY} revenue", "n").err
+    )
+    assert Experiment.objects.get().other_metrics == []
+
+
+@pytest.mark.parametrize(("metric", "problem"), [("orders", "already"), ("other", "no metric")])
+def test_metric_that_cannot_be_added_is_refused(
+    experiment: Experiment, metric: str, problem: str
+) -> None:
+    with pytest.raises(InvalidExperimentError, match=problem):
+        experiments.add_metric(KEY, metric)
+
+
+def test_traffic_grows_and_does_not_fall() -> None:
+    experiments.create(KEY, traffic_percent=20)
+    with pytest.raises(ExperimentError, match="cannot grow, because it is draft"):
+        experiments.grow(KEY, 50)
+    experiments.start(KEY)
+    assert experiments.grow(KEY, 50).traffic_percent == 50
+    assert ExperimentEvent.objects.latest("id").message == "traffic: 20 % → 50 %"
+    events = ExperimentEvent.objects.count()
+    experiments.grow(KEY, 50)
+    assert ExperimentEvent.objects.count() == events
+    with pytest.raises(ExperimentError, match=r"is 50 % and can only grow.*restart it with less"):
+        experiments.grow(KEY, 40)
+
+
+def test_metric_whose_query_exceeds_the_time_limit_is_not_known(
+    better: Experiment, settings: Any
+) -> None:
+    Experiment.objects.update(other_metrics=["revenue"])
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "revenue": f"{__name__}.endless"}
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 2000")
+    found = experiments.report(KEY)
+    assert [one["error"] for one in found["metrics"]] == [
+        None,
+        "a time limit ended its query, so its results are not known",
+    ]
+    # Corrected as if it had results.
+    assert result()["interval_alpha"] == 0.025
+    assert verdict()["outcome"] == "better"
+
+
+def test_counts_that_exceed_the_time_limit_leave_no_report(
+    better: Experiment, settings: Any
+) -> None:
+    settings.FLAGSTAFF["EXCLUDED_UNITS"] = {"user": f"{__name__}.endless_units"}
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 200")
+    report, problem = read_report(better)
+    assert report is None
+    assert "such as a time limit" in problem
 
 
 def test_plan_of_two_variants_has_their_part_of_the_planned_units() -> None:

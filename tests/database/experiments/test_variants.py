@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +13,8 @@ from pytest_django import Settings
 from flagstaff import all_flags, experiments, snapshot, status
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
+from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.variants import shares_of
 from flagstaff.testing import override_variant
 from tests.support.conditions import outcomes_of
 from tests.support.fixtures import Load
@@ -21,9 +24,12 @@ pytestmark = pytest.mark.django_db
 KEY = "checkout_button"
 
 
-def bucket(unit: str, shuffle: int = 0) -> int:
-    digest = sha256(f"experiment:{KEY}:{shuffle}:{unit}".encode()).hexdigest()
-    return int(digest, 16) % 10_000
+def digest(unit: str, run: int = 0) -> str:
+    return sha256(f"experiment:{KEY}:{run}:{unit}".encode()).hexdigest()
+
+
+def bucket(unit: str, run: int = 0) -> int:
+    return int(digest(unit, run), 16) % 10_000
 
 
 def expected(unit: str) -> str:
@@ -43,7 +49,7 @@ def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
         assert get_variant(KEY, unit) == peek_variant(KEY, unit) == expected(str(unit))
     found = explain_variant(KEY, 1)
     assert (found.value, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
-    assert (found.bucket, found.bucket_by, found.phase) == (bucket("1"), "user", 1)
+    assert (found.bucket, found.bucket_by, found.run) == (bucket("1"), "user", 0)
 
 
 @pytest.mark.thorough
@@ -52,30 +58,62 @@ def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
     [
         (["control", "treatment"], 100, {"control": 5000, "treatment": 10_000}),
         (["control:99", "treatment:1"], 100, {"control": 9900, "treatment": 10_000}),
-        (["a:1", "b:2", "c:7"], 40, {None: 6000, "a": 6400, "b": 7200, "c": 10_000}),
+        (["a:1", "b:2", "c:4"], 40, {"a": 1429, "b": 4286, "c": 10_000}),
     ],
-    ids=["halves", "99:1", "1:2:7 of 40 %"],
+    ids=["halves", "99:1", "1:2:4 of 40 %"],
 )
 def test_variants_of_ten_thousand_units_are_those_of_the_oracle(
-    load: Load, variants: list[str], traffic: int, ends: dict[str | None, int]
+    load: Load, variants: list[str], traffic: int, ends: dict[str, int]
 ) -> None:
     experiments.create(KEY, variants, traffic_percent=traffic)
     experiments.start(KEY)
     units = [*range(10_000), *(f"ünit-{number}" for number in range(1_000))]
-    for shuffle in (0, 1):
+    assert {*shares_of(Experiment.objects.get().variants)} == {*ends}
+    for run in (0, 1):
         load()
         # In direct mode it makes one query for all.
         current = snapshot()
         for unit in units:
-            place = bucket(str(unit), shuffle)
+            place, takes_part = bucket(str(unit), run), int(digest(str(unit), run)[:16], 16)
             expected = next(variant for variant, end in ends.items() if place < end)
-            assert current.get_variant(KEY, unit) == expected, (unit, shuffle)
-        experiments.shuffle(KEY)
+            found = current.get_variant(KEY, unit)
+            assert found == (expected if takes_part % 100 < traffic else None), (unit, run)
+        experiments.restart(KEY)
 
 
 def test_buckets_are_those_of_the_test_of_the_core() -> None:
     # tests/core/assign.rs has the same number.
     assert sum((unit + 1) * bucket(str(unit)) for unit in range(10_000)) == 250_845_773_321
+
+
+def test_share_that_takes_part_is_independent_of_the_variant() -> None:
+    # 100,000 fixed units, by ten ranges of buckets and ten parts of the traffic: chi-square with
+    # 81 degrees of freedom is above 140 with a probability of 0.00005.
+    counts = Counter(
+        (bucket(str(unit)) // 1_000, int(digest(str(unit))[:16], 16) % 100 // 10)
+        for unit in range(100_000)
+    )
+    assert len(counts) == 100
+    assert sum((seen - 1_000) ** 2 / 1_000 for seen in counts.values()) < 140
+
+
+def test_unit_above_the_traffic_gets_the_default_and_keeps_its_variant_when_it_grows(
+    load: Load,
+) -> None:
+    experiments.create(KEY, traffic_percent=20)
+    experiments.start(KEY)
+    load()
+    before = {unit: get_variant(KEY, unit) for unit in range(100)}
+    outside = next(unit for unit, variant in before.items() if variant is None)
+    found = explain_variant(KEY, outside)
+    assert (found.value, found.reason, found.is_recorded) == (None, "SPLIT", False)
+    experiments.grow(KEY, 60)
+    load()
+    after = {unit: get_variant(KEY, unit) for unit in range(100)}
+    assert sum(variant is not None for variant in after.values()) > 40
+    for unit, variant in before.items():
+        assert variant in {None, after[unit]}
+        assert after[unit] in {None, expected(str(unit))}
 
 
 def test_user_object_and_its_key_get_the_same_variant(running: Load) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from tests.support.concurrency import run_during
 from tests.support.experiment_pages import expose_both
 from tests.support.fixtures import COMMITTED
@@ -25,7 +23,7 @@ KEY = "checkout_button"
 @pytest.fixture
 def running() -> Experiment:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
+    experiments.edit(KEY, primary="orders", planned_units=4000)
     experiment = experiments.start(KEY)
     expose_both(experiment, (200, 20), (200, 30))
     return experiment
@@ -92,27 +90,17 @@ def test_same_variant_is_shipped_once(shipped: Experiment) -> None:
     assert ExperimentEvent.objects.count() == events
 
 
-def test_phase_of_a_stored_report_ends_when_the_first_variant_was_shipped(
-    shipped: Experiment,
-) -> None:
-    [phase] = experiments.report(KEY)["phases"]
-    experiments.ship(KEY, "control")
-    assert experiments.report(KEY)["phases"] == [phase]
-    assert phase["ended_at"]
-
-
-def test_undo_of_a_stop_runs_in_a_new_phase_with_all_exposures(running: Experiment) -> None:
+def test_undo_of_a_stop_runs_with_all_exposures(running: Experiment) -> None:
     experiments.stop(KEY)
     with acting_as("ana", reason="wrong experiment"):
         experiments.undo(KEY)
     found = stored()
-    assert (found.state, found.phase, found.ended_at) == (State.RUNNING, 2, None)
-    assert Phase.objects.filter(ended_at=None).get().number == 2
+    assert (found.state, found.run, found.ended_at) == (State.RUNNING, 0, None)
     assert experiments.report(KEY)["exposures"]["units"] == {"control": 200, "treatment": 200}
     event = newest_event()
     assert (event.kind, event.actor, event.reason) == ("undone", "ana", "wrong experiment")
     assert event.message == (
-        "undone: “stopped: every call returns its default”; it runs in phase 2, with all exposures"
+        "undone: “stopped: every call returns its default”; it runs with all exposures"
     )
 
 
@@ -150,17 +138,14 @@ def test_undo_takes_back_one_decision_after_another(shipped: Experiment) -> None
         (State.SHIPPED, "treatment"),
         (State.RUNNING, ""),
     ]
-    with pytest.raises(ExperimentError, match="the last change is “started in phase 1”"):
+    with pytest.raises(ExperimentError, match="the last change is “started”"):
         experiments.undo(KEY)
 
 
-@pytest.mark.parametrize("change", ["start", "shuffle", "weights"])
-def test_undo_is_refused_if_something_else_happened_since(change: str, running: Any) -> None:
+@pytest.mark.parametrize("change", [experiments.start, experiments.restart])
+def test_undo_is_refused_if_something_else_happened_since(change: Any, running: Any) -> None:
     experiments.stop(KEY)
-    if change == "weights":
-        experiments.set_weights(KEY, {"treatment": 3})
-    else:
-        getattr(experiments, change)(KEY)
+    change(KEY)
     last = newest_event().message
     with pytest.raises(ExperimentError) as refused:
         experiments.undo(KEY)
@@ -170,42 +155,36 @@ def test_undo_is_refused_if_something_else_happened_since(change: str, running: 
     )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [experiments.shuffle, partial(experiments.set_weights, weights={"treatment": 3})],
-    ids=["shuffle", "weights"],
-)
 def test_change_that_would_close_the_way_back_to_a_shipped_experiment_is_refused(
-    change: Callable[[str], object], shipped: Experiment
+    shipped: Experiment,
 ) -> None:
     experiments.stop(KEY)
-    with pytest.raises(ExperimentError, match="its report is stored; undo what was done last"):
-        change(KEY)
+    for change in (
+        lambda: experiments.restart(KEY),
+        lambda: experiments.grow(KEY, 100),
+        lambda: experiments.add_metric(KEY, "revenue"),
+    ):
+        with pytest.raises(ExperimentError, match="its report is stored; undo what was done last"):
+            change()
     experiments.undo(KEY)
     assert experiments.undo(KEY).state == State.RUNNING
 
 
 @COMMITTED
-@pytest.mark.parametrize("change", ["restart", "shuffle", "weights"])
-def test_report_that_is_stored_has_the_phase_that_began_while_it_was_made(
-    running: Experiment, change: str
+def test_report_that_is_stored_is_of_the_run_that_began_while_it_was_made(
+    running: Experiment,
 ) -> None:
-    def begin_a_phase() -> None:
-        if change == "weights":
-            experiments.set_weights(KEY, {"treatment": 3})
-        elif change == "shuffle":
-            experiments.shuffle(KEY)
-        else:
-            experiments.stop(KEY)
-            experiments.start(KEY)
-
-    found = run_during(begin_a_phase, lambda: experiments.ship(KEY, "treatment"))
-    assert found.frozen_report["phases"][-1]["number"] == found.phase == 2
+    found = run_during(
+        lambda: experiments.restart(KEY, traffic_percent=40),
+        lambda: experiments.ship(KEY, "treatment"),
+    )
+    settings = found.frozen_report["settings"]
+    assert (settings["run"], settings["traffic_percent"]) == (1, 40)
 
 
-def test_undo_keeps_metrics_that_were_added_since(running: Experiment) -> None:
+def test_undo_keeps_what_was_added_since(running: Experiment) -> None:
     experiments.stop(KEY)
-    experiments.set_metrics(KEY, others=["revenue"])
+    experiments.add_metric(KEY, "revenue")
     experiments.undo(KEY)
     assert (stored().state, stored().other_metrics) == (State.RUNNING, ["revenue"])
 

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.django_db
 KEY = "checkout_button"
 
 
-def bucket(unit: str, shuffle: int = 0) -> int:
-    digest = sha256(f"experiment:{KEY}:{shuffle}:{unit}".encode()).hexdigest()
+def bucket(unit: str, run: int = 0) -> int:
+    digest = sha256(f"experiment:{KEY}:{run}:{unit}".encode()).hexdigest()
     return int(digest, 16) % 10_000
 
 

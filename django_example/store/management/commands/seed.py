@@ -86,4 +86,4 @@ def seed_experiment() -> None:
     key = samples.EXPERIMENT["key"]
     if not Experiment.objects.filter(key=key).exists():
         experiments.create(**samples.EXPERIMENT)
-        experiments.set_metrics(key, **samples.ANALYSIS)
+        experiments.edit(key, **samples.ANALYSIS)
