@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration, local_time_text
+from flagstaff.admin.cells import two_lines
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.table import Column, Table, lines
+from flagstaff.admin.table import Column, Table
 from flagstaff.admin.words import badge
 from flagstaff.experiments.admin.drawings import Axis, Change, Course, Point
 from flagstaff.experiments.admin.texts import (
@@ -374,13 +375,13 @@ def _cells(
     role, day = str(_ROLES[metric["role"]]), metric["added_on_day"]
     added = _("added on day %(day)s") % {"day": day} if day else ""
     if metric["error"]:
-        error = lines(badge("no verdict", _("fails")), str(localized(metric["error"])))
-        yield (lines(metric["metric"], role, added), NONE, NONE, "", NONE, error)
+        error = two_lines(badge("no verdict", _("fails")), str(localized(metric["error"])))
+        yield (two_lines(metric["metric"], role, added), NONE, NONE, "", NONE, error)
     for row in rows:
         treatment = "" if is_one else row.result["treatment"]
-        name = lines(metric["metric"], treatment, role, added, " · ".join(_facts(metric)))
+        name = two_lines(metric["metric"], treatment, role, added, " · ".join(_facts(metric)))
         colour, text, note = row.verdict
-        shown = lines(badge(_COLOURS[colour], text), note)
+        shown = two_lines(badge(_COLOURS[colour], text), note)
         if row.newest is None:
             yield (name, NONE, NONE, "", NONE, shown)
             continue
