@@ -9,18 +9,17 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from store.models import Order
 
 __all__ = ["analyze", "move_experiments", "move_exposures", "move_orders"]
 
 
 def move_experiments(keys: Sequence[str], start: datetime) -> None:
-    """Lets the experiments start, with their first phase, at this time."""
+    """Lets the experiments start at this time."""
     experiments = Experiment.objects.filter(key__in=keys)
-    Phase.objects.filter(experiment__in=experiments).update(started_at=start)
     ExperimentEvent.objects.filter(experiment__in=experiments).update(at=start)
-    experiments.update(created_at=start, started_at=start)
+    experiments.update(created_at=start, started_at=start, runs_since=start)
 
 
 def move_exposures(times: Mapping[str, datetime]) -> None:
