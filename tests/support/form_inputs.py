@@ -28,7 +28,7 @@ class _Reader(HTMLParser):
         if self._templates:
             return
         if tag == "input":
-            is_box = found.get("type") == "checkbox"
+            is_box = found.get("type") in {"checkbox", "radio"}
             if not is_box or "checked" in found:
                 self.inputs.append((name, found.get("value") or ("on" if is_box else "")))
         elif tag in ("textarea", "select"):

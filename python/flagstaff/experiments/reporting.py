@@ -373,7 +373,8 @@ def _metric(one: _Measured, study: _Study) -> MetricReport:
         "metric": one.name,
         "role": one.role,
         "units": one.units,
-        "error": one.error and str(one.error),
+        # Can be translated until it is stored.
+        "error": one.error,
         "added_on_day": _added_on_day(study.experiment, one.name),
         "kind": type(metric).__name__.lower() if metric else "",
         "description": metric.description if metric else "",

@@ -148,7 +148,7 @@ def experiment(rows: dict[str, Any]) -> None:
     """An experiment with results, and a draft."""
     for key in "x1", "x2":
         experiments.create(key, ["n1", "n2"], bucket_by="b1")
-        experiments.set_metrics(key, primary="m1", planned_units=4000, others=["m2"])
+        experiments.edit(key, primary="m1", planned_units=4000, others=["m2"])
         rows[key] = Experiment.objects.get(key=key).pk
     running = experiments.start("x1")
     expose(running, "n1", 400, 40)
@@ -402,22 +402,24 @@ def test_button_of_a_plan_shows_only_marked_texts(
         follow(operator, f"{PLANS}{rows[key]}/delete/", {"post": "yes"})
 
 
-BUTTONS = ("start", "stop", "ship", "weights", "shuffle", "metrics", "force", "none")
+ACTIONS = (
+    *("edit", "start", "grow", "add-metric", "restart", "force"),
+    *("stop", "ship", "undo", "delete"),
+)
 
 
-@pytest.mark.parametrize("name", BUTTONS)
-def test_button_of_an_experiment_shows_only_marked_texts(
+@pytest.mark.parametrize("name", ACTIONS)
+def test_action_of_an_experiment_shows_only_marked_texts(
     name: str, operator: Client, rows: dict[str, Any], experiment: None
 ) -> None:
+    typed = {"unit": "n3", "winner": "n2", "metric": "m3", "percent": "100"}
     for key in "x1", "x2":
-        url = f"{EXPERIMENTS}{rows[key]}/change/"
-        response = operator.post(url, {"_button": name}, follow=True)
+        url = f"{EXPERIMENTS}{rows[key]}/{name}/"
+        response = operator.get(url)
         check(response)
-        if asks(response):
-            form = {**confirmed(response), **inputs_of(response.content.decode(), "")}
-            check(operator.post(url, {**form, "_button": name}, follow=True))
-            wrong = {"unit": "", "weight_0": "x"}
-            check(operator.post(url, {**confirmed(response), **wrong}, follow=True))
+        shown = inputs_of(response.content.decode(), "")
+        follow(operator, url, shown)
+        follow(operator, url, shown | {name: typed[name] for name in typed.keys() & shown.keys()})
 
 
 ADD_FORMS: dict[str, tuple[dict[str, str], ...]] = {

@@ -21,7 +21,7 @@ from flagstaff._words.times import aware, local_days
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
-from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
+from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
@@ -86,8 +86,7 @@ class ExperimentAdmin(AppRowAdmin):
     ordering = (URGENCY.asc(), "-id")
 
     class Media:
-        names = ("admin", "lists", "experiments")
-        css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
+        css = {"all": ("flagstaff/experiments.css",)}
 
     # The list.
 
@@ -113,23 +112,23 @@ class ExperimentAdmin(AppRowAdmin):
         return two_lines(state_labels(experiment), note)
 
     @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
-    def verdict(self, experiment: Experiment) -> SafeString:
+    def verdict(self, experiment: Experiment) -> str:
         """The last verdict of a running experiment, in red if somebody must look at it."""
         if experiment.state != State.RUNNING:
-            return labelled_cell(_("verdict"), "")
+            return ""
         level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
         shown = "" if level is Level.RUNNING else label
-        return labelled_cell(_("verdict"), two_lines(shown, text))
+        return two_lines(shown, text)
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
-    def started(self, experiment: Experiment) -> SafeString:
+    def started(self, experiment: Experiment) -> str:
         """The time since the start."""
-        return labelled_cell(_("started"), time_cell(experiment.started_at))
+        return time_cell(experiment.started_at)
 
     @admin.display(description=gettext_lazy("owner"), ordering="owner")
-    def shown_owner(self, experiment: Experiment) -> SafeString:
+    def shown_owner(self, experiment: Experiment) -> str:
         """The team or the person to ask."""
-        return labelled_cell(_("owner"), experiment.owner)
+        return experiment.owner
 
     # The page.
 

@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration, local_time_text
+from flagstaff.admin.cells import two_lines
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.table import Column, Table, lines
+from flagstaff.admin.table import Column, Table
 from flagstaff.admin.words import badge
 from flagstaff.experiments.admin.drawings import Axis, Change, Course, Point
 from flagstaff.experiments.admin.texts import (
@@ -80,7 +81,7 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
         figures = ""
         if outcome in _RESULTS and primary is not None:
             results = {one["treatment"]: one for one in primary["treatments"]}
-            figures = _sentence(_Row(primary, results[treatment]))
+            figures = _sentence(MetricRow(primary, results[treatment]))
         yield format_html("{} {} {}", treatment, outcome_label(outcome), figures)
         if harmed := verdict["harmed"]:
             yield format_html("{}", _("Harmed: %(harmed)s") % {"harmed": ", ".join(harmed)})
@@ -183,7 +184,7 @@ def notes(report: Report) -> Iterator[str]:
 # The metrics.
 
 
-class _Row:
+class MetricRow:
     """A line of the table of metrics: one treatment of one metric at its newest look."""
 
     def __init__(self, metric: MetricReport, result: TreatmentReport) -> None:
@@ -307,13 +308,13 @@ def possible_harms(report: Report) -> list[str]:
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
         and any(
-            not one["is_harmed"] and _Row(metric, one).verdict[0] == "open"
+            not one["is_harmed"] and MetricRow(metric, one).verdict[0] == "open"
             for one in metric["treatments"]
         )
     ]
 
 
-def _sentence(row: _Row) -> str:
+def _sentence(row: MetricRow) -> str:
     """Returns the newest figures of the primary metric."""
     if row.newest is None:
         return ""
@@ -333,7 +334,7 @@ def metrics(report: Report) -> Section:
     if not report["metrics"]:
         return Section(title, _("There is no metric, so there is no verdict."), actions)
     found = [
-        (metric, [_Row(metric, one) for one in metric["treatments"]])
+        (metric, [MetricRow(metric, one) for one in metric["treatments"]])
         for metric in report["metrics"]
     ]
     axis = Axis(row.change for _metric, rows in found for row in rows if row.change)
@@ -369,18 +370,18 @@ def metrics(report: Report) -> Section:
 
 
 def _cells(
-    metric: MetricReport, rows: Sequence[_Row], axis: Axis, *, is_one: bool
+    metric: MetricReport, rows: Sequence[MetricRow], axis: Axis, *, is_one: bool
 ) -> Iterator[tuple[str, ...]]:
     role, day = str(_ROLES[metric["role"]]), metric["added_on_day"]
     added = _("added on day %(day)s") % {"day": day} if day else ""
     if metric["error"]:
-        error = lines(badge("no verdict", _("fails")), str(localized(metric["error"])))
-        yield (lines(metric["metric"], role, added), NONE, NONE, "", NONE, error)
+        error = two_lines(badge("no verdict", _("fails")), str(localized(metric["error"])))
+        yield (two_lines(metric["metric"], role, added), NONE, NONE, "", NONE, error)
     for row in rows:
         treatment = "" if is_one else row.result["treatment"]
-        name = lines(metric["metric"], treatment, role, added, " · ".join(_facts(metric)))
+        name = two_lines(metric["metric"], treatment, role, added, " · ".join(_facts(metric)))
         colour, text, note = row.verdict
-        shown = lines(badge(_COLOURS[colour], text), note)
+        shown = two_lines(badge(_COLOURS[colour], text), note)
         if row.newest is None:
             yield (name, NONE, NONE, "", NONE, shown)
             continue
@@ -424,7 +425,7 @@ def course(report: Report) -> Section:
         for result in metric["treatments"] if metric["role"] == PRIMARY else ():
             found = Course([*map(_point, result["looks"])])
             if found.is_drawn:
-                drawings += _figure(metric, _Row(metric, result), found)
+                drawings += _figure(metric, MetricRow(metric, result), found)
     return Section(title, drawings)
 
 
@@ -433,7 +434,7 @@ def _point(look: LookReport) -> Point:
     return Point(time_of(look["at"]), difference, look["low"], look["high"])
 
 
-def _figure(metric: MetricReport, row: _Row, found: Course) -> SafeString:
+def _figure(metric: MetricReport, row: MetricRow, found: Course) -> SafeString:
     name = (
         _("%(metric)s of %(treatment)s: difference in percentage points")
         if metric["is_proportion"]

@@ -99,7 +99,7 @@ def running(html: str) -> list[str]:
 def store(experiment: Experiment, problem: str = "", **outcomes: str) -> None:
     """Stores a verdict, as run-jobs does."""
     at = timezone.now().replace(minute=0)
-    verdict = {"phase": experiment.phase, "outcomes": outcomes, "problem": problem, "at": at}
+    verdict = {"run": experiment.run, "outcomes": outcomes, "problem": problem, "at": at}
     StoredVerdict.objects.update_or_create(experiment=experiment, defaults=verdict)
 
 
@@ -317,7 +317,7 @@ def test_experiment_without_a_verdict_says_that_run_jobs_has_not_run(
     Experiment.objects.update(started_at=timezone.now() - timedelta(days=4, hours=1))
     html = page(operator, OVERVIEW)
 
-    text = "Day 5. No verdict yet: run-jobs has not run since phase 1 began."
+    text = "Day 5. No verdict yet: run-jobs has not run since the start."
     assert running(html) == [f"button experiment running {text}"]
     assert f'href="{experiment_url(experiment)}"' in html
 
@@ -367,13 +367,13 @@ def test_experiment_that_has_no_verdict_says_why(operator: Client, experiment: E
     assert row.startswith("button experiment no verdict the metric orders fails, as of ")
 
 
-def test_verdict_of_an_earlier_phase_is_not_shown(operator: Client, experiment: Experiment) -> None:
+def test_verdict_of_an_earlier_run_is_not_shown(operator: Client, experiment: Experiment) -> None:
     store(experiment, treatment="worse")
-    Experiment.objects.update(phase=2)
+    Experiment.objects.update(run=2)
     html = page(operator, OVERVIEW)
 
     assert attention(html) == []
-    assert "since phase 2 began" in running(html)[0]
+    assert "run-jobs has not run since the start" in running(html)[0]
 
 
 def test_time_of_an_older_verdict_has_its_date(operator: Client, experiment: Experiment) -> None:

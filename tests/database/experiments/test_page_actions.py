@@ -1,0 +1,424 @@
+"""The pages of the actions of experiments: what they ask, show, write and refuse."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import experiments
+from flagstaff.admin.app_rows import AppRequest
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    act,
+    asks,
+    errors_of,
+    messages_of,
+    notes_of,
+    page,
+    preview_of,
+    problems_in,
+    staff,
+    typed,
+    undo_urls,
+)
+from tests.support.experiment_pages import EXPERIMENTS, METRICS, experiment_url, expose_both
+from tests.support.plan_pages import text_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
+
+KEY = "checkout_button"
+ADD = f"{EXPERIMENTS}add/"
+STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
+SHARES = "control 50.0 %, treatment 50.0 %"
+
+
+@pytest.fixture
+def draft() -> Experiment:
+    experiments.create(KEY, owner="shop")
+    guardrails = {"complaints": 0.012}
+    return experiments.edit(KEY, primary="orders", guardrails=guardrails, smallest_effect=0.02)
+
+
+@pytest.fixture
+def running() -> Experiment:
+    experiments.create(KEY)
+    experiments.edit(KEY, primary="orders")
+    return experiments.start(KEY)
+
+
+@pytest.fixture
+def better(running: Experiment) -> Experiment:
+    expose_both(running, (2000, 200), (2000, 320))
+    return running
+
+
+@pytest.fixture
+def shipped(better: Experiment) -> Experiment:
+    return experiments.ship(KEY, "treatment")
+
+
+def experiment_of(key: str = KEY) -> Experiment:
+    return Experiment.objects.get(key=key)
+
+
+def preview(client: Client, url: str, **arguments: Any) -> dict[str, list[str]]:
+    """Returns what the page of an action shows of these arguments, without a write."""
+    before = ExperimentEvent.objects.count()
+    response = client.post(url, typed(client, url, **arguments)) if arguments else client.get(url)
+    assert ExperimentEvent.objects.count() == before
+    lines = preview_of(response).items()
+    return {field: [one.replace("\xa0", " ") for one in sides] for field, sides in lines}
+
+
+# Creating and editing.
+
+
+def test_new_experiment_is_shown_then_created(operator: Client, admin_user: User) -> None:
+    assert "control\ntreatment</textarea>" in page(operator, ADD)
+    data = {"key": KEY, "variants": "control\ntreatment:3", "traffic_percent": "40"}
+    assert preview(operator, ADD, **data, rules="") == {
+        "control": ["\N{EN DASH}", "10.0 %"],
+        "treatment": ["\N{EN DASH}", "30.0 %"],
+        "who takes part": ["\N{EN DASH}", "all units"],
+    }
+    response = act(operator, ADD, **data, owner="shop", _reason="plan of the quarter")
+    found = experiment_of()
+    assert response.redirect_chain[-1][0] == experiment_url(found)
+    assert "created with control 1, treatment 3" in messages_of(response)[0]
+    assert (found.state, found.traffic_percent, found.owner) == (State.DRAFT, 40, "shop")
+    event = ExperimentEvent.objects.get()
+    assert (event.actor, event.reason) == (str(admin_user.pk), "plan of the quarter")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"variants": "control\n\nb:x"}, 'Line 3: "b:x" is no variant'),
+        ({"variants": "control"}, "the experiment has 1 variants; write 2 to"),
+        ({"key": "a b"}, "white space"),
+        ({"key": "a_flag"}, "is the key of a flag"),
+        ({"traffic_percent": "101"}, "from 0 to 100"),
+        ({"rules": "[{"}, "not valid JSON"),
+        (
+            {"rules": '[{"conditions": [{"segment": "s"}], "rollout_percent": 5}]'},
+            "rule 1 has a rollout of 5 %",
+        ),
+    ],
+)
+def test_wrong_argument_is_an_error_and_keeps_what_was_typed(
+    change: dict[str, str], error: str, operator: Client
+) -> None:
+    FeatureFlag.objects.create(key="a_flag")
+    data = {"key": KEY, "owner": "typed owner", **change}
+    response = act(operator, ADD, **data)
+    assert any(error in one for one in errors_of(response)), errors_of(response)
+    assert "typed owner" in response.content.decode()
+    assert not Experiment.objects.exists()
+
+
+def test_rules_are_edited_in_rows_and_marked(operator: Client) -> None:
+    row = {
+        "rules-rows": "1",
+        "rules-0-name": "",
+        "rules-0-rollout_percent": "",
+        "rules-0-0-attribute": "is_stuff",
+        "rules-0-0-operator": "in",
+        "rules-0-0-values": "true",
+    }
+    data = {**typed(operator, ADD, key=KEY), **row}
+    html = operator.post(ADD, {**data, "_edit": "preview"}).content.decode()
+    assert "“is_stuff” is not known here; did you mean" in html
+    act(operator, ADD, **{**data, "rules-0-0-attribute": "is_staff"})
+    assert experiment_of().rules == STAFF
+
+
+def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experiment) -> None:
+    url = experiment_url(draft, "edit")
+    html = page(operator, url)
+    assert "complaints=0.012</textarea>" in html
+    assert '<option value="orders" selected>orders \N{EN DASH} a customer has paid</option>' in html
+    assert 'name="key"' not in html
+    changes = {"owner": "", "planned_units": "9000", "guardrails": "", "others": "revenue"}
+    shown = preview(operator, url, **changes)
+    assert shown["Guardrails"] == ["complaints=0.012", "\N{EN DASH}"]
+    assert shown["Owner"] == ["shop", "\N{EN DASH}"]
+    act(operator, url, **changes)
+    found = experiment_of()
+    assert (found.owner, found.planned_units, found.smallest_effect) == ("", 9000, 0.02)
+    assert (found.primary_metric, found.other_metrics, found.guardrails) == (
+        "orders",
+        ["revenue"],
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"guardrails": "complaints=0.01\nrevenue=much"}, "Line 2: 'revenue=much' is no guardrail"),
+        ({"guardrails": "complaints=1\ncomplaints=2"}, "complaints is there twice; remove one"),
+        ({"guardrails": "complaints=-1"}, "the tolerated harm of complaints is -1.0"),
+        ({"others": "orders"}, "the metric orders has two roles"),
+        ({"others": "nothing"}, "has no metric 'nothing'"),
+        ({"smallest_effect": "0"}, "write a number above 0"),
+    ],
+)
+def test_wrong_metric_is_refused(
+    change: dict[str, str], error: str, operator: Client, draft: Experiment
+) -> None:
+    response = act(operator, experiment_url(draft, "edit"), **change)
+    assert any(error in one for one in errors_of(response)), errors_of(response)
+    assert experiment_of().guardrails == {"complaints": 0.012}
+
+
+def test_edit_of_an_old_page_is_refused_and_keeps_what_was_typed(
+    operator: Client, draft: Experiment
+) -> None:
+    url = experiment_url(draft, "edit")
+    data = typed(operator, url, owner="typed here")
+    experiments.edit(KEY, description="Written meanwhile.")
+    response = operator.post(url, data)
+    assert any("has changed since the page was shown" in one for one in problems_in(response))
+    assert 'value="typed here"' in response.content.decode()
+    assert experiment_of().owner == "shop"
+
+
+def test_edit_after_the_start_is_refused(operator: Client, running: Experiment) -> None:
+    response = act(operator, experiment_url(running, "edit"), owner="typed here")
+    assert any("cannot be edited" in one for one in errors_of(response))
+    assert experiment_of().owner == ""
+
+
+# From the start on.
+
+
+def test_start_says_who_takes_part_and_asks_once(
+    operator: Client, draft: Experiment, admin_user: User
+) -> None:
+    experiments.edit(KEY, rules=STAFF)
+    url = experiment_url(draft, "start")
+    lines = preview(operator, url)
+    assert lines["state"] == ["draft", "running"]
+    assert lines["who gets what"] == ["every call gets its default", SHARES]
+    assert lines["who takes part"][0] == "nobody"
+    assert "is_staff" in lines["who takes part"][1]
+    assert "each unit that meets it gets a variant" in " ".join(notes_of(operator.get(url)))
+    response = act(operator, url, _reason="launch")
+    assert "started" in messages_of(response)[0]
+    [undo] = undo_urls(response)
+    assert undo == experiment_url(draft, "stop")
+    event = ExperimentEvent.objects.latest("id")
+    assert (event.kind, event.reason, event.actor) == ("started", "launch", str(admin_user.pk))
+
+
+def test_start_without_a_primary_metric_says_that_there_will_be_no_verdict(
+    operator: Client,
+) -> None:
+    url = experiment_url(experiments.create(KEY), "start")
+    text = "There is no primary metric, so there will be no verdict."
+    assert text in notes_of(operator.get(url))
+    experiments.edit(KEY, primary="orders")
+    assert text not in notes_of(operator.get(url))
+
+
+def test_stop_is_one_click_without_a_reason_also_on_an_old_page(
+    operator: Client, running: Experiment, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    url = experiment_url(running, "stop")
+    html = page(operator, url)
+    assert not re.search(r'<input [^>]*name="_reason"[^>]* required', html)
+    experiments.grow(KEY, 100)
+    response = operator.post(url, {"_reason": ""}, follow=True)
+    assert experiment_of().state == State.STOPPED
+    assert "every call returns its default" in messages_of(response)[0]
+    assert undo_urls(response) == [experiment_url(running, "undo")]
+
+
+def test_stop_after_another_stop_changes_nothing(
+    operator: Client, running: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_first(*arguments: Any) -> Any:
+        experiments.stop(KEY)
+        return finish(*arguments)
+
+    finish = AppRequest._finish
+    monkeypatch.setattr(AppRequest, "_finish", stop_first)
+    response = act(operator, experiment_url(running, "stop"))
+    assert "nothing had to be changed" in messages_of(response)[0].lower()
+    assert ExperimentEvent.objects.filter(kind="stopped").count() == 1
+
+
+def test_traffic_grows_and_keeps_the_ratio(operator: Client) -> None:
+    experiments.create(KEY, ["control", "treatment:3"], traffic_percent=20)
+    url = experiment_url(experiments.start(KEY), "grow")
+    assert preview(operator, url, percent="40") == {
+        "control": ["5.00 %", "10.0 %"],
+        "treatment": ["15.0 %", "30.0 %"],
+    }
+    act(operator, url, percent="40")
+    assert experiment_of().traffic_percent == 40
+    response = act(operator, url, percent="10")
+    assert any("can only grow" in one for one in errors_of(response))
+
+
+def test_metric_is_added_and_says_what_it_withdraws(operator: Client, running: Experiment) -> None:
+    expose_both(running, (500, 50), (500, 85))
+    url = experiment_url(running, "add-metric")
+    html = page(operator, url)
+    assert '<option value="revenue">' in html
+    response = operator.post(url, typed(operator, url, metric="revenue"))
+    notes = " ".join(notes_of(response))
+    assert "Only units that are exposed from now on count." in notes
+    assert "The intervals of the other metrics get wider." in notes
+    act(operator, url, metric="revenue")
+    act(operator, url, metric="complaints", tolerated="0.01")
+    found = experiment_of()
+    assert (found.other_metrics, found.guardrails) == (["revenue"], {"complaints": 0.01})
+
+
+def test_restart_is_asked_and_can_change_the_weights(operator: Client, running: Experiment) -> None:
+    url = experiment_url(running, "restart")
+    lines = preview(operator, url, variants="control\ntreatment:3", traffic_percent="40")
+    assert lines == {"control": ["50.0 %", "10.0 %"], "treatment": ["50.0 %", "30.0 %"]}
+    data = typed(operator, url)
+    experiments.force(KEY, "42", "treatment")
+    response = operator.post(url, data)
+    assert any("has changed since the page was shown" in one for one in problems_in(response))
+    assert experiment_of().run == 0
+    act(operator, url, variants="control\ntreatment:3", traffic_percent="40")
+    assert (experiment_of().run, experiment_of().traffic_percent) == (1, 40)
+
+
+def test_force_gives_and_takes_back_a_variant(operator: Client, running: Experiment) -> None:
+    url = experiment_url(running, "force")
+    act(operator, url, unit="42", variant="treatment")
+    assert experiment_of().overrides == {"42": "treatment"}
+    act(operator, url, unit="42", variant="")
+    assert experiment_of().overrides == {}
+
+
+# Decisions.
+
+
+def test_ship_shows_the_verdicts_and_what_follows(operator: Client, better: Experiment) -> None:
+    url = experiment_url(better, "ship")
+    text = text_of(page(operator, url))
+    assert "treatment \N{EN DASH} the treatment is better" in text
+    assert "control \N{EN DASH} the report says that another variant is better" in text
+    response = operator.post(url, {**typed(operator, url), "winner": ""})
+    assert errors_of(response) == ["This field is required."]
+    lines = preview(operator, url, winner="treatment")
+    assert lines["who gets what"] == [SHARES, "everyone gets “treatment”"]
+    response = act(operator, url, winner="treatment")
+    assert f"manage.py flags references {KEY}" in messages_of(response)[0]
+    assert undo_urls(response) == [experiment_url(better, "undo")]
+    assert (experiment_of().state, experiment_of().winner) == (State.SHIPPED, "treatment")
+
+
+def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: Experiment) -> None:
+    Experiment.objects.update(guardrails={"complaints": 0.05})
+    expose_both(running, (300, 30), (300, 34))
+    url = experiment_url(running, "ship")
+    notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
+    assert any("No treatment has been shown to be better" in note for note in notes)
+    warning = "Guardrail complaints: harm beyond what is tolerated is not excluded."
+    assert warning in notes
+
+
+@pytest.mark.parametrize("metric", ["orders", "leaking"])
+def test_ship_with_a_failing_metric_needs_a_choice(
+    metric: str, operator: Client, better: Experiment, settings: Any
+) -> None:
+    if metric == "orders":
+        settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
+    else:
+        Experiment.objects.update(guardrails={"leaking": 0.1})
+    url = experiment_url(better, "ship")
+    response = operator.post(url, typed(operator, url, winner="control"))
+    assert any(f"the metric {metric} fails" in note for note in notes_of(response))
+    response = act(operator, url, winner="control", report="on")
+    assert any("cannot be stored" in one for one in errors_of(response)), errors_of(response)
+    assert experiment_of().state == State.RUNNING
+    data = typed(operator, url, winner="control")
+    data.pop("report")
+    response = operator.post(url, data)
+    assert asks(response)
+    data |= {"_confirmed": response.context["preview"].seal}
+    operator.post(url, data)
+    assert experiment_of().winner == "control"
+
+
+def test_shipped_experiment_ships_another_variant_and_keeps_its_report(
+    operator: Client, shipped: Experiment
+) -> None:
+    stored, url = experiment_of().frozen_report, experiment_url(shipped, "ship")
+    html = page(operator, url)
+    assert 'value="control"' in html
+    assert 'value="treatment"' not in html
+    response = operator.post(url, typed(operator, url, winner="control"))
+    assert any("The stored report stays as it is." in note for note in notes_of(response))
+    act(operator, url, winner="control")
+    found = experiment_of()
+    assert (found.state, found.winner, found.frozen_report) == (State.SHIPPED, "control", stored)
+
+
+def test_undo_of_a_ship_shows_and_restores_the_running_experiment(
+    operator: Client, shipped: Experiment
+) -> None:
+    url = experiment_url(shipped, "undo")
+    assert preview(operator, url) == {
+        "event": ["shipped: all units get treatment", "undone"],
+        "state": ["shipped", "running"],
+        "who gets what": ["everyone gets “treatment”", SHARES],
+        "report": ["stored", "computed from all exposures"],
+    }
+    text = "Units that met the shipped variant meanwhile stay in the report."
+    assert text in notes_of(operator.get(url))
+    act(operator, url)
+    assert (experiment_of().state, experiment_of().frozen_report) == (State.RUNNING, None)
+
+
+def test_undo_of_nothing_says_so(operator: Client, running: Experiment) -> None:
+    response = operator.get(experiment_url(running, "undo"))
+    assert any("cannot be undone" in one for one in errors_of(response))
+
+
+def test_required_reason_is_asked_for_all_but_a_stop(
+    operator: Client, shipped: Experiment, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    for name, arguments in (("ship", {"winner": "control"}), ("undo", {})):
+        response = act(operator, experiment_url(shipped, name), **arguments)
+        [problem] = problems_in(response)
+        assert problem.startswith("A reason is required.")
+    assert experiment_of().winner == "treatment"
+
+
+def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experiment) -> None:
+    url = experiment_url(running, "delete")
+    response = operator.get(url)
+    assert any("is running; stop it first" in one for one in errors_of(response))
+    assert not asks(response)
+    operator.post(url, {"_confirmed": "1"})
+    assert Experiment.objects.exists()
+    experiments.stop(KEY)
+    assert preview(operator, url) == {"state": ["stopped", "deleted"]}
+    response = act(operator, url)
+    assert "deleted; every call returns its default" in messages_of(response)[0]
+    assert not Experiment.objects.exists()
+
+
+def test_pages_of_actions_need_their_right(shipped: Experiment) -> None:
+    viewer = staff("view_experiment")
+    for name in ("edit", "start", "stop", "ship", "undo", "restart", "delete"):
+        assert viewer.get(experiment_url(shipped, name)).status_code == 403, name
+        assert viewer.post(experiment_url(shipped, name)).status_code == 403, name
+    changer = staff("change_experiment", name="changer")
+    assert changer.get(experiment_url(shipped, "undo")).status_code == 200
+    assert changer.get(experiment_url(shipped, "delete")).status_code == 403

@@ -1,0 +1,433 @@
+"""The list of experiments, and the page of each with its report. Others test the actions."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from django.utils.translation import override
+
+from flagstaff import acting_as, experiments
+from flagstaff._engine import forced_off
+from flagstaff.experiments.models import (
+    Experiment,
+    ExperimentEvent,
+    LostExposures,
+    State,
+    StoredVerdict,
+)
+from flagstaff.experiments.statistics import Statement
+from flagstaff.experiments.words import STATEMENTS
+from tests.support.admin_pages import (
+    column,
+    count_queries,
+    events_of,
+    messages_of,
+    page,
+    permit,
+    staff,
+)
+from tests.support.experiment_pages import (
+    EXPERIMENTS,
+    METRICS,
+    experiment_url,
+    expose,
+    expose_both,
+)
+from tests.support.plan_pages import INLINE, table, text_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
+
+KEY = "checkout_button"
+METRICS_TABLE = 'aria-label="Metrics"'
+UNITS_TABLE = 'aria-label="Units"'
+
+
+@pytest.fixture
+def draft() -> Experiment:
+    experiments.create(KEY, description="Is a green button better?", owner="shop")
+    return experiments.edit(KEY, primary="orders", planned_units=4000)
+
+
+@pytest.fixture
+def running(draft: Experiment) -> Experiment:
+    return experiments.start(KEY)
+
+
+@pytest.fixture
+def better(running: Experiment) -> Experiment:
+    expose_both(running, (2000, 200), (2000, 320))
+    return running
+
+
+def with_metrics(experiment: Experiment, **columns: Any) -> None:
+    """Sets metrics as if the experiment had begun with them."""
+    Experiment.objects.filter(pk=experiment.pk).update(**columns)
+
+
+def shown(client: Client, experiment: Experiment) -> str:
+    return page(client, experiment_url(experiment))
+
+
+def actions_of(html: str) -> set[str]:
+    """Returns the actions that a page links to."""
+    return {*re.findall(r"<a [^>]*>([^<]+)…</a>", html)}
+
+
+def settings_of(html: str) -> dict[str, str]:
+    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html, re.DOTALL)
+    return {name: text_of(text).replace("\xa0", " ") for name, text in found}
+
+
+# The list.
+
+
+def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
+    def columns(query: str = "") -> list[str]:
+        html = page(operator, EXPERIMENTS + query)
+        names = ("experiment", "shown_state", "started", "shown_owner")
+        return [cell for name in names for cell in column(html, name)]
+
+    experiments.create(
+        KEY, ["control", "treatment:3"], traffic_percent=40, owner="shop", description="Green?"
+    )
+    shown_key = f"{KEY} control 10.0 %, treatment 30.0 %"
+    assert columns() == [shown_key, "draft", "-", "shop"]
+    assert 'title="Green?"' in page(operator, EXPERIMENTS)
+    experiments.start(KEY)
+    experiments.ship(KEY, "treatment")
+    shipped = [shown_key, "shipped everyone gets “treatment”", "just now", "shop"]
+    assert columns() == shipped
+    experiments.create("other")
+    for query in ("?state__exact=shipped", "?q=green", "?q=shop", "?q=checkout"):
+        assert columns(query) == shipped, query
+
+
+def test_list_and_page_say_that_an_experiment_is_forced_off(
+    operator: Client, running: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "forced off" not in page(operator, EXPERIMENTS)
+    monkeypatch.setattr(forced_off, "keys", frozenset({KEY}))
+    assert column(page(operator, EXPERIMENTS), "shown_state") == ["running forced off"]
+    html = shown(operator, running)
+    assert "running, Day 1, forced off" in text_of(html)
+    assert "Forced off in this process by FLAGSTAFF_FORCE_OFF" in html
+
+
+def test_list_needs_as_many_queries_for_many_experiments(operator: Client) -> None:
+    experiments.create(KEY)
+    before = count_queries(operator, EXPERIMENTS)
+    for number in range(5):
+        experiments.create(f"e{number}")
+    assert count_queries(operator, EXPERIMENTS) == before <= 12
+
+
+def test_list_shows_the_verdict_and_what_is_wrong_first(
+    operator: Client, running: Experiment
+) -> None:
+    other = experiments.create("aaa_newer", ["control", "treatment"])
+    experiments.start(other.key)
+    assert column(page(operator, EXPERIMENTS), "experiment")[0].startswith("aaa_newer")
+    verdict = {"run": running.run, "outcomes": {"treatment": "mismatch"}, "at": timezone.now()}
+    StoredVerdict.objects.create(experiment=running, **verdict)
+    html = page(operator, EXPERIMENTS)
+    assert column(html, "experiment")[1].startswith("aaa_newer")
+    broken, waiting = column(html, "verdict")
+    assert broken.startswith("no verdict: the shares are wrong Day 1")
+    assert waiting.startswith("Day 1. No verdict yet")
+    assert html.count("flagstaff-tripped") == 1
+    experiments.stop(KEY)
+    assert column(page(operator, EXPERIMENTS), "verdict")[1] == "-"
+
+
+# The report.
+
+
+def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment) -> None:
+    html = shown(operator, draft)
+    text = text_of(html)
+    assert "Is a green button better? · shop · Not started: every call gets its default" in text
+    found = settings_of(html)
+    assert found["Variants"] == "control 50.0 %, treatment 50.0 %"
+    assert (found["Primary metric"], found["Planned units"]) == ("orders", "4,000")
+    assert "too early" not in html
+
+
+def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experiment) -> None:
+    html = shown(operator, better)
+    assert count_queries(operator, experiment_url(better)) <= 20
+    text, found = text_of(html), experiments.report(KEY)
+    assert "treatment the treatment is better orders: 10.0 % → 16.0 %, +60.0 % · 95 %" in text
+    assert str(STATEMENTS[Statement.TREATMENT_IS_BETTER]) in text
+    assert str(STATEMENTS[Statement.OTHER_METRICS_ARE_NOT_DECIDED]) in text
+    [orders] = table(html, METRICS_TABLE)
+    look = found["metrics"][0]["treatments"][0]["newest"]
+    assert look is not None
+    assert look["relative_difference"] is not None
+    name, control, value, change, p_value, result = orders
+    assert name == (
+        "ordersprimary metrica customer has paid · share of units with an event within 1 d · "
+        "4,000 units with a full window"
+    )
+    assert (control, value) == ("10.0 %", "16.0 %")
+    assert (p_value, result) == ("< 0.0001", "better, significant")
+    lift = look["relative_difference"]
+    low, high = (f"+{100 * (bound or 0):.1f} %" for bound in (lift["low"], lift["high"]))
+    assert change == f"+60.0 % · 95 % interval: {low} to {high}"
+    [drawn] = re.findall(r'<svg[^>]*aria-label="[+]60.*?</svg>', html, re.DOTALL)
+    assert 'class="flagstaff-range flagstaff-fine"' in drawn
+    [course] = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
+    assert course.count("<svg") == 1
+    assert "orders of treatment: difference in percentage points. From " in text_of(course)
+
+
+def test_report_is_downloaded_as_json(operator: Client, better: Experiment) -> None:
+    response = operator.get(f"{experiment_url(better)}?format=json")
+    assert response.json() == experiments.report(KEY)
+    assert staff().get(f"{experiment_url(better)}?format=json").status_code == 403
+
+
+def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Experiment) -> None:
+    with_metrics(better, other_metrics=["revenue"], guardrails={"complaints": 0.01})
+    html = shown(operator, better)
+    assert "97.5 % interval" in text_of(html)
+    assert "Holm's correction" in unescape(html)
+    assert "stop: a guardrail got worse" in html
+    orders, revenue, complaints = table(html, METRICS_TABLE)
+    assert revenue[0].startswith("revenueother metric")
+    assert complaints[3].endswith("; tolerated: 1.00")
+    assert complaints[5] == "worse by more than is tolerated"
+    assert len({len(row) for row in (orders, revenue, complaints)}) == 1
+
+
+def test_metric_that_was_added_says_on_which_day(operator: Client, better: Experiment) -> None:
+    experiments.add_metric(KEY, "revenue")
+    _orders, revenue = table(shown(operator, better), METRICS_TABLE)
+    assert "added on day 13" in revenue[0]
+
+
+def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
+    expose(running, "control", 500, 20, name="c", days=5)
+    expose(running, "treatment", 500, 90, name="t", days=5)
+    expose(running, "control", 500, 200, name="later-c", days=0)
+    expose(running, "treatment", 500, 130, name="later-t", days=0)
+    with_metrics(running, started_at=timezone.now() - timedelta(days=7))
+    [orders] = table(shown(operator, running), METRICS_TABLE)
+    assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
+    assert orders[5].startswith("better, significantat the look of ")
+
+
+def test_guardrail_within_what_is_tolerated_says_so(operator: Client, running: Experiment) -> None:
+    expose_both(running, (1000, 200), (1000, 100))
+    with_metrics(running, guardrails={"complaints": 0.05})
+    html = shown(operator, running)
+    complaints = table(html, METRICS_TABLE)[1]
+    assert complaints[3].endswith("; tolerated: 5.00")
+    assert complaints[5] == "within what is tolerated"
+    assert 'class="flagstaff-limit" d="M' in html
+
+
+def test_possible_harm_to_a_guardrail_is_named(operator: Client, running: Experiment) -> None:
+    with_metrics(running, guardrails={"complaints": 0.05})
+    expose_both(running, (300, 30), (300, 34))
+    guardrail = table(shown(operator, running), METRICS_TABLE)[1]
+    interval = guardrail[3].split(": ")[1].removesuffix("; tolerated")
+    assert guardrail[5] == f"not certainharm up to {interval.split(' to ')[1]} is possible"
+
+
+def test_wrong_shares_are_an_alarm_without_any_figure(
+    operator: Client, running: Experiment
+) -> None:
+    expose_both(running, (2000, 200), (1500, 500))
+    html = shown(operator, running)
+    [alarm] = re.findall(r'flagstaff-alarm">(.*?)</p>', html, re.DOTALL)
+    text = text_of(alarm)
+    assert text.startswith("The shares of the variants are wrong (sample-ratio mismatch): p < ")
+    assert "control: 2,000 units, 1,750 expected" in text
+    assert str(STATEMENTS[Statement.SHARES_ARE_WRONG]) in text
+    assert "Repair the cause, then restart the experiment" in text
+    assert "no verdict: the shares are wrong" in text_of(html)
+    assert METRICS_TABLE not in html
+    assert [row[:5] for row in table(html, UNITS_TABLE)] == [
+        ["control", "50.0 %", "57.1 %", "2,000", "1,750"],
+        ["treatment", "50.0 %", "42.9 %", "1,500", "1,750"],
+    ]
+
+
+def test_page_warns_of_lost_and_double_exposures(operator: Client, better: Experiment) -> None:
+    LostExposures.objects.create(experiment=better, count=1234)
+    expose(better, "control", 3, 0, name="treatment999")
+    expose(better, "treatment", 3, 0, name="treatment999")
+    text = text_of(shown(operator, better))
+    assert "1,234 exposures were lost" in text
+    assert "3 units met two variants. They are left out of all figures." in text
+
+
+def test_failing_or_missing_metric_leaves_the_page_usable(
+    operator: Client, running: Experiment, settings: Any
+) -> None:
+    expose_both(running, (200, 20), (200, 30), days=1)
+    with_metrics(running, other_metrics=["revenue"])
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
+    html = shown(operator, running)
+    [alarm] = re.findall(r'flagstaff-alarm">(.*?)</p>', html, re.DOTALL)
+    assert "There is no verdict: the metric orders fails: data exception" in text_of(alarm)
+    assert "Stop" in actions_of(html)
+    assert table(html, UNITS_TABLE)[0][3] == "200"
+    assert "revenue" in html
+    assert "too early" not in html
+    assert "private" not in html
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {}}
+    html = shown(operator, running)
+    assert "has no metric" in html
+    assert "Stop" in actions_of(html)
+    with override("de"):
+        assert "hat keine Metrik 'orders'; vorhanden: keine" in unescape(shown(operator, running))
+
+
+def test_failed_guardrail_is_no_verdict_beside_the_figures(
+    operator: Client, better: Experiment
+) -> None:
+    with_metrics(better, guardrails={"leaking": 0.1})
+    html = shown(operator, better)
+    assert "treatment no verdict: a guardrail fails" in text_of(html)
+    assert "A verdict needs the guardrail leaking, which cannot be computed." in text_of(html)
+    orders, leaking = table(html, METRICS_TABLE)
+    assert orders[-1] == "better, significant"
+    assert leaking[-1].startswith("fails")
+
+
+def test_page_says_what_is_missing_for_a_verdict(operator: Client) -> None:
+    found = experiments.create(KEY)
+    experiments.start(KEY)
+    assert "There is no metric, so there is no verdict." in shown(operator, found)
+    with_metrics(found, primary_metric="orders")
+    text = text_of(shown(operator, found))
+    assert "too early for a verdict" in text
+    assert "A verdict needs 7 more days and 100 more units in the smaller variant." in text
+
+
+def test_stored_report_says_when_it_was_stored(operator: Client, better: Experiment) -> None:
+    experiments.ship(KEY, "treatment")
+    text = text_of(shown(operator, better))
+    assert "everyone gets “treatment”." in text
+    assert "This report was kept as it was on" in text
+
+
+def test_page_has_events_with_actor_and_reason(
+    operator: Client, running: Experiment, admin_user: User
+) -> None:
+    with acting_as(admin_user, reason="more traffic"):
+        experiments.force(KEY, "42", "treatment")
+    html = shown(operator, running)
+    newest = events_of(html)[0]
+    assert "override: 42 gets treatment" in newest
+    assert "admin" in newest
+    assert "more traffic" in newest
+    assert settings_of(html)["Forced units"] == "42: treatment"
+
+
+def test_page_of_missing_experiment_redirects_with_a_message(operator: Client) -> None:
+    response = operator.get(f"{EXPERIMENTS}77/change/", follow=True)
+    assert "exist" in messages_of(response)[0]
+
+
+def test_pages_have_no_inline_style_or_script(operator: Client, better: Experiment) -> None:
+    views = ("change", "ship", "stop", "grow", "add-metric", "restart", "force", "delete")
+    paths = ["", "add/", *(f"{better.pk}/{view}/" for view in views)]
+    for path in paths:
+        [content] = re.findall(
+            r'<div id="content".*', page(operator, EXPERIMENTS + path), re.DOTALL
+        )
+        assert INLINE.findall(content) == [], path
+
+
+# The actions that a page links to.
+
+
+def test_actions_depend_on_the_state(operator: Client, draft: Experiment) -> None:
+    def names() -> set[str]:
+        return actions_of(shown(operator, draft))
+
+    begun = {"Grow the traffic", "Add a metric", "Restart"}
+    assert names() == {"Start", "Edit", "Force a unit", "Delete"}
+    experiments.start(KEY)
+    assert names() == {"Stop", "Ship", "Force a unit", *begun}
+    experiments.stop(KEY)
+    assert names() == {"Start", "Undo", "Ship", "Delete", *begun}
+    experiments.ship(KEY, "treatment")
+    assert names() == {"Undo", "Ship", "Stop", "Delete"}
+    experiments.stop(KEY)
+    assert names() == {"Undo", "Ship", "Delete"}
+
+
+def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
+    operator: Client, running: Experiment
+) -> None:
+    def main() -> list[str]:
+        return re.findall(r"flagstaff-main[^>]*>([^<]*)…</a>", shown(operator, running))
+
+    assert main() == ["Stop"]
+    expose_both(running, (2000, 200), (2000, 320))
+    assert main() == ["Ship"]
+    experiments.stop(KEY)
+    assert main() == ["Start"]
+
+
+def test_undo_is_not_offered_without_what_it_needs(operator: Client, running: Experiment) -> None:
+    experiments.ship(KEY, "treatment")
+    Experiment.objects.update(exposures_deleted_at=timezone.now())
+    assert "Undo" not in actions_of(shown(operator, running))
+    Experiment.objects.update(exposures_deleted_at=None)
+    assert "Undo" in actions_of(shown(operator, running))
+
+
+# Languages and permissions.
+
+
+def test_stored_events_are_shown_in_english_beside_german_texts(
+    operator: Client, draft: Experiment
+) -> None:
+    with override("de"):
+        html = shown(operator, draft)
+    assert any("edited: primary metric: none → orders" in event for event in events_of(html))
+    assert "Nicht gestartet" in html
+
+
+def test_permission_to_change_shows_the_actions(draft: Experiment) -> None:
+    viewer, other = staff("view_experiment"), "flagstaff_experiments.change_experiment"
+    html = shown(viewer, draft)
+    assert "Primary metric" in html
+    assert not actions_of(html)
+    assert other in html
+    assert viewer.get(experiment_url(draft, "start")).status_code == 403
+    assert viewer.post(experiment_url(draft, "start")).status_code == 403
+    assert Experiment.objects.get().state == State.DRAFT
+    permit(User.objects.get(username="staff"), "change_experiment")
+    assert actions_of(shown(viewer, draft)) == {"Start", "Edit", "Force a unit"}
+    for path in ("add/", f"{draft.pk}/delete/"):
+        assert viewer.get(EXPERIMENTS + path).status_code == 403
+    adder = staff("add_experiment", name="adder")
+    assert adder.get(f"{EXPERIMENTS}add/").status_code == 200
+    assert adder.get(experiment_url(draft)).status_code == 403
+
+
+def test_user_without_permission_sees_no_page(operator: Client, draft: Experiment) -> None:
+    other = staff("view_featureflag")
+    for path in ("", "add/", f"{draft.pk}/change/", f"{draft.pk}/delete/"):
+        assert other.get(EXPERIMENTS + path).status_code == 403
+    assert "flagstaff_experiments" not in page(other, "/admin/")
+    assert f'href="{EXPERIMENTS}"' in page(operator, "/admin/")
+
+
+def test_read_only_pages_change_nothing(operator: Client, draft: Experiment, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    assert not actions_of(shown(operator, draft))
+    assert operator.post(experiment_url(draft, "start")).status_code == 403
+    assert ExperimentEvent.objects.count() == 2

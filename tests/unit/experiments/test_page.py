@@ -1,0 +1,301 @@
+"""The drawings, the numbers and the results of the page of an experiment, without a database."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from django.utils.translation import override
+
+from flagstaff.experiments.admin.drawings import Axis, Change, Course, Point
+from flagstaff.experiments.admin.report import MetricRow
+from flagstaff.experiments.admin.texts import (
+    interval_text,
+    level_text,
+    number_text,
+    p_sentence,
+    p_text,
+    percent_text,
+    points_text,
+    signed,
+)
+from flagstaff.experiments.report_data import (
+    GUARDRAIL,
+    PRIMARY,
+    EffectReport,
+    MetricReport,
+    NewestLook,
+    TreatmentReport,
+)
+
+NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
+WIDTH = 200.0
+NOW = "2026-11-20T13:00:00Z"
+
+
+def path(svg: str, css: str) -> list[float]:
+    """Returns the numbers of the path of a class."""
+    found = re.findall(rf'<path class="flagstaff-{css}" d="([^"]*)">', svg)
+    return [float(number) for number in re.findall(r"-?[\d.]+", " ".join(found))]
+
+
+def drawn(*changes: Change, css: str = "fine") -> list[str]:
+    axis = Axis(changes)
+    return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
+
+
+def point(value: float, low: float | None, high: float | None, hour: int = 1) -> Point:
+    return Point(datetime(2026, 11, 20, hour, tzinfo=timezone.utc), value, low, high)
+
+
+def course(*points: Point) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Returns the corners of the band, and the points of the line."""
+    svg = str(Course(points).drawing("orders"))
+    assert "style=" not in svg
+    band, line = re.findall(r'points="([^"]*)"', svg)
+    return corners(band), corners(line)
+
+
+def corners(text: str) -> list[tuple[float, float]]:
+    pairs = (pair.split(",") for pair in text.split())
+    return [(float(x), float(y)) for x, y in pairs]
+
+
+# The drawings.
+
+
+def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
+    [svg] = drawn(Change(0.2, 0.1, 0.3))
+    [zero, *_] = path(svg, "zero")
+    low, _middle, high = path(svg, "range flagstaff-fine")
+    [value] = map(float, re.findall(r'<circle class="flagstaff-fine" cx="([\d.]+)"', svg))
+    assert zero < low < value < high
+    assert high - zero == pytest.approx(3 * (low - zero), abs=0.3)
+    assert 'aria-label="&lt;0.2&gt;"' in svg
+    assert "style=" not in svg
+
+
+def test_intervals_of_all_metrics_share_a_scale() -> None:
+    svgs = drawn(Change(0, -0.1, 0.1), Change(-0.3, -0.4, -0.2), Change(0.3, 0.2, 0.4))
+    assert len({path(svg, "zero")[0] for svg in svgs}) == 1
+    _, low, high = (path(svg, "range flagstaff-fine") for svg in svgs)
+    assert low[2] < high[0]
+
+
+def test_interval_without_bounds_is_a_faint_line_of_the_full_width() -> None:
+    [svg] = drawn(Change(0.2, None, None))
+    assert path(svg, "range flagstaff-fine") == []
+    begin, _middle, end = path(svg, "range flagstaff-unknown")
+    assert (begin, end) == (0, WIDTH)
+
+
+def test_tolerated_harm_has_a_mark() -> None:
+    [svg] = drawn(Change(0.2, 0.1, 0.3, limit=0.05))
+    assert path(svg, "zero")[0] < path(svg, "limit")[0] < path(svg, "range flagstaff-fine")[0]
+
+
+def test_interval_much_wider_than_all_other_numbers_is_cut_off_at_the_edge() -> None:
+    narrow, wide = drawn(Change(0.2, 0.1, 0.3), Change(0.1, -50, 50))
+    low, _middle, high = path(narrow, "range flagstaff-fine")
+    assert high - low > WIDTH / 2
+    low, _middle, high = path(wide, "range flagstaff-fine")
+    assert (low, high) == (0, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        (Change(0.2, 0.06, 0.47), ["0", "+20", "+40"]),
+        (Change(-0.03, -0.05, 0.01), [f"{MINUS}4", f"{MINUS}2", "0"]),
+        (Change(0, None, None), [f"{MINUS}4", f"{MINUS}2", "0", "+2", "+4"]),
+    ],
+)
+def test_scale_has_round_numbers(change: Change, labels: list[str]) -> None:
+    svg = str(Axis([change]).labels())
+    shown = [label.removesuffix(f"{NBSP}%") for label in re.findall(r">([^<>]+)</text>", svg)]
+    assert shown == labels
+
+
+def test_course_is_drawn_from_bound_to_bound_where_its_times_are() -> None:
+    assert not Course([point(1, 0, 2)]).is_drawn
+    band, line = course(point(1, -2, 4), point(2, 1, 3, hour=2), point(2, 1, 3, hour=5))
+    assert [x for x, _y in line] == [0, 150, 600]
+    assert [x for x, _y in band] == [0, 150, 600, 600, 150, 0]
+    upper, lower = [y for _x, y in band[:3]], [y for _x, y in reversed(band[3:])]
+    # Larger numbers are higher, and y grows downwards.
+    assert upper[0] < upper[1] == upper[2] < lower[1] == lower[2] < lower[0]
+
+
+def test_point_without_an_interval_has_no_band() -> None:
+    band, line = course(point(1, None, None), point(2, 1, 3, hour=2), point(2, 1, 3, hour=3))
+    assert (len(band), len(line)) == (4, 3)
+
+
+def test_wide_early_interval_of_a_course_is_cut_off_at_the_edge() -> None:
+    band, _line = course(point(1, -1000, 1000), point(2, 1, 3, hour=2))
+    (_x, wide), (_x, narrow), (_x, narrow_low), (_x, wide_low) = band
+    assert (wide, wide_low) == (0, 100)
+    assert narrow_low - narrow > 100 / 5
+
+
+# The results. The words and the colour follow the interval that is drawn.
+
+
+def row(role: str, low: float | None, high: float | None, **more: Any) -> MetricRow:
+    value = 0.0 if low is None or high is None else (low + high) / 2
+    effect = EffectReport(value=value, standard_error=0.1, low=low, high=high)
+    newest = NewestLook(
+        at=NOW,
+        units=100,
+        control=0.5,
+        control_standard_error=0.1,
+        treatment=0.5 + value,
+        treatment_standard_error=0.1,
+        difference=effect,
+        relative_difference=None,
+        lift=None,
+        p_value=0.2,
+        missing_for_interval=[],
+        sums={},
+        theta=None,
+        variance_reduction=None,
+    )
+    result = TreatmentReport(
+        treatment="green",
+        p_value=0.01,
+        corrected_p_value=0.02,
+        is_significant=more.get("decided") is not None,
+        decided_at=NOW,
+        decided_difference=more.get("decided"),
+        interval_alpha=0.025,
+        newest=newest,
+        looks=[],
+        tolerated_harm=0.05 if role == GUARDRAIL else None,
+        harm_bound=more.get("bound"),
+        is_harmed=(more.get("bound") or 0) > 0.05,
+    )
+    metric = MetricReport(
+        metric="orders",
+        role=role,
+        units=100,
+        error=None,
+        added_on_day=None,
+        kind="mean",
+        description="",
+        higher_is_better=more.get("higher_is_better", True),
+        is_proportion=False,
+        after_seconds=0.0,
+        window_seconds=60.0,
+        treatments=[result],
+    )
+    return MetricRow(metric, result)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decided", "higher_is_better", "words", "colour"),
+    [
+        (0.01, 0.19, 0.1, True, "better, significant", "fine"),
+        (0.01, 0.19, 0.1, False, "worse, significant", "bad"),
+        (-0.19, -0.01, -0.1, True, "worse, significant", "bad"),
+        (-0.1, 0.3, 0.1, True, "better, significant: at the look of", "open"),
+        (-0.1, 0.3, None, True, "not significant: ", "open"),
+        (0.01, 0.19, None, True, "not significant: the test and the interval differ", "open"),
+    ],
+)
+def test_colour_of_a_metric_is_that_of_its_interval(  # noqa: PLR0913, PLR0917 (a table)
+    low: float,
+    high: float,
+    decided: float | None,
+    higher_is_better: bool,
+    words: str,
+    colour: str,
+) -> None:
+    found = row(PRIMARY, low, high, decided=decided, higher_is_better=higher_is_better)
+    css, text, note = found.verdict
+    assert f"{text}: {note}".startswith(words)
+    assert css == colour
+
+
+@pytest.mark.parametrize(
+    ("bound", "drawn", "words", "colour"),
+    [
+        (0.06, (0.06, 0.2), "worse by more than is tolerated: ", "bad"),
+        (0.04, (0.04, 0.2), "not certain: harm up to {} is possible", "open"),
+        (0.3, (0.02, 0.2), "worse by more than is tolerated: at an earlier look", "open"),
+        (None, (0.02, 0.2), "not certain: harm up to {} is possible", "open"),
+    ],
+)
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_interval_of_a_guardrail_begins_at_the_bound_that_decides(
+    bound: float | None,
+    drawn: tuple[float, float],
+    words: str,
+    colour: str,
+    higher_is_better: bool,
+) -> None:
+    low, high = (-0.2, -0.02) if higher_is_better else (0.02, 0.2)
+    found = row(GUARDRAIL, low, high, bound=bound, higher_is_better=higher_is_better)
+    assert found.difference is not None
+    ends = (found.difference["low"], found.difference["high"])
+    assert ends == ((-drawn[1], -drawn[0]) if higher_is_better else drawn)
+    worst = f"{MINUS}0.2" if higher_is_better else "+0.2"
+    css, text, note = found.verdict
+    assert (css, f"{text}: {note}") == (colour, words.format(worst))
+
+
+def test_guardrail_without_a_bound_is_not_certain() -> None:
+    verdict = row(GUARDRAIL, None, None, higher_is_better=False).verdict
+    assert verdict == ("open", "not certain", "more harm than tolerated is possible")
+
+
+def test_guardrail_whose_interval_is_below_what_is_tolerated_is_fine() -> None:
+    found = row(GUARDRAIL, -0.02, 0.02, bound=-0.01, higher_is_better=False)
+    assert found.verdict == ("fine", "within what is tolerated", "")
+
+
+# The numbers.
+
+
+def test_numbers_have_as_many_digits_as_they_need() -> None:
+    shares = (0, 0.00012, 0.0953, 0.16, 1.5, 12.345, 1e-12)
+    texts = ["0", "0.0120", "9.53", "16.0", "150.0", "1,234.5", "0"]
+    assert [points_text(share) for share in shares] == texts
+    assert [percent_text(share) for share in shares] == [f"{text}{NBSP}%" for text in texts]
+    numbers = (0, 3e-16, 0.00123456, 0.5, 12.3456, 1234.5, 1234567.8)
+    texts = ["0", "0", "0.001235", "0.5", "12.35", "1,234", "1,234,568"]
+    assert [number_text(number) for number in numbers] == texts
+    levels = [level_text(alpha) for alpha in (0.05, 0.025, 0.05 / 3)]
+    assert levels == [f"95{NBSP}%", f"97.5{NBSP}%", f"98.33{NBSP}%"]
+
+
+def test_difference_has_a_sign_unless_it_is_zero() -> None:
+    found = [signed(number, points_text) for number in (0.06, -0.06, 0.0, -1e-15)]
+    assert found == ["+6.00", f"{MINUS}6.00", "0", "0"]
+
+
+def test_interval_names_the_bounds_that_are_known() -> None:
+    bounds = [(-1, 2), (None, 2), (1, None), (None, None)]
+    found = [EffectReport(value=0.0, standard_error=1.0, low=low, high=hi) for low, hi in bounds]
+    assert [interval_text(one, number_text) for one in found] == [
+        f"{MINUS}1 to +2",
+        "at most +2",
+        "at least +1",
+        "too few units for an interval",
+    ]
+
+
+def test_small_p_value_is_not_written_out() -> None:
+    texts = [p_text(p_value) for p_value in (None, 1e-9, 0.03125, 1)]
+    assert texts == ["\N{EN DASH}", "< 0.0001", "0.0312", "1.0000"]
+    assert [p_sentence(p_value) for p_value in (1e-9, 0.5)] == ["p < 0.0001", "p = 0.5000"]
+
+
+def test_numbers_have_the_format_of_the_language() -> None:
+    with override("de"):
+        assert percent_text(12.345) == f"1.234,5{NBSP}%"
+        assert number_text(0.5) == "0,5"
+        assert p_text(1e-9) == "< 0,0001"
+        # SVG has its own format.
+        assert re.findall(r'="\d+,\d', drawn(Change(0.25, 0.15, 0.31))[0]) == []
