@@ -18,7 +18,7 @@ from tests.system.adoption.project import Project
 from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
 from tools.limits import seconds
 
-PAGE, READER_PAGE = "how-to/databases.md", "how-to/read-only-role.md"
+PAGE, READER_PAGE = "how-to/databases.md", "how-to/databases.md"
 
 OTHER_DATABASE = """
 DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}
