@@ -337,7 +337,7 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(
 ) -> None:
     registry: Any = site._registry
     monkeypatch.setitem(registry, User, registry[User])
-    names_of("how-to/admin.md", "UserFlagsMixin")
+    names_of("how-to/admin-set-up.md", "UserFlagsMixin")
     urls = {"urlpatterns": [path("admin/", site.urls)]}
     settings.ROOT_URLCONF = type("urls", (), urls)
     client.force_login(admin_user)
