@@ -27,7 +27,6 @@ from tools.pictures import DIRECTORY, PICTURES
 
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "reference" / "commands.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 PAGES.append(ROOT / "django_example" / "README.md")
 
@@ -259,11 +258,11 @@ def paths_in(text: str) -> set[str]:
     return set(re.findall(path, text))
 
 
-def test_paths_in_the_architecture_exist() -> None:
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_paths_in_a_page_exist(name: str) -> None:
     existing = "\n".join(project_paths()) + "\n"
-    assert [
-        path for path in paths_in(ARCHITECTURE.read_text()) if f"/{path}\n" not in existing
-    ] == []
+    text = (ROOT / name).read_text()
+    assert [path for path in sorted(paths_in(text)) if f"/{path}\n" not in existing] == []
 
 
 LINKS = [
@@ -285,7 +284,9 @@ def test_path_in_the_readme_of_the_example_exists() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len(README.read_text().splitlines()) < 150
+    text = README.read_text()
+    assert len(text.splitlines()) <= 120
+    assert len(text.encode()) <= 6_000
 
 
 def test_index_links_to_every_page() -> None:
