@@ -409,13 +409,8 @@ def _facts(metric: MetricReport) -> list[str]:
     window = localized(duration(metric["window_seconds"]))
     kind = kinds.get(metric["kind"], metric["kind"]) % {"window": window}
     direction = "" if metric["higher_is_better"] else _("lower is better")
-    texts = (
-        metric["description"],
-        kind,
-        direction,
-        full % {"count": local_number(metric["units"])},
-    )
-    return [text for text in texts if text]
+    count = full % {"count": local_number(metric["units"])}
+    return [one for one in (metric["description"] or kind, direction, count) if one]
 
 
 def course(report: Report) -> Section:
