@@ -109,21 +109,19 @@ PAGES = {
     "plan-delete": Page(f"{PLANS}{{tripped}}/delete/"),
     "experiment-list": Page(EXPERIMENTS),
     "experiment-add": Page(f"{EXPERIMENTS}add/"),
-    "experiment-add-errors": Page(f"{EXPERIMENTS}add/", ("[name=_save]",)),
-    "experiment-add-estimate": Page(f"{EXPERIMENTS}add/", ("[name=_estimate]",)),
-    "experiment-edit": Page(f"{EXPERIMENTS}{{draft}}/change/?edit=1"),
-    "experiment": Page(f"{EXPERIMENTS}{{experiment}}/change/"),
+    "experiment-add-errors": Page(f"{EXPERIMENTS}add/", ("button.flagstaff-confirm",)),
     "experiment-draft": Page(f"{EXPERIMENTS}{{draft}}/change/"),
-    "experiment-start": Page(f"{EXPERIMENTS}{{draft}}/change/", ("[value=start]",)),
-    "experiment-weights": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=weights]",)),
-    "experiment-metrics": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=metrics]",)),
-    "experiment-force": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=force]",)),
-    "experiment-ship": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=ship]",)),
+    **{
+        f"experiment-{action}": Page(f"{EXPERIMENTS}{{draft}}/{action}/")
+        for action in ("edit", "start", "delete")
+    },
+    "experiment": Page(f"{EXPERIMENTS}{{experiment}}/change/"),
+    **{
+        f"experiment-{action}": Page(f"{EXPERIMENTS}{{experiment}}/{action}/")
+        for action in ("stop", "ship", "grow", "add-metric", "restart", "force")
+    },
     "experiment-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/"),
-    "experiment-ship-another": Page(f"{EXPERIMENTS}{{shipped}}/change/", ("[value=ship]",)),
-    "experiment-stop-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/", ("[value=stop]",)),
-    "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/change/?_button=undo"),
-    "experiment-delete": Page(f"{EXPERIMENTS}{{draft}}/delete/"),
+    "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/undo/"),
     "recent-changes": Page(RECENT),
     "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
     "recent-changes-errors": Page(f"{RECENT}?time=range&from=yesterday"),
