@@ -39,7 +39,7 @@ NUL_QUERIES = {
     **dict.fromkeys(OTHERS, "q&page&days&key&actor&kind&action&time&from&to&before"),
     OTHERS[3]: "user user&context user&p&on",
     f"{FLAGS}add/": "key&description&kind",
-    f"{PLANS}add/": "flag",
+    f"{PLANS}add/": "key&steps&guards",
     f"{EXPERIMENTS}add/": "key&owner",
 }
 
