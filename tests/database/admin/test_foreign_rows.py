@@ -186,7 +186,7 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
                 yield one
                 if "change" in one:
                     yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
-    yield "/admin/flagstaff_rollouts/plan/add/?key=topsecret_fla"
+    yield "/admin/flagstaff_rollouts/plan/add/?key=opsecret_flag"
     yield f"/admin/flagstaff/featureflag/user/?user={User.objects.get(username='staff').pk}"
     yield "/admin/flagstaff/featureflag/search/?q=opsecre"
     yield "/admin/flagstaff/featureflag/search/?q=lassified"

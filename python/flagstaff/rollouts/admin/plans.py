@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, QuerySet, When
+from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -70,7 +70,7 @@ from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import flag_of_plan
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
-from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded, unguarded_plans
+from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded, unguarded
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -149,8 +149,7 @@ class PlanAdmin(AppRowAdmin):
     def get_ordering(self, request: HttpRequest) -> Any:
         """The plans that need attention first."""
         red = needing_attention(Plan.objects.using(conf.database)).order_by().values("pk")
-        unguarded = [plan.pk for plan in unguarded_plans()]
-        first = Case(When(pk__in=red, then=0), When(pk__in=unguarded, then=0), default=1)
+        first = Case(When(unguarded() | Q(pk__in=red), then=0), default=1)
         return [first, *self.ordering]
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")

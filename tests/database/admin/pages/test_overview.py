@@ -276,7 +276,7 @@ def test_plan_with_invalid_steps_does_not_hide_others(operator: Client, plan: Pl
     html = page(operator, OVERVIEW)
 
     [row] = attention(html)
-    assert row == "broken rollout plan running The steps of the plan are not valid."
+    assert row == "broken rollout plan unguarded The steps of the plan are not valid."
     assert len(running(html)) == 1
 
 

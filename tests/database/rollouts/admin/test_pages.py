@@ -46,6 +46,7 @@ from tests.support.rollouts import (
 
 pytestmark = pytest.mark.django_db
 
+NONE = "\N{EN DASH}"
 STEPS = ["25:4h", "100"]
 GUARDS = ["errors", "latency=0.5,limit=1.5,action=hold"]
 
@@ -163,7 +164,7 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     assert labels == ["25 %, now", "4 h", "100 %", "\N{EN DASH}"]
     assert re.search(r"25 % since .+ UTC", text_of(html))
     assert table(html, ">Guards<") == [
-        ["errorsrolls back", "\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}limit 2", "no failures yet"],
+        ["errorsrolls back", NONE, NONE, f"{NONE}limit 2", "no failures yet"],
         [
             "latency over 0.5 sholds the plan",
             "\N{EN DASH}",
