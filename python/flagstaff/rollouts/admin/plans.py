@@ -37,7 +37,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
-from flagstaff.rollouts.admin.sections import Measured, guard_label, sections_of
+from flagstaff.rollouts.admin.sections import Measured, guard_label, guard_text, sections_of
 from flagstaff.rollouts.admin.texts import (
     NONE,
     attention_text,
@@ -280,6 +280,7 @@ class PlanAdmin(AppRowAdmin):
         if not form.fields:
             return
         form.fields["key"].label = _("Flag")
+        form.fields["required_users"].label = _("Required users")
         for name, text in _HELP.items():
             form.fields[name].help_text = text
 
@@ -325,7 +326,7 @@ class PlanAdmin(AppRowAdmin):
             label = _("Step %(number)s") % {"number": number}
             rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
             percent = step.percent
-        rows += [PreviewRow(_("Guard"), "", str(guard)) for guard in guards]
+        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
         plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
         return AppPreview(rows=rows, notes=_notes(plan, flag, 0))

@@ -181,11 +181,10 @@ def _guards(plan: Plan, figures: Mapping[str, Any]) -> Table:
 
 def _guard(guard: Guard, result: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> list[str]:
     """Returns the cells of a guard."""
-    action = _("holds the plan") if guard.action == "hold" else _("rolls back")
-    name = lines(guard_label(guard), action)
+    name = lines(guard_label(guard), _action(guard))
     if guard.kind == FUNCTION:
         return [name, NONE, NONE, NONE, _("the function returns True")]
-    limit = _("limit %(limit)s") % {"limit": _number(f"{guard.limit:g}")}
+    limit = _limit(guard)
     if result is None:
         return [name, NONE, NONE, lines(NONE, limit), NONE]
     failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
@@ -221,6 +220,25 @@ def guard_label(guard: Guard) -> str:
     return localized(guard_name(guard))
 
 
+def guard_text(guard: Guard) -> str:
+    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
+    parts = [guard_label(guard), _action(guard)]
+    return ", ".join(parts if guard.kind == FUNCTION else [*parts, _limit(guard)])
+
+
+def _action(guard: Guard) -> str:
+    return _("holds the plan") if guard.action == "hold" else _("rolls back")
+
+
+def _limit(guard: Guard) -> str:
+    limit = number_format(f"{guard.limit:g}", use_l10n=True)
+    text = _("limit %(limit)s") % {"limit": limit}
+    if guard.tolerated == 1:
+        return text
+    tolerated = number_format(f"{guard.tolerated:g}", use_l10n=True)
+    return _("%(limit)s, tolerated %(tolerated)s") % {"limit": text, "tolerated": tolerated}
+
+
 def _side(failed: int, users: int, note: str = "") -> str:
     """Returns the share of failing users, and the two numbers; a dash without users."""
     if not users:
@@ -238,7 +256,3 @@ def _ratio(ratio: float) -> str:
 def _plain(number: float) -> str:
     """Returns a number that is rounded already. Django would cut off digits, not round."""
     return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
-
-
-def _number(number: str) -> str:
-    return number_format(number, use_l10n=True)
