@@ -111,13 +111,13 @@ def _drawing(plan: Plan, measured: Measured) -> SafeString:
             label = _("%(percent)s, now") % {"percent": label} if is_now else label
             parts.append(_text("now" if is_now else "label", middle, _BASE - height - 6, label))
             parts.append(_text("label", middle, _BASE + 17, _time(step)))
-    values = {
+    texts = {
         "steps": ", ".join(localized(step.text) for step in steps),
         "state": state_sentence(plan, measured.now),
     }
     drawing = format_html(
         '<svg class="flagstaff-steps" role="img" width="100%" height="{}" aria-label="{}">{}</svg>',
-        *(_HEIGHT, _("Steps: %(steps)s. %(state)s") % values),
+        *(_HEIGHT, _("Steps: %(steps)s. %(state)s") % texts),
         format_html_join("", "{}", ((one,) for one in parts)),
     )
     present = began.get(plan.step) if plan.step is not None and plan.ended_at is None else None
