@@ -104,7 +104,7 @@ class AppRequest(ActionRequest):
         self.problems.append(text % {"key": self.row.key})
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
-        return [(cast("AppPreview", preview).rows, "")]
+        return [(cast("AppPreview", preview).rows, _("Field"))]
 
     def _notes_before(self, preview: Preview) -> list[str]:
         return [*cast("AppPreview", preview).notes]
