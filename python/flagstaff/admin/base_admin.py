@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, cast
 
@@ -21,7 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
-from flagstaff._tables.rows import Row, hiding, uncached
+from flagstaff._tables.rows import hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
@@ -31,10 +30,8 @@ from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import undo_url
 from flagstaff.admin.menu import menu_links, with_pages
-from flagstaff.admin.page import page_of
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
-    REASON,
     environment_context,
     extend_template,
     posted_reason,
@@ -44,7 +41,7 @@ from flagstaff.admin.views import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError, PropagationError
+from flagstaff.exceptions import FlagstaffError, PropagationError
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -180,9 +177,8 @@ class BaseAdmin(_ModelAdmin):
     ) -> HttpResponse:
         """Runs a view, and attributes its writes to the request's user.
 
-        After a conflict of what was confirmed, the view asks again and keeps the reason. Another
-        FlagstaffError of a POST becomes a message, followed by a redirect to the same page. Before
-        a migration, the page says so.
+        A FlagstaffError of a POST becomes a message, followed by a redirect to the same page.
+        Before a migration, the page says so.
         """
         try:
             with savepoint():
@@ -206,11 +202,6 @@ class BaseAdmin(_ModelAdmin):
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
                 text = _("Not saved: %(why)s") % {"why": problem_of_post(request, error)}
-                asks_again = isinstance(error, ConflictError) and page_of(request).can_ask_again
-            if asks_again:
-                page_of(request).failed_confirmation = text
-                with suppress(FlagstaffError):
-                    return view()
         self.message_user(request, with_typed_reason(request, text), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
@@ -229,25 +220,6 @@ class BaseAdmin(_ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, template, page)
-
-    def confirmation(
-        self, request: HttpRequest, row: Row | None, context: Mapping[str, object]
-    ) -> TemplateResponse:
-        """Returns the page that asks for a confirmation. Its form posts to the same URL."""
-        page = {
-            **environment_context(),
-            # The pages of rows and lists open it, not the history.
-            "flagstaff_parent": "admin/base_site.html",
-            "subtitle": None,
-            "module_name": str(capfirst(self.opts.verbose_name_plural)),
-            "object": row,
-            # For the title of the tab.
-            "flagstaff_key": "" if page_of(request).is_list else getattr(row, "key", ""),
-            "flagstaff_reason": request.POST.get(REASON, ""),
-            "flagstaff_needs_reason": conf.require_reason,
-            **context,
-        }
-        return self.template_page(request, "flagstaff/confirm.html", page)
 
     def _page_before_migration(self, request: HttpRequest) -> HttpResponse:
         problem = _("This page cannot be shown: the database lacks a table or a column.")

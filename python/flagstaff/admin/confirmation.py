@@ -11,10 +11,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import local_number
-from flagstaff.admin.page import page_of
 from flagstaff.admin.views import (
-    REASON,
-    VERSION,
     reason_problem,
 )
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
@@ -50,19 +47,6 @@ class PreviewRow:
     after: str
 
 
-def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:
-    """Returns the problems of a confirmation as sentences; None before the page was shown.
-
-    `typed` is the text that the person has to type; empty if there is none.
-    """
-    if CONFIRMED not in request.POST:
-        return None
-    page = page_of(request)
-    page.can_ask_again = True
-    problems = [] if page.failed_confirmation is None else [page.failed_confirmation]
-    return [*problems, *answer_problems(request, typed, needs_reason=needs_reason)]
-
-
 def answer_problems(request: HttpRequest, typed: str, *, needs_reason: bool) -> Iterator[str]:
     """Yields what is wrong with the text that a person had to type, and with the reason."""
     # An input of one line has no line breaks, and a page shows several blanks as one.
@@ -77,23 +61,6 @@ def describe_events(request: HttpRequest, found: Sequence[Event]) -> list[str]:
     actors = names_of_actors(found)
     users = names_of_users(found) if may_see_users(request.user) else None
     return [f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found]
-
-
-def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns what a form has posted, for the hidden fields of the page that confirms it."""
-    own = {"csrfmiddlewaretoken", CONFIRMED, TYPED_KEY, REASON}
-    return [
-        (name, str(value))
-        for name, values in request.POST.lists()
-        if name not in own
-        for value in values
-    ]
-
-
-def posted_version(request: HttpRequest) -> int | None:
-    """Returns the version that the submitted page showed, or None."""
-    version = request.POST.get(VERSION)
-    return parse_version(version) if version else None
 
 
 def parse_version(text: str | None) -> int:

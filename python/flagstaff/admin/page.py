@@ -19,11 +19,6 @@ class Page:
     """The context of one request."""
 
     request: HttpRequest
-    #: Whether this is the list, and not the page of a row.
-    is_list: bool = False
-    #: Whether the view of a confirmed request can ask again, and why it has to.
-    can_ask_again: bool = False
-    failed_confirmation: str | None = None
     _kept: dict[type, object] = field(default_factory=dict)
 
     def once(self, kind: type[_Value], read: Callable[[], _Value]) -> _Value:

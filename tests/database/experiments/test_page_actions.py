@@ -410,7 +410,7 @@ def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experim
     experiments.stop(KEY)
     assert preview(operator, url) == {"state": ["stopped", "deleted"]}
     response = act(operator, url)
-    assert "deleted; every call returns its default" in messages_of(response)[0]
+    assert messages_of(response)[0].startswith(f"“{KEY}” was deleted.")
     assert not Experiment.objects.exists()
 
 

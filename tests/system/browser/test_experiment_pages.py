@@ -108,4 +108,4 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert "undone" in visitor.text(MESSAGE)
     act(visitor, "stop")
     act(visitor, "delete")
-    assert "deleted" in visitor.text(MESSAGE)
+    assert "was deleted" in visitor.text(MESSAGE)
