@@ -28,14 +28,13 @@ from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.deletion import facts_of_deletion, is_in_use
+from flagstaff.admin.flag.key_facts import facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.parts.app_panels import (
     app_panels,
     rows_of_change,
     texts_about,
 )
-from flagstaff.admin.flag.parts.former_flags import key_texts
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.flag.sections import evaluations, who_has_it
 from flagstaff.admin.flag.state import (
