@@ -24,6 +24,9 @@ from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import PreviewRow, describe_changed, parse_version, preview_rows
 from flagstaff.admin.links import (
+    ALL,
+    RESTORE,
+    TRANSACTION,
     UNDO,
     admin_of,
     back_url,
@@ -55,8 +58,6 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
 
-#: The parameters of the URL: the version to restore; with "undo=all", any version of a transaction.
-RESTORE, TRANSACTION, ALL = "restore", "transaction", "all"
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
 # For rows of all kinds, so no table of actions has it.
