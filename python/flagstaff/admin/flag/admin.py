@@ -250,7 +250,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         of_apps = rows_of_change(self, rows) if found else {}
         return {
             str(row.pk): [
-                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(rows) == 1),
+                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(found.rows) == 1),
                 *of_apps[str(row.pk)],
             ]
             for row in rows
