@@ -14,16 +14,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_time_text
-from flagstaff.actions import all_actions
+from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import PreviewRow, describe_changed, parse_version, preview_rows
 from flagstaff.admin.links import (
+    ALL,
+    RESTORE,
+    TRANSACTION,
     UNDO,
     admin_of,
     back_url,
@@ -48,16 +51,17 @@ from flagstaff.changes.undo import (
     entries_of_versions,
     preview_undo,
     undo,
+    undo_event,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, Event, events
 
-#: The parameters of the URL: the version to restore; with "undo=all", any version of a transaction.
-RESTORE, TRANSACTION, ALL = "restore", "transaction", "all"
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
+# For rows of all kinds, so no table of actions has it.
+_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"))
 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
@@ -74,12 +78,15 @@ def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
 class UndoRequest(ActionRequest):
     """A request to the page of an undo: of chosen changes, of a transaction, or of a restore."""
 
+    #: What is undone: entries, events, and what becomes of each row.
+    entries: Sequence[Change]
+    events: Sequence[Event]
+    undone: Sequence[Undone]
+
     def __init__(self, admin: AdminOfActions, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
         self.is_restore, self.site = RESTORE in request.GET, admin.admin_site
-        name = "restore" if self.is_restore else "undo"
-        action = next(one for one in all_actions(Kind.FLAG) if one.name == name)
-        super().__init__(admin, request, action, [])
+        super().__init__(admin, request, _UNDO, [])
 
     # What is undone.
 
@@ -93,7 +100,7 @@ class UndoRequest(ActionRequest):
         return [row for row, _one in present]
 
     def _kind_of(self, row: Any) -> Kind:
-        return next(kind for kind in Kind if kind.model is type(row))
+        return cast("Kind", Kind.of_model(type(row)))
 
     def _entries(self) -> Sequence[Change]:
         """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
@@ -304,19 +311,20 @@ class UndoRequest(ActionRequest):
                     admin.log_change(self.request, row, self._undone_text(written[row_id]))
         changes = [*written.values()]
         keys = local_list(quoted(changed.key) for changed in changes)
-        text = _("Undone: %(keys)s.") % {"keys": keys}
+        sentences = [_("Undone: %(keys)s.") % {"keys": keys}]
         if len(changes) == 1:
-            text = self._undone_text(changes[0])
-            kind, again = next(iter(written))[0], changes[0].old is None
-            if again and (admin := self._admin(kind)):
-                text = f"{text} {admin.summary(next(iter(rows.values())))}".strip()
-        sentences = filter(None, [text, _skipped_text(changes), impact_text(preview.impact)])
+            sentences = [self._undone_text(changes[0])]
+            if changes[0].old is None:
+                [((kind, _pk), row)] = rows.items()
+                of_kind = self._admin(kind)
+                sentences.append(of_kind.summary(row) if of_kind else "")
+        sentences += [_skipped_text(changes), impact_text(preview.impact)]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
         self.admin.report_applied(
-            self.request, " ".join(sentences), timeout=SAVE_TIMEOUT, undo_url=url
+            self.request, " ".join(filter(None, sentences)), timeout=SAVE_TIMEOUT, undo_url=url
         )
         return HttpResponseRedirect(self._back_url(is_done=True))
 
