@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -25,6 +26,7 @@ from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import changes_url, page_url
 from flagstaff.admin.question import LONG_TIMEOUT, ActionRequest, Preview
+from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.views import VERSION
 from flagstaff.exceptions import FlagstaffError
@@ -203,5 +205,7 @@ class AppRowAdmin(RowPageAdmin):
         row = self.get_object(request, object_id)
         if row is None:
             return self.missing(request, object_id)
+        if not may(self.admin_site, request, "view", row):
+            raise PermissionDenied
         filters = {"key": row.key, "exact": 1, "kind": self.app_kind}
         return HttpResponseRedirect(changes_url(self.admin_site, filters))

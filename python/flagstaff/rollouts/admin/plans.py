@@ -255,7 +255,7 @@ class PlanAdmin(AppRowAdmin):
 
     def asks_for(self, action: Action, name: str) -> bool:
         """What has been planned does not change: only a new plan has arguments."""
-        return action.creates and action.name == "create"
+        return action.creates
 
     def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
         """The last plan of the flag; without one, a plan that the users of the site can pass."""

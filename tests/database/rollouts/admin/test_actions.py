@@ -419,5 +419,9 @@ def test_right_to_toggle_the_flag_is_needed_to_use_its_plan(running: Plan) -> No
 
 def test_permissions_of_plans_alone_open_no_page(running: Plan) -> None:
     other = staff("view_plan", "change_plan", "add_plan", "delete_plan")
-    for path in ("", "add/", *(f"{running.pk}/{name}/" for name in ("change", "pause", "delete"))):
+    for path in (
+        "",
+        "add/",
+        *(f"{running.pk}/{name}/" for name in ("change", "pause", "delete", "history")),
+    ):
         assert other.get(PLANS + path).status_code == 403
