@@ -229,11 +229,11 @@ def _make_sheet(visitor: Visitor, url: str, environment: dict[str, str]) -> None
         rows = console_pages.fill(lambda text: _rows(session, text), environment)
     parts = []
     for name, page in console_pages.PAGES.items():
+        visitor.set_width(_DESKTOP)
         console_pages.open_page(visitor, page, rows)
         images = "".join(_small(visitor, scheme, width) for scheme, width in _VIEWS)
         parts.append(f"<figure><figcaption>{name}</figcaption>{images}</figure>")
         if visitor.username != "admin":
-            visitor.set_width(_DESKTOP)
             visitor.log_in_to_admin("admin")
     _HTML.parent.mkdir(exist_ok=True)
     _HTML.write_text(_SHEET_HEAD + "".join(parts))
