@@ -1,6 +1,7 @@
 """Makes the pictures of the documentation: pages of the example's admin, in docs/images.
 
-`python -m tools.pictures` makes all of them, `python -m tools.pictures kill` only that one.
+`python -m tools.pictures` makes all of them, `python -m tools.pictures kill` only that one, and
+`console` a sheet with every page, light and dark, on a desktop and on a phone.
 """
 
 from __future__ import annotations
@@ -9,26 +10,33 @@ import base64
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
+from selenium import webdriver
 
+from tools import console_pages
 from tools.browser import Visitor, chromium
 from tools.demo import ROOT, manage, stop_on_signals, wait_for_answer, workers
 from tools.demo_commands import flags
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
-__all__ = ["DIRECTORY", "PICTURES", "Picture"]
+__all__ = ["DIRECTORY", "PICTURES", "SHEET", "Picture"]
 
 DIRECTORY = ROOT / "docs" / "images"
+#: The name of the sheet.
+SHEET = "console"
 _FLAGS = "/admin/flagstaff/featureflag/"
 _VALUES = "/admin/flagstaff/keyvaluestore/"
 _WIDE, _DESKTOP, _PHONE = 1400, 1100, 400
+# The views of the sheet, how small they are there, and the height that is shown.
+_VIEWS = [(scheme, width) for width in (1280, _PHONE) for scheme in ("light", "dark")]
+_SCALE, _MAX_HEIGHT = 0.2, 1200
 # Pixels around the elements that are shown.
 _MARGIN = 12
 # The smallest rectangle that has all elements which match the selectors, in the whole page.
@@ -40,6 +48,18 @@ return [Math.min(...boxes.map(box => box.left + scrollX)),
     Math.max(...boxes.map(box => box.right + scrollX)),
     Math.max(...boxes.map(box => box.bottom + scrollY))];
 """
+# Ends the transitions of colours, and returns the height of the page.
+_SETTLED = """
+document.getAnimations().forEach(one => one.finish());
+return document.documentElement.scrollHeight;
+"""
+_SHEET_WIDTH = 2130
+_HTML = ROOT / "build" / "console.html"
+_SHEET_HEAD = """<!doctype html><meta charset="utf-8"><style>
+body { display: flex; flex-wrap: wrap; gap: 16px; margin: 16px; font: 11px sans-serif }
+figure { display: flex; flex-wrap: wrap; align-items: start; align-content: start; gap: 4px;
+    margin: 0; width: 688px } figcaption { flex-basis: 100% } img { border: 1px solid #aaa }
+</style>"""
 
 
 class Picture(NamedTuple):
@@ -83,7 +103,7 @@ def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
 
 
 PICTURES = {
-    "flag-list": Picture(_FLAGS, (".flagstaff-list-title", "#result_list"), width=_WIDE),
+    "flag-list": Picture(_FLAGS, (".flagstaff-title", "#result_list"), width=_WIDE),
     "flag-list-phone": Picture(_FLAGS, ("#container",), width=_PHONE, scheme="dark"),
     "rollout": Picture(
         f"{_FLAGS}{{new_checkout}}/change/",
@@ -136,30 +156,43 @@ _COMMANDS = (
 
 def main() -> int:
     """Makes the pictures."""
-    chosen = sys.argv[1:] or list(PICTURES)
-    if unknown := set(chosen) - set(PICTURES):
+    chosen = sys.argv[1:] or [*PICTURES, SHEET]
+    if unknown := set(chosen) - {*PICTURES, SHEET}:
         sys.exit(f"no such picture: {', '.join(sorted(unknown))}")
     browser, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not chromedriver:
         sys.exit("install chromium and chromedriver")
     stop_on_signals()
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="flagstaff-pictures-")))
-        url = stack.enter_context(Postgres()).url
+        driver = stack.enter_context(chromium(browser, chromedriver, folder / "browser"))
+        if pictures := [name for name in chosen if name != SHEET]:
+            with _demo(driver) as (visitor, url, environment):
+                for line in _COMMANDS:
+                    flags(line, environment)
+                pks = _fill(url)
+                for name in pictures:
+                    _take(visitor, name, PICTURES[name], pks, environment)
+        if SHEET in chosen:
+            with _demo(driver) as (visitor, url, environment):
+                _make_sheet(visitor, url, environment)
+    return 0
+
+
+@contextmanager
+def _demo(driver: webdriver.Chrome) -> Iterator[tuple[Visitor, str, dict[str, str]]]:
+    """Yields a visitor of a new demo, the URL of its database, and the environment."""
+    with Postgres() as server:
         port = free_port()
-        environment = os.environ | {"DATABASE_URL": url, "PORT": str(port)}
+        environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}
         for command in ("migrate", "seed"):
             manage(command, environment)
-        for line in _COMMANDS:
-            flags(line, environment)
-        wait_for_answer(port, stack.enter_context(workers(environment)))
-        pks = _fill(url)
-        driver = stack.enter_context(chromium(browser, chromedriver, folder / "browser"))
-        visitor = Visitor(driver, f"http://{LOOPBACK}:{port}")
-        visitor.log_in_to_admin("admin")
-        for name in chosen:
-            _take(visitor, name, PICTURES[name], pks, environment)
-    return 0
+        with workers(environment) as process:
+            wait_for_answer(port, process)
+            visitor = Visitor(driver, f"http://{LOOPBACK}:{port}")
+            visitor.log_in_to_admin("admin")
+            yield visitor, server.url, environment
 
 
 def _fill(url: str) -> dict[str, int]:
@@ -186,11 +219,53 @@ def _take(
     left, top = max(left - _MARGIN, 0), max(top - _MARGIN, 0)
     width = min(right + _MARGIN, picture.width) - left
     clip = {"x": left, "y": top, "width": width, "height": bottom + _MARGIN - top, "scale": 1}
-    parameters = {"format": "png", "clip": clip, "captureBeyondViewport": True}
-    shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    (DIRECTORY / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+    (DIRECTORY / f"{name}.png").write_bytes(base64.b64decode(_shot(visitor, clip, "png")))
     print(f"  {name}.png", flush=True)
+
+
+def _make_sheet(visitor: Visitor, url: str, environment: dict[str, str]) -> None:
+    """Opens every page in each view, and writes the sheet of small pictures."""
+    with psycopg.connect(url, autocommit=True) as session:
+        rows = console_pages.fill(lambda text: _rows(session, text), environment)
+    parts = []
+    for name, page in console_pages.PAGES.items():
+        visitor.set_width(_DESKTOP)
+        console_pages.open_page(visitor, page, rows)
+        images = "".join(_small(visitor, scheme, width) for scheme, width in _VIEWS)
+        parts.append(f"<figure><figcaption>{name}</figcaption>{images}</figure>")
+        if visitor.username != "admin":
+            visitor.log_in_to_admin("admin")
+    _HTML.parent.mkdir(exist_ok=True)
+    _HTML.write_text(_SHEET_HEAD + "".join(parts))
+    visitor.driver.get(_HTML.as_uri())
+    visitor.set_width(_SHEET_WIDTH)
+    height = visitor.driver.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": _SHEET_WIDTH, "height": height, "scale": 1}
+    (DIRECTORY / f"{SHEET}.jpeg").write_bytes(base64.b64decode(_shot(visitor, clip, "jpeg")))
+    print(f"  {SHEET}.jpeg", flush=True)
+
+
+def _rows(session: psycopg.Connection[Any], statement: str) -> list[tuple[Any, ...]]:
+    found = session.execute(statement.encode())
+    return found.fetchall() if found.description else []
+
+
+def _small(visitor: Visitor, scheme: str, width: int) -> str:
+    """Returns the open page in one view, as an image of HTML."""
+    visitor.set_scheme(scheme)
+    visitor.set_width(width)
+    height = visitor.driver.execute_script(_SETTLED)
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, _MAX_HEIGHT), "scale": _SCALE}
+    return f'<img alt="" src="data:image/webp;base64,{_shot(visitor, clip, "webp")}">'
+
+
+def _shot(visitor: Visitor, clip: dict[str, float], kind: str) -> str:
+    """Returns a picture of a part of the open page, in base64."""
+    parameters = {"format": kind, "clip": clip, "captureBeyondViewport": True}
+    if kind != "png":
+        parameters["quality"] = 60
+    shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
+    return str(shot["data"])
 
 
 if __name__ == "__main__":

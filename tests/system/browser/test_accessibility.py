@@ -13,8 +13,8 @@ import pytest
 from tests.system.browser import axe
 from tests.system.browser.axe import findings
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.every_page import PAGES, Rows, fill, open_page
 from tests.system.browser.layout import OVERFLOW
+from tools.console_pages import PAGES, Rows, fill, open_page
 from tools.npm_packages import ROOT
 
 _DIRECTORY = ROOT / "build" / "screenshots"
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def rows(shop: Shop) -> Rows:
-    return fill(shop)
+    return fill(shop.query, shop.environment)
 
 
 @pytest.fixture

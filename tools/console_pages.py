@@ -5,9 +5,10 @@ A new page is one line of PAGES.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from tests.system.browser.conftest import Shop, Visitor
+from tools.browser import Visitor
 from tools.demo_commands import flags
 
 FLAGS = "/admin/flagstaff/featureflag/"
@@ -191,10 +192,10 @@ _PAST = (
     WHERE e.key = 'checkout_button'
     """,
     # Keys without a flag: misspelt, long, of a flag that was deleted, and not valid.
-    f"""
+    """
     INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
     SELECT date_trunc('hour', now()), key, 'unknown', n * n * 977, now() - n * interval '7 minutes'
-    FROM unnest(ARRAY['new_chekout', 'old_banner', '{"payment_retry_policy_" * 4}',
+    FROM unnest(ARRAY['new_chekout', 'old_banner', repeat('payment_retry_policy_', 4),
         'cart:badge', '(other keys)']) WITH ORDINALITY AS keys (key, n)
     ON CONFLICT DO NOTHING;
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
@@ -245,15 +246,15 @@ _PKS = """
 Rows = dict[str, int]
 
 
-def fill(shop: Shop) -> Rows:
-    """Writes the rows, and returns the primary keys that the paths of PAGES name."""
+def fill(query: Callable[[str], Any], environment: dict[str, str]) -> Rows:
+    """Writes the rows into a demo, and returns the primary keys that the paths of PAGES name."""
     for statement in _CHANGES:
-        shop.query(statement)
+        query(statement)
     for command in _COMMANDS:
-        flags(command, shop.environment)
+        flags(command, environment)
     for statement in _PAST:
-        shop.query(statement)
-    return dict(shop.query(_PKS))
+        query(statement)
+    return dict(query(_PKS))
 
 
 def open_page(visitor: Visitor, page: Page, rows: Rows) -> None:
