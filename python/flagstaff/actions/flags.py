@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
-from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.rows import Row
@@ -17,13 +16,15 @@ from flagstaff._words.times import full_time
 from flagstaff.actions.arguments import Argument, JsonFile, Percent, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
-from flagstaff.actions.undoing import undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import Consequence
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+
+if TYPE_CHECKING:
+    from flagstaff._engine.usage import KeyUsage
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Rules = Annotated[
@@ -41,23 +42,26 @@ _Unit = Annotated[
 
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
     """Returns who has the flags, and how often they were evaluated."""
-    usage = recent_usage({row.key: row for row in rows})
-    return {row.key: f"{_summary(row)} {_usage_text(row.key, usage)}".rstrip() for row in rows}
+    # A kill does not need it.
+    from flagstaff._engine.usage import NOT_USED, recent_usage  # noqa: PLC0415
+
+    texts = {row.key: _summary(row) for row in rows}
+    if usage := recent_usage(texts):
+        for key in texts:
+            found, today = (part.get(key, NOT_USED) for part in (usage.keys, usage.today))
+            texts[key] += f" {_usage_text(found, today.count, usage.days)}"
+    return texts
 
 
 def _summary(row: Row) -> str:
     return state_summary(FlagState.of(row), count_allowed_users(row))
 
 
-def _usage_text(key: str, usage: RecentUsage | None) -> str:
-    """Returns sentences about the evaluations of the last days, or "" if they are not known."""
-    if usage is None:
-        return ""
-    days = counted(usage.days, "day")
-    found, texts = usage.keys.get(key, NOT_USED), []
+def _usage_text(found: KeyUsage, today: int, number_of_days: int) -> str:
+    """Returns sentences about the evaluations of the last days. `today` are those of one day."""
+    days, texts = counted(number_of_days, "day"), []
     if found.last_evaluated_at:
         times, last = counted(found.count, "time"), full_time(found.last_evaluated_at)
-        today = usage.today.get(key, NOT_USED).count
         of_day = f", {today:,} in the last day" if today else ""
         texts.append(f"Evaluated {times} in the last {days}{of_day}, last at {last}.")
     if found.served_to_browsers_at:
@@ -284,7 +288,6 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 #: In the order of the help.
 FLAG_ACTIONS: tuple[Action, ...] = (
-    *(kill, on, off, rollout, release, rules, unit, allow, disallow),
-    *(details, create, delete),
-    *undo_actions(Kind.FLAG, "new_checkout"),
+    *(kill, on, off, rollout, release, rules),
+    *(unit, allow, disallow, details, create, delete),
 )

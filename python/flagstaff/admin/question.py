@@ -55,9 +55,10 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import Impact, impact, reached, states_of
+from flagstaff.changes.impact import impact, reached, states_of
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
+from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.log import Change, events, has_history, versions_of

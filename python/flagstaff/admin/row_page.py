@@ -235,6 +235,5 @@ class RowPageAdmin(AdminOfActions):
 
     @cached_property
     def _actions(self) -> tuple[Action, ...]:
-        # The pages of changes undo and restore.
-        every = (one for one in all_actions(self.row_kind) if not one.undoes)
+        every = all_actions(self.row_kind)
         return tuple(one for one in every if one.name not in self.left_out)

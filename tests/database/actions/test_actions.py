@@ -60,27 +60,6 @@ class Sample(NamedTuple):
     before: tuple[Callable[[str], object], ...] = ()
 
 
-def undoing(kind: Kind, key: str, written: Callable[[str], object]) -> list[Sample]:
-    """The samples of undo and restore of a kind of row, after a change."""
-    public = getattr(changes, f"{kind.value}s")
-
-    def restore() -> object:
-        return public.restore(key, to=first_version(kind, key))
-
-    return [
-        Sample(kind, "undo", key, "", {}, lambda: public.undo(key), "987654321", None, (written,)),
-        Sample(
-            *(kind, "restore", key, "{first}", {}, restore, "987654321", None, (written,)),
-        ),
-    ]
-
-
-def first_version(kind: Kind, key: str) -> int:
-    """The version of a row before its change."""
-    versions = Change.objects.of_row(kind, kind.row(key).pk).order_by("id")
-    return versions.values_list("id", flat=True)[0]
-
-
 def plan(name: str, *before: Callable[[str], object]) -> Sample:
     """The sample of an action of a plan that has the name of its function."""
     change = getattr(plans, name.replace("-", ""))
@@ -237,11 +216,6 @@ SAMPLES = [
         *("delete", "enterprise", "--yes", {}),
         lambda: changes.segments.delete("enterprise"),
     ),
-    *undoing(FLAG, "new_checkout", lambda key: changes.flags.set_rollout(key, 50)),
-    *undoing(VALUE, "page_size", lambda key: changes.values.set(key, 50)),
-    *undoing(
-        SEGMENT, "enterprise", lambda key: changes.segments.update(key, {"description": "One"})
-    ),
     Sample(
         PLAN,
         *("create", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
@@ -324,9 +298,6 @@ def sample(request: pytest.FixtureRequest) -> Sample:
     found: Sample = request.param
     for change in found.before:
         change(found.key)
-    if found.name == "restore" and isinstance(found.kind, Kind):
-        first = first_version(found.kind, found.key)
-        return found._replace(words=str(first), arguments={"version": first})
     return found
 
 
@@ -445,7 +416,7 @@ def test_action_says_that_workers_have_it_and_what_takes_it_back(
 def test_brake_is_never_asked_about_and_counts_nobody(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("flagstaff.cli.action_verbs.impact_of_changes")
+    monkeypatch.delattr("flagstaff.changes.impact.impact_of_changes")
     assert asked(line).status in {0, 3, 7}
 
 

@@ -55,8 +55,9 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import Impact, impact, reached
+from flagstaff.changes.impact import impact, reached
 from flagstaff.changes.locking import read_rows
+from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import (
     RowId,
     Undone,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -33,19 +33,16 @@ from flagstaff.changes.changed import (
     quoted_command,
 )
 from flagstaff.changes.consequence import impact_lines
-from flagstaff.changes.impact import Impact, impact_of_changes
+from flagstaff.changes.row_states import Impact
 from flagstaff.cli.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
 from flagstaff.cli.options import DEFAULT_WAIT
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options
+from flagstaff.cli.verb import Changes, Options, Result, Written
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import entries_of_key
-
-#: What was changed: the kind of each row, and the change.
-Changes = Sequence[tuple[Kind, Changed]]
 
 # The verbs whose arguments are users.
 _USERS = {"allow", "disallow"}
@@ -60,50 +57,75 @@ _REASSIGNED = (
 _COMMITTED = dict.fromkeys(("version", "undo"))
 
 
-def report(
-    changes: Changes, out: Output, options: Options, *, undone: Record | None = None
-) -> None:
-    """Prints the changes of one transaction, and what they mean now.
+def finish(result: Result, options: Options, out: Output) -> None:
+    """Prints what a verb has written, and the command that undoes it; waits if wanted.
 
-    Reads flags: which users have them now. Of a dry run, it also says who gains and who loses.
-    `undone` are the further members of the document of an undo of any rows.
+    Blocks up to the seconds of --wait. Raises CommandError if not every worker has confirmed the
+    change, or the present state.
     """
-    is_single = undone is None and len(changes) == 1
-    found = impact_of_changes(changes, timeout=_TIMEOUT) if out.is_dry_run else None
-    undo = None if is_single else combined_undo(changed for _kind, changed in changes)
-    names = readable_names_of_users(as_written(changed) for _kind, changed in changes)
-    for kind, changed in changes:
+    if isinstance(result, Changes):
+        result = _report(result, out)
+    elif isinstance(result, Done):
+        out.messages(result.messages)
+        result = Written({**result.record, "undo": None}, result.written, result.undo)
+    if result is None:
+        return
+    print_undo(result.undo, out)
+    undo = {"undo": result.undo.arguments} if result.undo else {}
+    document, problem = {**result.document, **undo}, None
+    if out.is_dry_run:
+        gone = {name: None for name in _COMMITTED if name in document}
+        document = {**document, **gone, "dry_run": True}
+    elif _waits(options, out):
+        propagation, problem = _wait(options, out, written=result.written)
+        document = {**document, "propagation": propagation}
+    if out.is_json:
+        out.document(document)
+    if problem := problem or result.problem:
+        raise problem
+
+
+def _report(changes: Changes, out: Output) -> Written:
+    """Prints changes, and what they mean now: which users have the flags.
+
+    Of a dry run, it also says who gains and who loses.
+    """
+    rows, undone = changes.rows, changes.undone
+    is_single = undone is None and len(rows) == 1
+    found = _impact(rows) if out.is_dry_run else None
+    undo = None if is_single else combined_undo(changed for _kind, changed in rows)
+    names = readable_names_of_users(as_written(changed) for _kind, changed in rows)
+    for kind, changed in rows:
         out.messages(_texts(changed, names))
         if undo is None:
             # Without a history, each change is undone by itself.
-            report_undo(changed.undo and _with_names(changed.undo, names), out)
+            print_undo(changed.undo and _with_names(changed.undo, names), out)
         if kind is Kind.FLAG and undone is None:
             out.message(_state(changed.key, found, is_single=is_single))
     out.messages(() if found is None else impact_lines(found))
-    out.messages(text for kind, changed in changes for text in _warnings(kind, changed))
-    report_undo(undo, out)
-    documents = [_document(kind, changed, found) for kind, changed in changes]
-    document = {"changes": documents, "undo": undo and undo.arguments, **(undone or {})}
-    written = any(changed.written for _kind, changed in changes)
-    finish(documents[0] if is_single else document, out, options, written=written)
+    out.messages(text for kind, changed in rows for text in _warnings(kind, changed))
+    documents = [_document(kind, changed, found) for kind, changed in rows]
+    written = any(changed.written for _kind, changed in rows)
+    if is_single:
+        return Written(documents[0], written)
+    return Written({"changes": documents, "undo": None, **(undone or {})}, written, undo)
 
 
-def report_done(done: Done, out: Output, options: Options) -> None:
-    """Prints what an action did to a row without a history, and the command that takes it back."""
-    out.messages(done.messages)
-    report_undo(done.undo, out)
-    document = {**done.record, "undo": done.undo and done.undo.arguments}
-    finish(document, out, options, written=done.written)
+def _impact(rows: Sequence[tuple[Kind, Changed]]) -> Impact:
+    # A kill does not need it.
+    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+
+    return impact_of_changes(rows, timeout=_TIMEOUT)
 
 
-def report_undo(undo: Undo | None, out: Output) -> None:
+def print_undo(undo: Undo | None, out: Output) -> None:
     """Prints the command that undoes a change, if there is one."""
     # There is nothing to undo after a dry run.
     if undo and not out.is_dry_run:
         out.message(f"undo: {undo.command}")
 
 
-def print_changes(changes: Changes, out: Output) -> None:
+def print_changes(changes: Sequence[tuple[Kind, Changed]], out: Output) -> None:
     """Prints the old and the new values."""
     names = readable_names_of_users(as_written(changed) for _kind, changed in changes)
     for _kind, changed in changes:
@@ -238,7 +260,7 @@ def _masked(changed: Changed, side: object) -> object:
     return {name: None if changed.hides(name) else value for name, value in side.items()}
 
 
-# The end of a verb that writes.
+# The wait for the workers.
 
 
 def check_wait(options: Options) -> None:
@@ -250,25 +272,6 @@ def check_wait(options: Options) -> None:
         raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
     if _is_wanted(options) and not options.get("dry_run"):
         forbid_transaction()
-
-
-def finish(document: Mapping[str, object], out: Output, options: Options, *, written: bool) -> None:
-    """Ends a verb that changes something: waits if wanted, and prints the document for --json.
-
-    `written` is False if there was nothing to change. Blocks up to the seconds of --wait. Raises
-    CommandError if not every worker has confirmed the change, or the present state.
-    """
-    problem = None
-    if out.is_dry_run:
-        gone = {name: None for name in _COMMITTED if name in document}
-        document = {**document, **gone, "dry_run": True}
-    elif _waits(options, out):
-        propagation, problem = _wait(options, out, written=written)
-        document = {**document, "propagation": propagation}
-    if out.is_json:
-        out.document(document)
-    if problem:
-        raise problem
 
 
 def _is_wanted(options: Options) -> bool:
