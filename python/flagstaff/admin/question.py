@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, cast
 
@@ -61,11 +62,12 @@ from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
 
-# Seconds for which an action that nothing may delay waits for the workers, and its page for the
+#: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
-_LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
+LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 
@@ -119,17 +121,17 @@ class AdminOfActions(AdminOfParts):
 
 
 @dataclass(frozen=True)
-class _Preview:
+class Preview:
     """What an action would do with some arguments."""
 
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     #: The changes of the rows, in their order.
-    changed: Sequence[Changed]
-    impact: Impact
+    changed: Sequence[Changed] = ()
+    impact: Impact = field(default_factory=lambda: reached([], []))
     #: Whether a person has to see it first.
-    asks: bool
+    asks: bool = True
     #: What a person has to type; empty for nothing.
-    typed: str
+    typed: str = ""
 
     @property
     def seal(self) -> str:
@@ -148,15 +150,9 @@ class ActionRequest:
         self.admin, self.request, self.action = admin, request, action
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
-        pks = [row.pk for row in rows]
         #: The versions of the rows; None without a history.
         self.versions: list[int] | None = None
-        if rows and not self.is_urgent and has_history():
-            versions = versions_of(admin.row_kind, pks)
-            self.versions = [versions.get(str(pk), 0) for pk in pks]
-        # Read after their versions: the page must not show older rows.
-        newest = {row.pk: row for row in all_rows(admin.model).filter(pk__in=pks)}
-        self.rows: list[Any] = [newest.get(row.pk, row) for row in rows]
+        self.rows: list[Any] = self._newest(rows)
         self.is_edited = EDIT in request.POST
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
@@ -175,15 +171,34 @@ class ActionRequest:
         preview = self._preview()
         is_final = self.is_answered and not self.is_edited
         if is_final and preview is not None and self._is_confirmed(preview):
-            # Read before the write, which makes some of them wrong.
-            notes = self._notes_after(preview)
             try:
-                return self._done(preview, self._write(preview), notes)
+                return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
             except FlagstaffError as error:
                 self._refuse(error)
         return self._page(preview)
+
+    def _newest(self, rows: Sequence[Any]) -> list[Any]:
+        """Returns the present rows, and reads their versions."""
+        pks = [row.pk for row in rows]
+        if rows and not self.is_urgent and has_history():
+            self.versions = self._versions_of(rows)
+        # Read after their versions: the page must not show older rows.
+        newest = {row.pk: row for row in all_rows(self.admin.model).filter(pk__in=pks)}
+        return [newest.get(row.pk, row) for row in rows]
+
+    def _kind_of(self, row: Any) -> Kind:
+        """Returns what a row is."""
+        return self.admin.row_kind
+
+    def _versions_of(self, rows: Sequence[Any]) -> list[int]:
+        """Returns the present versions of rows, in their order. A query for each kind."""
+        pks = defaultdict[Kind, list[object]](list)
+        for row in rows:
+            pks[self._kind_of(row)].append(row.pk)
+        found = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
+        return [found[self._kind_of(row)].get(str(row.pk), 0) for row in rows]
 
     # What was typed.
 
@@ -192,7 +207,7 @@ class ActionRequest:
         if self.action.creates:
             fields["key"] = self._field("key", Argument(""), required=True)
         readonly = {*self.admin.get_readonly_fields(self.request, self.row)}
-        for name, (argument, required) in self.action.arguments().items():
+        for name, (argument, required) in self._arguments().items():
             names = argument.columns if isinstance(argument, OwnFields) else (name,)
             for one in (one for one in names if one not in readonly):
                 field = fields[one] = self._field(one, argument, required=required)
@@ -202,9 +217,7 @@ class ActionRequest:
                     field.required = False
         initial = self._initial(fields)
         initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
-        columns = [*filter(self._column, fields)]
-        is_given = not columns and all(one in given for one in fields if fields[one].required)
-        data = self.request.POST if self.is_answered else given if is_given else None
+        data = self.request.POST if self.is_answered else self._given(fields, initial)
         if data is None and fields:
             next(iter(fields.values())).widget.attrs["autofocus"] = True
         # The page says what is missing, as Django's forms do.
@@ -212,6 +225,18 @@ class ActionRequest:
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
         self.admin.prepare_form(form, self.action, self.row)
         return form
+
+    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
+        """Returns the arguments that the page asks for, and whether each is required."""
+        return self.action.arguments()
+
+    def _given(
+        self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Returns the data of a form that a link has filled in completely; else None."""
+        given = self.request.GET
+        is_given = all(one in given for one in fields if fields[one].required)
+        return given if is_given and not any(map(self._column, fields)) else None
 
     def _column(self, name: str) -> Any:
         """Returns the field of the model with this name, or None."""
@@ -245,7 +270,7 @@ class ActionRequest:
                 initial[name] = values[0]
         return initial
 
-    def _preview(self) -> _Preview | None:
+    def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
         form, action, kind = self.form, self.action, self.admin.row_kind
         if not form.is_valid():
@@ -274,12 +299,12 @@ class ActionRequest:
             typed = text_for_many(keys)
             if not typed and self.admin.in_use(self.request, keys):
                 typed = keys[0] if self.row else str(len(keys))
-            return _Preview(arguments, changed, found, asks=True, typed=typed)
+            return Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
         is_kept = any(one.kept_by_rules for one in changed)
         asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
-        return _Preview(arguments, changed, found, asks=asks, typed=typed)
+        return Preview(arguments, changed, found, asks=asks, typed=typed)
 
     def _count(self, before: Sequence[Any], after: Sequence[Any]) -> Impact:
         """Counts users, but not before an urgent action is done."""
@@ -304,17 +329,34 @@ class ActionRequest:
 
     # What is asked.
 
-    def _is_confirmed(self, preview: _Preview) -> bool:
+    def _is_confirmed(self, preview: Preview) -> bool:
         """Whether the page has asked, and a person has confirmed what is known now."""
-        posted = self.request.POST
-        is_known = self._shown is not None and self.versions is not None
-        if is_known and self._shown != self.versions:
+        if self._is_outdated():
             self._say_what_is_newer()
-        has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
+        has_asked = not preview.asks or self.request.POST.get(CONFIRMED) == preview.seal
         if has_asked:
-            needs_reason = not self.is_urgent
+            needs_reason = self._needs_reason(preview)
             self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
+        elif CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
+            # Without arguments, it was no edit of the person.
+            self.problems.append(
+                _("This has changed since the page was shown. Press the button again.")
+            )
         return has_asked and not self.problems
+
+    def _needs_reason(self, preview: Preview | None) -> bool:
+        """Whether this needs a reason, if the settings require one."""
+        return not self.is_urgent
+
+    def _is_outdated(self) -> bool:
+        """Whether the rows have changed since the page was shown."""
+        shown, versions = self._shown, self.versions
+        return shown is not None and versions is not None and shown != versions
+
+    @property
+    def _version(self) -> str | None:
+        """What the page posts as the version of its rows; None without a history."""
+        return None if self.versions is None else ",".join(map(str, self.versions))
 
     @property
     def _shown(self) -> list[int] | None:
@@ -324,32 +366,33 @@ class ActionRequest:
 
     def _say_what_is_newer(self) -> None:
         """Adds a problem: what others have changed since the page was shown."""
-        kind, shown = self.admin.row_kind, self._shown or []
-        now = versions_of(kind, [row.pk for row in self.rows])
-        self.versions = [now.get(str(row.pk), 0) for row in self.rows]
+        shown, self.versions = self._shown or [], self._versions_of(self.rows)
         if len(shown) != len(self.rows):
             self.problems.append(_("Some of what you selected no longer exists."))
             return
         for row, old, new in zip(self.rows, shown, self.versions, strict=True):
             if old == new:
                 continue
-            newer = Change.objects.of_row(kind, row.pk).filter(id__gt=old)
+            newer = Change.objects.of_row(self._kind_of(row), row.pk).filter(id__gt=old)
             found = [*events(newer.short().newest()[:_MAX_NEWER])]
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
             self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
 
-    def _page(self, preview: _Preview | None) -> HttpResponse:
+    def _page(self, preview: Preview | None) -> HttpResponse:
+        context = self._context(preview)
+        return self.admin.template_page(self.request, "flagstaff/question.html", context)
+
+    def _context(self, preview: Preview | None) -> dict[str, Any]:
+        """Returns what the page shows."""
         action, admin, row, request = self.action, self.admin, self.row, self.request
-        site = admin.admin_site
-        version = None if self.versions is None else ",".join(map(str, self.versions))
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
-        context = {
+        context: dict[str, Any] = {
             **environment_context(),
             "title": action.label,
             "subtitle": None,
             "original": row,
             "subject": self._subject(),
-            "crumbs": row_links(site, row) if row else [list_link(site, admin.model)],
+            "crumbs": self._crumbs(),
             "posted": posted if self.is_of_list else [],
             "form": self.form,
             "media": admin.media + self.form.media,
@@ -357,19 +400,22 @@ class ActionRequest:
             "problems": self.problems,
             "preview": preview,
             "cannot": action.deletes and preview is None,
-            "version": request.POST.get(VERSION) if self.is_edited else version,
+            "version": request.POST.get(VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
-            "needs_reason": conf.require_reason and not self.is_urgent,
+            "needs_reason": conf.require_reason and self._needs_reason(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
         }
         if preview is not None:
             context["notes"] = self._notes_before(preview)
-            uses = segment_rows(site, request, preview.impact)
-            heading = _("Field") if row else capfirst(admin.opts.verbose_name)
-            context["tables"] = [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
-        return admin.template_page(request, "flagstaff/question.html", context)
+            context["tables"] = self._tables(preview)
+        return context
+
+    def _crumbs(self) -> list[tuple[str, str]]:
+        """Returns the URLs and texts of the pages above this one."""
+        site = self.admin.admin_site
+        return row_links(site, self.row) if self.row else [list_link(site, self.admin.model)]
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""
@@ -377,14 +423,20 @@ class ActionRequest:
             return str(self.row.key) if self.row else ""
         return f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
 
-    def _button(self, preview: _Preview | None) -> str:
+    def _button(self, preview: Preview | None) -> str:
         given = preview.arguments if preview else {}
         try:
             return str(self.action.button) % {**given, "key": self._subject()}
         except KeyError:
             return str(self.action.label)
 
-    def _lines(self, preview: _Preview) -> list[PreviewRow]:
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
+        """Returns the tables of what is now and afterwards, and their headings."""
+        heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
+        uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
+        return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
+
+    def _lines(self, preview: Preview) -> list[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
             return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
@@ -397,9 +449,9 @@ class ActionRequest:
         ]
         if self.row:
             return lines[0]
-        return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
+        return [joined_row(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
 
-    def _notes_before(self, preview: _Preview) -> list[str]:
+    def _notes_before(self, preview: Preview) -> list[str]:
         way = _way_back(self.rows) if self.action.deletes else ""
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
@@ -410,15 +462,15 @@ class ActionRequest:
             *facts,
         ]
 
-    def _notes_after(self, preview: _Preview) -> list[str]:
+    def _notes_after(self, preview: Preview) -> list[str]:
         facts = self._facts(preview) if self.action.creates else []
         return [*self._arguments_notes(preview), *facts]
 
-    def _facts(self, preview: _Preview) -> Sequence[str]:
+    def _facts(self, preview: Preview) -> Sequence[str]:
         keys = [one.key for one in preview.changed]
         return self.admin.facts(self.request, self.action, keys, preview.impact)
 
-    def _arguments_notes(self, preview: _Preview) -> list[str]:
+    def _arguments_notes(self, preview: Preview) -> list[str]:
         key, model = preview.changed[0].key, self.admin.model
         similar = _case_variants_text(model, key) if self.action.creates else ""
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
@@ -427,7 +479,13 @@ class ActionRequest:
 
     # What was done.
 
-    def _write(self, preview: _Preview) -> list[Changed]:
+    def _finish(self, preview: Preview) -> HttpResponse:
+        """Writes what was confirmed, and says so."""
+        # Read before the write, which makes some of them wrong.
+        notes = self._notes_after(preview)
+        return self._done(preview, self._write(preview), notes)
+
+    def _write(self, preview: Preview) -> list[Changed]:
         """Writes all rows or none."""
         action, admin, kind = self.action, self.admin, self.admin.row_kind
         takes_version = action.takes_version and self.versions is not None
@@ -457,11 +515,11 @@ class ActionRequest:
         return changed
 
     def _done(
-        self, preview: _Preview, changed: Sequence[Changed], notes: Sequence[str]
+        self, preview: Preview, changed: Sequence[Changed], notes: Sequence[str]
     ) -> HttpResponse:
         """Says what was done, and goes to the page that the person came from."""
         action, admin, request = self.action, self.admin, self.request
-        timeout = _LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
+        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
         written = [one for one in changed if one.written]
         if same := [one.key for one in changed if not one.written]:
             text = ngettext(
@@ -539,8 +597,11 @@ def _way_back(rows: Sequence[Any]) -> str:
     )
 
 
-def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
+def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
-    lines = [one for one in lines if one.now != one.after]
-    now, after = ("; ".join(getattr(one, side) for one in lines) for side in ("now", "after"))
-    return PreviewRow(key, now, after)
+    sides = {}
+    for side in ("now", "after"):
+        texts = [(one.field, getattr(one, side)) for one in lines if one.now != one.after]
+        named = (text if field == key else f"{field}: {text}" for field, text in texts if text)
+        sides[side] = "; ".join(named)
+    return PreviewRow(key, **sides)

@@ -67,12 +67,19 @@ def finish(result: Result, options: Options, out: Output) -> None:
         result = _report(result, out)
     elif isinstance(result, Done):
         out.messages(result.messages)
-        result = Written({**result.record, "undo": None}, result.written, result.undo)
+        undo = result.undo
+        if undo and result.instead:
+            # A person must not expect more of it.
+            again = quoted_command(*undo.arguments)
+            out.message(f"{result.key}: {again} {result.instead}")
+            undo = None
+        result = Written({**result.record, "undo": None}, result.written, undo)
     if result is None:
         return
     print_undo(result.undo, out)
-    undo = {"undo": result.undo.arguments} if result.undo else {}
-    document, problem = {**result.document, **undo}, None
+    document, problem = dict(result.document), None
+    if result.undo:
+        document["undo"] = result.undo.arguments
     if out.is_dry_run:
         gone = {name: None for name in _COMMITTED if name in document}
         document = {**document, **gone, "dry_run": True}
