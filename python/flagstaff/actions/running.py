@@ -55,10 +55,10 @@ class Run:
             # Only rows without a history have another result.
             return cast("Changed", self.action.write(key, **self.arguments, **expected))
 
-        if len(self.keys) == 1:
-            return [write(self.keys[0])]
+        if len(self.keys) == 1 or is_preview():
+            return [*map(write, self.keys)]
         with transaction.atomic(using=conf.database):
             # In the order of an import and an undo, so that no two can deadlock.
-            rows = ((cast("Kind", self.action.kind), str(row.pk)) for row in self.rows)
-            read_rows(rows, lock=not is_preview())
+            kind = cast("Kind", self.action.kind)
+            read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
             return [*map(write, self.keys)]
