@@ -16,6 +16,7 @@ from flagstaff._words.times import full_time
 from flagstaff.actions.arguments import Argument, JsonFile, Percent, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -288,6 +289,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 #: In the order of the help.
 FLAG_ACTIONS: tuple[Action, ...] = (
-    *(kill, on, off, rollout, release, rules),
-    *(unit, allow, disallow, details, create, delete),
+    *(kill, on, off, rollout, release, rules, unit, allow, disallow),
+    *(details, create, delete),
+    *undo_actions(Kind.FLAG, "new_checkout"),
 )

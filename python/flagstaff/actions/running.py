@@ -17,7 +17,7 @@ from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import require_history, require_triggers, versions_of
+from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,12 @@ class Run:
             if self.action.takes_version:
                 require_history()
                 require_triggers(kind)
-                found = versions_of(kind, (row.pk for row in self.rows))
-                return {row.key: found.get(str(row.pk), 0) for row in self.rows}
+                pks = {row.key: str(row.pk) for row in self.rows}
+                # Those of the others, if they were deleted.
+                gone = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
+                pks |= {key: pk for key, pk in gone if pk}
+                found = versions_of(kind, pks.values())
+                return {key: found.get(pk, 0) for key, pk in pks.items()}
         # A system check reports what is missing.
         return {}
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff import changes
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 
@@ -75,4 +76,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 #: In the order of the help.
-SEGMENT_ACTIONS: tuple[Action, ...] = (conditions, details, create, delete)
+SEGMENT_ACTIONS: tuple[Action, ...] = (
+    *(conditions, details, create, delete),
+    *undo_actions(Kind.SEGMENT, "enterprise"),
+)

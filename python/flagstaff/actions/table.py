@@ -82,6 +82,8 @@ class Action:
     creates: bool = False
     #: Whether it asks always, and also takes the key of a row that was deleted already.
     deletes: bool = False
+    #: Whether it takes changes back: the question shows them, and the row may be deleted.
+    undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
     waits: bool = False
     #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no

@@ -15,6 +15,7 @@ from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Argument, JsonFile, StoredValue
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
+from flagstaff.actions.undoing import undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
@@ -152,4 +153,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 #: In the order of the help.
-VALUE_ACTIONS: tuple[Action, ...] = (set_, set_for_everyone, rules, details, create, delete)
+VALUE_ACTIONS: tuple[Action, ...] = (
+    *(set_, set_for_everyone, rules, details, create, delete),
+    *undo_actions(Kind.VALUE, "page_size"),
+)

@@ -249,5 +249,6 @@ class RowPageAdmin(AdminOfActions):
     @cached_property
     def page_actions(self) -> tuple[Action, ...]:
         """The actions that have pages."""
-        every = all_actions(self.action_kind)
+        # The pages of changes undo and restore.
+        every = (one for one in all_actions(self.action_kind) if not one.undoes)
         return tuple(one for one in every if one.name not in self.left_out)

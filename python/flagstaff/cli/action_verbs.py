@@ -50,7 +50,7 @@ def verb_of(action: Action) -> Verb:
         action.examples,
         run=partial(_run if isinstance(action.kind, Kind) else _run_without_history, action),
         add_arguments=partial(_add_arguments, action),
-        topic=Topic.INCIDENT if action.waits else Topic.EVERYDAY,
+        topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
     )
 
@@ -79,7 +79,8 @@ def _run(action: Action, options: Options, out: Output) -> Changes:
     if len(keys) > 1 and expected is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
-    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=action.deletes)
+    or_deleted = action.deletes or action.undoes
+    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
     run = Run(action, keys, rows, _arguments_of(action, keys[0], rows, options, out))
     if action.facts is not None and rows:
         out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
@@ -90,7 +91,7 @@ def _run(action: Action, options: Options, out: Output) -> Changes:
         # Before the preview: then newer changes are a conflict.
         seen = run.versions()
         preview = [(kind, one) for one in run.preview()]
-        if ask_about_changes(preview, options, out, least=action.asks_from):
+        if ask_about_changes(preview, options, out, action):
             versions = seen | versions
     return Changes([(kind, one) for one in run.write(versions)])
 

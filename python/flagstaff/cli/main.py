@@ -30,26 +30,24 @@ from flagstaff.history.kinds import Kind
 
 # The verbs of the core that are no actions of flags, in the order of the help: their modules.
 _OWN = {
-    "list": "verbs.flags.list_",
-    "show": "verbs.flags.show",
-    "undo": "undo_verbs.undo_flag",
-    "restore": "undo_verbs.restore_flag",
-    "history": "verbs.history.history",
-    "undo-since": "undo_verbs.undo_since",
-    "undo-transaction": "undo_verbs.undo_transaction",
-    "explain": "verbs.evaluation.explain",
-    "workers": "verbs.workers.workers",
-    "status": "verbs.workers.status",
-    "value": "verbs.values.value",
-    "segment": "verbs.values.segment",
-    "export": "verbs.files.export",
-    "import": "verbs.files.import_",
-    "run-jobs": "verbs.jobs.run_jobs",
-    "usage": "verbs.cleanup.usage",
-    "stale": "verbs.cleanup.stale",
-    "references": "verbs.cleanup.references",
-    "forget-user": "verbs.history.forget_user",
-    "install-triggers": "verbs.workers.install_triggers",
+    "list": "flags.list_",
+    "show": "flags.show",
+    "history": "history.history",
+    "undo-since": "history.undo_since",
+    "undo-transaction": "history.undo_transaction",
+    "explain": "evaluation.explain",
+    "workers": "workers.workers",
+    "status": "workers.status",
+    "value": "values.value",
+    "segment": "values.segment",
+    "export": "files.export",
+    "import": "files.import_",
+    "run-jobs": "jobs.run_jobs",
+    "usage": "cleanup.usage",
+    "stale": "cleanup.stale",
+    "references": "cleanup.references",
+    "forget-user": "history.forget_user",
+    "install-triggers": "workers.install_triggers",
 }
 # Before the actions, in the help.
 _FIRST = ("list", "show")
@@ -79,7 +77,7 @@ class Verbs(Mapping[str, Verb]):
     def own(name: str) -> Verb | None:
         """Returns a verb of the core, or of an action; None without one."""
         if name in _OWN:
-            found: Verb = import_string(f"flagstaff.cli.{_OWN[name]}")
+            found: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
             return found
         # Lazily: an action of the core needs no code of apps.
         return next((verb_of(one) for one in all_actions(Kind.FLAG) if one.name == name), None)

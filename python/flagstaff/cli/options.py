@@ -19,7 +19,6 @@ from flagstaff.cli.verb import Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
-_MAX_DAYS = 36_500
 _MAX_WAIT = 3_600.0
 #: The seconds of --wait without a number.
 DEFAULT_WAIT = -1.0
@@ -45,14 +44,6 @@ def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
-
-
-def days(text: str) -> timedelta:
-    """Parses a number of days such as "30" or "30d"."""
-    digits = text.removesuffix("d")
-    if not (digits.isascii() and digits.isdigit()):
-        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
-    return timedelta(days=min(int(digits), _MAX_DAYS))
 
 
 def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Callable[[str], float]:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from django.core.management.base import CommandError
 
+from flagstaff.actions import Action
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
+from flagstaff.changes.consequence import consequence_of, impact_lines, text_to_type
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.output import Output
+from flagstaff.cli.report import texts_of
 from flagstaff.cli.verb import Options
 from flagstaff.history.kinds import Kind
 
@@ -57,17 +59,19 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
 
 
 def ask_about_changes(
-    preview: Sequence[tuple[Kind, Changed]], options: Options, out: Output, *, least: Consequence
+    preview: Sequence[tuple[Kind, Changed]], options: Options, out: Output, action: Action
 ) -> bool:
-    """Asks if the changes have at least this consequence, and returns whether it has asked."""
+    """Asks if the users notice the changes of an action, and returns whether it has asked."""
     # A kill does not need it.
     from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
 
     found = impact_of_changes(preview)
-    asks = consequence_of(found) >= least
-    if asks:
-        ask(found, options, out)
-    return asks
+    if consequence_of(found) < action.asks_from:
+        return False
+    if action.undoes:
+        out.messages(texts_of(preview))
+    ask(found, options, out)
+    return True
 
 
 def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None:

@@ -68,6 +68,7 @@ class Written:
     document: Record
     #: False if there was nothing to change.
     written: bool
+    messages: Sequence[str] = ()
     undo: Undo | None = None
     #: The error after the receipt, if a part was refused.
     problem: CommandError | None = None

@@ -60,6 +60,27 @@ class Sample(NamedTuple):
     before: tuple[Callable[[str], object], ...] = ()
 
 
+def undoing(kind: Kind, key: str, written: Callable[[str], object]) -> list[Sample]:
+    """The samples of undo and restore of a kind of row, after a change."""
+    public = getattr(changes, f"{kind.value}s")
+
+    def restore() -> object:
+        return public.restore(key, to=first_version(kind, key))
+
+    return [
+        Sample(kind, "undo", key, "", {}, lambda: public.undo(key), "987654321", None, (written,)),
+        Sample(
+            *(kind, "restore", key, "{first}", {}, restore, "987654321", None, (written,)),
+        ),
+    ]
+
+
+def first_version(kind: Kind, key: str) -> int:
+    """The version of a row before its change."""
+    versions = Change.objects.of_row(kind, kind.row(key).pk).order_by("id")
+    return versions.values_list("id", flat=True)[0]
+
+
 def plan(name: str, *before: Callable[[str], object]) -> Sample:
     """The sample of an action of a plan that has the name of its function."""
     change = getattr(plans, name.replace("-", ""))
@@ -216,6 +237,11 @@ SAMPLES = [
         *("delete", "enterprise", "--yes", {}),
         lambda: changes.segments.delete("enterprise"),
     ),
+    *undoing(FLAG, "new_checkout", lambda key: changes.flags.set_rollout(key, 50)),
+    *undoing(VALUE, "page_size", lambda key: changes.values.set(key, 50)),
+    *undoing(
+        SEGMENT, "enterprise", lambda key: changes.segments.update(key, {"description": "One"})
+    ),
     Sample(
         PLAN,
         *("create", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
@@ -298,6 +324,9 @@ def sample(request: pytest.FixtureRequest) -> Sample:
     found: Sample = request.param
     for change in found.before:
         change(found.key)
+    if found.name == "restore" and isinstance(found.kind, Kind):
+        first = first_version(found.kind, found.key)
+        return found._replace(words=str(first), arguments={"version": first})
     return found
 
 

@@ -178,41 +178,6 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     assert f"conflict: {why}" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("kind", "key", "change"),
-    [
-        ("", "new_checkout", "rollout new_checkout 50"),
-        ("value ", "page_size", "value set page_size 50"),
-        ("segment ", "enterprise", "segment details enterprise One"),
-    ],
-)
-def test_undo_and_restore_of_each_kind_bring_back_what_a_change_has_written(
-    kind: str, key: str, change: str
-) -> None:
-    versions = (one["version"] for one in document("history", key))
-    first = next(versions)
-    show = f"{kind}show {key} --json"
-    before, expect = json.loads(run(show).out), "--expect-version"
-    for line in (f"{kind}undo {key}", f"{kind}restore {key} {first}"):
-        run(change)
-        [newest] = document("history", key, "--limit", "1")
-        missing = run(line.replace(key, "gone"))
-        assert (missing.status, "gone" in missing.err) == (5, True)
-        assert run(f"{kind}undo {key} 987654321").status == 4
-        assert run(f"{line} {expect} {newest['version'] + 1}").status == 4
-        assert run(f"{line} {expect} {newest['version']} --dry-run").status == 0
-        assert json.loads(run(show).out) != before
-        undone = run(f"{line} {expect} {newest['version']}")
-        assert undone.status == 0
-        assert without_time(json.loads(run(show).out)) == without_time(before)
-        assert run(undo_of(undone.err)).status == 0
-        assert run(line).status == 0
-
-
-def without_time(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name != "changed_at"}
-
-
 def test_undo_and_restore_print_what_they_changed_and_whom_they_left_out() -> None:
     version = flag_version("new_checkout")
     changes.flags.set_rollout("new_checkout", 50)

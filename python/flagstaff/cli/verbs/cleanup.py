@@ -28,7 +28,7 @@ from flagstaff._words.text import counted, some
 from flagstaff._words.times import full_time
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
-from flagstaff.cli.options import add_ownership, count, days, ownership_filter
+from flagstaff.cli.options import add_ownership, count, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
@@ -62,7 +62,7 @@ _USAGE = (
     topic=Topic.UPKEEP,
     arguments=(
         option("key", "the key; by default all", "KEY", nargs="?"),
-        option("--days", "only the last N days", "N", type=days),
+        option("--days", "only the last N days", "N", type=count(0, MAX_STALE_DAYS)),
         switch("--unknown", "only keys that are evaluated but have no flag"),
     ),
 )
@@ -74,7 +74,8 @@ def usage(options: Options, out: Output) -> None:
     itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
     that code still uses. The standard error says which period the counts cover.
     """
-    key, age = options["key"], options["days"]
+    key, number = options["key"], options["days"]
+    age = None if number is None else timedelta(days=number)
     if options["unknown"] and key is not None:
         message = "--unknown lists all keys without a flag: leave out KEY"
         raise CommandError(message, returncode=USAGE)

@@ -19,7 +19,7 @@ from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
 from flagstaff.cli.question import GO_ON, ask, may_ask
-from flagstaff.cli.receipt import readable_names_of_users
+from flagstaff.cli.report import readable_names_of_users
 from flagstaff.cli.verb import Options, Topic, Written, option, switch, verb
 from flagstaff.history.describe import describe_change
 from flagstaff.serialization import Imported
@@ -158,7 +158,7 @@ def import_(options: Options, out: Output) -> Written | None:
         "skipped_users": imported.skipped_users,
     }
     if not is_dry_run:
-        return Written({**result, "undo": None}, bool(changes), imported.undo)
+        return Written({**result, "undo": None}, bool(changes), undo=imported.undo)
     if out.is_json:
         out.document({**result, "dry_run": True})
     if not changes:

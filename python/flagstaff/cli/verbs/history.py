@@ -1,29 +1,55 @@
-"""The history: history, forget-user."""
+"""The history and what it makes possible: history, undo since a time, forget-user."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 
+from django.core.management.base import CommandError
+from django.db import Error, transaction
+
+from flagstaff._tables.rows import unknown_key
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff.changes import Changed
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import impact
+from flagstaff.changes.undo import RowId, Undone, entries_of_transaction, preview_undo, undo
+from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
+    add_attribution,
     add_dry_run,
+    add_key,
     add_kinds,
     add_period,
+    add_wait,
     add_yes,
     chosen_kinds,
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import require_confirmation
-from flagstaff.cli.undo_verbs import matching_entries, print_similar_actor, require_key
-from flagstaff.cli.verb import Options, Topic, Written, option, switch, verb
-from flagstaff.history import Event, as_csv, as_dicts, events, unreadable_kinds
+from flagstaff.cli.question import GO_ON, ask, may_ask, require_confirmation
+from flagstaff.cli.report import texts_of
+from flagstaff.cli.verb import Changes, Options, Topic, Written, option, switch, verb
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history import Event, Kind, as_csv, as_dicts, events, unreadable_kinds
 from flagstaff.history import forget_user as forget
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.log import has_history, require_history
+from flagstaff.history.log import (
+    Change,
+    ChangeQuerySet,
+    entries_of_key,
+    has_history,
+    require_history,
+)
 from flagstaff.history.user_names import names_of_actors
 
+# Entries that one undo takes.
+_MAX_ENTRIES = 1_000
+_CHANGE = (add_attribution, add_wait, add_yes)
 _COLUMNS = (
     Column("version", align_right=True),
     Column("at", header="WHEN"),
@@ -94,18 +120,149 @@ def _events(options: Options, out: Output) -> list[Event]:
         out.message(f"{names} are left out: this database user may not read them")
     kinds = [kind for kind in kinds if kind not in hidden]
     require_history()
-    entries = matching_entries(options, kinds)
+    entries = _matching_entries(options, kinds)
     for key in keys:
         if not entries.of_keys(kinds, [key]).exists():
-            require_key(key, kinds)
+            _require_key(key, kinds)
     if keys:
         entries = entries.of_keys(kinds, keys)
     # A program gets whole values and all users, a person the start.
     entries = entries if options["csv"] or out.is_json else entries.short()
     found = list(islice(events(entries.in_batches()), options["limit"] + 1))
     if not found:
-        print_similar_actor(options["by"], out)
+        _print_similar_actor(options["by"], out)
     return found
+
+
+def _matching_entries(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
+    """Returns the entries of these kinds with the actor and in the time of the arguments."""
+    entries = Change.objects.of_kinds(kinds)
+    if options["since"] is not None:
+        entries = entries.since(options["since"])
+    if options["until"] is not None:
+        entries = entries.until(options["until"])
+    return entries if options["by"] is None else entries.by(options["by"])
+
+
+def _require_key(key: str, kinds: Sequence[Kind]) -> None:
+    """Raises the error about an unknown key, unless a row has the key or had it."""
+    for kind in kinds:
+        if kind.find(key) is not None or entries_of_key(kind, key).exists():
+            return
+    if len(kinds) == 1:
+        kinds[0].row(key)  # Raises, because there is no such row.
+    raise unknown_key(key)
+
+
+def _print_similar_actor(name: str | None, out: Output) -> None:
+    """Prints that no user has this name, with a similar name, if there is one."""
+    if name is None:
+        return
+    table = actor_table()
+    with suppress(Error), transaction.atomic(using=table.database):
+        if not table.find_many([name]):
+            out.message(f"no user has the primary key or username {name!r}{table.guess(name)}")
+
+
+@verb(
+    "undo-transaction 19",
+    "undo-transaction 19 --dry-run",
+    topic=Topic.INCIDENT,
+    arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_CHANGE),
+)
+def undo_transaction(options: Options, out: Output) -> Changes:
+    """Undo all changes of one transaction, such as an import.
+
+    Deleted rows are restored with every field and the allowed users; created ones are deleted. If a
+    field has been changed again since then, nothing is written, and the message lists it.
+    """
+    done = _undone(entries_of_transaction(options["version"]), options, out)
+    return Changes(_changes(done), undone={})
+
+
+@verb(
+    "undo-since 30m --by alice --dry-run",
+    "undo-since 14:50 new_checkout --skip-conflicts --yes",
+    topic=Topic.INCIDENT,
+    arguments=(
+        add_period("changes", since="since"),
+        partial(add_key, optional=True),
+        add_kinds("only changes of %ss"),
+        switch("--skip-conflicts", "leave out changes that newer changes have overwritten"),
+        *_CHANGE,
+    ),
+)
+def undo_since(options: Options, out: Output) -> Changes:
+    """Undo all changes since a time, in one transaction.
+
+    It always asks. If a newer change that is not selected has overwritten one of them, nothing is
+    written, unless you pass `--skip-conflicts`. At most 1,000 changes are undone at once.
+    """
+    entries = _selected(options, out)
+    done = _undone(entries, options, out, asks_always=True) if entries else []
+    out.messages(_conflicts(done))
+    conflicts = [
+        {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
+        for one in done
+        for conflict in one.conflicts
+    ]
+    return Changes(_changes(done), undone={"conflicts": conflicts})
+
+
+def _selected(options: Options, out: Output) -> Sequence[Change]:
+    """Returns the entries since a time. Prints a message if there are none."""
+    key, kinds = options["key"], chosen_kinds(options)
+    found = _matching_entries(options, kinds)
+    if key is not None:
+        found = found.of_keys(kinds, [key])
+    entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
+    if len(entries) > _MAX_ENTRIES:
+        raise CommandError(
+            f"more than {_MAX_ENTRIES:,} changes match; pass --until, --by or KEY", returncode=USAGE
+        )
+    if not entries:
+        if key is not None:
+            _require_key(key, tuple(Kind))
+        out.message("no matching changes")
+        _print_similar_actor(options["by"], out)
+    return entries
+
+
+def _undone(
+    entries: Sequence[Change], options: Options, out: Output, *, asks_always: bool = False
+) -> list[Undone]:
+    """Undoes entries, after a question if users notice it, or always.
+
+    Raises CommandError if the answer is no, ConflictError if a row has been changed since the
+    question, and as `undo` does.
+    """
+    skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
+    asks_always = asks_always and not (options["yes"] or out.is_dry_run)
+    try:
+        if asks_always or may_ask(options, out):
+            shown = preview_undo(entries, skip_conflicts=skip)
+            written = [one for one in shown if one.written]
+            found = impact([one.before for one in written], [one.after for one in written])
+            if asks_always or consequence_of(found) >= Consequence.FEWER:
+                expect = {one.id: one.version for one in shown}
+                out.messages(texts_of(_changes(shown)))
+                out.messages(_conflicts(shown))
+                number = sum(len(one.entries) for one in shown)
+                text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
+                ask(found, options, out, text if asks_always else GO_ON)
+        return undo(entries, skip_conflicts=skip, expect=expect)
+    except (ConflictError, InvalidChangeError):
+        if "skip_conflicts" in options:
+            out.message("pass --skip-conflicts to undo the other changes")
+        raise
+
+
+def _changes(done: Sequence[Undone]) -> list[tuple[Kind, Changed]]:
+    return [(one.kind, one.changed) for one in done if one.changed is not None]
+
+
+def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
+    return (f"conflict: {conflict.error}" for one in done for conflict in one.conflicts)
 
 
 @verb(
@@ -124,5 +281,5 @@ def forget_user(options: Options, out: Output) -> Written:
     question = f"Remove user {pk} from the history? This cannot be undone."
     require_confirmation(question, options, out)
     number = forget(pk)
-    out.message(f"removed user {pk} from {counted(number, 'history entry', 'history entries')}")
-    return Written({"pk": pk, "entries": number}, number > 0)
+    removed = f"removed user {pk} from {counted(number, 'history entry', 'history entries')}"
+    return Written({"pk": pk, "entries": number}, number > 0, [removed])

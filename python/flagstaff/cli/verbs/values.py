@@ -14,7 +14,6 @@ from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
-from flagstaff.cli.undo_verbs import undo_verbs
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
@@ -141,13 +140,12 @@ def _keys(name: str, record: Record) -> str:
 value = verb_group(
     "value",
     "read and change values",
-    *(get, show, list_, *action_verbs(Kind.VALUE), *undo_verbs(Kind.VALUE, "page_size")),
+    *(get, show, list_, *action_verbs(Kind.VALUE)),
     topic=Topic.VALUES,
 )
 segment = verb_group(
     "segment",
     "read and change segments",
     *(list_segments, show_segment, *action_verbs(Kind.SEGMENT)),
-    *undo_verbs(Kind.SEGMENT, "enterprise"),
     topic=Topic.VALUES,
 )

@@ -89,7 +89,8 @@ def import_waffle(options: Options, out: Output) -> Written:
         number = counted(refused, "row is", "rows are")
         text = f"{number} refused; the notes say why"
         problem = CommandError(text, returncode=REFUSED)
-    return Written(document, any(record["action"] for record in records), undo, problem)
+    written = any(record["action"] for record in records)
+    return Written(document, written, undo=undo, problem=problem)
 
 
 def _import_record(one: Imported) -> Record:
