@@ -123,10 +123,6 @@ class Editor:
             return conditions
         return self.rules
 
-    def _rule(self, name: str, number: int, texts: Texts) -> RuleForm:
-        label = _("Rule %(rule)s") % {"rule": number + 1}
-        return RuleForm(name, f"{number}", label, texts, self._widget.values)
-
     def _condition(self, name: str, rule: int, number: int, texts: Texts) -> _Condition:
         of_rule = _("Rule %(rule)s, condition %(condition)s")
         label = _("Condition %(condition)s") if self._widget.of_segment else of_rule
@@ -160,9 +156,6 @@ class RulesWidget(forms.Textarea):
     """Rows of rules, or of the conditions of a segment; a text area for JSON without rows."""
 
     template_name = "flagstaff/rules.html"
-
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/rules.css")}
 
     def __init__(
         self, offer: Offer, values: RuleValues | None, no_rules: str | Promise, *, of_segment: bool

@@ -52,7 +52,7 @@ class FlagPlan(AppPart):
 
     def media(self) -> Media:
         """The stylesheets of the panel."""
-        return Media(css={"all": ("flagstaff/charts.css", "flagstaff/rollouts.css")})
+        return Media(css={"all": ("flagstaff/action_page.css", "flagstaff/rollouts.css")})
 
     def new_row(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """The link to the page that plans a rollout."""

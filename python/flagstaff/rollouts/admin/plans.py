@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
-from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.rights import hidden_rows, may
@@ -133,12 +132,7 @@ class PlanAdmin(ActionPageAdmin):
     ordering = ("-id",)
 
     class Media:
-        css = {
-            "all": (
-                *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/rollouts.css"),
-            )
-        }
+        css = {"all": ("flagstaff/action_page.css", "flagstaff/rollouts.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
@@ -256,7 +250,7 @@ class PlanAdmin(ActionPageAdmin):
         return format_html('{} <span class="flagstaff-note">{}</span>', label, note)
 
     @admin.display(description=gettext_lazy("step"))
-    def shown_step(self, plan: Plan) -> SafeString:
+    def shown_step(self, plan: Plan) -> str:
         """The percentage and the number of the present step, and of the flag if it differs."""
         try:
             text = step_text(plan)
@@ -265,28 +259,28 @@ class PlanAdmin(ActionPageAdmin):
         shown, flag = _PlanList.of(plan)
         differs = "" if plan.pk in shown.red else difference_text(plan, flag)
         note = format_html('<span class="flagstaff-note">{}</span>', differs) if differs else ""
-        return labelled_cell(_("step"), format_html("{} {}", text, note))
+        return format_html("{} {}", text, note)
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
-    def due(self, plan: Plan) -> SafeString:
+    def due(self, plan: Plan) -> str:
         """When the plan starts or takes its next step."""
         at = plan.starts_at if plan.state == State.PENDING else plan.due_at
-        return labelled_cell(_("due"), time_html(at, time_of(plan)))
+        return time_html(at, time_of(plan))
 
     @admin.display(description=gettext_lazy("guards"))
-    def shown_guards(self, plan: Plan) -> SafeString:
+    def shown_guards(self, plan: Plan) -> str:
         """The guards in words."""
         try:
             guards = guards_from_json(plan.guards)
         except InvalidPlanError:
-            return labelled_cell(_("guards"), _("not valid"))
-        return labelled_cell(_("guards"), ", ".join(map(guard_label, guards)) or _("none"))
+            return _("not valid")
+        return ", ".join(map(guard_label, guards)) or _("none")
 
     @admin.display(description=gettext_lazy("by"))
-    def started_by(self, plan: Plan) -> SafeString:
+    def started_by(self, plan: Plan) -> str:
         """Who created the plan."""
         shown, _flag = _PlanList.of(plan)
-        return labelled_cell(_("by"), shown.names.get(plan.actor, plan.actor))
+        return shown.names.get(plan.actor, plan.actor)
 
 
 def _facts_of(plan: Plan) -> _FlagOfPlan:
