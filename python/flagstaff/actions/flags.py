@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -13,8 +13,6 @@ from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.text import counted
-from flagstaff._words.times import full_time
 from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
@@ -26,9 +24,6 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-
-if TYPE_CHECKING:
-    from flagstaff._engine.usage import KeyUsage
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Rules = Annotated[
@@ -49,33 +44,15 @@ _Unit = Annotated[
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
     """Returns who has the flags, and how often they were evaluated."""
     # A kill does not need it.
-    from flagstaff._engine.usage import NOT_USED, recent_usage  # noqa: PLC0415
+    from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
+    from flagstaff.actions.usage_words import evaluated_text  # noqa: PLC0415
 
-    texts = {row.key: _summary(row) for row in rows}
-    if usage := recent_usage(texts):
-        for key in texts:
-            found, today = (part.get(key, NOT_USED) for part in (usage.keys, usage.today))
-            texts[key] += f" {_usage_text(found, today.count, usage.days)}"
-    return texts
-
-
-def _summary(row: Row) -> str:
-    return state_summary(FlagState.of(row), count_allowed_users(row))
-
-
-def _usage_text(found: KeyUsage, today: int, number_of_days: int) -> str:
-    """Returns sentences about the evaluations of the last days. `today` are those of one day."""
-    days, texts = counted(number_of_days, "day"), []
-    if found.last_evaluated_at:
-        times, last = counted(found.count, "time"), full_time(found.last_evaluated_at)
-        of_day = f", {today:,} in the last day" if today else ""
-        texts.append(f"Evaluated {times} in the last {days}{of_day}, last at {last}.")
-    if found.served_to_browsers_at:
-        texts.append(f"Last served to browsers at {full_time(found.served_to_browsers_at)}.")
-    if found.served_in_bulk_at and not texts:
-        at = full_time(found.served_in_bulk_at)
-        texts.append(f"Last served in bulk at {at}, which does not say whether the code uses it.")
-    return " ".join(texts) or f"Not evaluated in the last {days}."
+    usage = recent_usage({row.key: row for row in rows})
+    return {
+        row.key: f"{state_summary(FlagState.of(row), count_allowed_users(row))} "
+        f"Evaluated: {evaluated_text(usage, row.key)}."
+        for row in rows
+    }
 
 
 @action(
