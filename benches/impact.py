@@ -94,7 +94,8 @@ def measure(name: str) -> None:
 
 def show(title: str, cursor: Any, table: str) -> None:
     """Prints the first duration and the median of each."""
-    from flagstaff.changes.impact import RowState, impact  # noqa: PLC0415
+    from flagstaff.changes.impact import impact  # noqa: PLC0415
+    from flagstaff.changes.row_states import RowState  # noqa: PLC0415
     from flagstaff.history.kinds import Kind  # noqa: PLC0415
     from flagstaff.models import FeatureFlag  # noqa: PLC0415
 

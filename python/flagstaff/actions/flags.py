@@ -8,14 +8,11 @@ from typing import Annotated, Any
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
-from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.text import counted
-from flagstaff._words.times import full_time
 from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
@@ -46,31 +43,16 @@ _Unit = Annotated[
 
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
     """Returns who has the flags, and how often they were evaluated."""
+    # A kill does not need it.
+    from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
+    from flagstaff.actions.usage_words import evaluated_text  # noqa: PLC0415
+
     usage = recent_usage({row.key: row for row in rows})
-    return {row.key: f"{_summary(row)} {_usage_text(row.key, usage)}".rstrip() for row in rows}
-
-
-def _summary(row: Row) -> str:
-    return state_summary(FlagState.of(row), count_allowed_users(row))
-
-
-def _usage_text(key: str, usage: RecentUsage | None) -> str:
-    """Returns sentences about the evaluations of the last days, or "" if they are not known."""
-    if usage is None:
-        return ""
-    days = counted(usage.days, "day")
-    found, texts = usage.keys.get(key, NOT_USED), []
-    if found.last_evaluated_at:
-        times, last = counted(found.count, "time"), full_time(found.last_evaluated_at)
-        today = usage.today.get(key, NOT_USED).count
-        of_day = f", {today:,} in the last day" if today else ""
-        texts.append(f"Evaluated {times} in the last {days}{of_day}, last at {last}.")
-    if found.served_to_browsers_at:
-        texts.append(f"Last served to browsers at {full_time(found.served_to_browsers_at)}.")
-    if found.served_in_bulk_at and not texts:
-        at = full_time(found.served_in_bulk_at)
-        texts.append(f"Last served in bulk at {at}, which does not say whether the code uses it.")
-    return " ".join(texts) or f"Not evaluated in the last {days}."
+    return {
+        row.key: f"{state_summary(FlagState.of(row), count_allowed_users(row))} "
+        f"Evaluated: {evaluated_text(usage, row.key)}."
+        for row in rows
+    }
 
 
 @action(

@@ -16,7 +16,7 @@ from django.contrib.auth import get_permission_codename
 from flagstaff._tables.flag_states import FlagState
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.impact import Impact, RowState
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 

@@ -28,6 +28,7 @@ from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.fields import OwnFields
+from flagstaff.actions.running import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -56,9 +57,8 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import Impact, impact, reached, states_of
-from flagstaff.changes.locking import read_rows
-from flagstaff.changes.preview import previewed
+from flagstaff.changes.impact import impact, reached, states_of
+from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -285,8 +285,7 @@ class ActionRequest:
         }
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
         try:
-            with previewed():
-                changed = [self._run(key, arguments) for key in keys]
+            changed = Run(action, keys, self.rows, arguments).preview()
             rows = self.rows or [None]
             sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=True)]
             found = self._count(*zip(*sides, strict=True))
@@ -311,10 +310,6 @@ class ActionRequest:
             return reached([], [])
         timeout = _SHORT_COUNT if self.is_urgent else 1.0
         return impact(before, after, timeout=timeout, viewer=self.request.user)
-
-    def _run(self, key: str, arguments: Mapping[str, Any]) -> Changed:
-        # Only rows without a history have another result.
-        return cast("Changed", self.action.write(key, **arguments))
 
     def _refuse(self, error: FlagstaffError) -> None:
         text = visible_refusal(self.admin.admin_site, self.request, error)
@@ -487,19 +482,15 @@ class ActionRequest:
     def _write(self, preview: Preview) -> list[Changed]:
         """Writes all rows or none."""
         action, admin, kind = self.action, self.admin, self.admin.row_kind
+        run = Run(action, [one.key for one in preview.changed], self.rows, preview.arguments)
         takes_version = action.takes_version and self.versions is not None
-        shown = self._shown if takes_version else None
+        shown = (self._shown if takes_version else None) or ()
         with transaction.atomic(using=conf.database):
-            if len(self.rows) > 1:
-                read_rows([(kind, str(row.pk)) for row in self.rows], lock=True)
-            changed = []
-            for place, one in enumerate(preview.changed):
-                expect = {"expect_version": shown[place]} if shown else {}
-                try:
-                    changed.append(self._run(one.key, {**preview.arguments, **expect}))
-                except NoHistoryError:
-                    # Without triggers there are no versions: a system check reports that.
-                    changed.append(self._run(one.key, preview.arguments))
+            try:
+                changed = run.write(dict(zip(run.keys, shown, strict=False)))
+            except NoHistoryError:
+                # Without triggers there are no versions: a system check reports that.
+                changed = run.write({})
             if action.creates:
                 self.rows = [kind.row(changed[0].key)]
             pairs = zip(self.rows, changed, strict=True)

@@ -18,7 +18,7 @@ from flagstaff.actions.rights import lacking
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.rights import may, may_see
 from flagstaff.changes.consequence import use_texts
-from flagstaff.changes.impact import Impact
+from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind

@@ -59,7 +59,8 @@ from flagstaff.admin.unit_input import UnitInput
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
-from flagstaff.changes.impact import RowState, impact
+from flagstaff.changes.impact import impact
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, versions_of

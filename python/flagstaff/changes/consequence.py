@@ -18,7 +18,7 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import is_same_json
 from flagstaff._words.rule_parts import ALL
 from flagstaff._words.text import Text, local_list, local_number, localized
-from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

@@ -40,10 +40,10 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
 from flagstaff.changes.fields import cleaned, differing, insert, rejections
-from flagstaff.changes.impact import RowState, copied
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import finished, planned_change, planned_deletion, write_fields
+from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import (
     SegmentInUseError,
     checked_together,

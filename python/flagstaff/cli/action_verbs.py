@@ -1,38 +1,26 @@
-"""The verbs of actions: their arguments, the question, the write, and what is printed."""
+"""The verbs of actions: their arguments, the question, and the write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import transaction
 from django.db.models import QuerySet
 
 from flagstaff._tables.rows import Row, all_rows, unknown_row
 from flagstaff._words.text import is_storable, joined, some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
-from flagstaff.changes import Changed
-from flagstaff.changes.consequence import consequence_of
-from flagstaff.changes.impact import impact_of_changes
-from flagstaff.changes.locking import read_rows
-from flagstaff.changes.preview import is_preview, previewed
+from flagstaff.actions.running import Run
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import ask, may_ask, require_confirmation
-from flagstaff.cli.report import Changes, print_changes, report, report_done
-from flagstaff.cli.verb import Options, Topic, Verb
-from flagstaff.conf import conf
-from flagstaff.exceptions import NoHistoryError
+from flagstaff.cli.question import ask_about_changes, may_ask, require_confirmation
+from flagstaff.cli.verb import Changes, Options, Topic, Verb
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk, newest_version, require_history, require_triggers
-
-# The version that each row must have, as an argument by key; none for any.
-Versions = Mapping[str, Mapping[str, int]]
+from flagstaff.history.log import deleted_pk
 
 
 def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
@@ -60,7 +48,7 @@ def verb_of(action: Action) -> Verb:
         action.name,
         action.help,
         action.examples,
-        run=partial(_run, action),
+        run=partial(_run if isinstance(action.kind, Kind) else _run_without_history, action),
         add_arguments=partial(_add_arguments, action),
         topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
@@ -85,87 +73,42 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
         parser.set_defaults(needs_reason=False)
 
 
-def _run(action: Action, options: Options, out: Output) -> None:
+def _run(action: Action, options: Options, out: Output) -> Changes:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
-    version, kind = options.get("expect_version"), action.kind
-    if len(keys) > 1 and version is not None:
+    expected, kind = options.get("expect_version"), cast("Kind", action.kind)
+    if len(keys) > 1 and expected is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
-    expected = {} if version is None else {"expect_version": version}
-    if not isinstance(kind, Kind):
-        arguments = _arguments_of(action, keys[0], (), options, out)
-        seen = _confirmed(action, keys[0], arguments, options, out)
-        done = cast("Done", action.write(keys[0], **arguments, **seen | expected))
-        report_done(done, out, options)
-        return
     # An unknown key is an error before the standard input is read.
     or_deleted = action.deletes or action.undoes
     rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
-    arguments = _arguments_of(action, keys[0], rows, options, out)
+    run = Run(action, keys, rows, _arguments_of(action, keys[0], rows, options, out))
     if action.facts is not None and rows:
         out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
     if action.deletes and rows:
         require_confirmation(f"Delete {some(keys)}?", options, out)
-    write = partial(_write, action, kind, rows, arguments)
-    versions: Versions = dict.fromkeys(keys, expected)
-    if action.is_asked_about(arguments) and may_ask(options, out):
+    versions = {} if expected is None else {keys[0]: expected}
+    if action.is_asked_about(run.arguments) and may_ask(options, out):
         # Before the preview: then newer changes are a conflict.
-        seen = {key: _seen(action, kind, key, rows) | expected for key in keys}
-        with previewed():
-            changes = write(versions)
-        found = impact_of_changes(changes)
-        if consequence_of(found) >= action.asks_from:
-            if action.undoes:
-                print_changes(changes, out)
-            ask(found, options, out)
-            versions = seen
-    report(write(versions), out, options)
+        seen = run.versions()
+        preview = [(kind, one) for one in run.preview()]
+        if ask_about_changes(preview, options, out, action):
+            versions = seen | versions
+    return Changes([(kind, one) for one in run.write(versions)])
 
 
-def _seen(action: Action, kind: Kind, key: str, rows: Sequence[Row]) -> dict[str, int]:
-    """Returns the version of a row, or of a deleted one; nothing without a row or a history."""
-    if not action.takes_version:
-        return {}
-    with suppress(NoHistoryError):
-        require_history()
-        require_triggers(kind)
-        pk = next((row.pk for row in rows if row.key == key), None) or deleted_pk(kind, key)
-        return {} if pk is None else {"expect_version": newest_version(kind, pk)}
-    # A system check reports it.
-    return {}
-
-
-def _write(
-    action: Action,
-    kind: Kind,
-    rows: Sequence[Row],
-    arguments: Mapping[str, Any],
-    versions: Versions,
-) -> Changes:
-    """Writes all rows, or none."""
-
-    def write(key: str) -> tuple[Kind, Changed]:
-        return kind, cast("Changed", action.write(key, **arguments, **versions[key]))
-
-    if len(versions) == 1:
-        return [*map(write, versions)]
-    with transaction.atomic(using=conf.database):
-        # In the order of an import and an undo, so that no two can deadlock.
-        read_rows(((kind, str(row.pk)) for row in rows), lock=not is_preview())
-        return [*map(write, versions)]
-
-
-def _confirmed(
-    action: Action, key: str, arguments: Mapping[str, Any], options: Options, out: Output
-) -> dict[str, Any]:
-    """Asks the question of an action, and returns what the write has to expect."""
-    if action.question is None or not (action.asks_always or may_ask(options, out)):
-        return {}
-    question = action.question(key, **arguments)
-    if question is None:
-        return {}
-    out.messages(question.lines)
-    require_confirmation(question.text, options, out, typed=question.typed)
-    return {**(question.expected or {})}
+def _run_without_history(action: Action, options: Options, out: Output) -> Done:
+    """Runs an action of a row that has a question and a record of its own."""
+    key, expected, seen = options["key"], options.get("expect_version"), dict[str, Any]()
+    arguments = _arguments_of(action, key, (), options, out)
+    if action.question is not None and (action.asks_always or may_ask(options, out)):
+        question = action.question(key, **arguments)
+        if question is not None:
+            out.messages(question.lines)
+            require_confirmation(question.text, options, out, typed=question.typed)
+            seen = {**(question.expected or {})}
+    if expected is not None:
+        seen["expect_version"] = expected
+    return cast("Done", action.write(key, **arguments, **seen))
 
 
 def _arguments_of(

@@ -22,7 +22,7 @@ from flagstaff.changes.preview import previewed, rolled_back
 from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import check_wait
+from flagstaff.cli.receipt import check_wait, finish
 from flagstaff.cli.verb import Options, Topic, Verb, print_help
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
@@ -101,7 +101,7 @@ def run(options: Options, out: Output) -> None:
         check_wait(options)
         own = Verbs.own(options["verb"])
         with _dry_run(out, in_memory=own is not None):
-            (own or Verbs()[options["verb"]]).run(options, out)
+            finish((own or Verbs()[options["verb"]]).run(options, out), options, out)
 
 
 @contextmanager

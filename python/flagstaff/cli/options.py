@@ -9,21 +9,16 @@ from datetime import datetime, time, timedelta
 from datetime import timezone as fixed_timezone
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from flagstaff._engine.typed_context import parse_pairs
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
-from flagstaff._tables.user_lookup import FoundUser
-from flagstaff.cli.errors import USAGE
 from flagstaff.cli.verb import Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
-_MAX_DAYS = 36_500
 _MAX_WAIT = 3_600.0
 #: The seconds of --wait without a number.
 DEFAULT_WAIT = -1.0
@@ -49,14 +44,6 @@ def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
-
-
-def days(text: str) -> timedelta:
-    """Parses a number of days such as "30" or "30d"."""
-    digits = text.removesuffix("d")
-    if not (digits.isascii() and digits.isdigit()):
-        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
-    return timedelta(days=min(int(digits), _MAX_DAYS))
 
 
 def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Callable[[str], float]:
@@ -161,30 +148,6 @@ def ownership_filter(options: Options) -> Q:
     owner, tags = options[OWNER], options[TAGS]
     condition = Q() if owner is None else Q(owner=owner)
     return condition if tags is None else condition & with_tags(conf.flag_model, tags)
-
-
-add_context = option(
-    "--context",
-    'an attribute that rules read, such as country=DE, seats=5 or visitor=ID; code="5" is a '
-    "text; may be repeated",
-    "NAME=VALUE",
-    action="append",
-    default=[],
-)
-
-
-def parse_context(options: Options) -> dict[str, object]:
-    """Returns the attributes by name. Raises CommandError if one of them cannot be used."""
-    typed = parse_pairs(options["context"])
-    if typed.problems:
-        raise CommandError(f"argument --context: {'; '.join(typed.problems)}", returncode=USAGE)
-    return typed.attributes
-
-
-def evaluated_user(user: FoundUser | None) -> Any:
-    """Returns the user to evaluate for; None for an anonymous one."""
-    # Rules read the columns of the row. A primary key without a row is a user, too.
-    return user and (user.pk if user.row is None else user.row)
 
 
 # Arguments of changes.

@@ -7,20 +7,20 @@ needs --yes: scripts are trusted, and must not wait for an answer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Sequence
 
 from django.core.management.base import CommandError
 
-from flagstaff._words.text import counted
+from flagstaff.actions import Action
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.changes.consequence import impact_lines, text_to_type
-from flagstaff.changes.impact import Impact
+from flagstaff.changes import Changed
+from flagstaff.changes.consequence import consequence_of, impact_lines, text_to_type
+from flagstaff.changes.row_states import Impact
 from flagstaff.cli.errors import USAGE, CancelledError
-from flagstaff.cli.options import add_dry_run, add_yes, days
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import finish
-from flagstaff.cli.verb import Options, option, switch, together
+from flagstaff.cli.report import texts_of
+from flagstaff.cli.verb import Options
+from flagstaff.history.kinds import Kind
 
 #: The question after the sentences about the users.
 GO_ON = "Go on?"
@@ -58,6 +58,22 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
         raise CancelledError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 
+def ask_about_changes(
+    preview: Sequence[tuple[Kind, Changed]], options: Options, out: Output, action: Action
+) -> bool:
+    """Asks if the users notice the changes of an action, and returns whether it has asked."""
+    # A kill does not need it.
+    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+
+    found = impact_of_changes(preview)
+    if consequence_of(found) < action.asks_from:
+        return False
+    if action.undoes:
+        out.messages(texts_of(preview))
+    ask(found, options, out)
+    return True
+
+
 def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None:
     """Prints what happens to the users, and asks. Blocks until the answer.
 
@@ -67,25 +83,3 @@ def ask(found: Impact, options: Options, out: Output, text: str = GO_ON) -> None
     out.messages(lines[:-1])
     question = " ".join([*lines[-1:], text])
     require_confirmation(question, options, out, typed=text_to_type(found))
-
-
-# `--prune --older-than DAYS`.
-
-add_prune = together(
-    switch("--prune", "delete the entries that are older than DAYS days"),
-    option("--older-than", "the age for --prune", "DAYS", type=days),
-    add_yes,
-    add_dry_run,
-)
-
-
-def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], name: str) -> None:
-    """Asks for confirmation and deletes. `name` is what the entries are of, such as "history"."""
-    age = options["older_than"]
-    if age is None or (options.get("key") or options.get("keys")):
-        raise CommandError("use --prune with --older-than DAYS and without KEY", returncode=USAGE)
-    question = f"Delete all {name} entries older than {age.days} days? This cannot be undone."
-    require_confirmation(question, options, out)
-    count = prune(age)
-    out.message(f"deleted {counted(count, f'{name} entry', f'{name} entries')}")
-    finish({"deleted": count}, out, options, written=count > 0)

@@ -1,11 +1,10 @@
-"""What follows a change: its messages, the undo, the receipt of the workers, and the document."""
+"""What a change was, and what it means now: its messages, and the document."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
@@ -20,8 +19,6 @@ from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff._words.value_schema import type_of
-from flagstaff._workers.wait import forbid_transaction, wait_for_workers
-from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.changed import (
@@ -33,19 +30,12 @@ from flagstaff.changes.changed import (
     quoted_command,
 )
 from flagstaff.changes.consequence import impact_lines
-from flagstaff.changes.impact import Impact, impact_of_changes
-from flagstaff.cli.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
-from flagstaff.cli.options import DEFAULT_WAIT
-from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options
+from flagstaff.changes.row_states import Impact
+from flagstaff.cli.verb import Changes, Written
 from flagstaff.conf import conf
-from flagstaff.exceptions import PropagationError
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import entries_of_key
-
-#: What was changed: the kind of each row, and the change.
-Changes = Sequence[tuple[Kind, Changed]]
 
 # The verbs whose arguments are users.
 _USERS = {"allow", "disallow"}
@@ -60,62 +50,54 @@ _REASSIGNED = (
 _COMMITTED = dict.fromkeys(("version", "undo"))
 
 
-def report(
-    changes: Changes, out: Output, options: Options, *, undone: Record | None = None
-) -> None:
-    """Prints the changes of one transaction, and what they mean now.
+def report(changes: Changes, *, is_dry_run: bool) -> Written:
+    """Returns what changes were, and what they mean now: which users have the flags.
 
-    Reads flags: which users have them now. Of a dry run, it also says who gains and who loses.
-    `undone` are the further members of the document of an undo of any rows.
+    Of a dry run, it also says who gains and who loses.
     """
-    is_single = undone is None and len(changes) == 1
-    found = impact_of_changes(changes, timeout=_TIMEOUT) if out.is_dry_run else None
-    undo = None if is_single else combined_undo(changed for _kind, changed in changes)
-    names = readable_names_of_users(as_written(changed) for _kind, changed in changes)
-    for kind, changed in changes:
-        out.messages(_texts(changed, names))
-        if undo is None:
+    rows, undone = changes.rows, changes.undone
+    is_single = undone is None and len(rows) == 1
+    found = _impact(rows) if is_dry_run else None
+    combined = None if is_single else combined_undo(changed for _kind, changed in rows)
+    names = readable_names_of_users(as_written(changed) for _kind, changed in rows)
+    texts: list[str] = []
+    for kind, changed in rows:
+        texts += _texts(changed, names)
+        if combined is None and changed.undo and not is_dry_run:
             # Without a history, each change is undone by itself.
-            report_undo(changed.undo and _with_names(changed.undo, names), out)
+            texts.append(f"undo: {_with_names(changed.undo, names).command}")
         if kind is Kind.FLAG and undone is None:
-            out.message(_state(changed.key, found, is_single=is_single))
-    out.messages(() if found is None else impact_lines(found))
-    out.messages(text for kind, changed in changes for text in _warnings(kind, changed))
-    report_undo(undo, out)
-    documents = [_document(kind, changed, found) for kind, changed in changes]
-    document = {"changes": documents, "undo": undo and undo.arguments, **(undone or {})}
-    written = any(changed.written for _kind, changed in changes)
-    finish(documents[0] if is_single else document, out, options, written=written)
+            texts.append(_state(changed.key, found, is_single=is_single))
+    texts += () if found is None else impact_lines(found)
+    texts += (text for kind, changed in rows for text in _warnings(kind, changed))
+    documents = [_document(kind, changed, found) for kind, changed in rows]
+    several = {"changes": documents, "undo": None, **(undone or {})}
+    written = any(changed.written for _kind, changed in rows)
+    return Written(documents[0] if is_single else several, written, texts, combined)
 
 
-def report_done(done: Done, out: Output, options: Options) -> None:
-    """Prints what an action did to a row without a history, and the command that takes it back."""
-    out.messages([*done.notes, *done.messages])
-    undo = done.undo
+def report_of_done(done: Done) -> Written:
+    """Returns what an action did to a row without a history."""
+    document, undo = {**done.record, "undo": None}, done.undo
+    texts = [*done.notes, *done.messages]
     if undo and done.instead:
         # A person must not expect more of it.
-        out.message(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
-        undo = None
-    report_undo(undo, out)
-    document = {**done.record, "undo": undo and undo.arguments}
-    finish(document, out, options, written=done.written)
+        instead = f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}"
+        return Written(document, done.written, [*texts, instead])
+    return Written(document, done.written, texts, undo)
 
 
-def report_undo(undo: Undo | None, out: Output) -> None:
-    """Prints the command that undoes a change, if there is one."""
-    # There is nothing to undo after a dry run.
-    if undo and not out.is_dry_run:
-        out.message(f"undo: {undo.command}")
+def _impact(rows: Sequence[tuple[Kind, Changed]]) -> Impact:
+    # A kill does not need it.
+    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+
+    return impact_of_changes(rows, timeout=_TIMEOUT)
 
 
-def print_changes(changes: Changes, out: Output) -> None:
-    """Prints the old and the new values."""
+def texts_of(changes: Sequence[tuple[Kind, Changed]]) -> list[str]:
+    """Returns the old and the new values."""
     names = readable_names_of_users(as_written(changed) for _kind, changed in changes)
-    for _kind, changed in changes:
-        out.messages(_texts(changed, names))
-
-
-# What was changed.
+    return [text for _kind, changed in changes for text in _texts(changed, names)]
 
 
 def readable_names_of_users(changes: Iterable[WrittenChange]) -> Names:
@@ -241,80 +223,3 @@ def _masked(changed: Changed, side: object) -> object:
     if not changed.secret or not isinstance(side, dict):
         return side
     return {name: None if changed.hides(name) else value for name, value in side.items()}
-
-
-# The end of a verb that writes.
-
-
-def check_wait(options: Options) -> None:
-    """Raises PropagationError if a wait is wanted inside a transaction. Call it before the change.
-
-    Workers do not see a change before it is committed.
-    """
-    if options.get("no_wait") and options["expect"] is not None:
-        raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
-    if _is_wanted(options) and not options.get("dry_run"):
-        forbid_transaction()
-
-
-def finish(document: Mapping[str, object], out: Output, options: Options, *, written: bool) -> None:
-    """Ends a verb that changes something: waits if wanted, and prints the document for --json.
-
-    `written` is False if there was nothing to change. Blocks up to the seconds of --wait. Raises
-    CommandError if not every worker has confirmed the change, or the present state.
-    """
-    problem = None
-    if out.is_dry_run:
-        gone = {name: None for name in _COMMITTED if name in document}
-        document = {**document, **gone, "dry_run": True}
-    elif _waits(options, out):
-        propagation, problem = _wait(options, out, written=written)
-        document = {**document, "propagation": propagation}
-    if out.is_json:
-        out.document(document)
-    if problem:
-        raise problem
-
-
-def _is_wanted(options: Options) -> bool:
-    return options.get("wait") is not None or options.get("expect") is not None
-
-
-def _waits(options: Options, out: Output) -> bool:
-    """Whether to wait: with the options, and by default where a commit can be waited for."""
-    if _is_wanted(options) or options.get("no_wait", True):
-        return _is_wanted(options)
-    try:
-        forbid_transaction()
-    except PropagationError:
-        out.message("not waiting for the workers: they see the change after the commit")
-        return False
-    return True
-
-
-def _wait(
-    options: Options, out: Output, *, written: bool
-) -> tuple[dict[str, object], CommandError | None]:
-    """Returns what became of a change, and the error if it is not confirmed."""
-    state, it = "nothing had to be changed", "the present state"
-    if written:
-        state, it = "the change is committed", "it"
-    timeout = None if options["wait"] == DEFAULT_WAIT else options["wait"]
-    try:
-        found = wait_for_workers(timeout, expect=options["expect"])
-    except PropagationError as error:
-        document: dict[str, object] = {"complete": False, "error": str(error)}
-        text, status = f"the wait failed: {error}", UNVERIFIABLE
-    else:
-        out.messages(propagation_messages(found))
-        document = found.as_dict()
-        if found.complete:
-            return document, None
-        if found.pending or found.missing:
-            workers = "not every worker" if found.applied else "no worker"
-            advice = '"manage.py flags workers" shows which are behind'
-            text, status = f"{workers} has confirmed {it}; {advice}", UNCONFIRMED
-        else:
-            why = "some do not report" if found.unreported else "none is registered"
-            text, status = f"it is not known which workers have {it}: {why}", UNVERIFIABLE
-    return document, CommandError(f"{state}, but {text}", returncode=status)

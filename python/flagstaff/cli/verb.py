@@ -10,20 +10,25 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from textwrap import fill, wrap
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._words.cells import Record
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import described
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output, error_as_json
 
+if TYPE_CHECKING:
+    from flagstaff.actions import Done
+    from flagstaff.changes import Changed, Undo
+    from flagstaff.history.kinds import Kind
+
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
 #: Adds an argument, or several that belong together, to the parser of a verb.
 Argument: TypeAlias = Callable[[Any], object]
-Run: TypeAlias = Callable[[Options, Output], None]
 
 # The options of every Django command, so that they may also follow the verb.
 _DJANGO_OPTIONS = ("--settings", "--pythonpath")
@@ -43,6 +48,35 @@ APPS = {
     "sample-size": "flagstaff.experiments",
     "webhooks": "flagstaff.contrib.webhooks",
 }
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The rows that a verb has changed in one transaction."""
+
+    #: The kind of each row, and its change.
+    rows: Sequence[tuple[Kind, Changed]]
+    #: Of an undo of any rows, the further members of the document.
+    undone: Record | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What else a verb has written."""
+
+    #: For --json.
+    document: Record
+    #: False if there was nothing to change.
+    written: bool
+    messages: Sequence[str] = ()
+    undo: Undo | None = None
+    #: The error after the receipt, if a part was refused.
+    problem: CommandError | None = None
+
+
+#: What a verb has written, so that `cli.receipt` says what takes it back and waits for the workers.
+Result: TypeAlias = "Changes | Done | Written | None"
+Run: TypeAlias = Callable[[Options, Output], Result]
 
 
 class Topic(Enum):
@@ -116,10 +150,10 @@ def verb_group(
     def add_arguments(parser: VerbParser) -> None:
         add_verbs(parser, by_name, dest="action")
 
-    def run(options: Options, out: Output) -> None:
+    def run(options: Options, out: Output) -> Result:
         if options["action"] is None:
             print_help(options, out)
-        by_name[options["action"]].run(options, out)
+        return by_name[options["action"]].run(options, out)
 
     examples = tuple(line for verb in verbs for line in verb.examples)
     return Verb(name, help, examples, run, add_arguments, verbs, topic)

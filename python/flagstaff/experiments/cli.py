@@ -9,7 +9,6 @@ from flagstaff._words.text import some
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import add_prune, run_prune
 from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
@@ -22,23 +21,15 @@ from flagstaff.experiments.records import (
 )
 from flagstaff.experiments.report_text import report_lines
 from flagstaff.experiments.reporting import report_of
-from flagstaff.experiments.retention import prune
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.sample_size import SAMPLE_SIZE
 
 _add_experiment = partial(add_key, thing=EXPERIMENT)
 
 
-@verb(
-    "experiment list --json",
-    "experiment list --prune --older-than 365 --yes",
-    arguments=(add_prune,),
-)
-def list_(options: Options, out: Output) -> None:
-    """List all experiments, or delete old exposures of those that have ended."""
-    if options["prune"]:
-        run_prune(options, out, prune, "exposure")
-        return
+@verb("experiment list", "experiment list --json")
+def list_(_options: Options, out: Output) -> None:
+    """List all experiments."""
     rows = Experiment.objects.using(conf.database).order_by("-id")
     records = [experiment_record(row, with_events=False) for row in rows]
     if forced := [record["key"] for record in records if record["forced_off"]]:

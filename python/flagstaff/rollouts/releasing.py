@@ -18,7 +18,8 @@ from flagstaff.changes.consequence import (
     text_to_type,
     users_text,
 )
-from flagstaff.changes.impact import Impact, RowState, impact
+from flagstaff.changes.impact import impact
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message

@@ -453,7 +453,7 @@ def test_action_says_that_workers_have_it_and_what_takes_it_back(
 def test_brake_is_never_asked_about_and_counts_nobody(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("flagstaff.cli.action_verbs.impact_of_changes")
+    monkeypatch.delattr("flagstaff.changes.impact.impact_of_changes")
     assert asked(line).status in {0, 3, 7}
 
 

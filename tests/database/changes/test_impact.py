@@ -18,14 +18,8 @@ from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import NotReadyError
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of
-from flagstaff.changes.impact import (
-    HIDDEN,
-    Effect,
-    Impact,
-    RowState,
-    impact,
-    impact_of_enabling,
-)
+from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling
+from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.conformance import rules_oracle as oracle

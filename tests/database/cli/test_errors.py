@@ -40,11 +40,8 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("details new_checkout", 2, "pass at least one of --add-tag, --remove-tag, --description"),
         ("details new_checkout --review-on 1.3.2027", 1, "expected a date such as 2027-03-01, not"),
         ("history --since soon", 1, 'such as "30m", "1h", "2d"'),
-        ("history --prune --yes", 2, "--older-than"),
-        ("history new_checkout --prune --older-than 9 --yes", 2, "KEY"),
         ("usage new_checkout --unknown", 2, "lists all keys without a flag: leave out KEY"),
         ("usage --days x", 1, ""),
-        ("usage --prune --yes", 2, "--older-than"),
         *[(f"run-jobs --loop {text}", 1, "--loop") for text in ("0", "-1", "soon", "nan")],
         ("value rules page_size [", 2, "not valid JSON"),
         ("off new_checkout --as alice --as-name deploy", 1, "not allowed with argument"),
@@ -59,7 +56,6 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("allow new_checkout carol --dry-run", 1, "no user has the primary key or username"),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
-        ("value get page_size --user nobody", 1, "no user has the primary key or username"),
         *[
             (line, 5, NO_FLAG)
             for line in ("show new_chekout", "off new_chekout", "rollout new_chekout 5 --dry-run")

@@ -115,7 +115,7 @@ def test_version_that_is_not_expected_is_refused_with_the_newer_changes() -> Non
     "line",
     [
         *("delete new_checkout dark_mode", "value delete page_size", "segment delete enterprise"),
-        *("forget-user 1", "history --prune --older-than 0", "usage --prune --older-than 1"),
+        "forget-user 1",
     ],
 )
 def test_verb_that_deletes_asks_once_and_needs_yes_without_a_terminal(line: str) -> None:
@@ -161,7 +161,6 @@ def test_closed_standard_input_is_an_error_in_one_line(
         # Also of an undo, the impact follows the change.
         ("undo-transaction {version}", "rollout 50 → 25 %\nnew_checkout: 50 → 25 %: No user"),
         ("forget-user 1", ""),
-        ("history --prune --older-than 0", "deleted"),
     ],
 )
 def test_dry_run_writes_nothing_and_needs_no_confirmation(line: str, shown: str) -> None:

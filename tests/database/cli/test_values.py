@@ -14,7 +14,6 @@ from django.db.models import JSONField, Value
 
 from flagstaff import changes
 from flagstaff.models import KeyValueStore, Segment
-from tests.support.admin_pages import bucket_of
 from tests.support.terminals import asked, document, flags, run, typed, undo_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
@@ -112,7 +111,7 @@ def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> No
     )
     lines = [
         *("value show token", "value show token --json", "value list", "value list --json"),
-        *("value get token --context plan=pro", "value get token --json"),
+        "value get token --json",
         *("value set token '\"swordfish\"' --dry-run", "value rules token [] --dry-run --json"),
         *("value set token '\"swordfish\"' --json", "value set-for-everyone token '\"hunter2\"'"),
         *("history token", "history token --json", "history token --csv", "export token"),
@@ -191,21 +190,9 @@ def test_show_and_list_have_the_rules(ruled: None) -> None:
     assert (header.split()[:3], row.split()[:3]) == (["KEY", "VALUE", "RULES"], [KEY, "10", "2"])
 
 
-def test_get_evaluates_the_rules_for_a_user(ruled: None) -> None:
-    assert run(f"value get {KEY}").out == "10\n"
-    assert run(f"value get {KEY} --user alice --context plan=pro").out == "50\n"
-    assert document("value", "get", KEY, "--user", "1", "--context", "plan=pro") == {
-        "key": KEY,
-        "value": 50,
-        "reason": "TARGETING_MATCH",
-        "rule": 1,
-        "bucket": bucket_of(KEY, 1),
-        "bucket_by": "user",
-    }
-    assert document("value", "get", KEY, "--anonymous")["reason"] == "DEFAULT"
+def test_show_has_the_rules_of_a_secret_value_with_show_secret() -> None:
     secret = [{**RULES[0], "value": "swordfish"}]
     changes.values.create("token", "hunter2", secret=True, rules=secret)
-    assert run("value get token --context plan=pro --show-secret").out == '"swordfish"\n'
     assert 'rule 1: "swordfish" if plan is "pro"' in typed("flags value show token --show-secret")
 
 

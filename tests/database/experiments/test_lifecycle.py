@@ -309,7 +309,7 @@ def ended(running: Experiment) -> Experiment:
 
 def test_old_exposures_are_deleted_and_the_report_stays(ended: Experiment) -> None:
     before = experiments.report(KEY)
-    flags("experiment", "list", "--prune", "--older-than", "365", "--yes")
+    experiments.prune(timedelta(days=365))
     assert exposed() == []
     after = experiments.report(KEY)
     assert after["frozen_at"]

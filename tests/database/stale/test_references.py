@@ -12,7 +12,7 @@ import pytest
 from flagstaff import experiments
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.sql import rows
-from tests.support.stale_flags import collect_usage, evaluate, make_flag
+from tests.support.stale_flags import collect_usage, make_flag
 from tests.support.terminals import Ran, document, flags
 
 #: No larger file is searched.
@@ -222,34 +222,15 @@ def test_references_prints_each_line_that_names_a_key() -> None:
     assert flags("references", "unknown", "size") == Ran(0, f"{color}{size}", "")
 
 
-def test_key_without_a_place_is_ready_to_delete_if_no_worker_evaluated_it() -> None:
-    for key in ("unused", "used", "bulk"):
-        make_flag(key)
-    make_flag("ops", kind="ops")
-    make_flag("young", days=3)
-    evaluate("used", 2)
-    KeyValueStore.objects.create(key="limit", value=1)
-    assert flags("references", "unused", "used", "ops", "young", "limit").err.splitlines() == [
-        "ready to delete (in no file, and not evaluated for 30 days): unused, ops",
-        "in no file, but evaluated in the last 30 days (built at run time, or elsewhere): used",
-        "in no file, and its use is not known (it got its key in the last 30 days): young",
-        "in no file, and its use is not known (only evaluations of flags are counted): value limit",
-    ]
-    collect_usage(5)
-    ran = flags("references", "unused")
-    assert "ready to delete" not in ran.err
-    assert "usage is known only since" in ran.err
-
-
-def test_references_as_json_has_places_and_states() -> None:
+def test_key_that_no_line_names_is_listed() -> None:
     make_flag("unused")
-    found = document("references", "size", "unused")
+    KeyValueStore.objects.create(key="limit", value=1)
+    assert flags("references", "unused", "size", "limit").err == "in no file: unused, value limit\n"
     place = {"path": "views.py", "line": 3, "code": 'return get_value("size")'}
-    use = {"why": "", "last_evaluated_at": None}
-    assert found == {
+    assert document("references", "size", "unused") == {
         "keys": [
-            {"key": "size", "kind": "value", "state": "in code", **use, "places": [place]},
-            {"key": "unused", "kind": "flag", "state": "ready to delete", **use, "places": []},
+            {"key": "size", "kind": "value", "places": [place]},
+            {"key": "unused", "kind": "flag", "places": []},
         ],
         "not_searched": {},
     }

@@ -10,7 +10,8 @@ from django.db import transaction
 
 from flagstaff import changes
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
-from flagstaff.changes.impact import Impact, RowState, impact
+from flagstaff.changes.impact import impact
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment

@@ -144,9 +144,7 @@ run-jobs
 webhooks retry
 webhooks discard
 usage
-usage --prune --older-than 0 --yes
 usage --unknown
-history --prune --older-than 0 --yes
 forget-user 2 --yes
 status
 workers

@@ -15,7 +15,7 @@ from flagstaff.changes.consequence import (
     text_to_type,
     users_text,
 )
-from flagstaff.changes.impact import Effect, Impact, RowState
+from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import production

@@ -41,8 +41,9 @@ from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import impact_text, text_for_many, text_to_type
-from flagstaff.changes.impact import Impact, impact, reached
+from flagstaff.changes.impact import impact, reached
 from flagstaff.changes.locking import read_rows
+from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import (
     RowId,
     Undone,

@@ -58,7 +58,8 @@ from flagstaff.admin.unit_input import UnitInput
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
-from flagstaff.changes.impact import Impact, RowState, impact_of_enabling
+from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 

@@ -11,9 +11,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
+from flagstaff._engine.usage import RecentUsage, recent_usage
 from flagstaff._words.text import local_list, local_number, quoted
-from flagstaff._words.times import local_days, local_time_text
+from flagstaff._words.times import local_days
+from flagstaff.actions.usage_words import evaluated_text
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import history_url
 from flagstaff.admin.menu import page_link
@@ -46,7 +47,7 @@ def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str
     usage = _usage(request, keys)
     yield from _in_use(usage) if usage else ()
     for key in keys[:_MAX_KEYS]:
-        text = _evaluated(usage, key)
+        text = evaluated_text(usage, key)
         yield f"{key}: {text}." if len(keys) > 1 else _("Evaluated: %(text)s.") % {"text": text}
     text = ngettext(
         "To find the key in your code, run: %(command)s",
@@ -85,33 +86,6 @@ def _in_use(usage: RecentUsage) -> list[str]:
         for text, keys in ((text, used), (browsers, in_browsers))
         if keys
     ]
-
-
-def _evaluated(usage: RecentUsage | None, key: str) -> str:
-    """When and how often a flag was evaluated, and when it was served in bulk."""
-    if usage is None:
-        return _("not known")
-    days = local_days(usage.days)
-    found, texts = usage.keys.get(key, NOT_USED), []
-    if found.last_evaluated_at:
-        text = _(
-            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
-            "%(recent)s"
-        )
-        times = {
-            "time": local_time_text(found.last_evaluated_at),
-            "count": local_number(found.count),
-            "recent": local_number(usage.today.get(key, NOT_USED).count),
-            "days": days,
-        }
-        texts.append(text % times)
-    if found.served_to_browsers_at:
-        text = _("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(found.served_to_browsers_at)})
-    if found.served_in_bulk_at and not texts:
-        text = _("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(found.served_in_bulk_at)})
-    return "; ".join(texts) or _("not in the last %(days)s") % {"days": days}
 
 
 # The key of a new flag.

@@ -39,7 +39,7 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.words import COLOURS
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
-from flagstaff.changes.impact import Effect, Impact, Key, RowState
+from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from flagstaff._engine.usage import (
     HourlyUsage,
     Usage,
     UsagePeriod,
-    prune_usage_in_batches,
     require_usage,
     unknown_keys,
     usage_period,
@@ -25,20 +24,19 @@ from flagstaff._engine.usage import (
 from flagstaff._engine.usage import usage as counted_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.text import counted, localized, some
-from flagstaff._words.times import aware, full_time
+from flagstaff._words.text import counted, some
+from flagstaff._words.times import full_time
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
-from flagstaff.cli.options import add_ownership, count, days, ownership_filter
+from flagstaff.cli.options import add_ownership, count, ownership_filter
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import add_prune, run_prune
-from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
+from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
-from flagstaff.stale.facts import assess_flags, facts_of_flags
-from flagstaff.stale.flag_rows import ALL_FLAGS, Selection
+from flagstaff.stale.facts import assess_flags
+from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.places import UntrackedError, files_below, find_places, tracked_files
-from flagstaff.stale.signals import Assessment, Facts, Finding, Signal, Unknown, not_evaluated
+from flagstaff.stale.signals import Assessment, Finding, Signal
 from flagstaff.stale.texts import date_of, finding_text, unknown_texts
 
 
@@ -50,8 +48,6 @@ def _result_text(record: Record) -> str:
 
 
 _USAGE = (
-    # Left out of totals, which do not have it.
-    Column("hour"),
     Column("key"),
     Column("result", _result_text),
     Column("count", align_right=True),
@@ -61,19 +57,13 @@ _USAGE = (
 
 @verb(
     "usage",
-    "usage new_checkout --hours --days 2",
+    "usage new_checkout --days 2",
     "usage --unknown --days 1",
-    "usage --json",
-    "usage --prune --older-than 365 --yes",
     topic=Topic.UPKEEP,
     arguments=(
         option("key", "the key; by default all", "KEY", nargs="?"),
-        option("--days", "only the last N days", "N", type=days),
-        one_of(
-            switch("--hours", "show each hour separately"),
-            switch("--unknown", "only keys that are evaluated but have no flag"),
-        ),
-        add_prune,
+        option("--days", "only the last N days", "N", type=count(0, MAX_STALE_DAYS)),
+        switch("--unknown", "only keys that are evaluated but have no flag"),
     ),
 )
 def usage(options: Options, out: Output) -> None:
@@ -84,10 +74,8 @@ def usage(options: Options, out: Output) -> None:
     itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
     that code still uses. The standard error says which period the counts cover.
     """
-    key, age = options["key"], options["days"]
-    if options["prune"]:
-        run_prune(options, out, _prune, "usage")
-        return
+    key, number = options["key"], options["days"]
+    age = None if number is None else timedelta(days=number)
     if options["unknown"] and key is not None:
         message = "--unknown lists all keys without a flag: leave out KEY"
         raise CommandError(message, returncode=USAGE)
@@ -99,13 +87,8 @@ def usage(options: Options, out: Output) -> None:
     else:
         found = counted_usage(key, since=age)
         hours = found.hours
-    records = [*map(vars, hours)] if options["hours"] else _totals(hours)
-    out.records(_USAGE, records, empty="no matching entries")
+    out.records(_USAGE, _totals(hours), empty="no matching entries")
     out.message(_period(found, age))
-
-
-def _prune(older_than: timedelta) -> int:
-    return sum(prune_usage_in_batches(timezone.now() - older_than))
 
 
 def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
@@ -197,27 +180,18 @@ def stale(options: Options, out: Output) -> None:
     # Without --all the last column would be empty.
     out.records(_STALE if options["all"] else _STALE[:-1], records, document=document)
     if not out.is_json:
-        is_selected = options["owner"] is not None or bool(options["tags"])
-        out.messages(_messages(flags, found, out, is_selected=is_selected))
+        if found and out.is_terminal:
+            keys = [flag.facts.key for flag in found]
+            out.message(f"find them in the code: {command_line('references', *keys)}")
+        elif not found:
+            out.message("no flag is stale")
+        out.messages(unknown_texts(flags))
         if silent and not options["all"]:
             are = counted(len(silent), "flag is", "flags are")
             out.message(f"{are} silent until the next review; --all lists them")
     if found and options["fail"]:
         are = counted(len(found), "flag is", "flags are")
         raise CommandError(f"{are} stale; {_ADVICE}", returncode=FAILED)
-
-
-def _messages(
-    flags: Sequence[Assessment], stale: Sequence[Assessment], out: Output, *, is_selected: bool
-) -> Iterator[str]:
-    if stale and out.is_terminal:
-        keys = [flag.facts.key for flag in stale]
-        yield f"find them in the code: {command_line('references', *keys)}"
-    elif is_selected and not flags:
-        yield "no flag matches --owner and --tag; manage.py flags list shows all flags"
-    elif not stale:
-        yield "none of the selected flags is stale" if is_selected else "no flag is stale"
-    yield from unknown_texts(flags)
 
 
 def _document(flag: Assessment) -> Record:
@@ -251,10 +225,6 @@ def _finding(finding: Finding) -> Record:
     }
 
 
-# What is known about a key: the members `state` in JSON.
-_IN_CODE, _READY, _ELSEWHERE, _UNKNOWN = "in code", "ready to delete", "elsewhere", "unknown"
-
-
 @verb(
     "references",
     "references new_checkout",
@@ -277,36 +247,30 @@ def references(options: Options, out: Output) -> None:
 
     Reads the files that git tracks in the repository of Django's setting BASE_DIR. Without KEY,
     looks for the keys of all flags, values and experiments. With keys, it also works without a
-    database.
+    database. A key that no line names may be built at run time: `stale` lists the flags that are
+    not evaluated either.
     """
     typed, paths = list(dict.fromkeys(options["keys"])), _files(options["folders"])
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
     found = find_places(paths, {*typed, *(kinds or ())})
-    now = aware(timezone.now())
-    flags = facts_of_flags(now, conf.stale_days, ALL_FLAGS) if kinds else ()
-    facts = {flag.key: flag for flag in flags}
-    records: list[dict[str, Any]] = []
-    for key in typed or sorted(kinds or ()):
-        places, flag = found.places.get(key, []), facts.get(key)
-        state, why = (_IN_CODE, "") if places else _without_a_place(flag, now)
-        record = {
+    records: list[dict[str, Any]] = [
+        {
             "key": key,
             "kind": (kinds or {}).get(key),
-            "state": state,
-            "why": "the database cannot be read" if why and kinds is None else why,
-            "last_evaluated_at": None if flag is None else flag.last_use.in_use_at,
-            "places": [*map(vars, places)],
+            "places": [*map(vars, found.places.get(key, ()))],
         }
-        records.append(record)
-    unknown = [] if kinds is None else [one for one in records if one["kind"] is None]
-    missing = [one["key"] for one in unknown if not one["places"]]
+        for key in typed or sorted(kinds or ())
+    ]
+    unnamed = [one for one in records if not one["places"]]
+    missing = [one["key"] for one in unnamed if kinds is not None and one["kind"] is None]
     if out.is_json:
         out.document({"keys": records, "not_searched": found.not_searched})
     else:
-        for place in (place for one in records for place in found.places.get(one["key"], ())):
-            out.line(printable(f"{place.path}:{place.line}: {place.code}"))
-        _print_states([one for one in records if one["key"] not in missing], out)
+        for place in (place for one in records for place in one["places"]):
+            out.line(printable("{path}:{line}: {code}".format_map(place)))
+        if keys := [_name(one) for one in unnamed if one["key"] not in missing]:
+            out.message(f"in no file: {', '.join(keys)}")
         if not records:
             out.message("nothing has a key")
         if found.not_searched:
@@ -317,6 +281,12 @@ def references(options: Options, out: Output) -> None:
             f"neither the code nor the database has the key {some(missing)}; correct it",
             returncode=UNKNOWN,
         )
+
+
+def _name(record: Record) -> str:
+    """Returns the key of a flag, or the kind and the key of something else."""
+    kind, key = record["kind"], record["key"]
+    return str(key) if kind in ("flag", None) else f"{kind} {key}"
 
 
 def _files(folders: Sequence[str] | None) -> list[str]:
@@ -348,36 +318,3 @@ def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
             raise
         out.message("the database cannot be read, so it is not known what has the keys")
         return None
-
-
-def _without_a_place(flag: Facts | None, now: datetime) -> tuple[str, str]:
-    """Returns the state of a key that no file names, and why it is not known, if so."""
-    if flag is None:
-        return _UNKNOWN, "only evaluations of flags are counted"
-    signal = not_evaluated(flag, now, conf.stale_days)
-    if isinstance(signal, Finding):
-        return _READY, ""
-    if isinstance(signal, Unknown):
-        return _UNKNOWN, localized(signal.why)
-    last = flag.last_use.in_use_at
-    if last is not None and (now - last).days < conf.stale_days:
-        return _ELSEWHERE, ""
-    return _UNKNOWN, f"it got its key in the last {conf.stale_days} days"
-
-
-def _print_states(records: Sequence[Mapping[str, object]], out: Output) -> None:
-    """Says which keys no file names, by what is known about them."""
-    period = f"{conf.stale_days} days"
-    texts = {
-        _READY: f"ready to delete (in no file, and not evaluated for {period})",
-        _ELSEWHERE: f"in no file, but evaluated in the last {period} "
-        "(built at run time, or elsewhere)",
-        _UNKNOWN: "in no file, and its use is not known (%s)",
-    }
-    keys: dict[str, list[str]] = defaultdict(list)
-    for state, text in texts.items():
-        for one in (one for one in records if one["state"] == state):
-            name = one["key"] if one["kind"] in ("flag", None) else f"{one['kind']} {one['key']}"
-            keys[text.replace("%s", str(one["why"]))].append(str(name))
-    for text, names in keys.items():
-        out.message(f"{text}: {', '.join(names)}")

@@ -11,13 +11,14 @@ from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, ValueExplanation, explain_value, step_text
 from flagstaff._engine.explain import explain as explain_flag
+from flagstaff._engine.typed_context import parse_pairs
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
-from flagstaff.cli.errors import FAILED
-from flagstaff.cli.options import add_context, add_key, evaluated_user, parse_context
+from flagstaff.cli.errors import FAILED, USAGE
+from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
 from flagstaff.conf import conf
@@ -59,7 +60,14 @@ _STEPS = (
             switch("--anonymous", "evaluate for an anonymous user"),
             required=True,
         ),
-        add_context,
+        option(
+            "--context",
+            'an attribute that rules read, such as country=DE, seats=5 or visitor=ID; code="5" is '
+            "a text; may be repeated",
+            "NAME=VALUE",
+            action="append",
+            default=[],
+        ),
     ),
 )
 def explain(options: Options, out: Output) -> None:
@@ -80,7 +88,9 @@ def explain(options: Options, out: Output) -> None:
     For scripts: `flags explain new_checkout alice --json | jq --exit-status .value` ends with exit
     status 0 only if the flag is on.
     """
-    key, context = options["key"], parse_context(options)
+    key, context = options["key"], parse_pairs(options["context"])
+    if context.problems:
+        raise CommandError(f"argument --context: {'; '.join(context.problems)}", returncode=USAGE)
     if key in forced_off.keys:
         # Off for all users, also where the database cannot be reached.
         _print(explain_flag(key), f"{key} is off for all users.", None, out)
@@ -95,10 +105,12 @@ def explain(options: Options, out: Output) -> None:
             f"no user has the primary key {user.pk}; "
             f"showing the result for primary key {user.pk} anyway"
         )
+    # Rules read the columns of the row. A primary key without a row is a user, too.
+    subject: Any = user and (user.pk if user.row is None else user.row)
     evaluate: Any = explain_flag if value is None else explain_value
     # The snapshot of this process may be older.
     with read_own_writes():
-        found = evaluate(key, evaluated_user(user), context=context)
+        found = evaluate(key, subject, context=context.attributes)
     if value is not None:
         members = {"result": _source(found)} | ({"value": None} if is_secret(value) else {})
         _print(found, _value_text(found, secret=is_secret(value)), user, out, **members)

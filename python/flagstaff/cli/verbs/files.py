@@ -19,8 +19,8 @@ from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
 from flagstaff.cli.question import GO_ON, ask, may_ask
-from flagstaff.cli.report import finish, readable_names_of_users, report_undo
-from flagstaff.cli.verb import Options, Topic, option, switch, verb
+from flagstaff.cli.report import readable_names_of_users
+from flagstaff.cli.verb import Options, Topic, Written, option, switch, verb
 from flagstaff.history.describe import describe_change
 from flagstaff.serialization import Imported
 
@@ -121,7 +121,7 @@ def export(options: Options, out: Output) -> None:
         add_yes,
     ),
 )
-def import_(options: Options, out: Output) -> None:
+def import_(options: Options, out: Output) -> Written | None:
     """Apply the flags, values and segments of a file, in one transaction.
 
     Prints the command that undoes the import. Flags and fields that are not in the file do not
@@ -158,18 +158,15 @@ def import_(options: Options, out: Output) -> None:
         "skipped_users": imported.skipped_users,
     }
     if not is_dry_run:
-        report_undo(imported.undo, out)
-        result["undo"] = imported.undo and imported.undo.arguments
-        finish(result, out, options, written=bool(changes))
-        return
+        return Written({**result, "undo": None}, bool(changes), undo=imported.undo)
     if out.is_json:
         out.document({**result, "dry_run": True})
-    if changes:
-        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
-        line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
-        out.messages([] if out.is_json else [f"to apply exactly this: {line}"])
-        number = counted(len(changes), "change")
-        raise CommandError(f"{number} would be made", returncode=DIFFERS)
+    if not changes:
+        return None
+    switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+    line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
+    out.messages([] if out.is_json else [f"to apply exactly this: {line}"])
+    raise CommandError(f"{counted(len(changes), 'change')} would be made", returncode=DIFFERS)
 
 
 def _records(imported: Imported, *, limit: int | None) -> list[Record]:

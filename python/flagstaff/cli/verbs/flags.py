@@ -8,9 +8,8 @@ from django.core.management.base import CommandError
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import FlagState, ReleaseState, state_label, state_of
-from flagstaff._tables.model_fields import OWNER, TAGS, AnyField
+from flagstaff._tables.model_fields import TAGS, AnyField
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json, with_fields
@@ -57,15 +56,20 @@ def _user_names(record: Record) -> str:
 
 
 _STATE = Column("state", _state_text, style=_state_style)
-_ROLLOUT = Column(
-    "rollout_percent",
-    lambda record: f"{record['rollout_percent']} %",
-    header="ROLLOUT",
-    align_right=True,
+_COLUMNS = (
+    Column("key"),
+    _STATE,
+    Column(
+        "rollout_percent",
+        lambda record: f"{record['rollout_percent']} %",
+        header="ROLLOUT",
+        align_right=True,
+    ),
+    Column("allowed", align_right=True),
+    Column("kind"),
+    Column("changed_at", header="CHANGED"),
+    Column("description", truncate=True),
 )
-_UNIT = Column(BUCKET_BY, header="BUCKETING UNIT")
-_OWNER = Column(OWNER, truncate=True)
-_LAST = (Column("changed_at", header="CHANGED"), Column("description", truncate=True))
 # The fields of one flag that a terminal shows in words.
 _IN_WORDS = {
     "state": _STATE,
@@ -110,10 +114,10 @@ def _record(flag: Any, allowed: int) -> Record:
 def list_(options: Options, out: Output) -> None:
     """List the flags with their state.
 
-    A terminal shows the bucketing unit and the owner if a flag has another unit than "user", or an
-    owner. "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process. An
-    enabled flag with rules is `by-rules`, whatever its rollout, unless the rollout and all rules
-    are at 100 %: then it is `all`. For another order or selection, pass `--json` to `jq`.
+    "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process. An enabled
+    flag with rules is `by-rules`, whatever its rollout, unless the rollout and all rules are at
+    100 %: then it is `all`. For another order or selection, or for other columns such as the owner,
+    pass `--json` to `jq`.
     """
     text = options["search"]
     condition = _of_kind(options["kind"]) & ownership_filter(options)
@@ -127,15 +131,8 @@ def list_(options: Options, out: Output) -> None:
         records = [record for record in records if record["state"] in options["state"]]
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{forced_off.NOTICE}: {some(forced)}")
-    # Only if a flag needs them, and not in a pipe, whose fields have fixed places.
-    units = out.is_terminal and any(record[BUCKET_BY] != USER for record in records)
-    owners = out.is_terminal and any(record[OWNER] for record in records)
-    middle = (Column("allowed", align_right=True), Column("kind"))
-    out.records(
-        [Column("key"), _STATE, _ROLLOUT, *[_UNIT] * units, *middle, *[_OWNER] * owners, *_LAST],
-        records,
-        empty="no matching flags" if options["state"] or condition else "no flags",
-    )
+    empty = "no matching flags" if options["state"] or condition else "no flags"
+    out.records(_COLUMNS, records, empty=empty)
 
 
 def _of_kind(kind: str | None) -> Q:

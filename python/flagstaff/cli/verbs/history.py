@@ -14,15 +14,10 @@ from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact
-from flagstaff.changes.undo import (
-    RowId,
-    Undone,
-    entries_of_transaction,
-    preview_undo,
-    undo,
-)
+from flagstaff.changes.undo import RowId, Undone, entries_of_transaction, preview_undo, undo
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -36,11 +31,11 @@ from flagstaff.cli.options import (
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import GO_ON, add_prune, ask, may_ask, require_confirmation, run_prune
-from flagstaff.cli.report import Changes, finish, print_changes, report
-from flagstaff.cli.verb import Options, Topic, option, switch, verb
+from flagstaff.cli.question import GO_ON, ask, may_ask, require_confirmation
+from flagstaff.cli.report import texts_of
+from flagstaff.cli.verb import Changes, Options, Topic, Written, option, switch, verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history import Event, Kind, as_csv, as_dicts, events, prune, unreadable_kinds
+from flagstaff.history import Event, Kind, as_csv, as_dicts, events, unreadable_kinds
 from flagstaff.history import forget_user as forget
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.log import (
@@ -52,6 +47,9 @@ from flagstaff.history.log import (
 )
 from flagstaff.history.user_names import names_of_actors
 
+# Entries that one undo takes.
+_MAX_ENTRIES = 1_000
+_CHANGE = (add_attribution, add_wait, add_yes)
 _COLUMNS = (
     Column("version", align_right=True),
     Column("at", header="WHEN"),
@@ -62,9 +60,6 @@ _COLUMNS = (
     Column("source", below=True),
     Column("reason", below=True),
 )
-# Entries that one undo takes.
-_MAX_ENTRIES = 1_000
-_CHANGE = (add_attribution, add_wait, add_yes)
 
 
 @verb(
@@ -73,16 +68,13 @@ _CHANGE = (add_attribution, add_wait, add_yes)
     "history --since 1h --by alice",
     "history new_checkout payment_gateway --since 10:00",
     "history payment_gateway --value --csv",
-    "history --prune --older-than 365 --yes",
     topic=Topic.INCIDENT,
     arguments=(
         option("keys", "the keys; by default all keys", "KEY", nargs="*"),
         add_kinds("only the history of %ss"),
         add_period("events"),
         option("--limit", "the number of events, by default 20", "N", type=count(1), default=20),
-        option("--before", "only entries with a lower id", "ID", type=int),
         switch("--csv", "print CSV with a header"),
-        add_prune,
     ),
 )
 def history(options: Options, out: Output) -> None:
@@ -94,9 +86,6 @@ def history(options: Options, out: Output) -> None:
     source has the user of the shell. Summaries show at most 300 characters of each value; `--json`
     and `--csv` have whole values, and the primary keys of added and removed users.
     """
-    if options["prune"]:
-        run_prune(options, out, prune, "history")
-        return
     found = _events(options, out)
     shown = found[: options["limit"]]
     if options["csv"]:
@@ -119,27 +108,24 @@ def history(options: Options, out: Output) -> None:
     document = as_dicts(shown) if out.is_json else None
     out.records(_COLUMNS, records, document=document, empty="no matching entries")
     if out.is_terminal and len(found) > len(shown):
-        oldest = shown[-1].entries[-1].pk
-        out.message(f"older events: --before {oldest}, or a larger --limit")
+        out.message("for older events, pass --until TIME or a larger --limit")
 
 
 def _events(options: Options, out: Output) -> list[Event]:
     """Returns the newest events, one more than the limit if there are more."""
-    kinds, keys, before = chosen_kinds(options), options["keys"], options["before"]
+    kinds, keys = chosen_kinds(options), options["keys"]
     hidden = {*kinds}.intersection(unreadable_kinds() if has_history() else ())
     if hidden:
         names = " and ".join(f"{kind.value}s" for kind in kinds if kind in hidden)
         out.message(f"{names} are left out: this database user may not read them")
     kinds = [kind for kind in kinds if kind not in hidden]
     require_history()
-    entries = _matching(options, kinds)
-    for key in keys if before is None else ():
+    entries = _matching_entries(options, kinds)
+    for key in keys:
         if not entries.of_keys(kinds, [key]).exists():
             _require_key(key, kinds)
     if keys:
         entries = entries.of_keys(kinds, keys)
-    if before is not None:
-        entries = entries.filter(id__lt=before)
     # A program gets whole values and all users, a person the start.
     entries = entries if options["csv"] or out.is_json else entries.short()
     found = list(islice(events(entries.in_batches()), options["limit"] + 1))
@@ -148,7 +134,7 @@ def _events(options: Options, out: Output) -> list[Event]:
     return found
 
 
-def _matching(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
+def _matching_entries(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
     """Returns the entries of these kinds with the actor and in the time of the arguments."""
     entries = Change.objects.of_kinds(kinds)
     if options["since"] is not None:
@@ -184,14 +170,14 @@ def _print_similar_actor(name: str | None, out: Output) -> None:
     topic=Topic.INCIDENT,
     arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_CHANGE),
 )
-def undo_transaction(options: Options, out: Output) -> None:
+def undo_transaction(options: Options, out: Output) -> Changes:
     """Undo all changes of one transaction, such as an import.
 
     Deleted rows are restored with every field and the allowed users; created ones are deleted. If a
     field has been changed again since then, nothing is written, and the message lists it.
     """
     done = _undone(entries_of_transaction(options["version"]), options, out)
-    report(_changes(done), out, options, undone={})
+    return Changes(_changes(done), undone={})
 
 
 @verb(
@@ -206,7 +192,7 @@ def undo_transaction(options: Options, out: Output) -> None:
         *_CHANGE,
     ),
 )
-def undo_since(options: Options, out: Output) -> None:
+def undo_since(options: Options, out: Output) -> Changes:
     """Undo all changes since a time, in one transaction.
 
     It always asks. If a newer change that is not selected has overwritten one of them, nothing is
@@ -220,13 +206,13 @@ def undo_since(options: Options, out: Output) -> None:
         for one in done
         for conflict in one.conflicts
     ]
-    report(_changes(done), out, options, undone={"conflicts": conflicts})
+    return Changes(_changes(done), undone={"conflicts": conflicts})
 
 
 def _selected(options: Options, out: Output) -> Sequence[Change]:
     """Returns the entries since a time. Prints a message if there are none."""
     key, kinds = options["key"], chosen_kinds(options)
-    found = _matching(options, kinds)
+    found = _matching_entries(options, kinds)
     if key is not None:
         found = found.of_keys(kinds, [key])
     entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
@@ -255,11 +241,11 @@ def _undone(
     try:
         if asks_always or may_ask(options, out):
             shown = preview_undo(entries, skip_conflicts=skip)
-            expect = {one.id: one.version for one in shown}
             written = [one for one in shown if one.written]
             found = impact([one.before for one in written], [one.after for one in written])
             if asks_always or consequence_of(found) >= Consequence.FEWER:
-                print_changes(_changes(shown), out)
+                expect = {one.id: one.version for one in shown}
+                out.messages(texts_of(_changes(shown)))
                 out.messages(_conflicts(shown))
                 number = sum(len(one.entries) for one in shown)
                 text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
@@ -271,7 +257,7 @@ def _undone(
         raise
 
 
-def _changes(done: Sequence[Undone]) -> Changes:
+def _changes(done: Sequence[Undone]) -> list[tuple[Kind, Changed]]:
     return [(one.kind, one.changed) for one in done if one.changed is not None]
 
 
@@ -285,7 +271,7 @@ def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
     topic=Topic.UPKEEP,
     arguments=(option("pk", "the primary key of the deleted user", "PK"), add_yes, add_dry_run),
 )
-def forget_user(options: Options, out: Output) -> None:
+def forget_user(options: Options, out: Output) -> Written:
     """Remove a deleted user from the history.
 
     As an actor, and from the recorded allowed users; the entries stay. Rollout plans and events of
@@ -295,5 +281,5 @@ def forget_user(options: Options, out: Output) -> None:
     question = f"Remove user {pk} from the history? This cannot be undone."
     require_confirmation(question, options, out)
     number = forget(pk)
-    out.message(f"removed user {pk} from {counted(number, 'history entry', 'history entries')}")
-    finish({"pk": pk, "entries": number}, out, options, written=number > 0)
+    removed = f"removed user {pk} from {counted(number, 'history entry', 'history entries')}"
+    return Written({"pk": pk, "entries": number}, number > 0, [removed])

@@ -5,29 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from django.core.management.base import CommandError
-
-from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import explain_value
 from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import all_rows, segment_row, value_row
-from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.text import MASK, MAX_VALUE, some, truncated
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs
-from flagstaff.cli.errors import FAILED
-from flagstaff.cli.options import add_context, add_key, evaluated_user, parse_context
+from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb, verb_group
+from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
 _add_value = partial(add_key, thing="value")
 _add_show_secret = switch("--show-secret", "print a secret value, too")
-_WHY = ("reason", "rule", "bucket", "bucket_by")
 
 
 def _number(name: str) -> Column:
@@ -70,47 +63,22 @@ def _record(row: Any, out: Output, *, shows_secret: bool = False) -> Record:
 @verb(
     "value get payment_gateway",
     "value get mail_password --show-secret",
-    "value get page_size --user alice --context plan=enterprise",
-    arguments=(
-        _add_value,
-        _add_show_secret,
-        one_of(
-            option("--user", "evaluate the rules for a user: a primary key or username"),
-            switch("--anonymous", "evaluate the rules for an anonymous user"),
-        ),
-        add_context,
-    ),
+    arguments=(_add_value, _add_show_secret),
 )
 def get(options: Options, out: Output) -> None:
-    """Print a value as JSON, or what a user gets; a secret value is masked.
+    """Print a value as JSON; a secret value is masked.
 
-    With `--user`, `--anonymous` or `--context`, evaluates the rules from the database, and prints
-    what this user gets; `--json` also has the reason and the number of the rule. Otherwise prints
-    the value itself; `--json` has all fields of the row.
+    `--json` has all fields of the row. What a user gets by the rules of a value, `explain` says.
     """
-    key, row = options["key"], value_row(options["key"])
-    is_masked = is_secret(row) and not options["show_secret"]
-    record = _record(row, out, shows_secret=options["show_secret"])
-    value = row.value
-    if options["user"] is not None or options["anonymous"] or options["context"]:
-        given = options["user"]
-        user = None if given is None else allowed_user_table().find(given)
-        with read_own_writes():
-            found = explain_value(key, evaluated_user(user), context=parse_context(options))
-        if found.error_code is not None:
-            text = f"the value {key!r} cannot be evaluated: {found.error_code}"
-            raise CommandError(text, returncode=FAILED)
-        value = found.value
-        why = {name: getattr(found, name) for name in _WHY}
-        record = {"key": key, "value": None if is_masked else value, **why}
-    if is_masked:
-        out.message(f"the value {key!r} is secret: pass --show-secret to print it")
+    row = value_row(options["key"])
+    if is_masked := is_secret(row) and not options["show_secret"]:
+        out.message(f"the value {row.key!r} is secret: pass --show-secret to print it")
     if out.is_json:
-        out.document(record)
+        out.document(_record(row, out, shows_secret=options["show_secret"]))
     elif is_masked:
         out.line(MASK)
     else:
-        out.document(value, indent=None)
+        out.document(row.value, indent=None)
 
 
 @verb(

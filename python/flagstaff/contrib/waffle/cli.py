@@ -14,8 +14,7 @@ from flagstaff.changes.changed import as_written
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
 from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import finish, report_undo
-from flagstaff.cli.verb import Options, Topic, option, verb
+from flagstaff.cli.verb import Options, Topic, Written, option, verb
 from flagstaff.contrib.waffle import comparing, converting
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
@@ -69,7 +68,7 @@ def _require_waffle() -> None:
         add_wait,
     ),
 )
-def import_waffle(options: Options, out: Output) -> None:
+def import_waffle(options: Options, out: Output) -> Written:
     """Import the flags, switches and samples of django-waffle, in one transaction.
 
     Prints the command that undoes the import. Does not change waffle's tables. The source in the
@@ -84,12 +83,14 @@ def import_waffle(options: Options, out: Output) -> None:
         out.records(_IMPORT_COLUMNS, records)
     out.message(_sum(counts))
     undo = combined_undo(one.changed for one in imported if one.changed is not None)
-    report_undo(undo, out)
-    document = {"rows": records, "counts": counts, "undo": undo and undo.arguments}
-    finish(document, out, options, written=any(record["action"] for record in records))
+    document = {"rows": records, "counts": counts, "undo": None}
+    problem = None
     if refused := counts[converting.REFUSED]:
         number = counted(refused, "row is", "rows are")
-        raise CommandError(f"{number} refused; the notes say why", returncode=REFUSED)
+        text = f"{number} refused; the notes say why"
+        problem = CommandError(text, returncode=REFUSED)
+    written = any(record["action"] for record in records)
+    return Written(document, written, undo=undo, problem=problem)
 
 
 def _import_record(one: Imported) -> Record:

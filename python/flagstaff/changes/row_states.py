@@ -1,0 +1,124 @@
+"""What an impact is: rows before and after a change, and its effect on the users.
+
+`changes.impact` counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.value_states import ValueState
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.fields import assign
+from flagstaff.changes.segment_use import SegmentUse
+from flagstaff.history.kinds import Kind
+
+#: The kind and the key of a flag, a value or a segment; None is an experiment.
+Key: TypeAlias = "tuple[Kind | None, str]"
+
+
+@dataclass(frozen=True)
+class RowState:
+    """A row as it is or would be, in memory."""
+
+    kind: Kind
+    #: None if there is no row.
+    row: Any
+    #: The primary keys of the allowed users of a flag; None for those in the database.
+    allowed_users: Collection[object] | None = None
+
+    def after(self, fields: Mapping[str, object]) -> RowState:
+        """Returns the state with these fields in place of its own. Does not validate."""
+        row, fields = copied(self.row), dict(fields)
+        users: Any = fields.pop(ALLOWED, self.allowed_users)
+        assign(row, fields)
+        return replace(self, row=row, allowed_users=users)
+
+    @property
+    def state(self) -> FlagState | ValueState | None:
+        """What decides about the results of a flag or a value; None if there is no row."""
+        if self.row is None:
+            return None
+        return FlagState.of(self.row) if self.kind is Kind.FLAG else ValueState.of(self.row)
+
+
+def copied(row: Any) -> Any:
+    """Returns a copy of a row. Django's own needs an installed app with the model."""
+    new = object.__new__(type(row))
+    vars(new).update(vars(row), _state=copy(row._state))
+    return new
+
+
+def key_of(state: RowState) -> Key:
+    return state.kind, state.row.key
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change means for the users of one flag, value or experiment."""
+
+    #: The number of users; None if they are not counted.
+    users: int | None
+    #: How many gain a flag, and how many lose it.
+    gain: int = 0
+    lose: int = 0
+    #: How many have a flag before and after.
+    on: tuple[int, int] = (0, 0)
+    #: How many get another result.
+    changed: int = 0
+    #: Whether anonymous users have a flag before and after.
+    anonymous: tuple[bool, bool] = (False, False)
+    #: Whether anonymous users get another result.
+    anonymous_changed: bool = False
+    #: The attributes that only a call can answer: conditions on them count as false.
+    ignored: tuple[str, ...] = ()
+    #: Whether the numbers are estimated from a sample of the users.
+    is_estimate: bool = False
+    #: Whether the sample is the first users, who may differ from the others.
+    is_biased: bool = False
+    #: Whether texts hide small numbers, from a person who may not view users.
+    hides_small: bool = False
+    #: Why the users are not counted; empty if they are.
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the numbers as a dict that JSON can hold."""
+        return {name: value for name, value in vars(self).items() if name != "hides_small"}
+
+
+class Impact(dict[Key, Effect]):
+    """The effects on flags, values and experiments whose results may differ, by kind and key."""
+
+    def __init__(self, before: Iterable[RowState], after: Iterable[RowState]) -> None:
+        super().__init__()
+        #: The changed rows by kind and key; of what uses their segments, the same row in both.
+        self.before: dict[Key, RowState] = {key_of(one): one for one in before if one.row}
+        self.after: dict[Key, RowState] = {key_of(one): one for one in after if one.row}
+        self.sides = self.before, self.after
+        #: The keys of the rows that change themselves.
+        self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]
+        #: What uses the segments that change.
+        self.uses: Sequence[SegmentUse] = ()
+        #: How many different users get another result; None if they are not counted.
+        self.changed: int | None = None
+
+    def as_dict(self, kind: Kind | None, key: str) -> dict[str, object] | None:
+        """Returns the effect on a row, or of a segment on all that uses it, as a dict for JSON."""
+        if not self.uses:
+            effect = self.get((kind, key))
+            return None if effect is None else effect.as_dict()
+        uses = [
+            {
+                "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
+                "key": use.key,
+                "active": use.is_active,
+                "impact": effect and effect.as_dict(),
+            }
+            for use in self.uses
+            for effect in (self.get((use.kind, use.key)),)
+        ]
+        return {"different_users": self.changed, "uses": uses}
