@@ -138,9 +138,7 @@ def start(
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
-    plan = plans.pause(key)
-    # Nothing schedules a plan again that was paused before its start.
-    return _done(plan, "resume", instead="" if plan.step is not None else "starts it at once")
+    return _done(plans.pause(key), "resume")
 
 
 @_action(
@@ -151,19 +149,18 @@ def pause(key: str) -> Done:
 def resume(
     key: str,
     *,
-    enable: _Enable = False,
     expect_version: int | None = None,
     expect_plan: str | None = None,
 ) -> Done:
     """Continue a paused plan at its step, or a rolled back one at its first step.
 
-    Measuring starts again. `--enable` is for a plan that was paused before its start.
+    A paused plan keeps what it has counted, unless the flag was changed meanwhile.
     """
     with plans.unchanged(key, expect_plan):
         before = plans.find_plan(key)
         instead = _unless_new(flag_row(key))
-        plan = plans.resume(key, enable=enable, expect_version=expect_version)
-    if before is not None and before.step is not None and before.state == State.PAUSED:
+        plan = plans.resume(key, expect_version=expect_version)
+    if before is not None and before.state == State.PAUSED:
         return _done(plan, "pause")
     return _done(plan, "roll-back", instead=instead)
 

@@ -12,30 +12,21 @@ from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import (
-    enabling_message,
-    present_rollout,
-    problem_of_database,
-    problem_of_flag,
-)
-from flagstaff.rollouts.evidence import alpha_of, has_lost_for_good, read_evidence
+from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
-from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import record
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from flagstaff.rollouts.verdict import judge
-
-_NOT_STARTED = marked("not started, {why}")
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
@@ -46,16 +37,13 @@ _RENEW_BELOW = timedelta(minutes=4)
 _ALL = 100
 
 
-def advance(plan: Plan, outcomes: Sequence[GuardOutcome]) -> PlanReport:
+def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport | None:
     """Does what is due for a locked plan, and returns the report. Locks its flag.
 
-    A trip is stored only: `carry_out_trip` rolls back.
-
-    `outcomes` are those of the function guards. Raises database errors, and NoHistoryError if the
-    history does not record the flag any more.
+    A trip is stored only: `carry_out_trip` rolls back. `outcomes` are those of the function guards;
+    None if they are called later: then only a trip is due. Raises database errors, and
+    NoHistoryError if the history does not record the flag any more.
     """
-    if plan.state == State.PENDING:
-        return _start(plan, _locked_flag(plan), database_now())
     # Before the lock of the flag, because a kill would wait for it.
     now = database_now()
     run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
@@ -93,23 +81,6 @@ def _locked_flag(plan: Plan) -> FlagRow | None:
     return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
-def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
-    """Starts a plan at its time. What keeps it from starting needs a person."""
-    if problem := problem_of_database() or foreign_change(plan, flag):
-        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
-    # Without a flag it would be paused by now.
-    flag = cast("FlagRow", flag)
-    first, enables = steps_of(plan)[0], plan.enables_flag and not flag.enabled
-    problem = problem_of_flag(flag, first, enable=enables) or problem_of_scheduler(plan, flag)
-    if problem:
-        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
-    message = start_message(plan, present_rollout(flag), first.percent)
-    if enables:
-        with acting_as(ACTOR, source=_SOURCE):
-            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
-    return _enter_step(plan, 0, now, PlanEvent.Kind.STARTED, message, enable=enables)
-
-
 def _enter_step(  # noqa: PLR0913 (the step and its event)
     plan: Plan,
     index: int,
@@ -117,12 +88,11 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
     kind: PlanEvent.Kind,
     message: str,
     *,
-    figures: dict[str, Any] | None = None,
-    enable: bool = False,
+    figures: dict[str, Any],
 ) -> PlanReport:
     """Enters a step with an event, whose text is the reason in the flag's history."""
     with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version, enable=enable)
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
         record(plan, kind, message, figures)
     return report_of(plan, kind, message)
 
@@ -138,19 +108,19 @@ def _watch(
     plan: Plan,
     run: StepRun,
     evidence: StepEvidence,
-    outcomes: Sequence[GuardOutcome],
+    outcomes: Sequence[GuardOutcome] | None,
     now: datetime,
-) -> PlanReport:
+) -> PlanReport | None:
     steps, index = steps_of(plan), plan.step or 0
     guards = guards_from_json(plan.guards)
-    verdict = judge(steps, index, guards, evidence, plan.required_users, alpha_of(run))
+    verdict = judge(steps, index, guards, evidence, plan.required_users, run.number)
     is_due = plan.due_at is not None and plan.due_at <= now
-    decision = decide(verdict, outcomes, is_due=is_due)
+    decision = decide(verdict, outcomes or (), is_due=is_due)
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
-        # A guard of the project is none of the 5 %.
-        figures["by_statistics"] = decision.trip == verdict.trip
         return _store_trip(plan, now, decision.why, figures)
+    if outcomes is None:
+        return None
     version = plan.flag_version
     if problem := foreign_change(plan, _locked_flag(plan)):
         return _pause(plan, now, problem)

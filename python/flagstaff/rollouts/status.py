@@ -12,10 +12,9 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.evidence import alpha_of, read_evidence
+from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.refusals import state_text
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun, state_text
 from flagstaff.rollouts.results import figures_of
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.stored import steps_of
@@ -81,7 +80,6 @@ LIST_COLUMNS = (
     Column("unguarded"),
     Column("steps", _steps),
     Column("due_at"),
-    Column("starts_at"),
 )
 PLAN_COLUMNS = (
     *LIST_COLUMNS[:5],
@@ -127,8 +125,6 @@ def plan_summary(plan: Plan, *, unguarded: bool) -> dict[str, Any]:
         "step": None if plan.step is None else plan.step + 1,
         "steps": plan.steps,
         "due_at": plan.due_at,
-        "starts_at": plan.starts_at,
-        "enables_flag": plan.enables_flag,
     }
 
 
@@ -215,7 +211,7 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
     except InvalidPlanError as error:
         # A person must be able to stop a plan that cannot be read.
         return {"why": str(error)}
-    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
+    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, run.number)
     return {"why": str(verdict.why), **figures_of(evidence, verdict)}
 
 
